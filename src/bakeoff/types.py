@@ -1,0 +1,31 @@
+"""Words that every floor uses."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Literal
+
+Split = Literal["train", "validation", "test"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
+
+
+class RunState(StrEnum):
+    """Where a candidate stands. Only COMPLETE and STOPPED ones may be chosen."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"  # ran all its epochs
+    STOPPED = "STOPPED"  # its own patience ended it; the best epoch counts
+    PRUNED = "PRUNED"  # weaker than others under the same rule
+    DIVERGED = "DIVERGED"  # left the finite numbers
+    FAILED = "FAILED"  # an error, kept as its reason
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will be trained for this candidate."""
+        return self not in (RunState.WAITING, RunState.RUNNING)
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether its best epoch may be compared with others."""
+        return self in (RunState.COMPLETE, RunState.STOPPED)
