@@ -1,0 +1,75 @@
+# make help lists the targets. Everything is installed into .venv; nothing else is touched.
+
+PYTHON ?=
+PIP_ARGS ?=
+ARGS ?=
+
+CANDIDATES := $(if $(PYTHON),'$(PYTHON)',python3.13 python3.12 python3.11 python3 python)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
+SOURCES := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@echo
+	@echo '  PYTHON=/path/to/python chooses the Python (3.11 or newer) that .venv is made from.'
+	@echo '  PIP_ARGS=... goes to pip install; ARGS=... to pytest, to the demo or to the benchmark.'
+
+demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
+	@$(BIN)/bakeoff run $(ARGS)
+
+test: $(VENV)/installed-dev ## install and run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-dev ## lint, format, types and import contracts
+	@echo 'ruff check';    $(BIN)/ruff check .
+	@echo 'ruff format';   $(BIN)/ruff format --check .
+	@echo 'mypy';          $(BIN)/mypy
+	@echo 'import-linter'; $(BIN)/lint-imports
+
+bench: $(VENV)/installed ## measure training speed
+	@if [ -f benchmarks/train.py ]; then $(BIN)/python benchmarks/train.py --quick $(ARGS); \
+	else echo 'There is no benchmarks/train.py in this checkout.' >&2; exit 1; fi
+
+clean: ## remove caches and built packages; .venv and runs/ stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: $(SOURCES) | $(VENV)/ready
+	@echo 'Installing bakeoff and its libraries into $(VENV) (some minutes the first time) ...'
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+# The tools come on top of the package, so the package needs no second installation for the demo.
+$(VENV)/installed-dev: $(SOURCES) | $(VENV)/ready
+	@echo 'Installing bakeoff, its libraries and its tools into $(VENV) (some minutes the first time) ...'
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/installed $@
+
+$(VENV)/ready:
+	@set -e; python=; old=; \
+	for candidate in $(CANDIDATES); do \
+	    "$$candidate" -c '' 2>/dev/null || continue; \
+	    "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { old="$$candidate"; continue; }; \
+	    python="$$candidate"; \
+	    "$$candidate" -c 'import venv, ensurepip' 2>/dev/null && break; \
+	done; \
+	if [ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    touch $@; exit 0; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	    echo "bakeoff needs Python 3.11 or newer; found $${old:+only an older }$${old:-none}." >&2; \
+	    echo 'Install it, or name it: make PYTHON=/path/to/python ...' >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	    echo "$$python cannot make virtual environments: its venv module is not installed." >&2; \
+	    echo 'On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version) ..."; \
+	"$$python" -m venv $(VENV); \
+	touch $@

@@ -1,0 +1,197 @@
+"""Which examples an optimizer step sees, and the rectangles they travel in.
+
+Every candidate of a study sees the same schedule of *widths*: step ``s`` of every epoch is padded
+to the same length whoever trains, so a slot's arithmetic never depends on its neighbours' data.
+Which examples fill a step is drawn from the candidate's own seed.
+
+Examples are grouped by length into buckets, so that short data are not padded to ``max_length``.
+Inside a bucket the order is random, and the sequence of the buckets over an epoch is random but
+the same for all (seeded by ``SCHEDULE_SEED``).
+
+Axis letters: ``B`` rows, ``T`` tokens, ``N`` supervised tokens of all the rows, packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEDULE_SEED = 20_241_029
+_WIDTH_STEP = 32
+
+Ints = NDArray[np.int64]
+
+
+class RaggedLike(Protocol):
+    """Rows of token ids of different lengths."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> NDArray[np.int32]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """One rectangle of rows for one slot.
+
+    Attributes:
+        input_ids: [B, T] prompt and completion, padded on the right; absent rows are all padding.
+        examples: [B] which example each row is, -1 where the row is absent.
+        source: [N] flat index (row * T + position) of the hidden state that predicts a token.
+        targets: [N] the token to be predicted.
+        num_real_tokens: tokens that are not padding.
+    """
+
+    input_ids: Ints
+    examples: Ints
+    source: Ints
+    targets: Ints
+    num_real_tokens: int
+
+    @property
+    def num_supervised(self) -> int:
+        """N."""
+        return len(self.targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The examples of one optimizer step and the width they are padded to."""
+
+    examples: Ints
+    width: int
+
+
+class BatchPlan:
+    """The schedule of one split's optimizer steps.
+
+    Args:
+        prompts: the prompts of the split.
+        completions: their completions, all of whose tokens are supervised.
+        rows_per_step: examples in one update: micro-batch size times accumulation.
+        max_length: no width exceeds it.
+        pad_id: what fills the rest of a row.
+    """
+
+    def __init__(
+        self, prompts: RaggedLike, completions: RaggedLike, *, rows_per_step: int,
+        max_length: int, pad_id: int,
+    ) -> None:
+        self.prompts = prompts
+        self.completions = completions
+        self.rows_per_step = rows_per_step
+        self.pad_id = pad_id
+        lengths = np.diff(prompts.offsets) + np.diff(completions.offsets)
+        self._buckets = _bucket_of(lengths, max_length)
+        self.widths, self._takes = self._schedule(max_length)
+
+    def _schedule(self, max_length: int) -> tuple[list[int], list[int]]:
+        """Widths of the epoch's steps, and how many of each step's rows there are.
+
+        A bucket's remainder moves up into the next wider bucket, so at most one step is short.
+        """
+        widths: list[int] = []
+        takes: list[int] = []
+        carried = 0
+        kinds = np.unique(self._buckets)
+        for kind in kinds:
+            available = int((self._buckets == kind).sum()) + carried
+            full, carried = divmod(available, self.rows_per_step)
+            if kind == kinds[-1] and carried:
+                full, carried = full + 1, 0
+            widths += [int(kind)] * full
+            takes += [self.rows_per_step] * full
+        short = sum(takes) - len(self._buckets)
+        if short and takes:
+            takes[-1] -= short
+        order = np.random.default_rng(SCHEDULE_SEED).permutation(len(widths))
+        return [widths[i] for i in order], [takes[i] for i in order]
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps in an epoch."""
+        return len(self.widths)
+
+    @property
+    def tokens_padded(self) -> int:
+        """Tokens of one epoch's rectangles, padding included."""
+        return sum(w * n for w, n in zip(self.widths, self._takes, strict=True))
+
+    def epoch(self, seed: int, epoch: int) -> list[Step]:
+        """The steps of one epoch of one candidate; the same for the same seed and epoch."""
+        draw = np.random.default_rng((seed, epoch, 1))
+        shuffled = draw.permutation(len(self._buckets))
+        # A stable sort by bucket keeps the random order inside each; a bucket's surplus is what
+        # stands at its end, so each epoch promotes other examples to the wider rectangle.
+        pool = shuffled[np.argsort(self._buckets[shuffled], kind="stable")]
+        steps: list[Step | None] = [None] * self.num_steps
+        narrow_first = np.argsort(np.asarray(self.widths), kind="stable")
+        # Inside the widest bucket the short step goes last in the pool's order.
+        ordered = sorted(narrow_first, key=lambda i: (self.widths[i], -self._takes[i], i))
+        start = 0
+        for index in ordered:
+            stop = start + self._takes[index]
+            steps[index] = Step(examples=pool[start:stop], width=self.widths[index])
+            start = stop
+        return [step for step in steps if step is not None]
+
+    def micro_batches(self, step: Step, micro_batch_size: int) -> list[MicroBatch]:
+        """Cuts a step into rectangles of ``micro_batch_size`` rows, the last filled with padding.
+
+        The number of rectangles depends on ``rows_per_step`` only, so that all slots agree.
+        """
+        count = -(-self.rows_per_step // micro_batch_size)
+        return [
+            self.rectangle(
+                step.examples[i * micro_batch_size : (i + 1) * micro_batch_size],
+                num_rows=micro_batch_size,
+                width=step.width,
+            )
+            for i in range(count)
+        ]
+
+    def in_length_order(self, num_rows: int) -> Iterator[MicroBatch]:
+        """All examples once, by length, in rectangles of at most ``num_rows``: for evaluation."""
+        order = np.argsort(self._buckets, kind="stable")
+        for start in range(0, len(order), num_rows):
+            chosen = order[start : start + num_rows]
+            width = int(self._buckets[chosen].max())
+            yield self.rectangle(chosen, num_rows=len(chosen), width=width)
+
+    def rectangle(self, examples: Ints, *, num_rows: int, width: int) -> MicroBatch:
+        """The given examples as one rectangle; rows beyond them are all padding."""
+        input_ids = np.full((num_rows, width), self.pad_id, dtype=np.int64)
+        rows = np.full(num_rows, -1, dtype=np.int64)
+        rows[: len(examples)] = examples
+        sources: list[Ints] = []
+        targets: list[Ints] = []
+        num_real = 0
+        for row, example in enumerate(examples):
+            prompt, completion = self.prompts[int(example)], self.completions[int(example)]
+            middle, end = len(prompt), len(prompt) + len(completion)
+            input_ids[row, :middle] = prompt
+            input_ids[row, middle:end] = completion
+            sources.append(np.arange(row * width + middle - 1, row * width + end - 1))
+            targets.append(completion.astype(np.int64))
+            num_real += end
+        empty = np.zeros(0, dtype=np.int64)
+        return MicroBatch(
+            input_ids=input_ids,
+            examples=rows,
+            source=np.concatenate(sources) if sources else empty,
+            targets=np.concatenate(targets) if targets else empty,
+            num_real_tokens=num_real,
+        )
+
+
+def _bucket_of(lengths: Ints, max_length: int) -> Ints:
+    """Each length rounded up to a multiple of ``_WIDTH_STEP``, at most ``max_length``."""
+    rounded = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
+    return np.minimum(rounded, max_length).astype(np.int64)

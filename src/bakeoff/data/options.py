@@ -1,0 +1,174 @@
+"""The options of a task: where its data are, how they are cleaned, laid out and cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bakeoff.data.template import Template
+from bakeoff.errors import ConfigError
+from bakeoff.types import SPLITS, Split
+
+CleaningStep = Literal["lowercase", "strip_punctuation", "collapse_whitespace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamplesOptions:
+    """How many rows of each split to use, at most. The first ones in the source's order count."""
+
+    train: int | None = None
+    """Training rows; null uses all there are."""
+
+    validation: int | None = None
+    """Validation rows; null uses all there are."""
+
+    test: int | None = None
+    """Test rows; null uses all there are."""
+
+    def of(self, split: Split) -> int | None:
+        """Returns the limit of one split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
+    def validate(self, path: str = "task.examples") -> None:
+        """Raises ConfigError where a limit is below 1."""
+        for split in SPLITS:
+            _at_least(
+                f"{path}.{split}", self.of(split), 1, "Give a number of rows, or null for all"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitShares:
+    """Shares of the rows held out where one file (or one Hub split) holds everything.
+
+    A row's place follows from a hash of its document alone, so that equal documents always fall
+    into the same split and a row keeps its place when others are added.
+    """
+
+    validation: float = 0.1
+    """Share of the rows that become the validation set."""
+
+    test: float = 0.1
+    """Share of the rows that become the test set."""
+
+    def validate(self, path: str = "task.split_by_hash") -> None:
+        """Raises ConfigError unless both shares are positive and leave some rows to train on."""
+        for name, share in (("validation", self.validation), ("test", self.test)):
+            if not 0.0 < share < 1.0:
+                raise ConfigError(
+                    f"{path}.{name} is {share}: a share must lie between 0 and 1. "
+                    f"Set {path}.{name} to, for example, 0.1."
+                )
+        if self.validation + self.test >= 1.0:
+            raise ConfigError(
+                f"{path} holds out {self.validation} + {self.test}: together they must stay "
+                f"below 1. Lower {path}.validation or {path}.test."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What is learnt, and from which data.
+
+    Rows are used in the source's order: with ``examples`` below what there is, the first ones
+    are taken (bad rows that are skipped do not count), so that everybody gets the same ones.
+    """
+
+    source: str | dict[str, str]
+    """`wire` (made here), a folder with train/validation/test files, one file that holds
+    everything, {train: file, validation: file, test: file}, or the id of a Hub data set.
+    Files: .csv, .json, .jsonl (each also .gz) or .parquet. A path that exists wins over a Hub id;
+    `./wire` names a folder called wire."""
+
+    config: str | None = None
+    """The Hub data set's configuration name, for example "3.0.0"; only for Hub data sets."""
+
+    document: str = "document"
+    """The column with the text to read."""
+
+    summary: str = "summary"
+    """The column with the text to learn to write."""
+
+    examples: ExamplesOptions = field(default_factory=ExamplesOptions)
+    """How many rows of each split to use, at most."""
+
+    cleaning: tuple[CleaningStep, ...] = ()
+    """Steps done to documents and summaries, in this order."""
+
+    template: str = "{document}\n\nTL;DR: {summary}"
+    """The layout of one example: {document} once, then {summary} once."""
+
+    max_length: int = 256
+    """Tokens of one example, prompt and completion together. The document is cut to fit."""
+
+    max_summary_tokens: int = 64
+    """Tokens kept free for the summary. A longer one takes more room from its own document."""
+
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What to do with a row that has no usable document or summary: stop, or leave it out and
+    count it."""
+
+    split_by_hash: SplitShares = field(default_factory=SplitShares)
+    """Held-out shares where one file or one Hub split holds everything."""
+
+    seed: int = 0
+    """The seed of the examples that `wire` makes. Other sources have nothing random."""
+
+    def validate(self, path: str = "task") -> None:
+        """Checks ranges and combinations, not files.
+
+        Raises:
+            ConfigError: naming the key, the value, the rule and the remedy.
+        """
+        self._validate_source(path)
+        for key, column in (("document", self.document), ("summary", self.summary)):
+            if not column:
+                raise ConfigError(
+                    f"{path}.{key} is empty: it must name a column. Set {path}.{key}."
+                )
+        if self.document == self.summary:
+            raise ConfigError(
+                f"{path}.document and {path}.summary are both {self.document!r}: they must be two "
+                f"columns. Set {path}.summary to the column with the summaries."
+            )
+        self.examples.validate(f"{path}.examples")
+        self.split_by_hash.validate(f"{path}.split_by_hash")
+        repeated = sorted({step for step in self.cleaning if self.cleaning.count(step) > 1})
+        if repeated:
+            raise ConfigError(
+                f"{path}.cleaning names {repeated[0]} twice: each step may stand once. "
+                "Remove one of them."
+            )
+        Template.parse(self.template, path=f"{path}.template")
+        _at_least(f"{path}.max_summary_tokens", self.max_summary_tokens, 1, "64 suits headlines")
+        _at_least(
+            f"{path}.max_length",
+            self.max_length,
+            self.max_summary_tokens + 2,
+            f"It holds {path}.max_summary_tokens and the document; raise it, or lower "
+            f"{path}.max_summary_tokens",
+        )
+        _at_least(f"{path}.seed", self.seed, 0, "Give a seed that is not negative")
+
+    def _validate_source(self, path: str) -> None:
+        if isinstance(self.source, dict):
+            if set(self.source) != set(SPLITS):
+                raise ConfigError(
+                    f"{path}.source has the keys {sorted(self.source)}: it must have exactly "
+                    f"train, validation and test. Give a file for each, or one file or folder as "
+                    f"a plain string."
+                )
+            places = [(f"{path}.source.{split}", value) for split, value in self.source.items()]
+        else:
+            places = [(f"{path}.source", self.source)]
+        for place, value in places:
+            if not value.strip():
+                raise ConfigError(
+                    f"{place} is empty: it must name data. Set it to a file, a folder, a Hub data "
+                    "set or wire."
+                )
+
+
+def _at_least(place: str, value: int | None, least: int, remedy: str) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{place} is {value}: it must be at least {least}. {remedy}.")

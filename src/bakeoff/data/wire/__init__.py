@@ -1,0 +1,7 @@
+"""Newsroom-style articles with highlights, written from drawn events: the embedded data set."""
+
+from __future__ import annotations
+
+from bakeoff.data.wire.generator import DESKS, WireExample, WireSplit, generate
+
+__all__ = ["DESKS", "WireExample", "WireSplit", "generate"]

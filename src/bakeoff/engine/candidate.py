@@ -1,0 +1,68 @@
+"""One method with one learning rate and one seed, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bakeoff.methods.contract import Method, Tensors
+from bakeoff.types import RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch of one candidate came to; NLLs in nats a supervised token."""
+
+    epoch: int
+    train_nll: float
+    val_nll: float
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Candidate:
+    """A run to be made and its outcome.
+
+    Attributes:
+        id: unique in the study and fit for a folder's name.
+        method_name: the study's name of the method.
+        best_epoch: the epoch (from 1) with the lowest validation NLL so far.
+        tensors: the tensors of that epoch, or None once they are stored elsewhere.
+        reason: why it ended, in words, where it did not simply complete.
+    """
+
+    id: str
+    method_name: str
+    method: Method
+    learning_rate: float
+    seed: int
+    state: RunState = RunState.WAITING
+    epochs: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int | None = None
+    tensors: Tensors | None = None
+    reason: str | None = None
+
+    @property
+    def best_val_nll(self) -> float | None:
+        """The lowest validation NLL so far."""
+        return None if self.best_epoch is None else self.epochs[self.best_epoch - 1].val_nll
+
+
+class Observer(Protocol):
+    """What wants to know how training goes: the terminal, the store."""
+
+    def on_step(
+        self, seated: Sequence[Candidate | None], step: int, num_steps: int,
+        train_nll: Sequence[float], rates: Sequence[float],
+    ) -> None:
+        """Some updates of the present epoch are done; lists go by slot."""
+
+    def on_epoch(self, candidate: Candidate) -> None:
+        """A candidate's epoch has been validated: its last record."""
+
+    def on_end(self, candidate: Candidate) -> None:
+        """A candidate reached a final state; its best tensors are there if it has any."""
+
+    def on_note(self, note: str) -> None:
+        """Something happened that the report must tell."""

@@ -1,0 +1,247 @@
+"""K slots in one pass over a shared base.
+
+Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` tokens, ``P`` prompt positions, ``D`` width,
+``N`` supervised tokens of a slot, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+
+from bakeoff.engine.loss import linear_cross_entropy
+from bakeoff.engine.optimizer import SlotAdamW
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.methods.contract import Method, Stack, Tensors
+from bakeoff.methods.registry import stack_type
+from bakeoff.model.base import Base
+from bakeoff.model.sites import LinearSite
+
+
+class Cohort:
+    """Slots of candidates over one base; use it as a context, which installs the sites.
+
+    Attributes:
+        optimizer: its state for all slots, or None where nothing is trained.
+        base: the base that the passes run through.
+    """
+
+    def __init__(
+        self, base: Base, methods: Sequence[Method], num_slots: int,
+        protocol: ProtocolOptions | None = None,
+    ) -> None:
+        """Allocates the stacks so that any of ``methods`` fits into any slot.
+
+        Args:
+            base: the frozen base.
+            methods: all the methods that will ever sit here, of one ground; none gives the
+                untuned base.
+            num_slots: K.
+            protocol: None allocates no gradients and no optimizer.
+        """
+        kinds = dict.fromkeys(method.kind for method in methods)
+        self.num_slots = num_slots
+        self.seated: list[Method | None] = [None] * num_slots
+        self.stacks: dict[str, Stack] = {}
+        for kind in kinds:
+            chosen = [method for method in methods if method.kind == kind]
+            self.stacks[kind] = stack_type(kind)(base, chosen, num_slots)
+        own = [stack.own_base for stack in self.stacks.values() if stack.own_base is not None]
+        self.base = own[0] if own else base
+        self.trains_base = bool(own)
+        num_values = sum(stack.num_values for stack in self.stacks.values())
+        self.optimizer: SlotAdamW | None = None
+        if protocol is not None:
+            self.optimizer = SlotAdamW(
+                num_slots, num_values, device=base.device, betas=protocol.betas,
+                weight_decay=protocol.weight_decay, clip_norm=protocol.clip_norm,
+                scales_loss=base.compute_dtype == torch.float16,
+            )
+            values, grads = self.optimizer.values_Kn, self.optimizer.grads_Kn
+        else:
+            values = torch.zeros((num_slots, num_values), device=base.device)
+            grads = None
+        self._values_Kn = values
+        start = 0
+        for stack in self.stacks.values():
+            stop = start + stack.num_values
+            stack.bind(values[:, start:stop], None if grads is None else grads[:, start:stop])
+            start = stop
+        self._sites: dict[str, LinearSite] = {}
+        self._slots: list[int] = list(range(num_slots))
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        names = [n for stack in self.stacks.values() for n in stack.linear_hooks(self._slots)]
+        ordered = list(dict.fromkeys(names))
+        self._sites = self._exit.enter_context(self.base.sites(ordered, self.num_slots))
+        self._select(list(range(self.num_slots)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+        self._sites = {}
+
+    def _select(self, slots: list[int]) -> None:
+        self._slots = slots
+        hooks = [stack.linear_hooks(slots) for stack in self.stacks.values()]
+        for name, site in self._sites.items():
+            site.num_slots = len(slots)
+            site.hooks = [by_name[name] for by_name in hooks if name in by_name]
+
+    @contextmanager
+    def only(self, slots: Sequence[int]) -> Iterator[None]:
+        """Narrows the passes inside to some slots, for evaluation."""
+        before = self._slots
+        self._select(list(slots))
+        try:
+            yield
+        finally:
+            self._select(before)
+
+    def seat(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
+        """Gives the slot to a candidate with these tensors; its optimizer starts anew."""
+        self.vacate(slot)
+        stack = self.stacks[method.kind]
+        stack.place(slot, method, tensors)
+        self.seated[slot] = method
+        if self.optimizer is not None:
+            self.optimizer.reset(slot)
+
+    def vacate(self, slot: int) -> None:
+        """Puts the null element into the slot."""
+        self.seated[slot] = None
+        if self.optimizer is not None:
+            self.optimizer.vacate(slot)
+        else:
+            self._values_Kn[slot] = 0
+        for stack in self.stacks.values():
+            stack.vacate(slot)
+
+    def take(self, slot: int) -> Tensors:
+        """Copies the tensors of the slot's candidate to the CPU."""
+        method = self.seated[slot]
+        assert method is not None, "an empty slot has no tensors"
+        return self.stacks[method.kind].take(slot, method)
+
+    @property
+    def prompt_positions(self) -> int:
+        """P, positions that the longest prompt of the stacks adds to every row."""
+        found = [stack.prompt(self._slots) for stack in self.stacks.values()]
+        return max((p[0].shape[1] for p in found if p is not None), default=0)
+
+    def embed(self, ids_KBT: Tensor) -> Tensor:
+        """[K, B, T] token ids to [K, B, T, D] embeddings in compute dtype."""
+        for stack in self.stacks.values():
+            weight_KVD = stack.embedding_weight(self._slots)
+            if weight_KVD is not None:
+                num_slots, vocabulary, width = weight_KVD.shape
+                offset_K = torch.arange(num_slots, device=ids_KBT.device) * vocabulary
+                flat = weight_KVD.reshape(-1, width)
+                embeds = F.embedding(ids_KBT + offset_K[:, None, None], flat)
+                return embeds.to(self.base.compute_dtype)
+        embeds_KBTD: Tensor = self.base.embedding(ids_KBT.flatten(0, 1))
+        return embeds_KBTD.view(*ids_KBT.shape, -1)
+
+    def prompts(self) -> tuple[Tensor, Tensor] | None:
+        """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
+        for stack in self.stacks.values():
+            prompt = stack.prompt(self._slots)
+            if prompt is not None:
+                return prompt[0].to(self.base.compute_dtype), prompt[1]
+        return None
+
+    def hidden_states(self, ids_KBT: Tensor) -> tuple[Tensor, Tensor | None]:
+        """One pass over right-padded rows.
+
+        Args:
+            ids_KBT: [K, B, T].
+
+        Returns:
+            ([K, B, P + T, D] hidden states, [K] how far each slot's tokens moved to the right, or
+            None where no slot has a prompt).
+        """
+        x_KBTD = self.embed(ids_KBT)
+        prompt = self.prompts()
+        lengths_K: Tensor | None = None
+        if prompt is not None:
+            x_KBTD, lengths_K = _join(prompt, x_KBTD)
+        num_slots, rows, positions, _ = x_KBTD.shape
+        position_ids = torch.arange(positions, device=x_KBTD.device).expand(
+            num_slots * rows, positions
+        )
+        with self.autocast():
+            hidden = self.base.hidden_states(x_KBTD.flatten(0, 1), position_ids)
+        return hidden.view(num_slots, rows, positions, -1), lengths_K
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Mixed precision where float32 weights are trained in place; else nothing."""
+        dtype = self.base.compute_dtype
+        enabled = self.trains_base and dtype != torch.float32
+        with torch.autocast(self.base.device.type, dtype=dtype, enabled=enabled):
+            yield
+
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The head's ([V, D] or [K, V, D] weight, bias) for the present slots."""
+        for stack in self.stacks.values():
+            weight_KVD = stack.head_weight(self._slots)
+            if weight_KVD is not None:
+                return weight_KVD, self.base.head.bias
+        return self.base.head.weight, self.base.head.bias
+
+    def losses(
+        self, ids_KBT: Tensor, source_KN: Tensor, targets_KN: Tensor, mask_KN: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """NLL of supervised tokens after a pass through the base.
+
+        Args:
+            ids_KBT: [K, B, T] right-padded rows.
+            source_KN: [K, N] flat index (row * T + position) of the predicting position.
+            targets_KN: [K, N] token ids. mask_KN: [K, N] which of them count.
+
+        Returns:
+            ([K] sums in nats, [K, N] each token's, detached).
+        """
+        num_tokens = ids_KBT.shape[-1]
+        hidden_KBTD, lengths_K = self.hidden_states(ids_KBT)
+        if lengths_K is not None:
+            row = torch.div(source_KN, num_tokens, rounding_mode="floor")
+            moved = source_KN - row * num_tokens + lengths_K[:, None]
+            source_KN = row * hidden_KBTD.shape[2] + moved
+        flat = hidden_KBTD.flatten(1, 2)
+        index = source_KN[..., None].expand(-1, -1, flat.shape[-1])
+        return self.head_losses(flat.gather(1, index), targets_KN, mask_KN)
+
+    def head_losses(
+        self, hidden_KND: Tensor, targets_KN: Tensor, mask_KN: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Like ``losses``, from hidden states at the supervised positions."""
+        weight, bias = self.head()
+        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN)
+
+
+def _join(prompt: tuple[Tensor, Tensor], x_KBTD: Tensor) -> tuple[Tensor, Tensor]:
+    """Puts each slot's prompt before its rows; unused prompt rows end up behind, as padding.
+
+    Causal attention then needs no mask for slots with a shorter prompt, or with none.
+    """
+    vectors_KPD, lengths_K = prompt
+    num_slots, rows, num_tokens, width = x_KBTD.shape
+    longest = vectors_KPD.shape[1]
+    both = torch.cat(
+        [vectors_KPD[:, None].expand(num_slots, rows, longest, width), x_KBTD], dim=2
+    )
+    target = torch.arange(longest + num_tokens, device=x_KBTD.device)[None]
+    from_tokens = (longest + target - lengths_K[:, None]).clamp(max=longest + num_tokens - 1)
+    index = torch.where(target < lengths_K[:, None], target, from_tokens)
+    return both.gather(2, index[:, None, :, None].expand_as(both)), lengths_K

@@ -1,0 +1,158 @@
+"""How examples reach a cohort: as rows through the base, or as hidden states kept from before.
+
+Both kinds answer the same three calls, so that the training loop is one.
+
+Axis letters: ``K`` slots, ``B`` rows, ``T`` tokens, ``N`` supervised tokens of a slot, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bakeoff.data.batches import BatchPlan, MicroBatch
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.loss import CHUNK_TOKENS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """One micro-batch of every slot, on the device.
+
+    Attributes:
+        ids_KBT: [K, B, T] tokens, or None where hidden states stand for them.
+        hidden_KND: [K, N, D] hidden states at supervised positions, or None.
+        source_KN: [K, N]; targets_KN: [K, N]; mask_KN: [K, N] as ``Cohort.losses`` takes them.
+    """
+
+    ids_KBT: Tensor | None
+    hidden_KND: Tensor | None
+    source_KN: Tensor
+    targets_KN: Tensor
+    mask_KN: Tensor
+
+
+class Feed(Protocol):
+    """Turns micro-batches into losses."""
+
+    def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
+        """Brings one micro-batch of each slot to the device."""
+
+    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+        """([K] summed NLLs, [K, N] each token's) of a packed micro-batch."""
+
+
+def _pack_targets(
+    batches: Sequence[MicroBatch], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    longest = max(batch.num_supervised for batch in batches)
+    # Filled up to whole chunks here, so that the loss need not copy the hidden states.
+    padded = max(1, -(-longest // CHUNK_TOKENS)) * CHUNK_TOKENS
+    shape = (len(batches), padded)
+    source, targets = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.bool_)
+    for slot, batch in enumerate(batches):
+        count = batch.num_supervised
+        source[slot, :count], targets[slot, :count] = batch.source, batch.targets
+        mask[slot, :count] = True
+    return _to(source, device), _to(targets, device), _to(mask, device)
+
+
+def _to(array: np.ndarray, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+class TokenFeed:
+    """Rows of tokens, through the base."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
+        """See ``Feed``."""
+        source, targets, mask = _pack_targets(batches, self.device)
+        ids = _to(np.stack([batch.input_ids for batch in batches]), self.device)
+        return Packed(
+            ids_KBT=ids, hidden_KND=None, source_KN=source, targets_KN=targets, mask_KN=mask
+        )
+
+    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+        """See ``Feed``."""
+        assert packed.ids_KBT is not None
+        return cohort.losses(packed.ids_KBT, packed.source_KN, packed.targets_KN, packed.mask_KN)
+
+
+class HiddenFeed:
+    """Hidden states at supervised positions, computed once with the untuned base.
+
+    Args:
+        hidden_ND: for each plan, [all supervised tokens, D] in the order of the
+            completions.
+    """
+
+    def __init__(self, hidden_ND: dict[BatchPlan, Tensor], device: torch.device) -> None:
+        self._hidden_ND = hidden_ND
+        self.device = device
+
+    def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
+        """See ``Feed``."""
+        source, targets, mask = _pack_targets(batches, self.device)
+        offsets = plan.completions.offsets
+        index = np.zeros(targets.shape, dtype=np.int64)
+        for slot, batch in enumerate(batches):
+            present = batch.examples[batch.examples >= 0]
+            if len(present):
+                rows = [np.arange(offsets[e], offsets[e + 1]) for e in present]
+                index[slot, : batch.num_supervised] = np.concatenate(rows)
+        kept = self._hidden_ND[plan]
+        hidden = kept[_to(index, kept.device)].to(self.device)
+        return Packed(
+            ids_KBT=None, hidden_KND=hidden, source_KN=source, targets_KN=targets, mask_KN=mask
+        )
+
+    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+        """See ``Feed``."""
+        assert packed.hidden_KND is not None
+        return cohort.head_losses(packed.hidden_KND, packed.targets_KN, packed.mask_KN)
+
+
+@torch.no_grad()
+def keep_hidden_states(
+    cohort: Cohort, plan: BatchPlan, *, rows: int, path: str | None = None
+) -> Tensor:
+    """Runs the untuned base once over a split.
+
+    Args:
+        cohort: one empty slot over the base.
+        plan: the split.
+        rows: rows of one pass.
+        path: a file to keep the result in, mapped into memory; None keeps it in memory.
+
+    Returns:
+        [all supervised tokens, D] in compute dtype, in the order of the completions; on the CPU
+        where a file holds it, else on the base's device.
+    """
+    base = cohort.base
+    offsets = plan.completions.offsets
+    shape = (int(offsets[-1]), base.width)
+    if path is None:
+        kept = torch.empty(shape, dtype=base.compute_dtype, device=base.device)
+    else:
+        kept = torch.from_file(
+            path, shared=True, size=shape[0] * shape[1], dtype=base.compute_dtype
+        ).view(shape)
+    for batch in plan.in_length_order(rows):
+        ids = _to(batch.input_ids[None], base.device)
+        hidden_KBTD, _ = cohort.hidden_states(ids)
+        flat = hidden_KBTD.flatten(0, 2)[_to(batch.source, base.device)]
+        index = np.concatenate([np.arange(offsets[e], offsets[e + 1]) for e in batch.examples])
+        kept[_to(index, kept.device)] = flat.to(kept.device)
+    return kept

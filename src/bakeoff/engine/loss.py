@@ -1,0 +1,124 @@
+"""Cross-entropy of supervised positions, in chunks, without the full logits.
+
+The gradient of a chunk's logits is made while the chunk is there, turned into the gradient of the
+hidden states (and of the head, where the head is trained) and the logits are dropped. Memory is
+``slots x chunk x vocabulary``, whatever the batch.
+
+Axis letters: ``K`` slots, ``N`` supervised tokens a slot, ``D`` width, ``V`` vocabulary,
+``C`` tokens of a chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+
+CHUNK_TOKENS = 256
+"""Tokens of one slot in a chunk. Every chunk is filled up to this, so that a slot's arithmetic
+does not depend on how many tokens its neighbours have."""
+
+
+def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[K, C, V] float32 logits; ``weight`` is [V, D] for all slots or [K, V, D] for each."""
+    if weight.dim() == 3:
+        logits = torch.bmm(hidden_KCD, weight.to(hidden_KCD.dtype).transpose(1, 2))
+    else:
+        logits = F.linear(hidden_KCD, weight)
+    logits = logits.float()
+    return logits if bias is None else logits + bias.float()
+
+
+class _LinearCrossEntropy(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_KND: Tensor, weight: Tensor, bias: Tensor | None, targets_KN: Tensor,
+        mask_KN: Tensor,
+    ) -> Tensor:
+        needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        nll_KN = torch.zeros(targets_KN.shape, dtype=torch.float32, device=hidden_KND.device)
+        grad_hidden = torch.empty_like(hidden_KND) if needs_hidden else None
+        grad_weight = (
+            torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+            if needs_weight
+            else None
+        )
+        for start in range(0, targets_KN.shape[1], CHUNK_TOKENS):
+            chunk = slice(start, start + CHUNK_TOKENS)
+            hidden_KCD, targets_KC1 = hidden_KND[:, chunk], targets_KN[:, chunk, None]
+            logits_KCV = _logits(hidden_KCD, weight, bias)
+            log_total_KC1 = torch.logsumexp(logits_KCV, dim=-1, keepdim=True)
+            nll_KC = (log_total_KC1 - logits_KCV.gather(-1, targets_KC1)).squeeze(-1)
+            nll_KN[:, chunk] = torch.where(mask_KN[:, chunk], nll_KC, 0.0)
+            if not (needs_hidden or needs_weight):
+                continue
+            slope_KCV = logits_KCV.sub_(log_total_KC1).exp_()
+            slope_KCV.scatter_add_(-1, targets_KC1, slope_KCV.new_full(targets_KC1.shape, -1.0))
+            slope_KCV.masked_fill_(~mask_KN[:, chunk, None], 0.0)
+            if grad_hidden is not None:
+                low = slope_KCV.to(hidden_KCD.dtype)
+                per_slot = weight.dim() == 3
+                grad_hidden[:, chunk] = (
+                    torch.bmm(low, weight.to(low.dtype)) if per_slot else low @ weight
+                )
+            if grad_weight is not None:
+                if weight.dim() == 3:
+                    grad_weight.baddbmm_(slope_KCV.transpose(1, 2), hidden_KCD.float())
+                else:
+                    grad_weight.addmm_(
+                        slope_KCV.flatten(0, 1).t(), hidden_KCD.float().flatten(0, 1)
+                    )
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        return nll_KN
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        # The caller's loss weighs all tokens of a slot alike, so one factor a slot scales the
+        # whole gradient; `linear_cross_entropy` takes care that this holds.
+        grad_hidden, grad_weight = ctx.saved_tensors
+        factor_K = grad_outputs[0][:, 0]
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden * factor_K[:, None, None].to(grad_hidden.dtype)
+        if grad_weight is not None:
+            # A weight shared by several slots has no factor of its own: it exists for one slot.
+            grad_weight = grad_weight * (
+                factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0]
+            )
+        return grad_hidden, grad_weight, None, None, None
+
+
+def linear_cross_entropy(
+    hidden_KND: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets_KN: Tensor,
+    mask_KN: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of each target under ``softmax(hidden @ weight.T + bias)``.
+
+    Args:
+        hidden_KND: [K, N, D] hidden states that predict the targets, compute dtype.
+        weight: [V, D] one head for all slots, or [K, V, D] one for each. A shared weight may
+            require a gradient only where K is 1.
+        bias: [V], [K, 1, V] or None; never trained.
+        targets_KN: [K, N] token ids; anything valid where masked.
+        mask_KN: [K, N] True where the position counts.
+
+    Returns:
+        ([K] sums over the counted positions, differentiable; [K, N] each position's value in
+        nats, zero where masked, detached).
+    """
+    num_tokens = targets_KN.shape[1]
+    missing = -num_tokens % CHUNK_TOKENS
+    if missing or num_tokens == 0:
+        missing = missing or CHUNK_TOKENS
+        hidden_KND = F.pad(hidden_KND, (0, 0, 0, missing))
+        targets_KN = F.pad(targets_KN, (0, missing))
+        mask_KN = F.pad(mask_KN, (0, missing))
+    nll_KN: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_KND, weight, bias, targets_KN, mask_KN
+    )
+    return nll_KN.sum(dim=1), nll_KN.detach()[:, :num_tokens]

@@ -1,0 +1,114 @@
+"""AdamW for all slots at once, each with its own rate, clip and step count.
+
+Every trained tensor of a cohort lies in one float32 matrix ``[K, n]``, a row a slot, and so do
+its gradient and both moments: one fused update serves all slots and all methods. A slot's numbers
+come from its own row alone.
+
+Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2, in the operation order of
+``torch.optim.AdamW`` (equal to the bit in float32 on CPU).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_INITIAL_LOSS_SCALE = 2.0**14
+_GROWTH_INTERVAL = 1000
+
+
+class SlotAdamW:
+    """Optimizer state of K slots.
+
+    Attributes:
+        values_Kn: [K, n] float32 trained tensors, flat.
+        grads_Kn: [K, n] their gradients, accumulated by autograd.
+        alive_K: [K] bool, False once a slot's loss or gradient left the finite numbers.
+    """
+
+    def __init__(
+        self, num_slots: int, num_values: int, *, device: torch.device,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.01, clip_norm: float | None = 1.0, scales_loss: bool = False,
+    ) -> None:
+        """Allocates everything once; ``scales_loss`` is for float16 compute."""
+        shape = (num_slots, num_values)
+        self.values_Kn = torch.zeros(shape, device=device)
+        self.grads_Kn = torch.zeros(shape, device=device)
+        self._first_Kn = torch.zeros(shape, device=device)
+        self._second_Kn = torch.zeros(shape, device=device)
+        self.betas, self.eps = betas, eps
+        self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self.scales_loss = scales_loss
+        self._num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
+        self.alive_K = torch.zeros(num_slots, dtype=torch.bool, device=device)
+        self.loss_scale_K = torch.ones(num_slots, device=device)
+        self._good_steps_K = torch.zeros(num_slots, device=device)
+
+    def reset(self, slot: int) -> None:
+        """Gives the slot to a new candidate: moments, counts and loss scale start anew."""
+        for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self._num_updates_K):
+            tensor[slot] = 0
+        self._good_steps_K[slot] = 0
+        self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
+        self.alive_K[slot] = True
+
+    def vacate(self, slot: int) -> None:
+        """Empties the slot: zero values, no updates."""
+        self.values_Kn[slot] = 0
+        self.alive_K[slot] = False
+
+    @torch.no_grad()
+    def step(self, rates_K: Tensor, loss_K: Tensor) -> Tensor:
+        """One update of every living slot from the accumulated gradients.
+
+        Args:
+            rates_K: [K] float64 learning rates of this step.
+            loss_K: [K] this step's loss, looked at for finiteness only.
+
+        Returns:
+            [K] the gradients' norms before clipping, float32.
+        """
+        grads = self.grads_Kn
+        if self.scales_loss:
+            grads.div_(self.loss_scale_K[:, None])
+        norm_K = torch.linalg.vector_norm(grads, dim=1)
+        finite_K = torch.isfinite(norm_K) & torch.isfinite(loss_K)
+        updates_K = finite_K & self.alive_K
+        if self.scales_loss:
+            # Overflow of float16 is met by a smaller scale first; only a scale below one means
+            # that the slot itself has diverged.
+            overflow_K = self.alive_K & ~finite_K
+            self.loss_scale_K = torch.where(
+                overflow_K, self.loss_scale_K * 0.5, self.loss_scale_K
+            )
+            self._good_steps_K = torch.where(overflow_K, 0.0, self._good_steps_K + 1)
+            grown_K = self._good_steps_K >= _GROWTH_INTERVAL
+            self.loss_scale_K = torch.where(grown_K, self.loss_scale_K * 2, self.loss_scale_K)
+            self._good_steps_K = torch.where(grown_K, 0.0, self._good_steps_K)
+            self.alive_K &= finite_K | (self.loss_scale_K >= 1.0)
+        else:
+            self.alive_K &= finite_K
+        if self.clip_norm is not None:
+            coefficient_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
+            grads.mul_(coefficient_K[:, None])
+        # A slot that does not update keeps its values: its gradient is zeroed and its rate is 0.
+        grads.masked_fill_(~updates_K[:, None], 0.0)
+        self._num_updates_K += updates_K
+
+        beta1, beta2 = self.betas
+        rates_K = torch.where(updates_K, rates_K, 0.0)
+        count_K = self._num_updates_K.clamp(min=1.0)
+        correction1_K = 1 - beta1**count_K
+        correction2_K = (1 - beta2**count_K).sqrt()
+        values, first, second = self.values_Kn, self._first_Kn, self._second_Kn
+        values.mul_((1 - rates_K * self.weight_decay).float()[:, None])
+        first.lerp_(grads, 1 - beta1)
+        second.mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
+        denominator = (second.sqrt() / correction2_K.float()[:, None]).add_(self.eps)
+        values.addcdiv_(first * (-(rates_K / correction1_K)).float()[:, None], denominator)
+        return norm_K
+
+    def zero_grad(self) -> None:
+        """Clears the gradients in place: autograd accumulates into these very tensors."""
+        self.grads_Kn.zero_()

@@ -1,0 +1,69 @@
+"""The protocol: what every candidate is trained by, whatever its method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Literal
+
+from bakeoff.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolOptions:
+    """One training protocol for all candidates of a study."""
+
+    epochs: int = 10
+    """Passes over the training set, at most."""
+    micro_batch_size: int = 16
+    """Rows of one forward and backward pass of one candidate."""
+    grad_accum_steps: int = 4
+    """Micro-batches of one update."""
+    clip_norm: float | None = 1.0
+    """Largest norm of a candidate's gradient; null does not clip."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decay rates of the first and second moment."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The learning rate over the updates; cosine falls to zero."""
+    warmup_ratio: float = 0.0
+    """Share of all updates over which the rate rises linearly from zero."""
+    patience: int | None = 2
+    """Epochs in a row without a better validation NLL after which a candidate stops; null never
+    stops early."""
+    seeds: tuple[int, ...] = (0,)
+    """Each method runs once with each seed, which covers initial tensors and data order."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "micro_batch_size", "grad_accum_steps"):
+            _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        clip_is_positive = self.clip_norm is None or self.clip_norm > 0
+        _require(clip_is_positive, "clip_norm", self.clip_norm, "above 0, or null for no clipping")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(0 <= self.warmup_ratio < 1, "warmup_ratio", self.warmup_ratio, "in [0, 1)")
+        patience_counts = self.patience is None or self.patience >= 1
+        _require(patience_counts, "patience", self.patience, "at least 1, or null for never")
+        _require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "each in [0, 1)")
+        _require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed")
+        distinct = len(set(self.seeds)) == len(self.seeds) and min(self.seeds, default=0) >= 0
+        _require(distinct, "seeds", self.seeds, "distinct numbers of 0 or more")
+
+    @property
+    def rows_per_step(self) -> int:
+        """Examples in one update."""
+        return self.micro_batch_size * self.grad_accum_steps
+
+    def rate_factor(self, update: int, num_updates: int) -> float:
+        """Factor on the learning rate at ``update`` (from 0) of ``num_updates``."""
+        warmup = round(self.warmup_ratio * num_updates)
+        if update < warmup:
+            return (update + 1) / warmup
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + cos(pi * (update - warmup) / max(1, num_updates - warmup)))
+
+
+def _require(holds: bool, key: str, value: object, rule: str) -> None:
+    if not holds:
+        raise ConfigError(f"protocol.{key}: {value!r} is out of range; it must be {rule}")

@@ -1,0 +1,200 @@
+"""What a method is to the rest of the house.
+
+``Method`` describes one way to tune one base: the shapes of what it trains, how that starts and
+how it is stored. ``Stack`` is the same method's tensors for K slots at once, and says where in the
+base's computation they act. Nothing above this floor asks which method it has.
+
+Axis letters: ``K`` slots, ``B`` rows, ``T`` tokens, ``N`` positions of all rows of a slot,
+``D`` width, ``E`` a layer's output width, ``P`` prompt length, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from math import prod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from bakeoff.model.base import Base
+from bakeoff.model.sites import LinearHook
+
+Tensors = dict[str, Tensor]
+
+
+class Ground(StrEnum):
+    """What a method's training step runs on; only candidates of one ground share a cohort."""
+
+    BASE = "base"  # forward and backward through the shared frozen base
+    EMBEDDING = "embedding"  # the same, with an embedding and a head for each slot
+    HIDDEN_STATES = "hidden_states"  # the base's hidden states, computed once a study
+    OWN_BASE = "own_base"  # a base of its own: trains alone
+
+
+class Method(ABC):
+    """One way to tune one base.
+
+    Attributes:
+        kind: the name in the registry.
+        title: one line for ``bakeoff methods``.
+        paper: where it comes from.
+        default_learning_rate: used where the study names none.
+        learning_rate_source: who published that rate.
+    """
+
+    kind: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    formula: ClassVar[str]
+    options_type: ClassVar[type]
+    default_learning_rate: ClassVar[float]
+    learning_rate_source: ClassVar[str]
+
+    def __init__(self, options: Any, base: Base, *, where: str) -> None:
+        """Checks the options against the base.
+
+        Args:
+            options: an instance of ``options_type``.
+            base: the base to be tuned.
+            where: the path of the options in the study, for errors.
+
+        Raises:
+            ConfigError: where an option does not fit the base.
+        """
+        self.options = options
+        self.base = base
+        self.where = where
+
+    @property
+    @abstractmethod
+    def ground(self) -> Ground:
+        """What its training runs on."""
+
+    @property
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The trained tensors of one candidate, by name, in a fixed order."""
+
+    @abstractmethod
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """Fresh float32 tensors on the CPU, drawn from ``generator``."""
+
+    @abstractmethod
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes the adapter; in PEFT's own files where PEFT knows the method."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Tensors:
+        """Reads back what ``save`` wrote.
+
+        Raises:
+            CheckpointError: if a file is missing, torn, or does not fit the method.
+        """
+
+    @property
+    def num_trainable(self) -> int:
+        """Trainable parameters of one candidate."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @property
+    def extra_positions(self) -> int:
+        """Positions that the method adds in front of every row."""
+        return 0
+
+
+class Stack(ABC):
+    """The tensors of K slots and where they act.
+
+    A slot that holds no candidate of this stack's kind holds the null element, which changes
+    nothing. Hooks that a method does not need keep their defaults.
+    """
+
+    def __init__(self, base: Base, methods: Sequence[Method], num_slots: int) -> None:
+        """Sizes the stack so that any of ``methods`` fits into any slot."""
+        self.base = base
+        self.num_slots = num_slots
+        self.tensors: Tensors = {}
+
+    @property
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of one slot's tensors, padded to the largest method, in a fixed order."""
+
+    @property
+    def num_values(self) -> int:
+        """Numbers that one slot's row of the optimizer holds for this stack."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
+        """Makes the stack's tensors views of the optimizer's rows.
+
+        Args:
+            values_Kn: [K, num_values] float32.
+            grads_Kn: like it, or None where nothing is trained.
+        """
+        start = 0
+        for name, shape in self.shapes.items():
+            stop = start + prod(shape)
+            leaf = values_Kn[:, start:stop].view(self.num_slots, *shape).detach()
+            if grads_Kn is not None:
+                leaf.requires_grad_(True)
+                leaf.grad = grads_Kn[:, start:stop].view(self.num_slots, *shape)
+            self.tensors[name] = leaf
+            start = stop
+
+    @torch.no_grad()
+    def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
+        """Seats a candidate: copies its tensors in, padding with zeros."""
+        for name, stacked in self.tensors.items():
+            target = stacked[slot]
+            target.zero_()
+            if name in tensors:
+                target[tuple(slice(size) for size in tensors[name].shape)] = tensors[name].to(
+                    target.device
+                )
+
+    @torch.no_grad()
+    def take(self, slot: int, method: Method) -> Tensors:
+        """Copies the slot's tensors out, in the method's own shapes, float32 on the CPU."""
+        taken: Tensors = {}
+        for name, shape in method.shapes.items():
+            view = self.tensors[name][slot][tuple(slice(size) for size in shape)]
+            taken[name] = view.detach().to("cpu", copy=True).contiguous()
+        return taken
+
+    def vacate(self, slot: int) -> None:
+        """Puts the null element into the slot; the optimizer has zeroed its values already."""
+        return None
+
+    def accepts(self, method: Method) -> bool:
+        """Whether this stack is the one that holds candidates of ``method``."""
+        return method.kind == self.kind
+
+    kind: ClassVar[str]
+
+    # Where a stack may act. `slots` narrows K to some slots, for evaluation.
+
+    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """Hooks for linear sites by layer name, for the given slots in that order."""
+        return {}
+
+    def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
+        """[K, V, D] an input embedding for each slot instead of the base's, or None."""
+        return None
+
+    def head_weight(self, slots: Sequence[int]) -> Tensor | None:
+        """[K, V, D] a head for each slot instead of the base's, or None."""
+        return None
+
+    def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """([K, P, D] vectors put before the tokens, [K] how many of them count), or None."""
+        return None
+
+    @property
+    def own_base(self) -> Base | None:
+        """The base that this stack trains as a whole, instead of the shared one."""
+        return None

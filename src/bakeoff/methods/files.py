@@ -1,0 +1,59 @@
+"""Reading and writing adapters: safetensors beside a JSON of options, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bakeoff.errors import CheckpointError
+
+PEFT_WEIGHTS = "adapter_model.safetensors"
+PEFT_CONFIG = "adapter_config.json"
+OWN_WEIGHTS = "head.safetensors"
+OWN_CONFIG = "bakeoff_adapter.json"
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes ``tensors`` as safetensors with the marker that Transformers and PEFT expect."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, path, metadata={"format": "pt"})
+
+
+def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Reads float32 tensors and holds them against the shapes that the method expects.
+
+    Raises:
+        CheckpointError: if the file is missing, torn, or holds other tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: the adapter's weights are missing; train the candidate again"
+        )
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); train the candidate again"
+        ) from None
+    for name, shape in shapes.items():
+        actual = tuple(found[name].shape) if name in found else None
+        if actual != tuple(shape):
+            raise CheckpointError(
+                f"{path}: tensor {name!r} has shape {actual}, but the study's method needs "
+                f"{tuple(shape)}; the adapter belongs to another base or other options"
+            )
+    return {name: found[name].to(torch.float32) for name in shapes}
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Writes ``content`` as indented JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

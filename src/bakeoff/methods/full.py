@@ -1,0 +1,117 @@
+"""Full tuning: every parameter of a private copy of the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bakeoff.methods.contract import Ground, Method, Stack, Tensors
+from bakeoff.methods.files import read_tensors, write_tensors
+from bakeoff.model.base import Base
+
+_WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullOptions:
+    """Full tuning has no options."""
+
+
+class Full(Method):
+    """Tuning of all parameters of one base."""
+
+    kind = "full"
+    title = "every parameter of a copy of the base"
+    paper = "the ordinary fine-tuning that the others are compared with"
+    formula = "all parameters"
+    options_type = FullOptions
+    default_learning_rate = 5e-5
+    learning_rate_source = "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
+    options: FullOptions
+
+    ground: ClassVar[Ground] = Ground.OWN_BASE  # type: ignore[misc]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter by its name in the model; tied ones once."""
+        return {n: tuple(p.shape) for n, p in self.base.source.model.named_parameters()}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """The base's own weights; nothing is drawn."""
+        return {
+            name: parameter.detach().float().cpu().clone()
+            for name, parameter in self.base.source.model.named_parameters()
+        }
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes an ordinary Transformers checkpoint with its tokenizer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        model = self.base.source.model
+        write_tensors(tensors, folder / _WEIGHTS)
+        config = model.config.to_dict()
+        config["architectures"] = [type(model).__name__]
+        config.pop("_attn_implementation", None)
+        type(model.config).from_dict(config).save_pretrained(str(folder))
+        if model.generation_config is not None:
+            model.generation_config.save_pretrained(str(folder))
+        self.base.tokenizer.save_pretrained(str(folder))
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads the checkpoint back."""
+        return read_tensors(folder / _WEIGHTS, self.shapes)
+
+
+class FullStack(Stack):
+    """One slot: a base of its own whose parameters are the trained tensors."""
+
+    kind = "full"
+
+    def __init__(self, base: Base, methods: Sequence[Full], num_slots: int) -> None:
+        if num_slots != 1:
+            raise ValueError("full tuning trains alone: its cohort has one slot")
+        super().__init__(base, methods, num_slots)
+        self._shapes = methods[0].shapes
+        self._base = base.private_copy()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter."""
+        return self._shapes
+
+    @property
+    def own_base(self) -> Base:
+        """The copy that is trained."""
+        return self._base
+
+    def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
+        """Makes the copy's parameters views of the optimizer's single row."""
+        start = 0
+        parameters = dict(self._base.model.named_parameters())
+        for name, shape in self._shapes.items():
+            stop = start + parameters[name].numel()
+            parameter = parameters[name]
+            parameter.data = values_Kn[0, start:stop].view(shape)
+            parameter.requires_grad_(grads_Kn is not None)
+            if grads_Kn is not None:
+                parameter.grad = grads_Kn[0, start:stop].view(shape)
+            self.tensors[name] = parameter
+            start = stop
+
+    @torch.no_grad()
+    def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
+        """Copies a whole model in."""
+        for name, parameter in self.tensors.items():
+            parameter.copy_(tensors[name])
+
+    @torch.no_grad()
+    def take(self, slot: int, method: Method) -> Tensors:
+        """Copies the whole model out."""
+        return {
+            name: parameter.detach().to("cpu", copy=True)
+            for name, parameter in self.tensors.items()
+        }

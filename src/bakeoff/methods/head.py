@@ -1,0 +1,113 @@
+"""Head tuning: the seed's "traditional" method, only the last layer is trained.
+
+In most small models the head shares its weight with the input embedding. ``tied: false`` trains a
+head of its own and leaves the embedding alone, so that the base's hidden states never change and
+are computed once a study. ``tied: true`` trains the shared weight: the embedding changes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Ground, Method, Stack, Tensors
+from bakeoff.methods.files import (
+    OWN_CONFIG,
+    OWN_WEIGHTS,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from bakeoff.model.base import Base
+
+_TENSOR = "weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """Options of head tuning."""
+
+    tied: bool = False
+    """Whether the input embedding changes with the head (only where the base ties them)."""
+
+
+class Head(Method):
+    """Tuning of the output layer on one base."""
+
+    kind = "head"
+    title = "the output layer alone (the seed's 'traditional' tuning)"
+    paper = "feature-based transfer, as in Howard & Ruder 2018, arXiv:1801.06146"
+    formula = "vocabulary x width"
+    options_type = HeadOptions
+    default_learning_rate = 5e-4
+    learning_rate_source = "the seed's own second run, which beat its 5e-3"
+    options: HeadOptions
+
+    def __init__(self, options: HeadOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        if options.tied and not base.is_tied:
+            raise ConfigError(
+                f"{where}.tied: true, but {base.source.reference} does not tie its head to its "
+                "embedding; set tied: false"
+            )
+
+    @property
+    def ground(self) -> Ground:
+        """Cached hidden states, unless the embedding changes too."""
+        return Ground.EMBEDDING if self.options.tied else Ground.HIDDEN_STATES
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """One tensor, [vocabulary, width]; a head's bias stays frozen."""
+        return {_TENSOR: (self.base.vocabulary, self.base.width)}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """The base's own head; nothing is drawn."""
+        head = self.base.source.model.get_output_embeddings()
+        return {_TENSOR: head.weight.detach().float().cpu().clone()}
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes the weight as safetensors and what it belongs to as JSON: PEFT has no such
+        method."""
+        write_json(
+            {
+                "kind": self.kind, "tied": self.options.tied,
+                "base_model_name_or_path": self.base.source.reference,
+            },
+            folder / OWN_CONFIG,
+        )
+        write_tensors(tensors, folder / OWN_WEIGHTS)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads back what ``save`` wrote."""
+        return read_tensors(folder / OWN_WEIGHTS, self.shapes)
+
+
+class HeadStack(Stack):
+    """K slots' heads, all tied or all untied."""
+
+    kind = "head"
+
+    def __init__(self, base: Base, methods: Sequence[Head], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._tied = methods[0].options.tied
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """One slot's head."""
+        return {_TENSOR: (self.base.vocabulary, self.base.width)}
+
+    def head_weight(self, slots: Sequence[int]) -> Tensor:
+        """[K, V, D] float32."""
+        weight_KVD = self.tensors[_TENSOR]
+        return weight_KVD if len(slots) == self.num_slots else weight_KVD[list(slots)]
+
+    def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
+        """The same weights where they are tied."""
+        return self.head_weight(slots) if self._tied else None
+

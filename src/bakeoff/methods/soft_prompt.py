@@ -1,0 +1,136 @@
+"""Soft prompt: trained vectors in front of the embedded tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Ground, Method, Stack, Tensors
+from bakeoff.methods.files import PEFT_WEIGHTS, read_tensors, write_tensors
+from bakeoff.model.base import Base
+
+_TENSOR = "prompt_embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftPromptOptions:
+    """Options of soft prompts."""
+
+    prompt_length: int = 12
+    """How many vectors stand before the tokens."""
+    init: str = "vocabulary"
+    """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
+    own spread; anything else is a text whose tokens' embeddings are repeated to the length."""
+
+
+class SoftPrompt(Method):
+    """Prompt tuning on one base."""
+
+    kind = "soft_prompt"
+    title = "trained vectors in front of the embedded tokens"
+    paper = "Lester et al. 2021, arXiv:2104.08691"
+    formula = "prompt_length x embedding width"
+    options_type = SoftPromptOptions
+    default_learning_rate = 5e-2
+    learning_rate_source = (
+        "between Lester et al. 2021, section 3 (0.3 with Adafactor) and PEFT's examples (3e-2)"
+    )
+    options: SoftPromptOptions
+
+    def __init__(self, options: SoftPromptOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        length, limit = options.prompt_length, base.max_positions
+        if length < 1:
+            raise ConfigError(
+                f"{where}.prompt_length: {length} is below 1; give one vector or more"
+            )
+        if limit is not None and length >= limit:
+            raise ConfigError(
+                f"{where}.prompt_length: {length} vectors fill all {limit} positions of the base; "
+                f"give fewer than {limit}"
+            )
+
+    ground: ClassVar[Ground] = Ground.BASE  # type: ignore[misc]
+
+    @property
+    def extra_positions(self) -> int:
+        """The prompt's length."""
+        return self.options.prompt_length
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """One tensor, [prompt_length, embedding width]."""
+        return {_TENSOR: (self.options.prompt_length, self.base.embedding_width)}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """As the option ``init`` says; only two of its three ways draw from ``generator``."""
+        weight = self.base.source.model.get_input_embeddings().weight.detach().float()
+        length = self.options.prompt_length
+        if self.options.init == "random":
+            drawn = torch.randn(self.shapes[_TENSOR], generator=generator)
+            return {_TENSOR: drawn * weight.std()}
+        if self.options.init == "vocabulary":
+            ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
+        else:
+            text_ids = self.base.tokenizer(self.options.init, add_special_tokens=False)["input_ids"]
+            if not text_ids:
+                raise ConfigError(
+                    f"{self.where}.init: {self.options.init!r} has no tokens; give a text, "
+                    "'vocabulary' or 'random'"
+                )
+            ids = torch.tensor(text_ids).repeat(-(-length // len(text_ids)))[:length]
+        return {_TENSOR: weight[ids.to(weight.device)].cpu().clone()}
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
+        from peft import PromptTuningConfig
+
+        config = PromptTuningConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=self.options.prompt_length,
+            token_dim=self.base.embedding_width, inference_mode=True,
+            base_model_name_or_path=self.base.source.reference,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(str(folder))
+        write_tensors(tensors, folder / PEFT_WEIGHTS)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads PEFT's files back."""
+        return read_tensors(folder / PEFT_WEIGHTS, self.shapes)
+
+
+class SoftPromptStack(Stack):
+    """K slots' prompts; shorter ones are followed by unused rows."""
+
+    kind = "soft_prompt"
+
+    def __init__(self, base: Base, methods: Sequence[SoftPrompt], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._length = max(method.options.prompt_length for method in methods)
+        self._lengths_K = torch.zeros(num_slots, dtype=torch.int64, device=base.device)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The longest prompt's shape."""
+        return {_TENSOR: (self._length, self.base.embedding_width)}
+
+    def place(self, slot: int, method: Method, tensors: dict[str, Tensor]) -> None:  # type: ignore[override]
+        """Seats a candidate with its own length."""
+        super().place(slot, method, tensors)
+        self._lengths_K[slot] = method.extra_positions
+
+    def vacate(self, slot: int) -> None:
+        """A length of zero: no prompt."""
+        self._lengths_K[slot] = 0
+
+    def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """([K, P, D] vectors, [K] how many of them count)."""
+        if len(slots) == self.num_slots:
+            return self.tensors[_TENSOR], self._lengths_K
+        return self.tensors[_TENSOR][list(slots)], self._lengths_K[list(slots)]

@@ -1,0 +1,191 @@
+"""One attention function for every base, in training, prefill and decoding.
+
+It is registered in Transformers' ``ALL_ATTENTION_FUNCTIONS`` alone. A name that the mask registry
+does not know makes Transformers build no mask: causality, padding and sliding windows are decided
+here, from a few integers instead of a ``[B, 1, T, T]`` tensor.
+
+* Training pads on the right, so causality alone keeps padding out of every supervised position.
+* Generation pads on the left and keeps keys and values in a cache that this module owns
+  (``DecodingState``); Transformers' own cache is never used.
+
+Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key positions, ``C`` head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from bakeoff.errors import BaseModelError
+
+ATTENTION_NAME: Final = "bakeoff"
+
+
+class DecodingState:
+    """Keys and values of every layer while a batch of left-padded prompts is continued.
+
+    All rows share one write position, since prompts are padded on the left to one length.
+    """
+
+    def __init__(self, num_padding_B: Tensor, capacity: int) -> None:
+        """Starts empty.
+
+        Args:
+            num_padding_B: [B] how many of the first positions of each row are padding.
+            capacity: the most positions, prompt and continuation together.
+        """
+        self.num_padding_B = num_padding_B
+        self.capacity = capacity
+        self.length = 0
+        self._layers: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._masks: dict[tuple[int, int | None], Tensor] = {}
+
+    def append(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds one layer's ``[B, H, T, C]`` keys and values; returns all that are there so far."""
+        end = self.length + key.shape[2]
+        if module not in self._layers:
+            shape = (key.shape[0], key.shape[1], self.capacity, key.shape[3])
+            self._layers[module] = (key.new_empty(shape), value.new_empty(shape))
+        keys, values = self._layers[module]
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def advance(self, num_positions: int) -> None:
+        """Moves the write position after all layers have seen ``num_positions`` more."""
+        self.length += num_positions
+        self._masks.clear()
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Keeps only ``rows`` (indices), so that finished rows cost nothing more."""
+        self.num_padding_B = self.num_padding_B[rows]
+        self._layers = {m: (k[rows], v[rows]) for m, (k, v) in self._layers.items()}
+        self._masks.clear()
+
+    def mask(self, num_queries: int, window: int | None) -> Tensor:
+        """Boolean ``[B, 1, T, S]``: which keys each query of the present call may see."""
+        cached = self._masks.get((num_queries, window))
+        if cached is not None:
+            return cached
+        end = self.length + num_queries
+        device = self.num_padding_B.device
+        query_T1 = torch.arange(self.length, end, device=device)[:, None]
+        key_S = torch.arange(end, device=device)[None, :]
+        visible_TS = key_S <= query_T1
+        if window is not None:
+            visible_TS = visible_TS & (key_S > query_T1 - window)
+        real_B1S = key_S[None] >= self.num_padding_B[:, None, None]
+        # A padding query must see something, or its softmax is NaN: let it see itself.
+        mask = ((visible_TS[None] & real_B1S) | (key_S == query_T1)[None])[:, None]
+        self._masks[(num_queries, window)] = mask
+        return mask
+
+
+_decoding: DecodingState | None = None
+_band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
+
+
+@contextmanager
+def decoding(state: DecodingState) -> Iterator[DecodingState]:
+    """Makes every attention call inside read from and write to ``state``."""
+    global _decoding
+    if _decoding is not None:
+        raise RuntimeError("decoding states do not nest")
+    _decoding = state
+    try:
+        yield state
+    finally:
+        _decoding = None
+
+
+def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
+    """Boolean ``[T, T]``: causal, and at most ``window`` positions back, the query included."""
+    key = (num_positions, window, device)
+    if key not in _band_masks:
+        if len(_band_masks) > 32:
+            _band_masks.clear()
+        full = torch.ones(num_positions, num_positions, dtype=torch.bool, device=device)
+        _band_masks[key] = full.tril().triu(1 - window)
+    return _band_masks[key]
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, *, module: nn.Module, scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Scaled dot-product attention, causal, with our masks.
+
+    Args:
+        query: [B, H, T, C].
+        key: [B, H or fewer, T, C] (grouped-query attention repeats them).
+        value: like ``key``.
+        module: the layer, by which the cache is kept.
+        scaling: factor on the scores; None means ``C ** -0.5``.
+        window: how many positions a query sees, itself included; None means all before it.
+
+    Returns:
+        [B, H, T, C].
+    """
+    grouped = query.shape[1] != key.shape[1]
+    if _decoding is not None:
+        keys, values = _decoding.append(module, key, value)
+        mask: Tensor | None = _decoding.mask(query.shape[2], window)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+        )
+    num_positions = query.shape[2]
+    if window is not None and num_positions > window:
+        mask = _band_mask(num_positions, window, query.device)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, scale=scaling, enable_gqa=grouped
+        )
+    return F.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
+    )
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """What Transformers' ``AttentionInterface`` calls; shapes as in ``attend``.
+
+    Returns:
+        ([B, T, H, C], None): the output transposed as the interface asks, and no weights.
+
+    Raises:
+        BaseModelError: for what this function does not compute (soft-capping, attention sinks).
+    """
+    for name in ("softcap", "s_aux"):
+        if kwargs.get(name) is not None:
+            raise BaseModelError(
+                f"the base's attention ({type(module).__name__}) uses '{name}', which bakeoff's "
+                "attention does not compute; choose a base without it"
+            )
+    if attention_mask is not None:
+        raise BaseModelError(
+            f"{type(module).__name__} brought an attention mask of its own, shape "
+            f"{tuple(attention_mask.shape)}; only causal decoders without one are supported"
+        )
+    output = attend(
+        query, key, value, module=module, scaling=scaling, window=sliding_window
+    )
+    return output.transpose(1, 2), None
+
+
+def register_attention() -> None:
+    """Makes the function known to Transformers under ``ATTENTION_NAME``; may be called again."""
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, attention_forward)

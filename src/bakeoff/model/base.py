@@ -1,0 +1,182 @@
+"""The frozen base: a Transformers decoder, prepared once for many slots."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bakeoff.errors import BaseModelError
+from bakeoff.model.attention import ATTENTION_NAME, register_attention
+from bakeoff.model.gpt_neo import replace_attention
+from bakeoff.model.sites import LinearSite, linear_layers
+from bakeoff.model.sources import Source
+
+_PROBE_TOLERANCE = 1e-3
+_PROBE_LENGTH = 8
+
+
+class Base:
+    """A causal language model whose weights stay as they are.
+
+    Axis letters: ``B`` rows, ``T`` tokens, ``D`` width, ``V`` vocabulary.
+
+    Attributes:
+        model: the whole Transformers model, in ``compute_dtype`` on ``device``.
+        decoder: the part that maps embeddings to normed hidden states.
+        embedding: the input embedding. head: the output layer, without bias or with.
+        is_tied: whether head and embedding share one weight.
+    """
+
+    def __init__(
+        self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
+    ) -> None:
+        """Prepares ``source`` and checks that it still computes Transformers' logits.
+
+        Raises:
+            BaseModelError: if the architecture does something that the engine would miss.
+        """
+        self.source = source
+        self.device = device
+        self.compute_dtype = dtype
+        register_attention()
+        expected = _reference_logits(source.model) if probe else None
+        replace_attention(source.model)
+        source.model.eval().requires_grad_(False)
+        source.model.config._attn_implementation = ATTENTION_NAME
+        if probe:
+            self._adopt(source.model)
+            self._check(expected)
+        model = source.model
+        if device.type != "cpu" or dtype != torch.float32:
+            # The float32 original stays on the CPU: full tuning starts from it, not from a
+            # rounded copy.
+            model = copy.deepcopy(model).to(device=device, dtype=dtype)
+        self._adopt(model)
+
+    def _adopt(self, model: PreTrainedModel) -> None:
+        self.model = model
+        inner = getattr(model, model.base_model_prefix, None)
+        head = model.get_output_embeddings()
+        embedding = model.get_input_embeddings()
+        if not isinstance(inner, nn.Module) or inner is model or not isinstance(head, nn.Linear):
+            raise BaseModelError(
+                f"{self.source.reference}: {type(model).__name__} has no decoder with a linear "
+                "head that can be told apart; choose a causal language model"
+            )
+        self.decoder = inner
+        self.head = head
+        self.embedding = embedding
+        self.is_tied = head.weight is embedding.weight
+
+    def _check(self, expected: Tensor | None) -> None:
+        assert expected is not None
+        ids = _probe_ids(self.model)
+        with torch.no_grad():
+            hidden = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
+            logits = self.head(hidden).float()
+        gap = (logits - expected).abs().max().item()
+        if not gap <= _PROBE_TOLERANCE * max(1.0, expected.abs().max().item()):
+            raise BaseModelError(
+                f"{self.source.reference}: bakeoff's path through {type(self.model).__name__} "
+                f"gives other logits than Transformers' own (largest gap {gap:.3g}); the model "
+                "scales, caps or masks in a way that is not supported. Choose another base"
+            )
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's tokenizer."""
+        return self.source.tokenizer
+
+    @property
+    def model_type(self) -> str:
+        """Transformers' name of the architecture, such as ``gpt_neo``."""
+        return str(self.model.config.model_type)
+
+    @property
+    def width(self) -> int:
+        """D, the width of the hidden states that the head reads."""
+        return self.head.in_features
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the input embedding (not always that of the hidden states)."""
+        return int(self.embedding.weight.shape[1])
+
+    @property
+    def vocabulary(self) -> int:
+        """V, rows of the head."""
+        return self.head.out_features
+
+    @property
+    def max_positions(self) -> int | None:
+        """The most positions that the model's configuration allows, or None if it names none."""
+        value = getattr(self.model.config, "max_position_embeddings", None)
+        return int(value) if value else None
+
+    def linear_layers(self) -> dict[str, nn.Module]:
+        """The linear layers by full name, in order, except the head."""
+        return linear_layers(self.model, head=self.head)
+
+    def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
+        """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
+        output: Any = self.decoder(
+            inputs_embeds=embeds_BTD, position_ids=positions_BT, attention_mask=None,
+            use_cache=False,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    @contextmanager
+    def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, LinearSite]]:
+        """Turns the named linear layers into sites for as long as the context lasts."""
+        installed: dict[str, LinearSite] = {}
+        try:
+            for name in names:
+                parent = self.model.get_submodule(name.rpartition(".")[0])
+                site = LinearSite(self.model.get_submodule(name))
+                site.num_slots = num_slots
+                setattr(parent, name.rpartition(".")[2], site)
+                installed[name] = site
+            yield installed
+        finally:
+            for name, site in installed.items():
+                parent = self.model.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], site.linear)
+
+    def private_copy(self) -> Base:
+        """A float32 copy on the device whose weights may be trained; the base stays frozen."""
+        twin = copy.copy(self)
+        model = copy.deepcopy(self.source.model).to(self.device)
+        twin._adopt(model)
+        return twin
+
+    @contextmanager
+    def transformers_attention(self) -> Iterator[PreTrainedModel]:
+        """The model with Transformers' own attention and cache, for its ``generate``."""
+        config = self.model.config
+        config._attn_implementation = "sdpa"
+        try:
+            yield self.model
+        finally:
+            config._attn_implementation = ATTENTION_NAME
+
+
+def _probe_ids(model: PreTrainedModel) -> Tensor:
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    return torch.arange(1, 1 + _PROBE_LENGTH).remainder(vocabulary)[None]
+
+
+def _reference_logits(model: PreTrainedModel) -> Tensor:
+    """Transformers' own logits, [1, T, V], of a short probe."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=_probe_ids(model), use_cache=False).logits
+    model.train(was_training)
+    return logits.float()

@@ -1,0 +1,53 @@
+"""Which number format the frozen base computes in. What is trained is float32 always."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from bakeoff.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Raises:
+        ConfigError: for an unknown name, or ``cuda`` where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device: {name!r} is not a device; choose auto, cpu or cuda")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError(
+            "device: 'cuda' was asked for, but PyTorch sees no CUDA device here; use cpu or auto"
+        )
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The compute format of ``precision`` on ``device``.
+
+    ``auto`` is bfloat16 where the hardware multiplies it, float16 on CUDA cards before Ampere and
+    float32 otherwise.
+    """
+    if precision != "auto":
+        return _DTYPES[precision]
+    if device.type == "cuda":
+        ampere_or_newer = torch.cuda.get_device_capability(device)[0] >= 8
+        return torch.bfloat16 if ampere_or_newer else torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has bfloat16 products (AVX-512 BF16, AMX, or Arm's bf16)."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})

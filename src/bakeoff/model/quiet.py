@@ -1,0 +1,51 @@
+"""Silence from the libraries that load weights; the command line speaks for itself."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+
+from typing import Any, Final
+
+from huggingface_hub import utils as hub_utils
+from transformers.utils import logging as transformers_logging
+
+# Both libraries leave these functions without types, or without an export.
+_hub: Final[Any] = hub_utils
+_transformers: Final[Any] = transformers_logging
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Turns off progress bars, warnings and log lines below ERROR, and restores them after."""
+    transformers_verbosity = _transformers.get_verbosity()
+    hub_verbosity = _hub.logging.get_verbosity()
+    transformers_bars = _transformers.is_progress_bar_enabled()
+    hub_bars = not _hub.are_progress_bars_disabled()
+    _transformers.set_verbosity_error()
+    _hub.logging.set_verbosity_error()
+    _transformers.disable_progress_bar()
+    _hub.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _transformers.set_verbosity(transformers_verbosity)
+        _hub.logging.set_verbosity(hub_verbosity)
+        if transformers_bars:
+            _transformers.enable_progress_bar()
+        # Transformers' switch turns the hub's as well, so that the hub's is set last.
+        if hub_bars:
+            _hub.enable_progress_bars()
+        else:
+            _hub.disable_progress_bars()
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Like ``quiet``, and drops standard error, for progress bars that no setting turns off."""
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        yield

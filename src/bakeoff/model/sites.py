@@ -1,0 +1,125 @@
+"""Places in the base where a method may act on a linear layer.
+
+A site computes the frozen layer and hands input and output to each installed hook, grouped by
+slot. The rows of a batch are always grouped by slot, so any flattening that a model does keeps the
+groups whole and one ``reshape`` brings the slot axis back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from bakeoff.errors import ConfigError
+
+LinearHook = Callable[[Tensor, Tensor], Tensor]
+
+
+class LinearSite(nn.Module):
+    """A frozen linear layer to whose output the installed hooks may add.
+
+    Axis letters: ``K`` slots, ``N`` positions of all the slot's rows, ``D`` width in, ``E`` out.
+    """
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+        self.in_features, self.out_features = linear_shape(linear)
+        self.num_slots = 1
+        self.hooks: list[LinearHook] = []
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen layer's weight: some models read its dtype."""
+        weight: Tensor = self.linear.weight  # type: ignore[assignment]
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., E]; each hook maps ([K, N, D], [K, N, E]) to a new [K, N, E]."""
+        y: Tensor = self.linear(x)
+        if not self.hooks:
+            return y
+        x_KND = x.reshape(self.num_slots, -1, self.in_features)
+        y_KNE = y.reshape(self.num_slots, -1, self.out_features)
+        for hook in self.hooks:
+            y_KNE = hook(x_KND, y_KNE)
+        return y_KNE.view(y.shape)
+
+
+def linear_shape(linear: nn.Module) -> tuple[int, int]:
+    """(in, out) features of an ``nn.Linear`` or of Transformers' ``Conv1D``."""
+    if isinstance(linear, Conv1D):
+        num_in, num_out = linear.weight.shape
+        return int(num_in), int(num_out)
+    if isinstance(linear, nn.Linear):
+        return linear.in_features, linear.out_features
+    raise TypeError(f"{type(linear).__name__} is no linear layer")
+
+
+def linear_layers(model: nn.Module, *, head: nn.Module | None) -> dict[str, nn.Module]:
+    """All linear layers of ``model`` by full name, in order, except the head."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LinearSite):
+            found[name] = module.linear
+        elif isinstance(module, (nn.Linear, Conv1D)) and module is not head:
+            parent = model.get_submodule(name.rpartition(".")[0])
+            if not isinstance(parent, LinearSite):
+                found[name] = module
+    return found
+
+
+def select_linear_layers(
+    names: Sequence[str], targets: str | Sequence[str], *, where: str
+) -> list[str]:
+    """The layers that ``targets`` means, by the rules of PEFT's ``target_modules``.
+
+    Args:
+        names: full names of the base's linear layers, in order.
+        targets: ``"all-linear"``, a regular expression that a full name must match as a whole, or
+            a list of names or ends of names.
+        where: the option's path, for the error.
+
+    Raises:
+        ConfigError: if one of the targets matches nothing, or the expression is not valid.
+    """
+    endings = sorted({name.rpartition(".")[2] for name in names})
+    if targets == "all-linear":
+        return list(names)
+    if isinstance(targets, str):
+        try:
+            pattern = re.compile(targets)
+        except re.error as error:
+            raise ConfigError(
+                f"{where}: {targets!r} is not a valid regular expression ({error}); "
+                f"give a list of layer names instead, such as [{', '.join(endings[:3])}]"
+            ) from None
+        chosen = [name for name in names if pattern.fullmatch(name)]
+        if not chosen:
+            raise ConfigError(
+                f"{where}: the regular expression {targets!r} matches no linear layer of the base "
+                f"as a whole; the first layer is {names[0] if names else '(none)'!r}, and the "
+                f"names end in {', '.join(endings)}"
+            )
+        return chosen
+    chosen_set: set[str] = set()
+    for target in targets:
+        matching = {n for n in names if n == target or n.endswith("." + target)}
+        if not matching:
+            near = get_close_matches(target, endings, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"{where}: {target!r} matches no linear layer of the base{hint} "
+                f"Linear layers end in: {', '.join(endings)} (or use all-linear)"
+            )
+        chosen_set |= matching
+    if not chosen_set:
+        raise ConfigError(
+            f"{where}: an empty list targets nothing; name layers that end in "
+            f"{', '.join(endings)}, or use all-linear"
+        )
+    return [name for name in names if name in chosen_set]

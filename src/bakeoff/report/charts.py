@@ -1,0 +1,238 @@
+"""The kinds of chart that the report draws, each from plain rows of data.
+
+Row labels are this wide on every chart of a kind, widths are fixed, and every scale's domain is
+set here: a chart looks the same for one method and for ten, for short names and for long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from bakeoff.report.labels import Axis, Label, shorten, text_width
+from bakeoff.report.palette import BASELINE_LOOK, NEUTRAL, Look
+
+Chart = alt.Chart | alt.LayerChart | alt.ConcatChart | alt.VConcatChart
+
+FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
+TOTAL_WIDTH = 356
+ROW_HEIGHT = 24
+_NAME_LIMIT = 30
+_MARGIN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One figure of one method, with what is read beside it and on hover."""
+
+    label: str
+    value: float
+    text: str
+    tip: str
+    look: Look = BASELINE_LOOK
+    low: float | None = None
+    high: float | None = None
+    hollow: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """The point as chart data."""
+        return {
+            "label": shorten(self.label, _NAME_LIMIT),
+            "value": self.value,
+            "low": self.value if self.low is None else self.low,
+            "high": self.value if self.high is None else self.high,
+            "text": self.text,
+            "tip": self.tip,
+            "color": self.look.color,
+            "fill": "transparent" if self.hollow else self.look.color,
+            "shape": self.look.shape,
+        }
+
+
+def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+    """Rows as inline data."""
+    return alt.InlineData(values=list(rows))
+
+
+def themed(chart: Chart) -> dict[str, Any]:
+    """The chart's Vega-Lite specification in the report's look."""
+    spec: dict[str, Any] = (
+        chart.configure(font=FONT, background="white", padding=6)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelFontSize=11,
+            labelColor="#333333",
+            titleFontSize=11,
+            titleFontWeight="normal",
+            titleColor="#555555",
+            gridColor="#e5e7eb",
+            domainColor="#9ca3af",
+            tickColor="#9ca3af",
+            labelSeparation=8,
+        )
+        .configure_title(fontSize=11.5, fontWeight="bold", anchor="start", color="#222222")
+        .to_dict()
+    )
+    return spec
+
+
+def bars(points: Sequence[Point], title: str, number_format: str) -> Chart:
+    """Horizontal bars from zero, each with its figure at the end."""
+    width = _plot_width(points)
+    room = max(text_width(p.text) for p in points) + _MARGIN
+    top = max(p.value for p in points) or 1.0
+    domain = [0.0, top * width / (width - room)]
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(domain=domain, nice=False),
+        axis=alt.Axis(tickCount=4, format=number_format, domain=False),
+    )
+    base = alt.Chart(data([p.row() for p in points]))
+    y = _names(points)
+    marks = base.mark_bar(height=13, cornerRadiusEnd=2).encode(
+        x=x, y=y, color=_own("color"), description="tip:N"
+    )
+    texts = base.mark_text(align="left", dx=5, fontSize=11).encode(x=x, y=y, text="text:N")
+    return alt.layer(marks, texts).properties(width=width, height=ROW_HEIGHT * len(points))
+
+
+def dots(
+    points: Sequence[Point],
+    title: str,
+    number_format: str,
+    *,
+    log: bool = False,
+    heading: str | None = None,
+    domain: tuple[float, float] | None = None,
+) -> Chart:
+    """A point a row with its interval, its figure to the right; the axis need not start at 0."""
+    width = _plot_width(points)
+    room = max(text_width(p.text) for p in points) + _MARGIN + 4
+    low, high = domain or extent(points)
+    axis = padded(low, high, width, left=_MARGIN, right=room, log=log)
+    kind: dict[str, Any] = {"type": "log"} if log else {}
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False, **kind),
+        axis=alt.Axis(tickCount=4, format=number_format, domain=False),
+    )
+    y = _names(points)
+    base = alt.Chart(data([p.row() for p in points]))
+    whisker = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
+        x=alt.X("low:Q", title=title), x2="high:Q", y=y, color=_own("color"), description="tip:N"
+    )
+    mark = base.mark_point(size=64, opacity=1, strokeWidth=1.5).encode(
+        x=x, y=y, color=_own("color"), fill=_own("fill"), shape=_own("shape"), description="tip:N"
+    )
+    texts = base.mark_text(align="left", dx=8, fontSize=11).encode(
+        x=alt.X("high:Q", title=title), y=y, text="text:N"
+    )
+    chart = alt.layer(whisker, mark, texts)
+    size: dict[str, Any] = {"width": width, "height": ROW_HEIGHT * len(points)}
+    return chart.properties(**size, title=heading) if heading else chart.properties(**size)
+
+
+def differences(points: Sequence[Point], title: str, number_format: str) -> Chart:
+    """A forest plot: each pair's name above its interval, and a rule at no difference."""
+    width, step = TOTAL_WIDTH - 24, 38
+    reach = max(max(abs(p.value), abs(p.low or 0), abs(p.high or 0)) for p in points) or 1.0
+    scale = alt.Scale(domain=[-reach * 1.08, reach * 1.08], nice=False)
+    rows = [{**p.row(), "i": i, "label": shorten(p.label, 54)} for i, p in enumerate(points)]
+    y = alt.Y("i:O", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
+    axis = alt.Axis(tickCount=5, format=number_format, domain=False)
+    base = alt.Chart(data(rows))
+    zero = (
+        alt.Chart(data([{"value": 0}]))
+        .mark_rule(color=NEUTRAL[0], strokeWidth=1.2)
+        .encode(x=alt.X("value:Q", scale=scale))
+    )
+    names = base.mark_text(align="left", dy=-9, fontSize=11).encode(
+        x=alt.value(0), y=y, text="label:N"
+    )
+    whisker = base.mark_rule(strokeWidth=2, yOffset=8).encode(
+        x=alt.X("low:Q", title=title, scale=scale, axis=axis),
+        x2="high:Q",
+        y=y,
+        color=_own("color"),
+        description="tip:N",
+    )
+    mark = base.mark_point(size=60, opacity=1, strokeWidth=1.5, yOffset=8).encode(
+        x=alt.X("value:Q", title=title, scale=scale, axis=axis),
+        y=y,
+        color=_own("color"),
+        fill=_own("fill"),
+        shape=_own("shape"),
+        description="tip:N",
+    )
+    return alt.layer(zero, names, whisker, mark).properties(
+        width=width, height=step * len(points)
+    )
+
+
+def label_layers(labels: Sequence[Label], x: str, y: str) -> list[alt.Chart]:
+    """Placed labels as text layers; alignment belongs to the mark, so one layer each."""
+    layers = []
+    for align in ("left", "center", "right"):
+        rows = [{"x": t.x, "y": t.y, "text": t.text} for t in labels if t.align == align]
+        if rows:
+            layers.append(
+                alt.Chart(data(rows))
+                .mark_text(align=align, baseline="middle", fontSize=11)
+                .encode(x=alt.X("x:Q", title=x), y=alt.Y("y:Q", title=y), text="text:N")
+            )
+    return layers
+
+
+def extent(points: Sequence[Point]) -> tuple[float, float]:
+    """The range that the points and their intervals take."""
+    ends = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
+    return min(ends), max(ends)
+
+
+def padded(
+    low: float, high: float, pixels: float, *, left: float, right: float, log: bool = False
+) -> Axis:
+    """A scale over ``low`` to ``high`` with room in pixels on either side."""
+    if log:
+        low, high = math.log(low), math.log(high)
+    span = (high - low) or (1.0 if log else abs(high) * 0.2 or 1.0)
+    if high == low:
+        low, high = low - span / 2, high + span / 2
+    unit = span / max(pixels - left - right, pixels * 0.2)
+    low, high = low - left * unit, high + right * unit
+    if log:
+        low, high = math.exp(low), math.exp(high)
+    return Axis(low=low, high=high, pixels=pixels, log=log)
+
+
+def _plot_width(points: Sequence[Point]) -> float:
+    return TOTAL_WIDTH - _label_width(points) - 14
+
+
+def _label_width(points: Sequence[Point]) -> float:
+    longest = max(text_width(shorten(p.label, _NAME_LIMIT)) for p in points)
+    return min(max(longest, 40.0), 178.0)
+
+
+def _names(points: Sequence[Point]) -> alt.Y:
+    width = _label_width(points)
+    return alt.Y(
+        "label:N",
+        title=None,
+        sort=[shorten(p.label, _NAME_LIMIT) for p in points],
+        axis=alt.Axis(
+            ticks=False, domain=False, labelLimit=width, minExtent=width, maxExtent=width
+        ),
+    )
+
+
+def _own(field: str) -> Any:
+    """A channel whose value stands in the data itself, without a scale or a legend."""
+    channel = {"color": alt.Color, "fill": alt.Fill, "shape": alt.Shape}[field]
+    return channel(f"{field}:N", scale=None, legend=None)

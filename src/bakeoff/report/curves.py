@@ -1,0 +1,118 @@
+"""Learning curves: a panel a method, a line a candidate."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from bakeoff.report.charts import TOTAL_WIDTH, Chart, data
+from bakeoff.report.labels import shorten
+from bakeoff.report.palette import NEUTRAL, Look
+
+_HEIGHT = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One candidate's losses."""
+
+    title: str
+    epochs: list[tuple[float, float | None, float | None]]
+    """(epoch, train NLL, validation NLL)."""
+    best_epoch: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One method's candidates."""
+
+    name: str
+    look: Look
+    curves: list[Curve]
+
+
+def learning(panels: Sequence[Panel], zero_shot: float | None) -> Chart:
+    """Train (dashed) and validation (solid) NLL by epoch, on scales that all panels share."""
+    columns = 1 if len(panels) == 1 else 2
+    width = (TOTAL_WIDTH - 52 * columns) / columns
+    values = [v for p in panels for c in p.curves for _, *two in c.epochs for v in two if v]
+    epochs = [e for p in panels for c in p.curves for e, *_ in c.epochs]
+    y_domain = _y_domain(values, zero_shot)
+    x_domain = [min(epochs), max(max(epochs), min(epochs) + 1)]
+    charts = [_panel(panel, width, x_domain, y_domain, zero_shot) for panel in panels]
+    return alt.concat(*charts, columns=columns, spacing=14)
+
+
+def _panel(
+    panel: Panel,
+    width: float,
+    x_domain: list[float],
+    y_domain: list[float],
+    zero_shot: float | None,
+) -> alt.LayerChart:
+    ticks = sorted({x_domain[0], x_domain[1], (x_domain[0] + x_domain[1]) // 2})
+    x = alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(domain=x_domain, nice=False, padding=6),
+        axis=alt.Axis(values=ticks, format="d", grid=False),
+    )
+    y = alt.Y(
+        "nll:Q",
+        title=None,
+        scale=alt.Scale(domain=y_domain, nice=False, zero=False),
+        axis=alt.Axis(tickCount=4, domain=False, minExtent=30, maxExtent=30),
+    )
+    layers: list[alt.Chart] = []
+    if zero_shot is not None and zero_shot <= y_domain[1]:
+        layers.append(
+            alt.Chart(data([{"nll": zero_shot, "tip": f"zero-shot: {zero_shot:.3f}"}]))
+            .mark_rule(color=NEUTRAL[0], strokeDash=[2, 3], strokeWidth=1.5)
+            .encode(y=y, description="tip:N")
+        )
+    for curve in panel.curves:
+        train = [{"epoch": e, "nll": t} for e, t, _ in curve.epochs if t is not None]
+        held = [
+            {
+                "epoch": e,
+                "nll": v,
+                "tip": f"{curve.title}, epoch {e:.0f}: validation {v:.3f}"
+                + (f", train {t:.3f}" if t is not None else ""),
+                "fill": panel.look.color if e == curve.best_epoch else "white",
+            }
+            for e, t, v in curve.epochs
+            if v is not None
+        ]
+        stroke: dict[str, Any] = {"color": panel.look.color, "clip": True}
+        if train:
+            layers.append(
+                alt.Chart(data(train))
+                .mark_line(strokeDash=[4, 3], strokeWidth=1.3, opacity=0.75, **stroke)
+                .encode(x=x, y=y)
+            )
+        if held:
+            base = alt.Chart(data(held))
+            layers.append(base.mark_line(strokeWidth=2, **stroke).encode(x=x, y=y))
+            layers.append(
+                base.mark_point(size=38, opacity=1, strokeWidth=1.6, **stroke).encode(
+                    x=x, y=y, fill=alt.Fill("fill:N", scale=None), description="tip:N"
+                )
+            )
+    return alt.layer(*layers).properties(
+        width=width, height=_HEIGHT, title=shorten(panel.name, max(12, int(width / 6.6)))
+    )
+
+
+def _y_domain(values: list[float], zero_shot: float | None) -> list[float]:
+    """Room for all curves and the base, but not for a candidate that went wild."""
+    known = [*values, *([] if zero_shot is None else [zero_shot])]
+    low = min(known)
+    middle = statistics.median(known)
+    cap = max(zero_shot or 0.0, middle + 3 * (middle - low), low + 0.05)
+    high = min(max(known), cap)
+    margin = 0.06 * (high - low) or 0.05
+    return [low - margin, high + margin]

@@ -1,0 +1,104 @@
+"""The report as Markdown: the same content in short."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bakeoff.report import words
+from bakeoff.report.answer import Answer
+from bakeoff.report.examples import Shown
+from bakeoff.report.figures import GROUPS
+from bakeoff.report.load import Run, dig, mapping
+from bakeoff.report.page import headline_facts, split_table, study_sections
+from bakeoff.report.render import Figure
+from bakeoff.report.table import COLUMNS, Cell, Column, Row, build_marks
+
+_DOCUMENT_CHARACTERS = 600
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+
+
+def build_markdown(
+    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Shown]
+) -> str:
+    """The whole of ``report.md``; figures are links into ``figures/``."""
+    results = run.results
+    lines = [f"# {escape(str(dig(results, 'study', 'name') or run.folder.name))}", ""]
+    lines += [f"**{escape(answer.headline)}.** {escape(answer.why)} {escape(answer.cost)}", ""]
+    lines += [f"- {escape(caveat)}" for caveat in answer.caveats]
+    lines += ["", *_table(["", ""], headline_facts(results)), "", "## Methods and baselines", ""]
+    lines += [*_main_table(run, rows), ""]
+    for key, title in GROUPS.items():
+        group = [figure for figure in figures if figure.group == key]
+        if group:
+            lines += [f"## {title}", ""]
+        for figure in group:
+            lines += [f"**{figure.title}.** {escape(figure.caption)}", ""]
+            lines += [f"![{escape(figure.alt)}](figures/{figure.name}.svg)", ""]
+    if examples:
+        lines += ["## Examples", "", "Where the methods' ROUGE-1 differs most.", ""]
+    for shown in examples:
+        lines += _example(shown)
+    lines += ["## How it was made", "", "`bakeoff run study.yaml` repeats the study.", ""]
+    for title, pairs in study_sections(results):
+        lines += [*_table([title, ""], pairs), ""]
+    splits = split_table(results)
+    if splits:
+        keys = list(dict.fromkeys(key for counts in splits.values() for key in counts))
+        body = [[split, *(words.plain(counts.get(k)) for k in keys)] for split, counts in
+                splits.items()]  # fmt: skip
+        lines += [*_table(["split", *(key.replace("_", " ") for key in keys)], body), ""]
+    for title, tree in (
+        ("overlap", mapping(dig(results, "data", "overlap"))),
+        ("environment", mapping(results.get("environment"))),
+    ):
+        if tree:
+            lines += [*_table([title, ""], words.flatten(tree)), ""]
+    notes = [*map(str, results.get("notes") or ()), *run.notes]
+    if notes:
+        lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
+    return "\n".join(lines)
+
+
+def escape(text: str) -> str:
+    """Text that no Markdown reader takes for markup, on one line."""
+    flat = " ".join(text.split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", flat)
+
+
+def _main_table(run: Run, rows: list[Row]) -> list[str]:
+    marks = build_marks(run.results, rows)
+    heads = ["method", *(f"{c.label} {c.unit}".strip() for c in COLUMNS)]
+    body = []
+    for row in rows:
+        name = row.label if row.ended_well else f"{row.label} ({words.state(row.state)})"
+        cells = [
+            _cell(column, row.cells.get(column.key), marks.get((row.name, column.key)))
+            for column in COLUMNS
+        ]
+        body.append([name, *cells])
+    return _table(heads, body)
+
+
+def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
+    if cell is None or cell.value is None:
+        return words.MISSING
+    text = column.write(cell.value)
+    if cell.low is not None and cell.high is not None:
+        text += f" ({column.write(cell.low)} to {column.write(cell.high)})"
+    return f"{text} {mark}" if mark else text
+
+
+def _example(shown: Shown) -> list[str]:
+    document = shown.document[:_DOCUMENT_CHARACTERS]
+    more = " …" if len(document) < len(shown.example.document) else ""
+    lines = [f"### Row {shown.example.index}", "", f"Document: {escape(document)}{more}", ""]
+    body = [["reference", "", shown.example.reference]]
+    body += [[s.row.label, words.rouge(s.rouge1), s.text] for s in shown.summaries]
+    return [*lines, *_table(["", "ROUGE-1", "summary"], body), ""]
+
+
+def _table(heads: list[str], body: Iterable[Iterable[str]]) -> list[str]:
+    rows = [f"| {' | '.join(map(escape, cells))} |" for cells in body]
+    return [f"| {' | '.join(map(escape, heads))} |", "|" + " --- |" * len(heads), *rows]

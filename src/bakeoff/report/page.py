@@ -1,0 +1,159 @@
+"""The page: one file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from bakeoff.report import words
+from bakeoff.report.answer import Answer
+from bakeoff.report.examples import Shown
+from bakeoff.report.figures import GROUPS
+from bakeoff.report.load import Run, dig, mapping
+from bakeoff.report.palette import BASELINE_LOOK, dark_rules, looks
+from bakeoff.report.render import Figure
+from bakeoff.report.table import COLUMNS, Row, build_marks, cheapest_name
+from bakeoff.study.recommend import number
+
+_SPLIT_COLUMNS = {
+    "examples": "Examples",
+    "tokens_raw": "Tokens, raw",
+    "tokens_padded": "Tokens, padded",
+    "tokens_supervised": "Tokens, supervised",
+    "documents_truncated": "Documents cut to fit",
+    "rows_skipped": "Rows skipped",
+}
+_COMPARISON = ("metric", "a", "b", "difference", "low", "high", "p_value", "verdict")
+_CANDIDATE = ("method", "learning_rate", "seed", "state", "best_epoch", "epochs", "reason")
+
+
+def build_page(
+    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Shown]
+) -> str:
+    """The whole of ``report.html``.
+
+    Text from the study, the data and the models is escaped by Jinja. What is inserted as it is:
+    our own style sheet and script, whose hashes the content security policy names, and SVG that
+    was parsed and written by an XML library.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = _asset("report.css").replace("/* dark marks */", dark_rules())
+    script = _asset("report.js")
+    results = run.results
+    environment.filters |= {
+        "count": words.count,
+        "rouge": words.rouge,
+        "nll": words.nll,
+        "rate": words.rate,
+        "state": words.state,
+        "p_value": words.p_value,
+        "plain": words.plain,
+    }
+    return environment.get_template("report.html.j2").render(
+        name=str(dig(results, "study", "name") or run.folder.name),
+        meta=headline_facts(results),
+        answer=answer,
+        rows=rows,
+        columns=COLUMNS,
+        marks=build_marks(results, rows),
+        cheapest=cheapest_name(results, rows),
+        looks=looks(row.name for row in rows if not row.is_baseline),
+        baseline_look=BASELINE_LOOK,
+        groups=[
+            (title, [f for f in figures if f.group == key])
+            for key, title in GROUPS.items()
+            if any(f.group == key for f in figures)
+        ],
+        svg=Markup,
+        comparisons=[_whole(c, _COMPARISON) for c in results.get("comparisons") or ()],
+        candidates={
+            k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
+        },
+        best_val=best_val,
+        nll_or_rouge=lambda metric: words.rouge if str(metric).startswith("rouge") else words.nll,
+        examples=examples,
+        chosen=run.chosen,
+        splits=split_table(results),
+        split_columns=_SPLIT_COLUMNS,
+        overlap=words.flatten(mapping(dig(results, "data", "overlap"))),
+        study=study_sections(results),
+        environment=words.flatten(mapping(results.get("environment"))),
+        notes=[*map(str, results.get("notes") or ()), *run.notes],
+        is_partial=results.get("status") == "partial",
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+    )
+
+
+def headline_facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Base, task, sizes and device: what the answer holds for."""
+    source = dig(results, "study", "task", "source")
+    facts = [
+        ("Base", dig(results, "study", "base")),
+        ("Task", words.plain(source) if source is not None else None),
+        ("Training examples", _counted(dig(results, "data", "train", "examples"))),
+        ("Test examples", _counted(dig(results, "data", "test", "examples"))),
+        ("Device", dig(results, "environment", "device")),
+        ("Finished", dig(results, "environment", "finished")),
+    ]
+    return [(label, str(value)) for label, value in facts if value is not None]
+
+
+def split_table(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Counts by split, for the splits that were read."""
+    found = {s: mapping(dig(results, "data", s)) for s in ("train", "validation", "test")}
+    return {split: counts for split, counts in found.items() if counts}
+
+
+def study_sections(results: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The resolved study by section: general settings first, then each mapping."""
+    study = mapping(results.get("study"))
+    general = {k: v for k, v in study.items() if not isinstance(v, Mapping)}
+    sections = [("study", words.flatten(general))] if general else []
+    sections += [(k, words.flatten(v)) for k, v in study.items() if isinstance(v, Mapping)]
+    return sections
+
+
+def best_val(candidate: Mapping[str, Any]) -> float | None:
+    """A candidate's lowest validation NLL."""
+    losses = [number(mapping(e).get("val_nll")) for e in candidate.get("epochs") or ()]
+    return min((loss for loss in losses if loss is not None), default=None)
+
+
+def _whole(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The entry with None for what a partial result lacks."""
+    return {key: mapping(entry).get(key) for key in keys}
+
+
+def _counted(value: object) -> str | None:
+    return None if value is None else words.count(value)
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _asset(name: str) -> str:
+    folder = "templates" if name.endswith(".j2") else "assets"
+    return (files("bakeoff.report") / folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,155 @@
+"""Charts that set quality against a price: Pareto fronts, and loss against learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import altair as alt
+
+from bakeoff.report.charts import TOTAL_WIDTH, Chart, Point, data, label_layers, padded
+from bakeoff.report.labels import Axis, place_labels
+from bakeoff.report.palette import NEUTRAL, Look
+
+_WIDTH, _HEIGHT = TOTAL_WIDTH - 48, 230
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """One method's price and quality (``point.value``, lower is better)."""
+
+    price: float
+    point: Point
+
+
+def front(items: Sequence[Priced]) -> list[Priced]:
+    """Those that no other beats on price without losing quality, from cheap to dear."""
+    kept: list[Priced] = []
+    for item in sorted(items, key=lambda i: (i.price, i.point.value)):
+        if not kept or item.point.value < kept[-1].point.value:
+            kept.append(item)
+    return kept
+
+
+def pareto(
+    items: Sequence[Priced], x_title: str, x_format: str, y_title: str, zero_shot: float | None
+) -> Chart:
+    """Points with their names, the front as steps, the untuned base as a rule where it fits."""
+    ends = [v for i in items for v in (i.point.value, i.point.low, i.point.high) if v is not None]
+    low, high = min(ends), max(ends)
+    near = zero_shot is not None and fits(zero_shot, low, high)
+    if near and zero_shot is not None:
+        high = max(high, zero_shot)
+    prices = [i.price for i in items]
+    log = min(prices) > 0 and max(prices) / min(prices) > 20
+    x_axis = padded(min(prices), max(prices), _WIDTH, left=18, right=60, log=log)
+    y_axis = _flipped(padded(low, high, _HEIGHT, left=14, right=14))
+    x, y = _position("price", x_title, x_format, x_axis), _position("value", y_title, "", y_axis)
+    rows = [{**i.point.row(), "price": i.price} for i in items]
+    steps = [{"price": i.price, "value": i.point.value} for i in front(items)]
+    steps.append({"price": x_axis.high, "value": steps[-1]["value"]})
+    layers = [
+        alt.Chart(data(steps))
+        .mark_line(interpolate="step-after", color=NEUTRAL[0], strokeWidth=1.2, opacity=0.8)
+        .encode(x=x, y=y)
+    ]
+    if near:
+        layers.append(
+            alt.Chart(data([{"value": zero_shot, "tip": f"zero-shot: {zero_shot:.3f}"}]))
+            .mark_rule(color=NEUTRAL[0], strokeDash=[4, 4])
+            .encode(y=y, description="tip:N")
+        )
+    base = alt.Chart(data(rows))
+    layers.append(
+        base.mark_rule(strokeWidth=2, opacity=0.45).encode(
+            x=x, y=alt.Y("low:Q", title=y_title), y2="high:Q", color=_raw("color")
+        )
+    )
+    layers.append(
+        base.mark_point(size=90, opacity=1, strokeWidth=1.5).encode(
+            x=x,
+            y=y,
+            color=_raw("color"),
+            fill=alt.Fill("fill:N", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            description="tip:N",
+        )
+    )
+    placed = place_labels([(i.point.label, i.price, i.point.value) for i in items], x_axis, y_axis)
+    layers += label_layers(placed, x_title, y_title)
+    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCurve:
+    """One method's validation NLL over its learning rates."""
+
+    name: str
+    look: Look
+    means: list[tuple[float, float]]
+    """(learning rate, mean over seeds), by rising rate."""
+    trials: list[tuple[float, float, str]]
+    """(learning rate, NLL, what is read on hover), one a candidate."""
+
+
+def rates(curves: Sequence[RateCurve], ceiling: float) -> Chart:
+    """Loss against learning rate, a line a method; ``ceiling`` clips runs that went wild."""
+    values = [v for c in curves for _, v, _ in c.trials]
+    xs = [r for c in curves for r, _, _ in c.trials]
+    x_axis = padded(min(xs), max(xs), _WIDTH, left=18, right=60, log=True)
+    high = min(max(values), max(ceiling, min(values)))
+    y_axis = _flipped(padded(min(values), high, _HEIGHT, left=14, right=14))
+    x = _position("rate", "learning rate (log)", ".0e", x_axis)
+    y = _position("value", "best validation NLL", "", y_axis)
+    layers: list[alt.Chart] = []
+    for curve in curves:
+        line = [{"rate": r, "value": v} for r, v in curve.means]
+        spots = [{"rate": r, "value": v, "tip": tip} for r, v, tip in curve.trials]
+        layers.append(
+            alt.Chart(data(line))
+            .mark_line(color=curve.look.color, strokeWidth=2, clip=True)
+            .encode(x=x, y=y)
+        )
+        layers.append(
+            alt.Chart(data(spots))
+            .mark_point(
+                color=curve.look.color,
+                fill=curve.look.color,
+                shape=curve.look.shape,
+                size=36,
+                opacity=1,
+                clip=True,
+            )
+            .encode(x=x, y=y, description="tip:N")
+        )
+    ends = [(c.name, *min(c.means, key=lambda mean: mean[1])) for c in curves]
+    shown = [end for end in ends if end[2] <= high]
+    layers += label_layers(place_labels(shown, x_axis, y_axis), "learning rate (log)", "")
+    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def fits(zero_shot: float, low: float, high: float) -> bool:
+    """Whether showing the base leaves the methods at least a quarter of the height."""
+    return max(zero_shot, high) - min(zero_shot, low) <= 4 * (high - low)
+
+
+def _flipped(axis: Axis) -> Axis:
+    return Axis(low=axis.low, high=axis.high, pixels=axis.pixels, log=axis.log, flip=True)
+
+
+def _position(field: str, title: str, number_format: str, axis: Axis) -> alt.X | alt.Y:
+    kind = alt.Y if axis.flip else alt.X
+    scale = alt.Scale(
+        type="log" if axis.log else "linear",
+        domain=[axis.low, axis.high],
+        nice=False,
+        zero=False,
+    )
+    ticks = alt.Axis(tickCount=5, domain=False)
+    if number_format:
+        ticks = alt.Axis(tickCount=5, domain=False, format=number_format)
+    return kind(f"{field}:Q", title=title, scale=scale, axis=ticks)
+
+
+def _raw(field: str) -> alt.Color:
+    return alt.Color(f"{field}:N", scale=None, legend=None)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bakeoff.data.readers import Columns, Record, format_of, read_records
+from bakeoff.errors import DataError
+
+COLUMNS = Columns("article", "highlights")
+KAGGLE = (
+    "\ufeffid,article,highlights\r\n"
+    '1,"(CNN) -- ""No,"" he said.\nMore, later.","First point.\nSecond point."\r\n'
+    "\r\n"
+    "2,plain,short\r\n"
+)
+
+
+def read(path: Path) -> list[Record]:
+    return list(read_records(path, COLUMNS))
+
+
+def message(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert "Traceback" not in str(caught.value)
+    return str(caught.value)
+
+
+def save(path: Path, content: str | bytes) -> Path:
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "A.CSV"])
+def test_csv_with_bom_quotes_and_line_ends(tmp_path: Path, name: str) -> None:
+    assert read(save(tmp_path / name, KAGGLE)) == [
+        Record(1, '(CNN) -- "No," he said.\nMore, later.', "First point.\nSecond point."),
+        Record(2, "plain", "short"),
+    ]
+
+
+def test_csv_fields_may_be_longer_than_the_library_s_limit(tmp_path: Path) -> None:
+    long = "word " * 100_000
+    path = save(tmp_path / "a.csv", f'article,highlights\n"{long}",short\n')
+    assert read(path) == [Record(1, long, "short")]
+
+
+def test_csv_rows_of_the_wrong_width_are_bad(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.csv", "article,highlights\na,b\na,b,c\na\n")
+    problems = [record.problem for record in read(path)]
+    assert problems == [
+        None,
+        "it has 3 fields where the header has 2",
+        "it has 1 fields where the header has 2",
+    ]
+
+
+def test_csv_bytes_that_are_not_utf8_spoil_their_own_row_only(tmp_path: Path) -> None:
+    content = b'article,highlights\n"caf\xe9\nau lait",short\ngood,fine\n'
+    first, second = read(save(tmp_path / "a.csv", content))
+    assert isinstance(first.document, str)
+    with pytest.raises(UnicodeEncodeError):
+        first.document.encode("utf-8")
+    assert second == Record(2, "good", "fine")
+
+
+def test_csv_with_an_open_quote_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.csv", 'article,highlights\na,b\n"open,c\n')
+    assert "a.csv, line 3" in message(path)
+
+
+def test_csv_with_a_column_twice(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.csv", "article,highlights,article\na,b,c\n")
+    assert "'article' 2 times" in message(path)
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    lines = '\ufeff{"article": "a\u2028b", "highlights": "c", "id": 3}\n\n{"article": "d"}\n'
+    assert read(save(tmp_path / "a.jsonl.gz", lines)) == [
+        Record(1, "a\u2028b", "c"),
+        Record(3, "d", None),
+    ]
+
+
+def test_json_lines_that_are_bad_keep_their_number(tmp_path: Path) -> None:
+    content = (
+        b'{"article": "a", "highlights": "b"}\n{"article": "caf\xe9"}\n{"article": \n[1]\n'
+        + b"[" * 100_000
+    )
+    records = read(save(tmp_path / "a.jsonl", content))
+    assert [record.row for record in records] == [1, 2, 3, 4, 5]
+    assert records[1].problem == "it is not UTF-8 at byte 17"
+    assert (records[2].problem or "").startswith("it is not JSON")
+    assert records[3].problem == "it is not an object but list"
+    assert (records[4].problem or "").startswith("it is not JSON")
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_json(tmp_path: Path, wrap: bool) -> None:
+    rows = [{"article": "a", "highlights": "b"}, "text"]
+    path = save(tmp_path / "a.json", json.dumps({"data": rows} if wrap else rows))
+    assert read(path) == [
+        Record(1, "a", "b"),
+        Record(2, problem="it is not an object but str"),
+    ]
+
+
+def test_json_that_cannot_be_read_as_a_whole(tmp_path: Path) -> None:
+    assert "byte offset 3" in message(save(tmp_path / "a.json", b'["a\xe9"]'))
+    assert ".jsonl" in message(save(tmp_path / "b.json", '{"article": 1}\n{"article": 2}\n'))
+    assert "no list of rows" in message(save(tmp_path / "c.json", '{"rows": []}'))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    table = pa.table({"article": ["a", None], "highlights": ["b", "c"], "id": [1, 2]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Record(1, "a", "b"), Record(2, None, "c")]
+
+
+def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(
+        2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xe9")
+    )
+    pq.write_table(pa.table({"article": broken, "highlights": ["b", "c"]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [Record(1, "a", "b"), Record(2, b"\xe9", "c")]
+
+
+def test_parquet_that_is_torn(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"article": ["a"], "highlights": ["b"]}), tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    assert "parquet" in message(save(tmp_path / "b.parquet", content[:-20]))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.parquet"])
+def test_a_missing_column_names_those_that_exist(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    rows = [{"text": "a", "highlights": "b"}]
+    match path.suffix:
+        case ".csv":
+            save(path, "text,highlights\na,b\n")
+        case ".json":
+            save(path, json.dumps(rows))
+        case ".jsonl":
+            save(path, json.dumps(rows[0]))
+        case _:
+            pq.write_table(pa.Table.from_pylist(rows), path)
+    text = message(path)
+    assert "task.document is 'article'" in text
+    assert "'highlights', 'text'" in text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.csv.gz", "a.jsonl.gz"])
+def test_an_empty_file(tmp_path: Path, name: str) -> None:
+    assert f"{name} is empty" in message(save(tmp_path / name, b""))
+
+
+def test_other_encodings_and_torn_gzip(tmp_path: Path) -> None:
+    assert "UTF-16" in message(save(tmp_path / "a.csv", KAGGLE[1:].encode("utf-16")))
+    whole = gzip.compress(KAGGLE.encode("utf-8") * 50)
+    (tmp_path / "b.csv.gz").write_bytes(whole[:-30])
+    assert "gzip" in message(tmp_path / "b.csv.gz")
+    (tmp_path / "c.csv.gz").write_bytes(b"plain text")
+    assert "gzip" in message(tmp_path / "c.csv.gz")
+
+
+def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
+    assert "cannot be read" in message(tmp_path / "a.csv")
+    assert "no known kind" in message(save(tmp_path / "a.xlsx", b"x"))
+
+
+def test_format_of() -> None:
+    names = ["a.csv", "a.CSV.GZ", "a.json", "a.jsonl.gz", "a.parquet", "a.parquet.gz", "csv", "a"]
+    expected = ["csv", "csv", "json", "jsonl", "parquet", None, None, None]
+    assert [format_of(Path(name)) for name in names] == expected
+
+
+def test_reading_can_stop_early(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.csv", 'article,highlights\na,b\n"never closed')
+    assert next(read_records(path, COLUMNS)) == Record(1, "a", "b")
