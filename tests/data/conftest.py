@@ -47,14 +47,22 @@ def train_tokenizer(*, dummy_prefix: bool = False, bos: bool = False) -> PreTrai
         backend.post_processor = processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
         )
+    make: Any = PreTrainedTokenizerFast  # untyped
     options: dict[str, Any] = {"eos_token": EOS, "bos_token": "<s>"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **options)
+    wrapped: PreTrainedTokenizerFast = make(tokenizer_object=backend, **options)
+    return wrapped
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level, without begin-of-text, as GPT-2's."""
     return train_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def spaced_tokenizer() -> PreTrainedTokenizerFast:
+    """With a dummy prefix and begin-of-text, as Llama-2's."""
+    return train_tokenizer(dummy_prefix=True, bos=True)
 
 
 @pytest.fixture

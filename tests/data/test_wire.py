@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoForCausalLM
 
-from bakeoff.data.wire import DESKS, WireExample, generate
+import bakeoff
+from bakeoff.data.wire import DESKS, WireExample, WireSplit, generate, generator
 from bakeoff.data.wire.generator import split_of
-from bakeoff.data.wire.phrasing import Draw, compile_template, write
+from bakeoff.data.wire.phrasing import Desk, Draw, Facts, compile_template, write
 from bakeoff.errors import DataError
 
-SPLITS = ("train", "validation", "test", "pretrain")
+SPLITS: tuple[WireSplit, ...] = ("train", "validation", "test", "pretrain")
+TINY = Path(bakeoff.__file__).parent / "model" / "tiny"
 TOKEN = re.compile(r"\d[\d.,:-]*\d|\d|[^\W\d][\w'-]*")
+
+
+GOLDEN_ARTICLE = (
+    "A banker from Falton must go to prison, a court decided on Saturday. The jury found Sara "
+    "Aldton, a banker aged 70, guilty of smuggling, and the sentence is 4 years in prison. "
+    "Judge Philip Ramo saw careful planning. The damage to Eca Airlines was put at $263,000. "
+    "Aldton showed no emotion as Ramo spoke. Detectives searched several flats in September. "
+    "Aldton had been trusted by Eca for a decade. The trial took 2 weeks. The defence team of "
+    "Aldton will appeal."
+)
+GOLDEN_HIGHLIGHTS = (
+    "Court in Falton imprisons Sara Aldton for 4 years.\n"
+    "Damage to Eca Airlines came to $263,000.\n"
+    "Verdict is read by judge Philip Ramo."
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +65,8 @@ def test_same_arguments_same_examples(train: list[WireExample]) -> None:
 def test_first_example_stays_what_it_was_when_published() -> None:
     # Golden: generate(1, seed=0, split="train"). Saved studies and the shipped base rest on it.
     (example,) = generate(1, seed=0, split="train")
-    assert example == WireExample(article=GOLDEN_ARTICLE, highlights=GOLDEN_HIGHLIGHTS, desk="GOLDEN")
+    assert example.article == GOLDEN_ARTICLE
+    assert example.highlights == GOLDEN_HIGHLIGHTS
 
 
 @pytest.mark.parametrize("num_examples", [0, 1, 17])
@@ -55,7 +75,7 @@ def test_a_longer_list_starts_with_the_shorter(num_examples: int, train: list[Wi
 
 
 @pytest.mark.parametrize("desk", DESKS, ids=lambda desk: desk.name)
-def test_an_event_has_one_split_and_all_splits_have_events(desk) -> None:
+def test_an_event_has_one_split_and_all_splits_have_events(desk: Desk) -> None:
     draw = Draw(11)
     shares = Counter(split_of(desk, desk.event(draw)) for _ in range(400))
     assert set(shares) == set(SPLITS)
@@ -65,18 +85,25 @@ def test_an_event_has_one_split_and_all_splits_have_events(desk) -> None:
     assert split_of(desk, other_words) == split_of(desk, facts)
 
 
-def test_splits_share_no_article_and_no_event_whatever_the_seed() -> None:
-    articles: dict[str, set[str]] = defaultdict(set)
-    for split, seed in itertools.product(SPLITS, (1, 2)):
-        examples = generate(500, seed=seed, split=split)
-        articles[split] |= {example.article for example in examples}
-        for example in examples:
-            # The same event told again would bring the same names and numbers.
-            facts = frozenset(names_and_numbers(example.highlights))
-            articles[f"facts of {split}"].add(f"{example.desk} {sorted(facts)}")
-    for one, other in itertools.combinations(SPLITS, 2):
-        assert articles[one].isdisjoint(articles[other])
-        assert articles[f"facts of {one}"].isdisjoint(articles[f"facts of {other}"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_example_tells_an_event_of_its_split(
+    split: WireSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def article(draw: Draw, desk: Desk, facts: Facts) -> str:
+        told.append(split_of(desk, facts))
+        return ""
+
+    monkeypatch.setattr(generator, "_article", article)
+    for seed in (1, 2):
+        generate(100, seed=seed, split=split)
+    assert told == [split] * 200
+
+
+def test_splits_share_no_article() -> None:
+    sets = [{example.article for example in generate(400, seed=5, split=split)} for split in SPLITS]
+    assert len(set.union(*sets)) == 400 * len(SPLITS)
 
 
 def test_no_article_comes_twice(train: list[WireExample]) -> None:
@@ -113,16 +140,15 @@ def test_names_and_numbers_of_highlights_stand_in_the_article(train: list[WireEx
         assert not missing, (missing, example)
 
 
-def test_names_come_again_in_other_sentences(train: list[WireExample]) -> None:
+def test_names_and_numbers_come_again_in_other_sentences(train: list[WireExample]) -> None:
+    shares = []
     for example in train:
-        sentences = re.split(r"(?<=[.?]) ", example.article)
-        counts = Counter(
-            token
-            for sentence in sentences
-            for token in {t for t in TOKEN.findall(sentence) if t[0].isupper() or t[0].isdigit()}
-        )
-        again = [t for t in names_and_numbers(example.highlights) if counts[t] >= 2]
-        assert again, example
+        sentences = [set(TOKEN.findall(s)) for s in re.split(r"(?<=[.?]) ", example.article)]
+        wanted = names_and_numbers(example.highlights)
+        again = [token for token in wanted if sum(token in s for s in sentences) >= 2]
+        shares.append(len(again) / len(wanted))
+    assert sum(shares) / len(shares) > 0.3
+    assert sum(share == 0 for share in shares) < len(shares) / 20
 
 
 def test_the_lead_alone_does_not_hold_the_highlights(train: list[WireExample]) -> None:
@@ -136,7 +162,8 @@ def test_the_lead_alone_does_not_hold_the_highlights(train: list[WireExample]) -
 
 
 def test_each_desk_has_many_phrasings(train: list[WireExample]) -> None:
-    told, shown = defaultdict(set), defaultdict(set)
+    told: dict[str, set[str]] = defaultdict(set)
+    shown: dict[str, set[str]] = defaultdict(set)
     for example in train:
         told[example.desk] |= {skeleton(s) for s in re.split(r"(?<=[.?]) ", example.article)}
         shown[example.desk] |= {skeleton(line) for line in example.highlights.split("\n")}
@@ -166,3 +193,51 @@ def test_wrong_arguments_are_named() -> None:
         generate(-1, seed=0, split="train")
     with pytest.raises(DataError, match=r"'dev'.*train, validation, test, pretrain"):
         generate(1, seed=0, split="dev")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> GPTNeoForCausalLM:
+    model = AutoModelForCausalLM.from_pretrained(TINY, local_files_only=True)
+    assert isinstance(model, GPTNeoForCausalLM)
+    return model.eval()
+
+
+def test_tiny_is_a_small_gpt_neo_in_float32(tiny: GPTNeoForCausalLM) -> None:
+    config = tiny.config
+    assert {parameter.dtype for parameter in tiny.parameters()} == {torch.float32}
+    assert 1_000_000 <= sum(parameter.numel() for parameter in tiny.parameters()) <= 4_000_000
+    assert tiny.lm_head.weight is tiny.transformer.wte.weight
+    assert (config.max_position_embeddings, config.window_size) == (512, 256)
+    assert config.attention_layers == ["global", "local"] * 2
+    assert config.hidden_size // config.num_heads >= 32
+
+
+def test_tiny_ships_within_its_size_and_with_its_card() -> None:
+    assert sum(path.stat().st_size for path in TINY.iterdir()) <= 8 * 1024**2
+    assert {path.suffix for path in TINY.iterdir()} == {".json", ".md", ".safetensors"}
+    card = (TINY / "README.md").read_text(encoding="utf-8")
+    for word in ("tools/pretrain_tiny.py", "apache-2.0", "steps", "held-out loss"):
+        assert word in card
+
+
+def test_tiny_tokenizer_round_trips_and_has_one_special_token() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TINY, local_files_only=True)
+    assert tokenizer.all_special_tokens == ["<|endoftext|>"]
+    assert tokenizer.bos_token_id == tokenizer.eos_token_id == tokenizer.pad_token_id == 0
+    for text in ("A banker from Falton.\n\nTL;DR: jailed,  again .", "naïve 東京 🙂 \t"):
+        ids = tokenizer(text)["input_ids"]
+        assert tokenizer.decode(ids) == text
+        assert 0 not in ids
+
+
+def test_tiny_predicts_articles_that_it_has_not_seen(tiny: GPTNeoForCausalLM) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TINY, local_files_only=True)
+    nats = tokens = 0.0
+    for example in generate(24, seed=1, split="validation"):
+        ids_BT = tokenizer("<|endoftext|>" + example.article, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            loss = tiny(input_ids=ids_BT, labels=ids_BT).loss
+        nats += float(loss) * (ids_BT.shape[1] - 1)
+        tokens += ids_BT.shape[1] - 1
+    # A uniform model needs 7.6 nats a token.
+    assert nats / tokens < 3.0

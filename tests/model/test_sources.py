@@ -274,10 +274,10 @@ def test_a_broken_tokenizer_is_named(folder: Path, load: Callable[..., Source]) 
 
 def test_an_adapter_is_no_base(folder: Path, load: Callable[..., Source]) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "other/base"}')
-    with pytest.raises(BaseModelError, match="adapter"):
+    with pytest.raises(BaseModelError, match="an adapter lies beside"):
         load("base")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="adapter"):
+    (folder / "config.json").unlink()
+    with pytest.raises(BaseModelError, match="holds an adapter, not a base"):
         load("base")
 
 
@@ -373,7 +373,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(
     tokenizer = byte_tokenizer(64)
     tokenizer.add_tokens(["<one>", "<two>"])
     tokenizer.save_pretrained(folder)
-    with pytest.raises(BaseModelError, match="up to 258.*only 257 rows"):
+    with pytest.raises(BaseModelError, match=r"up to 258.*only 257 rows"):
         load("base")
 
 
@@ -734,7 +734,7 @@ def test_torn_incomplete_or_several_gguf_files_are_refused(
     (gguf_folder / "second.gguf").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"2 \.gguf files"):
         load("g")
-    assert not [entry for entry in (tmp_path / "cache").glob("*")]
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named_and_left_clean(

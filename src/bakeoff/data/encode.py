@@ -30,7 +30,8 @@ class PieceEncoder:
     Args:
         tokenizer: fast ones work in parallel in Rust; slow ones one text after the other.
         tokenizer_id: how errors name it.
-        workers: 1 keeps to one thread; anything else uses as many as Rust's pool has.
+        workers: 1 keeps to one thread; None or more use the library's pool of threads, which has
+            one for each core unless ``RAYON_NUM_THREADS`` says otherwise.
 
     Attributes:
         eos_id: the token that ends a completion.
@@ -50,7 +51,7 @@ class PieceEncoder:
             )
         self.eos_id: int = tokenizer.eos_token_id
         self._tokenizer: Any = tokenizer
-        self._parallel = workers != 1
+        self._workers = workers
         plain = self._call(["a"], literal=True)[0]
         full: list[int] = tokenizer("a", add_special_tokens=True)["input_ids"]
         self.start_ids: Ids = np.array(_before(full, plain.tolist()), dtype=np.int32)
@@ -93,7 +94,7 @@ class PieceEncoder:
 
     def _call(self, texts: Sequence[str], *, literal: bool) -> list[Ids]:
         encoded: list[Ids] = []
-        with _parallelism(self._parallel):
+        with _parallelism(self._workers):
             for start in range(0, len(texts), _CHUNK):
                 batch = self._tokenizer(
                     list(texts[start : start + _CHUNK]),
@@ -121,14 +122,17 @@ def _before(full: list[int], plain: list[int]) -> list[int]:
 
 
 @contextlib.contextmanager
-def _parallelism(parallel: bool) -> Iterator[None]:
+def _parallelism(workers: int | None) -> Iterator[None]:
     name = "TOKENIZERS_PARALLELISM"  # read by the tokenizers library at every call
     previous = os.environ.get(name)
-    os.environ[name] = "true" if parallel else "false"
+    if workers is not None:
+        os.environ[name] = "true" if workers > 1 else "false"
+    elif previous is None:
+        os.environ[name] = "true"
     try:
         yield
     finally:
         if previous is None:
-            del os.environ[name]
+            os.environ.pop(name, None)
         else:
             os.environ[name] = previous

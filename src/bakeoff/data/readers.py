@@ -103,15 +103,14 @@ def missing_column(place: object, columns: Columns, found: Iterable[str]) -> Dat
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    opened = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
-    with opened as file:
-        stream = cast(Any, file)
+    opener: Callable[..., Any] = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as stream:
         start = stream.peek(2)[:2]
         if not start:
             raise DataError(f"task.source: {path} is empty. Give a file with at least one row.")
         if start in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"task.source: {path} is UTF-16. Save it as UTF-8.")
-        yield cast(BinaryIO, stream)
+        yield stream
 
 
 def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,7 +33,10 @@ class Full(Method):
     learning_rate_source = "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
     options: FullOptions
 
-    ground: ClassVar[Ground] = Ground.OWN_BASE  # type: ignore[misc]
+    @property
+    def ground(self) -> Ground:
+        """A copy of the base, alone."""
+        return Ground.OWN_BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

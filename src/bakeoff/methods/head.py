@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground, Method, Stack, Tensors
@@ -54,6 +54,11 @@ class Head(Method):
             raise ConfigError(
                 f"{where}.tied: true, but {base.source.reference} does not tie its head to its "
                 "embedding; set tied: false"
+            )
+        if options.tied and type(base.embedding) is not nn.Embedding:
+            raise ConfigError(
+                f"{where}.tied: true, but the embedding of {base.source.reference} is a "
+                f"{type(base.embedding).__name__}, which scales its rows; set tied: false"
             )
 
     @property

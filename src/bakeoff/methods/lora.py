@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +59,10 @@ class Lora(Method):
         self.targets = select_linear_layers(list(layers), targets, where=path)
         self._layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
 
-    ground: ClassVar[Ground] = Ground.BASE  # type: ignore[misc]
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
 
     @property
     def alpha(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -55,8 +54,19 @@ class SoftPrompt(Method):
                 f"{where}.prompt_length: {length} vectors fill all {limit} positions of the base; "
                 f"give fewer than {limit}"
             )
+        self._text_ids: list[int] = []
+        if options.init not in ("vocabulary", "random"):
+            self._text_ids = base.tokenizer(options.init, add_special_tokens=False)["input_ids"]
+            if not self._text_ids:
+                raise ConfigError(
+                    f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
+                    "'random'"
+                )
 
-    ground: ClassVar[Ground] = Ground.BASE  # type: ignore[misc]
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
 
     @property
     def extra_positions(self) -> int:
@@ -78,13 +88,8 @@ class SoftPrompt(Method):
         if self.options.init == "vocabulary":
             ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
         else:
-            text_ids = self.base.tokenizer(self.options.init, add_special_tokens=False)["input_ids"]
-            if not text_ids:
-                raise ConfigError(
-                    f"{self.where}.init: {self.options.init!r} has no tokens; give a text, "
-                    "'vocabulary' or 'random'"
-                )
-            ids = torch.tensor(text_ids).repeat(-(-length // len(text_ids)))[:length]
+            repeats = -(-length // len(self._text_ids))
+            ids = torch.tensor(self._text_ids).repeat(repeats)[:length]
         return {_TENSOR: weight[ids.to(weight.device)].cpu().clone()}
 
     def save(self, tensors: Tensors, folder: Path) -> None:

@@ -49,8 +49,7 @@ def bootstrap_interval(
     Args:
         scores_SN: [S, N] a score for each seed and test example.
         weights_SN: [S, N] numbers of tokens where ``scores_SN`` are sums over tokens; the
-            statistic is then sum(scores) / sum(weights), otherwise the mean. Examples whose
-            weight is zero in every seed are left out.
+            statistic is then sum(scores) / sum(weights), otherwise the mean.
         resamples: how often to draw.
         level: coverage, between 0 and 1.
         seed: of the draws.
@@ -119,7 +118,7 @@ def check_draws(resamples: int, level: float) -> None:
 def checked_scores(
     name: str, scores_SN: np.ndarray, weights_SN: np.ndarray | None
 ) -> tuple[Floats, Floats]:
-    """Scores and weights as float64 of one shape; examples without weight are left out.
+    """Scores and weights as float64 of one shape, checked.
 
     Args:
         name: what an error message calls the scores.
@@ -127,7 +126,7 @@ def checked_scores(
         weights_SN: [S, N], or None for weights of one.
 
     Returns:
-        [S, M] scores and [S, M] positive weights, M <= N.
+        [S, N] scores and [S, N] positive weights.
 
     Raises:
         DataError: as for ``bootstrap_interval``.
@@ -146,19 +145,24 @@ def checked_scores(
             f"bootstrap: the weights of {name} have shape {weights_SN.shape}, its scores "
             f"{scores_SN.shape}; pass one weight for each score"
         )
-    kept_N = (weights_SN != 0.0).any(axis=0)
-    scores_SN, weights_SN = scores_SN[:, kept_N], weights_SN[:, kept_N]
     for what, values_SN, broken_SN, rule in (
-        ("scores", scores_SN, ~np.isfinite(scores_SN), "finite"),
-        ("weights", weights_SN, ~((weights_SN > 0.0) & np.isfinite(weights_SN)), "positive"),
+        (
+            "score",
+            scores_SN,
+            ~np.isfinite(scores_SN),
+            "finite; leave candidates that diverged out",
+        ),
+        (
+            "weight",
+            weights_SN,
+            ~((weights_SN > 0.0) & np.isfinite(weights_SN)),
+            "positive; leave examples without tokens out",
+        ),
     ):
         if broken_SN.any():
             at_seed, at_example = (int(i) for i in np.argwhere(broken_SN)[0])
             raise DataError(
-                f"bootstrap: {what} of {name} at seed {at_seed}, example "
-                f"{int(np.flatnonzero(kept_N)[at_example])} is {values_SN[at_seed, at_example]}, "
-                f"but must be {rule}; leave such candidates out of the comparison"
+                f"bootstrap: the {what} of {name} at seed {at_seed}, example {at_example} is "
+                f"{values_SN[at_seed, at_example]}, but must be {rule}"
             )
-    if not kept_N.any():
-        raise DataError(f"bootstrap: {name} has no example with a weight above zero")
     return scores_SN, weights_SN

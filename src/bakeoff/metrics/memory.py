@@ -24,7 +24,8 @@ class PeakMemory:
     allocated before the block included. On any other device it is how far the process's resident
     set grew beyond its size at the block's start: on Linux by the kernel's own high-water mark,
     which the block resets; elsewhere, or where the kernel does not allow that, by samples every
-    5 ms, which can miss a short peak. Blocks must not be nested: an inner one resets the outer one's mark.
+    5 ms, which can miss a short peak. Blocks must not be nested: an inner one resets the outer
+    one's mark.
 
     Args:
         device: as torch writes it: ``cpu``, ``cuda``, ``cuda:1``, …

@@ -208,11 +208,10 @@ class _Tokenizer:
     """The library's own tokeniser and stemmer, each word stemmed once (half of the time)."""
 
     def __init__(self) -> None:
-        from nltk.stem.porter import PorterStemmer
-        from rouge_score import tokenize
+        from rouge_score import tokenize, tokenizers
 
         self._tokenize = tokenize.tokenize
-        self.stem = functools.lru_cache(_STEM_CACHE)(PorterStemmer().stem)
+        self.stem = functools.lru_cache(_STEM_CACHE)(tokenizers.porter.PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
         return cast(list[str], self._tokenize(text, self))

@@ -69,6 +69,10 @@ def compare_methods(
     a single seed has no seed effect: what is said holds for that very run of it, and nothing is
     known of another seed.
 
+    In simulations at level 0.95 two equal methods are called different in 2 to 6 % of studies
+    with one, two, three or five seeds; with three seeds, where those of one method vary ten times
+    as much as the other's, in up to 8 %.
+
     Source: Hall 1988, "On symmetric bootstrap confidence intervals"; Satterthwaite 1946, "An
     approximate distribution of estimates of variance components"; Holm 1979, "A simple
     sequentially rejective multiple test procedure".

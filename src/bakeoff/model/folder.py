@@ -32,6 +32,7 @@ from bakeoff.model.quiet import quiet
 CONFIG_NAME: Final = "config.json"
 WEIGHTS_NAME: Final = "model.safetensors"
 INDEX_NAME: Final = "model.safetensors.index.json"
+ADAPTER_NAME: Final = "adapter_config.json"
 
 # Any of these holds a whole vocabulary; without one, Transformers makes up an empty tokenizer.
 TOKENIZER_NAMES: Final = (
@@ -76,6 +77,10 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
             describes something else than a causal decoder.
     """
     path = folder / CONFIG_NAME
+    if not path.is_file() and (folder / ADAPTER_NAME).is_file():
+        raise BaseModelError(
+            f"{folder}: holds an adapter, not a base; name the model that it was trained on"
+        )
     if not path.is_file():
         raise BaseModelError(
             f"{folder}: no {CONFIG_NAME}; a base's folder holds {CONFIG_NAME}, {WEIGHTS_NAME} "
@@ -175,10 +180,6 @@ def _no_weights(folder: Path) -> CheckpointError:
             f".from_pretrained({str(folder)!r}).save_pretrained('NEW_FOLDER'), and name the new "
             "folder"
         )
-    if (folder / "adapter_config.json").is_file():
-        return CheckpointError(
-            f"{folder}: holds an adapter, not a base; name the model that it was trained on"
-        )
     return CheckpointError(
         f"{folder}: no {WEIGHTS_NAME}, no {INDEX_NAME} and no .gguf file; save the model there "
         "with save_pretrained, or name another base"
@@ -203,12 +204,13 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
         CheckpointError: the weights are missing, torn, incomplete or not safetensors.
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
-    if (folder / "adapter_config.json").is_file():
-        raise BaseModelError(
-            f"{folder}: an adapter lies beside the weights and would change them; "
-            "move adapter_config.json elsewhere, or merge the adapter first"
-        )
     weight_files(folder)
+    if (folder / ADAPTER_NAME).is_file():
+        # Transformers would add it to the weights without a word.
+        raise BaseModelError(
+            f"{folder}: an adapter lies beside the weights; move {ADAPTER_NAME} elsewhere, or "
+            "merge the adapter first"
+        )
     auto: Any = AutoModelForCausalLM
     with quiet(), translated(folder, CheckpointError):
         model, report = auto.from_pretrained(

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from bakeoff.report.charts import TOTAL_WIDTH, Chart, data
+from bakeoff.report.charts import TOTAL_WIDTH, Spec, data, layered
 from bakeoff.report.labels import shorten
 from bakeoff.report.palette import NEUTRAL, Look
 
@@ -35,7 +35,7 @@ class Panel:
     curves: list[Curve]
 
 
-def learning(panels: Sequence[Panel], zero_shot: float | None) -> Chart:
+def learning(panels: Sequence[Panel], zero_shot: float | None) -> Spec:
     """Train (dashed) and validation (solid) NLL by epoch, on scales that all panels share."""
     columns = 1 if len(panels) == 1 else 2
     width = (TOTAL_WIDTH - 52 * columns) / columns
@@ -44,7 +44,7 @@ def learning(panels: Sequence[Panel], zero_shot: float | None) -> Chart:
     y_domain = _y_domain(values, zero_shot)
     x_domain = [min(epochs), max(max(epochs), min(epochs) + 1)]
     charts = [_panel(panel, width, x_domain, y_domain, zero_shot) for panel in panels]
-    return alt.concat(*charts, columns=columns, spacing=14)
+    return {"concat": charts, "columns": columns, "spacing": 14}
 
 
 def _panel(
@@ -53,7 +53,7 @@ def _panel(
     x_domain: list[float],
     y_domain: list[float],
     zero_shot: float | None,
-) -> alt.LayerChart:
+) -> Spec:
     ticks = sorted({x_domain[0], x_domain[1], (x_domain[0] + x_domain[1]) // 2})
     x = alt.X(
         "epoch:Q",
@@ -74,37 +74,50 @@ def _panel(
             .mark_rule(color=NEUTRAL[0], strokeDash=[2, 3], strokeWidth=1.5)
             .encode(y=y, description="tip:N")
         )
-    for curve in panel.curves:
-        train = [{"epoch": e, "nll": t} for e, t, _ in curve.epochs if t is not None]
-        held = [
-            {
-                "epoch": e,
-                "nll": v,
-                "tip": f"{curve.title}, epoch {e:.0f}: validation {v:.3f}"
-                + (f", train {t:.3f}" if t is not None else ""),
-                "fill": panel.look.color if e == curve.best_epoch else "white",
-            }
-            for e, t, v in curve.epochs
-            if v is not None
-        ]
-        stroke: dict[str, Any] = {"color": panel.look.color, "clip": True}
-        if train:
-            layers.append(
-                alt.Chart(data(train))
-                .mark_line(strokeDash=[4, 3], strokeWidth=1.3, opacity=0.75, **stroke)
-                .encode(x=x, y=y)
+    # One layer for all candidates of a method: a layer each takes seconds to validate.
+    train, held = _train_rows(panel), _held_rows(panel)
+    stroke: dict[str, Any] = {"color": panel.look.color, "clip": True}
+    if train:
+        layers.append(
+            alt.Chart(data(train))
+            .mark_line(strokeDash=[4, 3], strokeWidth=1.3, opacity=0.75, **stroke)
+            .encode(x=x, y=y, detail="curve:N")
+        )
+    if held:
+        base = alt.Chart(data(held))
+        layers.append(base.mark_line(strokeWidth=2, **stroke).encode(x=x, y=y, detail="curve:N"))
+        layers.append(
+            base.mark_point(size=38, opacity=1, strokeWidth=1.6, **stroke).encode(
+                x=x, y=y, fill=alt.Fill("fill:N", scale=None), description="tip:N"
             )
-        if held:
-            base = alt.Chart(data(held))
-            layers.append(base.mark_line(strokeWidth=2, **stroke).encode(x=x, y=y))
-            layers.append(
-                base.mark_point(size=38, opacity=1, strokeWidth=1.6, **stroke).encode(
-                    x=x, y=y, fill=alt.Fill("fill:N", scale=None), description="tip:N"
-                )
-            )
-    return alt.layer(*layers).properties(
-        width=width, height=_HEIGHT, title=shorten(panel.name, max(12, int(width / 6.6)))
-    )
+        )
+    title = shorten(panel.name, max(12, int(width / 6.6)))
+    return layered(layers, width=width, height=_HEIGHT, title=title)
+
+
+def _train_rows(panel: Panel) -> list[dict[str, Any]]:
+    return [
+        {"curve": i, "epoch": epoch, "nll": train}
+        for i, curve in enumerate(panel.curves)
+        for epoch, train, _ in curve.epochs
+        if train is not None
+    ]
+
+
+def _held_rows(panel: Panel) -> list[dict[str, Any]]:
+    return [
+        {
+            "curve": i,
+            "epoch": epoch,
+            "nll": held,
+            "tip": f"{curve.title}, epoch {epoch:.0f}: validation {held:.3f}"
+            + (f", train {train:.3f}" if train is not None else ""),
+            "fill": panel.look.color if epoch == curve.best_epoch else "white",
+        }
+        for i, curve in enumerate(panel.curves)
+        for epoch, train, held in curve.epochs
+        if held is not None
+    ]
 
 
 def _y_domain(values: list[float], zero_shot: float | None) -> list[float]:

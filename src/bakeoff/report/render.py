@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import vl_convert
 
-from bakeoff.report.charts import Chart, themed
+from bakeoff.report.charts import Spec, themed
 
 _SVG = "http://www.w3.org/2000/svg"
 _PNG_SCALE = 2.0
@@ -32,7 +32,7 @@ class Figure:
     png: bytes
 
 
-def render(chart: Chart, *, name: str, group: str, title: str, caption: str, alt: str) -> Figure:
+def render(chart: Spec, *, name: str, group: str, title: str, caption: str, alt: str) -> Figure:
     """Draws a chart once and derives every form from that drawing."""
     drawn = vl_convert.vegalite_to_svg(themed(chart))
     root = ET.fromstring(drawn)

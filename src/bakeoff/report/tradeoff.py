@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from bakeoff.report.charts import TOTAL_WIDTH, Chart, Point, data, label_layers, padded
+from bakeoff.report.charts import TOTAL_WIDTH, Point, Spec, data, label_layers, layered, padded
 from bakeoff.report.labels import Axis, place_labels
 from bakeoff.report.palette import NEUTRAL, Look
 
@@ -33,7 +33,7 @@ def front(items: Sequence[Priced]) -> list[Priced]:
 
 def pareto(
     items: Sequence[Priced], x_title: str, x_format: str, y_title: str, zero_shot: float | None
-) -> Chart:
+) -> Spec:
     """Points with their names, the front as steps, the untuned base as a rule where it fits."""
     ends = [v for i in items for v in (i.point.value, i.point.low, i.point.high) if v is not None]
     low, high = min(ends), max(ends)
@@ -77,7 +77,7 @@ def pareto(
     )
     placed = place_labels([(i.point.label, i.price, i.point.value) for i in items], x_axis, y_axis)
     layers += label_layers(placed, x_title, y_title)
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+    return layered(layers, width=_WIDTH, height=_HEIGHT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class RateCurve:
     """(learning rate, NLL, what is read on hover), one a candidate."""
 
 
-def rates(curves: Sequence[RateCurve], ceiling: float) -> Chart:
+def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
     """Loss against learning rate, a line a method; ``ceiling`` clips runs that went wild."""
     values = [v for c in curves for _, v, _ in c.trials]
     xs = [r for c in curves for r, _, _ in c.trials]
@@ -101,31 +101,34 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Chart:
     y_axis = _flipped(padded(min(values), high, _HEIGHT, left=14, right=14))
     x = _position("rate", "learning rate (log)", ".0e", x_axis)
     y = _position("value", "best validation NLL", "", y_axis)
-    layers: list[alt.Chart] = []
-    for curve in curves:
-        line = [{"rate": r, "value": v} for r, v in curve.means]
-        spots = [{"rate": r, "value": v, "tip": tip} for r, v, tip in curve.trials]
-        layers.append(
-            alt.Chart(data(line))
-            .mark_line(color=curve.look.color, strokeWidth=2, clip=True)
-            .encode(x=x, y=y)
-        )
-        layers.append(
-            alt.Chart(data(spots))
-            .mark_point(
-                color=curve.look.color,
-                fill=curve.look.color,
-                shape=curve.look.shape,
-                size=36,
-                opacity=1,
-                clip=True,
-            )
-            .encode(x=x, y=y, description="tip:N")
-        )
+    lines = [
+        {"rate": r, "value": v, "color": c.look.color, "name": c.name} for c in curves for r, v in c.means
+    ]
+    spots = [
+        {"rate": r, "value": v, "tip": tip, "color": c.look.color, "shape": c.look.shape}
+        for c in curves
+        for r, v, tip in c.trials
+    ]
+    color = _raw("color")
+    layers = [
+        alt.Chart(data(lines))
+        .mark_line(strokeWidth=2, clip=True)
+        .encode(x=x, y=y, color=color, detail="name:N"),
+        alt.Chart(data(spots))
+        .mark_point(size=36, opacity=1, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            color=color,
+            fill=alt.Fill("color:N", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+            description="tip:N",
+        ),
+    ]
     ends = [(c.name, *min(c.means, key=lambda mean: mean[1])) for c in curves]
     shown = [end for end in ends if end[2] <= high]
     layers += label_layers(place_labels(shown, x_axis, y_axis), "learning rate (log)", "")
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+    return layered(layers, width=_WIDTH, height=_HEIGHT)
 
 
 def fits(zero_shot: float, low: float, high: float) -> bool:

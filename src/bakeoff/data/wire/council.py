@@ -94,11 +94,12 @@ COUNCIL: Final = Desk(
             "in {month}].",
         ),
         slot(
-            "[Mayor {first} {last}|The mayor, {first} {last},] [called the vote|said the decision was] "
-            "{said}.",
+            "[Mayor {first} {last}|The mayor, {first} {last},] [called the vote|said the "
+            "decision was] {said}.",
             '"[This is|The vote is|For me it is] {said}," [said mayor|said the mayor,] {first} '
             "{last}.",
-            "For [mayor {first} {last}|the mayor, {first} {last},] the [result|outcome] was {said}.",
+            "For [mayor {first} {last}|the mayor, {first} {last},] the [result|outcome] was "
+            "{said}.",
         ),
     ),
     echoes=slot(

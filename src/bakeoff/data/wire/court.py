@@ -104,8 +104,7 @@ COURT: Final = Desk(
         "less than {years} years].",
         "{last} [worked for|had been trusted by] {short} [for a decade|until {month}].",
         "{judge} said {short} [had made it easy|had looked away|had suffered].",
-        "[It is not known|Nobody knows] where the ${sum} [went|is now], [prosecutors|police] "
-        "said.",
+        "[It is not known|Nobody knows] where the ${sum} [went|is now], [prosecutors|police] said.",
     ),
     colour=slot(
         "The [trial|hearing] [lasted|took] {weeks} weeks.",

@@ -50,8 +50,8 @@ EARTHQUAKE: Final = Desk(
             "centred] {distance} kilometres {side} of {town}.",
             "[Seismologists|The geological survey] [put|measured] the magnitude at {magnitude} and "
             "[placed|located] the centre {distance} kilometres {side} of {town}.",
-            "[Measured at|With a] magnitude {magnitude}, [it|the quake] struck {distance} kilometres "
-            "{side} of {town}, at a depth of {depth} kilometres.",
+            "[Measured at|With a] magnitude {magnitude}, [it|the quake] struck {distance} "
+            "kilometres {side} of {town}, at a depth of {depth} kilometres.",
         ),
         slot(
             "[At least|Some|About] {injured} people were [injured|hurt][ and taken to "
@@ -74,7 +74,7 @@ EARTHQUAKE: Final = Desk(
         "{last} [asked|told] people in {town} [not to enter their homes|to expect aftershocks|to "
         "boil their water].",
         "[Most of the {injured} injured|Many of the {injured} people hurt] [live in|come from] "
-        "{town} [|and nearby {other}].",
+        "{town}[| and nearby {other}].",
         "[The last quake|An earlier quake] [above|near] magnitude {magnitude} in {region} was "
         "[decades|many years] ago.",
         '"[We will rebuild {town}|{town} will stand again|{town} has been through worse]," {last} '

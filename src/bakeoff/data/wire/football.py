@@ -55,8 +55,8 @@ FOOTBALL: Final = Desk(
             "of {crowd}|at home].",
             "[The final score was|It ended] {score} [to|for] {winner} against {loser}[|, a fair "
             "result|, and it could have been more].",
-            "{loser} lost {score} to {winner}[| in a match with few fouls|, their third defeat in a "
-            "row].",
+            "{loser} lost {score} to {winner}[| in a match with few fouls|, their third defeat in "
+            "a row].",
         ),
         slot(
             "[The decisive goal|The goal that settled it] came from {first} {last} in minute "

@@ -7,7 +7,12 @@ from typing import Final
 
 from bakeoff.data.wire.phrasing import Draw
 
-_FIRST: Final = (
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_FIRST: Final = _words(
     "Ada Adam Agnes Alan Alba Alex Alice Amara Amir Ana Andrew Anika Anton Arjun Astrid Aya Ben "
     "Bruno Carla Carlos Cecil Chloe Clara Colin Cora Dalia Daniel Daria David Diana Diego Dora "
     "Edgar Elena Eli Elsa Emil Emma Enzo Erik Esther Eva Felix Fiona Flora Frank Freya Gloria "
@@ -18,70 +23,70 @@ _FIRST: Final = (
     "Nina Noah Nora Olga Oliver Omar Oscar Otto Pablo Paul Paula Pedro Peter Petra Philip Priya "
     "Rafael Ravi Rita Robert Rosa Ruben Ruth Sam Samir Sara Sean Selma Simon Sofia Stefan Sven "
     "Tara Theo Thomas Tina Tobias Uma Vera Victor Vikram Wanda Wei Yara Yusuf Zara Zoe"
-).split()
-_LAST_STEMS: Final = (
+)
+_LAST_STEMS: Final = _words(
     "Ald Bar Beck Bel Bran Cald Carl Cran Dal Den Dray Eld Fair Far Fen Gar Gren Hal Hart Hol "
     "Kel Kir Lang Len Lor Mar Mel Mor Nor Oak Pel Pen Ram Red Ros Sal Sel Stan Thorn Tor Ul Val "
     "Ven Wal War Wes Whit Win Wyn Yar"
-).split()
-_LAST_ENDINGS: Final = (
+)
+_LAST_ENDINGS: Final = _words(
     "ani berg bury by cott dale den der don ez field ford gate ham ian ing ini ski kin land ley "
     "low man mere ner o ova sen son ter ton vik ward well wick wood worth"
-).split()
-_LAST_WHOLE: Final = (
+)
+_LAST_WHOLE: Final = _words(
     "Abara Achebe Ahmed Alvarez Banerjee Bauer Becker Brandt Castro Chen Cohen Costa Cruz Diallo "
     "Dubois Duarte Farah Fischer Flores Fontaine Garcia Gupta Haddad Hansen Hoang Hughes Ito "
     "Jansen Kaur Khan Kimura Kovac Kumar Laurent Lindqvist Lopez Martins Mbeki Mendes Moreau "
     "Murphy Nakamura Ndiaye Nguyen Novak Okafor Olsen Ortiz Park Patel Pereira Petrov Popov Reyes "
     "Ricci Rossi Sato Schmidt Silva Singh Suarez Tanaka Torres Tran Vargas Vega Weber Yamada "
     "Yilmaz Zhang"
-).split()
-_PLACE_STEMS: Final = (
+)
+_PLACE_STEMS: Final = _words(
     "Alder Ash Bar Birch Black Brack Bright Broad Cal Carn Clay Cold Cor Crow Dun East Elm Fal "
     "Fern Glen Gold Gran Green Grey Hazel Heath High Holm Iron King Lake Lang Lin Long Mal Maple "
     "Mid Mill Moor Nether New North Oak Old Otter Pen Pine Raven Red Rock Rose Sand Shel Silver "
     "South Stan Stone Swan Thorn Tre Ut Wake West Whit Wil Win Wolf Wood"
-).split()
-_PLACE_ENDINGS: Final = (
+)
+_PLACE_ENDINGS: Final = _words(
     "beck bourne bridge brook burgh bury by cliff combe cote dale den field ford gate ham haven "
     "head holt hurst ley mere minster mond mouth pool port sea shaw stead stock stow ton vale "
     "view ville wick worth"
-).split()
-_REGION_STEMS: Final = (
+)
+_REGION_STEMS: Final = _words(
     "Ar Bel Cam Dor Est Fen Gal Hal Ist Jor Kar Lor Mar Nor Or Pal Quen Ros Sar Tal Ul Ver Wes "
     "Yar Zel"
-).split()
-_REGION_ENDINGS: Final = (
+)
+_REGION_ENDINGS: Final = _words(
     "andia avia bria dova enia essa istan landia mark mere monia nia onia ora ova via"
-).split()
-_COMPANY_STARTS: Final = (
+)
+_COMPANY_STARTS: Final = _words(
     "Ab Al Ar Bel Bri Cal Cor Cy Del Dy Ec El Fin Gal Hel In Kel Lum Max Mer Nex Nor Nov Om Or "
     "Pan Per Qual Quan Sol Syn Tel Ter Tri Uni Val Vel Ver Vis Zen"
-).split()
-_COMPANY_ENDS: Final = (
+)
+_COMPANY_ENDS: Final = _words(
     "a anta ara aris axis core dex dia don era fera gen io is ita ium ix line lon mont nova o ora "
     "phy point ra rex sa stra ta tech tera tia tis tra va via wave xo"
-).split()
+)
 _COMPANIES: Final = tuple(
     start + end
     for start in _COMPANY_STARTS
     for end in _COMPANY_ENDS
     if not (start[-1] in "aeioy" and end[0] in "aeio") and start[-1] != end[0]
 )
-_SECTORS: Final = (
+_SECTORS: Final = _words(
     "Airlines Bank Chemicals Energy Foods Freight Group Health Holdings Industries Insurance "
     "Logistics Media Mining Motors Networks Paper Partners Pharma Power Retail Robotics Shipping "
     "Software Steel Stores Systems Telecom Textiles Toys"
-).split()
-TRANSPORT_SECTORS: Final = (
+)
+TRANSPORT_SECTORS: Final = _words(
     "Connect Group Holdings Infrastructure Lines Logistics Mobility Roads Transit Transport "
     "Travel Ways"
-).split()
-_CLUB_ENDINGS: Final = "Albion Athletic City County Rangers Rovers Town United Wanderers".split()
-DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS: Final = (
+)
+_CLUB_ENDINGS: Final = _words("Albion Athletic City County Rangers Rovers Town United Wanderers")
+DAYS: Final = _words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+MONTHS: Final = _words(
     "January February March April May June July August September October November December"
-).split()
+)
 
 
 def first_name(draw: Draw) -> str:

@@ -51,7 +51,9 @@ def _event(draw: Draw) -> Facts:
         "last": last_name(draw),
         "critic_first": first_name(draw),
         "critic": last_name(draw),
-        "journal": draw.pick(("a medical journal", "an open archive", "a journal of public health")),
+        "journal": draw.pick(
+            ("a medical journal", "an open archive", "a journal of public health")
+        ),
         "day": draw.pick(DAYS),
         "month": draw.pick(MONTHS),
     }

@@ -73,8 +73,7 @@ WEATHER: Final = Desk(
             "dark] [as lines came down|when a substation failed|after poles snapped].",
             "[Engineers|The grid operator|Power crews] said {homes} homes had [lost power|no "
             "power|been cut off from the grid].",
-            "Power [failed|was cut] in {homes} homes [across the area|between {town} and "
-            "{other}].",
+            "Power [failed|was cut] in {homes} homes [across the area|between {town} and {other}].",
         ),
         slot(
             "{first} {last}, the {role}, [urged people to stay indoors|asked drivers to keep off "

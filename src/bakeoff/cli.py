@@ -1,0 +1,124 @@
+"""The command line. It never prompts.
+
+Exit codes: 0 all is well; 2 bad input or a refusal, with the reason; 130 interrupted, the partial
+result is written; 1 a fault of bakeoff's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bakeoff import __version__
+from bakeoff.errors import BakeoffError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+    help="Finds the right way to fine-tune a language model.",
+)
+StudyArgument = Annotated[
+    Path | None, typer.Argument(metavar="[STUDY.yaml]", help="The study; none runs the demo.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
+]
+
+
+@app.command()
+def run(
+    study: StudyArgument = None,
+    overrides: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Puts an earlier run aside and starts anew.")
+    ] = False,
+) -> None:
+    """Runs a study; a second call takes up what is there."""
+    console = Console()
+    # Imported late, so that `--help` answers at once.
+    from bakeoff.report import write_report
+    from bakeoff.study.options import load_study
+    from bakeoff.study.runner import Runner
+    from bakeoff.study.store import RunFolder
+    from bakeoff.study.summary import print_summary
+
+    loaded = load_study(study, overrides or [])
+    folder = RunFolder(out or Path("runs") / loaded.options.name, loaded.resolved, fresh=fresh)
+    runner = Runner(loaded, folder, device, console)
+    if runner.is_complete():
+        console.print("This study is complete; nothing is trained.")
+    else:
+        try:
+            runner.run()
+        except KeyboardInterrupt:
+            console.print(
+                f"\nInterrupted. What is there: {write_report(folder.path)}\n"
+                "The same command goes on with the rest."
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    report_file = write_report(folder.path)
+    print_summary(folder, console)
+    console.print(f"\nThe report: [bold]{report_file}[/]", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+) -> None:
+    """Writes the report of each run again."""
+    from bakeoff.report import write_report
+
+    for folder in folders:
+        Console().print(str(write_report(folder)), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def methods(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Lists the methods with their options and defaults."""
+    from bakeoff.study.summary import describe_methods, print_methods
+
+    if as_json:
+        sys.stdout.write(json.dumps(describe_methods(), indent=2) + "\n")
+    else:
+        print_methods(Console())
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    sys.stdout.write(f"{__version__}\n")
+
+
+def main() -> None:
+    """Entry point: errors meant for the user become one message and exit code 2."""
+    try:
+        app()
+    except BakeoffError as error:
+        Console(stderr=True).print(
+            f"[bold red]Error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False
+        )
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()

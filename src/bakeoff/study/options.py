@@ -1,0 +1,193 @@
+"""A study's options, from YAML and overrides to checked dataclasses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.data.options import TaskOptions
+from bakeoff.engine.generate import GenerationOptions
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Method
+from bakeoff.methods.registry import method_type
+from bakeoff.model.base import Base
+from bakeoff.model.precision import Precision
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEMO = "demo.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Everything that decides a study's results."""
+
+    name: str
+    """Names the run's folder: letters, digits, dot, dash and underscore."""
+    base: str
+    """Hub id, folder, ``tiny``, ``smollm2-135m`` or ``scratch:...``."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    trust_remote_code: bool = False
+    """Whether code that lies beside the base may run."""
+    task: TaskOptions
+    """Where the data come from and what is made of them."""
+    protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
+    """How every candidate is trained."""
+    methods: dict[str, dict[str, Any]]
+    """For each name a ``kind``, a ``learning_rate`` (its published default where there is none)
+    and the method's own options."""
+    search: None = None
+    """Not in this version: every method comes with its learning rate."""
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    """How test summaries are written."""
+    slots: int | Literal["auto"] = "auto"
+    """Candidates in one training pass."""
+    precision: Precision = "auto"
+    """In what the frozen base computes."""
+    lead_sentences: int = 3
+    """Sentences of the lead-k baseline."""
+
+    def __post_init__(self) -> None:
+        _safe_name("name", self.name)
+        if not self.methods:
+            raise ConfigError(
+                "methods: there is none; name at least one, such as lora: {kind: lora}"
+            )
+        if isinstance(self.slots, int) and self.slots < 1:
+            raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
+        if self.lead_sentences < 1:
+            raise ConfigError(f"lead_sentences: {self.lead_sentences} is below 1; give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry:
+    """One method of a study, checked as far as that goes without the base."""
+
+    name: str
+    kind: str
+    learning_rate: float
+    options: Any
+
+    def build(self, base: Base) -> Method:
+        """The method on a base.
+
+        Raises:
+            ConfigError: where an option does not fit the base.
+        """
+        where = f"methods.{self.name}"
+        return method_type(self.kind, where=f"{where}.kind")(self.options, base, where=where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study ready to run.
+
+    Attributes:
+        options: as checked. entries: its methods, in order.
+        root: the folder that relative paths start from.
+    """
+
+    options: StudyOptions
+    entries: tuple[MethodEntry, ...]
+    root: Path
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The whole study as a plain mapping with every default written out."""
+        mapping = to_mapping(self.options)
+        mapping["methods"] = {
+            entry.name: {
+                "kind": entry.kind, "learning_rate": entry.learning_rate,
+                **to_mapping(entry.options),
+            }
+            for entry in self.entries
+        }
+        return mapping
+
+
+def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
+    """Reads a study's file, or the embedded demo, and applies overrides.
+
+    Relative paths start from the working directory; where nothing lies there, from the folder of
+    the study's file.
+
+    Raises:
+        ConfigError: for anything that breaks a rule, by its path.
+    """
+    if path is None:
+        text = resources.files("bakeoff.study").joinpath(_DEMO).read_text(encoding="utf-8")
+        return study_from_mapping(load_yaml(text, where=_DEMO), overrides, folder=Path.cwd())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.start} is not UTF-8; save the study as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: the study cannot be read ({error.strerror}); give the path of a YAML file, "
+            "or none for the embedded demo"
+        ) from None
+    return study_from_mapping(load_yaml(text, where=str(path)), overrides, folder=path.parent)
+
+
+def study_from_mapping(
+    mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, folder: Path
+) -> Study:
+    """Checks a study given as a plain mapping; see ``load_study``."""
+    merged = apply_overrides(mapping, overrides)
+    _locate(merged, folder)
+    options = from_mapping(StudyOptions, merged)
+    options.task.validate()
+    entries = tuple(_entry(name, given) for name, given in options.methods.items())
+    return Study(options=options, entries=entries, root=Path.cwd())
+
+
+def _locate(merged: dict[str, Any], folder: Path) -> None:
+    """Makes a relative source or base that lies beside the study's file reachable from here."""
+
+    def found(value: Any) -> Any:
+        if not isinstance(value, str) or Path(value).is_absolute() or Path(value).exists():
+            return value
+        beside = folder / value
+        return str(beside) if beside.exists() and value.strip("./") else value
+
+    merged["base"] = found(merged.get("base"))
+    task = merged.get("task")
+    if isinstance(task, dict) and "source" in task:
+        source = task["source"]
+        task["source"] = (
+            {k: found(v) for k, v in source.items()} if isinstance(source, dict) else found(source)
+        )
+
+
+def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
+    where = f"methods.{name}"
+    _safe_name(where, name)
+    rest = dict(given)
+    kind = rest.pop("kind", name)
+    method = method_type(kind, where=f"{where}.kind")
+    rate = rest.pop("learning_rate", None)
+    if rate is None:
+        rate = method.default_learning_rate
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        raise ConfigError(
+            f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
+            f"{method.default_learning_rate:g}"
+        )
+    options = from_mapping(method.options_type, rest, path=where)
+    return MethodEntry(name=name, kind=kind, learning_rate=float(rate), options=options)
+
+
+def _safe_name(where: str, name: str) -> None:
+    if not _SAFE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name!r} cannot name a folder; use at most 64 letters, digits, dots, "
+            "dashes and underscores, the first a letter or digit"
+        )

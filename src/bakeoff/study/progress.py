@@ -1,0 +1,109 @@
+"""What a person sees while a study runs: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.types import RunState
+
+_MARKS = {
+    RunState.COMPLETE: "[green]done[/]", RunState.STOPPED: "[green]stopped early[/]",
+    RunState.DIVERGED: "[red]diverged[/]", RunState.FAILED: "[red]failed[/]",
+    RunState.PRUNED: "[yellow]pruned[/]",
+}
+
+
+class ProgressView:
+    """Tells how a run goes; on a terminal with one bar a slot, else with a line an event.
+
+    Args:
+        console: where to. Its ``is_terminal`` decides the form.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", justify="left"), BarColumn(bar_width=24),
+            MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            console=console, transient=True, disable=not console.is_terminal,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._phase_started = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, highlight=False)
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Progress of something that is counted: prompts, methods."""
+        self._update(what, done, total, "")
+
+    def clear(self) -> None:
+        """Removes all bars."""
+        for bar in self._bars.values():
+            self._progress.remove_task(bar)
+        self._bars = {}
+
+    def on_step(
+        self, seated: Sequence[Candidate | None], step: int, num_steps: int,
+        train_nll: Sequence[float], rates: Sequence[float],
+    ) -> None:
+        """See ``engine.candidate.Observer``."""
+        if not self.console.is_terminal:
+            return
+        for candidate, nll, rate in zip(seated, train_nll, rates, strict=True):
+            if candidate is None:
+                continue
+            note = f"epoch {len(candidate.epochs) + 1}  loss {nll:.3f}  rate {rate:.2g}"
+            self._update(candidate.id, step, num_steps, note)
+
+    def on_epoch(self, candidate: Candidate) -> None:
+        """See ``engine.candidate.Observer``."""
+        record = candidate.epochs[-1]
+        best = "  [green]best so far[/]" if candidate.best_epoch == record.epoch else ""
+        self.say(
+            f"  {candidate.id:<28} epoch {record.epoch:>2}  train {record.train_nll:.4f}  "
+            f"validation {record.val_nll:.4f}  {record.seconds:.1f} s{best}"
+        )
+
+    def on_end(self, candidate: Candidate) -> None:
+        """See ``engine.candidate.Observer``."""
+        bar = self._bars.pop(candidate.id, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        mark = _MARKS.get(candidate.state, candidate.state.value)
+        reason = f": {candidate.reason}" if candidate.reason else ""
+        self.say(f"  {candidate.id:<28} {mark}{reason}")
+
+    def on_note(self, note: str) -> None:
+        """See ``engine.candidate.Observer``."""
+        self.say(f"  [yellow]note[/] {note}")
+
+    def _update(self, name: str, done: int, total: int, note: str) -> None:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, note=note)
+        self._progress.update(self._bars[name], completed=done, total=total, note=note)

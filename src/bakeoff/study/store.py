@@ -1,0 +1,174 @@
+"""The run's folder: what is written where, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bakeoff.config import differences, dump_yaml, load_yaml
+from bakeoff.errors import ConfigError, StoreError
+
+STUDY_FILE = "study.yaml"
+RESULTS_FILE = "results.json"
+EXAMPLES_FILE = "examples.jsonl"
+
+
+class RunFolder:
+    """One study's folder of results.
+
+    Attributes:
+        path: the folder. resolved: the study as a plain mapping.
+    """
+
+    def __init__(self, path: Path, resolved: Mapping[str, Any], *, fresh: bool = False) -> None:
+        """Opens or makes the folder and checks that it is this study's.
+
+        Args:
+            path: the folder.
+            resolved: the study with every default written out.
+            fresh: puts an earlier run aside, under a name with the time, and starts anew.
+
+        Raises:
+            StoreError: if the folder holds another study, or something else, or cannot be written.
+        """
+        self.path = path
+        self.resolved = resolved
+        with disk_errors(path):
+            if fresh and path.is_dir() and any(path.iterdir()):
+                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"{path}: is a file; give another folder with --out")
+            known = path / STUDY_FILE
+            if known.exists():
+                self._check(known)
+            elif path.is_dir() and any(path.iterdir()):
+                raise StoreError(
+                    f"{path}: holds files but no {STUDY_FILE}, so it is no run's folder; give an "
+                    "empty or new folder with --out"
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            if not known.exists():
+                self.write_text(STUDY_FILE, dump_yaml(dict(resolved)))
+            else:
+                with tempfile.TemporaryFile(dir=path):
+                    pass
+
+    def _check(self, known: Path) -> None:
+        try:
+            before = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
+        except (ConfigError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{known}: cannot be read back ({error}); give another folder with --out, or start "
+                "anew with --fresh"
+            ) from None
+        changed = differences(before, self.resolved)
+        if changed:
+            shown = "\n  ".join(changed[:12])
+            raise StoreError(
+                f"{self.path}: holds the results of another study. These keys differ (there and "
+                f"here):\n  {shown}\nGive another folder with --out or another name, or put the "
+                "earlier run aside with --fresh"
+            )
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file beside its place and renames it, so that it is never half there."""
+        target = self.path / name
+        with disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, beside = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(beside, 0o644)
+                os.replace(beside, target)
+            except BaseException:
+                Path(beside).unlink(missing_ok=True)
+                raise
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes JSON; numbers that are not finite become null."""
+        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+        self.write_text(name, text + "\n")
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes JSON lines."""
+        lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
+        self.write_text(name, "".join(line + "\n" for line in lines))
+
+    def read_json(self, name: str) -> Any | None:
+        """The content of a JSON file, or None where it is missing or torn."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def read_lines(self, name: str) -> list[dict[str, Any]] | None:
+        """The rows of a JSON-lines file, or None where it is missing or torn."""
+        try:
+            text = (self.path / name).read_text(encoding="utf-8")
+            return [json.loads(line) for line in text.split("\n") if line]
+        except (OSError, ValueError):
+            return None
+
+    @contextmanager
+    def new_folder(self, name: str) -> Iterator[Path]:
+        """A folder that appears under ``name`` only when the context ends well."""
+        target = self.path / name
+        with disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=".part"))
+            try:
+                yield beside
+                if target.exists():
+                    shutil.rmtree(target)
+                os.chmod(beside, 0o755)
+                os.replace(beside, target)
+            except BaseException:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turns the operating system's refusals into errors with a remedy."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = (
+            "the disk is full; free some space and run the same command again, which goes on "
+            "where this run stopped"
+            if full
+            else "give a folder that can be written with --out"
+        )
+        raise StoreError(f"{place}: cannot be written ({error.strerror}): {remedy}") from error
+
+
+def finite(content: Any) -> Any:
+    """The same content with null for every number that is not finite."""
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(value) for value in content]
+    return content
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files below ``path``."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

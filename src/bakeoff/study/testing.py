@@ -1,0 +1,119 @@
+"""The test set: baselines, and once for each candidate that may be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from bakeoff.data.cleaning import clean
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.evaluate import example_nlls, mean_nll
+from bakeoff.engine.feed import TokenFeed
+from bakeoff.engine.generate import generate
+from bakeoff.metrics.rouge import RougeScorer
+from bakeoff.metrics.sentences import lead
+from bakeoff.study.archive import Archive
+from bakeoff.study.progress import ProgressView
+from bakeoff.study.results import Findings, TestScores
+from bakeoff.study.workbench import Workbench
+
+
+class Tester:
+    """Scores candidates and baselines on the test set and keeps their predictions."""
+
+    def __init__(
+        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+    ) -> None:
+        self.bench = bench
+        self.findings = findings
+        self.archive = archive
+        self.view = view
+        self.test = bench.data.splits["test"]
+        self.plan = bench.plans["test"]
+        self.feed = TokenFeed(bench.base.device)
+
+    def baselines(self) -> None:
+        """The untuned base and the document's first sentences."""
+        task, options = self.bench.study.options.task, self.bench.study.options
+        references = list(self.test.summaries)
+        with RougeScorer() as scorer:
+            if "lead" not in self.findings.baselines:
+                texts = [
+                    "\n".join(
+                        clean(sentence, task.cleaning)
+                        for sentence in lead(document, options.lead_sentences).split("\n")
+                    )
+                    for document in self.test.raw_documents
+                ]
+                rouge_N4 = scorer.submit(texts, references).result()
+                self.archive.keep_baseline("lead", texts, TestScores(rouge_N4=rouge_N4, nll_N=None))
+            if "zero_shot" not in self.findings.baselines:
+                with Cohort(self.bench.base, [], 1) as cohort:
+                    validation = self.bench.plans["validation"]
+                    sums = example_nlls(cohort, 0, self.feed, validation)
+                    self.findings.zero_shot_val_nll = mean_nll(sums, validation)
+                    [(texts, nll_N)] = self._outcomes(cohort, [0], "zero-shot summaries")
+                rouge_N4 = scorer.submit(texts, references).result()
+                scores = TestScores(rouge_N4=rouge_N4, nll_N=nll_N)
+                self.archive.keep_baseline("zero_shot", texts, scores)
+                self.view.say(
+                    f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
+                    f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
+                    f"{100 * rouge_N4[:, 0].mean():.1f}"
+                )
+
+    def candidates(self, candidates: Sequence[Candidate]) -> None:
+        """Every candidate of one ground that may be chosen and has not been tested yet."""
+        waiting = [
+            c
+            for c in candidates
+            if c.state.is_eligible and c.id not in self.findings.test_scores
+        ]
+        if not waiting:
+            return
+        size = self.bench.num_slots(waiting[0].method.ground, len(waiting))
+        with RougeScorer() as scorer:
+            for start in range(0, len(waiting), size):
+                self._test(waiting[start : start + size], scorer)
+
+    def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
+        methods = list({c.method_name: c.method for c in group}.values())
+        with ExitStack() as stack:
+            cohort = Cohort(self.bench.base, methods, len(group))
+            for slot, candidate in enumerate(group):
+                cohort.seat(slot, candidate.method, self.archive.tensors_of(candidate))
+            stack.enter_context(cohort)
+            names = ", ".join(dict.fromkeys(c.method_name for c in group))
+            outcomes = self._outcomes(cohort, list(range(len(group))), f"summaries: {names}")
+        references = list(self.test.summaries)
+        pending = [scorer.submit(texts, references) for texts, _ in outcomes]
+        for candidate, (texts, nll_N), scoring in zip(group, outcomes, pending, strict=True):
+            scores = TestScores(rouge_N4=scoring.result(), nll_N=nll_N)
+            self.archive.keep_predictions(f"candidates/{candidate.id}", texts, scores)
+            self.findings.test_scores[candidate.id] = scores
+            self.view.say(
+                f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
+                f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
+            )
+
+    def _outcomes(
+        self, cohort: Cohort, slots: Sequence[int], title: str
+    ) -> list[tuple[list[str], np.ndarray]]:
+        """For each slot its generated texts and each example's NLL."""
+        nlls = [example_nlls(cohort, slot, self.feed, self.plan) for slot in slots]
+        prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
+        generated = generate(
+            cohort, slots, prompts, self.bench.study.options.generation,
+            progress=lambda done, total: self.view.count(title, done, total),
+        )
+        self.view.clear()
+        tokenizer = self.bench.base.tokenizer
+        texts = [
+            [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+            for ids in generated
+        ]
+        return list(zip(texts, nlls, strict=True))
+

@@ -1,0 +1,138 @@
+"""What a study works on, made ready once: base, data, methods, schedules."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bakeoff.data.batches import BatchPlan
+from bakeoff.data.prepare import prepare
+from bakeoff.data.taskdata import TaskData
+from bakeoff.engine.candidate import Candidate
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.model.base import Base
+from bakeoff.model.precision import choose_device, choose_dtype
+from bakeoff.model.sources import load_source
+from bakeoff.study.options import Study
+from bakeoff.types import SPLITS, Split
+
+
+def cache_folder() -> Path:
+    """Where prepared data and converted bases are kept: ``BAKEOFF_CACHE``, else the user's."""
+    named = os.environ.get("BAKEOFF_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """A study with everything loaded.
+
+    Attributes:
+        methods: by the study's names. plans: the schedule of each split.
+    """
+
+    study: Study
+    base: Base
+    data: TaskData
+    methods: Mapping[str, Method]
+
+    @cached_property
+    def plans(self) -> dict[Split, BatchPlan]:
+        """One schedule a split, the same for all methods."""
+        task, protocol = self.study.options.task, self.study.options.protocol
+        return {
+            split: BatchPlan(
+                self.data.splits[split].prompts, self.data.splits[split].completions,
+                rows_per_step=protocol.rows_per_step, max_length=task.max_length,
+                pad_id=int(self.base.tokenizer.pad_token_id),
+            )
+            for split in SPLITS
+        }
+
+    def candidates(self) -> list[Candidate]:
+        """Every method with its rate and each seed, in the study's order."""
+        return [
+            Candidate(
+                id=f"{entry.name}-lr{entry.learning_rate:g}-s{seed}", method_name=entry.name,
+                method=self.methods[entry.name], learning_rate=entry.learning_rate, seed=seed,
+            )
+            for entry in self.study.entries
+            for seed in self.study.options.protocol.seeds
+        ]
+
+    def num_slots(self, ground: Ground, num_candidates: int) -> int:
+        """Slots of a cohort of this ground."""
+        if ground is Ground.OWN_BASE:
+            return 1
+        wanted = self.study.options.slots
+        return min(num_candidates, _AUTO_SLOTS if wanted == "auto" else wanted)
+
+
+_AUTO_SLOTS = 8
+
+
+def load_base(study: Study, device: str) -> Base:
+    """Loads and prepares the study's base on a device."""
+    options = study.options
+    source = load_source(
+        options.base, root=study.root, cache_dir=cache_folder(),
+        trust_remote_code=options.trust_remote_code, revision=options.revision,
+    )
+    place = choose_device(device)
+    return Base(source, device=place, dtype=choose_dtype(options.precision, place))
+
+
+def check_positions(study: Study, base: Base, methods: Mapping[str, Method]) -> None:
+    """Holds lengths against the base's positions before anything is read.
+
+    Raises:
+        ConfigError: naming the option that asks for too many.
+    """
+    limit = base.max_positions
+    if limit is None:
+        return
+    task, generation = study.options.task, study.options.generation
+    if task.max_length > limit:
+        raise ConfigError(
+            f"task.max_length: {task.max_length} is more than the {limit} positions of "
+            f"{study.options.base}; give at most {limit}"
+        )
+    prompt_room = task.max_length - task.max_summary_tokens + generation.max_new_tokens
+    if prompt_room > limit:
+        raise ConfigError(
+            f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
+            f"{task.max_length - task.max_summary_tokens} tokens needs {prompt_room} positions, "
+            f"but {study.options.base} has {limit}; lower it or task.max_length"
+        )
+    for name, method in methods.items():
+        needed = max(task.max_length, prompt_room) + method.extra_positions
+        if needed > limit:
+            raise ConfigError(
+                f"methods.{name}.prompt_length: {method.extra_positions} vectors before "
+                f"{needed - method.extra_positions} tokens need {needed} positions, but "
+                f"{study.options.base} has {limit}; shorten the prompt or lower task.max_length"
+            )
+
+
+def prepare_data(study: Study, base: Base) -> TaskData:
+    """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
+    return prepare(
+        study.options.task, base.tokenizer, root=study.root, cache_dir=cache_folder() / "data",
+        tokenizer_id=study.options.base,
+    )
+
+
+def open_workbench(study: Study, device: str) -> Workbench:
+    """Loads everything; all errors of the study come before the first step of training."""
+    base = load_base(study, device)
+    methods = {entry.name: entry.build(base) for entry in study.entries}
+    check_positions(study, base, methods)
+    data = prepare_data(study, base)
+    return Workbench(study=study, base=base, data=data, methods=methods)
+
