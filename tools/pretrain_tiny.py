@@ -210,8 +210,10 @@ def save(folder: Path, model: GPTNeoForCausalLM, tokenizer: PreTrainedTokenizerF
         if name != "lm_head.weight" and value.is_floating_point()
     }
     # Readers of the folder never see a torn file.
-    save_file(tensors, folder / "model.safetensors.new", metadata={"format": "pt"})
-    (folder / "model.safetensors.new").replace(folder / "model.safetensors")
+    torn = folder / "model.safetensors.new"
+    save_file(tensors, torn, metadata={"format": "pt"})
+    torn.chmod(0o644)
+    torn.replace(folder / "model.safetensors")
 
 
 def optimizer_for(model: GPTNeoForCausalLM, learning_rate: float) -> torch.optim.AdamW:

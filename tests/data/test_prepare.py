@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +124,7 @@ def test_the_document_is_cut_to_its_room(
     )
     kept = split.prompts[0][: len(split.prompts[0]) - fixed]
     assert kept.tolist() == whole[: len(whole) - num_cut]
-    assert tokenizer.decode(split.prompts[0]).endswith("\n\nTL;DR:")
+    assert str(tokenizer.decode(split.prompts[0])).endswith("\n\nTL;DR:")
     assert split.documents_truncated == (num_cut > 0)
     assert split.documents == [document]
 
@@ -251,18 +250,27 @@ def test_wire_needs_nothing(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) 
     assert all(desks)
 
 
-def test_every_split_is_read_before_any_is_tokenised(
+def test_documents_are_tokenised_last(
     tmp_path: Path,
     write: Write,
     tokenizer: PreTrainedTokenizerFast,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write("train.jsonl", [{"document": "a", "summary": "b"}])
-    write("validation.jsonl", [{"document": "a", "summary": "b"}])
-    (tmp_path / "test.jsonl").write_text(json.dumps({"document": "a", "summary": ""}))
-    monkeypatch.setattr(PieceEncoder, "encode", lambda *_, **__: pytest.fail("tokenised"))
-    monkeypatch.setattr(PieceEncoder, "piece", lambda *_, **__: np.zeros(1, dtype=np.int32))
-    with pytest.raises(DataError, match="test.jsonl has bad rows: row 1"):
+    good = [{"document": "a storm", "summary": "b"}]
+    write("train.jsonl", good)
+    write("validation.jsonl", good)
+    write("test.jsonl", [{"document": "a storm", "summary": ""}])
+    original = PieceEncoder.encode
+
+    def without_documents(self: PieceEncoder, texts: Sequence[str], **options: Any) -> Any:
+        assert "a storm" not in texts
+        return original(self, texts, **options)
+
+    monkeypatch.setattr(PieceEncoder, "encode", without_documents)
+    with pytest.raises(DataError, match=r"test\.jsonl has bad rows: row 1"):
+        run(TASK, tokenizer, tmp_path)
+    write("test.jsonl", [{"document": "a storm", "summary": "the coast " * 200}])
+    with pytest.raises(DataError, match=r"too small for the summary of row 1 of .*test\.jsonl"):
         run(TASK, tokenizer, tmp_path)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import sys
 from types import SimpleNamespace
 
@@ -61,6 +62,18 @@ def test_blocks_can_be_measured_one_after_the_other() -> None:
     with peak:
         pass
     assert peak.bytes < 0.1 * SIZE
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives its heap back")
+def test_heap_that_was_freed_before_counts_when_used_again() -> None:
+    blocks = [bytearray(60_000) for _ in range(1_000)]
+    last = bytearray(60_000)  # holds the heap's end, so that freeing the others shrinks nothing
+    size = sum(map(len, blocks))
+    blocks.clear()
+    with PeakMemory("cpu") as peak:
+        blocks.extend(bytearray(b"x") * 60_000 for _ in range(1_000))
+    assert peak.bytes == pytest.approx(size, rel=0.1)
+    assert len(last) == 60_000
 
 
 def test_an_error_inside_keeps_the_reading() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 SEED = 20240611
 HOSTILE = (
-    '<script>alert(1)</script>',
+    "<script>alert(1)</script>",
     "</script><img src=x onerror=alert(2)>",
     "{{7*7}} {% raw %} ${7*7} <!-- ",
     "\"double\" 'single' `back` | pipe | &amp; &lt;",
@@ -35,11 +35,49 @@ METHODS = (
     ("bottleneck_64", "bottleneck", 2_379_264, 901.0, 7.9, 9_518_000, 2.452, 0.331),
     ("norms", "norms", 38_400, 838.0, 7.4, 153_900, 2.702, 0.255),
 )
-WORDS = (
-    "the council agreed on Monday to raise flood defences along river after storms closed two "
-    "bridges and left hundreds of homes without power while engineers warned that repairs could "
-    "take months officials said residents of Northgate were told to expect delays"
-).split()
+WORDS = [
+    "the",
+    "council",
+    "agreed",
+    "on",
+    "Monday",
+    "to",
+    "raise",
+    "flood",
+    "defences",
+    "along",
+    "river",
+    "after",
+    "storms",
+    "closed",
+    "two",
+    "bridges",
+    "and",
+    "left",
+    "hundreds",
+    "of",
+    "homes",
+    "without",
+    "power",
+    "while",
+    "engineers",
+    "warned",
+    "that",
+    "repairs",
+    "could",
+    "take",
+    "months",
+    "officials",
+    "said",
+    "residents",
+    "of",
+    "Northgate",
+    "were",
+    "told",
+    "to",
+    "expect",
+    "delays",
+]
 
 
 def write_run(

@@ -81,8 +81,13 @@ class BatchPlan:
     """
 
     def __init__(
-        self, prompts: RaggedLike, completions: RaggedLike, *, rows_per_step: int,
-        max_length: int, pad_id: int,
+        self,
+        prompts: RaggedLike,
+        completions: RaggedLike,
+        *,
+        rows_per_step: int,
+        max_length: int,
+        pad_id: int,
     ) -> None:
         self.prompts = prompts
         self.completions = completions

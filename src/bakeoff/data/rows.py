@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.data.cleaning import clean
@@ -39,6 +39,19 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def without(self, dropped: Container[int]) -> Rows:
+        """Returns the other rows; those at the dropped positions count as skipped."""
+        kept = [i for i in range(len(self)) if i not in dropped]
+        return Rows(
+            place=self.place,
+            numbers=[self.numbers[i] for i in kept],
+            raw_documents=[self.raw_documents[i] for i in kept],
+            documents=[self.documents[i] for i in kept],
+            summaries=[self.summaries[i] for i in kept],
+            desks=[self.desks[i] for i in kept],
+            num_skipped=self.num_skipped + len(self) - len(kept),
+        )
 
 
 def take_rows(task: TaskOptions, source: Source, split: Split) -> Rows:

@@ -53,8 +53,12 @@ class Observer(Protocol):
     """What wants to know how training goes: the terminal, the store."""
 
     def on_step(
-        self, seated: Sequence[Candidate | None], step: int, num_steps: int,
-        train_nll: Sequence[float], rates: Sequence[float],
+        self,
+        seated: Sequence[Candidate | None],
+        step: int,
+        num_steps: int,
+        train_nll: Sequence[float],
+        rates: Sequence[float],
     ) -> None:
         """Some updates of the present epoch are done; lists go by slot."""
 

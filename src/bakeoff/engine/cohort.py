@@ -33,7 +33,10 @@ class Cohort:
     """
 
     def __init__(
-        self, base: Base, methods: Sequence[Method], num_slots: int,
+        self,
+        base: Base,
+        methods: Sequence[Method],
+        num_slots: int,
         protocol: ProtocolOptions | None = None,
     ) -> None:
         """Allocates the stacks so that any of ``methods`` fits into any slot.
@@ -59,8 +62,12 @@ class Cohort:
         self.optimizer: SlotAdamW | None = None
         if protocol is not None:
             self.optimizer = SlotAdamW(
-                num_slots, num_values, device=base.device, betas=protocol.betas,
-                weight_decay=protocol.weight_decay, clip_norm=protocol.clip_norm,
+                num_slots,
+                num_values,
+                device=base.device,
+                betas=protocol.betas,
+                weight_decay=protocol.weight_decay,
+                clip_norm=protocol.clip_norm,
                 scales_loss=base.compute_dtype == torch.float16,
             )
             values, grads = self.optimizer.values_Kn, self.optimizer.grads_Kn
@@ -85,7 +92,9 @@ class Cohort:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._exit.close()
@@ -107,6 +116,11 @@ class Cohort:
             yield
         finally:
             self._select(before)
+
+    @property
+    def slots(self) -> list[int]:
+        """The slots that the present passes are for."""
+        return self._slots
 
     def seat(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Gives the slot to a candidate with these tensors; its optimizer starts anew."""
@@ -238,9 +252,7 @@ def _join(prompt: tuple[Tensor, Tensor], x_KBTD: Tensor) -> tuple[Tensor, Tensor
     vectors_KPD, lengths_K = prompt
     num_slots, rows, num_tokens, width = x_KBTD.shape
     longest = vectors_KPD.shape[1]
-    both = torch.cat(
-        [vectors_KPD[:, None].expand(num_slots, rows, longest, width), x_KBTD], dim=2
-    )
+    both = torch.cat([vectors_KPD[:, None].expand(num_slots, rows, longest, width), x_KBTD], dim=2)
     target = torch.arange(longest + num_tokens, device=x_KBTD.device)[None]
     from_tokens = (longest + target - lengths_K[:, None]).clamp(max=longest + num_tokens - 1)
     index = torch.where(target < lengths_K[:, None], target, from_tokens)

@@ -9,14 +9,15 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` prompt tokens, ``P`` soft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
 
 from bakeoff.engine.cohort import Cohort
@@ -51,7 +52,10 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         for key, lowest in (
-            ("max_new_tokens", 1), ("no_repeat_ngram", 0), ("num_beams", 1), ("batch_rows", 1)
+            ("max_new_tokens", 1),
+            ("no_repeat_ngram", 0),
+            ("num_beams", 1),
+            ("batch_rows", 1),
         ):
             if getattr(self, key) < lowest:
                 raise ConfigError(
@@ -67,7 +71,10 @@ class GenerationOptions:
 
 @torch.no_grad()
 def generate(
-    cohort: Cohort, slots: Sequence[int], prompts: Prompts, options: GenerationOptions,
+    cohort: Cohort,
+    slots: Sequence[int],
+    prompts: Prompts,
+    options: GenerationOptions,
     progress: Progress | None = None,
 ) -> list[list[list[int]]]:
     """Continues every prompt under each of the slots' candidates.
@@ -137,15 +144,13 @@ def _generate_batch(
     return [flat[slot * rows : (slot + 1) * rows] for slot in range(num_slots)]
 
 
-def _left_padded(
-    cohort: Cohort, ids_BT: Tensor, padding_B: Tensor
-) -> tuple[Tensor, Tensor]:
+def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Tensor, Tensor]:
     """Embeds prompts for every slot, each soft prompt right before its row's first token.
 
     Returns:
         ([K, B, P + T, D], [K, B] how many of the first positions are padding).
     """
-    num_slots = len(cohort._slots)
+    num_slots = len(cohort.slots)
     x_KBTD = cohort.embed(ids_BT[None].expand(num_slots, *ids_BT.shape))
     num_padding_KB = padding_B[None].expand(num_slots, -1)
     prompt = cohort.prompts()
@@ -153,9 +158,7 @@ def _left_padded(
         return x_KBTD, num_padding_KB
     vectors_KPD, lengths_K = prompt
     longest, num_tokens = vectors_KPD.shape[1], ids_BT.shape[1]
-    both = torch.cat(
-        [vectors_KPD[:, None].expand(-1, len(ids_BT), -1, -1), x_KBTD], dim=2
-    )
+    both = torch.cat([vectors_KPD[:, None].expand(-1, len(ids_BT), -1, -1), x_KBTD], dim=2)
     # Position t of the joined row: padding, then the slot's prompt, then the row's tokens.
     first_KB = num_padding_KB + longest - lengths_K[:, None]
     t = torch.arange(longest + num_tokens, device=ids_BT.device)
@@ -176,9 +179,9 @@ def _greedy(
     device = x_KBTD.device
     generated_RG = torch.full((total, options.max_new_tokens), end_id, device=device)
     finished_R = torch.zeros(total, dtype=torch.bool, device=device)
-    position_R1 = (
-        torch.arange(num_prompt, device=device)[None] - num_padding_R[:, None]
-    ).clamp(min=0)
+    position_R1 = (torch.arange(num_prompt, device=device)[None] - num_padding_R[:, None]).clamp(
+        min=0
+    )
     x_RTD = x_KBTD.flatten(0, 1)
     with decoding(DecodingState(num_padding_R, num_prompt + options.max_new_tokens)) as state:
         for step in range(options.max_new_tokens):
@@ -248,54 +251,47 @@ def _by_transformers(
     settings: dict[str, Any] = {"num_beams": options.num_beams, "do_sample": False}
     if options.strategy == "sample":
         settings = {
-            "do_sample": True, "temperature": options.temperature, "top_p": options.top_p,
-            "top_k": 0, "num_beams": 1,
+            "do_sample": True,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "top_k": 0,
+            "num_beams": 1,
         }
     columns = torch.arange(num_prompt, device=x_KBTD.device)
     results: list[list[int]] = []
-    for index, slot in enumerate(list(cohort._slots)):
+    for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
-        with cohort.only([slot]), _slot_head(cohort), base.transformers_attention() as model:
+        with cohort.only([slot]), _lent_head(cohort), base.transformers_attention() as model:
             torch.manual_seed(options.seed)
             # With embeddings instead of ids, `generate` counts n-grams over new tokens alone.
-            output = model.generate(
+            output = model.generate(  # type: ignore[operator]
                 inputs_embeds=x_KBTD[index],
                 attention_mask=(columns[None] >= padding_B[:, None]).long(),
-                max_new_tokens=options.max_new_tokens, pad_token_id=end_id, eos_token_id=end_id,
-                no_repeat_ngram_size=options.no_repeat_ngram, use_cache=True, **settings,
+                max_new_tokens=options.max_new_tokens,
+                pad_token_id=end_id,
+                eos_token_id=end_id,
+                no_repeat_ngram_size=options.no_repeat_ngram,
+                use_cache=True,
+                **settings,
             )
         results += _until_end(output, end_id)
     return results
 
 
-class _slot_head:  # noqa: N801 - used as a context manager
+@contextmanager
+def _lent_head(cohort: Cohort) -> Iterator[None]:
     """Lends the model one slot's head and embedding for as long as Transformers drives it."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self._base = cohort.base
-        weight, _ = cohort.head()
-        self._head = weight[0] if weight.dim() == 3 else None
-        own = [s.embedding_weight(cohort._slots) for s in cohort.stacks.values()]
-        self._embedding = next((w[0] for w in own if w is not None), None)
-
-    def __enter__(self) -> None:
-        self._before = (self._base.head.weight.data, self._base.embedding.weight.data)
-        if self._head is None:
-            return
-        head, embedding = self._base.head, self._base.embedding
-        if self._embedding is None and self._base.is_tied:
-            head.weight = torch.nn.Parameter(
-                self._head.to(self._before[0].dtype), requires_grad=False
-            )
-        else:
-            head.weight.data = self._head.to(self._before[0].dtype)
-        if self._embedding is not None:
-            embedding.weight.data = self._embedding.to(self._before[1].dtype)
-
-    def __exit__(self, *error: object) -> None:
-        head, embedding = self._base.head, self._base.embedding
-        if self._base.is_tied:
-            embedding.weight.data = self._before[1]
-            head.weight = embedding.weight
-        else:
-            head.weight.data, embedding.weight.data = self._before
+    base = cohort.base
+    weight, _ = cohort.head()
+    if weight.dim() != 3:
+        yield
+        return
+    own = [s.embedding_weight(cohort.slots) for s in cohort.stacks.values()]
+    head, embedding = base.head.weight, base.embedding.weight
+    base.head.weight = nn.Parameter(weight[0].to(head.dtype), requires_grad=False)
+    if any(w is not None for w in own):
+        base.embedding.weight = base.head.weight
+    try:
+        yield
+    finally:
+        base.head.weight, base.embedding.weight = head, embedding

@@ -35,7 +35,11 @@ def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _LinearCrossEntropy(Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_KND: Tensor, weight: Tensor, bias: Tensor | None, targets_KN: Tensor,
+        ctx: Any,
+        hidden_KND: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets_KN: Tensor,
         mask_KN: Tensor,
     ) -> Tensor:
         needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]

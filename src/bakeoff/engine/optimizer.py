@@ -27,9 +27,16 @@ class SlotAdamW:
     """
 
     def __init__(
-        self, num_slots: int, num_values: int, *, device: torch.device,
-        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-        weight_decay: float = 0.01, clip_norm: float | None = 1.0, scales_loss: bool = False,
+        self,
+        num_slots: int,
+        num_values: int,
+        *,
+        device: torch.device,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        clip_norm: float | None = 1.0,
+        scales_loss: bool = False,
     ) -> None:
         """Allocates everything once; ``scales_loss`` is for float16 compute."""
         shape = (num_slots, num_values)
@@ -72,16 +79,14 @@ class SlotAdamW:
         grads = self.grads_Kn
         if self.scales_loss:
             grads.div_(self.loss_scale_K[:, None])
-        norm_K = torch.linalg.vector_norm(grads, dim=1)
+        norm_K: Tensor = torch.linalg.vector_norm(grads, dim=1)
         finite_K = torch.isfinite(norm_K) & torch.isfinite(loss_K)
         updates_K = finite_K & self.alive_K
         if self.scales_loss:
             # Overflow of float16 is met by a smaller scale first; only a scale below one means
             # that the slot itself has diverged.
             overflow_K = self.alive_K & ~finite_K
-            self.loss_scale_K = torch.where(
-                overflow_K, self.loss_scale_K * 0.5, self.loss_scale_K
-            )
+            self.loss_scale_K = torch.where(overflow_K, self.loss_scale_K * 0.5, self.loss_scale_K)
             self._good_steps_K = torch.where(overflow_K, 0.0, self._good_steps_K + 1)
             grown_K = self._good_steps_K >= _GROWTH_INTERVAL
             self.loss_scale_K = torch.where(grown_K, self.loss_scale_K * 2, self.loss_scale_K)

@@ -40,8 +40,12 @@ class _Seat:
 
 
 def train_step(
-    cohort: Cohort, feed: Feed, plan: BatchPlan, steps: Sequence[Step | None],
-    rates_K: Tensor, micro_batch_size: int,
+    cohort: Cohort,
+    feed: Feed,
+    plan: BatchPlan,
+    steps: Sequence[Step | None],
+    rates_K: Tensor,
+    micro_batch_size: int,
 ) -> tuple[Tensor, Tensor]:
     """One update of every slot.
 
@@ -71,7 +75,7 @@ def train_step(
         if not any(batch.num_supervised for batch in batches):
             continue
         nll_K, _ = feed.losses(cohort, feed.pack(plan, batches))
-        (nll_K * weight_K).sum().backward()  # type: ignore[no-untyped-call]
+        (nll_K * weight_K).sum().backward()
         total_K += nll_K.detach()
     optimizer.step(rates_K, total_K)
     return total_K, tokens_K
@@ -89,8 +93,13 @@ class Trainer:
     """
 
     def __init__(
-        self, cohort: Cohort, feed: Feed, train_plan: BatchPlan, validation_plan: BatchPlan,
-        protocol: ProtocolOptions, observer: Observer,
+        self,
+        cohort: Cohort,
+        feed: Feed,
+        train_plan: BatchPlan,
+        validation_plan: BatchPlan,
+        protocol: ProtocolOptions,
+        observer: Observer,
     ) -> None:
         self.cohort = cohort
         self.feed = feed
@@ -188,8 +197,9 @@ class Trainer:
     def _rates(self) -> list[float]:
         total = self.protocol.epochs * self.train_plan.num_steps
         return [
-            0.0 if seat is None else
-            seat.candidate.learning_rate * self.protocol.rate_factor(seat.num_updates, total)
+            0.0
+            if seat is None
+            else seat.candidate.learning_rate * self.protocol.rate_factor(seat.num_updates, total)
             for seat in self._seats
         ]
 
@@ -212,7 +222,8 @@ class Trainer:
             val_nll = mean_nll(sums, self.validation_plan)
         if not np.isfinite(val_nll):
             self._leave(
-                slot, RunState.DIVERGED,
+                slot,
+                RunState.DIVERGED,
                 f"the loss left the finite numbers in epoch {seat.epoch} at learning rate "
                 f"{candidate.learning_rate:g}; lower it",
             )
@@ -234,7 +245,8 @@ class Trainer:
             self._leave(slot, RunState.COMPLETE, None)
         elif patience is not None and seat.worse_epochs >= patience:
             self._leave(
-                slot, RunState.STOPPED,
+                slot,
+                RunState.STOPPED,
                 f"no better validation NLL in {seat.worse_epochs} epochs after epoch "
                 f"{candidate.best_epoch}",
             )

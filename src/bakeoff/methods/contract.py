@@ -10,6 +10,7 @@ Axis letters: ``K`` slots, ``B`` rows, ``T`` tokens, ``N`` positions of all rows
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -24,6 +25,10 @@ from bakeoff.model.base import Base
 from bakeoff.model.sites import LinearHook
 
 Tensors = dict[str, Tensor]
+
+# A slot's tensors are strided views of its row in the optimizer, and so are their gradients. That
+# is by design; PyTorch warns once that other layouts accumulate faster.
+warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout")
 
 
 class Ground(StrEnum):

@@ -30,7 +30,9 @@ class Full(Method):
     formula = "all parameters"
     options_type = FullOptions
     default_learning_rate = 5e-5
-    learning_rate_source = "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
+    learning_rate_source = (
+        "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
+    )
     options: FullOptions
 
     @property

@@ -73,15 +73,15 @@ class Head(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own head; nothing is drawn."""
-        head = self.base.source.model.get_output_embeddings()
-        return {_TENSOR: head.weight.detach().float().cpu().clone()}
+        return {_TENSOR: self.base.source_head.detach().float().cpu().clone()}
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes the weight as safetensors and what it belongs to as JSON: PEFT has no such
         method."""
         write_json(
             {
-                "kind": self.kind, "tied": self.options.tied,
+                "kind": self.kind,
+                "tied": self.options.tied,
                 "base_model_name_or_path": self.base.source.reference,
             },
             folder / OWN_CONFIG,
@@ -115,4 +115,3 @@ class HeadStack(Stack):
     def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
         """The same weights where they are tied."""
         return self.head_weight(slots) if self._tied else None
-

@@ -100,9 +100,14 @@ class Lora(Method):
         from peft import LoraConfig
 
         config = LoraConfig(
-            task_type="CAUSAL_LM", r=self.options.rank, lora_alpha=self.alpha,
-            target_modules=self._peft_targets(), lora_dropout=0.0, bias="none",
-            base_model_name_or_path=self.base.source.reference, inference_mode=True,
+            task_type="CAUSAL_LM",
+            r=self.options.rank,
+            lora_alpha=int(self.alpha) if self.alpha.is_integer() else self.alpha,  # type: ignore[arg-type]
+            target_modules=self._peft_targets(),
+            lora_dropout=0.0,
+            bias="none",
+            base_model_name_or_path=self.base.source.reference,
+            inference_mode=True,
             fan_in_fan_out=self._fan_in_fan_out(),
         )
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,9 +126,10 @@ class Lora(Method):
     def _peft_targets(self) -> list[str]:
         """The shortest ends of names that mean exactly the chosen layers, else full names."""
         endings = sorted({name.rpartition(".")[2] for name in self.targets})
-        if select_linear_layers(
-            list(self.base.linear_layers()), endings, where=self.where
-        ) == self.targets:
+        if (
+            select_linear_layers(list(self.base.linear_layers()), endings, where=self.where)
+            == self.targets
+        ):
             return endings
         return self.targets
 
@@ -199,9 +205,7 @@ def _peft_name(name: str) -> str:
     return f"base_model.model.{layer}.lora_{part[-1].upper()}.weight"
 
 
-def _default_targets(
-    base: Base, layers: dict[str, nn.Module], where: str
-) -> tuple[str, ...]:
+def _default_targets(base: Base, layers: dict[str, nn.Module], where: str) -> tuple[str, ...]:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
 
     names = KNOWN.get(base.model_type)

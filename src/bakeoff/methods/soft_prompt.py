@@ -80,7 +80,7 @@ class SoftPrompt(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As the option ``init`` says; only two of its three ways draw from ``generator``."""
-        weight = self.base.source.model.get_input_embeddings().weight.detach().float()
+        weight = self.base.source_embedding.detach().float()
         length = self.options.prompt_length
         if self.options.init == "random":
             drawn = torch.randn(self.shapes[_TENSOR], generator=generator)
@@ -97,8 +97,10 @@ class SoftPrompt(Method):
         from peft import PromptTuningConfig
 
         config = PromptTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=self.options.prompt_length,
-            token_dim=self.base.embedding_width, inference_mode=True,
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=self.options.prompt_length,
+            token_dim=self.base.embedding_width,
+            inference_mode=True,
             base_model_name_or_path=self.base.source.reference,
         )
         folder.mkdir(parents=True, exist_ok=True)

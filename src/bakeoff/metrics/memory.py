@@ -102,20 +102,24 @@ class _SamplingMeter:
         import psutil
 
         self._process = psutil.Process()
-        self._start = self._peak = self._resident()
+        self._lock = threading.Lock()
+        self._peak = 0
+        self._start = self._look()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
         self._thread.start()
 
-    def _resident(self) -> int:
-        return int(self._process.memory_info().rss)
+    def _look(self) -> int:
+        with self._lock:
+            self._peak = max(self._peak, int(self._process.memory_info().rss))
+            return self._peak
 
     def _sample(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
-            self._peak = max(self._peak, self._resident())
+            self._look()
 
     def read(self) -> int:
-        return max(self._peak, self._resident()) - self._start
+        return self._look() - self._start
 
     def close(self) -> None:
         self._ended.set()

@@ -69,7 +69,7 @@ def compare_methods(
     a single seed has no seed effect: what is said holds for that very run of it, and nothing is
     known of another seed.
 
-    In simulations at level 0.95 two equal methods are called different in 2 to 6 % of studies
+    In simulations at level 0.95 two equal methods are called different in 2 to 5 % of studies
     with one, two, three or five seeds; with three seeds, where those of one method vary ten times
     as much as the other's, in up to 8 %.
 

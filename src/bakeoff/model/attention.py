@@ -116,7 +116,12 @@ def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, module: nn.Module, scaling: float | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    module: nn.Module,
+    scaling: float | None,
     window: int | None,
 ) -> Tensor:
     """Scaled dot-product attention, causal, with our masks.
@@ -180,9 +185,7 @@ def attention_forward(
             f"{type(module).__name__} brought an attention mask of its own, shape "
             f"{tuple(attention_mask.shape)}; only causal decoders without one are supported"
         )
-    output = attend(
-        query, key, value, module=module, scaling=scaling, window=sliding_window
-    )
+    output = attend(query, key, value, module=module, scaling=scaling, window=sliding_window)
     return output.transpose(1, 2), None
 
 

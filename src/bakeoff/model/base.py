@@ -47,7 +47,8 @@ class Base:
         register_attention()
         expected = _reference_logits(source.model) if probe else None
         replace_attention(source.model)
-        source.model.eval().requires_grad_(False)
+        source.model.eval()
+        source.model.requires_grad_(False)
         source.model.config._attn_implementation = ATTENTION_NAME
         if probe:
             self._adopt(source.model)
@@ -56,7 +57,7 @@ class Base:
         if device.type != "cpu" or dtype != torch.float32:
             # The float32 original stays on the CPU: full tuning starts from it, not from a
             # rounded copy.
-            model = copy.deepcopy(model).to(device=device, dtype=dtype)
+            model = _moved(copy.deepcopy(model), device, dtype)
         self._adopt(model)
 
     def _adopt(self, model: PreTrainedModel) -> None:
@@ -64,14 +65,15 @@ class Base:
         inner = getattr(model, model.base_model_prefix, None)
         head = model.get_output_embeddings()
         embedding = model.get_input_embeddings()
-        if not isinstance(inner, nn.Module) or inner is model or not isinstance(head, nn.Linear):
+        has_parts = isinstance(head, nn.Linear) and isinstance(embedding, nn.Embedding)
+        if not isinstance(inner, nn.Module) or inner is model or not has_parts:
             raise BaseModelError(
                 f"{self.source.reference}: {type(model).__name__} has no decoder with a linear "
                 "head that can be told apart; choose a causal language model"
             )
         self.decoder = inner
-        self.head = head
-        self.embedding = embedding
+        self.head: nn.Linear = head
+        self.embedding: nn.Embedding = embedding
         self.is_tied = head.weight is embedding.weight
 
     def _check(self, expected: Tensor | None) -> None:
@@ -94,6 +96,16 @@ class Base:
         return self.source.tokenizer
 
     @property
+    def source_embedding(self) -> Tensor:
+        """[V, D] float32 input embedding as loaded, on the CPU."""
+        return _matrix(self.source.model.get_input_embeddings())
+
+    @property
+    def source_head(self) -> Tensor:
+        """[V, D] float32 head as loaded, on the CPU."""
+        return _matrix(self.source.model.get_output_embeddings())
+
+    @property
     def model_type(self) -> str:
         """Transformers' name of the architecture, such as ``gpt_neo``."""
         return str(self.model.config.model_type)
@@ -106,7 +118,7 @@ class Base:
     @property
     def embedding_width(self) -> int:
         """The width of the input embedding (not always that of the hidden states)."""
-        return int(self.embedding.weight.shape[1])
+        return self.embedding.embedding_dim
 
     @property
     def vocabulary(self) -> int:
@@ -126,7 +138,9 @@ class Base:
     def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
         output: Any = self.decoder(
-            inputs_embeds=embeds_BTD, position_ids=positions_BT, attention_mask=None,
+            inputs_embeds=embeds_BTD,
+            position_ids=positions_BT,
+            attention_mask=None,
             use_cache=False,
         )
         hidden: Tensor = output.last_hidden_state
@@ -152,7 +166,7 @@ class Base:
     def private_copy(self) -> Base:
         """A float32 copy on the device whose weights may be trained; the base stays frozen."""
         twin = copy.copy(self)
-        model = copy.deepcopy(self.source.model).to(self.device)
+        model = _moved(copy.deepcopy(self.source.model), self.device, torch.float32)
         twin._adopt(model)
         return twin
 
@@ -167,8 +181,20 @@ class Base:
             config._attn_implementation = ATTENTION_NAME
 
 
+def _moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """The model on a device in a format; in place, as ``nn.Module.to`` does."""
+    nn.Module.to(model, device=device, dtype=dtype)
+    return model
+
+
+def _matrix(layer: object) -> Tensor:
+    weight = getattr(layer, "weight", None)
+    assert isinstance(weight, Tensor), "checked when the base was adopted"
+    return weight
+
+
 def _probe_ids(model: PreTrainedModel) -> Tensor:
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = _matrix(model.get_input_embeddings()).shape[0]
     return torch.arange(1, 1 + _PROBE_LENGTH).remainder(vocabulary)[None]
 
 

@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from bakeoff.errors import BaseModelError, CheckpointError, StoreError
-from bakeoff.model.folder import CONFIG_NAME, require_causal, require_complete, translated
+from bakeoff.model.folder import CONFIG_NAME, require_complete, translated
+from bakeoff.model.gguf_metadata import read_gguf_metadata
 from bakeoff.model.quiet import quiet, silent
 
 # Part of the cached folder's name: a change in what is written makes the old folder unused.
@@ -112,7 +113,6 @@ def _load(path: Path) -> PreTrainedModel:
             **options,
         )
     require_complete(path, report)
-    require_causal(model.eval(), path)
     # What is saved is an ordinary float32 model.
     for holder in (model.config, model):
         for name in ("quantization_config", "hf_quantizer", "quantization_method"):
@@ -129,19 +129,16 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase | None:
     Transformers' own conversion ignores how the vocabulary splits digits from what surrounds
     them, so that other tokens come out than the model was trained on.
     """
-    from gguf import GGUFReader
-
-    fields = GGUFReader(path).fields
-
-    def get(name: str) -> Any:
-        field = fields.get(f"tokenizer.{name}")
-        return None if field is None else field.contents()
-
-    split = get("ggml.pre")
-    tokens, merges = get("ggml.tokens"), get("ggml.merges")
-    if get("ggml.model") != "gpt2" or split not in _DIGITS_ALONE or not tokens or merges is None:
+    stated = read_gguf_metadata(path)
+    about = {
+        key.removeprefix("tokenizer.ggml."): value
+        for key, value in stated.items()
+        if key.startswith("tokenizer.ggml.")
+    }
+    split, tokens, merges = about.get("pre"), about.get("tokens"), about.get("merges")
+    if about.get("model") != "gpt2" or split not in _DIGITS_ALONE or not tokens or merges is None:
         return None
-    if get("ggml.add_bos_token") or get("ggml.add_eos_token") or get("ggml.add_space_prefix"):
+    if any(about.get(name) for name in ("add_bos_token", "add_eos_token", "add_space_prefix")):
         return None
     backend = Tokenizer(
         models.BPE(
@@ -155,8 +152,7 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase | None:
         pre_tokenizers.Sequence([digits, byte_level]) if _DIGITS_ALONE[split] else byte_level
     )
     backend.decoder = decoders.ByteLevel()
-    kinds = get("ggml.token_type") or []
-    for token, kind in zip(tokens, kinds, strict=False):
+    for token, kind in zip(tokens, about.get("token_type") or [], strict=False):
         if kind == _CONTROL_TOKEN:
             backend.add_special_tokens([AddedToken(token, normalized=False, special=True)])
         elif kind == _USER_DEFINED_TOKEN:
@@ -170,13 +166,12 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase | None:
             ("unk_token", "unknown_token_id"),
             ("pad_token", "padding_token_id"),
         )
-        if (index := get(f"ggml.{theirs}")) is not None
+        if (index := about.get(theirs)) is not None
     }
-    architecture = fields["general.architecture"].contents()
-    positions = fields.get(f"{architecture}.context_length")
+    positions = stated.get(f"{stated.get('general.architecture')}.context_length")
     if positions is not None:
-        named["model_max_length"] = int(positions.contents())
+        named["model_max_length"] = positions
     make: Callable[..., PreTrainedTokenizerBase] = PreTrainedTokenizerFast
     tokenizer = make(tokenizer_object=backend, clean_up_tokenization_spaces=False, **named)
-    tokenizer.chat_template = get("chat_template")
+    tokenizer.chat_template = stated.get("tokenizer.chat_template")
     return tokenizer

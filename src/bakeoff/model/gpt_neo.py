@@ -36,8 +36,12 @@ class GptNeoAttention(nn.Module):
         self.layer_id = original.layer_id
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None = None, layer_past: Any = None,
-        use_cache: bool = False, output_attentions: bool = False,
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        layer_past: Any = None,
+        use_cache: bool = False,
+        output_attentions: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """[B, T, D] to ([B, T, D], no weights).
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
-
 from typing import Any, Final
 
 from huggingface_hub import utils as hub_utils

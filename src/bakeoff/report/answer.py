@@ -1,4 +1,4 @@
-"""The first screen: the answer in a sentence, what it costs, and what to know before trusting it."""
+"""The first screen: the answer, what it costs, and what to know before trusting it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Fact:
 
     label: str
     value: str
-    detail: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _facts(row: Row, zero: Row | None) -> list[Fact]:
             details.append(f"{write(cell.low)} to {write(cell.high)}")
         if zero is not None and zero.value(key) is not None:
             details.append(f"zero-shot {write(zero.value(key))}")
-        facts.append(Fact(label=label, value=write(cell.value), detail=" · ".join(details)))
+        facts.append(Fact(label=label, value=write(cell.value), details=tuple(details)))
     for key, label, write in (
         ("trainable_parameters", "Trainable parameters", words.count),
         ("epoch_mean", "Mean epoch", words.seconds),

@@ -18,7 +18,8 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
     panels = []
     for name in look:
         curves = []
-        for candidate in mapping(results.get("candidates")).values():
+        chosen = dig(results, "methods", name, "candidates") or ()
+        for key, candidate in mapping(results.get("candidates")).items():
             found = mapping(candidate)
             epochs = [
                 (epoch, number(e.get("train_nll")), number(e.get("val_nll")))
@@ -29,11 +30,19 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
                 title = f"{name}, rate {words.rate(found.get('learning_rate'))}"
                 title += f", seed {words.plain(found.get('seed'))}"
                 best = number(found.get("best_epoch"))
-                curves.append(Curve(title=title, epochs=epochs, best_epoch=best))
+                curves.append(
+                    Curve(
+                        title=title,
+                        epochs=epochs,
+                        best_epoch=best,
+                        is_chosen=not chosen or key in chosen,
+                    )
+                )
         if curves:
             panels.append(Panel(name=name, look=look[name], curves=curves))
     if not panels:
         return
+    faint = any(not c.is_chosen for p in panels for c in p.curves)
     zero = number(dig(results, "baselines", "zero_shot", "val_nll"))
     lowest = [
         f"{p.name} {min(v for c in p.curves for *_, v in c.epochs if v is not None):.3f}"
@@ -43,10 +52,11 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
     yield render(
         learning(panels, zero),
         name="learning_curves",
-        group="learning",
+        group="course",
         title="Learning curves",
         caption="NLL by epoch, a line a candidate: solid on validation data, dashed on training "
         "data; a filled point is the epoch that was kept."
+        + (" Faint: learning rates that were not chosen." if faint else "")
         + (" Dotted: the untuned base." if zero is not None else ""),
         alt=f"Learning curves. Lowest validation NLL: {', '.join(lowest)}.",
     )
@@ -82,7 +92,7 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
     yield render(
         tradeoff.rates(curves, ceiling),
         name="learning_rate",
-        group="learning",
+        group="course",
         title="Loss against learning rate",
         caption="Best validation NLL of every candidate. Each method has its own scale, "
         "so one rate for all would favour some.",

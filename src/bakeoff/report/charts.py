@@ -71,10 +71,9 @@ def layered(
     Joined as plain mappings: Altair's own layers copy and validate every part anew at each level,
     which takes seconds for a page of figures.
     """
-    parts = []
-    for layer in layers:
-        part = layer.to_dict()
-        parts.append({k: v for k, v in part.items() if k not in ("$schema", "config")})
+    with alt.data_transformers.enable(consolidate_datasets=False):
+        whole = [layer.to_dict() for layer in layers]
+    parts = [{k: v for k, v in p.items() if k not in ("$schema", "config")} for p in whole]
     spec = {"layer": parts, "width": width, "height": height}
     return {**spec, "title": title} if title else spec
 
@@ -95,18 +94,13 @@ def themed(spec: Spec) -> Spec:
     return {"$schema": alt.SCHEMA_URL, "config": config, **spec}
 
 
-def bars(points: Sequence[Point], title: str, number_format: str) -> Spec:
-    """Horizontal bars from zero, each with its figure at the end."""
+def bars(points: Sequence[Point]) -> Spec:
+    """Horizontal bars from zero, each with its figure at the end, so that no axis is needed."""
     width = _plot_width(points)
     room = max(text_width(p.text) for p in points) + _MARGIN
     top = max(p.value for p in points) or 1.0
-    domain = [0.0, top * width / (width - room)]
-    x = alt.X(
-        "value:Q",
-        title=title,
-        scale=alt.Scale(domain=domain, nice=False),
-        axis=alt.Axis(tickCount=4, format=number_format, domain=False),
-    )
+    scale = alt.Scale(domain=[0.0, top * width / (width - room)], nice=False)
+    x = alt.X("value:Q", scale=scale, axis=None)
     base = alt.Chart(data([p.row() for p in points]))
     y = _names(points)
     marks = base.mark_bar(height=13, cornerRadiusEnd=2).encode(
@@ -116,13 +110,7 @@ def bars(points: Sequence[Point], title: str, number_format: str) -> Spec:
     return layered([marks, texts], width=width, height=ROW_HEIGHT * len(points))
 
 
-def dots(
-    points: Sequence[Point],
-    title: str,
-    number_format: str,
-    *,
-    log: bool = False,
-) -> Spec:
+def dots(points: Sequence[Point], title: str, *, log: bool = False) -> Spec:
     """A point a row with its interval, its figure to the right; the axis need not start at 0."""
     width = _plot_width(points)
     room = max(text_width(p.text) for p in points) + _MARGIN + 4
@@ -133,7 +121,7 @@ def dots(
         "value:Q",
         title=title,
         scale=alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False, **kind),
-        axis=alt.Axis(tickCount=4, format=number_format, domain=False),
+        axis=decade_axis(low, high) if log else alt.Axis(tickCount=4, domain=False),
     )
     y = _names(points)
     base = alt.Chart(data([p.row() for p in points]))
@@ -149,14 +137,14 @@ def dots(
     return layered([whisker, mark, texts], width=width, height=ROW_HEIGHT * len(points))
 
 
-def differences(points: Sequence[Point], title: str, number_format: str) -> Spec:
+def differences(points: Sequence[Point], title: str) -> Spec:
     """A forest plot: each pair's name above its interval, and a rule at no difference."""
     width, step = TOTAL_WIDTH - 24, 38
     reach = max(max(abs(p.value), abs(p.low or 0), abs(p.high or 0)) for p in points) or 1.0
     scale = alt.Scale(domain=[-reach * 1.08, reach * 1.08], nice=False)
     rows = [{**p.row(), "i": i, "label": shorten(p.label, 54)} for i, p in enumerate(points)]
     y = alt.Y("i:O", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
-    axis = alt.Axis(tickCount=5, format=number_format, domain=False)
+    axis = alt.Axis(tickCount=5, domain=False)
     base = alt.Chart(data(rows))
     zero = (
         alt.Chart(data([{"value": 0}]))
@@ -198,6 +186,14 @@ def label_layers(labels: Sequence[Label], x: str, y: str) -> list[alt.Chart]:
     return layers
 
 
+def decade_axis(low: float, high: float) -> alt.Axis:
+    """Ticks at powers of ten that the data reach, at most five or so."""
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    step = max(1, math.ceil((last - first) / 4))
+    values = [10.0**power for power in range(first, last + 1, step)]
+    return alt.Axis(values=values, format="~s", domain=False)
+
+
 def extent(points: Sequence[Point]) -> tuple[float, float]:
     """The range that the points and their intervals take."""
     ends = [v for p in points for v in (p.value, p.low, p.high) if v is not None]
@@ -221,7 +217,7 @@ def padded(
 
 
 def _plot_width(points: Sequence[Point]) -> float:
-    return TOTAL_WIDTH - _label_width(points) - 14
+    return TOTAL_WIDTH - _label_width(points) - 20
 
 
 def _label_width(points: Sequence[Point]) -> float:
@@ -236,7 +232,12 @@ def _names(points: Sequence[Point]) -> alt.Y:
         title=None,
         sort=[shorten(p.label, _NAME_LIMIT) for p in points],
         axis=alt.Axis(
-            ticks=False, domain=False, labelLimit=width, minExtent=width, maxExtent=width
+            ticks=False,
+            domain=False,
+            labelPadding=6,
+            labelLimit=width,
+            minExtent=width + 6,
+            maxExtent=width + 6,
         ),
     )
 

@@ -14,6 +14,7 @@ from bakeoff.report.labels import shorten
 from bakeoff.report.palette import NEUTRAL, Look
 
 _HEIGHT = 120
+_FAINT = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Curve:
     epochs: list[tuple[float, float | None, float | None]]
     """(epoch, train NLL, validation NLL)."""
     best_epoch: float | None
+    is_chosen: bool
+    """Whether it runs at its method's chosen learning rate; others are drawn faint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +83,36 @@ def _panel(
     if train:
         layers.append(
             alt.Chart(data(train))
-            .mark_line(strokeDash=[4, 3], strokeWidth=1.3, opacity=0.75, **stroke)
-            .encode(x=x, y=y, detail="curve:N")
+            .mark_line(strokeDash=[4, 3], strokeWidth=1.3, **stroke)
+            .encode(x=x, y=y, detail="curve:N", opacity=_own_opacity())
         )
     if held:
         base = alt.Chart(data(held))
-        layers.append(base.mark_line(strokeWidth=2, **stroke).encode(x=x, y=y, detail="curve:N"))
         layers.append(
-            base.mark_point(size=38, opacity=1, strokeWidth=1.6, **stroke).encode(
-                x=x, y=y, fill=alt.Fill("fill:N", scale=None), description="tip:N"
+            base.mark_line(strokeWidth=2, **stroke).encode(
+                x=x, y=y, detail="curve:N", opacity=_own_opacity()
+            )
+        )
+        layers.append(
+            base.mark_point(size=34, strokeWidth=1.6, **stroke).encode(
+                x=x,
+                y=y,
+                fill=alt.Fill("fill:N", scale=None),
+                opacity=_own_opacity(),
+                description="tip:N",
             )
         )
     title = shorten(panel.name, max(12, int(width / 6.6)))
     return layered(layers, width=width, height=_HEIGHT, title=title)
 
 
+def _own_opacity() -> alt.Opacity:
+    return alt.Opacity("opacity:Q", scale=None, legend=None)
+
+
 def _train_rows(panel: Panel) -> list[dict[str, Any]]:
     return [
-        {"curve": i, "epoch": epoch, "nll": train}
+        {"curve": i, "epoch": epoch, "nll": train, "opacity": 0.75 if curve.is_chosen else _FAINT}
         for i, curve in enumerate(panel.curves)
         for epoch, train, _ in curve.epochs
         if train is not None
@@ -110,6 +125,7 @@ def _held_rows(panel: Panel) -> list[dict[str, Any]]:
             "curve": i,
             "epoch": epoch,
             "nll": held,
+            "opacity": 1.0 if curve.is_chosen else _FAINT,
             "tip": f"{curve.title}, epoch {epoch:.0f}: validation {held:.3f}"
             + (f", train {train:.3f}" if train is not None else ""),
             "fill": panel.look.color if epoch == curve.best_epoch else "white",

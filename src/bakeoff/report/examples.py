@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -60,10 +61,10 @@ def matches(summary: str, reference: str) -> list[tuple[str, bool]]:
     Words are compared without case; what lies between the words of a run belongs to it.
     """
     known = [m.group().lower() for m in _WORD.finditer(reference)]
-    pairs = set(zip(known, known[1:], strict=False))
+    pairs = set(itertools.pairwise(known))
     found = list(_WORD.finditer(summary))
     spans: list[tuple[int, int]] = []
-    for left, right in zip(found, found[1:], strict=False):
+    for left, right in itertools.pairwise(found):
         if (left.group().lower(), right.group().lower()) in pairs:
             if spans and spans[-1][1] > left.start():
                 spans[-1] = (spans[-1][0], right.end())

@@ -12,18 +12,16 @@ from bakeoff.report.load import dig, mapping
 from bakeoff.report.palette import BASELINE_LOOK, NEUTRAL, Look, looks
 from bakeoff.report.render import Figure, render
 from bakeoff.report.table import ROUGE_LABELS, Row, build_rows
-from bakeoff.study.recommend import join, number
+from bakeoff.study.recommend import comparisons, join, number, recommend
 
 _GIB = 1024.0**3
 _MAX_PAIRS = 15
 
 GROUPS = {
     "tradeoff": "Is the quality worth its price?",
-    "quality": "How good each method is",
+    "quality": "How good each method is, and which differences are real",
     "cost": "What each method costs",
-    "learning": "How they learned",
-    "pairs": "Which differences are real",
-    "time": "Where the time went",
+    "course": "How the study went",
 }
 
 
@@ -34,10 +32,10 @@ def build_figures(results: Mapping[str, Any]) -> list[Figure]:
     found: list[Figure] = []
     found += _tradeoffs(results, rows, look)
     found += _quality(rows, look)
+    found += _pairs(results, look)
     found += _costs(rows, look)
     found += learning_figures(results, look)
     found += rate_figures(results, look)
-    found += _pairs(results, look)
     found += _time(results)
     return found
 
@@ -46,12 +44,12 @@ def _tradeoffs(
     results: Mapping[str, Any], rows: list[Row], look: dict[str, Look]
 ) -> Iterator[Figure]:
     zero = number(dig(results, "baselines", "zero_shot", "test_nll"))
-    prices: tuple[tuple[str, str, str, str, float, Callable[[object], str]], ...] = (
-        ("memory", "peak_memory_bytes", "peak memory (GiB)", "", _GIB, words.size),
-        ("time", "epoch_mean", "seconds an epoch (mean)", "", 1.0, words.seconds),
-        ("parameters", "trainable_parameters", "trainable parameters", "~s", 1.0, words.count),
+    prices: tuple[tuple[str, str, str, float, Callable[[object], str]], ...] = (
+        ("memory", "peak_memory_bytes", "peak memory (GiB)", _GIB, words.size),
+        ("time", "epoch_mean", "seconds an epoch (mean)", 1.0, words.seconds),
+        ("parameters", "trainable_parameters", "trainable parameters", 1.0, words.count),
     )
-    for name, key, title, axis_format, unit, write in prices:
+    for name, key, title, unit, write in prices:
         items = []
         for row in rows:
             price, loss = row.value(key), row.value("test_nll")
@@ -68,7 +66,7 @@ def _tradeoffs(
             continue
         best = [item.point.label for item in tradeoff.front(items)]
         yield render(
-            tradeoff.pareto(items, title, axis_format, "test NLL (lower is better)", zero),
+            tradeoff.pareto(items, title, "test NLL (lower is better)", zero),
             name=f"pareto_{name}",
             group="tradeoff",
             title=f"Test NLL against {title.split(' (')[0]}",
@@ -82,7 +80,7 @@ def _quality(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
     points = _points(rows, "test_nll", words.nll, look)
     if points:
         yield render(
-            charts.dots(points, "nats a token (lower is better)", ""),
+            charts.dots(points, "nats a token (lower is better)"),
             name="test_loss",
             group="quality",
             title="Test loss",
@@ -93,7 +91,7 @@ def _quality(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
         points = _points(rows, metric, words.rouge, look, factor=100)
         if points:
             yield render(
-                charts.dots(points, f"{ROUGE_LABELS[metric]} × 100 (higher is better)", ""),
+                charts.dots(points, f"{ROUGE_LABELS[metric]} × 100 (higher is better)"),
                 name=metric,
                 group="quality",
                 title=ROUGE_LABELS[metric],
@@ -107,11 +105,7 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
     if points := _points(methods, "trainable_parameters", words.count, look):
         spread = max(p.value for p in points) / max(1.0, min(p.value for p in points))
         log = spread > 20 and min(p.value for p in points) > 0
-        chart = (
-            charts.dots(points, "parameters (log)", "~s", log=True)
-            if log
-            else charts.bars(points, "parameters", "~s")
-        )
+        chart = charts.dots(points, "parameters (log)", log=True) if log else charts.bars(points)
         yield render(
             chart,
             name="trainable_parameters",
@@ -122,7 +116,7 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
         )
     if points := _points(methods, "epoch_max", words.seconds, look):
         yield render(
-            charts.bars(points, "seconds", "~s"),
+            charts.bars(points),
             name="longest_epoch",
             group="cost",
             title="Longest epoch",
@@ -131,7 +125,7 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
         )
     if points := _points(methods, "peak_memory_bytes", words.size, look, factor=1 / _GIB):
         yield render(
-            charts.bars(points, "GiB", "~g"),
+            charts.bars(points),
             name="peak_memory",
             group="cost",
             title="Peak memory",
@@ -141,11 +135,11 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
 
 
 def _pairs(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure]:
-    leader = dig(results, "recommendation", "method")
+    leader = dig(results, "recommendation", "method") or recommend(results)["method"]
     for metric, factor, better in (("test_nll", 1.0, "left"), ("rouge1", 100.0, "right")):
         pairs = [
             c
-            for c in map(mapping, results.get("comparisons") or ())
+            for c in comparisons(results)
             if c.get("metric") == metric and number(c.get("difference")) is not None
         ]
         total = len(pairs)
@@ -158,7 +152,7 @@ def _pairs(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure
             if value is None:
                 continue
             ahead = str(c[c["verdict"]]) if c.get("verdict") in ("a", "b") else None
-            label = f"{c.get('a')} − {c.get('b')}"
+            label = f"{c.get('a')} vs {c.get('b')}"
             verdict = f"{ahead} is better" if ahead else "a tie"
             tip = f"{label}: {value:+.3g}"
             if low is not None and high is not None:
@@ -172,14 +166,15 @@ def _pairs(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure
         if not points:
             continue
         title = "test NLL" if metric == "test_nll" else "ROUGE-1"
+        few = len(points) < total
+        rest = f" {len(points)} of {total} pairs; the table below has all." if few else ""
         yield render(
-            charts.differences(points, f"difference ({better} of 0: the first is better)", "~g"),
+            charts.differences(points, f"difference ({better} of 0: the first is better)"),
             name=f"differences_{metric}",
-            group="pairs",
+            group="quality",
             title=f"Paired differences in {title}",
-            caption="First minus second on the same test rows. Filled: the winner's colour; "
-            "hollow grey: a tie."
-            + (f" {len(points)} of {total} pairs; the table has all." if len(points) < total else ""),
+            caption="First minus second on the same test rows, with the corrected interval. "
+            f"Filled: the winner's colour; hollow grey: a tie.{rest}",
             alt=". ".join(p.tip for p in points) + ".",
         )
 
@@ -200,9 +195,9 @@ def _time(results: Mapping[str, Any]) -> Iterator[Figure]:
     if points:
         total = spent.get("total")
         yield render(
-            charts.bars(points, "seconds", "~s"),
+            charts.bars(points),
             name="wall_clock",
-            group="time",
+            group="course",
             title="Wall clock",
             caption=f"Of the whole study, {words.seconds(total)}." if total else "",
             alt=_told("Wall clock", points),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,16 +63,28 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def place_labels(points: list[tuple[str, float, float]], x_axis: Axis, y_axis: Axis) -> list[Label]:
+def place_labels(
+    points: list[tuple[str, float, float]],
+    x_axis: Axis,
+    y_axis: Axis,
+    lines: Sequence[tuple[float, float, float, float]] = (),
+) -> list[Label]:
     """Greedy placement: each name takes the free place nearest its point.
 
     Args:
         points: Name and data coordinates; earlier ones choose first.
         x_axis: Scale of x.
         y_axis: Scale of y, flipped.
+        lines: Upright or level lines to keep clear of, (x, y, x, y) in data coordinates.
     """
     dots = [(x_axis.place(x), y_axis.place(y)) for _, x, y in points]
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in dots]
+    for x1, y1, x2, y2 in lines:
+        (left, right), (top, bottom) = (
+            sorted((axis.place(one), axis.place(two)))
+            for axis, one, two in ((x_axis, x1, x2), (y_axis, y1, y2))
+        )
+        taken.append((left - 1, top - 1, right + 1, bottom + 1))
     labels = []
     for (name, _, _), (x, y) in zip(points, dots, strict=True):
         text = shorten(name, 24)
@@ -88,6 +101,29 @@ def place_labels(points: list[tuple[str, float, float]], x_axis: Axis, y_axis: A
             )
         )
     return labels
+
+
+def stack_labels(ends: Sequence[tuple[str, float]], y_axis: Axis) -> list[tuple[str, float]]:
+    """Heights for a column of labels, each as near its line's end as its neighbours allow.
+
+    Args:
+        ends: Name and data height of each line's end, in any order.
+        y_axis: Scale of y, flipped.
+
+    Returns:
+        Name and data height of each label, in the order given.
+    """
+    wanted = [min(max(y_axis.place(y), 0.0), y_axis.pixels) for _, y in ends]
+    order = sorted(range(len(ends)), key=wanted.__getitem__)
+    placed = dict.fromkeys(order, 0.0)
+    floor = -math.inf
+    for i in order:
+        placed[i] = floor = max(wanted[i], floor + LINE_HEIGHT)
+    ceiling = y_axis.pixels
+    for i in reversed(order):
+        placed[i] = ceiling = min(placed[i], ceiling)
+        ceiling -= LINE_HEIGHT
+    return [(name, y_axis.invert(placed[i])) for i, (name, _) in enumerate(ends)]
 
 
 @dataclass(frozen=True, kw_only=True)

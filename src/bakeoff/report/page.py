@@ -19,7 +19,7 @@ from bakeoff.report.load import Run, dig, mapping
 from bakeoff.report.palette import BASELINE_LOOK, dark_rules, looks
 from bakeoff.report.render import Figure
 from bakeoff.report.table import COLUMNS, Row, build_marks, cheapest_name
-from bakeoff.study.recommend import number
+from bakeoff.study.recommend import comparisons, number
 
 _SPLIT_COLUMNS = {
     "examples": "Examples",
@@ -60,6 +60,7 @@ def build_page(
         "state": words.state,
         "p_value": words.p_value,
         "plain": words.plain,
+        "breakable": _breakable,
     }
     return environment.get_template("report.html.j2").render(
         name=str(dig(results, "study", "name") or run.folder.name),
@@ -77,7 +78,7 @@ def build_page(
             if any(f.group == key for f in figures)
         ],
         svg=Markup,
-        comparisons=[_whole(c, _COMPARISON) for c in results.get("comparisons") or ()],
+        comparisons=[_whole(c, _COMPARISON) for c in comparisons(results)],
         candidates={
             k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
         },
@@ -131,6 +132,11 @@ def best_val(candidate: Mapping[str, Any]) -> float | None:
     """A candidate's lowest validation NLL."""
     losses = [number(mapping(e).get("val_nll")) for e in candidate.get("epochs") or ()]
     return min((loss for loss in losses if loss is not None), default=None)
+
+
+def _breakable(text: str) -> Markup:
+    """The escaped text with leave to break after underscores."""
+    return Markup("_<wbr>").join(text.split("_"))
 
 
 def _whole(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:

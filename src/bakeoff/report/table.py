@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.report import words
 from bakeoff.report.load import dig, mapping
-from bakeoff.study.recommend import cheapest, number, winner
+from bakeoff.study.recommend import cheapest, comparisons, number, winner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def build_marks(results: Mapping[str, Any], rows: list[Row]) -> dict[tuple[str, 
     marks: dict[tuple[str, str], str] = {}
     if len(methods) < 2:
         return marks
-    compared = {c.get("metric") for c in results.get("comparisons") or ()}
+    compared = {c.get("metric") for c in comparisons(results)}
     for column in COLUMNS:
         found = {r.name: v for r in methods if (v := r.value(column.key)) is not None}
         if len(found) < 2 or len(set(found.values())) == 1:
@@ -132,7 +132,8 @@ def build_marks(results: Mapping[str, Any], rows: list[Row]) -> dict[tuple[str, 
 
 def cheapest_name(results: Mapping[str, Any], rows: list[Row]) -> str | None:
     """The method that is cheapest to keep, where there is more than one."""
-    return cheapest(results) if sum(not row.is_baseline for row in rows) > 1 else None
+    finished = [row for row in rows if not row.is_baseline and row.ended_well]
+    return cheapest(results) if len(finished) > 1 else None
 
 
 def _method(name: str, entry: Mapping[str, Any]) -> Row:
@@ -160,13 +161,9 @@ def _method(name: str, entry: Mapping[str, Any]) -> Row:
 
 def _baseline(name: str, label: str, entry: Mapping[str, Any]) -> Row:
     cells = {key: _cell(entry.get(key), dig(entry, "intervals", key)) for key in QUALITY}
-    return Row(
-        name=name, label=label, is_baseline=True, state=None, reason=None, cells=cells
-    )
+    return Row(name=name, label=label, is_baseline=True, state=None, reason=None, cells=cells)
 
 
 def _cell(value: object, interval: object = None) -> Cell:
     found = mapping(interval)
-    return Cell(
-        value=number(value), low=number(found.get("low")), high=number(found.get("high"))
-    )
+    return Cell(value=number(value), low=number(found.get("low")), high=number(found.get("high")))

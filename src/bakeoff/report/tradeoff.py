@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import altair as alt
 
-from bakeoff.report.charts import TOTAL_WIDTH, Point, Spec, data, label_layers, layered, padded
-from bakeoff.report.labels import Axis, place_labels
+from bakeoff.report.charts import (
+    TOTAL_WIDTH,
+    Point,
+    Spec,
+    data,
+    decade_axis,
+    label_layers,
+    layered,
+    padded,
+)
+from bakeoff.report.labels import Axis, place_labels, shorten, stack_labels, text_width
 from bakeoff.report.palette import NEUTRAL, Look
 
 _WIDTH, _HEIGHT = TOTAL_WIDTH - 48, 230
+_NAME_LIMIT = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +43,7 @@ def front(items: Sequence[Priced]) -> list[Priced]:
     return kept
 
 
-def pareto(
-    items: Sequence[Priced], x_title: str, x_format: str, y_title: str, zero_shot: float | None
-) -> Spec:
+def pareto(items: Sequence[Priced], x_title: str, y_title: str, zero_shot: float | None) -> Spec:
     """Points with their names, the front as steps, the untuned base as a rule where it fits."""
     ends = [v for i in items for v in (i.point.value, i.point.low, i.point.high) if v is not None]
     low, high = min(ends), max(ends)
@@ -44,7 +54,9 @@ def pareto(
     log = min(prices) > 0 and max(prices) / min(prices) > 20
     x_axis = padded(min(prices), max(prices), _WIDTH, left=18, right=60, log=log)
     y_axis = _flipped(padded(low, high, _HEIGHT, left=14, right=14))
-    x, y = _position("price", x_title, x_format, x_axis), _position("value", y_title, "", y_axis)
+    ticks = decade_axis(min(prices), max(prices)) if log else None
+    x = _x("price", x_title, x_axis, ticks)
+    y = _y(y_title, y_axis)
     rows = [{**i.point.row(), "price": i.price} for i in items]
     steps = [{"price": i.price, "value": i.point.value} for i in front(items)]
     steps.append({"price": x_axis.high, "value": steps[-1]["value"]})
@@ -75,7 +87,11 @@ def pareto(
             description="tip:N",
         )
     )
-    placed = place_labels([(i.point.label, i.price, i.point.value) for i in items], x_axis, y_axis)
+    lines = []
+    for (a, b), (c, d) in itertools.pairwise((s["price"], s["value"]) for s in steps):
+        lines += [(a, b, c, b), (c, b, c, d)]
+    named = [(i.point.label, i.price, i.point.value) for i in items]
+    placed = place_labels(named, x_axis, y_axis, lines)
     layers += label_layers(placed, x_title, y_title)
     return layered(layers, width=_WIDTH, height=_HEIGHT)
 
@@ -96,13 +112,18 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
     """Loss against learning rate, a line a method; ``ceiling`` clips runs that went wild."""
     values = [v for c in curves for _, v, _ in c.trials]
     xs = [r for c in curves for r, _, _ in c.trials]
-    x_axis = padded(min(xs), max(xs), _WIDTH, left=18, right=60, log=True)
+    room = min(max(text_width(shorten(c.name, _NAME_LIMIT)) for c in curves), 130.0) + 34
+    x_axis = padded(min(xs), max(xs), _WIDTH, left=10, right=room, log=True)
     high = min(max(values), max(ceiling, min(values)))
     y_axis = _flipped(padded(min(values), high, _HEIGHT, left=14, right=14))
-    x = _position("rate", "learning rate (log)", ".0e", x_axis)
-    y = _position("value", "best validation NLL", "", y_axis)
+    known = sorted(set(xs))
+    ticks = alt.Axis(values=known[:: -(-len(known) // 4)], format="~e", domain=False)
+    x = _x("rate", "learning rate (log)", x_axis, ticks)
+    y = _y("best validation NLL", y_axis)
     lines = [
-        {"rate": r, "value": v, "color": c.look.color, "name": c.name} for c in curves for r, v in c.means
+        {"rate": r, "value": v, "color": c.look.color, "name": c.name}
+        for c in curves
+        for r, v in c.means
     ]
     spots = [
         {"rate": r, "value": v, "tip": tip, "color": c.look.color, "shape": c.look.shape}
@@ -125,9 +146,27 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
             description="tip:N",
         ),
     ]
-    ends = [(c.name, *min(c.means, key=lambda mean: mean[1])) for c in curves]
-    shown = [end for end in ends if end[2] <= high]
-    layers += label_layers(place_labels(shown, x_axis, y_axis), "learning rate (log)", "")
+    names = stack_labels([(shorten(c.name, _NAME_LIMIT), c.means[-1][1]) for c in curves], y_axis)
+    column = x_axis.pixels - room
+    rows = [
+        {
+            "rate": x_axis.invert(column + 22),
+            "value": at,
+            "text": name,
+            "color": c.look.color,
+            "shape": c.look.shape,
+        }
+        for c, (name, at) in zip(curves, names, strict=True)
+    ]
+    base = alt.Chart(data(rows)).encode(x=x, y=y)
+    layers += [
+        base.mark_point(size=36, opacity=1).encode(
+            color=color,
+            fill=alt.Fill("color:N", scale=None),
+            shape=alt.Shape("shape:N", scale=None),
+        ),
+        base.mark_text(align="left", dx=7, fontSize=11).encode(text="text:N"),
+    ]
     return layered(layers, width=_WIDTH, height=_HEIGHT)
 
 
@@ -140,18 +179,19 @@ def _flipped(axis: Axis) -> Axis:
     return Axis(low=axis.low, high=axis.high, pixels=axis.pixels, log=axis.log, flip=True)
 
 
-def _position(field: str, title: str, number_format: str, axis: Axis) -> alt.X | alt.Y:
-    kind = alt.Y if axis.flip else alt.X
-    scale = alt.Scale(
-        type="log" if axis.log else "linear",
-        domain=[axis.low, axis.high],
-        nice=False,
-        zero=False,
-    )
+def _x(field: str, title: str, axis: Axis, ticks: alt.Axis | None = None) -> alt.X:
+    ticks = ticks or alt.Axis(tickCount=5, domain=False)
+    return alt.X(f"{field}:Q", title=title, scale=_scale(axis), axis=ticks)
+
+
+def _y(title: str, axis: Axis) -> alt.Y:
     ticks = alt.Axis(tickCount=5, domain=False)
-    if number_format:
-        ticks = alt.Axis(tickCount=5, domain=False, format=number_format)
-    return kind(f"{field}:Q", title=title, scale=scale, axis=ticks)
+    return alt.Y("value:Q", title=title, scale=_scale(axis), axis=ticks)
+
+
+def _scale(axis: Axis) -> alt.Scale:
+    kind: Literal["log", "linear"] = "log" if axis.log else "linear"
+    return alt.Scale(type=kind, domain=[axis.low, axis.high], nice=False, zero=False)
 
 
 def _raw(field: str) -> alt.Color:

@@ -85,9 +85,12 @@ class Archive:
         self.folder.write_json(
             f"{place}/candidate.json",
             {
-                "method": candidate.method_name, "learning_rate": candidate.learning_rate,
-                "seed": candidate.seed, "state": candidate.state.value,
-                "reason": candidate.reason, "best_epoch": candidate.best_epoch,
+                "method": candidate.method_name,
+                "learning_rate": candidate.learning_rate,
+                "seed": candidate.seed,
+                "state": candidate.state.value,
+                "reason": candidate.reason,
+                "best_epoch": candidate.best_epoch,
                 "epochs": [asdict(e) for e in candidate.epochs],
             },
         )
@@ -103,9 +106,7 @@ class Archive:
             raise CheckpointError(f"{folder}: the adapter is missing; run the study with --fresh")
         return candidate.method.load(folder)
 
-    def keep_predictions(
-        self, place: str, texts: Sequence[str], scores: TestScores
-    ) -> None:
+    def keep_predictions(self, place: str, texts: Sequence[str], scores: TestScores) -> None:
         """Writes what was generated for each test row, with its scores."""
         lengths = np.diff(self.bench.data.splits["test"].completions.offsets)
         rows = []
@@ -133,7 +134,9 @@ class Archive:
             EXAMPLES_FILE,
             (
                 {
-                    "index": i, "row": int(test.rows[i]), "document": test.raw_documents[i],
+                    "index": i,
+                    "row": int(test.rows[i]),
+                    "document": test.raw_documents[i],
                     "reference": test.summaries[i],
                 }
                 for i in range(len(test))

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 import torch
 
-from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed
 from bakeoff.engine.generate import generate
@@ -73,8 +73,11 @@ def _in_processes(
         job.write_text(json.dumps(content), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-m", "bakeoff.study.footprint", str(job)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-            cwd=study.root, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            cwd=study.root,
+            text=True,
         )
         try:
             assert process.stdout is not None
@@ -136,20 +139,16 @@ def _measure_training(bench: Workbench, method: Method, rows: int) -> dict[str, 
     rates = torch.tensor([1e-6], dtype=torch.float64, device=bench.base.device)
     steps = train.epoch(protocol.seeds[0], 0)
     with cohort:
-        assert cohort.optimizer is not None
+        optimizer = cohort.optimizer
+        assert optimizer is not None
         # One micro-batch of each sampled step: the others cost the same.
         short = [Step(examples=s.examples[:rows], width=s.width) for s in steps]
-        _synchronised(lambda: train_step(cohort, feed, train, [short[0]], rates, rows), bench)
-        update = min(
-            _synchronised(lambda: cohort.optimizer.step(rates, rates.float()), bench)
-            for _ in range(2)
-        )
+        _seconds(bench, train_step, cohort, feed, train, [short[0]], rates, rows)
+        update = min(_seconds(bench, optimizer.step, rates, rates.float()) for _ in range(2))
         samples: list[tuple[float, int]] = []
         started = time.perf_counter()
         for step in short:
-            seconds = _synchronised(
-                lambda step=step: train_step(cohort, feed, train, [step], rates, rows), bench
-            )
+            seconds = _seconds(bench, train_step, cohort, feed, train, [step], rates, rows)
             samples.append((max(0.0, seconds - update), len(step.examples) * step.width))
             if time.perf_counter() - started > TRAIN_BUDGET_SECONDS:
                 break
@@ -161,8 +160,12 @@ def _measure_training(bench: Workbench, method: Method, rows: int) -> dict[str, 
     train_max = max(_rate(window) for window in windows) * padded + updates
     mean_epoch = train_mean + val_seconds + extra / protocol.epochs
     return {
-        "max": train_max + val_seconds + extra, "mean": mean_epoch, "train": train_mean,
-        "validation": val_seconds, "first_epoch_extra": extra, "measured_steps": len(samples),
+        "max": train_max + val_seconds + extra,
+        "mean": mean_epoch,
+        "train": train_mean,
+        "validation": val_seconds,
+        "first_epoch_extra": extra,
+        "measured_steps": len(samples),
         "epoch_steps": train.num_steps,
     }
 
@@ -172,13 +175,13 @@ def _rate(samples: Sequence[tuple[float, int]]) -> float:
     return sum(s for s, _ in samples) / max(1, sum(n for _, n in samples))
 
 
-def _synchronised(work: Callable[[], object], bench: Workbench) -> float:
-    """Seconds of ``work``, the GPU's included."""
+def _seconds(bench: Workbench, work: Callable[..., object], *arguments: Any) -> float:
+    """How long ``work(*arguments)`` takes, the GPU's part included."""
     on_gpu = bench.base.device.type == "cuda"
     if on_gpu:
         torch.cuda.synchronize()
     started = time.perf_counter()
-    work()
+    work(*arguments)
     if on_gpu:
         torch.cuda.synchronize()
     return time.perf_counter() - started
@@ -189,15 +192,16 @@ def _measure_validation(
     bench: Workbench, cohort: Cohort, feed: Feed, plan: BatchPlan, rows: int
 ) -> float:
     """Seconds of one validation, from as many of its batches as the budget allows."""
+
+    def losses(batch: MicroBatch) -> None:
+        feed.losses(cohort, feed.pack(plan, [batch]))
+
     samples: list[tuple[float, int]] = []
     total = 0
     for batch in plan.in_length_order(rows):
         total += batch.input_ids.size
         if sum(s for s, _ in samples) < EVALUATION_BUDGET_SECONDS:
-            seconds = _synchronised(
-                lambda batch=batch: feed.losses(cohort, feed.pack(plan, [batch])), bench
-            )
-            samples.append((seconds, batch.input_ids.size))
+            samples.append((_seconds(bench, losses, batch), batch.input_ids.size))
     return _rate(samples) * total
 
 
@@ -221,7 +225,7 @@ def _stand_in_hidden_states(bench: Workbench) -> tuple[HiddenFeed, float]:
                 total += batch.input_ids.size
                 if sum(s for s, _ in samples) < EVALUATION_BUDGET_SECONDS:
                     ids = torch.from_numpy(batch.input_ids[None]).to(base.device)
-                    spent = _synchronised(lambda ids=ids: empty.hidden_states(ids), bench)
+                    spent = _seconds(bench, empty.hidden_states, ids)
                     samples.append((spent, batch.input_ids.size))
             seconds += _rate(samples) * total
     return HiddenFeed(kept, base.device), seconds
@@ -235,7 +239,7 @@ def _measure_generation(bench: Workbench, method: Method) -> float:
     cohort.seat(0, method, method.initial(torch.Generator().manual_seed(0)))
     with cohort:
         options = bench.study.options.generation
-        seconds = _synchronised(lambda: generate(cohort, [0], prompts, options), bench)
+        seconds = _seconds(bench, generate, cohort, [0], prompts, options)
     return len(prompts) / seconds
 
 

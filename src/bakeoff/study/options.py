@@ -103,7 +103,8 @@ class Study:
         mapping = to_mapping(self.options)
         mapping["methods"] = {
             entry.name: {
-                "kind": entry.kind, "learning_rate": entry.learning_rate,
+                "kind": entry.kind,
+                "learning_rate": entry.learning_rate,
                 **to_mapping(entry.options),
             }
             for entry in self.entries
@@ -181,7 +182,7 @@ def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
             f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
             f"{method.default_learning_rate:g}"
         )
-    options = from_mapping(method.options_type, rest, path=where)
+    options: Any = from_mapping(method.options_type, rest, path=where)
     return MethodEntry(name=name, kind=kind, learning_rate=float(rate), options=options)
 
 

@@ -21,8 +21,10 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.types import RunState
 
 _MARKS = {
-    RunState.COMPLETE: "[green]done[/]", RunState.STOPPED: "[green]stopped early[/]",
-    RunState.DIVERGED: "[red]diverged[/]", RunState.FAILED: "[red]failed[/]",
+    RunState.COMPLETE: "[green]done[/]",
+    RunState.STOPPED: "[green]stopped early[/]",
+    RunState.DIVERGED: "[red]diverged[/]",
+    RunState.FAILED: "[red]failed[/]",
     RunState.PRUNED: "[yellow]pruned[/]",
 }
 
@@ -37,9 +39,14 @@ class ProgressView:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._progress = Progress(
-            TextColumn("{task.description}", justify="left"), BarColumn(bar_width=24),
-            MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-            console=console, transient=True, disable=not console.is_terminal,
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
         self._phase_started = time.perf_counter()
@@ -49,14 +56,16 @@ class ProgressView:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def count(self, what: str, done: int, total: int) -> None:
         """Progress of something that is counted: prompts, methods."""
@@ -69,8 +78,12 @@ class ProgressView:
         self._bars = {}
 
     def on_step(
-        self, seated: Sequence[Candidate | None], step: int, num_steps: int,
-        train_nll: Sequence[float], rates: Sequence[float],
+        self,
+        seated: Sequence[Candidate | None],
+        step: int,
+        num_steps: int,
+        train_nll: Sequence[float],
+        rates: Sequence[float],
     ) -> None:
         """See ``engine.candidate.Observer``."""
         if not self.console.is_terminal:

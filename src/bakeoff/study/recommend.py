@@ -66,11 +66,17 @@ def is_tie(results: Results, a: str, b: str, metric: str = "test_nll") -> bool:
 
 def winner(results: Results, a: str, b: str, metric: str = "test_nll") -> str | None:
     """The better of two by their paired comparison; None for a tie or no comparison."""
-    for entry in results.get("comparisons") or ():
-        if entry.get("metric") == metric and {entry.get("a"), entry.get("b")} == {a, b}:
+    for entry in comparisons(results):
+        if entry.get("metric") == metric and {entry["a"], entry["b"]} == {a, b}:
             verdict = entry.get("verdict")
             return str(entry[verdict]) if verdict in ("a", "b") else None
     return None
+
+
+def comparisons(results: Results) -> list[Mapping[str, Any]]:
+    """The paired comparisons that name both sides."""
+    found = map(_mapping, results.get("comparisons") or ())
+    return [c for c in found if isinstance(c.get("a"), str) and isinstance(c.get("b"), str)]
 
 
 def is_below_zero_shot(results: Results, name: str) -> bool:
@@ -83,8 +89,10 @@ def is_below_zero_shot(results: Results, name: str) -> bool:
     base = number(zero.get("test_nll"))
     if base is None:
         return True
-    if any({c.get("a"), c.get("b")} == {name, ZERO_SHOT} and c.get("metric") == "test_nll"
-           for c in results.get("comparisons") or ()):  # fmt: skip
+    if any(
+        {c["a"], c["b"]} == {name, ZERO_SHOT} and c.get("metric") == "test_nll"
+        for c in comparisons(results)
+    ):
         return winner(results, name, ZERO_SHOT) == name
     entry = _mapping(_mapping(results.get("methods")).get(name))
     high = number(_mapping(entry.get("test_nll_interval")).get("high"))
@@ -118,20 +126,20 @@ def _why(
     if len(finished) == 1:
         return f"{pick} is the only method with a test result: {lowest}, below the untuned base's."
     if not others:
-        rest = len(finished) - 1
-        which = "the other method" if rest == 1 else f"each of the other {rest} methods"
+        num = len(finished) - 1
+        which = "the other method" if num == 1 else f"each of the other {num} methods"
         return f"{pick} has the lowest test NLL, {lowest}, and is ahead of {which} beyond chance."
     if pick == leader:
         return (
             f"{pick} has the lowest test NLL, {lowest}; {join(others)} "
-            f"{'ties' if len(others) == 1 else 'tie'} with it, and {pick} is the cheaper to keep."
+            f"{'ties' if len(others) == 1 else 'tie'} with it, and {pick} is the "
+            f"{'cheaper' if len(others) == 1 else 'cheapest of them'} to keep."
         )
-    rest_tied = [name for name in others if name != leader]
-    also = f" (as does {join(rest_tied)})" if len(rest_tied) == 1 else ""
-    also = f" (as do {join(rest_tied)})" if len(rest_tied) > 1 else also
+    rest = [name for name in others if name != leader]
+    also = f", and with {join(rest)}," if rest else ""
     return (
-        f"{pick} ties with {leader}, whose test NLL is the lowest "
-        f"({_nll(finished[pick]):.3f} against {lowest}){also}, and is the cheaper to keep."
+        f"{pick} ties with {leader}, whose test NLL is the lowest ({_nll(finished[pick]):.3f} "
+        f"against {lowest}){also} and is the {'cheapest of them' if rest else 'cheaper'} to keep."
     )
 
 

@@ -92,14 +92,21 @@ def now() -> str:
 def _environment(bench: Workbench, findings: Findings) -> dict[str, Any]:
     device = bench.base.device
     return {
-        "bakeoff": __version__, "torch": torch.__version__,
-        "transformers": transformers.__version__, "peft": peft.__version__,
-        "python": platform.python_version(), "platform": platform.platform(),
+        "bakeoff": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "processors": os.cpu_count(), "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "precision": str(bench.base.compute_dtype).removeprefix("torch."),
-        "base": bench.base.source.description, "base_fingerprint": bench.base.source.fingerprint,
-        "seed_of_data": bench.data.seed, "started": findings.started, "finished": now(),
+        "base": bench.base.source.description,
+        "base_fingerprint": bench.base.source.fingerprint,
+        "seed_of_data": bench.data.seed,
+        "started": findings.started,
+        "finished": now(),
         "wall_seconds": {k: round(v, 3) for k, v in findings.wall_seconds.items()},
     }
 
@@ -109,10 +116,12 @@ def _data(bench: Workbench) -> dict[str, Any]:
     for split in SPLITS:
         part = bench.data.splits[split]
         content[split] = {
-            "examples": len(part), "tokens_raw": part.tokens_raw,
+            "examples": len(part),
+            "tokens_raw": part.tokens_raw,
             "tokens_padded": bench.plans[split].tokens_padded,
             "tokens_supervised": part.tokens_supervised,
-            "documents_truncated": part.documents_truncated, "rows_skipped": part.rows_skipped,
+            "documents_truncated": part.documents_truncated,
+            "rows_skipped": part.rows_skipped,
         }
     overlap = bench.data.overlap
     content["overlap"] = asdict(overlap)
@@ -138,9 +147,7 @@ def _baselines(bench: Workbench, findings: Findings, tokens_N: Floats) -> dict[s
     return content
 
 
-def _method(
-    bench: Workbench, findings: Findings, name: str, tokens_N: Floats
-) -> dict[str, Any]:
+def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -> dict[str, Any]:
     entry = next(e for e in bench.study.entries if e.name == name)
     resolved = bench.study.resolved["methods"][name]
     candidates = findings.of_method(name)
@@ -151,17 +158,21 @@ def _method(
     content: dict[str, Any] = {
         "kind": entry.kind,
         "options": {k: v for k, v in resolved.items() if k not in ("kind", "learning_rate")},
-        "state": leading.state.value, "reason": leading.reason,
+        "state": leading.state.value,
+        "reason": leading.reason,
         "trainable_parameters": bench.methods[name].num_trainable,
         "learning_rate": entry.learning_rate,
-        "epoch_seconds": None, "peak_memory_bytes": None,
+        "epoch_seconds": None,
+        "peak_memory_bytes": None,
         "adapter_bytes": max(
             (findings.adapter_bytes[c.id] for c in candidates if c.id in findings.adapter_bytes),
             default=None,
         ),
         **findings.footprints.get(name, {}),
         "val_nll": _mean([c.best_val_nll for c in eligible if c.best_val_nll is not None]),
-        "test_nll": None, "test_nll_interval": None, **dict.fromkeys(ROUGE_KEYS),
+        "test_nll": None,
+        "test_nll_interval": None,
+        **dict.fromkeys(ROUGE_KEYS),
         "candidates": [c.id for c in candidates],
     }
     if tested:
@@ -177,9 +188,12 @@ def _method(
 
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
-        "method": candidate.method_name, "learning_rate": candidate.learning_rate,
-        "seed": candidate.seed, "state": candidate.state.value,
-        "best_epoch": candidate.best_epoch, "epochs": [asdict(e) for e in candidate.epochs],
+        "method": candidate.method_name,
+        "learning_rate": candidate.learning_rate,
+        "seed": candidate.seed,
+        "state": candidate.state.value,
+        "best_epoch": candidate.best_epoch,
+        "epochs": [asdict(e) for e in candidate.epochs],
         "reason": candidate.reason,
     }
 

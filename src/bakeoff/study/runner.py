@@ -90,7 +90,8 @@ class Runner:
         with _timed(wall, "training"):
             for ground in Ground:
                 waiting = [
-                    c for c in findings.candidates
+                    c
+                    for c in findings.candidates
                     if c.method.ground is ground and not c.state.is_final
                 ]
                 if waiting:
@@ -102,7 +103,12 @@ class Runner:
             measure_footprints(bench, findings, archive, view)
 
     def _write(
-        self, bench: Workbench, findings: Findings, wall: dict[str, float], started: float, *,
+        self,
+        bench: Workbench,
+        findings: Findings,
+        wall: dict[str, float],
+        started: float,
+        *,
         complete: bool,
     ) -> dict[str, Any]:
         wall["total"] = time.perf_counter() - started
@@ -119,9 +125,10 @@ class Runner:
             f"[bold]{options.name}[/]: {base.source.description}; {base.device.type}, "
             f"{str(base.compute_dtype).removeprefix('torch.')}; {sizes}",
             highlight=False,
+            soft_wrap=True,
         )
         for warning in bench.data.warnings:
-            self.console.print(f"  [yellow]note[/] {warning}", highlight=False)
+            self.console.print(f"  [yellow]note[/] {warning}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -23,7 +23,14 @@ def print_summary(folder: RunFolder, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
     for title in (
-        "test NLL", "ROUGE-1", "ROUGE-2", "ROUGE-L", "parameters", "epoch", "memory", "adapter"
+        "test NLL",
+        "ROUGE-1",
+        "ROUGE-2",
+        "ROUGE-L",
+        "parameters",
+        "epoch",
+        "memory",
+        "adapter",
     ):
         table.add_column(title, justify="right")
     baselines = results["baselines"]
@@ -36,8 +43,10 @@ def print_summary(folder: RunFolder, console: Console) -> None:
         scores = {k: (v or {}).get("mean") for k, v in row.items() if k.startswith("rouge")}
         seconds = (row["epoch_seconds"] or {}).get("mean")
         table.add_row(
-            name, *_quality({"test_nll": row["test_nll"], **scores}),
-            f"{row['trainable_parameters']:,}", _shown(seconds, "{:.1f} s"),
+            name,
+            *_quality({"test_nll": row["test_nll"], **scores}),
+            f"{row['trainable_parameters']:,}",
+            _shown(seconds, "{:.1f} s"),
             _shown(row["peak_memory_bytes"], "{:.0f} MiB", 2**20),
             _shown(row["adapter_bytes"], "{:.2f} MB", 1e6),
         )
@@ -63,7 +72,9 @@ def describe_methods() -> list[dict[str, Any]]:
         options = method.options_type()
         described.append(
             {
-                "kind": kind, "title": method.title, "paper": method.paper,
+                "kind": kind,
+                "title": method.title,
+                "paper": method.paper,
                 "parameters": method.formula,
                 "default_learning_rate": method.default_learning_rate,
                 "learning_rate_source": method.learning_rate_source,
@@ -82,9 +93,10 @@ def print_methods(console: Console) -> None:
         console.print(f"[bold]{method['kind']}[/]: {method['title']}", highlight=False)
         console.print(f"  {method['paper']}; parameters: {method['parameters']}", highlight=False)
         rate = f"{method['default_learning_rate']:g}"
-        console.print(
-            f"  learning rate {rate}: {method['learning_rate_source']}", highlight=False
-        )
+        console.print(f"  learning rate {rate}: {method['learning_rate_source']}", highlight=False)
         for name, option in method["options"].items():
-            console.print(f"  {name}: {option['default']!r}  ({option['type']})",
-                          highlight=False, markup=False)
+            console.print(
+                f"  {name}: {option['default']!r}  ({option['type']})",
+                highlight=False,
+                markup=False,
+            )

@@ -68,9 +68,7 @@ class Tester:
     def candidates(self, candidates: Sequence[Candidate]) -> None:
         """Every candidate of one ground that may be chosen and has not been tested yet."""
         waiting = [
-            c
-            for c in candidates
-            if c.state.is_eligible and c.id not in self.findings.test_scores
+            c for c in candidates if c.state.is_eligible and c.id not in self.findings.test_scores
         ]
         if not waiting:
             return
@@ -106,7 +104,10 @@ class Tester:
         nlls = [example_nlls(cohort, slot, self.feed, self.plan) for slot in slots]
         prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
         generated = generate(
-            cohort, slots, prompts, self.bench.study.options.generation,
+            cohort,
+            slots,
+            prompts,
+            self.bench.study.options.generation,
             progress=lambda done, total: self.view.count(title, done, total),
         )
         self.view.clear()
@@ -116,4 +117,3 @@ class Tester:
             for ids in generated
         ]
         return list(zip(texts, nlls, strict=True))
-

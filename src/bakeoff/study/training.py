@@ -93,17 +93,16 @@ def _train(
     protocol = bench.study.options.protocol
     methods = list({c.method_name: c.method for c in candidates}.values())
     with ExitStack() as stack:
-        feed = open_feed(bench.base, candidates[0].method.ground, list(bench.plans.values())[:2],
-                         stack)
+        feed = open_feed(
+            bench.base, candidates[0].method.ground, list(bench.plans.values())[:2], stack
+        )
         cohort = stack.enter_context(Cohort(bench.base, methods, slots, protocol))
         Trainer(
             cohort, feed, bench.plans["train"], bench.plans["validation"], protocol, observer
         ).run(candidates)
 
 
-def open_feed(
-    base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: ExitStack
-) -> Feed:
+def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: ExitStack) -> Feed:
     """The feed of a ground; hidden states of ``plans`` are computed here, once.
 
     Args:

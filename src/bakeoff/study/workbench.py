@@ -48,8 +48,10 @@ class Workbench:
         task, protocol = self.study.options.task, self.study.options.protocol
         return {
             split: BatchPlan(
-                self.data.splits[split].prompts, self.data.splits[split].completions,
-                rows_per_step=protocol.rows_per_step, max_length=task.max_length,
+                self.data.splits[split].prompts,
+                self.data.splits[split].completions,
+                rows_per_step=protocol.rows_per_step,
+                max_length=task.max_length,
                 pad_id=int(self.base.tokenizer.pad_token_id),
             )
             for split in SPLITS
@@ -59,8 +61,11 @@ class Workbench:
         """Every method with its rate and each seed, in the study's order."""
         return [
             Candidate(
-                id=f"{entry.name}-lr{entry.learning_rate:g}-s{seed}", method_name=entry.name,
-                method=self.methods[entry.name], learning_rate=entry.learning_rate, seed=seed,
+                id=f"{entry.name}-lr{entry.learning_rate:g}-s{seed}",
+                method_name=entry.name,
+                method=self.methods[entry.name],
+                learning_rate=entry.learning_rate,
+                seed=seed,
             )
             for entry in self.study.entries
             for seed in self.study.options.protocol.seeds
@@ -81,8 +86,11 @@ def load_base(study: Study, device: str) -> Base:
     """Loads and prepares the study's base on a device."""
     options = study.options
     source = load_source(
-        options.base, root=study.root, cache_dir=cache_folder(),
-        trust_remote_code=options.trust_remote_code, revision=options.revision,
+        options.base,
+        root=study.root,
+        cache_dir=cache_folder(),
+        trust_remote_code=options.trust_remote_code,
+        revision=options.revision,
     )
     place = choose_device(device)
     return Base(source, device=place, dtype=choose_dtype(options.precision, place))
@@ -123,7 +131,10 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Method]) -> 
 def prepare_data(study: Study, base: Base) -> TaskData:
     """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
     return prepare(
-        study.options.task, base.tokenizer, root=study.root, cache_dir=cache_folder() / "data",
+        study.options.task,
+        base.tokenizer,
+        root=study.root,
+        cache_dir=cache_folder() / "data",
         tokenizer_id=study.options.base,
     )
 
@@ -135,4 +146,3 @@ def open_workbench(study: Study, device: str) -> Workbench:
     check_positions(study, base, methods)
     data = prepare_data(study, base)
     return Workbench(study=study, base=base, data=data, methods=methods)
-
