@@ -13,7 +13,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+from torch.nn import functional as F
 
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+from torch.nn import functional as F
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.memory import is_out_of_memory, release_memory
@@ -247,7 +247,7 @@ def _by_transformers(
     """Beam search and sampling, one slot at a time: beams would break the rows' grouping."""
     base = cohort.base
     end_id = base.tokenizer.eos_token_id
-    num_slots, rows, num_prompt, _ = x_KBTD.shape
+    rows, num_prompt = x_KBTD.shape[1:3]
     settings: dict[str, Any] = {"num_beams": options.num_beams, "do_sample": False}
     if options.strategy == "sample":
         settings = {

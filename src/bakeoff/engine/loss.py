@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional as F  # noqa: N812 - the name that PyTorch's own code uses
+from torch.nn import functional as F
 
 CHUNK_TOKENS = 256
 """Tokens of one slot in a chunk. Every chunk is filled up to this, so that a slot's arithmetic

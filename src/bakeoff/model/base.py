@@ -65,15 +65,19 @@ class Base:
         inner = getattr(model, model.base_model_prefix, None)
         head = model.get_output_embeddings()
         embedding = model.get_input_embeddings()
-        has_parts = isinstance(head, nn.Linear) and isinstance(embedding, nn.Embedding)
-        if not isinstance(inner, nn.Module) or inner is model or not has_parts:
+        if (
+            not isinstance(inner, nn.Module)
+            or inner is model
+            or not isinstance(head, nn.Linear)
+            or not isinstance(embedding, nn.Embedding)
+        ):
             raise BaseModelError(
                 f"{self.source.reference}: {type(model).__name__} has no decoder with a linear "
                 "head that can be told apart; choose a causal language model"
             )
         self.decoder = inner
-        self.head: nn.Linear = head
-        self.embedding: nn.Embedding = embedding
+        self.head = head
+        self.embedding = embedding
         self.is_tied = head.weight is embedding.weight
 
     def _check(self, expected: Tensor | None) -> None:
