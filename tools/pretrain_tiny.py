@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
+from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoMLP, GPTNeoSelfAttention
 
 from bakeoff.data.wire import generate
 
@@ -52,12 +53,13 @@ library_name: transformers
 A GPT-Neo of {parameters:,} parameters ({layers} layers alternating between global and local
 attention, width {width}, {heads} heads, {vocabulary:,} byte-level BPE tokens, tied embeddings,
 {positions} positions), for demos and tests that must run offline on a CPU. It writes invented
-newsroom prose and takes up names and numbers from its context; it knows nothing about the world
-and is of no other use.
+newsroom prose; it knows nothing about the world and is of no other use.
 
 ## How it was made
 
     {command}
+
+With `--minutes` the learning rate follows the clock; `--steps` with the number below comes close.
 
 | | |
 | --- | --- |
@@ -157,9 +159,11 @@ def speed_up(model: GPTNeoForCausalLM) -> None:
             query, key, value, is_causal=True, scale=1.0
         ), None
 
-    for block in model.transformer.h:
-        block.mlp.act = torch.nn.GELU("tanh")
-        block.attn.attention._attn = attend
+    for module in model.modules():
+        if isinstance(module, GPTNeoMLP):
+            module.act = torch.nn.GELU("tanh")
+        elif isinstance(module, GPTNeoSelfAttention):
+            module._attn = attend
 
 
 def packed(
@@ -188,7 +192,7 @@ def held_out_loss(model: GPTNeoForCausalLM, tokenizer: PreTrainedTokenizerFast) 
     stream = packed(tokenizer, iter(texts + texts[:64]), 8)
     model.eval()
     num_batches = HELD_OUT_ARTICLES * 90 // (8 * ROW_TOKENS)
-    losses = [
+    losses: list[float] = [
         model(input_ids=ids_BT, labels=ids_BT).loss.item()
         for ids_BT, _ in zip(stream, range(num_batches), strict=False)
     ]
@@ -275,6 +279,7 @@ def main() -> None:
     # Measured on what ships, float16 rounding included.
     shipped = GPTNeoForCausalLM.from_pretrained(args.out)
     held_out = held_out_loss(shipped, tokenizer)
+    length = f"--minutes {args.minutes:g}" if args.steps is None else f"--steps {args.steps}"
     card = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()),
         layers=LAYERS,
@@ -282,7 +287,7 @@ def main() -> None:
         heads=HEADS,
         vocabulary=VOCABULARY,
         positions=POSITIONS,
-        command=f"python tools/pretrain_tiny.py --steps {step} --rows {args.rows} "
+        command=f"python tools/pretrain_tiny.py {length} --rows {args.rows} "
         f"--learning-rate {args.learning_rate:g}",
         seed=SEED,
         tokenizer_articles=TOKENIZER_ARTICLES,

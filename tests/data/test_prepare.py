@@ -78,6 +78,16 @@ def test_begin_of_text_comes_once_where_the_tokenizer_has_it(
     assert spelt.prompts[0].tolist().count(bos) == 1
 
 
+def test_a_dummy_prefix_stands_at_the_start_only(
+    write: Write, spaced_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    template = "the company:\n{document}\n{summary}"
+    split = train_split(write, spaced_tokenizer, "storm hit", "towns", template=template)
+    text = "the company:\nstorm hit\ntowns"
+    joined = [*split.prompts[0], *split.completions[0][:-1]]
+    assert joined == spaced_tokenizer(text)["input_ids"]
+
+
 def test_an_end_of_text_spelt_in_the_template_is_not_doubled(
     write: Write, tokenizer: PreTrainedTokenizerFast
 ) -> None:

@@ -134,7 +134,9 @@ def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
 def test_parquet_that_is_torn(tmp_path: Path) -> None:
     pq.write_table(pa.table({"article": ["a"], "highlights": ["b"]}), tmp_path / "a.parquet")
     content = (tmp_path / "a.parquet").read_bytes()
-    assert "parquet" in message(save(tmp_path / "b.parquet", content[:-20]))
+    assert "not a whole parquet" in message(save(tmp_path / "b.parquet", content[:-20]))
+    garbled = content.replace(b"article", b"articl\xff")
+    assert "not a whole parquet" in message(save(tmp_path / "c.parquet", garbled))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.parquet"])

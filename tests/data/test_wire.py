@@ -199,7 +199,8 @@ def test_wrong_arguments_are_named() -> None:
 def tiny() -> GPTNeoForCausalLM:
     model = AutoModelForCausalLM.from_pretrained(TINY, local_files_only=True)
     assert isinstance(model, GPTNeoForCausalLM)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def test_tiny_is_a_small_gpt_neo_in_float32(tiny: GPTNeoForCausalLM) -> None:
@@ -239,5 +240,5 @@ def test_tiny_predicts_articles_that_it_has_not_seen(tiny: GPTNeoForCausalLM) ->
             loss = tiny(input_ids=ids_BT, labels=ids_BT).loss
         nats += float(loss) * (ids_BT.shape[1] - 1)
         tokens += ids_BT.shape[1] - 1
-    # A uniform model needs 7.6 nats a token.
-    assert nats / tokens < 3.0
+    # A uniform model needs 7.6 nats a token; measured when made: 1.2.
+    assert nats / tokens < 2.0

@@ -208,7 +208,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
                 for document, summary in zip(documents, summaries, strict=True):
                     row += 1
                     yield Record(row, document, summary)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"task.source: {path} is not a whole parquet file ({error}). Fetch or write it again."
         ) from error

@@ -97,7 +97,8 @@ class SlotAdamW:
         if self.clip_norm is not None:
             coefficient_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
             grads.mul_(coefficient_K[:, None])
-        # A slot that does not update keeps its values: its gradient is zeroed and its rate is 0.
+        # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
+        # rate and both decays do nothing.
         grads.masked_fill_(~updates_K[:, None], 0.0)
         self._num_updates_K += updates_K
 
@@ -108,8 +109,9 @@ class SlotAdamW:
         correction2_K = (1 - beta2**count_K).sqrt()
         values, first, second = self.values_Kn, self._first_Kn, self._second_Kn
         values.mul_((1 - rates_K * self.weight_decay).float()[:, None])
-        first.lerp_(grads, 1 - beta1)
-        second.mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
+        first.lerp_(grads, torch.where(updates_K, 1 - beta1, 0.0)[:, None])
+        second.mul_(torch.where(updates_K, beta2, 1.0)[:, None])
+        second.addcmul_(grads, grads, value=1 - beta2)
         denominator = (second.sqrt() / correction2_K.float()[:, None]).add_(self.eps)
         values.addcdiv_(first * (-(rates_K / correction1_K)).float()[:, None], denominator)
         return norm_K

@@ -135,10 +135,10 @@ class Stack(ABC):
         return sum(prod(shape) for shape in self.shapes.values())
 
     def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
-        """Makes the stack's tensors views of the optimizer's rows.
+        """Makes the stack's tensors views of the optimizer's rows, with every slot empty.
 
         Args:
-            values_Kn: [K, num_values] float32.
+            values_Kn: [K, num_values] float32, zero.
             grads_Kn: like it, or None where nothing is trained.
         """
         start = 0
@@ -150,6 +150,8 @@ class Stack(ABC):
                 leaf.grad = grads_Kn[:, start:stop].view(self.num_slots, *shape)
             self.tensors[name] = leaf
             start = stop
+        for slot in range(self.num_slots):
+            self.vacate(slot)
 
     @torch.no_grad()
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:

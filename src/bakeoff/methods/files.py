@@ -49,6 +49,12 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}); train the candidate again"
         ) from None
+    surplus = sorted(set(found) - set(shapes))
+    if surplus:
+        raise CheckpointError(
+            f"{path}: holds {len(surplus)} tensors that the study's method does not have, such as "
+            f"{surplus[0]!r}; the adapter belongs to another base or other options"
+        )
     for name, shape in shapes.items():
         actual = tuple(found[name].shape) if name in found else None
         if actual != tuple(shape):
@@ -56,7 +62,34 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
                 f"{path}: tensor {name!r} has shape {actual}, but the study's method needs "
                 f"{tuple(shape)}; the adapter belongs to another base or other options"
             )
-    return {name: found[name].to(torch.float32) for name in shapes}
+    # Copies: the library maps the file, and whoever writes it again would change what was read.
+    return {name: found[name].to(torch.float32, copy=True) for name in shapes}
+
+
+def check_settings(path: Path, expected: Mapping[str, Any]) -> None:
+    """Holds an adapter's JSON against the settings that the method computes with.
+
+    Args:
+        path: the file.
+        expected: by key; a key that the file lacks is not held against it.
+
+    Raises:
+        CheckpointError: if the file is missing, torn, or says something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the adapter's settings cannot be read ({error}); train the candidate again"
+        ) from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: holds no JSON object; train the candidate again")
+    for key, value in expected.items():
+        if found.get(key, value) != value:
+            raise CheckpointError(
+                f"{path}: {key} is {found[key]!r}, but the study's method needs {value!r}; the "
+                "adapter belongs to other options"
+            )
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

@@ -105,6 +105,13 @@ class FullStack(Stack):
                 parameter.grad = grads_Kn[0, start:stop].view(shape)
             self.tensors[name] = parameter
             start = stop
+        self.vacate(0)
+
+    @torch.no_grad()
+    def vacate(self, slot: int) -> None:
+        """The base's own weights."""
+        for name, original in self.base.source.model.named_parameters():
+            self.tensors[name].copy_(original)
 
     @torch.no_grad()
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:

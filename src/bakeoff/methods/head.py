@@ -19,6 +19,7 @@ from bakeoff.methods.contract import Ground, Method, Stack, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     OWN_WEIGHTS,
+    check_settings,
     read_tensors,
     write_json,
     write_tensors,
@@ -90,6 +91,7 @@ class Head(Method):
 
     def load(self, folder: Path) -> Tensors:
         """Reads back what ``save`` wrote."""
+        check_settings(folder / OWN_CONFIG, {"kind": self.kind, "tied": self.options.tied})
         return read_tensors(folder / OWN_WEIGHTS, self.shapes)
 
 
@@ -106,6 +108,11 @@ class HeadStack(Stack):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """One slot's head."""
         return {_TENSOR: (self.base.vocabulary, self.base.width)}
+
+    @torch.no_grad()
+    def vacate(self, slot: int) -> None:
+        """The base's own head."""
+        self.tensors[_TENSOR][slot] = self.base.head.weight
 
     def head_weight(self, slots: Sequence[int]) -> Tensor:
         """[K, V, D] float32."""

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground, Method, Stack, Tensors
-from bakeoff.methods.files import PEFT_WEIGHTS, read_tensors, write_tensors
+from bakeoff.methods.files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    check_settings,
+    read_tensors,
+    write_tensors,
+)
 from bakeoff.model.base import Base
 from bakeoff.model.sites import LinearHook, linear_shape, select_linear_layers
 
@@ -119,6 +125,15 @@ class Lora(Method):
 
     def load(self, folder: Path) -> Tensors:
         """Reads PEFT's files back."""
+        settings = {
+            "peft_type": "LORA",
+            "r": self.options.rank,
+            "lora_alpha": self.alpha,
+            "rank_pattern": {},
+            "alpha_pattern": {},
+            "use_rslora": False,
+        }
+        check_settings(folder / PEFT_CONFIG, settings)
         shapes = {_peft_name(name): shape[::-1] for name, shape in self.shapes.items()}
         found = read_tensors(folder / PEFT_WEIGHTS, shapes)
         return {name: found[_peft_name(name)].t().contiguous() for name in self.shapes}

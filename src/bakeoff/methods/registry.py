@@ -31,7 +31,7 @@ def method_type(kind: str, *, where: str) -> type[Method]:
     """
     if kind not in METHODS:
         near = get_close_matches(str(kind), METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
             f"{where}: {kind!r} is no method{hint} Known methods: {', '.join(METHODS)}"
         )

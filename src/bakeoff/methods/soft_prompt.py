@@ -11,7 +11,13 @@ from torch import Tensor
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground, Method, Stack, Tensors
-from bakeoff.methods.files import PEFT_WEIGHTS, read_tensors, write_tensors
+from bakeoff.methods.files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    check_settings,
+    read_tensors,
+    write_tensors,
+)
 from bakeoff.model.base import Base
 
 _TENSOR = "prompt_embeddings"
@@ -109,6 +115,7 @@ class SoftPrompt(Method):
 
     def load(self, folder: Path) -> Tensors:
         """Reads PEFT's files back."""
+        check_settings(folder / PEFT_CONFIG, {"peft_type": "PROMPT_TUNING"})
         return read_tensors(folder / PEFT_WEIGHTS, self.shapes)
 
 

@@ -111,7 +111,7 @@ def select_linear_layers(
         matching = {n for n in names if n == target or n.endswith("." + target)}
         if not matching:
             near = get_close_matches(target, endings, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ConfigError(
                 f"{where}: {target!r} matches no linear layer of the base{hint} "
                 f"Linear layers end in: {', '.join(endings)} (or use all-linear)"

@@ -74,6 +74,9 @@ def layered(
     with alt.data_transformers.enable(consolidate_datasets=False):
         whole = [layer.to_dict() for layer in layers]
     parts = [{k: v for k, v in p.items() if k not in ("$schema", "config")} for p in whole]
+    for part in parts:
+        # Vega writes a text of its own on every mark that has none of ours.
+        part["mark"]["aria"] = "description" in part["encoding"]
     spec = {"layer": parts, "width": width, "height": height}
     return {**spec, "title": title} if title else spec
 

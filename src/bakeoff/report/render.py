@@ -75,16 +75,11 @@ def _to_inline(root: ET.Element, alt: str) -> str:
         for key in _DROPPED:
             element.attrib.pop(key, None)
         tip = element.attrib.pop("aria-label", None)
-        if tip and element.tag != f"{{{_SVG}}}g" and _is_told(tip):
+        if tip and element.tag != f"{{{_SVG}}}g":
             element.set("data-tip", tip)
     copy.set("role", "img")
     copy.set("aria-label", alt)
     return _to_string(copy)
-
-
-def _is_told(tip: str) -> bool:
-    """Whether a mark's text is ours; Vega writes its own for marks without a description."""
-    return not re.match(r"^(value|price|rate|epoch|nll|low|high|label|x|y|text)\b[^;]*: ", tip)
 
 
 def _to_string(root: ET.Element) -> str:

@@ -1,0 +1,143 @@
+"""The chunked cross-entropy against PyTorch's own, forward and backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bakeoff.engine.loss import CHUNK_TOKENS, linear_cross_entropy
+
+SHAPES = [  # slots, tokens, width, vocabulary
+    (1, 1, 3, 5),
+    (3, 7, 8, 11),
+    (2, CHUNK_TOKENS, 5, 17),
+    (2, CHUNK_TOKENS + 1, 5, 17),
+    (1, 2 * CHUNK_TOKENS + 31, 7, 13),
+]
+
+
+def make(
+    shape: tuple[int, int, int, int], *, per_slot: bool, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden states, head, targets, and a mask that drops about a third."""
+    num_slots, num_tokens, width, vocabulary = shape
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(num_slots, num_tokens, width, generator=generator)
+    head_shape = (num_slots, vocabulary, width) if per_slot else (vocabulary, width)
+    weight = torch.randn(head_shape, generator=generator)
+    targets = torch.randint(vocabulary, (num_slots, num_tokens), generator=generator)
+    mask = torch.rand(num_slots, num_tokens, generator=generator) > 0.3
+    mask[:, 0] = True
+    return hidden, weight, targets, mask
+
+
+def expected_nlls(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, mask: Tensor
+) -> Tensor:
+    """[K, N] by the full logits."""
+    per_slot = weight.dim() == 3
+    logits = hidden @ (weight.transpose(1, 2) if per_slot else weight.t())
+    logits = logits if bias is None else logits + bias
+    nlls = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return nlls.view(targets.shape) * mask
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("per_slot", [False, True])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_loss_and_gradients_are_those_of_cross_entropy(
+    shape: tuple[int, int, int, int], per_slot: bool, with_bias: bool
+) -> None:
+    hidden, weight, targets, mask = make(shape, per_slot=per_slot)
+    bias = torch.linspace(-1, 1, shape[3]) if with_bias else None
+    # A head shared by several slots is frozen: only one slot's own may be trained.
+    trains_head = per_slot or shape[0] == 1
+    factor_K = torch.arange(1, shape[0] + 1) / 7
+    outcomes = []
+    for compute in (expected_nlls, linear_cross_entropy):
+        x = hidden.clone().requires_grad_()
+        w = weight.clone().requires_grad_(trains_head)
+        if compute is expected_nlls:
+            each = expected_nlls(x, w, bias, targets, mask)
+            sums = each.sum(dim=1)
+        else:
+            sums, each = linear_cross_entropy(x, w, bias, targets, mask)
+        (sums * factor_K).sum().backward()
+        outcomes.append((sums.detach(), each.detach(), x.grad, w.grad))
+    for name, expected, actual in zip(("sums", "each", "hidden", "head"), *outcomes, strict=True):
+        assert (expected is None) == (actual is None), name
+        if expected is not None:
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=name)
+    assert not outcomes[1][1].requires_grad
+
+
+def test_no_tokens_give_zero_and_zero_gradients() -> None:
+    hidden = torch.zeros(2, 0, 4, requires_grad=True)
+    weight = torch.randn(2, 9, 4, requires_grad=True)
+    targets = torch.zeros(2, 0, dtype=torch.int64)
+    sums, each = linear_cross_entropy(hidden, weight, None, targets, targets.bool())
+    sums.sum().backward()
+    assert sums.tolist() == [0.0, 0.0]
+    assert each.shape == (2, 0)
+    assert hidden.grad is not None and hidden.grad.shape == (2, 0, 4)
+    assert weight.grad is not None and not weight.grad.any()
+
+
+def test_masked_tokens_change_nothing_even_when_they_are_not_finite() -> None:
+    hidden, weight, targets, mask = make((2, 40, 6, 15), per_slot=False)
+    outcomes = []
+    for filler in (0.0, float("inf")):
+        x = torch.where(mask[..., None], hidden, filler).requires_grad_()
+        sums, each = linear_cross_entropy(x, weight, None, targets, mask)
+        sums.sum().backward()
+        outcomes.append((sums.detach(), each, x.grad))
+    for clean, dirty in zip(*outcomes, strict=True):
+        assert clean is not None and dirty is not None
+        assert torch.equal(clean, dirty)
+
+
+@pytest.mark.parametrize("per_slot", [False, True])
+def test_bfloat16_hidden_states(per_slot: bool) -> None:
+    hidden, weight, targets, mask = make((2, 300, 16, 33), per_slot=per_slot)
+    exact = hidden.clone().requires_grad_()
+    expected = expected_nlls(exact, weight, None, targets, mask).sum(dim=1)
+    expected.sum().backward()
+    low = hidden.bfloat16().requires_grad_()
+    # The frozen shared head is kept in compute dtype, a slot's own in float32.
+    head = weight if per_slot else weight.bfloat16()
+    sums, _ = linear_cross_entropy(low, head, None, targets, mask)
+    assert sums.dtype == torch.float32
+    sums.sum().backward()
+    torch.testing.assert_close(sums, expected, rtol=1e-2, atol=0)
+    assert low.grad is not None and exact.grad is not None
+    gap = (low.grad.float() - exact.grad).norm() / exact.grad.norm()
+    assert gap < 2e-2
+
+
+@pytest.mark.parametrize("per_slot", [False, True])
+@pytest.mark.parametrize("num_own", [3, 200, CHUNK_TOKENS, CHUNK_TOKENS + 40])
+def test_a_slot_is_to_the_bit_independent_of_its_neighbours_tokens(
+    per_slot: bool, num_own: int
+) -> None:
+    """Slot 0 has the same tokens; its neighbour has none, as many, or several chunks more."""
+    longest = 5 * CHUNK_TOKENS + 3
+    hidden, weight, targets, _ = make((2, longest, 24, 101), per_slot=per_slot)
+    outcomes = []
+    for num_other in (0, num_own, longest):
+        size = max(num_own, num_other)
+        mask = torch.zeros(2, size, dtype=torch.bool)
+        mask[0, :num_own], mask[1, :num_other] = True, True
+        x = hidden[:, :size].clone().requires_grad_()
+        w = weight.clone().requires_grad_(per_slot)
+        sums, each = linear_cross_entropy(x, w, None, targets[:, :size], mask)
+        (sums / 3).sum().backward()
+        assert x.grad is not None
+        head_grad = torch.zeros(1) if w.grad is None else w.grad[0]
+        outcomes.append((sums[0].detach(), each[0, :num_own], x.grad[0, :num_own], head_grad))
+    for other in outcomes[1:]:
+        for name, expected, actual in zip(
+            ("sum", "each", "hidden", "head"), outcomes[0], other, strict=True
+        ):
+            assert torch.equal(actual, expected), name

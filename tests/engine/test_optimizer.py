@@ -1,0 +1,216 @@
+"""The stacked AdamW against ``torch.optim.AdamW``, and slots that leave the finite numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from bakeoff.engine.optimizer import SlotAdamW
+
+CPU = torch.device("cpu")
+NUM_SLOTS, NUM_VALUES, NUM_UPDATES = 4, 301, 30
+RATES = [1e-3, 5e-2, 0.3, 7e-5]
+
+
+def start(seed: int = 3) -> Tensor:
+    return torch.randn(NUM_SLOTS, NUM_VALUES, generator=torch.Generator().manual_seed(seed))
+
+
+def gradients(update: int, spread: float = 1.0) -> Tensor:
+    """Gradients of very different sizes, some of them exactly zero."""
+    generator = torch.Generator().manual_seed(1000 + update)
+    drawn = torch.randn(NUM_SLOTS, NUM_VALUES, generator=generator)
+    sizes = 10.0 ** torch.randint(-6, 3, drawn.shape, generator=generator)
+    return spread * drawn * sizes * (torch.rand(drawn.shape, generator=generator) > 0.1)
+
+
+def rates_at(update: int) -> Tensor:
+    return torch.tensor(RATES, dtype=torch.float64) * (1 - update / 60)
+
+
+def optimizer_of(values: Tensor, **options: object) -> SlotAdamW:
+    optimizer = SlotAdamW(*values.shape, device=CPU, **options)  # type: ignore[arg-type]
+    for slot in range(len(values)):
+        optimizer.reset(slot)
+    optimizer.values_Kn.copy_(values)
+    return optimizer
+
+
+def advance(optimizer: SlotAdamW, grads: Tensor, rates_K: Tensor) -> Tensor:
+    optimizer.zero_grad()
+    optimizer.grads_Kn += grads
+    return optimizer.step(rates_K, torch.zeros(len(grads)))
+
+
+def plain(slot: int, *, weight_decay: float, clip_norm: float | None) -> list[Tensor]:
+    """One slot's values after each update by PyTorch's single-tensor AdamW."""
+    value = torch.nn.Parameter(start()[slot].clone())
+    optimizer = torch.optim.AdamW([value], lr=1.0, weight_decay=weight_decay, foreach=False)
+    trail = []
+    for update in range(NUM_UPDATES):
+        value.grad = gradients(update)[slot].clone()
+        if clip_norm is not None:
+            clip_grad_norm_([value], clip_norm)
+        optimizer.param_groups[0]["lr"] = rates_at(update)[slot].item()
+        optimizer.step()
+        trail.append(value.detach().clone())
+    return trail
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.3])
+def test_without_clip_equal_to_pytorch_to_the_bit(weight_decay: float) -> None:
+    optimizer = optimizer_of(start(), weight_decay=weight_decay, clip_norm=None)
+    expected = [plain(k, weight_decay=weight_decay, clip_norm=None) for k in range(NUM_SLOTS)]
+    for update in range(NUM_UPDATES):
+        norm_K = advance(optimizer, gradients(update), rates_at(update))
+        torch.testing.assert_close(norm_K, gradients(update).norm(dim=1))
+        for slot in range(NUM_SLOTS):
+            assert torch.equal(optimizer.values_Kn[slot], expected[slot][update]), (update, slot)
+
+
+@pytest.mark.parametrize("clip_norm", [0.5, 1e9])
+def test_with_clip_equal_to_clip_grad_norm(clip_norm: float) -> None:
+    optimizer = optimizer_of(start(), weight_decay=0.01, clip_norm=clip_norm)
+    expected = [plain(k, weight_decay=0.01, clip_norm=clip_norm) for k in range(NUM_SLOTS)]
+    for update in range(NUM_UPDATES):
+        advance(optimizer, gradients(update), rates_at(update))
+        for slot in range(NUM_SLOTS):
+            values = optimizer.values_Kn[slot]
+            gap = (values - expected[slot][update]).norm() / expected[slot][update].norm()
+            assert gap < 1e-6, (update, slot)
+
+
+def test_the_clip_is_each_slots_own() -> None:
+    """A neighbour with a huge gradient is clipped; a small gradient stays as it is."""
+    grads = torch.stack([torch.full((4,), 0.1), torch.full((4,), 1e6)])
+    optimizer = optimizer_of(torch.zeros(2, 4), clip_norm=1.0)
+    advance(optimizer, grads, torch.zeros(2, dtype=torch.float64))
+    assert torch.equal(optimizer.grads_Kn[0], grads[0])
+    torch.testing.assert_close(optimizer.grads_Kn[1].norm(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e38])
+def test_a_slot_that_is_not_finite_stops_and_its_neighbours_do_not_notice(
+    clip_norm: float | None, poison: float
+) -> None:
+    sick, tame = (optimizer_of(start(), clip_norm=clip_norm) for _ in range(2))
+    for update in range(8):
+        grads = gradients(update)
+        advance(tame, grads, rates_at(update))
+        before = sick.values_Kn[1].clone()
+        if update == 3:
+            grads[1, 5:7] = poison  # 1e38 is finite, but the norm is not
+        advance(sick, grads, rates_at(update))
+        if update >= 3:
+            assert torch.equal(sick.values_Kn[1], before)
+        assert sick.alive_K.tolist() == [True, update < 3, True, True]
+    others = [0, 2, 3]
+    assert torch.equal(sick.values_Kn[others], tame.values_Kn[others])
+
+
+def test_a_loss_that_is_not_finite_stops_its_slot() -> None:
+    optimizer = optimizer_of(start())
+    optimizer.grads_Kn += gradients(0)
+    optimizer.step(rates_at(0), torch.tensor([0.0, float("nan"), float("inf"), 1.0]))
+    assert optimizer.alive_K.tolist() == [True, False, False, True]
+    unchanged = (optimizer.values_Kn == start()).all(dim=1)
+    assert unchanged.tolist() == [False, True, True, False]
+
+
+def test_a_reset_slot_starts_anew_and_the_others_go_on() -> None:
+    """Slot 2 diverges, is vacated, and its next candidate trains as if it were the first."""
+    optimizer, undisturbed = (optimizer_of(start(), clip_norm=None) for _ in range(2))
+    for update in range(10):
+        grads = gradients(update)
+        advance(undisturbed, grads, rates_at(update))
+        if update == 3:
+            grads[2] = float("nan")
+        if update == 4:
+            optimizer.vacate(2)
+            assert not optimizer.values_Kn[2].any()
+        if update == 6:
+            assert not optimizer.values_Kn[2].any()
+            optimizer.reset(2)
+            optimizer.values_Kn[2] = start(9)[2]
+        advance(optimizer, grads, rates_at(update))
+        assert optimizer.alive_K[2].item() == (update < 3 or update >= 6)
+    assert torch.equal(optimizer.values_Kn[[0, 1, 3]], undisturbed.values_Kn[[0, 1, 3]])
+
+    fresh = optimizer_of(start(9), clip_norm=None)
+    for update in range(6, 10):
+        advance(fresh, gradients(update), rates_at(update))
+    assert torch.equal(optimizer.values_Kn[2], fresh.values_Kn[2])
+
+
+def test_an_overflow_halves_the_scale_and_skips_the_update() -> None:
+    """The same update is tried until its scale is small enough, and leaves no other trace."""
+    grads = [gradients(update) for update in range(5)]
+    optimizer = optimizer_of(start(), clip_norm=None, scales_loss=True)
+    [initial] = set(optimizer.loss_scale_K.tolist())
+    ceiling = grads[3].abs().max() * initial / 5  # as float16's largest number
+    skipped = 0
+    for update, grad in enumerate(grads):
+        while True:
+            scaled = grad * optimizer.loss_scale_K[:, None]
+            if update == 3:
+                scaled = torch.where(scaled.abs().amax(1, True) > ceiling, float("inf"), scaled)
+            else:
+                assert scaled.isfinite().all()
+            overflows = ~scaled.isfinite().all()
+            # Slots go on alone in a study; here all wait for the last one.
+            scaled = torch.full_like(scaled, float("inf")) if overflows else scaled
+            before = optimizer.values_Kn.clone()
+            advance(optimizer, scaled, rates_at(update))
+            assert optimizer.alive_K.all()
+            if not overflows:
+                break
+            skipped += 1
+            assert torch.equal(optimizer.values_Kn, before)
+    assert skipped == 3
+    assert optimizer.loss_scale_K.tolist() == [initial / 8] * NUM_SLOTS
+
+    undisturbed = optimizer_of(start(), clip_norm=None)
+    for update, grad in enumerate(grads):
+        advance(undisturbed, grad, rates_at(update))
+    # Scales are powers of two, so that an unscaled gradient has the very bits of a plain one.
+    assert torch.equal(optimizer.values_Kn, undisturbed.values_Kn)
+
+
+def test_the_scale_grows_back_after_many_good_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bakeoff.engine.optimizer._GROWTH_INTERVAL", 4)
+    optimizer = optimizer_of(start(), scales_loss=True)
+    initial = optimizer.loss_scale_K[0].item()
+    seen = []
+    for update in range(9):
+        grads = gradients(update)
+        if update == 0:
+            grads[0, 0] = float("inf")
+        advance(optimizer, grads, rates_at(update))
+        seen.append(optimizer.loss_scale_K[0].item() / initial)
+    assert seen == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0]
+
+
+def test_a_slot_that_overflows_at_every_scale_has_diverged() -> None:
+    optimizer = optimizer_of(start(), scales_loss=True)
+    grads = gradients(0)
+    grads[3, 0] = float("nan")
+    updates = 0
+    while optimizer.alive_K[3]:
+        advance(optimizer, grads, rates_at(0))
+        updates += 1
+        assert updates < 50
+    assert optimizer.loss_scale_K[3] < 1
+    assert torch.equal(optimizer.values_Kn[3], start()[3])
+    assert optimizer.alive_K.tolist() == [True, True, True, False]
+
+
+def test_other_slots_do_not_share_the_scale() -> None:
+    optimizer = optimizer_of(start(), scales_loss=True)
+    grads = gradients(0)
+    grads[1, 0] = float("inf")
+    before = optimizer.loss_scale_K.clone()
+    advance(optimizer, grads, rates_at(0))
+    assert (optimizer.loss_scale_K / before).tolist() == [1.0, 0.5, 1.0, 1.0]
