@@ -163,7 +163,7 @@ def speed_up(model: GPTNeoForCausalLM) -> None:
         if isinstance(module, GPTNeoMLP):
             module.act = torch.nn.GELU("tanh")
         elif isinstance(module, GPTNeoSelfAttention):
-            module._attn = attend
+            module._attn = attend  # type: ignore[method-assign]
 
 
 def packed(

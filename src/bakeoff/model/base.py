@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bakeoff.errors import BaseModelError
+from bakeoff.model.activations import fuse_activations
 from bakeoff.model.attention import ATTENTION_NAME, register_attention
 from bakeoff.model.gpt_neo import replace_attention
 from bakeoff.model.sites import LinearSite, linear_layers
@@ -47,6 +48,7 @@ class Base:
         register_attention()
         expected = _reference_logits(source.model) if probe else None
         replace_attention(source.model)
+        fuse_activations(source.model)
         source.model.eval()
         source.model.requires_grad_(False)
         source.model.config._attn_implementation = ATTENTION_NAME

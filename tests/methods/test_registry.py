@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods import METHODS, Ground, method_type, stack_type
+from bakeoff.methods.lora import Lora, LoraStack
+
+
+def test_a_name_leads_to_its_method_and_its_stack() -> None:
+    assert method_type("lora", where="methods.a.kind") is Lora
+    assert stack_type("lora") is LoraStack
+    assert {"head", "lora", "soft_prompt", "full"} <= set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nearest"), [("loar", "lora"), ("soft-prompt", "soft_prompt"), ("heads", "head")]
+)
+def test_an_unknown_name_suggests_the_nearest(kind: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        method_type(kind, where="methods.a.kind")
+    assert str(caught.value) == (
+        f"methods.a.kind: {kind!r} is no method; did you mean {nearest!r}? "
+        f"Known methods: {', '.join(METHODS)}"
+    )
+
+
+def test_a_name_near_to_none_lists_them() -> None:
+    with pytest.raises(ConfigError, match=re.escape("'zzz' is no method. Known methods: ")):
+        method_type("zzz", where="methods.a.kind")
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_options_are_frozen_and_have_defaults(kind: str) -> None:
+    options_type = METHODS[kind][0].options_type
+    assert is_dataclass(options_type)
+    options = options_type()
+    for field in fields(options):
+        with pytest.raises(AttributeError):
+            setattr(options, field.name, None)
+    with pytest.raises(TypeError):
+        options_type("positional")
+
+
+def test_grounds_are_words_for_the_store() -> None:
+    assert [str(g) for g in Ground] == ["base", "embedding", "hidden_states", "own_base"]
