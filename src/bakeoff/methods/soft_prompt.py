@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,17 +87,19 @@ class SoftPrompt(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As the option ``init`` says; only two of its three ways draw from ``generator``."""
-        weight = self.base.source_embedding.detach().float()
+        embedding: Any = self.base.source.model.get_input_embeddings()
         length = self.options.prompt_length
         if self.options.init == "random":
             drawn = torch.randn(self.shapes[_TENSOR], generator=generator)
-            return {_TENSOR: drawn * weight.std()}
+            # Some embeddings scale their rows on the way out.
+            scale = float(getattr(embedding, "embed_scale", 1.0))
+            return {_TENSOR: drawn * (embedding.weight.detach().std() * scale)}
         if self.options.init == "vocabulary":
             ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
         else:
             repeats = -(-length // len(self._text_ids))
             ids = torch.tensor(self._text_ids).repeat(repeats)[:length]
-        return {_TENSOR: weight[ids.to(weight.device)].cpu().clone()}
+        return {_TENSOR: embedding(ids).detach().clone()}
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""

@@ -50,8 +50,9 @@ class DecodingState:
         """Adds one layer's ``[B, H, T, C]`` keys and values; returns all that are there so far."""
         end = self.length + key.shape[2]
         if module not in self._layers:
-            shape = (key.shape[0], key.shape[1], self.capacity, key.shape[3])
-            self._layers[module] = (key.new_empty(shape), value.new_empty(shape))
+            # Some models have values of another width than keys.
+            empty = [t.new_empty((*t.shape[:2], self.capacity, t.shape[3])) for t in (key, value)]
+            self._layers[module] = (empty[0], empty[1])
         keys, values = self._layers[module]
         keys[:, :, self.length : end] = key
         values[:, :, self.length : end] = value

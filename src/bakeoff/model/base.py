@@ -13,13 +13,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bakeoff.errors import BaseModelError
 from bakeoff.model.activations import fuse_activations
-from bakeoff.model.attention import ATTENTION_NAME, register_attention
+from bakeoff.model.attention import (
+    ATTENTION_NAME,
+    DecodingState,
+    decoding,
+    register_attention,
+)
 from bakeoff.model.gpt_neo import replace_attention
 from bakeoff.model.sites import LinearSite, linear_layers
 from bakeoff.model.sources import Source
 
 _PROBE_TOLERANCE = 1e-3
 _PROBE_LENGTH = 8
+_PROBE_PADDING = 2
 
 
 class Base:
@@ -84,17 +90,46 @@ class Base:
 
     def _check(self, expected: Tensor | None) -> None:
         assert expected is not None
+        where = f"{self.source.reference}: bakeoff's path through {type(self.model).__name__}"
         ids = _probe_ids(self.model)
-        with torch.no_grad():
-            hidden = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
-            logits = self.head(hidden).float()
-        gap = (logits - expected).abs().max().item()
-        if not gap <= _PROBE_TOLERANCE * max(1.0, expected.abs().max().item()):
+        try:
+            with torch.no_grad():
+                whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
+                hidden = {"in one pass": whole, "token by token": self._continued(ids)}
+                gaps = {
+                    way: (self.head(x).float() - expected).abs().max().item()
+                    for way, x in hidden.items()
+                }
+        except BaseModelError as error:
+            raise BaseModelError(f"{self.source.reference}: {error}") from None
+        except Exception as error:  # whatever a model does without the mask that it expects
             raise BaseModelError(
-                f"{self.source.reference}: bakeoff's path through {type(self.model).__name__} "
-                f"gives other logits than Transformers' own (largest gap {gap:.3g}); the model "
-                "scales, caps or masks in a way that is not supported. Choose another base"
-            )
+                f"{where} fails ({type(error).__name__}: {error}). Choose another base"
+            ) from error
+        for way, gap in gaps.items():
+            if not gap <= _PROBE_TOLERANCE * max(1.0, expected.abs().max().item()):
+                raise BaseModelError(
+                    f"{where}, {way}, gives other logits than Transformers' own (largest gap "
+                    f"{gap:.3g}); the model scales, caps, masks or remembers in a way that is not "
+                    "supported. Choose another base"
+                )
+
+    def _continued(self, ids_BT: Tensor) -> Tensor:
+        """Hidden states, [B, T, D], as in generation: padding on the left, then token by token."""
+        padded = torch.cat([ids_BT[:, :_PROBE_PADDING], ids_BT], dim=1)
+        num_positions = padded.shape[1]
+        positions_BT = (torch.arange(num_positions)[None] - _PROBE_PADDING).clamp(min=0)
+        embeds_BTD = self.embedding(padded)
+        half = num_positions // 2
+        parts = []
+        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING)
+        with decoding(DecodingState(num_padding_B, num_positions)) as state:
+            for start, stop in [(0, half), *((t, t + 1) for t in range(half, num_positions))]:
+                parts.append(
+                    self.hidden_states(embeds_BTD[:, start:stop], positions_BT[:, start:stop])
+                )
+                state.advance(stop - start)
+        return torch.cat(parts, dim=1)[:, _PROBE_PADDING:]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
