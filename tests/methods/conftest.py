@@ -72,14 +72,14 @@ def fresh_model(architecture: str) -> PreTrainedModel:
     """A model as Transformers makes it, all weights redrawn; the same at every call."""
     auto: Any = AutoModelForCausalLM
     with quiet():
-        model: PreTrainedModel = auto.from_config(_config(architecture), dtype=torch.float32)
+        model: PreTrainedModel = auto.from_config(_config(architecture), dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(WEIGHTS_SEED)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(0.0, 0.1, generator=generator)
             if parameter.dim() == 1 and name.endswith("weight"):
                 parameter.add_(1.0)  # a norm's
-    return model.eval()
+    return model
 
 
 @cache
@@ -204,7 +204,7 @@ def next_token_nll() -> Callable[[Cohort, Tensor, Tensor], Tensor]:
     return call
 
 
-@pytest.fixture
-def ids_BT() -> Tensor:
+@pytest.fixture(name="ids_BT")
+def _ids() -> Tensor:
     """[3, 12] token ids, longer than GPT-Neo's window here."""
     return torch.randint(256, (3, 12), generator=torch.Generator().manual_seed(2))

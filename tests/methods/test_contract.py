@@ -21,7 +21,9 @@ Tensors = dict[str, Tensor]
 
 TIED = ("gpt_neo", "gpt2")
 UNTIED = ("llama", "gpt_neox")
-CASES = [(a, kind, {}) for a in TIED + UNTIED for kind in METHODS]
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    (a, kind, {}) for a in TIED + UNTIED for kind in METHODS
+]
 CASES += [(a, "head", {"tied": True}) for a in TIED]
 SMALLER: Mapping[str, dict[str, Any]] = {
     "lora": {"rank": 3, "alpha": 12.0, "target_modules": "all-linear"},

@@ -31,7 +31,11 @@ def shapes_only(config: PreTrainedConfig) -> Base:
     with torch.device("meta"), quiet():
         model = auto.from_config(config, dtype=torch.float32)
     source = Source(
-        reference="shapes", model=model, tokenizer=byte_tokenizer(64), fingerprint="", description=""
+        reference="shapes",
+        model=model,
+        tokenizer=byte_tokenizer(64),
+        fingerprint="",
+        description="",
     )
     return Base(source, device=torch.device("meta"), dtype=torch.float32, probe=False)
 

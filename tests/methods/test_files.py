@@ -56,7 +56,7 @@ def test_a_failed_write_is_the_operating_systems_error(
         raise SafetensorError(text)
 
     monkeypatch.setattr(files, "save_file", fail)
-    with pytest.raises(OSError, match="broken|No space") as caught:
+    with pytest.raises(OSError, match=r"broken|No space") as caught:
         files.write_tensors(tensors(), tmp_path / "w.safetensors")
     assert caught.value.errno == number
 

@@ -117,7 +117,7 @@ def test_an_exported_adapter_gives_the_same_logits_and_gradients_in_peft(
     expected = peft_logits(theirs, ids_BT)
     assert largest_gap(solo_logits(method, tensors, ids_BT), expected.detach()) <= LOGITS
 
-    mean_nll(expected, ids_BT).backward()  # type: ignore[no-untyped-call]
+    mean_nll(expected, ids_BT).backward()
     with Cohort(method.base, [method], 1, ProtocolOptions()) as cohort:
         assert cohort.optimizer is not None
         cohort.seat(0, method, tensors)
@@ -189,7 +189,9 @@ def test_the_target_layers_are_those_that_peft_takes(
 
 
 @pytest.mark.parametrize(
-    "text", ["Summarize: ", "A text of more bytes than the prompt has vectors"], ids=["cycle", "cut"]
+    "text",
+    ["Summarize: ", "A text of more bytes than the prompt has vectors"],
+    ids=["cycle", "cut"],
 )
 @pytest.mark.parametrize("architecture", ["gpt_neo", "llama"])
 def test_a_prompt_from_text_starts_as_pefts(

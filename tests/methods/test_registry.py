@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,13 @@ def test_a_name_near_to_none_lists_them() -> None:
 def test_options_are_frozen_and_have_defaults(kind: str) -> None:
     options_type = METHODS[kind][0].options_type
     assert is_dataclass(options_type)
-    options = options_type()
+    options: Any = options_type()
     for field in fields(options):
         with pytest.raises(AttributeError):
             setattr(options, field.name, None)
+    make: Any = options_type
     with pytest.raises(TypeError):
-        options_type("positional")
+        make("positional")
 
 
 def test_grounds_are_words_for_the_store() -> None:

@@ -70,9 +70,7 @@ def by_definition(
     return output
 
 
-@pytest.mark.parametrize(
-    ("b", "h", "g", "t", "c", "d", "scaling", "window"), SHAPES
-)
+@pytest.mark.parametrize(("b", "h", "g", "t", "c", "d", "scaling", "window"), SHAPES)
 def test_it_computes_the_definition_and_its_gradient(
     b: int, h: int, g: int, t: int, c: int, d: int, scaling: float | None, window: int | None
 ) -> None:
@@ -103,9 +101,7 @@ def decode(
     return torch.cat(outputs, dim=2), state
 
 
-@pytest.mark.parametrize(
-    ("b", "h", "g", "t", "c", "d", "scaling", "window"), SHAPES
-)
+@pytest.mark.parametrize(("b", "h", "g", "t", "c", "d", "scaling", "window"), SHAPES)
 @pytest.mark.parametrize("prefill", [1, 4, 5])
 def test_decoding_left_padded_rows_computes_the_definition(
     b: int,
@@ -231,7 +227,8 @@ def test_what_is_not_computed_is_refused(name: str, value: object) -> None:
     options: dict[str, Any] = {name: value}
     with pytest.raises(BaseModelError, match=rf"\(Identity\) uses '{name}'.*choose a base without"):
         attention_forward(LAYER, query, key, states, None, **options)
-    attention_forward(LAYER, query, key, states, None, **{name: None})
+    options = {name: None}
+    attention_forward(LAYER, query, key, states, None, **options)
 
 
 def test_a_mask_that_somebody_built_is_refused() -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from bakeoff.errors import ConfigError
-from bakeoff.model import precision
 from bakeoff.model.precision import choose_device, choose_dtype
 
 CPU = torch.device("cpu")
@@ -76,5 +75,5 @@ def test_auto_on_a_processor_follows_its_flags(
             raise FileNotFoundError
         return f"processor : 0\n{flags}\n"
 
-    monkeypatch.setattr(precision.Path, "read_text", read_text)
+    monkeypatch.setattr(Path, "read_text", read_text)
     assert choose_dtype("auto", CPU) == expected

@@ -208,7 +208,7 @@ def _head_logits(cohort: Cohort, hidden_KBD: Tensor) -> Tensor:
     if weight.dim() == 3:
         logits = torch.bmm(hidden_KBD, weight.to(hidden_KBD.dtype).transpose(1, 2))
     else:
-        logits = F.linear(hidden_KBD, weight)
+        logits = F.linear(hidden_KBD, weight.to(hidden_KBD.dtype))
     logits = logits.float() if bias is None else logits.float() + bias.float()
     return logits.flatten(0, 1)
 

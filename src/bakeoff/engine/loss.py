@@ -27,7 +27,7 @@ def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if weight.dim() == 3:
         logits = torch.bmm(hidden_KCD, weight.to(hidden_KCD.dtype).transpose(1, 2))
     else:
-        logits = F.linear(hidden_KCD, weight)
+        logits = F.linear(hidden_KCD, weight.to(hidden_KCD.dtype))
     logits = logits.float()
     return logits if bias is None else logits + bias.float()
 
@@ -66,7 +66,7 @@ class _LinearCrossEntropy(Function):
                 low = slope_KCV.to(hidden_KCD.dtype)
                 per_slot = weight.dim() == 3
                 grad_hidden[:, chunk] = (
-                    torch.bmm(low, weight.to(low.dtype)) if per_slot else low @ weight
+                    torch.bmm(low, weight.to(low.dtype)) if per_slot else low @ weight.to(low.dtype)
                 )
             if grad_weight is not None:
                 if weight.dim() == 3:

@@ -57,11 +57,16 @@ class RunFolder:
                     "empty or new folder with --out"
                 )
             path.mkdir(parents=True, exist_ok=True)
-            if not known.exists():
-                self.write_text(STUDY_FILE, dump_yaml(dict(resolved)))
-            else:
-                with tempfile.TemporaryFile(dir=path):
-                    pass
+            with tempfile.TemporaryFile(dir=path):
+                pass
+
+    def claim(self) -> None:
+        """Makes the folder this study's: only once its input has proved to be good.
+
+        A study that was refused leaves nothing behind that would refuse the mended one.
+        """
+        if not (self.path / STUDY_FILE).exists():
+            self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
 
     def _check(self, known: Path) -> None:
         try:
