@@ -101,10 +101,13 @@ class Archive:
         Raises:
             CheckpointError: if the adapter is not whole.
         """
-        folder = self.folder.path / "candidates" / candidate.id / "adapter"
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: the adapter is missing; run the study with --fresh")
-        return candidate.method.load(folder)
+        folder = self.folder.path / "candidates" / candidate.id
+        try:
+            return candidate.method.load(folder / "adapter")
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}. To do so, remove {folder} and run the same command again"
+            ) from error
 
     def keep_predictions(self, place: str, texts: Sequence[str], scores: TestScores) -> None:
         """Writes what was generated for each test row, with its scores."""

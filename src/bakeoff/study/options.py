@@ -11,16 +11,21 @@ from typing import Any, Literal
 
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.sources import WIRE
 from bakeoff.engine.generate import GenerationOptions
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
-from bakeoff.methods.registry import method_type
+from bakeoff.methods.registry import METHODS, method_type
 from bakeoff.model.base import Base
 from bakeoff.model.precision import Precision
+from bakeoff.model.smollm2 import SMOLLM2_REFERENCE
+from bakeoff.model.sources import TINY_REFERENCE
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEMO = "demo.yaml"
+# These never mean a folder, whatever lies beside the study.
+_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,8 @@ class StudyOptions:
     methods: dict[str, dict[str, Any]]
     """For each name a ``kind``, a ``learning_rate`` (its published default where there is none)
     and the method's own options."""
-    search: None = None
-    """Not in this version: every method comes with its learning rate."""
+    search: dict[str, Any] | None = None
+    """Null: every method comes with its learning rate. Not in this version."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How test summaries are written."""
     slots: int | Literal["auto"] = "auto"
@@ -58,6 +63,11 @@ class StudyOptions:
         if not self.methods:
             raise ConfigError(
                 "methods: there is none; name at least one, such as lora: {kind: lora}"
+            )
+        if self.search is not None:
+            raise ConfigError(
+                f"search: {self.search!r} cannot be done by this version; set search: null and "
+                "give each method its learning_rate"
             )
         if isinstance(self.slots, int) and self.slots < 1:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
@@ -154,10 +164,10 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
     """Makes a relative source or base that lies beside the study's file reachable from here."""
 
     def found(value: Any) -> Any:
-        if not isinstance(value, str) or Path(value).is_absolute() or Path(value).exists():
+        if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):
             return value
         beside = folder / value
-        return str(beside) if beside.exists() and value.strip("./") else value
+        return str(beside) if not Path(value).exists() and beside.exists() else value
 
     merged["base"] = found(merged.get("base"))
     task = merged.get("task")
@@ -173,6 +183,8 @@ def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
     _safe_name(where, name)
     rest = dict(given)
     kind = rest.pop("kind", name)
+    if not isinstance(kind, str):
+        raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
     method = method_type(kind, where=f"{where}.kind")
     rate = rest.pop("learning_rate", None)
     if rate is None:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -109,12 +110,12 @@ class ProgressView:
         if bar is not None:
             self._progress.remove_task(bar)
         mark = _MARKS.get(candidate.state, candidate.state.value)
-        reason = f": {candidate.reason}" if candidate.reason else ""
+        reason = f": {escape(candidate.reason)}" if candidate.reason else ""
         self.say(f"  {candidate.id:<28} {mark}{reason}")
 
     def on_note(self, note: str) -> None:
         """See ``engine.candidate.Observer``."""
-        self.say(f"  [yellow]note[/] {note}")
+        self.say(f"  [yellow]note[/] {escape(note)}")
 
     def _update(self, name: str, done: int, total: int, note: str) -> None:
         if name not in self._bars:

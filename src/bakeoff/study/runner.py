@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from bakeoff.errors import BakeoffError, StoreError
+from bakeoff.errors import StoreError
 from bakeoff.methods.contract import Ground
 from bakeoff.study.archive import Archive
 from bakeoff.study.footprint import measure_footprints
@@ -70,12 +71,9 @@ class Runner:
         try:
             with ProgressView(self.console) as view:
                 self._work(bench, findings, archive, view)
-        except KeyboardInterrupt:
-            self._write(bench, findings, wall, started, complete=False)
-            raise
         except StoreError:
             raise
-        except BakeoffError:
+        except (KeyboardInterrupt, Exception):
             self._write(bench, findings, wall, started, complete=False)
             raise
         return self._write(bench, findings, wall, started, complete=True)
@@ -98,8 +96,7 @@ class Runner:
                 if waiting:
                     train_group(bench, waiting, archive, view)
         with _timed(wall, "test"):
-            for ground in Ground:
-                tester.candidates([c for c in findings.candidates if c.method.ground is ground])
+            tester.candidates()
         with _timed(wall, "footprint"):
             measure_footprints(bench, findings, archive, view)
 
@@ -123,13 +120,13 @@ class Runner:
             f"{len(bench.data.splits[split])} {split}" for split in ("train", "validation", "test")
         )
         self.console.print(
-            f"[bold]{options.name}[/]: {base.source.description}; {base.device.type}, "
+            f"[bold]{options.name}[/]: {escape(base.source.description)}; {base.device.type}, "
             f"{str(base.compute_dtype).removeprefix('torch.')}; {sizes}",
             highlight=False,
             soft_wrap=True,
         )
         for warning in bench.data.warnings:
-            self.console.print(f"  [yellow]note[/] {warning}", highlight=False, soft_wrap=True)
+            self.console.print(f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from bakeoff.errors import ConfigError, StoreError
 STUDY_FILE = "study.yaml"
 RESULTS_FILE = "results.json"
 EXAMPLES_FILE = "examples.jsonl"
+_PART = ".part"
 
 
 class RunFolder:
@@ -40,18 +41,19 @@ class RunFolder:
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
         """
+        path = path.resolve() if fresh else path  # "." has no name to put aside
         self.path = path
         self.resolved = resolved
         with disk_errors(path):
-            if fresh and path.is_dir() and any(path.iterdir()):
-                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
             known = path / STUDY_FILE
+            if fresh and known.exists():
+                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
             if known.exists():
                 self._check(known)
-            elif path.is_dir() and any(path.iterdir()):
+            elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is no run's folder; give an "
                     "empty or new folder with --out"
@@ -90,7 +92,7 @@ class RunFolder:
         target = self.path / name
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+            handle, beside = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=_PART)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     file.write(text)
@@ -133,7 +135,7 @@ class RunFolder:
         target = self.path / name
         with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=".part"))
+            beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=_PART))
             try:
                 yield beside
                 if target.exists():
@@ -143,6 +145,11 @@ class RunFolder:
             except BaseException:
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether a folder holds more than what a killed run left half written."""
+    return path.is_dir() and any(entry.suffix != _PART for entry in path.iterdir())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.evaluate import example_nlls, mean_nll
 from bakeoff.engine.feed import TokenFeed
 from bakeoff.engine.generate import generate
+from bakeoff.methods.contract import Ground
 from bakeoff.metrics.rouge import RougeScorer
 from bakeoff.metrics.sentences import lead
 from bakeoff.study.archive import Archive
@@ -65,17 +66,16 @@ class Tester:
                     f"{100 * rouge_N4[:, 0].mean():.1f}"
                 )
 
-    def candidates(self, candidates: Sequence[Candidate]) -> None:
-        """Every candidate of one ground that may be chosen and has not been tested yet."""
-        waiting = [
-            c for c in candidates if c.state.is_eligible and c.id not in self.findings.test_scores
-        ]
-        if not waiting:
-            return
-        size = self.bench.num_slots(waiting[0].method.ground, len(waiting))
+    def candidates(self) -> None:
+        """Every candidate that may be chosen and has not been tested yet, ground by ground."""
+        done = self.findings.test_scores
+        eligible = [c for c in self.findings.candidates if c.state.is_eligible]
         with RougeScorer() as scorer:
-            for start in range(0, len(waiting), size):
-                self._test(waiting[start : start + size], scorer)
+            for ground in Ground:
+                waiting = [c for c in eligible if c.method.ground is ground and c.id not in done]
+                size = self.bench.num_slots(waiting) if waiting else 1
+                for start in range(0, len(waiting), size):
+                    self._test(waiting[start : start + size], scorer)
 
     def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
         methods = list({c.method_name: c.method for c in group}.values())

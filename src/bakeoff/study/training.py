@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan
@@ -17,11 +16,12 @@ from bakeoff.engine.evaluate import EVALUATION_ROWS
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.train import Trainer
-from bakeoff.errors import BakeoffError, OutOfMemoryError, StoreError
+from bakeoff.errors import OutOfMemoryError, StoreError
 from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.study.archive import Archive
 from bakeoff.study.progress import ProgressView
+from bakeoff.study.slots import free_bytes
 from bakeoff.study.workbench import Workbench
 from bakeoff.types import RunState
 
@@ -56,15 +56,14 @@ def train_group(
 
     When a cohort of several fails, each of its unfinished candidates is tried alone.
     """
-    ground = candidates[0].method.ground
-    slots = bench.num_slots(ground, len(candidates))
+    slots = bench.num_slots(candidates)
     observer = RunObserver(archive, view)
     try:
         _train(bench, candidates, slots, observer)
         return
     except StoreError:
         raise
-    except (BakeoffError, RuntimeError, MemoryError, ArithmeticError, ValueError) as error:
+    except Exception as error:  # whatever it is, the others go on
         failure = error
     unfinished = [c for c in candidates if not c.state.is_final]
     for candidate in unfinished:
@@ -118,17 +117,9 @@ def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: Exi
         for plan in plans:
             num_bytes = int(plan.completions.offsets[-1]) * base.width * base.compute_dtype.itemsize
             path = None
-            if num_bytes > _MEMORY_SHARE * _free_bytes(base.device):
+            if num_bytes > _MEMORY_SHARE * free_bytes(base.device):
                 if folder is None:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 path = str(folder / f"hidden{len(kept)}.bin")
             kept[plan] = keep_hidden_states(empty, plan, rows=EVALUATION_ROWS, path=path)
     return HiddenFeed(kept, base.device)
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)

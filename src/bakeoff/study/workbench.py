@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
 from bakeoff.model.sources import load_source
 from bakeoff.study.options import Study
+from bakeoff.study.slots import auto_slots
 from bakeoff.types import SPLITS, Split
 
 
@@ -71,15 +72,15 @@ class Workbench:
             for seed in self.study.options.protocol.seeds
         ]
 
-    def num_slots(self, ground: Ground, num_candidates: int) -> int:
-        """Slots of a cohort of this ground."""
-        if ground is Ground.OWN_BASE:
-            return 1
+    def num_slots(self, candidates: Sequence[Candidate]) -> int:
+        """Slots of the cohort that trains these candidates, all of one ground."""
         wanted = self.study.options.slots
-        return min(num_candidates, _AUTO_SLOTS if wanted == "auto" else wanted)
-
-
-_AUTO_SLOTS = 8
+        methods = [candidate.method for candidate in candidates]
+        if wanted == "auto" or methods[0].ground is Ground.OWN_BASE:
+            longest = self.study.options.task.max_length + max(m.extra_positions for m in methods)
+            rows = self.study.options.protocol.micro_batch_size
+            wanted = auto_slots(self.base, methods, rows * longest)
+        return min(len(candidates), wanted)
 
 
 def load_base(study: Study, device: str) -> Base:
