@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from bakeoff import __version__
 from bakeoff.errors import BakeoffError
@@ -52,7 +53,7 @@ def run(
     from bakeoff.report import write_report
     from bakeoff.study.options import load_study
     from bakeoff.study.runner import Runner
-    from bakeoff.study.store import RunFolder
+    from bakeoff.study.store import RESULTS_FILE, RunFolder
     from bakeoff.study.summary import print_summary
 
     loaded = load_study(study, overrides or [])
@@ -64,14 +65,19 @@ def run(
         try:
             runner.run()
         except KeyboardInterrupt:
+            there = "Nothing is trained yet."
+            if (folder.path / RESULTS_FILE).exists():
+                there = f"What is there: {escape(str(write_report(folder.path)))}"
             console.print(
-                f"\nInterrupted. What is there: {write_report(folder.path)}\n"
-                "The same command goes on with the rest."
+                f"\nInterrupted. {there}\nThe same command goes on with the rest.",
+                highlight=False,
+                soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     report_file = write_report(folder.path)
     print_summary(folder, console)
-    console.print(f"\nThe report: [bold]{report_file}[/]", soft_wrap=True, highlight=False)
+    shown = escape(str(report_file))
+    console.print(f"\nThe report: [bold]{shown}[/]", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -82,7 +88,7 @@ def report(
     from bakeoff.report import write_report
 
     for folder in folders:
-        Console().print(str(write_report(folder)), soft_wrap=True, highlight=False)
+        Console().print(escape(str(write_report(folder))), soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -113,17 +119,11 @@ def main() -> None:
         app()
     except BakeoffError as error:
         Console(stderr=True).print(
-            f"[bold red]Error:[/] {_escaped(str(error))}", soft_wrap=True, highlight=False
+            f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
         )
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from bakeoff.study.archive import Archive
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings
+from bakeoff.study.store import disk_errors
 from bakeoff.study.workbench import Workbench, open_workbench
 
 TRAIN_BUDGET_SECONDS = 4.0
@@ -67,10 +69,11 @@ def _in_processes(
     study: Study, device: str, names: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Runs the measuring process and yields each method's outcome as it comes."""
-    with tempfile.TemporaryDirectory() as folder:
-        job = Path(folder) / "job.json"
-        content = {"study": study.resolved, "device": device, "names": list(names)}
-        job.write_text(json.dumps(content), encoding="utf-8")
+    with ExitStack() as stack:
+        with disk_errors(Path(tempfile.gettempdir())):
+            job = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "job.json"
+            content = {"study": study.resolved, "device": device, "names": list(names)}
+            job.write_text(json.dumps(content), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-m", "bakeoff.study.footprint", str(job)],
             stdout=subprocess.PIPE,

@@ -35,10 +35,12 @@ class ProgressView:
 
     Args:
         console: where to. Its ``is_terminal`` decides the form.
+        epochs: the most that a candidate may train, for the time that is left.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, epochs: int = 1) -> None:
         self.console = console
+        self.epochs = epochs
         self._progress = Progress(
             TextColumn("{task.description}", justify="left"),
             BarColumn(bar_width=24),
@@ -92,8 +94,9 @@ class ProgressView:
         for candidate, nll, rate in zip(seated, train_nll, rates, strict=True):
             if candidate is None:
                 continue
-            note = f"epoch {len(candidate.epochs) + 1}  loss {nll:.3f}  rate {rate:.2g}"
-            self._update(candidate.id, step, num_steps, note)
+            past = len(candidate.epochs)
+            note = f"epoch {past + 1}/{self.epochs}  loss {nll:.3f}  rate {rate:.2g}"
+            self._update(candidate.id, past * num_steps + step, self.epochs * num_steps, note)
 
     def on_epoch(self, candidate: Candidate) -> None:
         """See ``engine.candidate.Observer``."""

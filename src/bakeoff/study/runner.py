@@ -69,7 +69,8 @@ class Runner:
         archive = Archive(self.folder, bench, findings)
         archive.recall()
         try:
-            with ProgressView(self.console) as view:
+            epochs = self.study.options.protocol.epochs
+            with ProgressView(self.console, epochs=epochs) as view:
                 self._work(bench, findings, archive, view)
         except StoreError:
             raise
@@ -126,7 +127,9 @@ class Runner:
             soft_wrap=True,
         )
         for warning in bench.data.warnings:
-            self.console.print(f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
+            )
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,19 +20,11 @@ def print_summary(folder: RunFolder, console: Console) -> None:
     results = folder.read_json(RESULTS_FILE)
     if not isinstance(results, Mapping):
         raise StoreError(f"{folder.path / RESULTS_FILE}: is missing or torn; run the study again")
+    # Nothing is cut at 80 columns: the figures keep their width, and long names take more lines.
     table = Table(box=None, pad_edge=False)
-    table.add_column("method")
-    for title in (
-        "test NLL",
-        "ROUGE-1",
-        "ROUGE-2",
-        "ROUGE-L",
-        "parameters",
-        "epoch",
-        "memory",
-        "adapter",
-    ):
-        table.add_column(title, justify="right")
+    table.add_column("method", overflow="fold")
+    for title in ("test NLL", "R-1", "R-2", "R-L", "params", "epoch", "memory", "adapter"):
+        table.add_column(title, justify="right", no_wrap=True)
     baselines = results["baselines"]
     for name, title in (("zero_shot", "zero-shot"), ("lead", "lead")):
         if name in baselines:
@@ -45,10 +37,10 @@ def print_summary(folder: RunFolder, console: Console) -> None:
         table.add_row(
             name,
             *_quality({"test_nll": row["test_nll"], **scores}),
-            f"{row['trainable_parameters']:,}",
+            _scaled(row["trainable_parameters"], 1000, ("", "k", "M", "G")),
             _shown(seconds, "{:.1f} s"),
-            _shown(row["peak_memory_bytes"], "{:.0f} MiB", 2**20),
-            _shown(row["adapter_bytes"], "{:.2f} MB", 1e6),
+            _scaled(row["peak_memory_bytes"], 1024, ("B", "KiB", "MiB", "GiB")),
+            _scaled(row["adapter_bytes"], 1024, ("B", "KiB", "MiB", "GiB")),
         )
     console.print()
     console.print(table)
@@ -63,6 +55,17 @@ def _quality(row: Mapping[str, Any]) -> list[str]:
 
 def _shown(value: float | None, form: str, unit: float = 1.0) -> str:
     return "–" if value is None else form.format(value / unit)
+
+
+def _scaled(value: float | None, step: int, units: Sequence[str]) -> str:
+    """Three digits and a unit: ``512``, ``4.10 k``, ``294 k``, ``19.1 KiB``."""
+    if value is None:
+        return "–"
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / step, power + 1
+    digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {units[power]}".rstrip()
 
 
 def describe_methods() -> list[dict[str, Any]]:
