@@ -29,7 +29,7 @@ app = typer.Typer(
     help="Finds the right way to fine-tune a language model.",
 )
 StudyArgument = Annotated[
-    Path | None, typer.Argument(metavar="[STUDY.yaml]", help="The study; none runs the demo.")
+    Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
 ]
 SetOption = Annotated[
     list[str] | None,

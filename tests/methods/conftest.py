@@ -126,11 +126,11 @@ def build() -> Callable[..., Method]:
 
 
 @pytest.fixture(scope="session")
-def perturbed() -> Callable[[Method], dict[str, Tensor]]:
+def perturbed() -> Callable[..., dict[str, Tensor]]:
     """A method's initial tensors, each moved by noise: as after some training."""
 
-    def call(method: Method) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(5)
+    def call(method: Method, seed: int = 5) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
         initial = method.initial(generator)
         return {
             name: tensor + 0.1 * torch.randn(tensor.shape, generator=generator)

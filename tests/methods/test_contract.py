@@ -82,6 +82,7 @@ class TestContract:
         with Cohort(base, [method], 1, protocol) as cohort:
             assert cohort.optimizer is not None
             cohort.seat(0, method, initial)
+            taken = cohort.take(0)
             buffers = {n: b.clone() for n, b in cohort.base.model.named_buffers()}
             # Two updates: after the first, LoRA's second factor is no longer zero.
             for _ in range(2):
@@ -97,6 +98,7 @@ class TestContract:
             assert torch.isfinite(tensor).all(), name
             assert not torch.equal(tensor, given[name]), f"{name} was not trained"
         assert_same(initial, given)
+        assert_same(taken, given)
         assert_same(snapshot(base.model), before)
         assert all(p.grad is None for p in base.model.parameters())
         assert not any(p.requires_grad for p in base.model.parameters())
@@ -205,16 +207,20 @@ class TestContract:
         method: Method,
         smaller: Method,
         ids_BT: Tensor,
-        perturbed: Callable[[Method], Tensors],
+        perturbed: Callable[..., Tensors],
         token_logits: Callable[..., Tensor],
         solo_logits: Callable[..., Tensor],
     ) -> None:
         if method.ground is Ground.OWN_BASE:
             pytest.skip("has no second slot")
-        seats = [(smaller, perturbed(smaller)), (method, perturbed(method))]
+        seats = [(smaller, perturbed(smaller, 5)), (method, perturbed(method, 6))]
         with Cohort(method.base, [method, smaller], 3) as cohort, torch.no_grad():
             # The larger one sat here before: what it leaves behind must be gone.
             cohort.seat(0, *seats[1])
+            stack = cohort.stacks[method.kind]
+            stack.place(0, *seats[0])
+            placed = sum(int(t[0].count_nonzero()) for t in stack.tensors.values())
+            assert placed == sum(int(t.count_nonzero()) for t in seats[0][1].values())
             for slot, seat in enumerate(seats):
                 cohort.seat(slot, *seat)
             together = token_logits(cohort, ids_BT.expand(3, -1, -1))

@@ -108,6 +108,9 @@ def test_an_exported_adapter_gives_the_same_logits_and_gradients_in_peft(
     architecture, method = case
     tensors = perturbed(method)
     method.save(tensors, tmp_path)
+    # PEFT mends a wrong value with a warning, so the file is looked at.
+    config = peft.PeftConfig.from_pretrained(str(tmp_path))
+    assert getattr(config, "fan_in_fan_out", architecture == "gpt2") == (architecture == "gpt2")
     theirs: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path)).eval()
     # PEFT refuses to load a prompt for training, so its parameters are chosen here.
     trained = [p for n, p in theirs.named_parameters() if "lora_" in n or "prompt_encoder" in n]

@@ -53,7 +53,7 @@ def measure_footprints(
     missing = [e.name for e in bench.study.entries if e.name not in findings.footprints]
     if not missing:
         return
-    title = "footprints, each method alone"
+    title = "footprints"
     view.count(title, 0, len(missing))
     outcomes = _in_processes(bench.study, bench.base.device.type, missing)
     for done, (name, outcome) in enumerate(outcomes, start=1):
@@ -75,7 +75,8 @@ def _in_processes(
             content = {"study": study.resolved, "device": device, "names": list(names)}
             job.write_text(json.dumps(content), encoding="utf-8")
         process = subprocess.Popen(
-            [sys.executable, "-m", "bakeoff.study.footprint", str(job)],
+            [sys.executable, "-P", "-m", "bakeoff.study.footprint", str(job)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,

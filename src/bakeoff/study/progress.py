@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -11,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -28,6 +26,9 @@ _MARKS = {
     RunState.FAILED: "[red]failed[/]",
     RunState.PRUNED: "[yellow]pruned[/]",
 }
+_BAR_WIDTH = 10
+_BESIDE_NAME = 58
+"""Columns of a bar's line that are not its name's: bar, epoch, loss, rate, time left."""
 
 
 class ProgressView:
@@ -43,8 +44,7 @@ class ProgressView:
         self.epochs = epochs
         self._progress = Progress(
             TextColumn("{task.description}", justify="left"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=_BAR_WIDTH),
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=console,
@@ -52,7 +52,6 @@ class ProgressView:
             disable=not console.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
-        self._phase_started = time.perf_counter()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -72,7 +71,7 @@ class ProgressView:
 
     def count(self, what: str, done: int, total: int) -> None:
         """Progress of something that is counted: prompts, methods."""
-        self._update(what, done, total, "")
+        self._update(what, done, total, f"{done}/{total}")
 
     def clear(self) -> None:
         """Removes all bars."""
@@ -122,5 +121,8 @@ class ProgressView:
 
     def _update(self, name: str, done: int, total: int, note: str) -> None:
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, note=note)
+            room = max(16, self.console.width - _BESIDE_NAME)
+            # What tells ids apart, rate and seed, stands at their end.
+            shown = name if len(name) <= room else f"…{name[1 - room :]}"
+            self._bars[name] = self._progress.add_task(shown, total=total, note=note)
         self._progress.update(self._bars[name], completed=done, total=total, note=note)

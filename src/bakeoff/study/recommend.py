@@ -129,17 +129,19 @@ def _why(
         num = len(finished) - 1
         which = "the other method" if num == 1 else f"each of the other {num} methods"
         return f"{pick} has the lowest test NLL, {lowest}, and is ahead of {which} beyond chance."
+    price = f"{'cheaper' if len(others) == 1 else 'cheapest of them'} to keep"
+    if any(_cost(n, finished[n]) < _cost(pick, finished[pick]) for n in others):
+        price = "cheapest to keep of those shown to be below the untuned base's"
     if pick == leader:
         return (
             f"{pick} has the lowest test NLL, {lowest}; {join(others)} "
-            f"{'ties' if len(others) == 1 else 'tie'} with it, and {pick} is the "
-            f"{'cheaper' if len(others) == 1 else 'cheapest of them'} to keep."
+            f"{'ties' if len(others) == 1 else 'tie'} with it, and {pick} is the {price}."
         )
     rest = [name for name in others if name != leader]
     also = f", and with {join(rest)}," if rest else ""
     return (
         f"{pick} ties with {leader}, whose test NLL is the lowest ({_nll(finished[pick]):.3f} "
-        f"against {lowest}){also} and is the {'cheapest of them' if rest else 'cheaper'} to keep."
+        f"against {lowest}){also} and is the {price}."
     )
 
 

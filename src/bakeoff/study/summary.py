@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from bakeoff.config import to_mapping
@@ -94,12 +97,12 @@ def print_methods(console: Console) -> None:
     """Prints every method with its options and their defaults."""
     for method in describe_methods():
         console.print(f"[bold]{method['kind']}[/]: {method['title']}", highlight=False)
-        console.print(f"  {method['paper']}; parameters: {method['parameters']}", highlight=False)
-        rate = f"{method['default_learning_rate']:g}"
-        console.print(f"  learning rate {rate}: {method['learning_rate_source']}", highlight=False)
+        lines = [
+            f"{method['paper']}; parameters: {method['parameters']}",
+            f"learning_rate: {method['default_learning_rate']:g}  "
+            f"({method['learning_rate_source']})",
+        ]
         for name, option in method["options"].items():
-            console.print(
-                f"  {name}: {option['default']!r}  ({option['type']})",
-                highlight=False,
-                markup=False,
-            )
+            lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
+        for line in lines:
+            console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)

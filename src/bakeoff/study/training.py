@@ -16,7 +16,7 @@ from bakeoff.engine.evaluate import EVALUATION_ROWS
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.train import Trainer
-from bakeoff.errors import OutOfMemoryError, StoreError
+from bakeoff.errors import StoreError
 from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.study.archive import Archive
@@ -30,9 +30,14 @@ _MEMORY_SHARE = 0.25
 
 
 class RunObserver:
-    """Keeps what ends, and tells the person."""
+    """Keeps what ends, and tells the person.
+
+    Attributes:
+        kept: ids of the candidates that have ended and are written.
+    """
 
     def __init__(self, archive: Archive, view: ProgressView) -> None:
+        self.kept: set[str] = set()
         self.archive = archive
         self.view = view
         self.on_step = view.on_step
@@ -41,6 +46,7 @@ class RunObserver:
     def on_end(self, candidate: Candidate) -> None:
         """Writes the candidate, then says so."""
         self.archive.keep_candidate(candidate)
+        self.kept.add(candidate.id)
         self.view.on_end(candidate)
 
     def on_note(self, note: str) -> None:
@@ -64,26 +70,23 @@ def train_group(
     except StoreError:
         raise
     except Exception as error:  # whatever it is, the others go on
-        failure = error
-    unfinished = [c for c in candidates if not c.state.is_final]
+        # The error itself would keep the cohort alive, and its memory with it.
+        reason, is_short = f"{type(error).__name__}: {error}", is_out_of_memory(error)
+    unfinished = [c for c in candidates if c.id not in observer.kept]
     for candidate in unfinished:
         candidate.state, candidate.epochs = RunState.WAITING, []
-        candidate.best_epoch, candidate.tensors = None, None
+        candidate.best_epoch, candidate.tensors, candidate.reason = None, None, None
     view.clear()
     release_memory()
-    if len(unfinished) == 1:
-        _fail(unfinished[0], failure, observer)
+    if len(candidates) == 1:
+        for candidate in unfinished:
+            candidate.state, candidate.reason = RunState.FAILED, reason
+            observer.on_end(candidate)
         return
-    if slots > 1 and (isinstance(failure, OutOfMemoryError) or is_out_of_memory(failure)):
+    if slots > 1 and is_short:
         observer.on_note(f"memory is too small for {slots} candidates in one pass; each goes alone")
     for candidate in unfinished:
         train_group(bench, [candidate], archive, view)
-
-
-def _fail(candidate: Candidate, error: BaseException, observer: RunObserver) -> None:
-    candidate.state = RunState.FAILED
-    candidate.reason = f"{type(error).__name__}: {error}"
-    observer.on_end(candidate)
 
 
 def _train(

@@ -1,0 +1,309 @@
+"""From YAML and overrides to a checked study."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.config import dump_yaml
+from bakeoff.errors import ConfigError
+from bakeoff.study.options import Study, load_study, study_from_mapping
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def given(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "given",
+        "base": "tiny",
+        "task": {"source": "wire"},
+        "methods": {"lora": {"learning_rate": 1e-3}},
+        **changes,
+    }
+
+
+def loaded(*overrides: str, **changes: Any) -> Study:
+    return study_from_mapping(given(**changes), overrides, folder=Path.cwd())
+
+
+def refusal(*overrides: str, **changes: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(*overrides, **changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("protocol.epochs=3", ("protocol", "epochs"), 3),
+        ("protocol.patience=null", ("protocol", "patience"), None),
+        ("protocol.patience=", ("protocol", "patience"), None),
+        ("protocol.weight_decay=5e-3", ("protocol", "weight_decay"), 0.005),
+        ("protocol.seeds=[3, 1]", ("protocol", "seeds"), [3, 1]),
+        ("task.examples.train=7", ("task", "examples", "train"), 7),
+        ("task.examples={test: 2}", ("task", "examples", "test"), 2),
+        ("task.cleaning=[lowercase]", ("task", "cleaning"), ["lowercase"]),
+        ("methods.lora.learning_rate=5e-3", ("methods", "lora", "learning_rate"), 0.005),
+        ("methods.lora.target_modules=[q_proj]", ("methods", "lora", "target_modules"), ["q_proj"]),
+        ("methods.lora.rank=4", ("methods", "lora", "rank"), 4),
+        ("slots=auto", ("slots",), "auto"),
+        ("slots=2", ("slots",), 2),
+        ("trust_remote_code=true", ("trust_remote_code",), True),
+        ('task.config="3.0.0"', ("task", "config"), "3.0.0"),
+        ("search=null", ("search",), None),
+    ],
+)
+def test_an_override_sets_any_option_by_its_path(
+    override: str, path: tuple[str, ...], value: object
+) -> None:
+    found: Any = loaded(override).resolved
+    for key in path:
+        found = found[key]
+    assert found == value and type(found) is type(value)
+
+
+def test_an_override_adds_a_whole_method() -> None:
+    study = loaded("methods.wide={kind: lora, rank: 32, learning_rate: 2e-3}")
+    assert [entry.name for entry in study.entries] == ["lora", "wide"]
+    assert study.resolved["methods"]["wide"] == {
+        "kind": "lora",
+        "learning_rate": 0.002,
+        "rank": 32,
+        "alpha": None,
+        "target_modules": None,
+    }
+
+
+def test_an_override_replaces_all_methods() -> None:
+    study = loaded("methods={full: {}}")
+    assert [entry.kind for entry in study.entries] == ["full"]
+
+
+def test_a_parent_that_is_null_is_made_from_its_defaults() -> None:
+    study = loaded("generation.max_new_tokens=9", generation=None)
+    assert study.options.generation.max_new_tokens == 9
+    assert study.options.generation.strategy == "greedy"
+
+
+def test_an_override_changes_the_embedded_demo() -> None:
+    study = load_study(None, ["protocol.epochs=1"])
+    assert study.options.name == "demo"
+    assert study.options.protocol.epochs == 1
+
+
+def test_defaults_are_written_out() -> None:
+    resolved = loaded(methods={"soft_prompt": {}}).resolved
+    assert resolved["protocol"] == {
+        "epochs": 10,
+        "micro_batch_size": 16,
+        "grad_accum_steps": 4,
+        "clip_norm": 1.0,
+        "weight_decay": 0.01,
+        "betas": [0.9, 0.999],
+        "schedule": "constant",
+        "warmup_ratio": 0.0,
+        "patience": 2,
+        "seeds": [0],
+    }
+    assert resolved["methods"]["soft_prompt"] == {
+        "kind": "soft_prompt",
+        "learning_rate": 5e-2,
+        "prompt_length": 12,
+        "init": "vocabulary",
+    }
+    assert resolved["generation"]["no_repeat_ngram"] == 3
+    assert resolved["search"] is None
+    again = study_from_mapping(resolved, folder=Path.cwd())
+    assert again.resolved == resolved
+
+
+@pytest.mark.parametrize(
+    ("override", "place", "hint"),
+    [
+        ("protocl.epochs=1", "protocl", "protocol"),
+        ("protocol.epoch=1", "protocol.epoch", "epochs"),
+        ("task.exmples={}", "task.exmples", "examples"),
+        ("task.examples.trian=3", "task.examples.trian", "train"),
+        ("methods.lora.rnk=3", "methods.lora.rnk", "rank"),
+        ("generation.max_new_token=3", "generation.max_new_token", "max_new_tokens"),
+    ],
+)
+def test_an_unknown_key_names_its_place_and_the_nearest_name(
+    override: str, place: str, hint: str
+) -> None:
+    message = refusal(override)
+    assert f"{place} =" in message
+    assert f"did you mean {hint}?" in message
+
+
+@pytest.mark.parametrize(
+    ("methods", "parts"),
+    [
+        ({}, ["methods", "lora: {kind: lora}"]),
+        ({"x": {"kind": "loar"}}, ["methods.x.kind", "'loar'", "did you mean 'lora'?", "full"]),
+        ({"x": {}}, ["methods.x.kind", "'x' is no method", "head, lora, soft_prompt, full"]),
+        ({"x": {"kind": ["lora"]}}, ["methods.x.kind", "['lora']", "head, lora"]),
+        ({"x": None}, ["methods.x", "mapping"]),
+        ({"a/b": {"kind": "full"}}, ["methods.a/b", "cannot name a folder", "letters"]),
+        ({"..": {"kind": "full"}}, ["methods...", "cannot name a folder"]),
+        ({"lora": {"learning_rate": "fast"}}, ["methods.lora.learning_rate", "'fast'", "0.001"]),
+        ({"lora": {"learning_rate": True}}, ["methods.lora.learning_rate", "True"]),
+        ({"lora": {"learning_rate": 0}}, ["methods.lora.learning_rate", "0 is no positive number"]),
+        ({"lora": {"learning_rate": [1e-3]}}, ["methods.lora.learning_rate", "[0.001]"]),
+        ({"lora": {"rank": "8"}}, ["methods.lora.rank", "'8'", "whole number"]),
+    ],
+)
+def test_methods_that_break_a_rule_are_refused(methods: dict[str, Any], parts: list[str]) -> None:
+    message = refusal(methods=methods)
+    assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "x" * 65, "with space", "naïve"])
+def test_a_name_that_cannot_name_a_folder_is_refused(name: str) -> None:
+    assert refusal(name=name).startswith("name: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("search={learning_rates: 8}", ["search:", "learning_rates", "set search: null"]),
+        ("search.pruner=halving", ["search:", "halving", "learning_rate"]),
+        ("slots=0", ["slots: 0", "auto"]),
+        ("lead_sentences=0", ["lead_sentences: 0"]),
+        ("protocol.seeds=[1, 1]", ["protocol.seeds", "distinct"]),
+        ("protocol.epochs=0", ["protocol.epochs", "at least 1"]),
+        ("protocol.epochs=many", ["protocol.epochs", "'many'", "whole number"]),
+        ("precision=int8", ["precision", "'int8'", "bfloat16"]),
+        ("task.max_length=10", ["task.max_length is 10", "66"]),
+        ("task.cleaning=[upper]", ["task.cleaning[0]", "lowercase"]),
+        ("methods.lora=3", ["methods.lora", "3"]),
+        ("protocol", ["--set", "equals sign"]),
+    ],
+)
+def test_values_that_break_a_rule_are_refused(override: str, parts: list[str]) -> None:
+    message = refusal(override)
+    assert [part for part in parts if part not in message] == []
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match="task is missing"):
+        study_from_mapping({"name": "x", "base": "tiny", "methods": {"full": {}}}, folder=Path())
+
+
+def test_a_relative_source_or_base_may_lie_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, here = tmp_path / "beside", tmp_path / "here"
+    for folder in (beside / "rows", beside / "model", here):
+        folder.mkdir(parents=True)
+    file = beside / "study.yaml"
+    file.write_text(dump_yaml(given(base="model", task={"source": "rows"})), encoding="utf-8")
+    monkeypatch.chdir(here)
+
+    options = load_study(file).options
+    assert Path(options.base) == beside / "model"
+    assert options.task.source == str(beside / "rows")
+
+    (here / "rows").mkdir()
+    assert load_study(file).options.task.source == "rows"  # the working directory comes first
+
+
+def test_each_file_of_a_source_may_lie_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beside").mkdir()
+    source = {split: f"{split}.jsonl" for split in ("train", "validation", "test")}
+    for name in source.values():
+        (tmp_path / "beside" / name).touch()
+    file = tmp_path / "beside/study.yaml"
+    file.write_text(dump_yaml(given(task={"source": source})), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = load_study(Path("beside/study.yaml")).options.task.source
+    assert found == {split: f"beside/{split}.jsonl" for split in source}
+
+
+def test_reserved_names_never_mean_a_folder_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tiny", "wire"):
+        (tmp_path / "beside" / name).mkdir(parents=True)
+    file = tmp_path / "beside/study.yaml"
+    file.write_text(dump_yaml(given()), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = load_study(file).options
+    assert (options.base, options.task.source) == ("tiny", "wire")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (None, ["cannot be read", "No such file"]),
+        (b"name: \xff\xfe", ["byte 6", "UTF-8"]),
+        (b"name: [1", ["study.yaml"]),
+        (b"- a\n- b\n", ["mapping"]),
+        (b"", ["mapping"]),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(
+    tmp_path: Path, content: bytes | None, parts: list[str]
+) -> None:
+    file = tmp_path / "study.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_study(file)
+    assert [part for part in [str(file), *parts] if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_studies_of_the_repository_load(file: Path) -> None:
+    study = load_study(file)
+    assert study.options.name == file.stem
+    assert study.entries
+
+
+def test_the_embedded_demo_is_the_one_of_the_repository() -> None:
+    embedded = resources.files("bakeoff.study").joinpath("demo.yaml").read_bytes()
+    assert embedded == (STUDIES / "demo.yaml").read_bytes()
+
+
+def test_the_seed_study_holds_the_seeds_values() -> None:
+    resolved = load_study(STUDIES / "seed.yaml").resolved
+
+    assert resolved["base"] == "EleutherAI/gpt-neo-125m"
+    task = resolved["task"]
+    assert (task["source"], task["config"]) == ("abisee/cnn_dailymail", "3.0.0")
+    assert (task["document"], task["summary"]) == ("article", "highlights")
+    assert task["examples"] == {"train": 21000, "validation": 6000, "test": 3000}
+    assert task["cleaning"] == ["lowercase", "strip_punctuation"]
+    assert task["template"] == "{document}\n\nTL;DR: {summary}"
+    assert (task["max_length"], task["max_summary_tokens"]) == (256, 64)
+    protocol = resolved["protocol"]
+    assert (protocol["epochs"], protocol["patience"], protocol["schedule"]) == (10, 2, "constant")
+    assert (protocol["micro_batch_size"], protocol["grad_accum_steps"]) == (16, 4)
+    assert (protocol["clip_norm"], protocol["weight_decay"]) == (1.0, 0.01)
+    assert protocol["betas"] == [0.9, 0.999]
+    assert protocol["seeds"] == [0]
+    assert resolved["methods"] == {
+        "traditional": {"kind": "head", "learning_rate": 5e-3, "tied": True},
+        "lora": {
+            "kind": "lora",
+            "learning_rate": 5e-3,
+            "rank": 8,
+            "alpha": None,
+            "target_modules": None,
+        },
+        "soft_prompt": {
+            "kind": "soft_prompt",
+            "learning_rate": 5e-3,
+            "prompt_length": 12,
+            "init": "Summarize this article into highlights",
+        },
+    }
+    assert resolved["search"] is None
+    generation = resolved["generation"]
+    assert (generation["strategy"], generation["max_new_tokens"]) == ("greedy", 64)
+    assert generation["no_repeat_ngram"] == 3
