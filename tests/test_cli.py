@@ -114,7 +114,7 @@ def test_run_without_a_file_is_the_demo(call: Call, monkeypatch: pytest.MonkeyPa
 
 def test_the_shell_gets_the_exit_code_and_one_message(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bakeoff.cli", "run", "--set", "protocl.epochs=1"],
+        [sys.executable, "-m", "bakeoff.cli", "report", "nowhere"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(SOURCE)},
         capture_output=True,
@@ -123,6 +123,6 @@ def test_the_shell_gets_the_exit_code_and_one_message(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: protocl")
-    assert "did you mean protocol?" in done.stderr
+    assert done.stderr.startswith("Error: nowhere/results.json: not found")
+    assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

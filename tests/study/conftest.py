@@ -14,9 +14,9 @@ import pytest
 
 from bakeoff.cli import main
 from bakeoff.config import dump_yaml
+from bakeoff.engine.train import Trainer
 from bakeoff.metrics.rouge import Scores, rouge_scores
 from bakeoff.study import footprint, testing
-from bakeoff.study.training import Trainer
 
 SIZES = {"train": 16, "validation": 4, "test": 4}
 CITIES = ("Arden", "Brill", "Corvo", "Delft", "Esker", "Fenwick", "Goole", "Hythe")

@@ -188,7 +188,7 @@ def test_a_summary_too_long_for_max_length_is_refused_by_row(run_small: Run, pla
 
 
 def test_an_encoder_is_no_base(run_small: Run, place: Path) -> None:
-    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     config = BertConfig(vocab_size=257, num_hidden_layers=1, **sizes)
     with quiet():
         BertForMaskedLM(config).save_pretrained(place / "bert")

@@ -11,17 +11,21 @@ import pytest
 import torch
 
 from bakeoff.engine import train
+from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.train import Trainer
 from bakeoff.methods.lora import Lora
 from bakeoff.report import write_report
-from bakeoff.study import footprint, training
+from bakeoff.study import footprint
 from bakeoff.study.progress import ProgressView
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("quick")
 
-TWO = {"lora": {"rank": 2, "learning_rate": 1e-2}, "wild": {"kind": "lora", "learning_rate": 1e30}}
+TWO: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 2, "learning_rate": 1e-2},
+    "wild": {"kind": "lora", "learning_rate": 1e30},
+}
 
 
 def states(results: dict[str, Any]) -> dict[str, str]:
@@ -99,7 +103,8 @@ def test_a_candidate_that_raises_fails_alone(
 def test_who_has_ended_before_a_cohort_fails_is_not_trained_again(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, trained: list[str], results: Results
 ) -> None:
-    on_end, failed = ProgressView.on_end, []
+    on_end = ProgressView.on_end
+    failed: list[str] = []
 
     def broken(self: ProgressView, candidate: Any) -> None:
         on_end(self, candidate)
@@ -167,14 +172,14 @@ def test_memory_that_runs_out_is_noted_and_the_update_stays_the_same(
 def test_memory_too_small_for_a_cohort_is_noted_and_each_goes_alone(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, trained: list[str], results: Results
 ) -> None:
-    cohort = training.Cohort
+    cohort = Cohort
 
     def small_machine(base: Any, methods: Any, slots: int, *rest: Any) -> Any:
         if slots > 1:
             raise torch.OutOfMemoryError("out of memory")
         return cohort(base, methods, slots, *rest)
 
-    monkeypatch.setattr(training, "Cohort", small_machine)
+    monkeypatch.setattr("bakeoff.study.training.Cohort", small_machine)
     assert run_small(protocol={"seeds": [0, 1]}).code == 0
     assert set(states(results()).values()) == {"COMPLETE"}
     assert trained == ["lora-lr0.01-s0", "lora-lr0.01-s1"]

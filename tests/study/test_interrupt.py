@@ -16,8 +16,9 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.generate import generate
 from bakeoff.report import write_report
-from bakeoff.study import runner, testing
+from bakeoff.study import runner
 from bakeoff.study.progress import ProgressView
 
 Run = Callable[..., Any]
@@ -106,7 +107,7 @@ def test_interrupted_while_testing_nothing_is_trained_again(
     trained: list[str],
     results: Callable[[], dict[str, Any]],
 ) -> None:
-    generate, calls = testing.generate, []
+    calls: list[Any] = []
 
     def interrupted(cohort: Any, *arguments: Any, **options: Any) -> Any:
         calls.append(cohort)
@@ -115,7 +116,7 @@ def test_interrupted_while_testing_nothing_is_trained_again(
         return generate(cohort, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(testing, "generate", interrupted)
+        patch.setattr("bakeoff.study.testing.generate", interrupted)
         assert run_small(methods=METHODS, protocol=PROTOCOL).code == 130
     assert results()["methods"]["lora"]["test_nll"] is not None
     trained.clear()

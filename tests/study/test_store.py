@@ -74,14 +74,26 @@ def test_a_disk_that_is_full_at_any_moment_leaves_whole_files(
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        Exception("No space left on device (os error 28)"),  # as the tokenizers library says it
+    ],
+)
 def test_a_full_disk_while_an_adapter_is_written_stops_the_study(
-    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch, results: Run
+    run_small: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    results: Run,
+    error: Exception,
 ) -> None:
     from bakeoff.methods.lora import Lora
 
     def save(self: Any, tensors: Any, folder: Path) -> None:
         (folder / "half").write_text("x", encoding="utf-8")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(Lora, "save", save)
@@ -121,7 +133,7 @@ def test_a_folder_that_takes_no_file_is_refused_at_once(
     def refuse(**options: Any) -> Any:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(store.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("bakeoff.study.store.tempfile.TemporaryFile", refuse)
     with pytest.raises(StoreError, match=r"run: cannot be written \(Permission denied\): .*--out"):
         RunFolder(tmp_path / "run", STUDY)
 

@@ -20,7 +20,7 @@ from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
 from bakeoff.model.quiet import quiet
 from bakeoff.report import write_report
-from bakeoff.study import runner as runner_module
+from bakeoff.study.footprint import measure_footprints
 from bakeoff.study.options import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.study.store import RunFolder
@@ -271,13 +271,13 @@ def test_only_a_removed_candidate_is_trained_again(
     other = copied.folder / "candidates/lora-lr0.01-s0/adapter/adapter_model.safetensors"
     written = other.stat().st_mtime_ns
     asked: list[list[str]] = []
-    measure = runner_module.measure_footprints
+    measure = measure_footprints
 
     def spy(bench: Any, findings: Any, archive: Any, view: Any) -> None:
         asked.append([n for n in bench.methods if n not in findings.footprints])
         measure(bench, findings, archive, view)
 
-    monkeypatch.setattr(runner_module, "measure_footprints", spy)
+    monkeypatch.setattr("bakeoff.study.runner.measure_footprints", spy)
 
     assert copied.again() == [name]
 

@@ -159,15 +159,21 @@ def disk_errors(place: Path) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    except Exception as error:
+        # Libraries written in Rust have errors of their own for what the system says.
+        full = "No space left on device" in str(error)
+        if isinstance(error, OSError):
+            full = full or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        elif not full:
+            raise
         remedy = (
             "the disk is full; free some space and run the same command again, which goes on "
             "where this run stopped"
             if full
             else "give a folder that can be written with --out"
         )
-        raise StoreError(f"{place}: cannot be written ({error.strerror}): {remedy}") from error
+        said = getattr(error, "strerror", None) or error
+        raise StoreError(f"{place}: cannot be written ({said}): {remedy}") from error
 
 
 def finite(content: Any) -> Any:
