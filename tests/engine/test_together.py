@@ -1,0 +1,145 @@
+"""Trained together equals trained alone, whoever sits in the next slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.methods.contract import Method
+from bakeoff.types import RunState
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Bench, Kit
+
+PROTOCOL = ProtocolOptions(
+    epochs=5, micro_batch_size=4, grad_accum_steps=2, clip_norm=1.0, patience=None
+)
+LORA = {
+    "gpt_neo": ("q_proj", "v_proj"),
+    "llama": ("q_proj", "down_proj"),
+}
+
+
+def four_candidates(kit: Kit, bench: Bench, base_kind: str) -> list[Candidate]:
+    """Two methods, each with two shapes, four rates, three seeds."""
+    targets = LORA[base_kind]
+    wide = bench.method("lora", rank=4, alpha=8.0, target_modules=targets)
+    narrow = bench.method("lora", rank=2, alpha=2.0, target_modules="all-linear")
+    long = bench.method("soft_prompt", prompt_length=6)
+    short = bench.method("soft_prompt", prompt_length=3)
+    return [
+        kit.candidate(wide, 1e-2, seed=1, id="wide"),
+        kit.candidate(long, 5e-2, seed=2, id="long"),
+        kit.candidate(narrow, 3e-3, seed=3, id="narrow"),
+        kit.candidate(short, 2e-1, seed=1, id="short"),
+    ]
+
+
+def same_outcome(together: Candidate, alone: Candidate) -> None:
+    assert together.state == alone.state
+    assert together.best_epoch == alone.best_epoch
+    assert len(together.epochs) == len(alone.epochs)
+    for ours, theirs in zip(together.epochs, alone.epochs, strict=True):
+        assert ours.train_nll == pytest.approx(theirs.train_nll, rel=1e-4)
+        assert ours.val_nll == pytest.approx(theirs.val_nll, rel=1e-4)
+    assert (together.tensors is None) == (alone.tensors is None)
+    for name, tensor in (alone.tensors or {}).items():
+        assert together.tensors is not None
+        torch.testing.assert_close(together.tensors[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("base_kind", ["gpt_neo", "llama"])
+def test_four_candidates_follow_their_solo_curves(kit: Kit, base_kind: str) -> None:
+    bench = kit.bench(base_kind)
+    train, validation = kit.plan(32), kit.plan(9, seed=7)
+    assert PROTOCOL.epochs * train.num_steps == 20
+    together = four_candidates(kit, bench, base_kind)
+    seen = kit.run(bench.base, together, 4, train, validation, PROTOCOL)
+    for candidate, alone in zip(together, four_candidates(kit, bench, base_kind), strict=True):
+        solo = kit.run(bench.base, [alone], 1, train, validation, PROTOCOL)
+        assert candidate.state is RunState.COMPLETE
+        same_outcome(candidate, alone)
+        steps = solo.step_nlls[alone.id]
+        assert len(steps) == 20
+        assert seen.step_nlls[candidate.id] == pytest.approx(steps, rel=1e-4)
+        # The curve says something: the candidate learnt.
+        assert candidate.epochs[-1].train_nll < candidate.epochs[0].train_nll - 0.01
+    assert bench.untouched()
+
+
+@pytest.mark.parametrize(("wild_rate", "clip_norm"), [(1e6, 1.0), (1e20, None)])
+def test_a_diverging_neighbour_changes_no_bit_of_the_others(
+    kit: Kit, wild_rate: float, clip_norm: float | None
+) -> None:
+    """At 1e6 the weight decay compounds until a gradient overflows; at 1e20 the losses are NaN."""
+    protocol = ProtocolOptions(
+        epochs=3, micro_batch_size=4, grad_accum_steps=2, clip_norm=clip_norm, patience=None
+    )
+    bench = kit.bench("gpt_neo")
+    train, validation = kit.plan(24), kit.plan(9, seed=7)
+    outcomes = []
+    for rate in (wild_rate, 1e-3):
+        candidates = four_candidates(kit, bench, "gpt_neo")
+        candidates[0].learning_rate = rate
+        seen = kit.run(bench.base, candidates, 4, train, validation, protocol)
+        outcomes.append((candidates, seen))
+    (wild, wild_seen), (tame, tame_seen) = outcomes
+    assert wild[0].state is RunState.DIVERGED
+    assert wild[0].reason is not None and f"{wild_rate:g}" in wild[0].reason
+    losses = wild_seen.step_nlls[wild[0].id]
+    assert wild_rate == 1e6 or losses[1] != losses[1]
+    assert tame[0].state is RunState.COMPLETE
+    for ours, theirs in zip(wild[1:], tame[1:], strict=True):
+        assert ours.state is RunState.COMPLETE
+        assert wild_seen.step_nlls[ours.id] == tame_seen.step_nlls[theirs.id]
+        assert [(e.train_nll, e.val_nll) for e in ours.epochs] == [
+            (e.train_nll, e.val_nll) for e in theirs.epochs
+        ]
+        assert ours.tensors is not None and theirs.tensors is not None
+        for name, tensor in theirs.tensors.items():
+            assert torch.equal(ours.tensors[name], tensor), (ours.id, name)
+
+
+def five_candidates(kit: Kit, methods: list[Method]) -> list[Candidate]:
+    """Of several lengths: one diverges, some stop early, some run to the end."""
+    rates = [1e-2, 1e6, 0.5, 5e-2, 3e-3]
+    return [
+        kit.candidate(method, rate, seed=index, id=f"c{index}")
+        for index, (method, rate) in enumerate(zip(methods, rates, strict=True))
+    ]
+
+
+def test_slots_that_refill_give_the_results_of_five_alone(kit: Kit) -> None:
+    protocol = ProtocolOptions(
+        epochs=3,
+        micro_batch_size=4,
+        grad_accum_steps=2,
+        patience=1,
+        schedule="cosine",
+        warmup_ratio=0.2,
+    )
+    bench = kit.bench("llama")
+    train, validation = kit.plan(20), kit.plan(9, seed=7)
+    lora = bench.method("lora", rank=4, target_modules=("q_proj", "v_proj"))
+    prompt = bench.method("soft_prompt", prompt_length=4)
+    methods = [lora, lora, lora, prompt, bench.method("lora", rank=2, alpha=8.0)]
+    together = five_candidates(kit, methods)
+    seen = kit.run(bench.base, together, 2, train, validation, protocol)
+    lengths = set()
+    for candidate, alone in zip(together, five_candidates(kit, methods), strict=True):
+        solo = kit.run(bench.base, [alone], 1, train, validation, protocol)
+        same_outcome(candidate, alone)
+        assert candidate.reason == alone.reason
+        rates = solo.step_rates[alone.id]
+        assert seen.step_rates[candidate.id] == rates
+        if alone.state is not RunState.DIVERGED:
+            assert seen.step_nlls[candidate.id] == pytest.approx(
+                solo.step_nlls[alone.id], rel=1e-4
+            )
+        lengths.add((str(candidate.state), len(candidate.epochs)))
+    assert {state for state, _ in lengths} == {"COMPLETE", "STOPPED", "DIVERGED"}, lengths
+    assert len(seen.ended) == 5
