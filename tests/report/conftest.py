@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bakeoff.report import write_report
 
 SEED = 20240611
 HOSTILE = (
@@ -20,6 +23,13 @@ HOSTILE = (
     "مرحبا بالعالم ‮ right to left",
     "🦜🧪👩‍👩‍👧 emoji \ud83d half a pair",
     "Donaudampfschifffahrt" * 40,
+    '<link href="https://example.org/a.css"> @import "https://example.org/b.css"',
+)
+HOSTILE_NAMES = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='a'>|`",
+    "url(#clip)",
+    "{{7*7}} مرحبا 🦜 http://example.org",
 )
 
 # name, kind, parameters, epoch seconds, memory bytes, adapter bytes, final NLL, ROUGE-1
@@ -35,49 +45,12 @@ METHODS = (
     ("bottleneck_64", "bottleneck", 2_379_264, 901.0, 7.9, 9_518_000, 2.452, 0.331),
     ("norms", "norms", 38_400, 838.0, 7.4, 153_900, 2.702, 0.255),
 )
-WORDS = [
-    "the",
-    "council",
-    "agreed",
-    "on",
-    "Monday",
-    "to",
-    "raise",
-    "flood",
-    "defences",
-    "along",
-    "river",
-    "after",
-    "storms",
-    "closed",
-    "two",
-    "bridges",
-    "and",
-    "left",
-    "hundreds",
-    "of",
-    "homes",
-    "without",
-    "power",
-    "while",
-    "engineers",
-    "warned",
-    "that",
-    "repairs",
-    "could",
-    "take",
-    "months",
-    "officials",
-    "said",
-    "residents",
-    "of",
-    "Northgate",
-    "were",
-    "told",
-    "to",
-    "expect",
-    "delays",
-]
+_TEXT = (
+    "the council agreed on Monday to raise flood defences along river after storms closed two "
+    "bridges and left hundreds of homes without power while engineers warned that repairs could "
+    "take months officials said residents of Northgate were told to expect delays"
+)
+WORDS = _TEXT.split()
 
 
 def write_run(
@@ -89,10 +62,13 @@ def write_run(
     examples: int = 30,
     rates: tuple[float, ...] = (1.0,),
     hostile: bool = False,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Writes a complete run and returns its results."""
+    """Writes a complete run and returns its results; ``names`` replace those of ``METHODS``."""
     draw = random.Random(SEED)
     chosen = METHODS[:num_methods]
+    if names:
+        chosen = tuple((name, *method[1:]) for name, method in zip(names, METHODS, strict=False))
     results: dict[str, Any] = {
         "schema": 1,
         "status": "complete",
@@ -159,6 +135,30 @@ def save(folder: Path, results: dict[str, Any]) -> None:
     (folder / "results.json").write_text(json.dumps(results, allow_nan=False), "utf-8")
 
 
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run of four methods with its report; tests only read it."""
+    return _reported(tmp_path_factory.mktemp("complete"), write_run)
+
+
+@pytest.fixture(scope="session")
+def partial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was cut off, with its report; tests only read it."""
+    return _reported(tmp_path_factory.mktemp("partial"), write_partial)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose names and texts attack the page, with its report; tests only read it."""
+
+    def write(folder: Path) -> None:
+        results = write_run(folder, hostile=True, seeds=1, names=HOSTILE_NAMES)
+        results["methods"][HOSTILE_NAMES[3]] |= {"state": "FAILED", "reason": HOSTILE[1]}
+        save(folder, results)
+
+    return _reported(tmp_path_factory.mktemp("hostile"), write)
+
+
 @pytest.fixture
 def run_writer() -> Callable[..., dict[str, Any]]:
     return write_run
@@ -172,6 +172,17 @@ def partial_writer() -> Callable[[Path], dict[str, Any]]:
 @pytest.fixture
 def hostile_texts() -> tuple[str, ...]:
     return HOSTILE
+
+
+@pytest.fixture
+def hostile_names() -> tuple[str, ...]:
+    return HOSTILE_NAMES
+
+
+def _reported(folder: Path, write: Callable[[Path], Any]) -> Path:
+    write(folder)
+    write_report(folder)
+    return folder
 
 
 def _study(chosen: Any, seeds: int, epochs: int, hostile: bool) -> dict[str, Any]:
@@ -235,7 +246,7 @@ def _add_method(
     ids = []
     for factor, seed in itertools.product(rates, range(seeds)):
         suffix = "" if factor == 1.0 else f"-x{factor:g}"
-        candidate = f"{name}-s{seed}{suffix}"
+        candidate = f"{re.sub('[^A-Za-z0-9_]', '', name)[:40]}-s{seed}{suffix}"
         if factor == 1.0:
             ids.append(candidate)
         worse = 0.05 * abs(factor - 1) if factor >= 1 else 0.12 * (1 - factor)

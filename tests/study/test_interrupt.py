@@ -120,10 +120,18 @@ def test_interrupted_while_testing_nothing_is_trained_again(
         assert run_small(methods=METHODS, protocol=PROTOCOL).code == 130
     assert results()["methods"]["lora"]["test_nll"] is not None
     trained.clear()
+    tested: list[list[Any]] = []
+
+    def spy(cohort: Any, *arguments: Any, **options: Any) -> Any:
+        tested.append([method.kind for method in cohort.seated])
+        return generate(cohort, *arguments, **options)
+
+    monkeypatch.setattr("bakeoff.study.testing.generate", spy)
 
     assert run_small(methods=METHODS, protocol=PROTOCOL).code == 0
 
     assert trained == []
+    assert tested == [["head", "head"]]
     assert results()["status"] == "complete"
 
 

@@ -146,11 +146,12 @@ class Trainer:
         tokens_K = torch.zeros_like(nll_K)
         num_steps = self.train_plan.num_steps
         for index in range(num_steps):
-            step_nll_K, step_tokens_K = self._step(index)
+            rates = self._rates()
+            step_nll_K, step_tokens_K = self._step(index, rates)
             nll_K += step_nll_K
             tokens_K += step_tokens_K
             if (index + 1) % _REPORT_EVERY[device.type] == 0 or index + 1 == num_steps:
-                self._report(index + 1, step_nll_K / step_tokens_K.clamp(min=1.0))
+                self._report(index + 1, step_nll_K / step_tokens_K.clamp(min=1.0), rates)
         train_nll = (nll_K / tokens_K.clamp(min=1.0)).tolist()
         assert self.cohort.optimizer is not None
         alive = self.cohort.optimizer.alive_K.tolist()
@@ -159,9 +160,9 @@ class Trainer:
             if seat is not None:
                 self._validate(slot, seat, train_nll[slot], trained, alive=alive[slot])
 
-    def _step(self, index: int) -> tuple[Tensor, Tensor]:
+    def _step(self, index: int, rates: list[float]) -> tuple[Tensor, Tensor]:
         """One update; when memory runs out, the same update from smaller micro-batches."""
-        rates_K = torch.tensor(self._rates(), dtype=torch.float64, device=self.cohort.base.device)
+        rates_K = torch.tensor(rates, dtype=torch.float64, device=self.cohort.base.device)
         steps = [None if seat is None else seat.steps[index] for seat in self._seats]
         while True:
             try:
@@ -203,10 +204,10 @@ class Trainer:
             for seat in self._seats
         ]
 
-    def _report(self, step: int, train_nll_K: Tensor) -> None:
+    def _report(self, step: int, train_nll_K: Tensor, rates: list[float]) -> None:
         seated = [None if seat is None else seat.candidate for seat in self._seats]
         self.observer.on_step(
-            seated, step, self.train_plan.num_steps, train_nll_K.tolist(), self._rates()
+            seated, step, self.train_plan.num_steps, train_nll_K.tolist(), rates
         )
 
     def _validate(

@@ -57,7 +57,7 @@ def _rename_ids(root: ET.Element, name: str) -> None:
         for key, value in element.attrib.items():
             if key == "id":
                 element.set(key, new[value])
-            elif value.startswith("url(#"):
+            elif value.startswith("url(#") and value[5:-1] in new:
                 element.set(key, f"url(#{new[value[5:-1]]})")
 
 
