@@ -158,9 +158,7 @@ def make_plan(
 def candidate_of(
     method: Method, learning_rate: float, *, seed: int = 0, id: str = "candidate"
 ) -> Candidate:
-    return Candidate(
-        id=id, method_name=id, method=method, learning_rate=learning_rate, seed=seed
-    )
+    return Candidate(id=id, method_name=id, method=method, learning_rate=learning_rate, seed=seed)
 
 
 @dataclass

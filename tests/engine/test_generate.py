@@ -1,9 +1,10 @@
-"""Generated tokens against Transformers' own ``generate``, over PEFT's models where one is tuned."""
+"""Generated tokens against Transformers' own ``generate``, over PEFT's models where it has them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +126,11 @@ def expected_tokens(
         inputs = {"inputs_embeds": embedding(ids), "attention_mask": mask}
     with torch.no_grad():
         output: Any = model.generate(  # type: ignore[operator]
-            **inputs, max_new_tokens=NEW_TOKENS, pad_token_id=end_id, eos_token_id=end_id, **settings
+            **inputs,
+            max_new_tokens=NEW_TOKENS,
+            pad_token_id=end_id,
+            eos_token_id=end_id,
+            **settings,
         )
     start = longest if "input_ids" in inputs else 0
     found = output[:, start:].tolist()
@@ -310,7 +315,7 @@ def test_block_repeats_is_transformers_processor_over_generated_tokens(size: int
         expected = logits
         if size:
             processor = NoRepeatNGramLogitsProcessor(size)
-            expected = processor(generated, logits.clone())  # type: ignore[arg-type]
+            expected = processor(generated, logits.clone())
         actual = logits.clone()
         block_repeats(actual, generated, size)
         assert torch.equal(actual, expected), num_generated
@@ -319,20 +324,32 @@ def test_block_repeats_is_transformers_processor_over_generated_tokens(size: int
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
-def test_no_sequence_is_generated_twice_but_prompts_may_be_copied(
+def test_no_sequence_is_generated_twice(
     kit: Kit, bench: Bench, prompts: Prompts, strategy: Any
 ) -> None:
     with Cohort(bench.base, [], 1) as cohort:
         [found] = generate(cohort, [0], prompts, options_of(strategy=strategy, no_repeat_ngram=2))
         for row in found:
-            pairs = list(zip(row, row[1:], strict=False))
+            pairs = list(pairwise(row))
             assert len(pairs) == len(set(pairs))
-        if strategy == "greedy":
-            # What was generated, put in the prompt, does not forbid anything.
-            longer = [np.append(prompts[0], np.int32(found[0]))]
-            [again] = generate(cohort, [0], longer, options_of(no_repeat_ngram=2))
-            [free] = generate(cohort, [0], longer, options_of(max_new_tokens=1))
-            assert again[0][:1] == free[0][:1]
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "beam"])
+def test_what_stands_in_the_prompt_may_be_copied(
+    kit: Kit, bench: Bench, prompts: Prompts, strategy: Any
+) -> None:
+    """A prompt whose last token and likeliest continuation stand side by side in it already."""
+    one = options_of(max_new_tokens=1, strategy=strategy)
+    with Cohort(bench.base, [], 1) as cohort:
+        [firsts] = generate(cohort, [0], prompts, one)
+        copying: Prompts = [
+            np.concatenate([np.array([prompt[-1], first], dtype=np.int32), prompt])
+            for prompt, [first] in zip(prompts, firsts, strict=True)
+        ]
+        [free] = generate(cohort, [0], copying, one)
+        assert [row[0] == q[1] for row, q in zip(free, copying, strict=True)].count(True) >= 2
+        blocking = options_of(max_new_tokens=1, strategy=strategy, no_repeat_ngram=2)
+        assert generate(cohort, [0], copying, blocking) == [free]
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "beam"])

@@ -137,9 +137,7 @@ def test_slots_that_refill_give_the_results_of_five_alone(kit: Kit) -> None:
         rates = solo.step_rates[alone.id]
         assert seen.step_rates[candidate.id] == rates
         if alone.state is not RunState.DIVERGED:
-            assert seen.step_nlls[candidate.id] == pytest.approx(
-                solo.step_nlls[alone.id], rel=1e-4
-            )
+            assert seen.step_nlls[candidate.id] == pytest.approx(solo.step_nlls[alone.id], rel=1e-4)
         lengths.add((str(candidate.state), len(candidate.epochs)))
     assert {state for state, _ in lengths} == {"COMPLETE", "STOPPED", "DIVERGED"}, lengths
     assert len(seen.ended) == 5

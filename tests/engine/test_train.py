@@ -58,9 +58,7 @@ def first_gradients(kit: Kit, bench: Bench, protocol: ProtocolOptions, plan: Bat
         cohort.optimizer.clip_norm = None
         steps = [plan.epoch(c.seed, 0)[0] for c in candidates]
         rates_K = torch.zeros(2, dtype=torch.float64)
-        train_step(
-            cohort, TokenFeed(CPU), plan, steps, rates_K, protocol.micro_batch_size
-        )
+        train_step(cohort, TokenFeed(CPU), plan, steps, rates_K, protocol.micro_batch_size)
         return cohort.optimizer.grads_Kn.clone()
 
 
@@ -152,9 +150,7 @@ def test_other_errors_are_not_taken_for_memory(kit: Kit, bench: Bench) -> None:
 
     train, validation = kit.plan(8), kit.plan(4, seed=7)
     with pytest.raises(RuntimeError, match="sizes do not match"):
-        kit.run(
-            bench.base, pair(kit, bench), 2, train, validation, protocol_of(), feed=Broken(CPU)
-        )
+        kit.run(bench.base, pair(kit, bench), 2, train, validation, protocol_of(), feed=Broken(CPU))
 
 
 @pytest.fixture

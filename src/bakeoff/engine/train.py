@@ -206,9 +206,7 @@ class Trainer:
 
     def _report(self, step: int, train_nll_K: Tensor, rates: list[float]) -> None:
         seated = [None if seat is None else seat.candidate for seat in self._seats]
-        self.observer.on_step(
-            seated, step, self.train_plan.num_steps, train_nll_K.tolist(), rates
-        )
+        self.observer.on_step(seated, step, self.train_plan.num_steps, train_nll_K.tolist(), rates)
 
     def _validate(
         self, slot: int, seat: _Seat, train_nll: float, seconds: float, *, alive: bool

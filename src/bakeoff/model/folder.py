@@ -123,7 +123,12 @@ def _require_decoder(config: PreTrainedConfig, place: Path, *, has_remote_model:
     masked = set(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()) - decoders
     is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
     is_known = has_remote_model or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-    if is_encoder_decoder or not is_known or not masked.isdisjoint(architectures):
+    # Transformers lists BERT and its kin as decoders too, for the rare case that says so itself.
+    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (
+        getattr(config, "is_decoder", False) or not decoders.isdisjoint(architectures)
+    )
+    names_encoder = is_encoder or not masked.isdisjoint(architectures)
+    if is_encoder_decoder or not is_known or names_encoder:
         kind = "an encoder-decoder" if is_encoder_decoder else "no decoder"
         raise _not_causal(architectures, config.model_type, place, kind)
 

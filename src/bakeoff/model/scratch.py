@@ -111,7 +111,8 @@ def scratch_config(reference: str) -> PreTrainedConfig:
         raise BaseModelError(
             f"base {reference!r}: no such shape; name one of {', '.join(SCRATCH_REFERENCES)}"
         )
-    config = make()
+    with quiet():
+        config = make()
     # The published ids belong to tokenizers that are not here.
     config.bos_token_id = config.eos_token_id = config.pad_token_id = _END_OF_TEXT_ID
     return config

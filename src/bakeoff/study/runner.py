@@ -64,7 +64,7 @@ class Runner:
         with _timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
-        self.folder.claim()
+        self.folder.claim(bench.fingerprints())
         findings = Findings(candidates=bench.candidates(), started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings)
         archive.recall()

@@ -18,6 +18,7 @@ from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 
 STUDY_FILE = "study.yaml"
+INPUTS_FILE = "inputs.json"
 RESULTS_FILE = "results.json"
 EXAMPLES_FILE = "examples.jsonl"
 _PART = ".part"
@@ -62,11 +63,28 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=path):
                 pass
 
-    def claim(self) -> None:
+    def claim(self, inputs: Mapping[str, str]) -> None:
         """Makes the folder this study's: only once its input has proved to be good.
 
         A study that was refused leaves nothing behind that would refuse the mended one.
+
+        Args:
+            inputs: a hash of each thing that the study reads, such as its base and its data.
+
+        Raises:
+            StoreError: if what an earlier call kept was made from other inputs.
         """
+        before = self.read_json(INPUTS_FILE)
+        if isinstance(before, dict):
+            changed = [name for name, value in inputs.items() if before.get(name) != value]
+            if changed:
+                raise StoreError(
+                    f"{self.path}: the content of the {' and the '.join(changed)} has changed "
+                    "since this run began, so its results would not go together; restore it, give "
+                    "another folder with --out, or put the earlier run aside with --fresh"
+                )
+            return
+        self.write_json(INPUTS_FILE, dict(inputs))
         if not (self.path / STUDY_FILE).exists():
             self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
 

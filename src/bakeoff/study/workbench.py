@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.prepare import prepare
@@ -57,6 +60,16 @@ class Workbench:
             )
             for split in SPLITS
         }
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the base and of the tokenised data, by which a resumed run knows them."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            part = self.data.splits[split]
+            for ragged in (part.prompts, part.completions, part.generation_prompts):
+                digest.update(np.ascontiguousarray(ragged.offsets).data)
+                digest.update(np.ascontiguousarray(ragged.values).data)
+        return {"base": self.base.source.fingerprint, "data": digest.hexdigest()}
 
     def candidates(self) -> list[Candidate]:
         """Every method with its rate and each seed, in the study's order."""

@@ -1,0 +1,370 @@
+"""The page: what it holds, that text stays text, and that it asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+VOID = {"area", "base", "br", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
+ALLOWED = {
+    "a", "article", "b", "body", "caption", "code", "dd", "details", "div", "dl", "dt", "em",
+    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "head",
+    "header", "html", "i", "input", "label", "legend", "li", "link", "main", "mark", "meta",
+    "nav", "option", "output", "p", "script", "section", "select", "small", "span", "style",
+    "summary", "table", "tbody", "td", "th", "thead", "title", "tr", "ul", "wbr",
+    "svg", "g", "path", "text", "line", "rect", "defs", "clippath",
+}  # fmt: skip
+METHODS = ("traditional", "lora", "soft_prompt", "full")
+
+
+class Node:
+    """An element with its attributes and what lies in it."""
+
+    def __init__(self, tag: str, attrs: dict[str, str]) -> None:
+        self.tag, self.attrs = tag, attrs
+        self.children: list[Node | str] = []
+
+    def all(self, tag: str = "", **attrs: str) -> list[Node]:
+        """The elements below, by tag, class (``class_``), id or ``data_`` attribute."""
+        wanted = {k.rstrip("_").replace("_", "-"): v for k, v in attrs.items()}
+
+        def fits(node: Node) -> bool:
+            have = {k: v.split() if k == "class" else [v] for k, v in node.attrs.items()}
+            named = not tag or node.tag == tag
+            return named and all(v in have.get(k, ()) for k, v in wanted.items())
+
+        return [node for node in self.walk() if fits(node)]
+
+    def one(self, tag: str = "", **attrs: str) -> Node:
+        (found,) = self.all(tag, **attrs)
+        return found
+
+    def walk(self) -> Iterator[Node]:
+        for child in self.children:
+            if isinstance(child, Node):
+                yield child
+                yield from child.walk()
+
+    @property
+    def text(self) -> str:
+        return "".join(c if isinstance(c, str) else c.text for c in self.children)
+
+
+class Reader(HTMLParser):
+    """Builds the tree and fails where tags are not balanced."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = Node("", {})
+        self.open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {key: value or "" for key, value in attrs})
+        assert len(node.attrs) == len(attrs), f"<{tag}> has an attribute twice"
+        self.open[-1].children.append(node)
+        if tag not in VOID:
+            self.open.append(node)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment in the page: {data[:60]}")
+
+
+def parse(folder: Path) -> Node:
+    reader = Reader()
+    reader.feed((folder / "report.html").read_text("utf-8"))
+    reader.close()
+    assert reader.open == [reader.root]
+    return reader.root
+
+
+@pytest.fixture(scope="module")
+def page(complete: Path) -> Node:
+    return parse(complete)
+
+
+@pytest.fixture(scope="module")
+def cut_off(partial: Path) -> Node:
+    return parse(partial)
+
+
+@pytest.fixture(scope="module")
+def attacked(hostile: Path) -> Node:
+    return parse(hostile)
+
+
+@pytest.fixture(scope="module", params=["page", "cut_off", "attacked"])
+def any_page(request: pytest.FixtureRequest) -> Node:
+    found: Node = request.getfixturevalue(request.param)
+    return found
+
+
+def table(page: Node) -> dict[str, dict[str, Node]]:
+    """The main table: row name, then column, to its cell."""
+    main = page.one("table", class_="main")
+    heads = [th.one(class_="label").text.replace("‑", "-") for th in main.one("thead").all("th")]
+    return {
+        row.one("th").attrs["data-value"]: dict(zip(heads[1:], row.all("td"), strict=True))
+        for row in main.one("tbody").all("tr")
+    }
+
+
+def tags(page: Node) -> dict[str, list[str]]:
+    rows = page.one("table", class_="main").one("tbody").all("th")
+    return {th.attrs["data-value"]: [t.text for t in th.all(class_="tag")] for th in rows}
+
+
+class TestAnswer:
+    def test_a_tie_is_said_as_a_tie(self, page: Node) -> None:
+        assert page.one(class_="headline").text == "Use lora"
+        why = page.one(class_="why").text
+        assert "lora ties with full, whose test NLL is the lowest (2.431 against 2.428" in why
+        assert "ties" in tags(page)["full"]
+        assert table(page)["lora"]["Test NLL"].one("em").text == "tie"
+
+    def test_the_answer_names_its_price(self, page: Node) -> None:
+        why = page.one(class_="why").text
+        assert "It trains 294,912 parameters, takes 13.6 min an epoch, peaks at 7.5 GiB" in why
+
+    def test_what_to_know_before_is_told(self, page: Node) -> None:
+        told = page.one(class_="caveats").text
+        assert "Only 30 test examples" in told
+        assert "12 test rows also stand in the training data." in told
+        assert "lead-3, which trains nothing, has the higher ROUGE-1: 37.1 against 34.2." in told
+
+    def test_a_comparison_says_tie_or_the_winners_name(self, page: Node) -> None:
+        rows = [
+            [cell.text for cell in row.all("td")]
+            for row in page.one("section", id="figures").all("tr")
+            if row.all("th", data_value="test_nll")
+        ]
+        verdicts = {(cells[0], cells[1]): cells[-1] for cells in rows}
+        assert len(verdicts) == 6
+        assert verdicts["lora", "full"] == "tie"
+        assert verdicts["lora", "soft_prompt"] == "lora"
+        assert verdicts["soft_prompt", "full"] == "full"
+
+
+class TestTable:
+    def test_every_method_and_baseline_has_a_row_with_intervals(self, page: Node) -> None:
+        found = table(page)
+        assert list(found) == [*METHODS, "zero-shot", "lead-3"]
+        assert found["lora"]["Test NLL"].text == "2.4312.406 to 2.456tie"
+        assert found["full"]["ROUGE-1"].text == "33.832.9 to 34.7tie"
+        assert found["zero-shot"]["Test NLL"].text == "3.0663.036 to 3.096"
+        assert found["lead-3"]["Test NLL"].text == "–"
+        for name, cells in found.items():
+            for metric in ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"):
+                assert " to " in cells[metric].one("small").text, (name, metric)
+
+    def test_best_and_cheapest_are_marked(self, page: Node) -> None:
+        found = table(page)
+        marked = {
+            (name, column): cell.one("em").text
+            for name, cells in found.items()
+            for column, cell in cells.items()
+            if cell.all("em")
+        }
+        assert marked["full", "Test NLL"] == "best"
+        assert marked["lora", "ROUGE-1"] == "best"
+        for column in ("Trainable parameters", "Longest epoch", "Peak memory", "Adapter"):
+            assert marked["soft_prompt", column] == "least"
+        assert not {name for name, _ in marked} & {"zero-shot", "lead-3"}
+        assert tags(page)["soft_prompt"] == ["cheapest"]
+        assert tags(page)["lora"] == ["recommended"]
+        assert tags(page)["lead-3"] == ["not trained"]
+
+    def test_the_costs_are_written_with_their_units(self, page: Node) -> None:
+        cells = {k: cell.text for k, cell in table(page)["traditional"].items()}
+        assert cells["Trainable parameters"] == "38,597,376"
+        assert cells["Longest epoch"] == "14.4 min"
+        assert cells["Peak memory"] == "7.6 GiB"
+        assert cells["Adapter"] == "147 MiB"
+
+
+class TestFigures:
+    def test_every_written_figure_stands_in_the_page_with_words_for_it(
+        self, page: Node, complete: Path
+    ) -> None:
+        plots = page.all("figure", class_="plot")
+        assert len(plots) == len(list((complete / "figures").glob("*.svg")))
+        for plot in plots:
+            svg = plot.one("svg")
+            assert svg.attrs["role"] == "img"
+            assert len(svg.attrs["aria-label"]) > 20
+            assert plot.one("figcaption").one("b").text
+
+    def test_learning_curves_show_every_candidate_and_epoch(self, page: Node) -> None:
+        (plot,) = (
+            p for p in page.all("figure") if p.one("figcaption").one("b").text == "Learning curves"
+        )
+        tips = [e.attrs["data-tip"] for e in plot.walk() if "data-tip" in e.attrs]
+        for name in METHODS:
+            for seed in (0, 1):
+                for epoch in (1, 2, 3):
+                    start = f"{name}, rate 5e-3, seed {seed}, epoch {epoch}: validation "
+                    assert sum(tip.startswith(start) for tip in tips) == 1
+
+    def test_ids_are_unique_and_all_that_is_pointed_at_exists(self, any_page: Node) -> None:
+        ids = [e.attrs["id"] for e in any_page.walk() if "id" in e.attrs]
+        assert len(ids) == len(set(ids))
+        for element in any_page.walk():
+            for key, value in element.attrs.items():
+                if key in ("clip-path", "fill") and value.startswith("url(#"):
+                    assert value[5:-1] in ids
+                if key in ("aria-labelledby", "href") and not value.startswith("data:"):
+                    assert value.removeprefix("#") in ids
+
+
+class TestExamples:
+    def test_ten_rows_show_every_summary_side_by_side(self, page: Node, complete: Path) -> None:
+        articles = page.all("article", class_="example")
+        assert len(articles) == 10
+        rows = [json.loads(x) for x in (complete / "examples.jsonl").read_text().splitlines()]
+        path = complete / "candidates" / "lora-s0" / "predictions.jsonl"
+        lora = [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
+        for article in articles:
+            index = int(article.attrs["data-index"])
+            boxes = [box.text for box in article.one(class_="source").all(class_="text")]
+            assert boxes == [rows[index]["document"], rows[index]["reference"]]
+            cards = {c.attrs["data-method"]: c for c in article.all(class_="card")}
+            assert list(cards) == [*METHODS, "zero_shot", "lead"]
+            assert cards["lora"].one("p").text == lora[index]
+            assert re.fullmatch(r"\d+\.\d", cards["lora"].one("b").text)
+
+    def test_words_that_the_reference_holds_are_marked(self, page: Node) -> None:
+        article = page.all("article", class_="example")[0]
+        reference = article.one(class_="source").all(class_="text")[1].text.lower()
+        marked = [mark.text.lower() for mark in article.all("mark")]
+        assert marked
+        assert all(text in reference for text in marked if len(text.split()) == 2)
+
+
+class TestPartial:
+    def test_it_says_what_is_missing(self, cut_off: Node) -> None:
+        assert cut_off.one("h1").one(class_="tag").text == "partial"
+        assert cut_off.one(class_="headline").text == "No recommendation"
+        told = cut_off.one(class_="answer").text
+        assert "The study was cut off" in told
+        assert "traditional is not finished." in told
+        assert "soft_prompt is not started." in told
+        assert "full failed: no memory left, even at one row." in told
+        assert "prefix diverged." in told
+        assert "so far lora has the lowest test NLL, 2.431" in told
+
+    def test_missing_figures_are_dashes_and_states_are_tags(self, cut_off: Node) -> None:
+        found = table(cut_off)
+        assert list(found) == ["traditional", "lora", "soft_prompt", "full", "prefix", "zero-shot"]
+        assert {cell.text for cell in found["full"].values()} == {"–"}
+        assert tags(cut_off)["full"] == ["failed"]
+        assert tags(cut_off)["traditional"] == ["not finished"]
+        assert found["lora"]["Test NLL"].text == "2.4312.406 to 2.456"
+
+    def test_torn_predictions_are_noted_and_the_rest_is_shown(self, cut_off: Node) -> None:
+        notes = cut_off.one(class_="notes").text
+        assert "candidates/lora-s0/predictions.jsonl: 1 unreadable line left out" in notes
+        assert len(cut_off.all("article", class_="example")) == 10
+
+    def test_no_comparisons_are_claimed(self, cut_off: Node) -> None:
+        assert "Every paired comparison" not in cut_off.text
+        assert not cut_off.one("table", class_="main").all("em")
+
+
+class TestHostileText:
+    def test_it_stays_text_in_every_place(
+        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
+    ) -> None:
+        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
+        notes = [li.text for li in attacked.one(class_="notes").all("li")]
+        assert notes[-len(shown) :] == shown
+        assert attacked.one("title").text == f"{shown[0]} · bakeoff"
+        assert attacked.one("h1").text == shown[0]
+        pairs = [dd.text for dd in attacked.one(class_="meta").all("dd")]
+        assert shown[0] in pairs
+        assert set(hostile_names) <= set(table(attacked))
+        assert f"{hostile_names[3]} failed: {shown[1]}." in attacked.one(class_="caveats").text
+
+    def test_documents_and_predictions_stay_text(
+        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
+    ) -> None:
+        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
+        for article in attacked.all("article", class_="example"):
+            at = int(article.attrs["data-index"])
+            document, reference = article.one(class_="source").all(class_="text")
+            assert document.text == shown[at % len(shown)]
+            assert reference.text == shown[(at + 1) % len(shown)]
+            cards = article.all(class_="card")
+            assert [c.attrs["data-method"] for c in cards][:4] == list(hostile_names)
+            assert {c.one("p").text for c in cards} == {shown[(at + 2) % len(shown)]}
+            assert document.attrs["dir"] == cards[0].one("p").attrs["dir"] == "auto"
+
+    def test_names_stay_text_in_figures(
+        self, attacked: Node, hostile: Path, hostile_names: tuple[str, ...]
+    ) -> None:
+        words = " ".join(svg.attrs["aria-label"] for svg in attacked.all("svg", role="img"))
+        assert all(name in words for name in hostile_names)
+        for path in (hostile / "figures").glob("*.svg"):
+            assert "<script" not in path.read_text("utf-8")
+            assert "<img" not in path.read_text("utf-8")
+
+    def test_no_template_of_its_is_run(self, hostile: Path) -> None:
+        assert "{{7*7}} {% raw %} ${7*7}" in (hostile / "report.html").read_text("utf-8")
+
+
+class TestNetwork:
+    def test_only_known_elements_and_no_handlers_or_style_attributes(self, any_page: Node) -> None:
+        for element in any_page.walk():
+            assert element.tag in ALLOWED
+            assert not [key for key in element.attrs if key.startswith("on")]
+            assert "style" not in element.attrs, f"<{element.tag}>: the policy forbids it"
+        assert len(any_page.all("script")) == len(any_page.all("style")) == 1
+
+    def test_nothing_is_asked_of_another_place(self, any_page: Node) -> None:
+        asks = ("action", "background", "data", "formaction", "href", "ping", "poster", "src",
+                "srcset", "xlink:href")  # fmt: skip
+        for element in any_page.walk():
+            for key in asks:
+                value = element.attrs.get(key, "#")
+                assert value.startswith("#") or (element.tag, value) == ("link", "data:,")
+        style, script = any_page.one("style").text, any_page.one("script").text
+        for word in ("@import", "url(", "src:", "//"):
+            assert word not in style
+        for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "http"):
+            assert word not in script
+
+    def test_the_policy_allows_exactly_what_the_page_inlines(self, any_page: Node) -> None:
+        head = [c for c in any_page.one("head").children if isinstance(c, Node)]
+        policy_at = next(i for i, e in enumerate(head) if "content-security-policy" in
+                         e.attrs.get("http-equiv", "").lower())  # fmt: skip
+        assert all(element.tag == "meta" for element in head[:policy_at])
+        parts = [part.split() for part in head[policy_at].attrs["content"].split(";")]
+        assert {part[0]: part[1:] for part in parts} == {
+            "default-src": ["'none'"],
+            "style-src": [digest(any_page.one("style").text)],
+            "script-src": [digest(any_page.one("script").text)],
+            "img-src": ["data:"],
+            "base-uri": ["'none'"],
+            "form-action": ["'none'"],
+        }
+
+
+def digest(text: str) -> str:
+    found = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
+    return f"'sha256-{found}'"
