@@ -44,9 +44,9 @@ def test_a_candidate_never_leads_out_of_the_folder(tmp_path: Path) -> None:
 def test_torn_and_foreign_lines_are_counted(tmp_path: Path) -> None:
     write(tmp_path, {}, {})
     good = {"index": 3, "document": None, "reference": "r"}
-    lines = [json.dumps(good), "", "[1]", '{"index": "x"}', '{"index": 4, "doc']
+    lines = [json.dumps(good), "", "[1]", '{"index": "x"}', "[" * 90_000, '{"index": 4, "doc']
     (tmp_path / "examples.jsonl").write_text("\n".join(lines))
     run = load_run(tmp_path)
     assert [(e.index, e.document, e.reference) for e in run.examples] == [(3, "", "r")]
     (note,) = run.notes
-    assert note.endswith("examples.jsonl: 3 unreadable lines left out")
+    assert note.endswith("examples.jsonl: 4 unreadable lines left out")

@@ -119,7 +119,9 @@ def any_page(request: pytest.FixtureRequest) -> Node:
 def table(page: Node) -> dict[str, dict[str, Node]]:
     """The main table: row name, then column, to its cell."""
     main = page.one("table", class_="main")
-    heads = [th.one(class_="label").text.replace("‑", "-") for th in main.one("thead").all("th")]
+    heads = [
+        th.one(class_="label").text.replace("\u2011", "-") for th in main.one("thead").all("th")
+    ]
     return {
         row.one("th").attrs["data-value"]: dict(zip(heads[1:], row.all("td"), strict=True))
         for row in main.one("tbody").all("tr")

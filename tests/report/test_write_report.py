@@ -84,7 +84,7 @@ class TestSameBytes:
         first = contents(tmp_path)
         assert write_report(tmp_path) == tmp_path / "report.html"
         assert contents(tmp_path) == first
-        assert not [path for path in tmp_path.rglob(".*")]
+        assert not list(tmp_path.rglob(".*"))
 
 
 class TestSizes:

@@ -43,7 +43,7 @@ class Point:
     def row(self) -> dict[str, Any]:
         """The point as chart data."""
         return {
-            "label": shorten(self.label, _NAME_LIMIT),
+            "label": self.label,
             "value": self.value,
             "low": self.value if self.low is None else self.low,
             "high": self.value if self.high is None else self.high,
@@ -233,8 +233,10 @@ def _names(points: Sequence[Point]) -> alt.Y:
     return alt.Y(
         "label:N",
         title=None,
-        sort=[shorten(p.label, _NAME_LIMIT) for p in points],
+        sort=[p.label for p in points],
         axis=alt.Axis(
+            # Only what is written is cut: two names alike in their first letters are two rows.
+            labelExpr=f"truncate(datum.label, {_NAME_LIMIT})",
             ticks=False,
             domain=False,
             labelPadding=6,

@@ -100,7 +100,7 @@ def _read_results(path: Path) -> Mapping[str, Any]:
         raise StoreError(
             f"{path}: not found; a report is made from a run's folder, which `bakeoff run` writes"
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(
             f"{path}: not readable as JSON ({error}); run the study again to rewrite it"
         ) from error
@@ -155,7 +155,7 @@ def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 torn += 1
                 continue
             if isinstance(row, dict) and isinstance(row.get("index"), int):
