@@ -285,7 +285,7 @@ class TestPartial:
         assert len(cut_off.all("article", class_="example")) == 10
 
     def test_no_comparisons_are_claimed(self, cut_off: Node) -> None:
-        assert "Every paired comparison" not in cut_off.text
+        assert cut_off.text.count("Every paired comparison") == 0
         assert not cut_off.one("table", class_="main").all("em")
 
 
@@ -323,8 +323,8 @@ class TestHostileText:
         words = " ".join(svg.attrs["aria-label"] for svg in attacked.all("svg", role="img"))
         assert all(name in words for name in hostile_names)
         for path in (hostile / "figures").glob("*.svg"):
-            assert "<script" not in path.read_text("utf-8")
-            assert "<img" not in path.read_text("utf-8")
+            drawn = path.read_text("utf-8")
+            assert drawn.count("<script") == drawn.count("<img") == 0
 
     def test_no_template_of_its_is_run(self, hostile: Path) -> None:
         assert "{{7*7}} {% raw %} ${7*7}" in (hostile / "report.html").read_text("utf-8")
@@ -347,9 +347,9 @@ class TestNetwork:
                 assert value.startswith("#") or (element.tag, value) == ("link", "data:,")
         style, script = any_page.one("style").text, any_page.one("script").text
         for word in ("@import", "url(", "src:", "//"):
-            assert word not in style
+            assert style.count(word) == 0, word
         for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "http"):
-            assert word not in script
+            assert script.count(word) == 0, word
 
     def test_the_policy_allows_exactly_what_the_page_inlines(self, any_page: Node) -> None:
         head = [c for c in any_page.one("head").children if isinstance(c, Node)]

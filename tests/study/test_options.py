@@ -307,3 +307,9 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
     generation = resolved["generation"]
     assert (generation["strategy"], generation["max_new_tokens"]) == ("greedy", 64)
     assert generation["no_repeat_ngram"] == 3
+
+
+@pytest.mark.parametrize("name", ["zero_shot", "zero-shot", "lead"])
+def test_a_baseline_lends_its_name_to_no_method(name: str) -> None:
+    with pytest.raises(ConfigError, match="names a baseline"):
+        load_study(None, [f"methods={{{name}: {{kind: lora}}}}"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.report import words
 from bakeoff.report.load import dig, mapping
-from bakeoff.report.table import ROUGE_LABELS, Row
+from bakeoff.report.table import Row
 from bakeoff.study.recommend import join, number, recommend, winner
 
 _FEW_TEST_EXAMPLES = 200
@@ -127,13 +127,16 @@ def _rouge_caveats(results: Mapping[str, Any], rows: list[Row], pick: Row) -> li
             f"{'is' if len(ahead) == 1 else 'are'} ahead of {pick.name} ({words.rouge(ours)})."
         )
     for row in rows:
-        if row.name in ("lead", "zero_shot") and ours is not None:
-            theirs = [k for k in ROUGE_LABELS if (row.value(k) or 0) > (pick.value(k) or 0)]
-            if "rouge1" in theirs:
-                told.append(
-                    f"{row.label}, which trains nothing, has the higher ROUGE-1: "
-                    f"{words.rouge(row.value('rouge1'))} against {words.rouge(ours)}."
-                )
+        theirs = row.value("rouge1") if row.is_baseline else None
+        if ours is None or theirs is None or theirs <= ours:
+            continue
+        high, low = pick.cells["rouge1"].high, row.cells["rouge1"].low
+        is_apart = high is not None and low is not None and high < low
+        told.append(
+            f"{row.label}, which trains nothing, "
+            f"{'has the higher ROUGE-1' if is_apart else 'is as good on ROUGE-1'}: "
+            f"{words.rouge(theirs)} against {words.rouge(ours)}."
+        )
     return told
 
 

@@ -24,6 +24,7 @@ from bakeoff.model.sources import TINY_REFERENCE
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEMO = "demo.yaml"
+_BASELINES = ("zero_shot", "lead")
 # These never mean a folder, whatever lies beside the study.
 _RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
@@ -181,6 +182,10 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
 def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
     where = f"methods.{name}"
     _safe_name(where, name)
+    if name.replace("-", "_").lower() in _BASELINES:
+        raise ConfigError(
+            f"{where}: {name!r} names a baseline of every report; choose another name"
+        )
     rest = dict(given)
     kind = rest.pop("kind", name)
     if not isinstance(kind, str):
