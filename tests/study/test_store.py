@@ -231,5 +231,5 @@ def test_other_inputs_under_the_same_study_are_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", STUDY).claim({"base": "a", "data": "b"})
     again = RunFolder(tmp_path / "run", STUDY)
     again.claim({"base": "a", "data": "b"})
-    with pytest.raises(StoreError, match="content of the data has changed"):
+    with pytest.raises(StoreError, match="the data changed since"):
         again.claim({"base": "a", "data": "c"})

@@ -92,6 +92,10 @@ def generate(
     Raises:
         OutOfMemoryError: if not even one prompt a slot fits.
     """
+    if options.strategy == "sample" and len(slots) > 1:
+        # What is drawn must not depend on who else is there, so slots share no batch.
+        alone = [generate(cohort, [slot], prompts, options, progress) for slot in slots]
+        return [texts for [texts] in alone]
     order = np.argsort([len(p) for p in prompts], kind="stable")[::-1]
     results: list[list[list[int]]] = [[[] for _ in prompts] for _ in slots]
     rows = max(1, options.batch_rows // len(slots))
@@ -100,6 +104,7 @@ def generate(
         while done < len(order):
             chosen = order[done : done + rows]
             try:
+                torch.manual_seed(options.seed + done)
                 batch = _generate_batch(cohort, [prompts[i] for i in chosen], options)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -262,7 +267,6 @@ def _by_transformers(
     for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
         with cohort.only([slot]), _lent_head(cohort), base.transformers_attention() as model:
-            torch.manual_seed(options.seed)
             # With embeddings instead of ids, `generate` counts n-grams over new tokens alone.
             output = model.generate(  # type: ignore[operator]
                 inputs_embeds=x_KBTD[index],

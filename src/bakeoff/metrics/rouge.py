@@ -187,10 +187,13 @@ def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; the input's end suffices
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's print spoils no answer
-    for line in sys.stdin:
-        predictions, references = json.loads(line)
-        answers.write(json.dumps(_score_rows(predictions, references)) + "\n")
-        answers.flush()
+    try:
+        for line in sys.stdin:
+            predictions, references = json.loads(line)
+            answers.write(json.dumps(_score_rows(predictions, references)) + "\n")
+            answers.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone: nobody is left to be told
 
 
 def _score_rows(predictions: Sequence[str], references: Sequence[str]) -> Rows:

@@ -46,6 +46,12 @@ def recommend(results: Results) -> dict[str, Any]:
             f"Nothing is recommended yet: {join(waiting)} {_have(waiting)} not finished; "
             f"so far {leader} has the lowest test NLL, {lowest}."
         )
+    num_rows = number(_mapping(_mapping(results.get("data")).get("test")).get("examples"))
+    if num_rows is not None and num_rows < 2:
+        return _nothing(
+            "Nothing is recommended: one test row says nothing of others; give task.examples.test "
+            "two or more."
+        )
     clear = [name for name in finished if is_below_zero_shot(results, name)]
     if leader not in clear:
         base = number(_zero_shot(results).get("test_nll"))

@@ -202,6 +202,9 @@ def _comparisons(
     findings: Findings, names: Sequence[str], tokens_N: Floats
 ) -> list[dict[str, Any]]:
     scores: dict[str, list[TestScores]] = {}
+    untuned = findings.baselines.get("zero_shot")
+    if untuned is not None and untuned.nll_N is not None:
+        scores["zero_shot"] = [untuned]
     for name in names:
         tested = [
             findings.test_scores[c.id]
@@ -214,10 +217,16 @@ def _comparisons(
         return []
     nlls = {n: np.stack([t.nll_N for t in ts if t.nll_N is not None]) for n, ts in scores.items()}
     weights = {n: np.broadcast_to(tokens_N, nll.shape) for n, nll in nlls.items()}
-    found = compare_methods(nlls, metric="test_nll", weights=weights, higher_is_better=False)
+    # So many that Holm's strictest level can be reached whatever the number of pairs.
+    resamples = max(10_000, 40 * len(scores) ** 2)
+    found = compare_methods(
+        nlls, metric="test_nll", weights=weights, higher_is_better=False, resamples=resamples
+    )
     for column, key in enumerate(ROUGE_KEYS):
         rouges = {n: np.stack([t.rouge_N4[:, column] for t in ts]) for n, ts in scores.items()}
-        found += compare_methods(rouges, metric=key, weights=None, higher_is_better=True)
+        found += compare_methods(
+            rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
+        )
     return [asdict(comparison) for comparison in found]
 
 

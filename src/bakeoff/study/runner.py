@@ -26,6 +26,7 @@ from bakeoff.study.store import RESULTS_FILE, RunFolder
 from bakeoff.study.testing import Tester
 from bakeoff.study.training import train_group
 from bakeoff.study.workbench import Workbench, open_workbench
+from bakeoff.types import RunState
 
 
 class Runner:
@@ -77,7 +78,9 @@ class Runner:
         except (KeyboardInterrupt, Exception):
             self._write(bench, findings, wall, started, complete=False)
             raise
-        return self._write(bench, findings, wall, started, complete=True)
+        # A failure may have had a cause that can be removed, so the next call tries it again.
+        failed = any(c.state is RunState.FAILED for c in findings.candidates)
+        return self._write(bench, findings, wall, started, complete=not failed)
 
     def _work(
         self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView

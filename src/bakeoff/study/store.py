@@ -79,8 +79,8 @@ class RunFolder:
             changed = [name for name, value in inputs.items() if before.get(name) != value]
             if changed:
                 raise StoreError(
-                    f"{self.path}: the content of the {' and the '.join(changed)} has changed "
-                    "since this run began, so its results would not go together; restore it, give "
+                    f"{self.path}: the {' and the '.join(changed)} changed since this run began, "
+                    "so its results would not go together; restore what was there, give "
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
             return

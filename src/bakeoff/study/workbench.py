@@ -62,14 +62,18 @@ class Workbench:
         }
 
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of the base and of the tokenised data, by which a resumed run knows them."""
+        """What a resumed run must find as it was: base, tokenised data, device and precision."""
         digest = hashlib.sha256()
         for split in SPLITS:
             part = self.data.splits[split]
             for ragged in (part.prompts, part.completions, part.generation_prompts):
                 digest.update(np.ascontiguousarray(ragged.offsets).data)
                 digest.update(np.ascontiguousarray(ragged.values).data)
-        return {"base": self.base.source.fingerprint, "data": digest.hexdigest()}
+        return {
+            "base": self.base.source.fingerprint,
+            "data": digest.hexdigest(),
+            "device and precision": f"{self.base.device.type}, {self.base.compute_dtype}",
+        }
 
     def candidates(self) -> list[Candidate]:
         """Every method with its rate and each seed, in the study's order."""
