@@ -75,7 +75,7 @@ class Bench:
     pristine: PreTrainedModel
 
     @classmethod
-    def of(cls, kind: Kind, *, tied: bool = True) -> Bench:
+    def of(cls, kind: Kind, *, tied: bool = True, dtype: torch.dtype = torch.float32) -> Bench:
         config = config_of(kind, tied=tied)
         model = scratch_model(config, MODEL_SEED)
         generator = torch.Generator().manual_seed(MODEL_SEED)
@@ -94,7 +94,7 @@ class Bench:
             fingerprint="none",
             description="random",
         )
-        return cls(base=Base(source, device=CPU, dtype=torch.float32), pristine=pristine)
+        return cls(base=Base(source, device=CPU, dtype=dtype), pristine=pristine)
 
     def reference(self) -> PreTrainedModel:
         """A fresh copy of the model as Transformers made it."""
@@ -251,3 +251,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory only seems to run out here; a full collection would take most of those tests' time."""
+    monkeypatch.setattr("bakeoff.engine.memory.gc.collect", lambda: 0)

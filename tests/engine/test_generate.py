@@ -391,6 +391,18 @@ def test_sampling_is_repeatable_and_differs_by_seed(
         assert draw(1) != draw(2)
 
 
+def test_what_a_slot_samples_does_not_depend_on_its_neighbours(
+    kit: Kit, bench: Bench, prompts: Prompts
+) -> None:
+    options = options_of(strategy="sample", batch_rows=2)
+    pairs = [tuned(kit, bench, "lora", {"rank": r}) for r in (1, 3)]
+    with seated(bench, *pairs) as cohort:
+        together = generate(cohort, [0, 1], prompts, options)
+    for slot in range(2):
+        with seated(bench, pairs[slot]) as solo:
+            assert generate(solo, [0], prompts, options) == [together[slot]]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

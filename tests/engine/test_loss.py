@@ -51,22 +51,26 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
     shape: tuple[int, int, int, int], per_slot: bool, with_bias: bool
 ) -> None:
     hidden, weight, targets, mask = make(shape, per_slot=per_slot)
-    bias = torch.linspace(-1, 1, shape[3]) if with_bias else None
-    # A head shared by several slots is frozen: only one slot's own may be trained.
+    # A head shared by several slots is frozen: only one slot's own may be trained. So is a bias.
     trains_head = per_slot or shape[0] == 1
     factor_K = torch.arange(1, shape[0] + 1) / 7
     outcomes = []
     for compute in (expected_nlls, linear_cross_entropy):
         x = hidden.clone().requires_grad_()
         w = weight.clone().requires_grad_(trains_head)
+        bias = None
+        if with_bias:
+            bias = torch.linspace(-1, 1, shape[3]).requires_grad_(shape[0] == 1)
         if compute is expected_nlls:
             each = expected_nlls(x, w, bias, targets, mask)
             sums = each.sum(dim=1)
         else:
             sums, each = linear_cross_entropy(x, w, bias, targets, mask)
         (sums * factor_K).sum().backward()
-        outcomes.append((sums.detach(), each.detach(), x.grad, w.grad))
-    for name, expected, actual in zip(("sums", "each", "hidden", "head"), *outcomes, strict=True):
+        bias_grad = None if bias is None else bias.grad
+        outcomes.append((sums.detach(), each.detach(), x.grad, w.grad, bias_grad))
+    names = ("sums", "each", "hidden", "head", "bias")
+    for name, expected, actual in zip(names, *outcomes, strict=True):
         assert (expected is None) == (actual is None), name
         if expected is not None:
             torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=name)

@@ -52,9 +52,9 @@ def write_gguf(path: Path, *, split: str = "smollm", drop: str = "") -> LlamaFor
     vocabulary = byte_tokenizer(64).get_vocab()
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(split)
-    writer.add_token_list([*sorted(vocabulary, key=lambda token: vocabulary[token]), "ab"])
+    writer.add_token_list([*sorted(vocabulary, key=lambda token: vocabulary[token]), "ĠĠ"])
     writer.add_token_types([1] * 256 + [3, 1])
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["Ġ Ġ"])
     writer.add_eos_token_id(256)
     names = {
         "model.embed_tokens": "token_embd", "model.norm": "output_norm",
@@ -100,6 +100,17 @@ def test_a_folder_with_a_gguf_file_gives_the_model_it_was_made_from(
     assert source.tokenizer.eos_token_id == 256
     monkeypatch.delattr(gguf_module, "_load")
     assert load("g").fingerprint == source.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [("smollm", ["x", "ĠĠ", "1", "2"]), ("gpt-2", ["x", "Ġ", "Ġ", "1", "2"])],
+)
+def test_digits_split_as_the_file_says(gguf_folder: Path, split: str, expected: list[str]) -> None:
+    write_gguf(gguf_folder / "model.gguf", split=split)
+    tokenizer = gguf_module.gguf_tokenizer(gguf_folder / "model.gguf")
+    assert tokenizer is not None
+    assert tokenizer.tokenize("x  12") == expected
 
 
 def test_a_tokenizer_beside_a_gguf_file_is_the_one_used(

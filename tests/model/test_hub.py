@@ -151,7 +151,7 @@ def hub(folder: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> FakeH
 def test_a_download_takes_what_is_needed_and_no_more(
     hub: FakeHub, load: Callable[..., Source]
 ) -> None:
-    for name in ("pytorch_model.bin", "modeling.py", "onnx/model.safetensors", "pictures.png"):
+    for name in ("pytorch_model.bin", "modeling.py", "onnx/config.json", "pictures.png"):
         (hub.files / name).parent.mkdir(exist_ok=True)
         (hub.files / name).write_bytes(b"")
     source = load(HUB_ID)

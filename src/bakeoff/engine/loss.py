@@ -50,6 +50,11 @@ class _LinearCrossEntropy(Function):
             if needs_weight
             else None
         )
+        grad_bias = (
+            torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
+            if bias is not None and ctx.needs_input_grad[2]
+            else None
+        )
         for start in range(0, targets_KN.shape[1], CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             hidden_KCD, targets_KC1 = hidden_KND[:, chunk], targets_KN[:, chunk, None]
@@ -57,7 +62,7 @@ class _LinearCrossEntropy(Function):
             log_total_KC1 = torch.logsumexp(logits_KCV, dim=-1, keepdim=True)
             nll_KC = (log_total_KC1 - logits_KCV.gather(-1, targets_KC1)).squeeze(-1)
             nll_KN[:, chunk] = torch.where(mask_KN[:, chunk], nll_KC, 0.0)
-            if not (needs_hidden or needs_weight):
+            if not any(ctx.needs_input_grad[:3]):
                 continue
             slope_KCV = logits_KCV.sub_(log_total_KC1).exp_()
             slope_KCV.scatter_add_(-1, targets_KC1, slope_KCV.new_full(targets_KC1.shape, -1.0))
@@ -68,6 +73,8 @@ class _LinearCrossEntropy(Function):
                 grad_hidden[:, chunk] = (
                     torch.bmm(low, weight.to(low.dtype)) if per_slot else low @ weight.to(low.dtype)
                 )
+            if grad_bias is not None:
+                grad_bias += slope_KCV.sum(dim=(0, 1))
             if grad_weight is not None:
                 if weight.dim() == 3:
                     grad_weight.baddbmm_(slope_KCV.transpose(1, 2), hidden_KCD.float())
@@ -75,14 +82,14 @@ class _LinearCrossEntropy(Function):
                     grad_weight.addmm_(
                         slope_KCV.flatten(0, 1).t(), hidden_KCD.float().flatten(0, 1)
                     )
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return nll_KN
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         # The caller's loss weighs all tokens of a slot alike, so one factor a slot scales the
         # whole gradient; `linear_cross_entropy` takes care that this holds.
-        grad_hidden, grad_weight = ctx.saved_tensors
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
         factor_K = grad_outputs[0][:, 0]
         if grad_hidden is not None:
             grad_hidden = grad_hidden * factor_K[:, None, None].to(grad_hidden.dtype)
@@ -91,7 +98,9 @@ class _LinearCrossEntropy(Function):
             grad_weight = grad_weight * (
                 factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0]
             )
-        return grad_hidden, grad_weight, None, None, None
+        if grad_bias is not None:
+            grad_bias = grad_bias * factor_K[0]
+        return grad_hidden, grad_weight, grad_bias, None, None
 
 
 def linear_cross_entropy(
@@ -107,7 +116,7 @@ def linear_cross_entropy(
         hidden_KND: [K, N, D] hidden states that predict the targets, compute dtype.
         weight: [V, D] one head for all slots, or [K, V, D] one for each. A shared weight may
             require a gradient only where K is 1.
-        bias: [V], [K, 1, V] or None; never trained.
+        bias: [V] or None; may require a gradient only where K is 1.
         targets_KN: [K, N] token ids; anything valid where masked.
         mask_KN: [K, N] True where the position counts.
 

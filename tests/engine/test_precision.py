@@ -1,0 +1,81 @@
+"""Half precision: the base computes in it, what is trained stays float32 and learns the same."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.generate import GenerationOptions, generate
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.methods.contract import Ground
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Bench, Kit
+
+CPU = torch.device("cpu")
+PROTOCOL = ProtocolOptions(epochs=2, micro_batch_size=4, grad_accum_steps=2)
+METHODS: list[tuple[str, dict[str, Any], float]] = [
+    ("lora", {"rank": 2}, 1e-2),
+    ("soft_prompt", {"prompt_length": 3}, 5e-2),
+    ("head", {"tied": False}, 3e-3),
+    ("head", {"tied": True}, 3e-3),
+    ("full", {}, 1e-3),
+]
+
+
+@pytest.fixture(scope="module")
+def benches(kit: Kit) -> dict[torch.dtype, Bench]:
+    dtypes = (torch.float32, torch.bfloat16, torch.float16)
+    return {dtype: kit.bench("gpt_neo", dtype=dtype) for dtype in dtypes}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("kind", "options", "rate"), METHODS, ids=["lora", "prompt", "head", "head-tied", "full"]
+)
+def test_half_precision_follows_float32(
+    kit: Kit,
+    benches: dict[torch.dtype, Bench],
+    dtype: torch.dtype,
+    kind: str,
+    options: dict[str, Any],
+    rate: float,
+    tmp_path: Path,
+) -> None:
+    train, validation = kit.plan(20), kit.plan(6, seed=7)
+    curves = []
+    for each in (torch.float32, dtype):
+        base = benches[each].base
+        method = benches[each].method(kind, **options)
+        candidate = kit.candidate(method, rate)
+        feed: Feed = TokenFeed(CPU)
+        if method.ground is Ground.HIDDEN_STATES:
+            with ExitStack() as stack:
+                empty = stack.enter_context(Cohort(base, [], 1))
+                kept = {
+                    plan: keep_hidden_states(
+                        empty, plan, rows=8, path=str(tmp_path / f"{i}.{each}")
+                    )
+                    for i, plan in enumerate((train, validation))
+                }
+                feed = HiddenFeed(kept, CPU)
+        kit.run(base, [candidate], 1, train, validation, PROTOCOL, feed=feed)
+        assert candidate.state == "COMPLETE"
+        assert candidate.tensors is not None
+        assert {tensor.dtype for tensor in candidate.tensors.values()} == {torch.float32}
+        curves.append([e.train_nll for e in candidate.epochs] + [candidate.epochs[-1].val_nll])
+        with Cohort(base, [method], 1) as cohort:
+            cohort.seat(0, method, candidate.tensors)
+            prompts = [validation.prompts[i] for i in range(3)]
+            for strategy in ("greedy", "beam"):
+                asked = GenerationOptions(strategy=strategy, max_new_tokens=4)
+                [texts] = generate(cohort, [0], prompts, asked)
+                assert len(texts) == 3 and all(len(row) <= 4 for row in texts)
+    assert curves[0] == pytest.approx(curves[1], rel=1e-2)
+    assert curves[0][1] < curves[0][0]
