@@ -348,19 +348,27 @@ def test_loading_is_silent_and_restores_the_settings(
 ) -> None:
     bars: Any = transformers_logging
     hub: Any = hub_utils
-    before = (
-        bars.get_verbosity(),
-        bars.is_progress_bar_enabled(),
-        hub.are_progress_bars_disabled(),
-    )
-    capfd.readouterr()
-    load("base")
-    edit_json(folder / "config.json", intermediate_size=96)
-    with pytest.raises(CheckpointError):
+
+    def settings() -> tuple[Any, ...]:
+        return (
+            bars.get_verbosity(),
+            bars.is_progress_bar_enabled(),
+            hub.are_progress_bars_disabled(),
+        )
+
+    verbosity = bars.get_verbosity()
+    bars.set_verbosity_info()
+    try:
+        before = settings()
+        capfd.readouterr()
         load("base")
-    assert capfd.readouterr() == ("", "")
-    after = (bars.get_verbosity(), bars.is_progress_bar_enabled(), hub.are_progress_bars_disabled())
-    assert after == before
+        edit_json(folder / "config.json", intermediate_size=96)
+        with pytest.raises(CheckpointError):
+            load("base")
+        assert capfd.readouterr() == ("", "")
+        assert settings() == before
+    finally:
+        bars.set_verbosity(verbosity)
 
 
 def test_quiet_restores_bars_that_were_off() -> None:
