@@ -86,7 +86,7 @@ class Trainer:
 
     Args:
         cohort: an entered cohort with an optimizer.
-        train_feed: how training and validation examples reach it.
+        feed: how training and validation examples reach it.
         train_plan: the training split. validation_plan: the validation split.
         protocol: how everybody is trained.
         observer: who is told.

@@ -47,6 +47,7 @@ class Method(ABC):
         kind: the name in the registry.
         title: one line for ``bakeoff methods``.
         paper: where it comes from.
+        formula: the number of trained parameters, in words.
         default_learning_rate: used where the study names none.
         learning_rate_source: who published that rate.
     """

@@ -134,7 +134,7 @@ def _rouge_caveats(results: Mapping[str, Any], rows: list[Row], pick: Row) -> li
         is_apart = high is not None and low is not None and high < low
         told.append(
             f"{row.label}, which trains nothing, "
-            f"{'has the higher ROUGE-1' if is_apart else 'is as good on ROUGE-1'}: "
+            f"{'has the higher ROUGE-1' if is_apart else 'is not shown to be behind on ROUGE-1'}: "
             f"{words.rouge(theirs)} against {words.rouge(ours)}."
         )
     return told
