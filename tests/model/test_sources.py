@@ -356,8 +356,16 @@ def test_loading_is_silent_and_restores_the_settings(
             hub.are_progress_bars_disabled(),
         )
 
+    # The libraries' own handlers write to whichever standard error they found first, so that what
+    # they would print is heard at their loggers as well.
+    heard: list[logging.LogRecord] = []
+    listener: Any = logging.Handler()
+    listener.emit = heard.append
+    loggers = [logging.getLogger("transformers"), logging.getLogger("huggingface_hub")]
     verbosity = bars.get_verbosity()
     bars.set_verbosity_info()
+    for logger in loggers:
+        logger.addHandler(listener)
     try:
         before = settings()
         capfd.readouterr()
@@ -365,9 +373,12 @@ def test_loading_is_silent_and_restores_the_settings(
         edit_json(folder / "config.json", intermediate_size=96)
         with pytest.raises(CheckpointError):
             load("base")
+        assert [record.getMessage() for record in heard] == []
         assert capfd.readouterr() == ("", "")
         assert settings() == before
     finally:
+        for logger in loggers:
+            logger.removeHandler(listener)
         bars.set_verbosity(verbosity)
 
 

@@ -106,7 +106,7 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
             f"{path}: model type {model_type!r} is not one that this Transformers knows; "
             "install a newer transformers, or name another base"
         )
-    with translated(path, BaseModelError):
+    with quiet(), translated(path, BaseModelError):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
