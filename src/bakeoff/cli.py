@@ -1,7 +1,8 @@
 """The command line. It never prompts.
 
-Exit codes: 0 all is well; 2 bad input or a refusal, with the reason; 130 interrupted, the partial
-result is written; 1 a fault of bakeoff's own.
+Exit codes: 0 all is well; 2 bad input or a refusal, with the reason; 130 interrupted, 143
+terminated or at the end of the time budget, where what is there is saved and reported; 1 a fault of
+bakeoff's own.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +20,9 @@ from rich.markup import escape
 
 from bakeoff import __version__
 from bakeoff.errors import BakeoffError
+
+if TYPE_CHECKING:
+    from bakeoff.study.store import RunFolder
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -46,34 +51,54 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Puts an earlier run aside and starts anew.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Saves and writes the report before 2h, 90m, ... are over."
+        ),
+    ] = None,
 ) -> None:
     """Runs a study; a second call takes up what is there."""
+    started = time.monotonic()
     console = Console()
     # Imported late, so that `--help` answers at once.
     from bakeoff.report import write_report
     from bakeoff.study.options import load_study
     from bakeoff.study.runner import Runner
-    from bakeoff.study.store import RESULTS_FILE, RunFolder
+    from bakeoff.study.stopping import Stopped, StopSignals, seconds_of
+    from bakeoff.study.store import RESULTS_FILE, open_run
+
+    seconds = None if budget is None else seconds_of(budget)
+    loaded = load_study(study, overrides or [])
+    place = out or Path("runs") / loaded.options.name
+    with open_run(place, loaded.resolved, fresh=fresh) as folder:
+        runner = Runner(loaded, folder, device, console, stop := StopSignals(seconds, started))
+        if runner.is_complete():
+            console.print("This study is complete; nothing is trained.")
+        else:
+            try:
+                with stop:
+                    runner.run()
+            except KeyboardInterrupt as error:
+                stopped = error if isinstance(error, Stopped) else None
+                there = "Nothing is trained yet."
+                if (folder.path / RESULTS_FILE).exists():
+                    there = f"What is there: {escape(str(write_report(folder.path)))}"
+                console.print(
+                    f"\n{stopped.why if stopped else 'Interrupted.'} {there}\n"
+                    "The same command goes on with the rest.",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+                raise typer.Exit(stopped.exit_code if stopped else EXIT_INTERRUPTED) from None
+        _finish(folder, console)
+
+
+def _finish(folder: RunFolder, console: Console) -> None:
+    """Writes the report and prints the run's outcome."""
+    from bakeoff.report import write_report
     from bakeoff.study.summary import print_summary
 
-    loaded = load_study(study, overrides or [])
-    folder = RunFolder(out or Path("runs") / loaded.options.name, loaded.resolved, fresh=fresh)
-    runner = Runner(loaded, folder, device, console)
-    if runner.is_complete():
-        console.print("This study is complete; nothing is trained.")
-    else:
-        try:
-            runner.run()
-        except KeyboardInterrupt:
-            there = "Nothing is trained yet."
-            if (folder.path / RESULTS_FILE).exists():
-                there = f"What is there: {escape(str(write_report(folder.path)))}"
-            console.print(
-                f"\nInterrupted. {there}\nThe same command goes on with the rest.",
-                highlight=False,
-                soft_wrap=True,
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
     report_file = write_report(folder.path)
     print_summary(folder, console)
     shown = escape(str(report_file))

@@ -14,6 +14,7 @@ class RunState(StrEnum):
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"  # its state is kept until the others of its rung are there
     COMPLETE = "COMPLETE"  # ran all its epochs
     STOPPED = "STOPPED"  # its own patience ended it; the best epoch counts
     PRUNED = "PRUNED"  # weaker than others under the same rule
@@ -23,7 +24,7 @@ class RunState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing more will be trained for this candidate."""
-        return self not in (RunState.WAITING, RunState.RUNNING)
+        return self not in (RunState.WAITING, RunState.RUNNING, RunState.PAUSED)
 
     @property
     def is_eligible(self) -> bool:

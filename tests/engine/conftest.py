@@ -17,7 +17,6 @@ from transformers import GPTNeoConfig, LlamaConfig, PreTrainedConfig, PreTrained
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
 from bakeoff.engine.candidate import Candidate
-from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed, TokenFeed
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.train import Trainer
@@ -175,6 +174,7 @@ class Recorder:
     step_rates: dict[str, list[float]] = field(default_factory=dict)
     epochs: list[tuple[str, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def on_step(
@@ -192,6 +192,9 @@ class Recorder:
 
     def on_epoch(self, candidate: Candidate) -> None:
         self.epochs.append((candidate.id, candidate.epochs[-1].epoch))
+
+    def on_pause(self, candidate: Candidate) -> None:
+        self.paused.append(candidate.id)
 
     def on_end(self, candidate: Candidate) -> None:
         self.ended.append(candidate.id)
@@ -213,10 +216,8 @@ def run_cohort(
 ) -> Recorder:
     """Trains candidates through one cohort."""
     observer = observer or Recorder()
-    methods = list(dict.fromkeys(candidate.method for candidate in candidates))
-    with Cohort(base, methods, num_slots, protocol) as cohort:
-        feed = feed or TokenFeed(base.device)
-        Trainer(cohort, feed, train, validation, protocol, observer).run(candidates)
+    feed = feed or TokenFeed(base.device)
+    Trainer(base, feed, train, validation, protocol, observer, num_slots).run(candidates)
     return observer
 
 

@@ -167,9 +167,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids: list[str] = []
     sit_down = Trainer._sit_down
 
-    def spy(self: Trainer, slot: int, candidate: Any) -> None:
+    def spy(self: Trainer, slot: int, candidate: Any, snapshot: Any) -> None:
         ids.append(candidate.id)
-        sit_down(self, slot, candidate)
+        sit_down(self, slot, candidate, snapshot)
 
     monkeypatch.setattr(Trainer, "_sit_down", spy)
     return ids

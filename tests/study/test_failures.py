@@ -78,10 +78,10 @@ def test_a_candidate_that_raises_fails_alone(
 ) -> None:
     sit_down = Trainer._sit_down
 
-    def broken(self: Trainer, slot: int, candidate: Any) -> None:
+    def broken(self: Trainer, slot: int, candidate: Any, snapshot: Any) -> None:
         if candidate.id == "lora-lr0.01-s1":
             raise error
-        sit_down(self, slot, candidate)
+        sit_down(self, slot, candidate, snapshot)
 
     monkeypatch.setattr(Trainer, "_sit_down", broken)
 
@@ -179,7 +179,7 @@ def test_memory_too_small_for_a_cohort_is_noted_and_each_goes_alone(
             raise torch.OutOfMemoryError("out of memory")
         return cohort(base, methods, slots, *rest)
 
-    monkeypatch.setattr("bakeoff.study.training.Cohort", small_machine)
+    monkeypatch.setattr("bakeoff.engine.train.Cohort", small_machine)
     assert run_small(protocol={"seeds": [0, 1]}).code == 0
     assert set(states(results()).values()) == {"COMPLETE"}
     assert trained == ["lora-lr0.01-s0", "lora-lr0.01-s1"]

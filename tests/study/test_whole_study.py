@@ -66,14 +66,14 @@ class Finished:
     def again(self) -> list[str]:
         """Calls the runner once more on this folder; returns the ids that it trained."""
         trained: list[str] = []
-        run = Trainer.run
+        sit_down = Trainer._sit_down
 
-        def spy(self: Trainer, candidates: Any) -> None:
-            trained.extend(c.id for c in candidates)
-            run(self, candidates)
+        def spy(self: Trainer, slot: int, candidate: Any, snapshot: Any) -> None:
+            trained.append(candidate.id)
+            sit_down(self, slot, candidate, snapshot)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Trainer, "run", spy)
+            patch.setattr(Trainer, "_sit_down", spy)
             runner = open_runner(self.folder)
             if not runner.is_complete():
                 runner.run()

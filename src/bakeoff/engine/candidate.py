@@ -20,7 +20,7 @@ class EpochRecord:
     seconds: float
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Candidate:
     """A run to be made and its outcome.
 
@@ -29,6 +29,9 @@ class Candidate:
         method_name: the study's name of the method.
         best_epoch: the epoch (from 1) with the lowest validation NLL so far.
         tensors: the tensors of that epoch, or None once they are stored elsewhere.
+        variant: which of its method's searched options it has; empty where there is one.
+        snapshot: of a paused candidate, where its training goes on, or None once it is stored
+            elsewhere.
         reason: why it ended, in words, where it did not simply complete.
     """
 
@@ -42,6 +45,13 @@ class Candidate:
     best_epoch: int | None = None
     tensors: Tensors | None = None
     reason: str | None = None
+    variant: str = ""
+    snapshot: Tensors | None = None
+
+    def start_anew(self) -> None:
+        """Forgets all training."""
+        self.state, self.reason, self.epochs = RunState.WAITING, None, []
+        self.best_epoch = self.tensors = self.snapshot = None
 
     @property
     def best_val_nll(self) -> float | None:
@@ -64,6 +74,9 @@ class Observer(Protocol):
 
     def on_epoch(self, candidate: Candidate) -> None:
         """A candidate's epoch has been validated: its last record."""
+
+    def on_pause(self, candidate: Candidate) -> None:
+        """A candidate left its slot for a while: its snapshot is there."""
 
     def on_end(self, candidate: Candidate) -> None:
         """A candidate reached a final state; its best tensors are there if it has any."""

@@ -149,6 +149,44 @@ class Cohort:
         assert method is not None, "an empty slot has no tensors"
         return self.stacks[method.kind].take(slot, method)
 
+    def snapshot(self, slot: int) -> Tensors:
+        """Everything that the slot's candidate needs to go on, in whatever cohort, on the CPU.
+
+        Returns:
+            Its values and AdamW's moments, in the method's own shapes, and ``counters``.
+        """
+        method, optimizer = self.seated[slot], self.optimizer
+        assert method is not None and optimizer is not None, "only what is trained has a state"
+        stack, start = self._stack_of(method)
+        parts = {"values": stack.take(slot, method)}
+        for part, row_n in optimizer.moments(slot).items():
+            parts[part] = stack.cut(row_n[start : start + stack.num_values], method)
+        named = {f"{part}/{name}": t for part, found in parts.items() for name, t in found.items()}
+        return {**named, "counters": optimizer.counters(slot)}
+
+    def restore(self, slot: int, method: Method, snapshot: Mapping[str, Tensor]) -> None:
+        """Seats a candidate where a snapshot left it; nothing of it starts anew."""
+
+        def part(prefix: str) -> Tensors:
+            return {name: snapshot[f"{prefix}/{name}"] for name in method.shapes}
+
+        self.seat(slot, method, part("values"))
+        optimizer = self.optimizer
+        assert optimizer is not None, "only what is trained has a state"
+        stack, start = self._stack_of(method)
+        for prefix, row_n in optimizer.moments(slot).items():
+            stack.fill(row_n[start : start + stack.num_values], part(prefix))
+        optimizer.set_counters(slot, snapshot["counters"])
+
+    def _stack_of(self, method: Method) -> tuple[Stack, int]:
+        """The method's stack, and where its values start in an optimizer's row."""
+        start = 0
+        for kind, stack in self.stacks.items():
+            if kind == method.kind:
+                return stack, start
+            start += stack.num_values
+        raise KeyError(method.kind)
+
     @property
     def prompt_positions(self) -> int:
         """P, positions that the longest prompt of the stacks adds to every row."""

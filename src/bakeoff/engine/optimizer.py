@@ -60,6 +60,21 @@ class SlotAdamW:
         self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
         self.alive_K[slot] = True
 
+    def moments(self, slot: int) -> dict[str, Tensor]:
+        """Views of one slot's first and second moments, each [n]."""
+        return {"first": self._first_Kn[slot], "second": self._second_Kn[slot]}
+
+    def counters(self, slot: int) -> Tensor:
+        """[4] float64 on the CPU: updates, whether it lives, loss scale, updates at that scale."""
+        found = (self._num_updates_K, self.alive_K, self.loss_scale_K, self._good_steps_K)
+        return torch.stack([tensor[slot].double() for tensor in found]).cpu()
+
+    def set_counters(self, slot: int, counters: Tensor) -> None:
+        """Takes up what ``counters`` gave."""
+        updates, alive, scale, good = counters.tolist()
+        self._num_updates_K[slot], self.alive_K[slot] = updates, bool(alive)
+        self.loss_scale_K[slot], self._good_steps_K[slot] = scale, good
+
     def vacate(self, slot: int) -> None:
         """Empties the slot: zero values, no updates."""
         self.values_Kn[slot] = 0

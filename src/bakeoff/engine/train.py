@@ -1,15 +1,16 @@
 """The one training loop: slots, epochs, refilling, early stopping.
 
-All slots march in step through epochs of the same length. A candidate that ends frees its slot,
-and the next one sits down at the next epoch with its own data order, step count and schedule.
+All slots march in step through epochs of the same length. A candidate that ends or pauses frees its
+slot, and the next one sits down at the next epoch with its own data order, step count and schedule.
+The cohort is as wide as candidates are seated: a slot that nobody needs costs nothing. What an
+epoch computes follows from who sits where, so that training that goes on from a ``Position`` gives
+the same bits as training that never stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,25 +19,17 @@ from torch import Tensor
 from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.candidate import Candidate, EpochRecord, Observer
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.course import InTurn, Keeper, KeepNothing, Position, Schedule
 from bakeoff.engine.evaluate import example_nlls, mean_nll
 from bakeoff.engine.feed import Feed
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import OutOfMemoryError
+from bakeoff.methods.contract import Method, Tensors
+from bakeoff.model.base import Base
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}
-
-
-@dataclass
-class _Seat:
-    """A candidate in a slot and its own clock."""
-
-    candidate: Candidate
-    epoch: int = 0
-    num_updates: int = 0
-    steps: list[Step] = field(default_factory=list)
-    worse_epochs: int = 0
 
 
 def train_step(
@@ -82,94 +75,236 @@ def train_step(
 
 
 class Trainer:
-    """Trains a list of candidates of one ground through one cohort.
+    """Trains candidates of one ground.
 
     Args:
-        cohort: an entered cohort with an optimizer.
-        feed: how training and validation examples reach it.
+        base: the frozen base.
+        feed: how training and validation examples reach a cohort.
         train_plan: the training split. validation_plan: the validation split.
         protocol: how everybody is trained.
         observer: who is told.
+        num_slots: the most candidates in one pass.
+        keeper: who saves, and says when to stop.
     """
 
     def __init__(
         self,
-        cohort: Cohort,
+        base: Base,
         feed: Feed,
         train_plan: BatchPlan,
         validation_plan: BatchPlan,
         protocol: ProtocolOptions,
         observer: Observer,
+        num_slots: int,
+        keeper: Keeper | None = None,
     ) -> None:
-        self.cohort = cohort
+        self.base = base
         self.feed = feed
         self.train_plan = train_plan
         self.validation_plan = validation_plan
         self.protocol = protocol
         self.observer = observer
+        self.num_slots = num_slots
+        self.keeper = keeper or KeepNothing()
         self.micro_batch_size = protocol.micro_batch_size
-        self._seats: list[_Seat | None] = [None] * cohort.num_slots
+        self.present: list[Candidate] = []
+        """Who would lose training if the loop failed now."""
+        self._slots: list[Candidate | None] = []
+        self._cohort: Cohort | None = None
+        self._methods: list[Method] = []
 
-    def run(self, candidates: Sequence[Candidate]) -> None:
-        """Trains all of them; each ends in a final state, reported to the observer."""
-        waiting = deque(candidates)
-        while True:
-            for slot, seat in enumerate(self._seats):
-                if seat is None and waiting:
-                    self._sit_down(slot, waiting.popleft())
-            if all(seat is None for seat in self._seats):
-                return
-            self._epoch()
+    @property
+    def cohort(self) -> Cohort:
+        """The present cohort."""
+        assert self._cohort is not None, "nobody is seated"
+        return self._cohort
 
-    def _sit_down(self, slot: int, candidate: Candidate) -> None:
-        generator = torch.Generator().manual_seed(candidate.seed)
-        self.cohort.seat(slot, candidate.method, candidate.method.initial(generator))
+    @property
+    def _running(self) -> list[Candidate | None]:
+        """By slot, None where a candidate has diverged."""
+        return [c if c is not None and c.state is RunState.RUNNING else None for c in self._slots]
+
+    def run(self, schedule: Schedule | Sequence[Candidate], start: Position | None = None) -> None:
+        """Trains whoever the schedule hands out; each final state is told to the observer.
+
+        Args:
+            schedule: who trains; a plain list trains in turn.
+            start: where an earlier call stopped.
+        """
+        course = InTurn(schedule) if isinstance(schedule, Sequence) else schedule
+        try:
+            if start is not None:
+                self._resume(start)
+            while True:
+                if start is None or start.step == 0:
+                    if not self._fill(course):
+                        return
+                    self.keeper.between_epochs(self._between_epochs)
+                    start = None
+                self._epoch(course, start)
+                start = None
+        finally:
+            self._close()
+
+    def _resume(self, start: Position) -> None:
+        self.micro_batch_size = start.micro_batch_size
+        self.present = list(start.seated)
+        self._arrange(start.seated, start.snapshots)
+
+    def _fill(self, schedule: Schedule) -> bool:
+        """Seats whoever can sit down; says whether anybody sits.
+
+        A candidate that diverged keeps its slot as long as nobody else leaves or takes it: a pass
+        over fewer rows rounds differently, and its neighbours are not to notice, to the bit.
+        """
+        staying = [candidate for candidate in self._running if candidate is not None]
+        self.present = list(staying)
+        while len(self.present) < self.num_slots:
+            candidate = schedule.next()
+            if candidate is None:
+                break
+            self.present.append(candidate)
+        if not self.present:
+            return False
+        coming = self.present[len(staying) :]
+        free = [slot for slot, candidate in enumerate(self._running) if candidate is None]
+        is_left = any(candidate is None for candidate in self._slots)
+        order: list[Candidate] = self.present
+        if len(coming) == len(free) or (not is_left and len(coming) < len(free)):
+            # The others need not move.
+            filled = dict(zip(free, coming, strict=False))
+            order = [filled.get(k) or c for k, c in enumerate(self._slots)]  # type: ignore[misc]
+        if self._fits(order):
+            for slot, candidate in enumerate(order):
+                if candidate is not self._slots[slot]:
+                    self._sit_down(slot, candidate, candidate.snapshot)
+        else:
+            kept = {c.id: self.cohort.snapshot(k) for k, c in enumerate(self._running) if c}
+            self._arrange(order, [kept.get(c.id, c.snapshot) for c in order])
+        return True
+
+    def _fits(self, candidates: Sequence[Candidate]) -> bool:
+        """Whether the present cohort is the one that these candidates would be given."""
+        methods = list(dict.fromkeys(candidate.method for candidate in candidates))
+        return (
+            self._cohort is not None
+            and self._cohort.num_slots == len(candidates)
+            and methods == self._methods
+        )
+
+    def _arrange(
+        self, candidates: Sequence[Candidate], snapshots: Sequence[Tensors | None]
+    ) -> None:
+        """Seats the candidates in this order, each where its snapshot left it, or at its start.
+
+        The cohort depends on them alone and not on who sat there before them.
+        """
+        if not self._fits(candidates):
+            self._close()
+            self._methods = list(dict.fromkeys(candidate.method for candidate in candidates))
+            cohort = Cohort(self.base, self._methods, len(candidates), self.protocol)
+            self._cohort = cohort.__enter__()
+        self._slots = list(candidates)
+        for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
+            if candidate.state is not RunState.DIVERGED:
+                self._sit_down(slot, candidate, snapshot)
+
+    def _close(self) -> None:
+        if self._cohort is not None:
+            self._cohort.__exit__(None, None, None)
+        self._cohort = None
+        self._slots = []
+
+    def _sit_down(self, slot: int, candidate: Candidate, snapshot: Tensors | None) -> None:
+        if snapshot is not None:
+            self.cohort.restore(slot, candidate.method, snapshot)
+        else:
+            generator = torch.Generator().manual_seed(candidate.seed)
+            self.cohort.seat(slot, candidate.method, candidate.method.initial(generator))
+        candidate.snapshot = None
         candidate.state = RunState.RUNNING
-        self._seats[slot] = _Seat(candidate)
+        self._slots[slot] = candidate
 
-    def _leave(self, slot: int, state: RunState, reason: str | None) -> None:
-        seat = self._seats[slot]
-        assert seat is not None
-        seat.candidate.state, seat.candidate.reason = state, reason
-        self._seats[slot] = None
-        self.cohort.vacate(slot)
-        self.observer.on_end(seat.candidate)
+    def _between_epochs(self) -> Position:
+        nothing = [0.0] * len(self._slots)
+        return self._position(0, nothing, nothing, 0.0)
 
-    def _epoch(self) -> None:
-        """One epoch of every seated candidate, its validation, and who leaves after it."""
-        started = time.perf_counter()
-        for seat in self._seats:
-            if seat is not None:
-                seat.steps = self.train_plan.epoch(seat.candidate.seed, seat.epoch)
-        device = self.cohort.base.device
-        nll_K = torch.zeros(self.cohort.num_slots, dtype=torch.float64, device=device)
+    def _position(
+        self, step: int, nll: list[float], tokens: list[float], seconds: float
+    ) -> Position:
+        return Position(
+            seated=[candidate for candidate in self._slots if candidate is not None],
+            step=step,
+            snapshots=[
+                {} if candidate is None else self.cohort.snapshot(slot)
+                for slot, candidate in enumerate(self._running)
+            ],
+            train_nll=nll,
+            train_tokens=tokens,
+            seconds=seconds,
+            micro_batch_size=self.micro_batch_size,
+        )
+
+    def _epoch(self, schedule: Schedule, start: Position | None) -> None:
+        """One epoch of every seated candidate, its validation, and who leaves after it.
+
+        Args:
+            schedule: who decides on those that stay.
+            start: where in the epoch an earlier call stopped.
+        """
+        before = time.perf_counter() - (start.seconds if start else 0.0)
+        seated = self._running
+        steps = [self.train_plan.epoch(c.seed, len(c.epochs)) if c else None for c in seated]
+        device = self.base.device
+        nll_K = torch.zeros(len(seated), dtype=torch.float64, device=device)
         tokens_K = torch.zeros_like(nll_K)
+        if start is not None:
+            nll_K += torch.tensor(start.train_nll, dtype=torch.float64)
+            tokens_K += torch.tensor(start.train_tokens, dtype=torch.float64)
         num_steps = self.train_plan.num_steps
-        for index in range(num_steps):
-            rates = self._rates()
-            step_nll_K, step_tokens_K = self._step(index, rates)
+
+        def position() -> Position:
+            seconds = time.perf_counter() - before
+            return self._position(done, nll_K.tolist(), tokens_K.tolist(), seconds)
+
+        done = start.step if start else 0
+        while done < num_steps:
+            rates = self._rates(done)
+            present = [own[done] if own else None for own in steps]
+            step_nll_K, step_tokens_K = self._step(present, rates)
             nll_K += step_nll_K
             tokens_K += step_tokens_K
-            if (index + 1) % _REPORT_EVERY[device.type] == 0 or index + 1 == num_steps:
-                self._report(index + 1, step_nll_K / step_tokens_K.clamp(min=1.0), rates)
+            done += 1
+            if done % _REPORT_EVERY[device.type] == 0 or done == num_steps:
+                self._report(done, step_nll_K / step_tokens_K.clamp(min=1.0), rates)
+            self.keeper.between_steps(position)
         train_nll = (nll_K / tokens_K.clamp(min=1.0)).tolist()
-        assert self.cohort.optimizer is not None
-        alive = self.cohort.optimizer.alive_K.tolist()
-        trained = time.perf_counter() - started
-        for slot, seat in enumerate(self._seats):
-            if seat is not None:
-                self._validate(slot, seat, train_nll[slot], trained, alive=alive[slot])
+        optimizer = self.cohort.optimizer
+        assert optimizer is not None
+        alive = optimizer.alive_K.tolist()
+        trained = time.perf_counter() - before
+        # All are validated before anybody is judged: stopping in between loses no judgement.
+        outcomes = []
+        for slot, candidate in enumerate(seated):
+            if candidate is not None:
+                outcomes.append((slot, candidate, *self._validate(slot, alive=alive[slot])))
+            self.keeper.between_steps(position)
+        for slot, candidate, val_nll, seconds in outcomes:
+            self._judge(slot, candidate, train_nll[slot], val_nll, trained + seconds, schedule)
+            if candidate.state is not RunState.RUNNING:
+                self.cohort.vacate(slot)
+                if candidate.state is not RunState.DIVERGED:
+                    self._slots[slot] = None
+        schedule.settle()
 
-    def _step(self, index: int, rates: list[float]) -> tuple[Tensor, Tensor]:
+    def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
         """One update; when memory runs out, the same update from smaller micro-batches."""
-        rates_K = torch.tensor(rates, dtype=torch.float64, device=self.cohort.base.device)
-        steps = [None if seat is None else seat.steps[index] for seat in self._seats]
+        rates_K = torch.tensor(rates, dtype=torch.float64, device=self.base.device)
         while True:
             try:
-                result = train_step(
+                return train_step(
                     self.cohort, self.feed, self.train_plan, steps, rates_K, self.micro_batch_size
                 )
-                break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -180,72 +315,83 @@ class Trainer:
                     ) from error
             release_memory()
             self._halve()
-        for seat in self._seats:
-            if seat is not None:
-                seat.num_updates += 1
-        return result
 
     def _halve(self) -> None:
         self.micro_batch_size = max(1, self.micro_batch_size // 2)
         accumulated = -(-self.train_plan.rows_per_step // self.micro_batch_size)
-        names = sorted({s.candidate.method_name for s in self._seats if s is not None})
+        names = sorted({candidate.method_name for candidate in self._running if candidate})
         self.observer.on_note(
             f"memory ran out while training {', '.join(names)}: the micro-batch was halved to "
             f"{self.micro_batch_size} rows and accumulated {accumulated} times, so the update is "
             "the same"
         )
 
-    def _rates(self) -> list[float]:
-        total = self.protocol.epochs * self.train_plan.num_steps
+    def _rates(self, step: int) -> list[float]:
+        """Each slot's learning rate at a step of the present epoch."""
+        num_steps = self.train_plan.num_steps
+        total = self.protocol.epochs * num_steps
         return [
-            0.0
-            if seat is None
-            else seat.candidate.learning_rate * self.protocol.rate_factor(seat.num_updates, total)
-            for seat in self._seats
+            c.learning_rate * self.protocol.rate_factor(len(c.epochs) * num_steps + step, total)
+            if c
+            else 0.0
+            for c in self._running
         ]
 
     def _report(self, step: int, train_nll_K: Tensor, rates: list[float]) -> None:
-        seated = [None if seat is None else seat.candidate for seat in self._seats]
-        self.observer.on_step(seated, step, self.train_plan.num_steps, train_nll_K.tolist(), rates)
+        running = self._running
+        self.observer.on_step(running, step, self.train_plan.num_steps, train_nll_K.tolist(), rates)
 
-    def _validate(
-        self, slot: int, seat: _Seat, train_nll: float, seconds: float, *, alive: bool
-    ) -> None:
-        """Validates one slot at the end of an epoch and decides whether its candidate stays."""
-        candidate = seat.candidate
-        seat.epoch += 1
+    def _validate(self, slot: int, *, alive: bool) -> tuple[float, float]:
+        """(validation NLL, seconds) of one slot; NaN where it does not live."""
+        if not alive:
+            return float("nan"), 0.0
         started = time.perf_counter()
-        val_nll = float("nan")
-        if alive:
-            sums = example_nlls(self.cohort, slot, self.feed, self.validation_plan)
-            val_nll = mean_nll(sums, self.validation_plan)
+        sums = example_nlls(self.cohort, slot, self.feed, self.validation_plan)
+        return mean_nll(sums, self.validation_plan), time.perf_counter() - started
+
+    def _judge(
+        self,
+        slot: int,
+        candidate: Candidate,
+        train_nll: float,
+        val_nll: float,
+        seconds: float,
+        schedule: Schedule,
+    ) -> None:
+        """Records an epoch and decides whether the candidate goes on."""
+        epoch = len(candidate.epochs) + 1
         if not np.isfinite(val_nll):
-            self._leave(
-                slot,
+            self._end(
+                candidate,
                 RunState.DIVERGED,
-                f"the loss left the finite numbers in epoch {seat.epoch} at learning rate "
+                f"the loss left the finite numbers in epoch {epoch} at learning rate "
                 f"{candidate.learning_rate:g}; lower it",
             )
             return
-        seconds += time.perf_counter() - started
-        candidate.epochs.append(
-            EpochRecord(epoch=seat.epoch, train_nll=train_nll, val_nll=val_nll, seconds=seconds)
-        )
         best = candidate.best_val_nll
+        candidate.epochs.append(
+            EpochRecord(epoch=epoch, train_nll=train_nll, val_nll=val_nll, seconds=seconds)
+        )
         if best is None or val_nll < best:
-            candidate.best_epoch = seat.epoch
+            candidate.best_epoch = epoch
             candidate.tensors = self.cohort.take(slot)
-            seat.worse_epochs = 0
-        else:
-            seat.worse_epochs += 1
         self.observer.on_epoch(candidate)
-        patience = self.protocol.patience
-        if seat.epoch >= self.protocol.epochs:
-            self._leave(slot, RunState.COMPLETE, None)
-        elif patience is not None and seat.worse_epochs >= patience:
-            self._leave(
-                slot,
+        assert candidate.best_epoch is not None
+        worse_epochs, patience = epoch - candidate.best_epoch, self.protocol.patience
+        if epoch >= self.protocol.epochs:
+            self._end(candidate, RunState.COMPLETE, None)
+        elif patience is not None and worse_epochs >= patience:
+            self._end(
+                candidate,
                 RunState.STOPPED,
-                f"no better validation NLL in {seat.worse_epochs} epochs after epoch "
+                f"no better validation NLL in {worse_epochs} epochs after epoch "
                 f"{candidate.best_epoch}",
             )
+        elif schedule.pauses(candidate):
+            candidate.state = RunState.PAUSED
+            candidate.snapshot = self.cohort.snapshot(slot)
+            self.observer.on_pause(candidate)
+
+    def _end(self, candidate: Candidate, state: RunState, reason: str | None) -> None:
+        candidate.state, candidate.reason = state, reason
+        self.observer.on_end(candidate)

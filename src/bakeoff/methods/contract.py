@@ -174,6 +174,36 @@ class Stack(ABC):
             taken[name] = view.detach().to("cpu", copy=True).contiguous()
         return taken
 
+    def cut(self, row_n: Tensor, method: Method) -> Tensors:
+        """Copies a method's part of a row of the optimizer out, in the method's own shapes.
+
+        Args:
+            row_n: [num_values] one slot's moments, in the order of ``shapes``.
+        """
+        found = self._views(row_n)
+        return {
+            name: found[name][tuple(slice(size) for size in shape)]
+            .detach()
+            .to("cpu", copy=True)
+            .contiguous()
+            for name, shape in method.shapes.items()
+        }
+
+    def fill(self, row_n: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        """The opposite of ``cut``: writes into the row, zeros where a method is smaller."""
+        row_n.zero_()
+        found = self._views(row_n)
+        for name, tensor in tensors.items():
+            found[name][tuple(slice(size) for size in tensor.shape)] = tensor.to(row_n.device)
+
+    def _views(self, row_n: Tensor) -> Tensors:
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + prod(shape)
+            views[name] = row_n[start:stop].view(shape)
+            start = stop
+        return views
+
     def vacate(self, slot: int) -> None:
         """Puts the null element into the slot; the optimizer has zeroed its values already."""
         return None

@@ -26,14 +26,29 @@ class Archive:
         self.bench = bench
         self.findings = findings
 
-    def recall(self) -> None:
-        """Takes up everything that an earlier call left whole."""
+    def recall_candidate(self, candidate: Candidate) -> None:
+        """Takes up a candidate that ended, where no checkpoint says how far training came."""
+        kept = self.folder.read_json(f"candidates/{candidate.id}/candidate.json")
+        if isinstance(kept, dict):
+            self._recall_candidate(candidate, kept)
+
+    def recall_parts(self) -> None:
+        """Takes up everything besides training that an earlier call left whole.
+
+        A candidate whose adapter is gone is to be trained again, if the test set is for it.
+        """
         for candidate in self.findings.candidates:
-            kept = self.folder.read_json(f"candidates/{candidate.id}/candidate.json")
-            if isinstance(kept, dict) and self._recall_candidate(candidate, kept):
-                scores = self._recall_scores(f"candidates/{candidate.id}")
-                if scores is not None:
-                    self.findings.test_scores[candidate.id] = scores
+            if not candidate.state.is_eligible:
+                continue
+            adapter = self.folder.path / "candidates" / candidate.id / "adapter"
+            if adapter.is_dir():
+                self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
+            elif candidate in self.findings.finals(candidate.method_name):
+                candidate.start_anew()
+        for candidate in self.findings.schedule.finals:
+            scores = self._recall_scores(f"candidates/{candidate.id}")
+            if scores is not None and candidate.state.is_eligible:
+                self.findings.test_scores[candidate.id] = scores
         for name in ("zero_shot", "lead"):
             kept = self.folder.read_json(f"baselines/{name}/baseline.json")
             scores = self._recall_scores(f"baselines/{name}")
@@ -48,19 +63,16 @@ class Archive:
         if isinstance(notes, list):
             self.findings.notes += notes
 
-    def _recall_candidate(self, candidate: Candidate, kept: dict[str, Any]) -> bool:
+    def _recall_candidate(self, candidate: Candidate, kept: dict[str, Any]) -> None:
         state = RunState(kept["state"])
         adapter = self.folder.path / "candidates" / candidate.id / "adapter"
         if not state.is_final or state is RunState.FAILED:
-            return False
-        if state.is_eligible:
-            if not adapter.is_dir():
-                return False
-            self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
+            return
+        if state.is_eligible and not adapter.is_dir():
+            return
         candidate.state, candidate.reason = state, kept["reason"]
         candidate.best_epoch = kept["best_epoch"]
         candidate.epochs = [EpochRecord(**record) for record in kept["epochs"]]
-        return True
 
     def _recall_scores(self, place: str) -> TestScores | None:
         rows = self.folder.read_lines(f"{place}/predictions.jsonl")
@@ -86,6 +98,7 @@ class Archive:
             f"{place}/candidate.json",
             {
                 "method": candidate.method_name,
+                "variant": candidate.variant,
                 "learning_rate": candidate.learning_rate,
                 "seed": candidate.seed,
                 "state": candidate.state.value,

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,12 @@ def measure_footprints(
 ) -> None:
     """Measures every method that has none yet; one that fails is noted and has no figures."""
     missing = [e.name for e in bench.study.entries if e.name not in findings.footprints]
+    study = _as_chosen(bench, findings)
     if not missing:
         return
     title = "footprints"
     view.count(title, 0, len(missing))
-    outcomes = _in_processes(bench.study, bench.base.device.type, missing)
+    outcomes = _in_processes(study, bench.base.device.type, missing)
     for done, (name, outcome) in enumerate(outcomes, start=1):
         if "error" in outcome:
             archive.keep_note(f"the footprint of {name} could not be measured: {outcome['error']}")
@@ -63,6 +65,27 @@ def measure_footprints(
             archive.keep_footprint(name, outcome)
         view.count(title, done, len(missing))
     view.clear()
+
+
+def _as_chosen(bench: Workbench, findings: Findings) -> Study:
+    """The study without its search: every method with the options that were chosen."""
+    if bench.study.options.search is None:
+        return bench.study
+    entries = []
+    for entry in bench.study.entries:
+        search = findings.schedule.methods[entry.name]
+        shown = search.chosen or search.best() or search.searched[0]
+        variant = next(v for v in entry.variants if v.label == shown.variant)
+        entries.append(
+            replace(
+                entry,
+                rates=None,
+                learning_rate=shown.learning_rate,
+                variants=(replace(variant, label="", searched={}),),
+            )
+        )
+    options = replace(bench.study.options, search=None)
+    return replace(bench.study, options=options, entries=tuple(entries))
 
 
 def _in_processes(
@@ -108,7 +131,7 @@ def measure(study: Study, name: str, device: str) -> dict[str, Any]:
     """
     before = psutil.Process().memory_info().rss
     bench = open_workbench(study, device)
-    method = bench.methods[name]
+    method = bench.methods[name][""]
     loaded = psutil.Process().memory_info().rss - before
     rows = study.options.protocol.micro_batch_size
     while True:

@@ -21,6 +21,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import Precision
 from bakeoff.model.smollm2 import SMOLLM2_REFERENCE
 from bakeoff.model.sources import TINY_REFERENCE
+from bakeoff.study.search import SearchOptions, Variant, grid, variants_of
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEMO = "demo.yaml"
@@ -48,8 +49,8 @@ class StudyOptions:
     methods: dict[str, dict[str, Any]]
     """For each name a ``kind``, a ``learning_rate`` (its published default where there is none)
     and the method's own options."""
-    search: dict[str, Any] | None = None
-    """Null: every method comes with its learning rate. Not in this version."""
+    search: SearchOptions | None = None
+    """How each method's learning rate is found; null: every method comes with its own."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How test summaries are written."""
     slots: int | Literal["auto"] = "auto"
@@ -58,6 +59,8 @@ class StudyOptions:
     """In what the frozen base computes."""
     lead_sentences: int = 3
     """Sentences of the lead-k baseline."""
+    checkpoint_minutes: float = 10.0
+    """Longest training inside an epoch that a crash can cost; it may change between calls."""
 
     def __post_init__(self) -> None:
         _safe_name("name", self.name)
@@ -65,34 +68,53 @@ class StudyOptions:
             raise ConfigError(
                 "methods: there is none; name at least one, such as lora: {kind: lora}"
             )
-        if self.search is not None:
-            raise ConfigError(
-                f"search: {self.search!r} cannot be done by this version; set search: null and "
-                "give each method its learning_rate"
-            )
         if isinstance(self.slots, int) and self.slots < 1:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
         if self.lead_sentences < 1:
             raise ConfigError(f"lead_sentences: {self.lead_sentences} is below 1; give 1 or more")
+        if not self.checkpoint_minutes > 0:
+            raise ConfigError(
+                f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "
+                "as 10"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodEntry:
-    """One method of a study, checked as far as that goes without the base."""
+    """One method of a study, checked as far as that goes without the base.
+
+    Attributes:
+        learning_rate: the study's, or the method's default; the rate where nothing is searched.
+        rates: the study's own list of rates, or None.
+        variants: the combinations of its searched options, at least one.
+    """
 
     name: str
     kind: str
     learning_rate: float
-    options: Any
+    rates: tuple[float, ...] | None
+    variants: tuple[Variant, ...]
 
-    def build(self, base: Base) -> Method:
-        """The method on a base.
+    @property
+    def method_type(self) -> type[Method]:
+        """The class of the method."""
+        return method_type(self.kind, where=f"methods.{self.name}.kind")
+
+    def build(self, base: Base) -> dict[str, Method]:
+        """The method on a base, for each variant by its label.
 
         Raises:
             ConfigError: where an option does not fit the base.
         """
         where = f"methods.{self.name}"
-        return method_type(self.kind, where=f"{where}.kind")(self.options, base, where=where)
+        return {v.label: self.method_type(v.options, base, where=where) for v in self.variants}
+
+    def grid(self, search: SearchOptions) -> tuple[float, ...]:
+        """The rates that the search begins with: the study's list, else the common rule's."""
+        if self.rates is not None:
+            return self.rates
+        centre = self.method_type.default_learning_rate
+        return grid(centre, search.learning_rates, search.grid_factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +134,17 @@ class Study:
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out."""
         mapping = to_mapping(self.options)
-        mapping["methods"] = {
-            entry.name: {
-                "kind": entry.kind,
-                "learning_rate": entry.learning_rate,
-                **to_mapping(entry.options),
-            }
-            for entry in self.entries
-        }
+        mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
         return mapping
+
+
+def _resolved(entry: MethodEntry) -> dict[str, Any]:
+    first, *others = [to_mapping(variant.options) for variant in entry.variants]
+    lists = {key: [first[key]] for key in entry.variants[0].searched}
+    for key, values in lists.items():
+        values += [v for other in others if (v := other[key]) not in values]
+    rate = entry.learning_rate if entry.rates is None else list(entry.rates)
+    return {"kind": entry.kind, "learning_rate": rate, **first, **lists}
 
 
 def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
@@ -157,7 +181,8 @@ def study_from_mapping(
     _locate(merged, folder)
     options = from_mapping(StudyOptions, merged)
     options.task.validate()
-    entries = tuple(_entry(name, given) for name, given in options.methods.items())
+    may_search = options.search is not None
+    entries = tuple(_entry(name, given, may_search) for name, given in options.methods.items())
     return Study(options=options, entries=entries, root=Path.cwd())
 
 
@@ -179,7 +204,7 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         )
 
 
-def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
+def _entry(name: str, given: Mapping[str, Any], may_search: bool) -> MethodEntry:
     where = f"methods.{name}"
     _safe_name(where, name)
     if name.replace("-", "_").lower() in _BASELINES:
@@ -194,13 +219,32 @@ def _entry(name: str, given: Mapping[str, Any]) -> MethodEntry:
     rate = rest.pop("learning_rate", None)
     if rate is None:
         rate = method.default_learning_rate
+    rates = None
+    if may_search and isinstance(rate, list):
+        if not rate or len(set(map(str, rate))) < len(rate):
+            raise ConfigError(
+                f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
+                "rate, and none twice"
+            )
+        rates = tuple(_checked_rate(one, method, where) for one in rate)
+        rate = method.default_learning_rate
+    return MethodEntry(
+        name=name,
+        kind=kind,
+        learning_rate=_checked_rate(rate, method, where),
+        rates=rates,
+        variants=variants_of(method, rest, where=where, may_search=may_search),
+    )
+
+
+def _checked_rate(rate: Any, method: type[Method], where: str) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        listed = "; a list of rates needs search" if isinstance(rate, list) else ""
         raise ConfigError(
             f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
-            f"{method.default_learning_rate:g}"
+            f"{method.default_learning_rate:g}{listed}"
         )
-    options: Any = from_mapping(method.options_type, rest, path=where)
-    return MethodEntry(name=name, kind=kind, learning_rate=float(rate), options=options)
+    return float(rate)
 
 
 def _safe_name(where: str, name: str) -> None:

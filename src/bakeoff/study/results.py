@@ -16,13 +16,15 @@ import transformers
 from numpy.typing import NDArray
 
 from bakeoff import __version__
+from bakeoff.config import to_mapping
 from bakeoff.engine.candidate import Candidate
 from bakeoff.metrics.intervals import Interval, bootstrap_interval
 from bakeoff.metrics.rouge import ROUGE_KEYS
 from bakeoff.metrics.significance import compare_methods
 from bakeoff.study.recommend import recommend
+from bakeoff.study.schedule import MethodSearch, StudySchedule
 from bakeoff.study.workbench import Workbench
-from bakeoff.types import SPLITS
+from bakeoff.types import SPLITS, RunState
 
 SCHEMA = 1
 Floats = NDArray[np.float64]
@@ -47,7 +49,7 @@ class TestScores:
 class Findings:
     """Everything that is known so far; any part may still be missing."""
 
-    candidates: list[Candidate]
+    schedule: StudySchedule
     test_scores: dict[str, TestScores] = field(default_factory=dict)
     baselines: dict[str, TestScores] = field(default_factory=dict)
     zero_shot_val_nll: float | None = None
@@ -57,9 +59,23 @@ class Findings:
     wall_seconds: dict[str, float] = field(default_factory=dict)
     started: str = ""
 
-    def of_method(self, name: str) -> list[Candidate]:
-        """The method's candidates, by seed as the study lists them."""
-        return [c for c in self.candidates if c.method_name == name]
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All that were named so far."""
+        return self.schedule.candidates
+
+    def finals(self, name: str) -> list[Candidate]:
+        """The method's candidates that the test set is for, by seed; none before it is chosen."""
+        return self.schedule.methods[name].finals
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a failure leaves the study without a part of its answer."""
+        return any(
+            c.state is RunState.FAILED
+            for method in self.schedule.methods.values()
+            for c in (method.finals or method.searched)
+        )
 
 
 def build_results(bench: Workbench, findings: Findings, *, complete: bool) -> dict[str, Any]:
@@ -78,10 +94,45 @@ def build_results(bench: Workbench, findings: Findings, *, complete: bool) -> di
         "methods": methods,
         "candidates": {c.id: _candidate(c) for c in findings.candidates},
         "comparisons": _comparisons(findings, list(methods), tokens_N),
-        "notes": [*bench.data.warnings, *findings.notes],
+        "notes": [*bench.data.warnings, *findings.notes, *_search_notes(bench, findings)],
     }
+    if findings.schedule.search is not None:
+        results["search"] = _cost(bench, findings)
     results["recommendation"] = recommend(results)
     return results
+
+
+def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
+    """What must be told of the search: grids that grew, and answers that lie at an edge."""
+    search = findings.schedule.search
+    if search is None:
+        return []
+    notes = []
+    sizes = {e.name: len(e.grid(search)) * len(e.variants) for e in bench.study.entries}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        notes.append(f"the methods were not searched alike, as the study asks for: {told}")
+    for entry in bench.study.entries:
+        default = entry.method_type.default_learning_rate
+        if entry.rates is None and entry.learning_rate != default:
+            notes.append(
+                f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} was not used, as the "
+                f"search centres on the method's published default {default:g}; a list of rates "
+                "is a grid of one's own"
+            )
+    for name, method in findings.schedule.methods.items():
+        if method.num_grown:
+            notes.append(
+                f"{name}: the grid of learning rates grew by {method.num_grown} to hold the best "
+                f"rate (at most {search.growth})"
+            )
+        if method.chosen is not None and len(method.rates) > 1 and method.edge() is not None:
+            notes.append(
+                f"{name}: the chosen rate {method.chosen.learning_rate:g} still lies at the edge "
+                f"of its grid, which may grow by {search.growth}; raise search.growth to look "
+                "further"
+            )
+    return notes
 
 
 def now() -> str:
@@ -149,19 +200,22 @@ def _baselines(bench: Workbench, findings: Findings, tokens_N: Floats) -> dict[s
 
 def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -> dict[str, Any]:
     entry = next(e for e in bench.study.entries if e.name == name)
-    resolved = bench.study.resolved["methods"][name]
-    candidates = findings.of_method(name)
-    eligible = [c for c in candidates if c.state.is_eligible]
+    search = findings.schedule.methods[name]
+    resolved = to_mapping(entry.variants[0].options)
+    # While nothing is chosen, the best so far stands for the method.
+    shown = search.chosen or search.best() or search.candidates[0]
+    candidates = search.finals or search.searched
+    eligible = [c for c in search.finals if c.state.is_eligible]
     tested = [findings.test_scores[c.id] for c in eligible if c.id in findings.test_scores]
-    # The method's word is that of its weakest news: one unfinished seed leaves it unfinished.
-    leading = next((c for c in candidates if not c.state.is_eligible), candidates[0])
+    state, reason = _state(search)
+    variant = next(v for v in entry.variants if v.label == shown.variant)
     content: dict[str, Any] = {
         "kind": entry.kind,
-        "options": {k: v for k, v in resolved.items() if k not in ("kind", "learning_rate")},
-        "state": leading.state.value,
-        "reason": leading.reason,
-        "trainable_parameters": bench.methods[name].num_trainable,
-        "learning_rate": entry.learning_rate,
+        "options": {**resolved, **to_mapping(variant.options)},
+        "state": state.value,
+        "reason": reason,
+        "trainable_parameters": shown.method.num_trainable,
+        "learning_rate": shown.learning_rate,
         "epoch_seconds": None,
         "peak_memory_bytes": None,
         "adapter_bytes": max(
@@ -175,6 +229,8 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
         **dict.fromkeys(ROUGE_KEYS),
         "candidates": [c.id for c in candidates],
     }
+    if findings.schedule.search is not None:
+        content["search"] = _search(bench, search)
     if tested:
         nll_SN = np.stack([t.nll_N for t in tested if t.nll_N is not None])
         interval = bootstrap_interval(nll_SN, np.broadcast_to(tokens_N, nll_SN.shape))
@@ -186,9 +242,65 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     return content
 
 
+def _state(search: MethodSearch) -> tuple[RunState, str | None]:
+    """The method's word is that of its weakest news: one unfinished seed leaves it unfinished."""
+    if not search.finals:
+        open_ones = [c for c in search.searched if not c.state.is_final]
+        if open_ones:
+            waiting = all(c.state is RunState.WAITING and not c.epochs for c in search.searched)
+            return (RunState.WAITING if waiting else RunState.RUNNING), None
+        lost = min(search.searched, key=lambda c: c.state is not RunState.FAILED)
+        return lost.state, lost.reason
+    leading = next((c for c in search.finals if not c.state.is_eligible), search.finals[0])
+    return leading.state, leading.reason
+
+
+def _search(bench: Workbench, search: MethodSearch) -> dict[str, Any]:
+    """The rate's curve of one method, and how its grid came to be."""
+    entry = next(e for e in bench.study.entries if e.name == search.name)
+    options = {variant.label: variant.searched for variant in entry.variants}
+    edge = search.edge() if search.chosen else None
+    return {
+        "centre": None if entry.rates else entry.method_type.default_learning_rate,
+        "grid": list(search.rates),
+        "grown": search.num_grown,
+        "best_at_edge": None if search.chosen is None else edge is not None,
+        "chosen": None if search.chosen is None else search.chosen.id,
+        "curve": [
+            {
+                "learning_rate": c.learning_rate,
+                "options": options[c.variant],
+                "val_nll": c.best_val_nll,
+                "epochs": len(c.epochs),
+                "state": c.state.value,
+                "candidate": c.id,
+            }
+            for c in sorted(search.searched, key=lambda c: (c.variant, c.learning_rate))
+        ],
+    }
+
+
+def _cost(bench: Workbench, findings: Findings) -> dict[str, Any]:
+    """What the search trained, against every rate with every seed to the end."""
+    schedule, epochs = findings.schedule, bench.study.options.protocol.epochs
+    tokens = bench.plans["train"].tokens_padded
+    trained = sum(len(c.epochs) for c in schedule.candidates)
+    rates = sum(len(method.searched) for method in schedule.methods.values())
+    full = rates * len(schedule.seeds) * epochs
+    return {
+        "seeds": list(schedule.seeds),
+        "rungs": list(schedule.rungs),
+        "epochs_trained": trained,
+        "epochs_full_grid": full,
+        "tokens_trained": trained * tokens,
+        "tokens_full_grid": full * tokens,
+    }
+
+
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {
         "method": candidate.method_name,
+        **({"variant": candidate.variant} if candidate.variant else {}),
         "learning_rate": candidate.learning_rate,
         "seed": candidate.seed,
         "state": candidate.state.value,
@@ -208,7 +320,7 @@ def _comparisons(
     for name in names:
         tested = [
             findings.test_scores[c.id]
-            for c in findings.of_method(name)
+            for c in findings.finals(name)
             if c.state.is_eligible and c.id in findings.test_scores
         ]
         if tested:

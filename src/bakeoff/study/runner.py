@@ -15,16 +15,19 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.errors import StoreError
-from bakeoff.methods.contract import Ground
+from bakeoff.engine.candidate import Candidate
+from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.study.archive import Archive
+from bakeoff.study.checkpoints import Checkpoints, Progress
 from bakeoff.study.footprint import measure_footprints
 from bakeoff.study.options import Study
 from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings, build_results, now
-from bakeoff.study.store import RESULTS_FILE, RunFolder
+from bakeoff.study.schedule import StudySchedule
+from bakeoff.study.stopping import StopSignals
+from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
 from bakeoff.study.testing import Tester
-from bakeoff.study.training import train_group
+from bakeoff.study.training import TrainingStage
 from bakeoff.study.workbench import Workbench, open_workbench
 from bakeoff.types import RunState
 
@@ -37,10 +40,19 @@ class Runner:
         folder: where, opened for this study.
         device: ``auto``, ``cpu`` or ``cuda``.
         console: where progress is told.
+        stop: when the run is to end early; entered by the caller.
     """
 
-    def __init__(self, study: Study, folder: RunFolder, device: str, console: Console) -> None:
+    def __init__(
+        self,
+        study: Study,
+        folder: RunFolder,
+        device: str,
+        console: Console,
+        stop: StopSignals | None = None,
+    ) -> None:
         self.study = study
+        self.stop = stop or StopSignals()
         self.folder = folder
         self.device = device
         self.console = console
@@ -58,7 +70,8 @@ class Runner:
 
         Raises:
             BakeoffError: for bad input, before anything is trained.
-            KeyboardInterrupt: after the partial result has been written.
+            KeyboardInterrupt: after the partial result has been written; ``Stopped`` where it
+                says why.
         """
         started = time.perf_counter()
         wall: dict[str, float] = {}
@@ -66,39 +79,106 @@ class Runner:
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
         self.folder.claim(bench.fingerprints())
-        findings = Findings(candidates=bench.candidates(), started=now(), wall_seconds=wall)
+        schedule = bench.schedule()
+        findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings)
-        archive.recall()
+        checkpoints = Checkpoints(self.folder.path)
         try:
+            start = self._recall(schedule, archive, checkpoints)
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
-                self._work(bench, findings, archive, view)
+                schedule.tell = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
+                self._search(bench, schedule, archive, checkpoints, view)
+                self._work(bench, findings, archive, view, checkpoints, start)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception):
             self._write(bench, findings, wall, started, complete=False)
             raise
+        finally:
+            if schedule.ledger is not None:
+                schedule.ledger.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.
-        failed = any(c.state is RunState.FAILED for c in findings.candidates)
-        return self._write(bench, findings, wall, started, complete=not failed)
+        complete = not findings.has_failed
+        results = self._write(bench, findings, wall, started, complete=complete)
+        if complete:
+            checkpoints.clear()
+        return results
+
+    def _recall(
+        self, schedule: StudySchedule, archive: Archive, checkpoints: Checkpoints
+    ) -> Progress | None:
+        """Takes up what an earlier call left."""
+        start = checkpoints.load(schedule)
+        if start is None:
+            schedule.on_new = archive.recall_candidate
+            for candidate in schedule.candidates:
+                archive.recall_candidate(candidate)
+        archive.recall_parts()
+        for candidate in schedule.candidates:
+            method = schedule.methods[candidate.method_name]
+            if candidate.state is RunState.FAILED and candidate in (
+                method.finals or method.searched
+            ):
+                candidate.start_anew()
+        return start
+
+    def _search(
+        self,
+        bench: Workbench,
+        schedule: StudySchedule,
+        archive: Archive,
+        checkpoints: Checkpoints,
+        view: ProgressView,
+    ) -> None:
+        """Opens the search's storage and takes the decisions that are due already."""
+
+        def come_back(candidate: Candidate) -> None:
+            try:
+                checkpoints.fetch(candidate)
+            except CheckpointError as error:
+                candidate.start_anew()
+                archive.keep_note(str(error))
+                view.on_note(str(error))
+
+        schedule.on_return = come_back
+        search = self.study.options.search
+        if search is None:
+            return
+        from bakeoff.study.ledger import Ledger
+
+        path = (self.folder.path / SEARCH_FILE).resolve()
+        schedule.ledger = Ledger(
+            search.storage or f"sqlite:///{path}",
+            self.study.options.name,
+            self.folder.run_id,
+            search,
+            schedule.rungs,
+            {e.name: {v.label: v.searched for v in e.variants} for e in bench.study.entries},
+        )
+        schedule.ledger.begin(c for m in schedule.methods.values() for c in m.searched)
+        schedule.settle()
+        schedule.on_new = lambda candidate: None
 
     def _work(
-        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+        self,
+        bench: Workbench,
+        findings: Findings,
+        archive: Archive,
+        view: ProgressView,
+        checkpoints: Checkpoints,
+        start: Progress | None,
     ) -> None:
         wall = findings.wall_seconds
-        tester = Tester(bench, findings, archive, view)
+        slots = dict(start.slots) if start else {}
+        tester = Tester(bench, findings, archive, view, slots)
         archive.keep_examples()
         with _timed(wall, "baselines"):
             tester.baselines()
         with _timed(wall, "training"):
-            for ground in Ground:
-                waiting = [
-                    c
-                    for c in findings.candidates
-                    if c.method.ground is ground and not c.state.is_final
-                ]
-                if waiting:
-                    train_group(bench, waiting, archive, view)
+            TrainingStage(
+                bench, findings.schedule, archive, view, checkpoints, self.stop, slots
+            ).run(start)
         with _timed(wall, "test"):
             tester.candidates()
         with _timed(wall, "footprint"):

@@ -8,20 +8,26 @@ import math
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.study.lock import HOLDER_FILE, LOCK_FILE, locked
 
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
 RESULTS_FILE = "results.json"
+SEARCH_FILE = "study.db"
 EXAMPLES_FILE = "examples.jsonl"
 _PART = ".part"
+_ID_KEY = "run"
+# These decide how a run goes, but not what it finds, and may differ between its calls.
+_FREE_KEYS = frozenset({"checkpoint_minutes"})
 
 
 class RunFolder:
@@ -51,7 +57,8 @@ class RunFolder:
             known = path / STUDY_FILE
             if fresh and known.exists():
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+                (path / HOLDER_FILE).unlink(missing_ok=True)
+            path.rename(path.with_name(f"{path.name}.before-{stamp}"))
             if known.exists():
                 self._check(known)
             elif _holds_files(path):
@@ -84,9 +91,15 @@ class RunFolder:
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
             return
-        self.write_json(INPUTS_FILE, dict(inputs))
+        self.write_json(INPUTS_FILE, {**inputs, _ID_KEY: uuid.uuid4().hex})
         if not (self.path / STUDY_FILE).exists():
             self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
+
+    @property
+    def run_id(self) -> str:
+        """What tells this run from every other; known once the folder is claimed."""
+        inputs = self.read_json(INPUTS_FILE)
+        return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
     def _check(self, known: Path) -> None:
         try:
@@ -96,7 +109,7 @@ class RunFolder:
                 f"{known}: cannot be read back ({error}); give another folder with --out, or start "
                 "anew with --fresh"
             ) from None
-        changed = differences(before, self.resolved)
+        changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
         if changed:
             shown = "\n  ".join(changed[:12])
             raise StoreError(
@@ -165,9 +178,37 @@ class RunFolder:
                 raise
 
 
+@contextmanager
+def open_run(
+    path: Path, resolved: Mapping[str, Any], *, fresh: bool = False
+) -> Iterator[RunFolder]:
+    """A run's folder, held by this process alone; see ``RunFolder``.
+
+    Raises:
+        StoreError: if another process holds it, and as ``RunFolder`` does.
+    """
+    path = path.resolve() if fresh else path
+    with disk_errors(path):
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path}: is a file; give another folder with --out")
+    with ExitStack() as stack:
+        stack.enter_context(locked(path, keeps=STUDY_FILE))
+        folder = RunFolder(path, resolved, fresh=fresh)
+        if not (path / LOCK_FILE).exists():  # the earlier run was put aside, and its lock with it
+            stack.enter_context(locked(path, keeps=STUDY_FILE))
+        yield folder
+
+
+def _without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key not in _FREE_KEYS}
+
+
 def _holds_files(path: Path) -> bool:
-    """Whether a folder holds more than what a killed run left half written."""
-    return path.is_dir() and any(entry.suffix != _PART for entry in path.iterdir())
+    """Whether a folder holds more than a lock and what a killed run left half written."""
+    return path.is_dir() and any(
+        entry.suffix != _PART and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        for entry in path.iterdir()
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -26,9 +26,19 @@ class Tester:
     """Scores candidates and baselines on the test set and keeps their predictions."""
 
     def __init__(
-        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+        self,
+        bench: Workbench,
+        findings: Findings,
+        archive: Archive,
+        view: ProgressView,
+        slots: Mapping[str, int],
     ) -> None:
+        """Args:
+        bench, findings, archive, view: the run's.
+        slots: candidates in one pass, by ground, as in training.
+        """
         self.bench = bench
+        self.slots = slots
         self.findings = findings
         self.archive = archive
         self.view = view
@@ -67,18 +77,24 @@ class Tester:
                 )
 
     def candidates(self) -> None:
-        """Every candidate that may be chosen and has not been tested yet, ground by ground."""
+        """Every final candidate that ended well and has not been tested yet, ground by ground.
+
+        Groups are made of all of them and tested whole, so that an interrupted test, taken up
+        again, rounds as an undisturbed one.
+        """
         done = self.findings.test_scores
-        eligible = [c for c in self.findings.candidates if c.state.is_eligible]
+        eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
         with RougeScorer() as scorer:
             for ground in Ground:
-                waiting = [c for c in eligible if c.method.ground is ground and c.id not in done]
-                size = self.bench.num_slots(waiting) if waiting else 1
-                for start in range(0, len(waiting), size):
-                    self._test(waiting[start : start + size], scorer)
+                here = [c for c in eligible if c.method.ground is ground]
+                size = self.slots.get(ground.value) or self.bench.num_slots(here) if here else 1
+                for start in range(0, len(here), size):
+                    group = here[start : start + size]
+                    if any(candidate.id not in done for candidate in group):
+                        self._test(group, scorer)
 
     def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
-        methods = list({c.method_name: c.method for c in group}.values())
+        methods = list(dict.fromkeys(c.method for c in group))
         with ExitStack() as stack:
             cohort = Cohort(self.bench.base, methods, len(group))
             for slot, candidate in enumerate(group):

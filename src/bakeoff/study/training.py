@@ -1,10 +1,11 @@
-"""Training of the candidates of one ground: cohorts, their feeds, and failures kept apart."""
+"""All training of a study: grounds, their feeds, and failures kept apart."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.course import Position
 from bakeoff.engine.evaluate import EVALUATION_ROWS
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.memory import is_out_of_memory, release_memory
@@ -20,8 +22,12 @@ from bakeoff.errors import StoreError
 from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.study.archive import Archive
+from bakeoff.study.checkpoints import Checkpoints, Progress
+from bakeoff.study.keeper import RunKeeper
 from bakeoff.study.progress import ProgressView
+from bakeoff.study.schedule import StudySchedule
 from bakeoff.study.slots import free_bytes
+from bakeoff.study.stopping import StopSignals
 from bakeoff.study.workbench import Workbench
 from bakeoff.types import RunState
 
@@ -36,16 +42,33 @@ class RunObserver:
         kept: ids of the candidates that have ended and are written.
     """
 
-    def __init__(self, archive: Archive, view: ProgressView) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        view: ProgressView,
+        schedule: StudySchedule,
+        checkpoints: Checkpoints,
+    ) -> None:
         self.kept: set[str] = set()
         self.archive = archive
         self.view = view
+        self.schedule = schedule
+        self.checkpoints = checkpoints
         self.on_step = view.on_step
-        self.on_epoch = view.on_epoch
+
+    def on_epoch(self, candidate: Candidate) -> None:
+        """Writes the epoch into the search, then says so."""
+        self.schedule.note(candidate)
+        self.view.on_epoch(candidate)
+
+    def on_pause(self, candidate: Candidate) -> None:
+        """Moves the candidate's state to the disk."""
+        self.checkpoints.pause(candidate)
 
     def on_end(self, candidate: Candidate) -> None:
         """Writes the candidate, then says so."""
         self.archive.keep_candidate(candidate)
+        self.schedule.note(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
 
@@ -55,53 +78,106 @@ class RunObserver:
         self.view.on_note(note)
 
 
-def train_group(
-    bench: Workbench, candidates: Sequence[Candidate], archive: Archive, view: ProgressView
-) -> None:
-    """Trains candidates of one ground; one that fails takes no other with it.
+@dataclass
+class TrainingStage:
+    """All training of a study: one ground after the other, until nobody waits.
 
-    When a cohort of several fails, each of its unfinished candidates is tried alone.
+    Attributes:
+        slots: candidates in one pass, by ground; decided once, as the rounding hangs on it.
     """
-    slots = bench.num_slots(candidates)
-    observer = RunObserver(archive, view)
-    try:
-        _train(bench, candidates, slots, observer)
-        return
-    except StoreError:
-        raise
-    except Exception as error:  # whatever it is, the others go on
-        # The error itself would keep the cohort alive, and its memory with it.
-        reason, is_short = f"{type(error).__name__}: {error}", is_out_of_memory(error)
-    unfinished = [c for c in candidates if c.id not in observer.kept]
-    for candidate in unfinished:
-        candidate.state, candidate.epochs = RunState.WAITING, []
-        candidate.best_epoch, candidate.tensors, candidate.reason = None, None, None
-    view.clear()
-    release_memory()
-    if len(candidates) == 1:
+
+    bench: Workbench
+    schedule: StudySchedule
+    archive: Archive
+    view: ProgressView
+    checkpoints: Checkpoints
+    stop: StopSignals
+    slots: dict[str, int]
+
+    def run(self, start: Progress | None) -> None:
+        """Trains all candidates.
+
+        Args:
+            start: where an earlier call stopped.
+
+        Raises:
+            Stopped: if the run was asked to; all is saved by then.
+            StoreError: if the disk takes no more.
+        """
+        position = start.position if start else None
+        ground = Ground(start.ground) if start and position else None
+        observer = RunObserver(self.archive, self.view, self.schedule, self.checkpoints)
+        self.schedule.on_pruned = observer.on_end
+        while True:
+            if position is None:
+                ground = next((g for g in Ground if self.schedule.of(g).waiting()), None)
+            if ground is None:
+                # Says that training is over, whatever is lost of the stages that follow.
+                self.checkpoints.save(self.schedule, Progress(slots=self.slots))
+                return
+            self._train_ground(ground, position, observer)
+            position = None
+
+    def _train_ground(
+        self, ground: Ground, position: Position | None, observer: RunObserver
+    ) -> None:
+        """Trains what waits on one ground; a candidate that fails takes no other with it.
+
+        When a cohort of several fails, all candidates of the ground go alone from then on.
+        """
+        part = self.schedule.of(ground)
+        if ground.value not in self.slots:
+            self.slots[ground.value] = self.bench.num_slots(part.waiting())
+        slots = self.slots[ground.value]
+        present: Sequence[Candidate] = position.seated if position else []
+        trainer: Trainer | None = None
+        try:
+            with ExitStack() as stack:
+                plans = self.bench.plans
+                feed = open_feed(
+                    self.bench.base, ground, [plans["train"], plans["validation"]], stack
+                )
+                keeper = RunKeeper(
+                    self.checkpoints,
+                    self.schedule,
+                    self.stop,
+                    Progress(slots=self.slots, ground=ground.value),
+                    self.bench.study.options.checkpoint_minutes,
+                )
+                trainer = Trainer(
+                    self.bench.base,
+                    feed,
+                    plans["train"],
+                    plans["validation"],
+                    self.bench.study.options.protocol,
+                    observer,
+                    slots,
+                    keeper,
+                )
+                stack.enter_context(self.stop.deferred())
+                trainer.run(part, position)
+            return
+        except StoreError:
+            raise
+        except Exception as error:  # whatever it is, the others go on
+            # The error itself would keep the cohort alive, and its memory with it.
+            reason, is_short = f"{type(error).__name__}: {error}", is_out_of_memory(error)
+        self.view.clear()
+        present = (trainer.present if trainer else present) or part.waiting()[:1]
+        trainer = None
+        release_memory()
+        unfinished = [c for c in present if c.id not in observer.kept]
         for candidate in unfinished:
-            candidate.state, candidate.reason = RunState.FAILED, reason
-            observer.on_end(candidate)
-        return
-    if slots > 1 and is_short:
-        observer.on_note(f"memory is too small for {slots} candidates in one pass; each goes alone")
-    for candidate in unfinished:
-        train_group(bench, [candidate], archive, view)
-
-
-def _train(
-    bench: Workbench, candidates: Sequence[Candidate], slots: int, observer: RunObserver
-) -> None:
-    protocol = bench.study.options.protocol
-    methods = list({c.method_name: c.method for c in candidates}.values())
-    with ExitStack() as stack:
-        feed = open_feed(
-            bench.base, candidates[0].method.ground, list(bench.plans.values())[:2], stack
-        )
-        cohort = stack.enter_context(Cohort(bench.base, methods, slots, protocol))
-        Trainer(
-            cohort, feed, bench.plans["train"], bench.plans["validation"], protocol, observer
-        ).run(candidates)
+            candidate.start_anew()
+            if slots == 1:
+                candidate.state, candidate.reason = RunState.FAILED, reason
+                observer.on_end(candidate)
+        if slots > 1 and is_short:
+            observer.on_note(
+                f"memory is too small for {slots} candidates in one pass; each goes alone"
+            )
+        self.slots[ground.value] = 1
+        self.schedule.settle()
 
 
 def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: ExitStack) -> Feed:

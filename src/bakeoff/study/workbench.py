@@ -21,6 +21,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
 from bakeoff.model.sources import load_source
 from bakeoff.study.options import Study
+from bakeoff.study.schedule import MethodSearch, StudySchedule
 from bakeoff.study.slots import auto_slots
 from bakeoff.types import SPLITS, Split
 
@@ -38,13 +39,13 @@ class Workbench:
     """A study with everything loaded.
 
     Attributes:
-        methods: by the study's names. plans: the schedule of each split.
+        methods: by the study's names, then by variant. plans: the schedule of each split.
     """
 
     study: Study
     base: Base
     data: TaskData
-    methods: Mapping[str, Method]
+    methods: Mapping[str, Mapping[str, Method]]
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
@@ -75,19 +76,22 @@ class Workbench:
             "device and precision": f"{self.base.device.type}, {self.base.compute_dtype}",
         }
 
-    def candidates(self) -> list[Candidate]:
-        """Every method with its rate and each seed, in the study's order."""
-        return [
-            Candidate(
-                id=f"{entry.name}-lr{entry.learning_rate:g}-s{seed}",
-                method_name=entry.name,
-                method=self.methods[entry.name],
-                learning_rate=entry.learning_rate,
-                seed=seed,
-            )
-            for entry in self.study.entries
-            for seed in self.study.options.protocol.seeds
-        ]
+    def schedule(self) -> StudySchedule:
+        """The study's first candidates, in its order; nothing is written down yet."""
+        search, protocol = self.study.options.search, self.study.options.protocol
+        return StudySchedule(
+            [
+                MethodSearch(
+                    name=entry.name,
+                    variants=dict(self.methods[entry.name]),
+                    rates=entry.grid(search) if search else (entry.learning_rate,),
+                )
+                for entry in self.study.entries
+            ],
+            protocol.seeds,
+            protocol.epochs,
+            search,
+        )
 
     def num_slots(self, candidates: Sequence[Candidate]) -> int:
         """Slots of the cohort that trains these candidates, all of one ground."""
@@ -114,7 +118,7 @@ def load_base(study: Study, device: str) -> Base:
     return Base(source, device=place, dtype=choose_dtype(options.precision, place))
 
 
-def check_positions(study: Study, base: Base, methods: Mapping[str, Method]) -> None:
+def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> None:
     """Holds lengths against the base's positions before anything is read.
 
     Raises:
@@ -136,7 +140,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Method]) -> 
             f"{task.max_length - task.max_summary_tokens} tokens needs {prompt_room} positions, "
             f"but {study.options.base} has {limit}; lower it or task.max_length"
         )
-    for name, method in methods.items():
+    for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
         needed = max(task.max_length, prompt_room) + method.extra_positions
         if needed > limit:
             raise ConfigError(

@@ -1,0 +1,152 @@
+"""What is searched: each method's learning rates, and options that are given as lists.
+
+Every method gets as many rates as every other, on a logarithmic grid centred on its own published
+default.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bakeoff.config import from_mapping
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Method
+
+_SHORT = re.compile(r"[A-Za-z0-9._-]{1,12}")
+_DIGITS = 4
+"""Significant digits of a rate on a grid: ids name it, and it is to be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """An equal search for every method."""
+
+    learning_rates: int = 6
+    """Rates of each method's grid, which is centred on the method's published default."""
+    seeds: int = 3
+    """Seeds of each method's chosen rate; the first is also the search's."""
+    pruner: Literal["halving", "none"] = "halving"
+    """Whether weak candidates end early, by validation NLL at epoch ends."""
+    reduction_factor: int = 3
+    """Of so many candidates of a method one goes on at each rung; rungs are at this number's
+    powers of epochs."""
+    grid_factor: float = 3.1623
+    """Ratio of neighbouring rates."""
+    growth: int = 4
+    """Rates by which a method's grid may grow while its best rate lies at its edge."""
+    storage: str | None = None
+    """Where Optuna keeps the search: a database's URL, or null for ``study.db`` in the run's
+    folder."""
+
+    def __post_init__(self) -> None:
+        for key in ("learning_rates", "seeds"):
+            _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        _require(self.reduction_factor >= 2, "reduction_factor", self.reduction_factor, "2 or more")
+        fits = 1.0 < self.grid_factor <= 1000.0
+        _require(fits, "grid_factor", self.grid_factor, "above 1 and at most 1000")
+        _require(self.growth >= 0, "growth", self.growth, "0 or more")
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Epochs after which candidates of one method are compared and the weak are pruned."""
+        if self.pruner == "none":
+            return ()
+        powers = itertools.takewhile(
+            lambda rung: rung < epochs, (self.reduction_factor**i for i in itertools.count())
+        )
+        return tuple(powers)
+
+
+def grid(centre: float, count: int, factor: float) -> tuple[float, ...]:
+    """``count`` rates, rising by ``factor``, whose geometric mean is ``centre``."""
+    return tuple(_rounded(centre * factor ** (i - (count - 1) / 2)) for i in range(count))
+
+
+def grown(rates: Sequence[float], factor: float, *, upward: bool) -> float:
+    """The rate that follows the grid's highest, or precedes its lowest."""
+    return _rounded(max(rates) * factor if upward else min(rates) / factor)
+
+
+def final_seeds(seeds: Sequence[int], count: int) -> tuple[int, ...]:
+    """The first ``count`` of the protocol's seeds, continued by the next numbers."""
+    following = itertools.count(max(seeds) + 1)
+    return (*seeds[:count], *itertools.islice(following, max(0, count - len(seeds))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One combination of a method's searched options.
+
+    Attributes:
+        label: tells it from the others in ids; empty where nothing is searched.
+        options: an instance of the method's ``options_type``.
+        searched: the searched options alone, as plain values.
+    """
+
+    label: str
+    options: Any
+    searched: dict[str, Any]
+
+
+def variants_of(
+    method: type[Method], given: Mapping[str, Any], *, where: str, may_search: bool
+) -> tuple[Variant, ...]:
+    """Every combination of the options that are given as lists of values.
+
+    A list that is itself a value of its option, such as a list of layer names, is one value.
+
+    Raises:
+        ConfigError: a value that breaks a rule, or a list where nothing is searched.
+    """
+    searched = {key: value for key, value in given.items() if _is_searched(method, key, value)}
+    if not searched or not may_search:
+        # Without a search a list is a wrong value, and the strict loading says so.
+        try:
+            options: Any = from_mapping(method.options_type, given, path=where)
+        except ConfigError as error:
+            if not searched:
+                raise
+            raise ConfigError(
+                f"{error} A list of values is searched over: set search, such as search: "
+                "{learning_rates: 6, seeds: 3}, or give one value."
+            ) from None
+        return (Variant(label="", options=options, searched={}),)
+    for key, values in searched.items():
+        if not values or len({repr(value) for value in values}) < len(values):
+            raise ConfigError(
+                f"{where}.{key}: {values!r} is searched over, so it must hold at least one value, "
+                "and none twice"
+            )
+    found = []
+    for places in itertools.product(*(range(len(values)) for values in searched.values())):
+        chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
+        label = "-".join(
+            f"{key}{value if _SHORT.fullmatch(str(value)) else place}"
+            for (key, value), place in zip(chosen.items(), places, strict=True)
+        )
+        options = from_mapping(method.options_type, {**given, **chosen}, path=where)
+        found.append(Variant(label=label, options=options, searched=chosen))
+    return tuple(found)
+
+
+def _is_searched(method: type[Method], key: str, value: Any) -> bool:
+    if not isinstance(value, list):
+        return False
+    try:
+        from_mapping(method.options_type, {key: value})
+    except ConfigError:
+        return True
+    return False
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.{_DIGITS}g}") if math.isfinite(rate) else rate
+
+
+def _require(holds: bool, key: str, value: object, rule: str) -> None:
+    if not holds:
+        raise ConfigError(f"search.{key}: {value!r} is out of range; it must be {rule}")

@@ -1,0 +1,138 @@
+"""Signals and the time budget: a run that is asked to stop finishes its step and saves first."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+from bakeoff.errors import ConfigError
+
+EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop.
+
+    Attributes:
+        exit_code: of the process. why: in words, for the terminal.
+    """
+
+    def __init__(self, exit_code: int, why: str) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
+        self.why = why
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration such as ``2h``, ``90m`` or ``1h30m``.
+
+    Raises:
+        ConfigError: for any other text.
+    """
+    given = text.strip().lower()
+    if not _DURATION.fullmatch(given):
+        raise ConfigError(
+            f"--budget {text!r}: is no duration; give hours, minutes or seconds, such as 2h, 90m "
+            "or 1h30m"
+        )
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", given))
+    if seconds <= 0:
+        raise ConfigError(f"--budget {text!r}: is no time at all; give some, such as 2h")
+    return seconds
+
+
+def reserve_of(budget: float) -> float:
+    """Seconds of a budget that are kept for the report."""
+    return min(300.0, 0.5 * budget, max(20.0, 0.1 * budget))
+
+
+class StopSignals:
+    """While it is entered, SIGINT, SIGTERM and the end of the budget stop the run in good order.
+
+    Outside of ``deferred`` they raise ``Stopped`` at once; inside they are kept until somebody asks
+    for ``requested``. A second signal raises at once wherever it comes.
+
+    Args:
+        budget: seconds until the report must begin, counted from ``started``; None has no end.
+        started: on the clock of ``time.monotonic``; now without.
+    """
+
+    def __init__(self, budget: float | None = None, started: float | None = None) -> None:
+        self.requested: Stopped | None = None
+        self.deadline: float | None = None
+        if budget is not None:
+            begun = time.monotonic() if started is None else started
+            self.deadline = begun + budget - reserve_of(budget)
+        self._is_deferred = False
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Only the main thread may handle signals; elsewhere the deadline is still looked at.
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGALRM"):
+                number = getattr(signal, name, None)
+                if number is not None:
+                    self._handlers[number] = signal.signal(number, self._on_signal)
+            if self.deadline is not None and hasattr(signal, "setitimer"):
+                rest = max(0.001, self.deadline - time.monotonic())
+                signal.setitimer(signal.ITIMER_REAL, rest)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handlers and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, a signal is only kept; whoever is inside asks for it between two steps."""
+        before, self._is_deferred = self._is_deferred, True
+        try:
+            yield
+        finally:
+            self._is_deferred = before
+        if self.requested is not None and not before:
+            raise self.requested
+
+    def ask(self, step_seconds: float = 0.0) -> Stopped | None:
+        """Why to stop now, or None.
+
+        Args:
+            step_seconds: how long the next step may take; the budget must still hold it.
+        """
+        late = self.deadline is not None and time.monotonic() + step_seconds >= self.deadline
+        if late and self.requested is None:
+            self.requested = _budget_spent()
+        return self.requested
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again = self.requested is not None
+        if number == signal.SIGINT:
+            stop = Stopped(EXIT_INTERRUPTED, "Interrupted.")
+        elif number == signal.SIGTERM:
+            stop = Stopped(EXIT_TERMINATED, "Terminated.")
+        else:
+            stop = _budget_spent()
+        self.requested = self.requested or stop
+        if again or not self._is_deferred:
+            raise stop
+
+
+def _budget_spent() -> Stopped:
+    return Stopped(EXIT_TERMINATED, "The time budget is spent.")
