@@ -58,7 +58,7 @@ class RunFolder:
             if fresh and known.exists():
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
-            path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
             if known.exists():
                 self._check(known)
             elif _holds_files(path):
