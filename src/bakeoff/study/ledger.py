@@ -96,6 +96,7 @@ class Ledger:
         self._studies: dict[str, optuna.Study] = {}
         self._trials: dict[str, Trial] = {}
         self._written: dict[str, int] = {}
+        self._ended: set[str] = set()
         try:
             self._storage: Any = optuna.storages.RDBStorage(url)
         except Exception as error:  # SQLAlchemy's and each driver's own
@@ -130,6 +131,8 @@ class Ledger:
 
     def write(self, candidate: Candidate) -> None:
         """Asks for the candidate's trial if it has none, and tells it what is new."""
+        if candidate.id in self._ended:
+            return
         trial = self._trials.get(candidate.id)
         if trial is None:
             trial = self._trials[candidate.id] = self._ask(candidate)
@@ -138,6 +141,7 @@ class Ledger:
             trial.report(record.val_nll, record.epoch)
         self._written[candidate.id] = len(candidate.epochs)
         if candidate.state in _STATES:
+            self._ended.add(candidate.id)
             study = self._studies[candidate.method_name]
             trial.set_user_attr(_ENDED, candidate.state.value)
             if candidate.reason:

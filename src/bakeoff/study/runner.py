@@ -79,6 +79,7 @@ class Runner:
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
         self.folder.claim(bench.fingerprints())
+        self.folder.sweep()
         schedule = bench.schedule()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings)

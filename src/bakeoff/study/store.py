@@ -95,6 +95,15 @@ class RunFolder:
         if not (self.path / STUDY_FILE).exists():
             self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
 
+    def sweep(self) -> None:
+        """Removes what killed processes left half written; only for who holds the folder."""
+        with disk_errors(self.path):
+            for entry in sorted(self.path.rglob(f".*{_PART}"), reverse=True):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+
     @property
     def run_id(self) -> str:
         """What tells this run from every other; known once the folder is claimed."""
