@@ -8,6 +8,7 @@ from typing import Any
 
 from bakeoff.report import words
 from bakeoff.report.load import dig, mapping
+from bakeoff.report.searched import searched_methods
 from bakeoff.report.table import Row
 from bakeoff.study.recommend import join, number, recommend, winner
 
@@ -105,6 +106,7 @@ def _caveats(results: Mapping[str, Any], rows: list[Row], pick: Row | None) -> l
             told.append(f"{row.name} {_was(row)}{words.state(row.state)}{reason}.")
     if pick is not None:
         told += _rouge_caveats(results, rows, pick)
+    told += [found.warning for found in searched_methods(results) if found.warning]
     told += _data_caveats(results)
     return told
 

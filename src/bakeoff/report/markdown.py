@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bakeoff.report import words
 from bakeoff.report.answer import Answer
@@ -12,6 +12,7 @@ from bakeoff.report.figures import GROUPS
 from bakeoff.report.load import Run, dig, mapping
 from bakeoff.report.page import headline_facts, split_table, study_sections
 from bakeoff.report.render import Figure
+from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import COLUMNS, Cell, Column, Row, build_marks
 
 _DOCUMENT_CHARACTERS = 600
@@ -35,6 +36,10 @@ def build_markdown(
         for figure in group:
             lines += [f"**{figure.title}.** {escape(figure.caption)}", ""]
             lines += [f"![{escape(figure.alt)}](figures/{figure.name}.svg)", ""]
+    searched = searched_methods(results)
+    if searched:
+        lines += ["## How each learning rate was found", "", escape(search_cost(results) or ""), ""]
+        lines += [*_table(SEARCH_HEADS, [row.cells for row in searched]), ""]
     if examples:
         lines += ["## Examples", "", "Where the methods' ROUGE-1 differs most.", ""]
     for shown in examples:
@@ -99,6 +104,6 @@ def _example(shown: Shown) -> list[str]:
     return [*lines, *_table(["", "ROUGE-1", "summary"], body), ""]
 
 
-def _table(heads: list[str], body: Iterable[Iterable[str]]) -> list[str]:
+def _table(heads: Sequence[str], body: Iterable[Iterable[str]]) -> list[str]:
     rows = [f"| {' | '.join(map(escape, cells))} |" for cells in body]
     return [f"| {' | '.join(map(escape, heads))} |", "|" + " --- |" * len(heads), *rows]

@@ -18,6 +18,7 @@ from bakeoff.report.figures import GROUPS
 from bakeoff.report.load import Run, dig, mapping
 from bakeoff.report.palette import BASELINE_LOOK, dark_rules, looks
 from bakeoff.report.render import Figure
+from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import COLUMNS, Row, build_marks, cheapest_name
 from bakeoff.study.recommend import comparisons, number
 
@@ -83,6 +84,9 @@ def build_page(
             k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
         },
         best_val=best_val,
+        searched=searched_methods(results),
+        search_heads=SEARCH_HEADS,
+        search_cost=search_cost(results),
         nll_or_rouge=lambda metric: words.rouge if str(metric).startswith("rouge") else words.nll,
         examples=examples,
         chosen=run.chosen,
