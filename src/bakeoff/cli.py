@@ -75,6 +75,7 @@ def run(
         runner = Runner(loaded, folder, device, console, stop := StopSignals(seconds, started))
         if runner.is_complete():
             console.print("This study is complete; nothing is trained.")
+            runner.clear_away()
         else:
             try:
                 with stop:

@@ -67,8 +67,12 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
     curves = []
     for name in look:
         trials: list[tuple[float, float, str]] = []
+        finals = dig(results, "methods", name, "candidates") or ()
+        variant = dig(results, "candidates", finals[0], "variant") if finals else None
         for candidate in mapping(results.get("candidates")).values():
             found = mapping(candidate)
+            if found.get("variant") != variant:
+                continue  # other options have a curve of their own
             rate = number(found.get("learning_rate"))
             losses = [number(mapping(e).get("val_nll")) for e in found.get("epochs") or ()]
             known = [loss for loss in losses if loss is not None]
@@ -86,6 +90,9 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
     if not any(len(curve.means) > 1 for curve in curves):
         return
     best = {c.name: min(c.means, key=lambda mean: mean[1])[0] for c in curves}
+    is_pruned = any(
+        mapping(c).get("state") == "PRUNED" for c in mapping(results.get("candidates")).values()
+    )
     zero = number(dig(results, "baselines", "zero_shot", "val_nll"))
     ceiling = zero or max(loss for c in curves for _, loss, _ in c.trials)
     told = ", ".join(f"{name} {words.rate(rate)}" for name, rate in best.items())
@@ -95,6 +102,7 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
         group="course",
         title="Loss against learning rate",
         caption="Best validation NLL of every candidate. Each method has its own scale, "
-        "so one rate for all would favour some.",
+        "so one rate for all would favour some."
+        + (" A rate that was pruned stands where it was then." if is_pruned else ""),
         alt=f"Loss against learning rate. Best rate: {told}.",
     )

@@ -8,20 +8,20 @@ trials anew from what it has. ``optuna-dashboard`` opens the database at any tim
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
+from bakeoff.study.search import SearchOptions, without_password
 from bakeoff.types import RunState
-
-if TYPE_CHECKING:
-    from bakeoff.study.search import SearchOptions
 
 _OWNER = "bakeoff_run"
 _ENDED = "bakeoff_state"
@@ -33,6 +33,18 @@ _STATES = {
     RunState.DIVERGED: TrialState.FAIL,
     RunState.FAILED: TrialState.FAIL,
 }
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """The database's refusals as an error with a remedy, for no candidate is at fault."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise StoreError(
+            f"search.storage: the database refused ({_first_line(error)}); make room or mend it, "
+            "and run the same command again, which goes on where this run stopped"
+        ) from error
 
 
 class RungPruner(BasePruner):
@@ -99,12 +111,14 @@ class Ledger:
         self._ended: set[str] = set()
         try:
             self._storage: Any = optuna.storages.RDBStorage(url)
-        except Exception as error:  # SQLAlchemy's and each driver's own
+        except Exception as error:  # SQLAlchemy's, and a driver's that is missing
             raise StoreError(
-                f"search.storage: {optuna_place(url)} cannot be opened ({_first_line(error)}); "
-                "give the URL of a database that is there, or null for study.db in the run's folder"
+                f"search.storage: {without_password(url)} cannot be opened "
+                f"({type(error).__name__}); give the URL of a database that is there, or null for "
+                "study.db in the run's folder"
             ) from error
 
+    @_storage_errors()
     def begin(self, candidates: Iterable[Candidate]) -> None:
         """Makes the searches anew and writes what the candidates have reached.
 
@@ -129,6 +143,7 @@ class Ledger:
         for candidate in candidates:
             self.write(candidate)
 
+    @_storage_errors()
     def write(self, candidate: Candidate) -> None:
         """Asks for the candidate's trial if it has none, and tells it what is new."""
         if candidate.id in self._ended:
@@ -150,6 +165,7 @@ class Ledger:
             value = candidate.best_val_nll if state is TrialState.COMPLETE else None
             study.tell(trial, value, state=state, skip_if_finished=True)
 
+    @_storage_errors()
     def prunes(self, candidate: Candidate) -> bool:
         """Whether the pruner ends the candidate at the rung that it has reached."""
         self.write(candidate)
@@ -174,17 +190,6 @@ class Ledger:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.enqueue_trial(params, user_attrs={"candidate": candidate.id})
             return study.ask(space)
-
-
-def optuna_place(url: str) -> str:
-    """The URL without its password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return repr(url)
 
 
 def _plain(value: Any) -> Any:

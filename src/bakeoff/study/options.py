@@ -21,7 +21,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import Precision
 from bakeoff.model.smollm2 import SMOLLM2_REFERENCE
 from bakeoff.model.sources import TINY_REFERENCE
-from bakeoff.study.search import SearchOptions, Variant, grid, variants_of
+from bakeoff.study.search import SearchOptions, Variant, grid, variants_of, without_password
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEMO = "demo.yaml"
@@ -132,9 +132,12 @@ class Study:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The whole study as a plain mapping with every default written out."""
+        """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
         mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
+        search = self.options.search
+        if search is not None and search.storage is not None:
+            mapping["search"]["storage"] = without_password(search.storage)
         return mapping
 
 

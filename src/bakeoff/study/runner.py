@@ -62,6 +62,11 @@ class Runner:
         results = self.folder.read_json(RESULTS_FILE)
         return isinstance(results, dict) and results.get("status") == "complete"
 
+    def clear_away(self) -> None:
+        """Removes what a complete study needs no more, where a crash left it."""
+        Checkpoints(self.folder.path).clear()
+        self.folder.sweep()
+
     def run(self) -> dict[str, Any]:
         """Makes whatever is missing.
 

@@ -143,6 +143,11 @@ def _is_searched(method: type[Method], key: str, value: Any) -> bool:
     return False
 
 
+def without_password(url: str) -> str:
+    """The URL of a database as it may be shown."""
+    return re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", url)
+
+
 def _rounded(rate: float) -> float:
     return float(f"{rate:.{_DIGITS}g}") if math.isfinite(rate) else rate
 

@@ -123,6 +123,8 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.requested is not None
+        if again and number not in (signal.SIGINT, signal.SIGTERM):
+            return  # the clock may not cut short what another reason to stop has begun
         if number == signal.SIGINT:
             stop = Stopped(EXIT_INTERRUPTED, "Interrupted.")
         elif number == signal.SIGTERM:
