@@ -30,7 +30,7 @@ class MethodSearch:
     Attributes:
         name: the study's name of the method.
         variants: its methods by label.
-        rates: the grid as it began.
+        rates: the grid as it began. centre: what its rule is centred on, or None.
         searched: candidates of the search, in the order in which they were named.
         finals: candidates of the chosen rate, a seed each; of all where nothing is searched.
     """
@@ -38,6 +38,7 @@ class MethodSearch:
     name: str
     variants: dict[str, Method]
     rates: tuple[float, ...]
+    centre: float | None = None
     searched: list[Candidate] = field(default_factory=list)
     finals: list[Candidate] = field(default_factory=list)
 
@@ -193,7 +194,7 @@ class StudySchedule:
         if method.num_grown >= self.search.growth:
             return False
         rates = [c.learning_rate for c in method.searched if c.variant == best.variant]
-        rate = grown(rates, self.search.grid_factor, upward=upward)
+        rate = grown(rates, self.search.grid_factor, upward=upward, centre=method.centre)
         label = best.variant
         new = self._name(method, label, rate, self.seeds[0], method.variants[label])
         method.searched.append(new)

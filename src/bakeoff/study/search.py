@@ -35,8 +35,8 @@ class SearchOptions:
     reduction_factor: int = 3
     """Of so many candidates of a method one goes on at each rung; rungs are at this number's
     powers of epochs."""
-    grid_factor: float = 3.1623
-    """Ratio of neighbouring rates."""
+    grid_factor: float = 10**0.5
+    """Ratio of neighbouring rates; the square root of ten makes two a decade."""
     growth: int = 4
     """Rates by which a method's grid may grow while its best rate lies at its edge."""
     storage: str | None = None
@@ -66,9 +66,22 @@ def grid(centre: float, count: int, factor: float) -> tuple[float, ...]:
     return tuple(_rounded(centre * factor ** (i - (count - 1) / 2)) for i in range(count))
 
 
-def grown(rates: Sequence[float], factor: float, *, upward: bool) -> float:
-    """The rate that follows the grid's highest, or precedes its lowest."""
-    return _rounded(max(rates) * factor if upward else min(rates) / factor)
+def grown(
+    rates: Sequence[float], factor: float, *, upward: bool, centre: float | None = None
+) -> float:
+    """The rate that follows the grid's highest, or precedes its lowest.
+
+    Args:
+        rates: the grid. factor: the ratio of neighbours.
+        upward: on which side. centre: of the grid's rule, so that rounding does not add up.
+    """
+    edge = max(rates) if upward else min(rates)
+    if centre is not None:
+        steps = math.log(edge / centre) / math.log(factor)
+        nearest = round(2 * steps) / 2  # an even grid lies half a step beside its centre
+        if abs(steps - nearest) < 0.01:
+            edge = centre * factor**nearest
+    return _rounded(edge * factor if upward else edge / factor)
 
 
 def final_seeds(seeds: Sequence[int], count: int) -> tuple[int, ...]:

@@ -85,6 +85,7 @@ class Workbench:
                     name=entry.name,
                     variants=dict(self.methods[entry.name]),
                     rates=entry.grid(search) if search else (entry.learning_rate,),
+                    centre=None if entry.rates else entry.method_type.default_learning_rate,
                 )
                 for entry in self.study.entries
             ],
