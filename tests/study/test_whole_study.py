@@ -116,7 +116,10 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     )
     counts = {"examples", "tokens_raw", "tokens_padded", "tokens_supervised"}
     for split in ("train", "validation", "test"):
-        assert set(results["data"][split]) == counts | {"documents_truncated", "rows_skipped"}
+        assert set(results["data"][split]) == counts | {
+            *("documents_truncated", "rows_skipped", "padding_share")
+        }
+        assert 0 <= results["data"][split]["padding_share"] < 1
         assert all(results["data"][split][key] > 0 for key in counts)
     assert set(results["data"]) == {"train", "validation", "test", "overlap"}
     baselines = results["baselines"]

@@ -129,6 +129,12 @@ class BatchPlan:
         """Tokens of one epoch's rectangles, padding included."""
         return sum(w * n for w, n in zip(self.widths, self._takes, strict=True))
 
+    @property
+    def padding_share(self) -> float:
+        """Share of those that are padding, absent rows aside."""
+        real = int(self.prompts.offsets[-1]) + int(self.completions.offsets[-1])
+        return 1.0 - real / self.tokens_padded if self.tokens_padded else 0.0
+
     def epoch(self, seed: int, epoch: int) -> list[Step]:
         """The steps of one epoch of one candidate; the same for the same seed and epoch."""
         draw = np.random.default_rng((seed, epoch, 1))

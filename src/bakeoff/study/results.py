@@ -171,6 +171,7 @@ def _data(bench: Workbench) -> dict[str, Any]:
             "tokens_raw": part.tokens_raw,
             "tokens_padded": bench.plans[split].tokens_padded,
             "tokens_supervised": part.tokens_supervised,
+            "padding_share": bench.plans[split].padding_share,
             "documents_truncated": part.documents_truncated,
             "rows_skipped": part.rows_skipped,
         }
