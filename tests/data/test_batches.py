@@ -194,7 +194,8 @@ def test_tokens_padded_counts_the_rows_of_an_epoch(num_examples: int, rows_per_s
     for seed in SEEDS:
         counted = sum(step.width * len(step.examples) for step in plan.epoch(seed, 0))
         assert plan.tokens_padded == counted
-        real = sum(map(len, plan.prompts)) + sum(map(len, plan.completions))
+        rows = range(num_examples)
+        real = sum(len(plan.prompts[i]) + len(plan.completions[i]) for i in rows)
         assert plan.padding_share == 1 - real / counted
 
 

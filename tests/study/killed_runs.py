@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.study.conftest import ScorerHere, _measured
 
 import bakeoff.report
 from bakeoff.cli import main
@@ -26,7 +27,6 @@ from bakeoff.engine import train
 from bakeoff.engine.train import Trainer
 from bakeoff.study import footprint, ledger, testing
 from bakeoff.study.progress import ProgressView
-from tests.study.conftest import ScorerHere, _measured
 
 EVENTS = 260
 """About as many as an undisturbed run of the test's study has."""

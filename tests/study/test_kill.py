@@ -67,13 +67,12 @@ def test_killed_at_random_moments_the_results_are_the_same(
     root = Path(__file__).parents[2]
     paths = os.pathsep.join([str(root / "src"), str(root)])
 
+    script = Path(__file__).with_name("killed_runs.py")
     driver = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("killed_runs.py")), "study.yaml", str(place)]
-        + [str(KILLS), str(SEED)],
+        [sys.executable, script, "study.yaml", place, str(KILLS), str(SEED)],
         cwd=place,
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
 
@@ -96,7 +95,7 @@ def test_killed_at_random_moments_the_results_are_the_same(
         trained = Counter((name, int(epoch)) for kind, name, epoch in events if kind == "epoch")
         # Nobody is lost, and a kill repeats no more than one epoch of those that sat there.
         assert {name for name, _ in trained} == set(epochs)
-        assert {key for key in trained} == {
+        assert set(trained) == {
             (name, epoch) for name, count in epochs.items() for epoch in range(1, count + 1)
         }
         assert sum(trained.values()) - len(trained) <= killed[run] * SLOTS

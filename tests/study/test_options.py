@@ -172,7 +172,7 @@ def test_a_name_that_cannot_name_a_folder_is_refused(name: str) -> None:
         ("search={learning_rates: 0}", ["search.learning_rates: 0", "at least 1"]),
         ("search.pruner=hyperband", ["search.pruner", "hyperband", "halving"]),
         ("search.reduction_factor=1", ["search.reduction_factor: 1", "2 or more"]),
-        ("search.grid_factor=1.0", ["search.grid_factor: 1.0", "above 1"]),
+        ("search.grid_factor=1.0", ["search.grid_factor: 1.0", "from 1.01"]),
         ("checkpoint_minutes=0", ["checkpoint_minutes: 0", "above 0"]),
         ("slots=0", ["slots: 0", "auto"]),
         ("lead_sentences=0", ["lead_sentences: 0"]),

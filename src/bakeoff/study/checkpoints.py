@@ -174,17 +174,30 @@ class Checkpoints:
                 seconds=place["seconds"],
                 micro_batch_size=place["micro_batch_size"],
             )
+        parsed = [
+            (
+                candidate,
+                RunState(record["state"]),
+                record["reason"],
+                record["best_epoch"],
+                [EpochRecord(**epoch) for epoch in record["epochs"]],
+            )
+            for candidate, record in taken
+        ]
+        progress = Progress(
+            slots=dict(content["slots"]), ground=content["ground"], position=position
+        )
+        random = tensors["random"]
         # Nothing can go wrong from here on, so that a checkpoint is taken up whole or not at all.
-        for candidate, record in taken:
-            candidate.state, candidate.reason = RunState(record["state"]), record["reason"]
-            candidate.best_epoch = record["best_epoch"]
-            candidate.epochs = [EpochRecord(**epoch) for epoch in record["epochs"]]
+        for candidate, state, reason, best_epoch, epochs in parsed:
+            candidate.state, candidate.reason = state, reason
+            candidate.best_epoch, candidate.epochs = best_epoch, epochs
         if position is not None:
             for slot, candidate in enumerate(position.seated):
                 candidate.tensors = _below(tensors, f"slot{slot}/best/") or None
         schedule.recall(later)
-        torch.set_rng_state(tensors["random"])
-        return Progress(slots=content["slots"], ground=content["ground"], position=position)
+        torch.set_rng_state(random)
+        return progress
 
     def _names(self) -> list[str]:
         if not self.path.is_dir():

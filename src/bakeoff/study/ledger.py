@@ -25,7 +25,8 @@ from bakeoff.types import RunState
 
 _OWNER = "bakeoff_run"
 _ENDED = "bakeoff_state"
-_LOWEST, _HIGHEST = 1e-12, 1e6
+_FORGOTTEN = "bakeoff_started_anew"
+_LOWEST, _HIGHEST = 1e-300, 1e300
 _STATES = {
     RunState.COMPLETE: TrialState.COMPLETE,
     RunState.STOPPED: TrialState.COMPLETE,
@@ -71,7 +72,13 @@ class RungPruner(BasePruner):
         return loss is not None and loss > known[best - 1]
 
     def _loss(self, trial: FrozenTrial, rung: int) -> float | None:
-        """What a trial brings to a rung; see ``schedule.rung_loss``."""
+        """What a trial brings to a rung: its lowest validation NLL until then.
+
+        One that ended on the way to it brings that, or infinity where it diverged or failed; one
+        that did not come so far brings nothing.
+        """
+        if trial.user_attrs.get(_FORGOTTEN):
+            return None
         reached = trial.last_step or 0
         if reached < rung:
             before = max((r for r in self.rungs if r < rung), default=0)
@@ -149,6 +156,12 @@ class Ledger:
         if candidate.id in self._ended:
             return
         trial = self._trials.get(candidate.id)
+        if trial is not None and len(candidate.epochs) < self._written[candidate.id]:
+            # It started anew, as after a cohort that failed: what it had reached is no longer so.
+            trial.set_user_attr(_FORGOTTEN, True)
+            study = self._studies[candidate.method_name]
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            trial = None
         if trial is None:
             trial = self._trials[candidate.id] = self._ask(candidate)
             self._written[candidate.id] = 0

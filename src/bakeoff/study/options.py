@@ -144,8 +144,10 @@ class Study:
 def _resolved(entry: MethodEntry) -> dict[str, Any]:
     first, *others = [to_mapping(variant.options) for variant in entry.variants]
     lists = {key: [first[key]] for key in entry.variants[0].searched}
-    for key, values in lists.items():
-        values += [v for other in others if (v := other[key]) not in values]
+    for other in others:
+        for key, values in lists.items():
+            if other[key] not in values:
+                values.append(other[key])
     rate = entry.learning_rate if entry.rates is None else list(entry.rates)
     return {"kind": entry.kind, "learning_rate": rate, **first, **lists}
 
@@ -224,12 +226,13 @@ def _entry(name: str, given: Mapping[str, Any], may_search: bool) -> MethodEntry
         rate = method.default_learning_rate
     rates = None
     if may_search and isinstance(rate, list):
-        if not rate or len(set(map(str, rate))) < len(rate):
+        rates = tuple(_checked_rate(one, method, where) for one in rate)
+        # Ids name rates by six digits.
+        if not rates or len({f"{one:g}" for one in rates}) < len(rates):
             raise ConfigError(
                 f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
-                "rate, and none twice"
+                "rate, and none twice (six digits count)"
             )
-        rates = tuple(_checked_rate(one, method, where) for one in rate)
         rate = method.default_learning_rate
     return MethodEntry(
         name=name,

@@ -21,6 +21,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.metrics.intervals import Interval, bootstrap_interval
 from bakeoff.metrics.rouge import ROUGE_KEYS
 from bakeoff.metrics.significance import compare_methods
+from bakeoff.study.options import Study
 from bakeoff.study.recommend import recommend
 from bakeoff.study.schedule import MethodSearch, StudySchedule
 from bakeoff.study.workbench import Workbench
@@ -112,14 +113,7 @@ def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())
         notes.append(f"the methods were not searched alike, as the study asks for: {told}")
-    for entry in bench.study.entries:
-        default = entry.method_type.default_learning_rate
-        if entry.rates is None and entry.learning_rate != default:
-            notes.append(
-                f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} was not used, as the "
-                f"search centres on the method's published default {default:g}; a list of rates "
-                "is a grid of one's own"
-            )
+    notes += unused_rates(bench.study)
     for name, method in findings.schedule.methods.items():
         if method.num_grown:
             notes.append(
@@ -133,6 +127,19 @@ def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
                 "further"
             )
     return notes
+
+
+def unused_rates(study: Study) -> list[str]:
+    """What to tell of single rates that a study names beside a search."""
+    if study.options.search is None:
+        return []
+    return [
+        f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} is not used, as the search "
+        "centres on the method's published default "
+        f"{entry.method_type.default_learning_rate:g}; a list of rates is a grid of one's own"
+        for entry in study.entries
+        if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
+    ]
 
 
 def now() -> str:

@@ -22,7 +22,7 @@ from bakeoff.study.checkpoints import Checkpoints, Progress
 from bakeoff.study.footprint import measure_footprints
 from bakeoff.study.options import Study
 from bakeoff.study.progress import ProgressView
-from bakeoff.study.results import Findings, build_results, now
+from bakeoff.study.results import Findings, build_results, now, unused_rates
 from bakeoff.study.schedule import StudySchedule
 from bakeoff.study.stopping import StopSignals
 from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
@@ -215,7 +215,7 @@ class Runner:
             highlight=False,
             soft_wrap=True,
         )
-        for warning in bench.data.warnings:
+        for warning in [*bench.data.warnings, *unused_rates(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )

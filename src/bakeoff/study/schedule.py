@@ -58,8 +58,9 @@ class MethodSearch:
         return len({c.learning_rate for c in self.searched} - set(self.rates))
 
     def best(self) -> Candidate | None:
-        """The searched candidate with the lowest validation NLL so far."""
-        known = [c for c in self.searched if c.best_val_nll is not None]
+        """The searched candidate with the lowest validation NLL so far; none that went wrong."""
+        wrong = (RunState.DIVERGED, RunState.FAILED)
+        known = [c for c in self.searched if c.best_val_nll is not None and c.state not in wrong]
         return min(known, key=_loss, default=None)
 
     def edge(self) -> tuple[Candidate, bool] | None:
@@ -70,6 +71,8 @@ class MethodSearch:
         """
         best = self.best()
         if best is None:
+            if any(c.state is RunState.FAILED for c in self.searched):
+                return None  # another rate would most likely fail as well
             best = min(self.searched, key=lambda c: c.learning_rate)
             return best, False
         rates = [c.learning_rate for c in self.searched if c.variant == best.variant]

@@ -38,7 +38,8 @@ class SearchOptions:
     grid_factor: float = 10**0.5
     """Ratio of neighbouring rates; the square root of ten makes two a decade."""
     growth: int = 4
-    """Rates by which a method's grid may grow while its best rate lies at its edge."""
+    """Rates by which a method may be searched further while its best lies at the edge, over all
+    its variants together."""
     storage: str | None = None
     """Where Optuna keeps the search: a database's URL, or null for ``study.db`` in the run's
     folder."""
@@ -47,8 +48,8 @@ class SearchOptions:
         for key in ("learning_rates", "seeds"):
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
         _require(self.reduction_factor >= 2, "reduction_factor", self.reduction_factor, "2 or more")
-        fits = 1.0 < self.grid_factor <= 1000.0
-        _require(fits, "grid_factor", self.grid_factor, "above 1 and at most 1000")
+        fits = 1.01 <= self.grid_factor <= 1000.0
+        _require(fits, "grid_factor", self.grid_factor, "from 1.01 to 1000")
         _require(self.growth >= 0, "growth", self.growth, "0 or more")
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
@@ -158,7 +159,8 @@ def _is_searched(method: type[Method], key: str, value: Any) -> bool:
 
 def without_password(url: str) -> str:
     """The URL of a database as it may be shown."""
-    return re.sub(r"(://[^/@]*?):[^/]*@", r"\1:***@", url)
+    url = re.sub(r"(://[^/@:]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)\b(\w*pass(?:word|wd)?)=[^&]*", r"\1=***", url)
 
 
 def _rounded(rate: float) -> float:

@@ -58,7 +58,12 @@ class RunFolder:
             if fresh and known.exists():
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
-                path.rename(path.with_name(f"{path.name}.before-{stamp}"))
+                aside = path.with_name(f"{path.name}.before-{stamp}")
+                number = 1
+                while aside.exists():
+                    number += 1
+                    aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
+                path.rename(aside)
             if known.exists():
                 self._check(known)
             elif _holds_files(path):
