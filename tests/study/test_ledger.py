@@ -197,7 +197,7 @@ def test_a_search_of_another_run_is_refused_and_stays_as_it_was(url: str) -> Non
 
 
 @pytest.mark.usefixtures("quick")
-def test_two_runs_do_not_share_one_database_under_one_name(run_small: Run, place: Path) -> None:
+def test_two_runs_of_one_name_lie_apart_in_one_database(run_small: Run, place: Path) -> None:
     changes: dict[str, Any] = {
         "methods": {"head": {}},
         "search": {"learning_rates": 1, "seeds": 1, "storage": f"sqlite:///{place}/all.db"},
@@ -205,9 +205,30 @@ def test_two_runs_do_not_share_one_database_under_one_name(run_small: Run, place
     assert run_small(**changes).code == 0
     assert not (place / "out/study.db").exists()
     (place / "out").rename(place / "first")
-    outcome = run_small(**changes)
-    assert outcome.code == 2
-    assert "'small/head' of another run" in outcome.message
+    assert run_small(**changes).code == 0
+    assert run_small("--fresh", **changes).code == 0
+    names = optuna.get_all_study_names(f"sqlite:///{place}/all.db")
+    assert len(names) == 3
+    assert all(name.startswith("small-") and name.endswith("/head") for name in names)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_that_is_no_database_is_put_aside_and_written_anew(
+    run_small: Run, place: Path, results: Callable[[], dict[str, Any]]
+) -> None:
+    changes: dict[str, Any] = {
+        "methods": {"head": {}},
+        "search": {"learning_rates": 2, "seeds": 2, "growth": 0},
+    }
+    assert run_small(**changes).code == 0
+    before = results()
+    (place / "out/results.json").unlink()
+    (place / "out/study.db").write_bytes(b"no database at all" * 99)
+    assert run_small(**changes).code == 0
+    assert (place / "out/study.db.broken").exists()
+    assert any("put aside and written anew" in note for note in results()["notes"])
+    assert results()["candidates"] == before["candidates"]
+    assert len(optuna.get_all_study_names(f"sqlite:///{place}/out/study.db")) == 1
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_lists_of_values_become_every_combination() -> None:
 
 def test_a_value_that_names_no_file_goes_by_its_place_in_the_list() -> None:
     first, second = variants(target_modules=[["q_proj"], ["q_proj", "v_proj"]])
-    assert (first.label, second.label) == ("target_modules0", "target_modules1")
+    assert (first.label, second.label) == ("target_modules.0", "target_modules.1")
     assert second.options.target_modules == ("q_proj", "v_proj")
 
 
@@ -176,6 +176,11 @@ def test_a_list_that_is_a_value_of_its_option_is_not_searched() -> None:
     [only] = variants(target_modules=["q_proj", "v_proj"])
     assert (only.label, only.searched) == ("", {})
     assert only.options.target_modules == ("q_proj", "v_proj")
+
+
+def test_values_that_one_label_would_name_go_by_their_places() -> None:
+    found = variants(alpha=[2, 1.00000000000001, 1])
+    assert [variant.label for variant in found] == ["alpha.0", "alpha.1", "alpha.2"]
 
 
 def test_a_list_of_one_value_is_a_search_of_one() -> None:

@@ -27,7 +27,7 @@ class Searched:
 
     Attributes:
         cells: in the order of ``SEARCH_HEADS``.
-        warning: that the best rate lies at the grid's edge, or None.
+        warning: that the best rate lies at the grid's edge or that rates failed, or None.
     """
 
     cells: tuple[str, ...]
@@ -46,7 +46,7 @@ def searched_methods(results: Mapping[str, Any]) -> list[Searched]:
         chosen = next((p for p in curve if p.get("candidate") == search.get("chosen")), {})
         told = [f"{k} {words.plain(v)}" for k, v in mapping(chosen.get("options")).items()]
         shown = ", ".join([*told, words.rate(chosen.get("learning_rate"))]) if chosen else "–"
-        early = sum(p.get("state") in ("PRUNED", "STOPPED", "DIVERGED") for p in curve)
+        early = sum(p.get("state") in ("PRUNED", "STOPPED", "DIVERGED", "FAILED") for p in curve)
         cells = (
             name,
             str(len(curve)),
@@ -61,6 +61,12 @@ def searched_methods(results: Mapping[str, Any]) -> list[Searched]:
             warning = (
                 f"{name}'s best learning rate, {words.rate(chosen.get('learning_rate'))}, lies at "
                 "the edge of what was tried; a better one may lie beyond."
+            )
+        failed = sum(p.get("state") == "FAILED" for p in curve)
+        if failed and warning is None:
+            warning = (
+                f"{failed} of {name}'s {len(curve)} candidates failed in its search and took no "
+                "part in the choice (see the notes)."
             )
         rows.append(Searched(cells=cells, warning=warning))
     return rows

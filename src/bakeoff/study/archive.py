@@ -49,7 +49,7 @@ class Archive:
             scores = self._recall_scores(f"candidates/{candidate.id}")
             if scores is not None and candidate.state.is_eligible:
                 self.findings.test_scores[candidate.id] = scores
-        for name in ("zero_shot", "lead"):
+        for name in ("lead", "zero_shot"):
             kept = self.folder.read_json(f"baselines/{name}/baseline.json")
             scores = self._recall_scores(f"baselines/{name}")
             if isinstance(kept, dict) and scores is not None:

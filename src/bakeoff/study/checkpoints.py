@@ -27,7 +27,7 @@ from bakeoff.engine.course import Position
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
 from bakeoff.study.schedule import StudySchedule
-from bakeoff.study.store import disk_errors
+from bakeoff.study.store import disk_errors, sync
 from bakeoff.types import RunState
 
 CHECKPOINTS: Final = "checkpoints"
@@ -62,6 +62,8 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.path = folder / CHECKPOINTS
         self.saved_at = time.monotonic()
+        self.notes: list[str] = []
+        """What to tell of the checkpoints that were found."""
         self._references: list[set[str]] = []
 
     def save(self, schedule: StudySchedule, progress: Progress) -> None:
@@ -74,6 +76,7 @@ class Checkpoints:
         position = progress.position
         content: dict[str, Any] = {
             "candidates": [_record(c) for c in schedule.candidates],
+            "chosen": {m.name: m.chosen.id for m in schedule.methods.values() if m.chosen},
             "slots": progress.slots,
             "ground": progress.ground,
             "threads": torch.get_num_threads(),
@@ -107,19 +110,27 @@ class Checkpoints:
         """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest."""
         for name in reversed(self._names()):
             found = _read(self.path / name)
-            if found is None:
-                continue
-            try:
-                return self._take_up(schedule, *found)
-            except (KeyError, TypeError, ValueError):
-                continue  # whole, but not of this study or this version
+            if found is not None:
+                try:
+                    return self._take_up(schedule, *found)
+                except (KeyError, TypeError, ValueError):
+                    pass  # whole, but not of this study or this version
+            # It must not count as one of those that are kept.
+            (self.path / name).replace(self.path / f"{name}.unreadable")
+            self.notes.append(
+                f"{CHECKPOINTS}/{name} is torn or of another version; what it held is trained again"
+            )
         return None
 
     def pause(self, candidate: Candidate) -> None:
         """Moves a paused candidate's tensors out of memory."""
         tensors = {f"now/{name}": t for name, t in (candidate.snapshot or {}).items()}
         tensors |= {f"best/{name}": t for name, t in (candidate.tensors or {}).items()}
-        self._write(self.path / _PAUSED, _paused_prefix(candidate), tensors, {})
+        prefix = _paused_prefix(candidate)
+        before = set((self.path / _PAUSED).glob(f"{prefix}*{_SUFFIX}"))
+        kept = self._write(self.path / _PAUSED, prefix, tensors, {})
+        for stale in before - {kept}:
+            stale.unlink(missing_ok=True)
         candidate.snapshot = candidate.tensors = None
 
     def fetch(self, candidate: Candidate) -> None:
@@ -188,6 +199,12 @@ class Checkpoints:
             slots=dict(content["slots"]), ground=content["ground"], position=position
         )
         random = tensors["random"]
+        chosen = {name: by_id[key] for name, key in content["chosen"].items()}
+        if content["threads"] != torch.get_num_threads():
+            self.notes.append(
+                f"this call computes on {torch.get_num_threads()} threads, an earlier one on "
+                f"{content['threads']}: sums may round differently"
+            )
         # Nothing can go wrong from here on, so that a checkpoint is taken up whole or not at all.
         for candidate, state, reason, best_epoch, epochs in parsed:
             candidate.state, candidate.reason = state, reason
@@ -195,7 +212,7 @@ class Checkpoints:
         if position is not None:
             for slot, candidate in enumerate(position.seated):
                 candidate.tensors = _below(tensors, f"slot{slot}/best/") or None
-        schedule.recall(later)
+        schedule.recall(later, chosen)
         torch.set_rng_state(random)
         return progress
 
@@ -215,7 +232,7 @@ class Checkpoints:
 
     def _write(
         self, folder: Path, prefix: str, tensors: Mapping[str, Any], content: Mapping[str, Any]
-    ) -> None:
+    ) -> Path:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
@@ -229,8 +246,10 @@ class Checkpoints:
                 with beside.open("rb+") as file:
                     checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
                     os.fsync(file.fileno())
-                beside.replace(folder / f"{prefix}{checksum}{_SUFFIX}")
-                _sync(folder)
+                target = folder / f"{prefix}{checksum}{_SUFFIX}"
+                beside.replace(target)
+                sync(folder)
+                return target
             except BaseException:
                 beside.unlink(missing_ok=True)
                 raise
@@ -277,15 +296,3 @@ def _paused_prefix(candidate: Candidate) -> str:
 
 def _below(tensors: Mapping[str, Any], prefix: str) -> Tensors:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _sync(folder: Path) -> None:
-    """Makes a rename last; not every system can open a folder for that."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

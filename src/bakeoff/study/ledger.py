@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
@@ -46,6 +46,21 @@ def _storage_errors() -> Iterator[None]:
             f"search.storage: the database refused ({_first_line(error)}); make room or mend it, "
             "and run the same command again, which goes on where this run stopped"
         ) from error
+
+
+class UnreadableError(StoreError):
+    """What lies at the storage's place is no database.
+
+    Attributes:
+        place: its URL without a password.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"search.storage: {place} holds something that is no database; move it away, or give "
+            "another URL"
+        )
+        self.place = place
 
 
 class RungPruner(BasePruner):
@@ -119,6 +134,11 @@ class Ledger:
         try:
             self._storage: Any = optuna.storages.RDBStorage(url)
         except Exception as error:  # SQLAlchemy's, and a driver's that is missing
+            is_garbage = isinstance(error, DatabaseError) and not isinstance(
+                error, OperationalError
+            )
+            if is_garbage:
+                raise UnreadableError(without_password(url)) from error
             raise StoreError(
                 f"search.storage: {without_password(url)} cannot be opened "
                 f"({type(error).__name__}); give the URL of a database that is there, or null for "

@@ -130,7 +130,7 @@ def _why(
     finished: dict[str, Mapping[str, Any]], pick: str, leader: str, others: list[str], lowest: str
 ) -> str:
     if len(finished) == 1:
-        return f"{pick} is the only method with a test result: {lowest}, below the untuned base's."
+        return f"{pick} is the only method that ended well: {lowest}, below the untuned base's."
     if not others:
         num = len(finished) - 1
         which = "the other method" if num == 1 else f"each of the other {num} methods"

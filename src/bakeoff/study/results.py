@@ -113,12 +113,18 @@ def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {size}" for name, size in sizes.items())
         notes.append(f"the methods were not searched alike, as the study asks for: {told}")
-    notes += unused_rates(bench.study)
+    notes += unused_settings(bench.study)
     for name, method in findings.schedule.methods.items():
         if method.num_grown:
             notes.append(
-                f"{name}: the grid of learning rates grew by {method.num_grown} to hold the best "
-                f"rate (at most {search.growth})"
+                f"{name}: the grid of learning rates grew by {method.num_grown} in search of the "
+                f"best rate (at most {search.growth})"
+            )
+        failed = [c for c in method.searched if c.state is RunState.FAILED]
+        if failed:
+            notes.append(
+                f"{name}: {len(failed)} of {len(method.searched)} rates failed and took no part in "
+                f"the choice; {failed[0].learning_rate:g}: {failed[0].reason}"
             )
         if method.chosen is not None and len(method.rates) > 1 and method.edge() is not None:
             notes.append(
@@ -129,17 +135,22 @@ def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
     return notes
 
 
-def unused_rates(study: Study) -> list[str]:
-    """What to tell of single rates that a study names beside a search."""
+def unused_settings(study: Study) -> list[str]:
+    """What to tell of rates and seeds that a study names, but a search does not use."""
     if study.options.search is None:
         return []
-    return [
+    notes = [
         f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} is not used, as the search "
         "centres on the method's published default "
         f"{entry.method_type.default_learning_rate:g}; a list of rates is a grid of one's own"
         for entry in study.entries
         if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
     ]
+    seeds, used = study.options.protocol.seeds, study.options.search.seeds
+    if len(seeds) > used:
+        told = ", ".join(map(str, seeds[used:]))
+        notes.append(f"protocol.seeds: {told} not used, as search.seeds asks for {used}")
+    return notes
 
 
 def now() -> str:
@@ -258,7 +269,7 @@ def _state(search: MethodSearch) -> tuple[RunState, str | None]:
             waiting = all(c.state is RunState.WAITING and not c.epochs for c in search.searched)
             return (RunState.WAITING if waiting else RunState.RUNNING), None
         lost = min(search.searched, key=lambda c: c.state is not RunState.FAILED)
-        return lost.state, lost.reason
+        return lost.state, f"no rate of {len(search.searched)} ended well; {lost.reason}"
     leading = next((c for c in search.finals if not c.state.is_eligible), search.finals[0])
     return leading.state, leading.reason
 

@@ -22,7 +22,7 @@ from bakeoff.study.checkpoints import Checkpoints, Progress
 from bakeoff.study.footprint import measure_footprints
 from bakeoff.study.options import Study
 from bakeoff.study.progress import ProgressView
-from bakeoff.study.results import Findings, build_results, now, unused_rates
+from bakeoff.study.results import Findings, build_results, now, unused_settings
 from bakeoff.study.schedule import StudySchedule
 from bakeoff.study.stopping import StopSignals
 from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
@@ -94,7 +94,11 @@ class Runner:
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
                 schedule.tell = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
+                for note in checkpoints.notes:
+                    view.on_note(note)
                 self._search(bench, schedule, archive, checkpoints, view)
+                # Only now is it known which candidates the test set is for.
+                archive.recall_parts()
                 self._work(bench, findings, archive, view, checkpoints, start)
         except StoreError:
             raise
@@ -120,7 +124,8 @@ class Runner:
             schedule.on_new = archive.recall_candidate
             for candidate in schedule.candidates:
                 archive.recall_candidate(candidate)
-        archive.recall_parts()
+        for note in checkpoints.notes:
+            archive.keep_note(note)
         for candidate in schedule.candidates:
             method = schedule.methods[candidate.method_name]
             if candidate.state is RunState.FAILED and candidate in (
@@ -151,17 +156,32 @@ class Runner:
         search = self.study.options.search
         if search is None:
             return
-        from bakeoff.study.ledger import Ledger
+        from bakeoff.study.ledger import Ledger, UnreadableError
 
         path = (self.folder.path / SEARCH_FILE).resolve()
-        schedule.ledger = Ledger(
-            search.storage or f"sqlite:///{path}",
-            self.study.options.name,
-            self.folder.run_id,
-            search,
-            schedule.rungs,
-            {e.name: {v.label: v.searched for v in e.variants} for e in bench.study.entries},
-        )
+        name, run_id = self.study.options.name, self.folder.run_id
+
+        def opened() -> Ledger:
+            return Ledger(
+                search.storage or f"sqlite:///{path}",
+                name if search.storage is None else f"{name}-{run_id[:8]}",
+                run_id,
+                search,
+                schedule.rungs,
+                {e.name: {v.label: v.searched for v in e.variants} for e in bench.study.entries},
+            )
+
+        try:
+            schedule.ledger = opened()
+        except UnreadableError as error:
+            if search.storage is not None:
+                raise
+            # All of it can be written anew from what the run keeps.
+            path.replace(path.with_name(f"{path.name}.broken"))
+            note = f"{error.place} was no database any more; it was put aside and written anew"
+            archive.keep_note(note)
+            view.on_note(note)
+            schedule.ledger = opened()
         schedule.ledger.begin(c for m in schedule.methods.values() for c in m.searched)
         schedule.settle()
         schedule.on_new = lambda candidate: None
@@ -215,7 +235,7 @@ class Runner:
             highlight=False,
             soft_wrap=True,
         )
-        for warning in [*bench.data.warnings, *unused_rates(self.study)]:
+        for warning in [*bench.data.warnings, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )

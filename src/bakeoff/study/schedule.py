@@ -11,7 +11,7 @@ alone, so that a resumed study decides the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
@@ -202,10 +202,12 @@ class StudySchedule:
         new = self._name(method, label, rate, self.seeds[0], method.variants[label])
         method.searched.append(new)
         self.on_new(new)
-        self.tell(
-            f"{method.name}: the best rate so far, {best.learning_rate:g}, lies at the edge of its "
-            f"grid, which grows by {rate:g}"
+        what = (
+            "no rate ended well so far"
+            if method.best() is None
+            else f"the best rate so far, {best.learning_rate:g}, lies at the edge of its grid"
         )
+        self.tell(f"{method.name}: {what}; {rate:g} is tried as well")
         return True
 
     def _choose(self, method: MethodSearch) -> bool:
@@ -245,8 +247,13 @@ class StudySchedule:
             variant=label,
         )
 
-    def recall(self, records: Sequence[Candidate]) -> None:
-        """Takes the candidates of an earlier call for its own, those that were named later too."""
+    def recall(self, records: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> None:
+        """Takes candidates that an earlier call named later for its own.
+
+        Args:
+            records: the candidates, in the order in which they were named.
+            chosen: for each method whose search was over, the searched candidate that won.
+        """
         known = {candidate.id: candidate for candidate in self.candidates}
         for record in records:
             if record.id in known:
@@ -255,15 +262,8 @@ class StudySchedule:
             target = method.searched if record.seed == self.seeds[0] else method.finals
             target.append(record)
             known[record.id] = record
-        for method in self.methods.values():
-            if self.search is not None and method.finals:
-                first = method.finals[0]
-                chosen = next(
-                    c
-                    for c in method.searched
-                    if c.learning_rate == first.learning_rate and c.variant == first.variant
-                )
-                method.finals = [chosen, *method.finals]
+        for name, candidate in chosen.items():
+            self.methods[name].finals.insert(0, candidate)
 
     def new_candidate(
         self, method_name: str, label: str, rate: float, seed: int

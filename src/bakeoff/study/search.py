@@ -136,15 +136,21 @@ def variants_of(
                 "and none twice"
             )
     found = []
+    labels = {key: _labels(key, values) for key, values in searched.items()}
     for places in itertools.product(*(range(len(values)) for values in searched.values())):
         chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
-        label = "-".join(
-            f"{key}{value if _SHORT.fullmatch(str(value)) else place}"
-            for (key, value), place in zip(chosen.items(), places, strict=True)
-        )
+        label = "-".join(labels[key][i] for key, i in zip(searched, places, strict=True))
         options = from_mapping(method.options_type, {**given, **chosen}, path=where)
         found.append(Variant(label=label, options=options, searched=chosen))
     return tuple(found)
+
+
+def _labels(key: str, values: Sequence[Any]) -> list[str]:
+    """A part of an id for each value: the value where all are short and differ, else its number."""
+    told = [str(value) for value in values]
+    if all(map(_SHORT.fullmatch, told)) and len(set(told)) == len(told):
+        return [f"{key}{value}" for value in told]
+    return [f"{key}.{number}" for number in range(len(values))]
 
 
 def _is_searched(method: type[Method], key: str, value: Any) -> bool:

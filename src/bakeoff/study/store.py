@@ -26,6 +26,7 @@ SEARCH_FILE = "study.db"
 EXAMPLES_FILE = "examples.jsonl"
 _PART = ".part"
 _ID_KEY = "run"
+_FOLDERS_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 # These decide how a run goes, but not what it finds, and may differ between its calls.
 _FREE_KEYS = frozenset({"checkpoint_minutes"})
 
@@ -35,6 +36,7 @@ class RunFolder:
 
     Attributes:
         path: the folder. resolved: the study as a plain mapping.
+        is_anew: whether an earlier run was put aside for it.
     """
 
     def __init__(self, path: Path, resolved: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -55,7 +57,8 @@ class RunFolder:
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
             known = path / STUDY_FILE
-            if fresh and known.exists():
+            self.is_anew = fresh and known.exists()
+            if self.is_anew:
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
                 aside = path.with_name(f"{path.name}.before-{stamp}")
@@ -124,6 +127,10 @@ class RunFolder:
                 "anew with --fresh"
             ) from None
         changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
+        orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
+        if not changed and orders[0] != orders[1]:
+            # Slots, and draws of the comparisons, go by it.
+            changed = [f"methods, their order: {orders[0]} and {orders[1]}"]
         if changed:
             shown = "\n  ".join(changed[:12])
             raise StoreError(
@@ -145,6 +152,7 @@ class RunFolder:
                     os.fsync(file.fileno())
                 os.chmod(beside, 0o644)
                 os.replace(beside, target)
+                sync(target.parent)
             except BaseException:
                 Path(beside).unlink(missing_ok=True)
                 raise
@@ -186,7 +194,11 @@ class RunFolder:
                 if target.exists():
                     shutil.rmtree(target)
                 os.chmod(beside, 0o755)
+                for file in beside.rglob("*"):
+                    sync(file)
+                sync(beside)
                 os.replace(beside, target)
+                sync(target.parent)
             except BaseException:
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
@@ -208,7 +220,7 @@ def open_run(
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
         folder = RunFolder(path, resolved, fresh=fresh)
-        if not (path / LOCK_FILE).exists():  # the earlier run was put aside, and its lock with it
+        if folder.is_anew:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
 
@@ -247,6 +259,24 @@ def disk_errors(place: Path) -> Iterator[None]:
         )
         said = getattr(error, "strerror", None) or error
         raise StoreError(f"{place}: cannot be written ({said}): {remedy}") from error
+
+
+def sync(path: Path) -> None:
+    """Makes what was written to a file, or renamed in a folder, last.
+
+    Not every system can open or sync a folder for that.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in _FOLDERS_CANNOT_SYNC:
+            raise
+    finally:
+        os.close(handle)
 
 
 def finite(content: Any) -> Any:

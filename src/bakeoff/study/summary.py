@@ -16,6 +16,7 @@ from bakeoff.config import to_mapping
 from bakeoff.errors import StoreError
 from bakeoff.methods.registry import METHODS
 from bakeoff.study.store import RESULTS_FILE, RunFolder
+from bakeoff.types import RunState
 
 
 def print_summary(folder: RunFolder, console: Console) -> None:
@@ -49,6 +50,13 @@ def print_summary(folder: RunFolder, console: Console) -> None:
     console.print(table)
     console.print()
     console.print(results["recommendation"]["why"], highlight=False)
+    for name, row in results["methods"].items():
+        state = row.get("state")
+        if state in (RunState.FAILED, RunState.DIVERGED):
+            reason = escape(row.get("reason") or "no reason is known")
+            console.print(f"[yellow]{escape(name)}[/] {state.lower()}: {reason}", highlight=False)
+    if results.get("status") == "partial":
+        console.print("The study is not complete; the same command tries the rest again.")
 
 
 def _quality(row: Mapping[str, Any]) -> list[str]:
