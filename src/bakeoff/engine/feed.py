@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.loss import CHUNK_TOKENS
+from bakeoff.engine.loss import chunk_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,8 @@ class Packed:
 class Feed(Protocol):
     """Turns micro-batches into losses."""
 
+    device: torch.device
+
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
         """Brings one micro-batch of each slot to the device."""
 
@@ -52,7 +54,8 @@ def _pack_targets(
 ) -> tuple[Tensor, Tensor, Tensor]:
     longest = max(batch.num_supervised for batch in batches)
     # Filled up to whole chunks here, so that the loss need not copy the hidden states.
-    padded = max(1, -(-longest // CHUNK_TOKENS)) * CHUNK_TOKENS
+    size = chunk_tokens(device)
+    padded = max(1, -(-longest // size)) * size
     shape = (len(batches), padded)
     source, targets = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.bool_)
@@ -60,10 +63,11 @@ def _pack_targets(
         count = batch.num_supervised
         source[slot, :count], targets[slot, :count] = batch.source, batch.targets
         mask[slot, :count] = True
-    return _to(source, device), _to(targets, device), _to(mask, device)
+    return to_device(source, device), to_device(targets, device), to_device(mask, device)
 
 
-def _to(array: np.ndarray, device: torch.device) -> Tensor:
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on the device; to a GPU without waiting for the copy."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -79,7 +83,7 @@ class TokenFeed:
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
         """See ``Feed``."""
         source, targets, mask = _pack_targets(batches, self.device)
-        ids = _to(np.stack([batch.input_ids for batch in batches]), self.device)
+        ids = to_device(np.stack([batch.input_ids for batch in batches]), self.device)
         return Packed(
             ids_KBT=ids, hidden_KND=None, source_KN=source, targets_KN=targets, mask_KN=mask
         )
@@ -113,7 +117,7 @@ class HiddenFeed:
                 rows = [np.arange(offsets[e], offsets[e + 1]) for e in present]
                 index[slot, : batch.num_supervised] = np.concatenate(rows)
         kept = self._hidden_ND[plan]
-        hidden = kept[_to(index, kept.device)].to(self.device)
+        hidden = kept[to_device(index, kept.device)].to(self.device)
         return Packed(
             ids_KBT=None, hidden_KND=hidden, source_KN=source, targets_KN=targets, mask_KN=mask
         )
@@ -150,9 +154,9 @@ def keep_hidden_states(
             path, shared=True, size=shape[0] * shape[1], dtype=base.compute_dtype
         ).view(shape)
     for batch in plan.in_length_order(rows):
-        ids = _to(batch.input_ids[None], base.device)
+        ids = to_device(batch.input_ids[None], base.device)
         hidden_KBTD, _ = cohort.hidden_states(ids)
-        flat = hidden_KBTD.flatten(0, 2)[_to(batch.source, base.device)]
+        flat = hidden_KBTD.flatten(0, 2)[to_device(batch.source, base.device)]
         index = np.concatenate([np.arange(offsets[e], offsets[e + 1]) for e in batch.examples])
-        kept[_to(index, kept.device)] = flat.to(kept.device)
+        kept[to_device(index, kept.device)] = flat.to(kept.device)
     return kept

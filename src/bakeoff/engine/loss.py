@@ -17,9 +17,16 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-CHUNK_TOKENS = 256
-"""Tokens of one slot in a chunk. Every chunk is filled up to this, so that a slot's arithmetic
-does not depend on how many tokens its neighbours have."""
+_CHUNK_TOKENS = {"cpu": 64, "cuda": 256}
+
+
+def chunk_tokens(device: torch.device) -> int:
+    """Tokens of one slot in a chunk.
+
+    Every chunk is filled up to this, so that a slot's arithmetic does not depend on how many tokens
+    its neighbours have. A GPU needs large products; on a CPU what is filled up costs more.
+    """
+    return _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"])
 
 
 def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -55,8 +62,9 @@ class _LinearCrossEntropy(Function):
             if bias is not None and ctx.needs_input_grad[2]
             else None
         )
-        for start in range(0, targets_KN.shape[1], CHUNK_TOKENS):
-            chunk = slice(start, start + CHUNK_TOKENS)
+        size = chunk_tokens(hidden_KND.device)
+        for start in range(0, targets_KN.shape[1], size):
+            chunk = slice(start, start + size)
             hidden_KCD, targets_KC1 = hidden_KND[:, chunk], targets_KN[:, chunk, None]
             logits_KCV = _logits(hidden_KCD, weight, bias)
             log_total_KC1 = torch.logsumexp(logits_KCV, dim=-1, keepdim=True)
@@ -125,9 +133,10 @@ def linear_cross_entropy(
         nats, zero where masked, detached).
     """
     num_tokens = targets_KN.shape[1]
-    missing = -num_tokens % CHUNK_TOKENS
+    size = chunk_tokens(hidden_KND.device)
+    missing = -num_tokens % size
     if missing or num_tokens == 0:
-        missing = missing or CHUNK_TOKENS
+        missing = missing or size
         hidden_KND = F.pad(hidden_KND, (0, 0, 0, missing))
         targets_KN = F.pad(targets_KN, (0, missing))
         mask_KN = F.pad(mask_KN, (0, missing))

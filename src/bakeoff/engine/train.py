@@ -24,54 +24,13 @@ from bakeoff.engine.evaluate import example_nlls, mean_nll
 from bakeoff.engine.feed import Feed
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.step import train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.model.base import Base
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}
-
-
-def train_step(
-    cohort: Cohort,
-    feed: Feed,
-    plan: BatchPlan,
-    steps: Sequence[Step | None],
-    rates_K: Tensor,
-    micro_batch_size: int,
-) -> tuple[Tensor, Tensor]:
-    """One update of every slot.
-
-    Args:
-        cohort: an entered cohort with an optimizer.
-        feed: how examples reach it.
-        plan: the training split.
-        steps: each slot's examples; None gives an empty slot nothing to learn from. All have one
-            width.
-        rates_K: [K] float64 learning rates.
-        micro_batch_size: rows of one pass of one slot.
-
-    Returns:
-        ([K] summed NLLs in nats, [K] supervised tokens), on the device.
-    """
-    optimizer = cohort.optimizer
-    assert optimizer is not None
-    width = next(step.width for step in steps if step is not None)
-    idle = Step(examples=np.zeros(0, dtype=np.int64), width=width)
-    by_slot = [plan.micro_batches(step or idle, micro_batch_size) for step in steps]
-    counts = [sum(batch.num_supervised for batch in batches) for batches in by_slot]
-    tokens_K = torch.tensor(counts, dtype=torch.float32, device=rates_K.device)
-    weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
-    total_K = torch.zeros_like(tokens_K)
-    optimizer.zero_grad()
-    for batches in zip(*by_slot, strict=True):
-        if not any(batch.num_supervised for batch in batches):
-            continue
-        nll_K, _ = feed.losses(cohort, feed.pack(plan, batches))
-        (nll_K * weight_K).sum().backward()
-        total_K += nll_K.detach()
-    optimizer.step(rates_K, total_K)
-    return total_K, tokens_K
 
 
 class Trainer:

@@ -1,0 +1,146 @@
+"""One update of every slot.
+
+The step has two halves: ``pack_step`` brings what the slots learn from to the device, and
+``update`` computes on it without asking the device for anything, so that it can be captured.
+
+Axis letters: ``K`` slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.feed import Feed, Packed, to_device
+from bakeoff.engine.graphs import StepGraphs
+from bakeoff.engine.lanes import ONE_LANE, Lanes, lanes_of
+
+_MOST_LANE_BYTES = 1 << 28
+"""Gradients that lanes hold beside the optimizer's; larger ones go through one lane."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedStep:
+    """What all slots learn from in one update, on the device.
+
+    Attributes:
+        passes: the micro-batches, each cut into one pass a lane.
+        tokens_K: [K] float32 supervised tokens of the whole step.
+    """
+
+    passes: list[Packed]
+    tokens_K: Tensor
+
+
+def train_step(
+    cohort: Cohort,
+    feed: Feed,
+    plan: BatchPlan,
+    steps: Sequence[Step | None],
+    rates_K: Tensor,
+    micro_batch_size: int,
+    graphs: StepGraphs | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One update of every slot.
+
+    Args:
+        cohort: an entered cohort with an optimizer.
+        feed: how examples reach it.
+        plan: the training split.
+        steps: each slot's examples; None gives an empty slot nothing to learn from. All have one
+            width.
+        rates_K: [K] float64 learning rates.
+        micro_batch_size: rows of one slot that are in memory at a time.
+        graphs: captures the update and replays it; None runs it as it is written.
+
+    Returns:
+        ([K] summed NLLs in nats, [K] supervised tokens), on the device.
+    """
+    lanes = _lanes_of(cohort)
+    packed = pack_step(feed, plan, steps, -(-micro_batch_size // lanes.num))
+    if graphs is None:
+        total_K = update(cohort, feed, packed.passes, packed.tokens_K, rates_K, lanes)
+    else:
+        total_K = graphs.run(
+            lambda passes, tokens_K, rates_K: update(
+                cohort, feed, passes, tokens_K, rates_K, lanes
+            ),
+            packed.passes,
+            packed.tokens_K,
+            rates_K,
+        )
+    return total_K, packed.tokens_K
+
+
+def _lanes_of(cohort: Cohort) -> Lanes:
+    lanes = lanes_of(cohort.base)
+    assert cohort.optimizer is not None
+    num_bytes = cohort.optimizer.grads_Kn.nbytes * lanes.num
+    return lanes if num_bytes <= _MOST_LANE_BYTES else ONE_LANE
+
+
+def pack_step(feed: Feed, plan: BatchPlan, steps: Sequence[Step | None], rows: int) -> PackedStep:
+    """Brings a step to the device in passes of ``rows`` rows a slot."""
+    width = next(step.width for step in steps if step is not None)
+    idle = Step(examples=np.zeros(0, dtype=np.int64), width=width)
+    by_slot = [plan.micro_batches(step or idle, rows) for step in steps]
+    counts = [sum(batch.num_supervised for batch in batches) for batches in by_slot]
+    passes = [
+        feed.pack(plan, batches)
+        for batches in zip(*by_slot, strict=True)
+        if any(batch.num_supervised for batch in batches)
+    ]
+    return PackedStep(
+        passes=passes, tokens_K=to_device(np.array(counts, dtype=np.float32), feed.device)
+    )
+
+
+def update(
+    cohort: Cohort,
+    feed: Feed,
+    passes: Sequence[Packed],
+    tokens_K: Tensor,
+    rates_K: Tensor,
+    lanes: Lanes,
+) -> Tensor:
+    """Gradients of all passes, then one update of every slot; nothing here waits for a GPU.
+
+    Args:
+        passes: see ``PackedStep``. tokens_K: likewise. rates_K: see ``train_step``.
+        lanes: how many passes go side by side.
+
+    Returns:
+        [K] summed NLLs in nats.
+    """
+    optimizer = cohort.optimizer
+    assert optimizer is not None
+    weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
+    total_K = torch.zeros_like(tokens_K)
+    optimizer.zero_grad()
+    if lanes.num == 1:
+        for packed in passes:
+            nll_K, _ = feed.losses(cohort, packed)
+            (nll_K * weight_K).sum().backward()
+            total_K += nll_K.detach()
+    else:
+        leaves = [leaf for stack in cohort.stacks.values() for leaf in stack.tensors.values()]
+        summed = [leaf.grad for leaf in leaves]
+
+        def gradients(packed: Packed) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+            # Lanes share the leaves, so that none may write into their gradients.
+            nll_K, _ = feed.losses(cohort, packed)
+            loss = (nll_K * weight_K).sum()
+            return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
+
+        for nll_K, found in lanes.map(gradients, passes):
+            total_K += nll_K
+            pairs = [(s, g) for s, g in zip(summed, found, strict=True) if g is not None]
+            torch._foreach_add_([s for s, _ in pairs], [g for _, g in pairs])
+    optimizer.step(rates_K, total_K)
+    return total_K
