@@ -31,12 +31,23 @@ def chunk_tokens(device: torch.device) -> int:
 
 def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[K, C, V] float32 logits; ``weight`` is [V, D] for all slots or [K, V, D] for each."""
+    num_slots, num_tokens, width = hidden_KCD.shape
+    weight = weight.to(hidden_KCD.dtype)
+    # On a CPU the long side first is a third faster.
+    tall_first = hidden_KCD.device.type == "cpu"
     if weight.dim() == 3:
-        logits = torch.bmm(hidden_KCD, weight.to(hidden_KCD.dtype).transpose(1, 2))
+        across = hidden_KCD.transpose(1, 2)
+        logits = (
+            torch.bmm(weight, across).transpose(1, 2)
+            if tall_first
+            else torch.bmm(hidden_KCD, weight.transpose(1, 2))
+        )
     else:
-        logits = F.linear(hidden_KCD, weight.to(hidden_KCD.dtype))
+        rows = hidden_KCD.reshape(-1, width)
+        flat = torch.mm(weight, rows.t()).t() if tall_first else torch.mm(rows, weight.t())
+        logits = flat.unflatten(0, (num_slots, num_tokens))
     logits = logits.float()
-    return logits if bias is None else logits + bias.float()
+    return logits if bias is None else logits.add_(bias.float())
 
 
 class _LinearCrossEntropy(Function):
@@ -65,31 +76,44 @@ class _LinearCrossEntropy(Function):
         size = chunk_tokens(hidden_KND.device)
         for start in range(0, targets_KN.shape[1], size):
             chunk = slice(start, start + size)
-            hidden_KCD, targets_KC1 = hidden_KND[:, chunk], targets_KN[:, chunk, None]
+            mask_KC1, targets_KC1 = mask_KN[:, chunk, None], targets_KN[:, chunk, None]
+            # What is masked may be anything, and nothing times zero is not always zero.
+            hidden_KCD = hidden_KND[:, chunk].masked_fill(~mask_KC1, 0.0)
             logits_KCV = _logits(hidden_KCD, weight, bias)
-            log_total_KC1 = torch.logsumexp(logits_KCV, dim=-1, keepdim=True)
-            nll_KC = (log_total_KC1 - logits_KCV.gather(-1, targets_KC1)).squeeze(-1)
-            nll_KN[:, chunk] = torch.where(mask_KN[:, chunk], nll_KC, 0.0)
+            top_KC1 = logits_KCV.amax(dim=-1, keepdim=True)
+            own_KC1 = logits_KCV.gather(-1, targets_KC1)
+            # The one matrix of the vocabulary's size is used up in place: from logits to
+            # unnormalised probabilities to the loss's slope times their sum. What is left, a factor
+            # a token, goes to the narrow side of the products below.
+            powers_KCV = logits_KCV.sub_(top_KC1).exp_()
+            total_KC1 = powers_KCV.sum(dim=-1, keepdim=True)
+            nll_KC1 = total_KC1.log() + top_KC1 - own_KC1
+            nll_KN[:, chunk] = torch.where(mask_KC1, nll_KC1, 0.0).squeeze(-1)
             if not any(ctx.needs_input_grad[:3]):
                 continue
-            slope_KCV = logits_KCV.sub_(log_total_KC1).exp_()
-            slope_KCV.scatter_add_(-1, targets_KC1, slope_KCV.new_full(targets_KC1.shape, -1.0))
-            slope_KCV.masked_fill_(~mask_KN[:, chunk, None], 0.0)
+            slope_KCV = powers_KCV.scatter_add_(-1, targets_KC1, -total_KC1)
+            factor_KC1 = torch.where(mask_KC1, 1.0 / total_KC1, 0.0)
+            if hidden_KCD.dtype == torch.float16:
+                # A sum over a large vocabulary is beyond this format.
+                slope_KCV.mul_(factor_KC1)
+                factor_KC1 = torch.ones_like(factor_KC1)
             if grad_hidden is not None:
                 low = slope_KCV.to(hidden_KCD.dtype)
-                per_slot = weight.dim() == 3
-                grad_hidden[:, chunk] = (
-                    torch.bmm(low, weight.to(low.dtype)) if per_slot else low @ weight.to(low.dtype)
+                own = weight.to(low.dtype)
+                product = (
+                    torch.bmm(low, own)
+                    if weight.dim() == 3
+                    else torch.mm(low.flatten(0, 1), own).view(hidden_KCD.shape)
                 )
+                grad_hidden[:, chunk] = product.float() * factor_KC1
             if grad_bias is not None:
-                grad_bias += slope_KCV.sum(dim=(0, 1))
+                grad_bias += (slope_KCV * factor_KC1).sum(dim=(0, 1))
             if grad_weight is not None:
+                scaled_KCD = hidden_KCD.float() * factor_KC1
                 if weight.dim() == 3:
-                    grad_weight.baddbmm_(slope_KCV.transpose(1, 2), hidden_KCD.float())
+                    grad_weight.baddbmm_(slope_KCV.transpose(1, 2), scaled_KCD)
                 else:
-                    grad_weight.addmm_(
-                        slope_KCV.flatten(0, 1).t(), hidden_KCD.float().flatten(0, 1)
-                    )
+                    grad_weight.addmm_(slope_KCV.flatten(0, 1).t(), scaled_KCD.flatten(0, 1))
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return nll_KN
 
