@@ -64,13 +64,18 @@ def train_step(
     weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
     total_K = torch.zeros_like(tokens_K)
     optimizer.zero_grad()
-    for batches in zip(*by_slot, strict=True):
+    for number, batches in enumerate(zip(*by_slot, strict=True)):
         if not any(batch.num_supervised for batch in batches):
             continue
-        nll_K, _ = feed.losses(cohort, feed.pack(plan, batches))
-        (nll_K * weight_K).sum().backward()
+        with cohort.training_pass(number * micro_batch_size, micro_batch_size):
+            nll_K, _ = feed.losses(cohort, feed.pack(plan, batches))
+            (nll_K * weight_K).sum().backward()
         total_K += nll_K.detach()
+    penalty_K = cohort.penalty()
+    if penalty_K is not None:
+        (penalty_K * optimizer.loss_scale_K).sum().backward()
     optimizer.step(rates_K, total_K)
+    cohort.after_update()
     return total_K, tokens_K
 
 
@@ -217,10 +222,11 @@ class Trainer:
 
     def _sit_down(self, slot: int, candidate: Candidate, snapshot: Tensors | None) -> None:
         if snapshot is not None:
-            self.cohort.restore(slot, candidate.method, snapshot)
+            self.cohort.restore(slot, candidate.method, snapshot, candidate.seed)
         else:
             generator = torch.Generator().manual_seed(candidate.seed)
-            self.cohort.seat(slot, candidate.method, candidate.method.initial(generator))
+            tensors = candidate.method.initial(generator)
+            self.cohort.seat(slot, candidate.method, tensors, candidate.seed)
         candidate.snapshot = None
         candidate.state = RunState.RUNNING
         self._slots[slot] = candidate
