@@ -117,12 +117,88 @@ def report(
         Console().print(escape(str(write_report(folder))), soft_wrap=True, highlight=False)
 
 
+CandidatesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--candidate", metavar="ID", help="Whose; the recommended method's best one without."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
+
+
+@app.command()
+def predict(
+    folder: RunArgument,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE ...]",
+            help="Texts, one document a file, or csv, json, jsonl or parquet with the study's "
+            "column; - or none is the standard input.",
+        ),
+    ] = None,
+    candidates: CandidatesOption = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="text, csv, json, jsonl or parquet; auto goes by endings."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a summary.")] = False,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged", help="Merges each candidate into the base's weights while it writes."
+        ),
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Summarises documents with candidates of a run: one line a summary."""
+    from bakeoff.study.finished import FinishedRun
+    from bakeoff.study.predict import as_line, predict, read_input
+
+    run = FinishedRun(folder, device)
+    documents = read_input(run, files or [], form, sys.stdin.buffer)
+    kept = [run.candidate(one) for one in candidates or [None]]
+    for prediction in predict(run, kept, documents, merged=merged):
+        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(kept) > 1))
+        sys.stdout.flush()
+
+
+@app.command()
+def export(
+    folder: RunArgument,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="peft: files for PeftModel.from_pretrained; merged: an ordinary Transformers "
+            "checkpoint.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    candidate: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which; the recommended method's best one without."),
+    ] = None,
+) -> None:
+    """Writes a candidate's adapter, or its merged model, for other libraries."""
+    from bakeoff.study.export import export_candidate, target_of
+    from bakeoff.study.finished import FinishedRun
+
+    target = target_of(to)
+    kept = export_candidate(FinishedRun(folder, "cpu"), candidate, target, out)
+    Console().print(
+        f"{escape(kept.id)} ({target.value}): {escape(str(out))}", soft_wrap=True, highlight=False
+    )
+
+
 @app.command()
 def methods(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Lists the methods with their options and defaults."""
-    from bakeoff.study.summary import describe_methods, print_methods
+    from bakeoff.study.catalogue import describe_methods, print_methods
 
     if as_json:
         sys.stdout.write(json.dumps(describe_methods(), indent=2) + "\n")

@@ -141,3 +141,32 @@ def test_slots_that_refill_give_the_results_of_five_alone(kit: Kit) -> None:
         lengths.add((str(candidate.state), len(candidate.epochs)))
     assert {state for state, _ in lengths} == {"COMPLETE", "STOPPED", "DIVERGED"}, lengths
     assert len(seen.ended) == 5
+
+
+def low_rank_candidates(kit: Kit, bench: Bench) -> list[Candidate]:
+    """Dropouts, ranks, scalings and starts that differ, beside a prompt that moves the tokens."""
+    dropping = bench.method("lora", rank=4, dropout=0.4, ranks={"v_proj": 2})
+    principal = bench.method("lora", rank=3, init="pissa", alpha=2.0)
+    stable = bench.method("lora", rank=4, init="orthogonal", rank_stabilised=True)
+    decomposed = bench.method("dora", rank=2, dropout=0.2, target_modules="all-linear")
+    return [
+        kit.candidate(dropping, 1e-2, seed=1, id="dropping"),
+        kit.candidate(bench.method("soft_prompt", prompt_length=3), 1e-2, seed=2, id="prompt"),
+        kit.candidate(principal, 3e-3, seed=3, id="principal"),
+        kit.candidate(bench.method("dora", rank=4), 5e-3, seed=3, id="dora"),
+        kit.candidate(stable, 3e-3, seed=1, id="stable"),
+        kit.candidate(decomposed, 1e-2, seed=1, id="decomposed"),
+    ]
+
+
+def test_low_rank_methods_of_all_sorts_follow_their_solo_curves(kit: Kit) -> None:
+    bench = kit.bench("llama")
+    train, validation = kit.plan(24), kit.plan(9, seed=7)
+    together = low_rank_candidates(kit, bench)
+    seen = kit.run(bench.base, together, 6, train, validation, PROTOCOL)
+    for candidate, alone in zip(together, low_rank_candidates(kit, bench), strict=True):
+        solo = kit.run(bench.base, [alone], 1, train, validation, PROTOCOL)
+        same_outcome(candidate, alone)
+        assert seen.step_nlls[candidate.id] == pytest.approx(solo.step_nlls[alone.id], rel=1e-4)
+        assert candidate.epochs[-1].train_nll < candidate.epochs[0].train_nll - 0.01
+    assert bench.untouched()

@@ -39,7 +39,7 @@ def protocol_of(micro_batch_size: int = 8, grad_accum_steps: int = 1, **options:
 
 
 def pair(kit: Kit, bench: Bench) -> list[Candidate]:
-    lora = bench.method("lora", rank=3)
+    lora = bench.method("lora", rank=3, dropout=0.3)
     prompt = bench.method("soft_prompt", prompt_length=4)
     return [
         kit.candidate(lora, 1e-2, seed=1, id="lora"),

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from bakeoff.errors import CheckpointError
 from bakeoff.methods import files
+from bakeoff.model import checkpoint
 
 SHAPES = {"a": (3, 2), "b": (4,)}
 
@@ -55,7 +56,7 @@ def test_a_failed_write_is_the_operating_systems_error(
     def fail(*args: Any, **options: Any) -> None:
         raise SafetensorError(text)
 
-    monkeypatch.setattr(files, "save_file", fail)
+    monkeypatch.setattr(checkpoint, "save_file", fail)
     with pytest.raises(OSError, match=r"broken|No space") as caught:
         files.write_tensors(tensors(), tmp_path / "w.safetensors")
     assert caught.value.errno == number

@@ -36,8 +36,16 @@ def lora(build: Callable[..., Method], base: Base) -> Callable[..., Lora]:
 
 
 def test_the_scale_is_alpha_over_rank(lora: Callable[..., Lora]) -> None:
-    assert lora(rank=4).scaling == 1.0
-    assert lora(rank=4, alpha=10.0).scaling == 2.5
+    def scales(**options: Any) -> set[float]:
+        return {plan.scaling for plan in lora(**options).plan.values()}
+
+    assert scales(rank=4) == {1.0}
+    assert scales(rank=4, alpha=10.0) == {2.5}
+    assert scales(rank=4, alpha=10.0, rank_stabilised=True) == {5.0}
+    # Without an alpha, each layer's is its own rank.
+    assert scales(rank=4, ranks={"q_proj": 16}) == {1.0}
+    assert scales(rank=4, ranks={"q_proj": 16}, rank_stabilised=True) == {2.0, 4.0}
+    assert scales(rank=4, alpha=8.0, alphas={"q_proj": 2.0}) == {2.0, 0.5}
 
 
 def test_twice_alpha_is_half_the_second_factor(

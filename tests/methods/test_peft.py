@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import Method
-from bakeoff.methods.lora import Lora
+from bakeoff.methods.lora import Lora, LoraStack
+from bakeoff.methods.low_rank import peft_name
 from bakeoff.model.base import Base
 
 # Transformers warns of a name that PEFT still reads.
@@ -40,14 +41,22 @@ LORA: list[tuple[str, dict[str, Any]]] = [
     ("gpt2", {"rank": 3, "alpha": 2.0, "target_modules": ("attn.c_proj",)}),
     ("gpt_neox", {"alpha": 4.0}),
     ("gpt_neox", {"rank": 5, "target_modules": "all-linear"}),
+    ("gpt_neo", {"rank": 4, "ranks": {"h.1.attn.*": 6, "q_proj": 2}, "rank_stabilised": True}),
+    ("llama", {"target_modules": "all-linear", "alphas": {"down_proj": 3.5}, "dropout": 0.25}),
+    ("gpt2", {"rank": 2, "alpha": 6.0, "ranks": {"c_attn": 3}, "alphas": {"c_attn": 1.0}}),
 ]
 ORACLE = [(a, "lora", o) for a, o in LORA]
+ORACLE += [(a, "dora", {"rank": 3, "alpha": 5.0}) for a in ARCHITECTURES]
+ORACLE += [(a, "dora", {"target_modules": "all-linear"}) for a in ARCHITECTURES]
+ORACLE += [("llama", "dora", {"ranks": {"q_proj": 2}, "rank_stabilised": True})]
 ORACLE += [(a, "soft_prompt", {"prompt_length": 7}) for a in ARCHITECTURES]
 
 
 def case_id(case: tuple[str, str, dict[str, Any]]) -> str:
     targets = case[2].get("target_modules", "default")
-    return f"{case[0]}-{case[1]}-{targets if isinstance(targets, str) else targets[0]}"
+    others = [key for key in case[2] if key not in ("target_modules", "rank", "alpha")]
+    first = targets if isinstance(targets, str) else targets[0]
+    return "-".join([case[0], case[1], first, *others])
 
 
 @pytest.fixture(params=ORACLE, ids=case_id)
@@ -89,11 +98,41 @@ def peft_gradient(model: Any, name: str) -> Tensor:
     if name == "prompt_embeddings":
         gradient = parameters["prompt_encoder.default.embedding.weight"].grad
     else:
-        layer, part = name.rsplit(".", 1)
-        key = f"base_model.model.{layer}.lora_{part[-1].upper()}.default.weight"
+        key = peft_name(name)
+        # The adapter's name stands before what is stored of a layer of its own.
+        stem, dot, leaf = key.partition(".weight")
+        key = f"{stem}.default{dot}{leaf}" if dot else f"{key}.default.weight"
         gradient = parameters[key].grad.t()
     assert isinstance(gradient, Tensor)
     return gradient
+
+
+def peft_config(architecture: str, method: Method) -> Any:
+    """PEFT's configuration of a method's options."""
+    if not isinstance(method, Lora):
+        return peft.PromptTuningConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=method.extra_positions
+        )
+    options = method.options
+    targets, alpha = options.target_modules, options.alpha
+    alphas = dict(options.alphas or {})
+    if alpha is None:
+        # Ours is a layer's own rank then.
+        alpha = options.rank
+        alphas |= {name: rank for name, rank in (options.ranks or {}).items() if name not in alphas}
+    return peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=options.rank,
+        lora_alpha=alpha,
+        rank_pattern=dict(options.ranks or {}),
+        alpha_pattern=alphas,
+        lora_dropout=options.dropout,
+        use_rslora=options.rank_stabilised,
+        use_dora=method.kind == "dora",
+        target_modules=list(targets) if isinstance(targets, tuple) else targets,
+        fan_in_fan_out=architecture == "gpt2",
+        init_lora_weights=False,
+    )
 
 
 def test_an_exported_adapter_gives_the_same_logits_and_gradients_in_peft(
@@ -144,22 +183,7 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
     solo_logits: Callable[..., Tensor],
 ) -> None:
     architecture, method = case
-    config: Any
-    if method.kind == "lora":
-        assert isinstance(method, Lora)
-        targets = method.options.target_modules
-        config = peft.LoraConfig(
-            task_type="CAUSAL_LM",
-            r=method.options.rank,
-            lora_alpha=method.alpha,  # type: ignore[arg-type]
-            target_modules=list(targets) if isinstance(targets, tuple) else targets,
-            fan_in_fan_out=architecture == "gpt2",
-            init_lora_weights=False,
-        )
-    else:
-        config = peft.PromptTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=method.extra_positions
-        )
+    config = peft_config(architecture, method)
     theirs: Any = peft.get_peft_model(fresh(architecture), config).eval()
     theirs.save_pretrained(str(tmp_path))
     tensors = method.load(tmp_path)
@@ -217,3 +241,98 @@ def test_a_prompt_from_text_starts_as_pefts(
     model: Any = peft.get_peft_model(fresh(architecture), config)
     ours = build("soft_prompt", base, prompt_length=25, init=text).initial(torch.Generator())
     assert torch.equal(ours["prompt_embeddings"], model.prompt_encoder.default.embedding.weight)
+
+
+@pytest.mark.parametrize("stabilised", [False, True])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_pissa_starts_and_is_converted_as_by_peft(
+    architecture: str,
+    stabilised: bool,
+    tmp_path: Path,
+    ids_BT: Tensor,
+    fresh: Callable[[str], PreTrainedModel],
+    base_of: Callable[[str], Base],
+    build: Callable[..., Method],
+    perturbed: Callable[[Method], dict[str, Tensor]],
+    solo_logits: Callable[..., Tensor],
+) -> None:
+    options = {"rank": 4, "alpha": 6.0, "rank_stabilised": stabilised}
+    method = build("lora", base_of(architecture), init="pissa", **options)
+    assert isinstance(method, Lora)
+    config = peft_config(architecture, build("lora", base_of(architecture), **options))
+    config.init_lora_weights = "pissa"
+    theirs: Any = peft.get_peft_model(fresh(architecture), config).eval()
+    parameters = dict(theirs.named_parameters())
+    initial = method.initial(torch.Generator())
+    for name in method.targets:
+        a_RD, b_ER = (
+            parameters[f"base_model.model.{name}.lora_{part}.default.weight"] for part in "AB"
+        )
+        # Singular vectors have no sign, so their products are compared.
+        expected = b_ER @ a_RD
+        ours = (initial[f"{name}.lora_a"] @ initial[f"{name}.lora_b"]).t()
+        assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max()
+    theirs.save_pretrained(str(tmp_path / "initial"))
+    tensors = perturbed(method)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            layer, _, part = name.rpartition(".")
+            key = f"base_model.model.{layer}.lora_{part[-1].upper()}.default.weight"
+            parameters[key].copy_(tensor.t())
+        expected = peft_logits(theirs, ids_BT)
+    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= LOGITS
+
+    method.save(tensors, tmp_path / "ours")
+    plain: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path / "ours")).eval()
+    with torch.no_grad():
+        assert largest_gap(peft_logits(plain, ids_BT), expected) <= LOGITS
+
+
+def test_dropout_acts_where_pefts_does(
+    ids_BT: Tensor,
+    fresh: Callable[[str], PreTrainedModel],
+    base_of: Callable[[str], Base],
+    build: Callable[..., Method],
+    perturbed: Callable[[Method], dict[str, Tensor]],
+    token_logits: Callable[..., Tensor],
+    tmp_path: Path,
+) -> None:
+    for kind, architecture in (("lora", "llama"), ("dora", "llama"), ("dora", "gpt2")):
+        base = base_of(architecture)
+        method = build(kind, base, rank=2, target_modules="all-linear", dropout=0.5)
+        assert isinstance(method, Lora)
+        tensors = perturbed(method)
+        method.save(tensors, tmp_path / kind / architecture)
+        theirs: Any = peft.PeftModel.from_pretrained(
+            fresh(architecture), str(tmp_path / kind / architecture), is_trainable=True
+        )
+        # GPT-2 has dropout of its own, so only the adapted layers are set to train.
+        theirs.eval()
+        with Cohort(base, [method], 1, ProtocolOptions()) as cohort, torch.no_grad():
+            cohort.seat(0, method, tensors, seed=9)
+            stack = cohort.stacks[kind]
+            assert isinstance(stack, LoraStack)
+            with cohort.training_pass(0, len(ids_BT)):
+                found = token_logits(cohort, ids_BT[None])[0]
+                for name in method.targets:
+                    layer = theirs.get_submodule(f"base_model.model.{name}")
+                    layer.lora_dropout["default"] = _OurDropout(stack, name)
+                    layer.training = True
+                expected = theirs(input_ids=ids_BT).logits
+            evaluated = token_logits(cohort, ids_BT[None])[0]
+        theirs.eval()
+        with torch.no_grad():
+            assert largest_gap(evaluated, peft_logits(theirs, ids_BT)) <= LOGITS
+        assert (found - expected).abs().max() <= LOGITS
+        assert (found - evaluated).abs().max() > 1e-2
+
+
+class _OurDropout(torch.nn.Module):
+    """Our masks in PEFT's place for them."""
+
+    def __init__(self, stack: LoraStack, layer: str) -> None:
+        super().__init__()
+        self.stack, self.layer = stack, layer
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return self.stack._dropped(self.layer, x_BTD.flatten(0, -2)[None])[0].view(x_BTD.shape)

@@ -36,13 +36,13 @@ Run = Callable[..., Any]
 EPOCHS = 3
 KINDS: dict[str, dict[str, Any]] = {
     "head": {},
-    "lora": {"rank": 2},
+    "lora": {"rank": 2, "dropout": 0.2},
     "soft_prompt": {"prompt_length": 3},
     "full": {},
 }
 RATES = {
     "head": (3.0, 1e30),
-    "lora": (0.3, 1e30),
+    "lora": (3.0, 1e30),
     "soft_prompt": (300.0, 1e30),
     "full": (0.1, 1e30),
 }

@@ -19,7 +19,7 @@ KILLS = 24
 SEED = 20261124
 METHODS = {
     "head": {"kind": "head"},
-    "lora": {"kind": "lora", "rank": [1, 2]},
+    "lora": {"kind": "lora", "rank": [1, 2], "dropout": 0.2},
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 3},
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from bakeoff.errors import StoreError
+from bakeoff.study.catalogue import describe_methods, print_methods
 from bakeoff.study.store import RunFolder
-from bakeoff.study.summary import describe_methods, print_methods, print_summary
+from bakeoff.study.summary import print_summary
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"

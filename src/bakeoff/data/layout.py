@@ -8,6 +8,7 @@ document is cut does not change how the rest is tokenised.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,16 +128,14 @@ class Layout:
     def prompt(self, completed: Completed) -> SplitData:
         """Tokenises a split's documents and cuts them to fit."""
         rows, reserved = completed.rows, self.task.max_summary_tokens
-        documents = self.encoder.encode(
-            rows.documents, at_start=not self.template.prefix, literal=True
-        )
+        documents = self._encoded(rows.documents)
         prompts: list[Ids] = []
         for_generation: list[Ids] = []
         num_cut = 0
         for document, completion in zip(documents, completed.completions, strict=True):
             room = self.room_beside(max(reserved, len(completion)))
             prompts.append(self._around(document[:room]))
-            for_generation.append(self._around(document[: self.room_beside(reserved)]))
+            for_generation.append(self._for_generation(document))
             num_cut += len(document) > room
         completions = Ragged.from_rows(completed.completions)
         return SplitData(
@@ -153,6 +152,16 @@ class Layout:
             rows_skipped=rows.num_skipped,
             desks=rows.desks if any(rows.desks) else None,
         )
+
+    def generation_prompts(self, documents: Sequence[str]) -> list[Ids]:
+        """Cleaned documents as prompts, each cut to leave room for a summary."""
+        return [self._for_generation(document) for document in self._encoded(documents)]
+
+    def _encoded(self, documents: Sequence[str]) -> list[Ids]:
+        return self.encoder.encode(documents, at_start=not self.template.prefix, literal=True)
+
+    def _for_generation(self, document: Ids) -> Ids:
+        return self._around(document[: self.room_beside(self.task.max_summary_tokens)])
 
     def _around(self, document: Ids) -> Ids:
         return np.concatenate([self.head, document, self.middle])

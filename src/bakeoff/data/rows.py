@@ -64,7 +64,7 @@ def take_rows(task: TaskOptions, source: Source, split: Split) -> Rows:
     rows = Rows(place=source.place(split))
     bad: list[tuple[int, str]] = []
     for record in source.records(split):
-        problem = record.problem or _problem(record.document) or _problem(record.summary)
+        problem = record.problem or text_problem(record.document) or text_problem(record.summary)
         if problem is None and isinstance(record.document, str) and isinstance(record.summary, str):
             document = clean(record.document, task.cleaning)
             summary = clean(record.summary, task.cleaning)
@@ -104,7 +104,8 @@ def rows_text(numbers: Sequence[int]) -> str:
     return f"rows {shown}{dots} ({len(numbers)} in all)"
 
 
-def _problem(value: object) -> str | None:
+def text_problem(value: object) -> str | None:
+    """Why a value is no usable text, or None."""
     if value is None:
         return "is missing"
     if not isinstance(value, str):
@@ -125,7 +126,7 @@ def _reason(task: TaskOptions, record: Record) -> str:
         ("document", task.document, record.document),
         ("summary", task.summary, record.summary),
     ):
-        problem = _problem(value)
+        problem = text_problem(value)
         if problem is None and isinstance(value, str) and not clean(value, task.cleaning):
             problem = "is empty after task.cleaning"
         if problem:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods.contract import Method, Stack, Tensors
+from bakeoff.methods.contract import Method, Stack, Tensors, TrainingPass, training_pass
 from bakeoff.methods.registry import stack_type
 from bakeoff.model.base import Base
 from bakeoff.model.sites import LinearSite
@@ -75,6 +75,7 @@ class Cohort:
             values = torch.zeros((num_slots, num_values), device=base.device)
             grads = None
         self._values_Kn = values
+        self._seed_K = torch.zeros(num_slots, dtype=torch.int64, device=base.device)
         start = 0
         for stack in self.stacks.values():
             stop = start + stack.num_values
@@ -124,9 +125,43 @@ class Cohort:
         """The slots that the present passes are for."""
         return self._slots
 
-    def seat(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
-        """Gives the slot to a candidate with these tensors; its optimizer starts anew."""
+    @contextmanager
+    def training_pass(self, first_row: int, num_rows: int) -> Iterator[None]:
+        """Tells the stacks where training stands in the forward and backward pass inside.
+
+        Args:
+            first_row: rows of this update that each slot has passed before.
+            num_rows: rows of each slot in this pass.
+        """
+        assert self.optimizer is not None
+        now = TrainingPass(
+            seed_K=self._seed_K,
+            update_K=self.optimizer.num_updates_K.long(),
+            first_row=first_row,
+            num_rows=num_rows,
+        )
+        with training_pass(now):
+            yield
+
+    def penalty(self) -> Tensor | None:
+        """[K] nats that the methods add to their slots' losses, or None."""
+        found = [p for stack in self.stacks.values() if (p := stack.penalty()) is not None]
+        return torch.stack(found).sum(dim=0) if found else None
+
+    def after_update(self) -> None:
+        """Tells the stacks that the optimizer has made an update."""
+        for stack in self.stacks.values():
+            stack.after_update()
+
+    def seat(self, slot: int, method: Method, tensors: Mapping[str, Tensor], seed: int = 0) -> None:
+        """Gives the slot to a candidate with these tensors; its optimizer starts anew.
+
+        Args:
+            slot: which. method: the candidate's. tensors: its tensors.
+            seed: the candidate's, for what is drawn while it trains.
+        """
         self.vacate(slot)
+        self._seed_K[slot] = seed
         stack = self.stacks[method.kind]
         stack.place(slot, method, tensors)
         self.seated[slot] = method
@@ -161,22 +196,28 @@ class Cohort:
         parts = {"values": stack.take(slot, method)}
         for part, row_n in optimizer.moments(slot).items():
             parts[part] = stack.cut(row_n[start : start + stack.num_values], method)
+        parts["memory"] = stack.memory(slot)
         named = {f"{part}/{name}": t for part, found in parts.items() for name, t in found.items()}
         return {**named, "counters": optimizer.counters(slot)}
 
-    def restore(self, slot: int, method: Method, snapshot: Mapping[str, Tensor]) -> None:
+    def restore(
+        self, slot: int, method: Method, snapshot: Mapping[str, Tensor], seed: int = 0
+    ) -> None:
         """Seats a candidate where a snapshot left it; nothing of it starts anew."""
 
         def part(prefix: str) -> Tensors:
             return {name: snapshot[f"{prefix}/{name}"] for name in method.shapes}
 
-        self.seat(slot, method, part("values"))
+        self.seat(slot, method, part("values"), seed)
         optimizer = self.optimizer
         assert optimizer is not None, "only what is trained has a state"
         stack, start = self._stack_of(method)
         for prefix, row_n in optimizer.moments(slot).items():
             stack.fill(row_n[start : start + stack.num_values], part(prefix))
         optimizer.set_counters(slot, snapshot["counters"])
+        prefix = "memory/"
+        kept = {n.removeprefix(prefix): t for n, t in snapshot.items() if n.startswith(prefix)}
+        stack.recall(slot, kept)
 
     def _stack_of(self, method: Method) -> tuple[Stack, int]:
         """The method's stack, and where its values start in an optimizer's row."""

@@ -10,7 +10,7 @@ Axis letters: ``K`` slots, ``N`` supervised tokens of a slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -121,24 +121,24 @@ def _shape(packed: Packed) -> tuple[object, ...]:
 def _empty_like(packed: Packed) -> Packed:
     room = -(-packed.targets_KN.shape[1] // _ROOM) * _ROOM
     made = {}
-    for field in fields(packed):
-        tensor = getattr(packed, field.name)
-        if tensor is not None and field.name != "ids_KBT":
-            tensor = _widened(tensor, room)
-        made[field.name] = None if tensor is None else torch.zeros_like(tensor)
-    return Packed(**made)
+    for name, tensor in _tensors(packed):
+        made[name] = torch.zeros_like(tensor if name == "ids_KBT" else _widened(tensor, room))
+    return replace(packed, **made)
 
 
 def _load(packed: Packed, buffer: Packed) -> None:
-    for field in fields(packed):
-        source, target = getattr(packed, field.name), getattr(buffer, field.name)
-        if source is None:
-            continue
+    for name, source in _tensors(packed):
+        target = getattr(buffer, name)
         if source.shape == target.shape:
             target.copy_(source, non_blocking=True)
         else:
             # Positions beyond what is there are masked, and must stay so.
             target.copy_(_widened(source, target.shape[1]), non_blocking=True)
+
+
+def _tensors(packed: Packed) -> list[tuple[str, Tensor]]:
+    found = [(field.name, getattr(packed, field.name)) for field in fields(packed)]
+    return [(name, value) for name, value in found if isinstance(value, Tensor)]
 
 
 def _widened(tensor: Tensor, room: int) -> Tensor:

@@ -23,6 +23,7 @@ class SlotAdamW:
     Attributes:
         values_Kn: [K, n] float32 trained tensors, flat.
         grads_Kn: [K, n] their gradients, accumulated by autograd.
+        num_updates_K: [K] float64, updates that each slot has made.
         alive_K: [K] bool, False once a slot's loss or gradient left the finite numbers.
     """
 
@@ -47,14 +48,14 @@ class SlotAdamW:
         self.betas, self.eps = betas, eps
         self.weight_decay, self.clip_norm = weight_decay, clip_norm
         self.scales_loss = scales_loss
-        self._num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
+        self.num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
         self.alive_K = torch.zeros(num_slots, dtype=torch.bool, device=device)
         self.loss_scale_K = torch.ones(num_slots, device=device)
         self._good_steps_K = torch.zeros(num_slots, device=device)
 
     def reset(self, slot: int) -> None:
         """Gives the slot to a new candidate: moments, counts and loss scale start anew."""
-        for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self._num_updates_K):
+        for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self.num_updates_K):
             tensor[slot] = 0
         self._good_steps_K[slot] = 0
         self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
@@ -66,13 +67,13 @@ class SlotAdamW:
 
     def counters(self, slot: int) -> Tensor:
         """[4] float64 on the CPU: updates, whether it lives, loss scale, updates at that scale."""
-        found = (self._num_updates_K, self.alive_K, self.loss_scale_K, self._good_steps_K)
+        found = (self.num_updates_K, self.alive_K, self.loss_scale_K, self._good_steps_K)
         return torch.stack([tensor[slot].double() for tensor in found]).cpu()
 
     def set_counters(self, slot: int, counters: Tensor) -> None:
         """Takes up what ``counters`` gave."""
         updates, alive, scale, good = counters.tolist()
-        self._num_updates_K[slot], self.alive_K[slot] = updates, bool(alive)
+        self.num_updates_K[slot], self.alive_K[slot] = updates, bool(alive)
         self.loss_scale_K[slot], self._good_steps_K[slot] = scale, good
 
     def vacate(self, slot: int) -> None:
@@ -115,11 +116,11 @@ class SlotAdamW:
         # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
         # rate and both decays do nothing.
         grads.masked_fill_(~updates_K[:, None], 0.0)
-        self._num_updates_K += updates_K
+        self.num_updates_K += updates_K
 
         beta1, beta2 = self.betas
         rates_K = torch.where(updates_K, rates_K, 0.0)
-        count_K = self._num_updates_K.clamp(min=1.0)
+        count_K = self.num_updates_K.clamp(min=1.0)
         correction1_K = 1 - beta1**count_K
         correction2_K = (1 - beta2**count_K).sqrt()
         values, first, second = self.values_Kn, self._first_Kn, self._second_Kn

@@ -9,7 +9,7 @@ Axis letters: ``K`` slots.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,8 +92,8 @@ def pack_step(feed: Feed, plan: BatchPlan, steps: Sequence[Step | None], rows: i
     by_slot = [plan.micro_batches(step or idle, rows) for step in steps]
     counts = [sum(batch.num_supervised for batch in batches) for batches in by_slot]
     passes = [
-        feed.pack(plan, batches)
-        for batches in zip(*by_slot, strict=True)
+        replace(feed.pack(plan, batches), first_row=number * rows, num_rows=rows)
+        for number, batches in enumerate(zip(*by_slot, strict=True))
         if any(batch.num_supervised for batch in batches)
     ]
     return PackedStep(
@@ -125,8 +125,9 @@ def update(
     optimizer.zero_grad()
     if lanes.num == 1:
         for packed in passes:
-            nll_K, _ = feed.losses(cohort, packed)
-            (nll_K * weight_K).sum().backward()
+            with cohort.training_pass(packed.first_row, packed.num_rows):
+                nll_K, _ = feed.losses(cohort, packed)
+                (nll_K * weight_K).sum().backward()
             total_K += nll_K.detach()
     else:
         leaves = [leaf for stack in cohort.stacks.values() for leaf in stack.tensors.values()]
@@ -134,13 +135,18 @@ def update(
 
         def gradients(packed: Packed) -> tuple[Tensor, tuple[Tensor | None, ...]]:
             # Lanes share the leaves, so that none may write into their gradients.
-            nll_K, _ = feed.losses(cohort, packed)
-            loss = (nll_K * weight_K).sum()
-            return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
+            with cohort.training_pass(packed.first_row, packed.num_rows):
+                nll_K, _ = feed.losses(cohort, packed)
+                loss = (nll_K * weight_K).sum()
+                return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
 
         for nll_K, found in lanes.map(gradients, passes):
             total_K += nll_K
             pairs = [(s, g) for s, g in zip(summed, found, strict=True) if g is not None]
             torch._foreach_add_([s for s, _ in pairs], [g for _, g in pairs])
+    penalty_K = cohort.penalty()
+    if penalty_K is not None:
+        (penalty_K * optimizer.loss_scale_K).sum().backward()
     optimizer.step(rates_K, total_K)
+    cohort.after_update()
     return total_K

@@ -176,10 +176,11 @@ class Trainer:
 
     def _sit_down(self, slot: int, candidate: Candidate, snapshot: Tensors | None) -> None:
         if snapshot is not None:
-            self.cohort.restore(slot, candidate.method, snapshot)
+            self.cohort.restore(slot, candidate.method, snapshot, candidate.seed)
         else:
             generator = torch.Generator().manual_seed(candidate.seed)
-            self.cohort.seat(slot, candidate.method, candidate.method.initial(generator))
+            tensors = candidate.method.initial(generator)
+            self.cohort.seat(slot, candidate.method, tensors, candidate.seed)
         candidate.snapshot = None
         candidate.state = RunState.RUNNING
         self._slots[slot] = candidate

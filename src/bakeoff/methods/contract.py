@@ -10,9 +10,12 @@ Axis letters: ``K`` slots, ``B`` rows, ``T`` tokens, ``N`` positions of all rows
 
 from __future__ import annotations
 
+import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 from pathlib import Path
@@ -21,6 +24,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bakeoff.config import from_mapping
+from bakeoff.errors import ConfigError
 from bakeoff.model.base import Base
 from bakeoff.model.sites import LinearHook
 
@@ -40,6 +45,47 @@ class Ground(StrEnum):
     OWN_BASE = "own_base"  # a base of its own: trains alone
 
 
+class FileFormat(StrEnum):
+    """Whose files an adapter is."""
+
+    PEFT = "peft"  # loads with PeftModel.from_pretrained
+    TRANSFORMERS = "transformers"  # an ordinary checkpoint of a whole model
+    OWN = "bakeoff"  # no library has such a method
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPass:
+    """Where training stands in one pass, for what is drawn anew at each, such as dropout.
+
+    What a slot draws follows from these and from nothing else, so that neither its neighbours nor
+    the size of a micro-batch nor an interruption change it.
+
+    Attributes:
+        seed_K: [K] int64, of each slot's candidate.
+        update_K: [K] int64, updates that each slot has made.
+        first_row: rows of this update that each slot has passed before.
+        num_rows: B, rows of each slot in this pass.
+    """
+
+    seed_K: Tensor
+    update_K: Tensor
+    first_row: int
+    num_rows: int
+
+
+_present = threading.local()
+
+
+@contextmanager
+def training_pass(now: TrainingPass) -> Iterator[None]:
+    """Makes ``now`` what the stacks see as ``training`` in this thread."""
+    _present.training = now
+    try:
+        yield
+    finally:
+        _present.training = None
+
+
 class Method(ABC):
     """One way to tune one base.
 
@@ -50,6 +96,7 @@ class Method(ABC):
         formula: the number of trained parameters, in words.
         default_learning_rate: used where the study names none.
         learning_rate_source: who published that rate.
+        file_format: whose files ``save`` writes.
     """
 
     kind: ClassVar[str]
@@ -59,6 +106,20 @@ class Method(ABC):
     options_type: ClassVar[type]
     default_learning_rate: ClassVar[float]
     learning_rate_source: ClassVar[str]
+    file_format: ClassVar[FileFormat]
+
+    @classmethod
+    def read_options(cls, given: Mapping[str, Any], *, path: str = "") -> Any:
+        """The options of a study as an instance of ``options_type``.
+
+        Args:
+            given: keys and plain values.
+            path: where they stand in the study, for errors.
+
+        Raises:
+            ConfigError: names each setting that is wrong.
+        """
+        return from_mapping(cls.options_type, given, path=path)
 
     def __init__(self, options: Any, base: Base, *, where: str) -> None:
         """Checks the options against the base.
@@ -101,6 +162,30 @@ class Method(ABC):
             CheckpointError: if a file is missing, torn, or does not fit the method.
         """
 
+    @classmethod
+    def is_mergeable(cls) -> bool:
+        """Whether what it learns can be weights of the base itself."""
+        return cls.merged_weights is not Method.merged_weights
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """What the base's parameters become when the adapter is merged into them.
+
+        Args:
+            tensors: of one candidate.
+
+        Returns:
+            By the parameter's full name in the base's model, float32 on the CPU; parameters that
+            stay as they are have no entry. A head that the base ties to its embedding, named
+            without the embedding, is a head of its own from then on.
+
+        Raises:
+            ConfigError: where this method, or this option of it, is no change of weights.
+        """
+        raise ConfigError(
+            f"{self.where}: {self.kind} changes no weights of the base, so it cannot be merged "
+            "into them; use the adapter as it is"
+        )
+
     @property
     def num_trainable(self) -> int:
         """Trainable parameters of one candidate."""
@@ -117,7 +202,13 @@ class Stack(ABC):
 
     A slot that holds no candidate of this stack's kind holds the null element, which changes
     nothing. Hooks that a method does not need keep their defaults.
+
+    Attributes:
+        trains_alone: whether its cohort has one slot and a base of its own.
     """
+
+    kind: ClassVar[str]
+    trains_alone: ClassVar[bool] = False
 
     def __init__(self, base: Base, methods: Sequence[Method], num_slots: int) -> None:
         """Sizes the stack so that any of ``methods`` fits into any slot."""
@@ -212,7 +303,28 @@ class Stack(ABC):
         """Whether this stack is the one that holds candidates of ``method``."""
         return method.kind == self.kind
 
-    kind: ClassVar[str]
+    # What a training step asks of a stack beside its tensors.
+
+    @property
+    def training(self) -> TrainingPass | None:
+        """Where training stands in the present pass of this thread, or None outside of training."""
+        return getattr(_present, "training", None)
+
+    def penalty(self) -> Tensor | None:
+        """[K] nats that a method adds to its slot's loss in every update, or None."""
+        return None
+
+    def after_update(self) -> None:
+        """The optimizer has made an update; the gradients that led to it are still there."""
+        return None
+
+    def memory(self, slot: int) -> Tensors:
+        """What a candidate needs beside its tensors to go on training later, on the CPU."""
+        return {}
+
+    def recall(self, slot: int, memory: Mapping[str, Tensor]) -> None:
+        """Takes up what ``memory`` gave."""
+        return None
 
     # Where a stack may act. `slots` narrows K to some slots, for evaluation.
 

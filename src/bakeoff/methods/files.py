@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,27 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from bakeoff.errors import CheckpointError
+from bakeoff.model.checkpoint import write_tensors as write_tensors
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 OWN_WEIGHTS = "head.safetensors"
 OWN_CONFIG = "bakeoff_adapter.json"
-
-
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes ``tensors`` as safetensors with the marker that Transformers and PEFT expect."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        # The library wraps the operating system's refusal; callers tell a full disk by errno.
-        full = "No space left" in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
 def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

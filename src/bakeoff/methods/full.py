@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bakeoff.methods.contract import Ground, Method, Stack, Tensors
-from bakeoff.methods.files import read_tensors, write_tensors
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.files import read_tensors
 from bakeoff.model.base import Base
-
-_WEIGHTS = "model.safetensors"
+from bakeoff.model.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +32,7 @@ class Full(Method):
     learning_rate_source = (
         "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
     )
+    file_format = FileFormat.TRANSFORMERS
     options: FullOptions
 
     @property
@@ -54,26 +54,22 @@ class Full(Method):
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes an ordinary Transformers checkpoint with its tokenizer."""
-        folder.mkdir(parents=True, exist_ok=True)
-        model = self.base.source.model
-        write_tensors(tensors, folder / _WEIGHTS)
-        config = model.config.to_dict()
-        config["architectures"] = [type(model).__name__]
-        config.pop("_attn_implementation", None)
-        type(model.config).from_dict(config).save_pretrained(str(folder))
-        if model.generation_config is not None:
-            model.generation_config.save_pretrained(str(folder))
-        self.base.tokenizer.save_pretrained(str(folder))
+        write_checkpoint(self.base, tensors, folder)
 
     def load(self, folder: Path) -> Tensors:
         """Reads the checkpoint back."""
-        return read_tensors(folder / _WEIGHTS, self.shapes)
+        return read_tensors(folder / CHECKPOINT_WEIGHTS, self.shapes)
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """The trained weights themselves."""
+        return dict(tensors)
 
 
 class FullStack(Stack):
     """One slot: a base of its own whose parameters are the trained tensors."""
 
     kind = "full"
+    trains_alone = True
 
     def __init__(self, base: Base, methods: Sequence[Full], num_slots: int) -> None:
         if num_slots != 1:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     OWN_WEIGHTS,
@@ -47,6 +47,7 @@ class Head(Method):
     options_type = HeadOptions
     default_learning_rate = 5e-4
     learning_rate_source = "the seed's own second run, which beat its 5e-3"
+    file_format = FileFormat.OWN
     options: HeadOptions
 
     def __init__(self, options: HeadOptions, base: Base, *, where: str) -> None:
@@ -93,6 +94,13 @@ class Head(Method):
         """Reads back what ``save`` wrote."""
         check_settings(folder / OWN_CONFIG, {"kind": self.kind, "tied": self.options.tied})
         return read_tensors(folder / OWN_WEIGHTS, self.shapes)
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """The head, and the embedding with it where they are tied."""
+        names = {self.base.head_name}
+        if self.options.tied:
+            names.add(self.base.embedding_name)
+        return {f"{name}.weight": tensors[_TENSOR] for name in sorted(names)}
 
 
 class HeadStack(Stack):

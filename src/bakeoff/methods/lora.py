@@ -1,42 +1,46 @@
-"""LoRA: a low-rank update beside frozen linear layers."""
+"""LoRA: a low-rank update beside frozen linear layers.
+
+Axis letters: ``K`` slots, ``L`` layers, ``N`` positions of a slot, ``D`` a layer's input width,
+``E`` its output width, ``R`` rank.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import sqrt
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Stack, Tensors
-from bakeoff.methods.files import (
-    PEFT_CONFIG,
-    PEFT_WEIGHTS,
-    check_settings,
-    read_tensors,
-    write_tensors,
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.dropout import dropped, threshold
+from bakeoff.methods.lora_files import read_low_rank, write_low_rank
+from bakeoff.methods.low_rank import (
+    Init,
+    LowRankOptions,
+    default_targets,
+    draw_factors,
+    oriented,
+    plan_layers,
+    principal_factors,
 )
 from bakeoff.model.base import Base
 from bakeoff.model.sites import LinearHook, linear_shape, select_linear_layers
 
-ALL_LINEAR = "all-linear"
-
 
 @dataclass(frozen=True, kw_only=True)
-class LoraOptions:
+class LoraOptions(LowRankOptions):
     """Options of LoRA."""
 
-    rank: int = 8
-    """Columns of ``lora_a`` and rows of ``lora_b``."""
-    alpha: float | None = None
-    """The update is scaled by ``alpha / rank``; null means ``alpha = rank``."""
-    target_modules: str | tuple[str, ...] | None = None
-    """Layer names or their ends, a regular expression, ``all-linear``, or null: what PEFT
-    targets in this architecture by default."""
+    init: Init = "kaiming"
+    """How the factors start: ``kaiming`` (the second one zero), ``orthogonal`` (both not zero,
+    their product zero; the rank must be even), or ``pissa``: the weight's principal part, which is
+    taken from the frozen weight (Meng et al. 2024, arXiv:2404.02948)."""
 
 
 class Lora(Method):
@@ -51,19 +55,36 @@ class Lora(Method):
     learning_rate_source = (
         "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"
     )
-    options: LoraOptions
+    file_format = FileFormat.PEFT
+    uses_dora: ClassVar[bool] = False
+    """What PEFT's settings say."""
+    options: Any
 
-    def __init__(self, options: LoraOptions, base: Base, *, where: str) -> None:
+    def __init__(self, options: LowRankOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)
-        if options.rank < 1:
-            raise ConfigError(f"{where}.rank: {options.rank} is below 1; give a rank of 1 or more")
         layers = base.linear_layers()
         targets = options.target_modules
         path = f"{where}.target_modules"
         if targets is None:
-            targets = _default_targets(base, layers, path)
+            targets = default_targets(base, list(layers), path)
         self.targets = select_linear_layers(list(layers), targets, where=path)
-        self._layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
+        self.plan = plan_layers(self.targets, options, where=where)
+        self.layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
+        self._check_init()
+
+    def _check_init(self) -> None:
+        for name, plan in self.plan.items():
+            if self.options.init == "orthogonal" and plan.rank % 2:
+                raise ConfigError(
+                    f"{self.where}.init: orthogonal halves the rank, but {name} has rank "
+                    f"{plan.rank}; give an even rank"
+                )
+            most = min(linear_shape(self.layers[name]))
+            if self.options.init == "pissa" and plan.rank > most:
+                raise ConfigError(
+                    f"{self.where}.init: pissa takes {plan.rank} singular values, but {name} has "
+                    f"{most}; give a rank of at most {most}"
+                )
 
     @property
     def ground(self) -> Ground:
@@ -71,91 +92,76 @@ class Lora(Method):
         return Ground.BASE
 
     @property
-    def alpha(self) -> float:
-        """The numerator of the update's scale."""
-        return float(self.options.rank if self.options.alpha is None else self.options.alpha)
-
-    @property
-    def scaling(self) -> float:
-        """Factor on the low-rank product."""
-        return self.alpha / self.options.rank
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """``NAME.lora_a`` [in, rank] and ``NAME.lora_b`` [rank, out] of each target layer."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for name, layer in self._layers.items():
+        for name, layer in self.layers.items():
             num_in, num_out = linear_shape(layer)
-            shapes[f"{name}.lora_a"] = (num_in, self.options.rank)
-            shapes[f"{name}.lora_b"] = (self.options.rank, num_out)
+            shapes[f"{name}.lora_a"] = (num_in, self.plan[name].rank)
+            shapes[f"{name}.lora_b"] = (self.plan[name].rank, num_out)
         return shapes
 
     def initial(self, generator: torch.Generator) -> Tensors:
-        """``lora_a`` from PEFT's uniform distribution (Kaiming, a = sqrt 5), ``lora_b`` zero."""
+        """As the option ``init`` says; ``pissa`` draws nothing from ``generator``."""
         tensors: Tensors = {}
-        for name, shape in self.shapes.items():
-            if name.endswith("lora_a"):
-                bound = 1 / sqrt(shape[0])
-                tensors[name] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        for name, layer in self.layers.items():
+            if name in self.principal:
+                a_DR, b_RE = (factor.clone() for factor in self.principal[name])
             else:
-                tensors[name] = torch.zeros(shape)
+                num_in, num_out = linear_shape(layer)
+                rank = self.plan[name].rank
+                a_DR, b_RE = draw_factors(self.options.init, num_in, rank, num_out, generator)
+            tensors |= {f"{name}.lora_a": a_DR, f"{name}.lora_b": b_RE}
         return tensors
+
+    @cached_property
+    def principal(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """([D, R], [R, E]) of each layer whose principal part is taken from the frozen weight.
+
+        The base is shared and stays as it is, so that part is subtracted from the layer's output.
+        """
+        if self.options.init != "pissa":
+            return {}
+        return {
+            name: principal_factors(self._source_weight(name), self.plan[name])
+            for name in self.targets
+        }
+
+    def _source_weight(self, name: str) -> Tensor:
+        return oriented(self.layers[name], self.base.source_parameter(f"{name}.weight"))
+
+    def update(self, name: str, tensors: Tensors) -> Tensor:
+        """[D, E] what is added to a layer's weight, float32."""
+        a_DR, b_RE = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
+        update_DE = a_DR @ b_RE
+        if name in self.principal:
+            a0_DR, b0_RE = self.principal[name]
+            update_DE -= a0_DR @ b0_RE
+        return update_DE * self.plan[name].scaling
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """Each target layer's weight with its update added."""
+        return {
+            f"{name}.weight": oriented(
+                layer, self._source_weight(name) + self.update(name, tensors)
+            ).contiguous()
+            for name, layer in self.layers.items()
+        }
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
-        from peft import LoraConfig
-
-        config = LoraConfig(
-            task_type="CAUSAL_LM",
-            r=self.options.rank,
-            lora_alpha=int(self.alpha) if self.alpha.is_integer() else self.alpha,  # type: ignore[arg-type]
-            target_modules=self._peft_targets(),
-            lora_dropout=0.0,
-            bias="none",
-            base_model_name_or_path=self.base.source.reference,
-            inference_mode=True,
-            fan_in_fan_out=self._fan_in_fan_out(),
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(str(folder))
-        write_tensors(
-            {_peft_name(name): tensor.t() for name, tensor in tensors.items()},
-            folder / PEFT_WEIGHTS,
-        )
+        write_low_rank(self, tensors, folder)
 
     def load(self, folder: Path) -> Tensors:
         """Reads PEFT's files back."""
-        settings = {
-            "peft_type": "LORA",
-            "r": self.options.rank,
-            "lora_alpha": self.alpha,
-            "rank_pattern": {},
-            "alpha_pattern": {},
-            "use_rslora": False,
-        }
-        check_settings(folder / PEFT_CONFIG, settings)
-        shapes = {_peft_name(name): shape[::-1] for name, shape in self.shapes.items()}
-        found = read_tensors(folder / PEFT_WEIGHTS, shapes)
-        return {name: found[_peft_name(name)].t().contiguous() for name in self.shapes}
-
-    def _peft_targets(self) -> list[str]:
-        """The shortest ends of names that mean exactly the chosen layers, else full names."""
-        endings = sorted({name.rpartition(".")[2] for name in self.targets})
-        if (
-            select_linear_layers(list(self.base.linear_layers()), endings, where=self.where)
-            == self.targets
-        ):
-            return endings
-        return self.targets
-
-    def _fan_in_fan_out(self) -> bool:
-        return not any(isinstance(layer, nn.Linear) for layer in self._layers.values())
+        return read_low_rank(self, folder)
 
 
 class LoraStack(Stack):
     """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
 
     kind = "lora"
+    parts: ClassVar[tuple[str, ...]] = ("lora_a", "lora_b")
 
     def __init__(self, base: Base, methods: Sequence[Lora], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
@@ -167,12 +173,26 @@ class LoraStack(Stack):
         order = [
             f"{layer}.{part}"
             for layer in base.linear_layers()
-            for part in ("lora_a", "lora_b")
+            for part in self.parts
             if f"{layer}.{part}" in self._shapes
         ]
         self._shapes = {name: self._shapes[name] for name in order}
         self.layers = [n.removesuffix(".lora_a") for n in order if n.endswith(".lora_a")]
-        self._scaling_K11 = torch.zeros(num_slots, 1, 1, device=base.device)
+        self._index = {layer: index for index, layer in enumerate(self.layers)}
+        device = base.device
+        self._scaling_LK = torch.zeros(len(self.layers), num_slots, device=device)
+        self._has_dropout = any(method.options.dropout for method in methods)
+        self._threshold_K = torch.zeros(num_slots, dtype=torch.int32, device=device)
+        self._kept_scale_K = torch.ones(num_slots, device=device)
+        # The part that PiSSA takes from the frozen weight: [K, D, R] and, scaled, [K, R, E].
+        self._principal: dict[str, tuple[Tensor, Tensor]] = {}
+        for method in methods:
+            for layer in method.principal:
+                a_DR, b_RE = (self._shapes[f"{layer}.{part}"] for part in ("lora_a", "lora_b"))
+                self._principal[layer] = (
+                    torch.zeros(num_slots, *a_DR, device=device),
+                    torch.zeros(num_slots, *b_RE, device=device),
+                )
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -180,14 +200,26 @@ class LoraStack(Stack):
         return self._shapes
 
     def place(self, slot: int, method: Method, tensors: dict[str, Tensor]) -> None:  # type: ignore[override]
-        """Seats a candidate with its own scale."""
+        """Seats a candidate with its own scales and dropout."""
         assert isinstance(method, Lora)
+        self.vacate(slot)
         super().place(slot, method, tensors)
-        self._scaling_K11[slot] = method.scaling
+        self._threshold_K[slot] = threshold(method.options.dropout)
+        self._kept_scale_K[slot] = 1 / (1 - method.options.dropout)
+        for layer, plan in method.plan.items():
+            self._scaling_LK[self._index[layer], slot] = plan.scaling
+        for layer, (a_DR, b_RE) in method.principal.items():
+            a_KDR, b_KRE = self._principal[layer]
+            a_KDR[slot, :, : a_DR.shape[1]] = a_DR.to(a_KDR.device)
+            b_KRE[slot, : b_RE.shape[0]] = (-method.plan[layer].scaling * b_RE).to(b_KRE.device)
 
     def vacate(self, slot: int) -> None:
         """A scale of zero: no update."""
-        self._scaling_K11[slot] = 0.0
+        self._scaling_LK[:, slot] = 0.0
+        self._threshold_K[slot], self._kept_scale_K[slot] = 0, 1.0
+        for fixed in self._principal.values():
+            for tensor in fixed:
+                tensor[slot] = 0.0
 
     def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
         """One hook a target layer."""
@@ -207,27 +239,33 @@ class LoraStack(Stack):
         Returns:
             [K, N, E]. Equal to ``y_KNE`` until the first update: ``lora_b`` starts at zero.
         """
-        a_KDR, b_KRE = self.tensors[f"{layer}.lora_a"], self.tensors[f"{layer}.lora_b"]
-        scaling_K11 = self._scaling_K11
-        if len(slots) != self.num_slots:
-            a_KDR, b_KRE, scaling_K11 = a_KDR[slots], b_KRE[slots], scaling_K11[slots]
-        b_KRE = (b_KRE * scaling_K11).to(x_KND.dtype)
-        return torch.baddbmm(y_KNE, torch.bmm(x_KND, a_KDR.to(x_KND.dtype)), b_KRE)
+        dtype = x_KND.dtype
+        if layer in self._principal:
+            a0_KDR, b0_KRE = (
+                self._of(slots)(factor).to(dtype) for factor in self._principal[layer]
+            )
+            y_KNE = torch.baddbmm(y_KNE, torch.bmm(x_KND, a0_KDR), b0_KRE)
+        a_KDR, b_KRE = self._factors(layer, slots)
+        x_KND = self._dropped(layer, x_KND)
+        return torch.baddbmm(y_KNE, torch.bmm(x_KND, a_KDR.to(dtype)), b_KRE.to(dtype))
 
+    def _factors(self, layer: str, slots: list[int]) -> tuple[Tensor, Tensor]:
+        """([K, D, R], [K, R, E] scaled) of some slots, float32."""
+        of = self._of(slots)
+        scaling_K11 = of(self._scaling_LK[self._index[layer]])[:, None, None]
+        return of(self.tensors[f"{layer}.lora_a"]), of(
+            self.tensors[f"{layer}.lora_b"]
+        ) * scaling_K11
 
-def _peft_name(name: str) -> str:
-    layer, _, part = name.rpartition(".")
-    return f"base_model.model.{layer}.lora_{part[-1].upper()}.weight"
+    def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
+        """Narrows a tensor of all slots to some."""
+        if len(slots) == self.num_slots:
+            return lambda tensor: tensor
+        return lambda tensor: tensor[slots]
 
-
-def _default_targets(base: Base, layers: dict[str, nn.Module], where: str) -> tuple[str, ...]:
-    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
-
-    names = KNOWN.get(base.model_type)
-    if names is None:
-        endings = sorted({name.rpartition(".")[2] for name in layers})
-        raise ConfigError(
-            f"{where}: PEFT names no default targets for the architecture {base.model_type!r}; "
-            f"name layers that end in {', '.join(endings)}, or give all-linear"
-        )
-    return tuple(names)
+    def _dropped(self, layer: str, x_KND: Tensor) -> Tensor:
+        """The update's input: in training without what dropout takes."""
+        if self.training is None or not self._has_dropout:
+            return x_KND
+        key = zlib.crc32(layer.encode()) >> 1
+        return dropped(x_KND, self.training, key, self._threshold_K, self._kept_scale_K)

@@ -7,6 +7,7 @@ from typing import Final
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method, Stack
+from bakeoff.methods.dora import Dora, DoraStack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
 from bakeoff.methods.lora import Lora, LoraStack
@@ -17,6 +18,7 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
     for method, stack in (
         (Head, HeadStack),
         (Lora, LoraStack),
+        (Dora, DoraStack),
         (SoftPrompt, SoftPromptStack),
         (Full, FullStack),
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -47,6 +47,7 @@ class SoftPrompt(Method):
     learning_rate_source = (
         "between Lester et al. 2021, section 3 (0.3 with Adafactor) and PEFT's examples (3e-2)"
     )
+    file_format = FileFormat.PEFT
     options: SoftPromptOptions
 
     def __init__(self, options: SoftPromptOptions, base: Base, *, where: str) -> None:

@@ -146,6 +146,26 @@ class Base:
         """[V, D] float32 head as loaded, on the CPU."""
         return _matrix(self.source.model.get_output_embeddings())
 
+    def source_parameter(self, name: str) -> Tensor:
+        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU."""
+        module, _, part = name.rpartition(".")
+        parameter = getattr(self.source.model.get_submodule(module), part)
+        assert isinstance(parameter, Tensor)
+        return parameter.detach()
+
+    @property
+    def head_name(self) -> str:
+        """The head's full name in the model."""
+        return self._name_of(self.head)
+
+    @property
+    def embedding_name(self) -> str:
+        """The input embedding's full name in the model."""
+        return self._name_of(self.embedding)
+
+    def _name_of(self, module: nn.Module) -> str:
+        return next(name for name, found in self.model.named_modules() if found is module)
+
     @property
     def model_type(self) -> str:
         """Transformers' name of the architecture, such as ``gpt_neo``."""

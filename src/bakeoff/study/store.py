@@ -169,10 +169,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any | None:
         """The content of a JSON file, or None where it is missing or torn."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return read_json(self.path / name)
 
     def read_lines(self, name: str) -> list[dict[str, Any]] | None:
         """The rows of a JSON-lines file, or None where it is missing or torn."""
@@ -202,6 +199,14 @@ class RunFolder:
             except BaseException:
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file, or None where it is missing or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @contextmanager

@@ -1,20 +1,15 @@
-"""The terminal's last word on a study, and the list of methods."""
+"""The terminal's last word on a study."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 
-from bakeoff.config import to_mapping
 from bakeoff.errors import StoreError
-from bakeoff.methods.registry import METHODS
 from bakeoff.study.store import RESULTS_FILE, RunFolder
 from bakeoff.types import RunState
 
@@ -77,40 +72,3 @@ def _scaled(value: float | None, step: int, units: Sequence[str]) -> str:
         value, power = value / step, power + 1
     digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:.{digits}f} {units[power]}".rstrip()
-
-
-def describe_methods() -> list[dict[str, Any]]:
-    """Every method as a plain mapping."""
-    described = []
-    for kind, (method, _) in METHODS.items():
-        options = method.options_type()
-        described.append(
-            {
-                "kind": kind,
-                "title": method.title,
-                "paper": method.paper,
-                "parameters": method.formula,
-                "default_learning_rate": method.default_learning_rate,
-                "learning_rate_source": method.learning_rate_source,
-                "options": {
-                    f.name: {"type": str(f.type), "default": to_mapping(options)[f.name]}
-                    for f in dataclasses.fields(options)
-                },
-            }
-        )
-    return described
-
-
-def print_methods(console: Console) -> None:
-    """Prints every method with its options and their defaults."""
-    for method in describe_methods():
-        console.print(f"[bold]{method['kind']}[/]: {method['title']}", highlight=False)
-        lines = [
-            f"{method['paper']}; parameters: {method['parameters']}",
-            f"learning_rate: {method['default_learning_rate']:g}  "
-            f"({method['learning_rate_source']})",
-        ]
-        for name, option in method["options"].items():
-            lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
-        for line in lines:
-            console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)

@@ -19,6 +19,7 @@ from bakeoff.metrics.sentences import lead
 from bakeoff.study.archive import Archive
 from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings, TestScores
+from bakeoff.study.texts import decode
 from bakeoff.study.workbench import Workbench
 
 
@@ -127,9 +128,5 @@ class Tester:
             progress=lambda done, total: self.view.count(title, done, total),
         )
         self.view.clear()
-        tokenizer = self.bench.base.tokenizer
-        texts = [
-            [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-            for ids in generated
-        ]
+        texts = [decode(self.bench.base, ids) for ids in generated]
         return list(zip(texts, nlls, strict=True))

@@ -1,0 +1,66 @@
+"""The list of methods: what each is, takes and can do, as the methods themselves say it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+
+from bakeoff.config import to_mapping
+from bakeoff.methods.contract import FileFormat
+from bakeoff.methods.registry import METHODS
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """Every method as a plain mapping."""
+    described = []
+    for kind, (method, stack) in METHODS.items():
+        options = method.options_type()
+        described.append(
+            {
+                "kind": kind,
+                "title": method.title,
+                "paper": method.paper,
+                "parameters": method.formula,
+                "default_learning_rate": method.default_learning_rate,
+                "learning_rate_source": method.learning_rate_source,
+                "stacked": not stack.trains_alone,
+                "mergeable": method.is_mergeable(),
+                "file_format": method.file_format.value,
+                "exportable": [
+                    *(["peft"] if method.file_format is FileFormat.PEFT else []),
+                    *(["merged"] if method.is_mergeable() else []),
+                ],
+                "options": {
+                    f.name: {"type": str(f.type), "default": to_mapping(options)[f.name]}
+                    for f in dataclasses.fields(options)
+                },
+            }
+        )
+    return described
+
+
+def print_methods(console: Console) -> None:
+    """Prints every method with its options and their defaults."""
+    for method in describe_methods():
+        console.print(f"[bold]{method['kind']}[/]: {method['title']}", highlight=False)
+        lines = [
+            f"{method['paper']}; parameters: {method['parameters']}",
+            _abilities(method),
+            f"learning_rate: {method['default_learning_rate']:g}  "
+            f"({method['learning_rate_source']})",
+        ]
+        for name, option in method["options"].items():
+            lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
+        for line in lines:
+            console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)
+
+
+def _abilities(method: dict[str, Any]) -> str:
+    trains = "many in one pass" if method["stacked"] else "alone, over a base of its own"
+    export = " or ".join(f"--to {way}" for way in method["exportable"]) or "not exported"
+    return f"trains {trains}; {export}"
