@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import Method
+from bakeoff.methods.ia3 import Ia3
 from bakeoff.methods.lora import Lora
 from bakeoff.model.base import Base
 
@@ -41,7 +42,17 @@ LORA: list[tuple[str, dict[str, Any]]] = [
     ("gpt_neox", {"alpha": 4.0}),
     ("gpt_neox", {"rank": 5, "target_modules": "all-linear"}),
 ]
+IA3: list[tuple[str, dict[str, Any]]] = [
+    *((a, {}) for a in ARCHITECTURES),
+    ("gpt_neo", {"target_modules": "all-linear", "feedforward_modules": ()}),
+    ("llama", {"target_modules": ("k_proj", "layers.1.mlp.up_proj"), "feedforward_modules": ()}),
+    ("llama", {"target_modules": ("q_proj", "o_proj"), "feedforward_modules": ("o_proj",)}),
+    ("gpt2", {"target_modules": ("c_attn", "mlp.c_fc"), "feedforward_modules": ("mlp.c_fc",)}),
+    ("llama", {"target_modules": ("k_proj", "up_proj")}),
+    ("gpt_neox", {"target_modules": r".*\.1\.mlp\..*h.*", "feedforward_modules": r".*4h_to_h"}),
+]
 ORACLE = [(a, "lora", o) for a, o in LORA]
+ORACLE += [(a, "ia3", o) for a, o in IA3]
 ORACLE += [(a, "soft_prompt", {"prompt_length": 7}) for a in ARCHITECTURES]
 
 
@@ -88,6 +99,9 @@ def peft_gradient(model: Any, name: str) -> Tensor:
     parameters = dict(model.named_parameters())
     if name == "prompt_embeddings":
         gradient = parameters["prompt_encoder.default.embedding.weight"].grad
+    elif name.endswith("put_factors"):
+        gradient = parameters[f"base_model.model.{name.rpartition('.')[0]}.ia3_l.default"].grad
+        gradient = gradient.flatten()
     else:
         layer, part = name.rsplit(".", 1)
         key = f"base_model.model.{layer}.lora_{part[-1].upper()}.default.weight"
@@ -113,7 +127,8 @@ def test_an_exported_adapter_gives_the_same_logits_and_gradients_in_peft(
     assert getattr(config, "fan_in_fan_out", architecture == "gpt2") == (architecture == "gpt2")
     theirs: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path)).eval()
     # PEFT refuses to load a prompt for training, so its parameters are chosen here.
-    trained = [p for n, p in theirs.named_parameters() if "lora_" in n or "prompt_encoder" in n]
+    marks = ("lora_", "ia3_", "prompt_encoder")
+    trained = [p for n, p in theirs.named_parameters() if any(mark in n for mark in marks)]
     for parameter in trained:
         parameter.requires_grad_(True)
     assert sum(parameter.numel() for parameter in trained) == method.num_trainable
@@ -155,6 +170,15 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
             target_modules=list(targets) if isinstance(targets, tuple) else targets,
             fan_in_fan_out=architecture == "gpt2",
             init_lora_weights=False,
+        )
+    elif method.kind == "ia3":
+        assert isinstance(method, Ia3)
+        options = {k: v for k, v in vars(method.options).items() if v is not None}
+        config = peft.IA3Config(
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=architecture == "gpt2",
+            init_ia3_weights=False,
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
         )
     else:
         config = peft.PromptTuningConfig(

@@ -6,9 +6,11 @@ from difflib import get_close_matches
 from typing import Final
 
 from bakeoff.errors import ConfigError
+from bakeoff.methods.bitfit import BitFit, BitFitStack
 from bakeoff.methods.contract import Method, Stack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
+from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.lora import Lora, LoraStack
 from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
 
@@ -18,6 +20,8 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (Head, HeadStack),
         (Lora, LoraStack),
         (SoftPrompt, SoftPromptStack),
+        (Ia3, Ia3Stack),
+        (BitFit, BitFitStack),
         (Full, FullStack),
     )
 }

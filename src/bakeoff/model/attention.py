@@ -13,7 +13,7 @@ Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key position
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -88,7 +88,11 @@ class DecodingState:
         return mask
 
 
+Extension = Callable[[nn.Module, Tensor, Tensor, int | None], tuple[Tensor, Tensor, Tensor]]
+"""Maps (layer, keys, values, window) to (keys with more before them, values, mask)."""
+
 _decoding: DecodingState | None = None
+_extension: Extension | None = None
 _band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
@@ -103,6 +107,19 @@ def decoding(state: DecodingState) -> Iterator[DecodingState]:
         yield state
     finally:
         _decoding = None
+
+
+@contextmanager
+def extended(extension: Extension) -> Iterator[None]:
+    """Lets every attention call inside, where nothing is decoded, see what the extension adds."""
+    global _extension
+    if _extension is not None:
+        raise RuntimeError("extensions of attention do not nest")
+    _extension = extension
+    try:
+        yield
+    finally:
+        _extension = None
 
 
 def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
@@ -142,6 +159,11 @@ def attend(
     if _decoding is not None:
         keys, values = _decoding.append(module, key, value)
         mask: Tensor | None = _decoding.mask(query.shape[2], window)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+        )
+    if _extension is not None:
+        keys, values, mask = _extension(module, key, value, window)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
