@@ -11,25 +11,21 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from bakeoff.errors import BaseModelError
-from bakeoff.model.sites import NormSite, unsited
+from bakeoff.model.sites import NormSite, is_norm
 
 _PROBE_ROWS = 3
 
 
 def norm_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """All norms of ``model`` that have a weight vector, by full name, in order.
-
-    Transformers has no common class for them: a norm is what is called one and has such a weight.
-    """
+    """All norms of ``model`` by full name, in order."""
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        weight = getattr(unsited(module), "weight", None)
-        is_norm = "norm" in type(unsited(module)).__name__.lower()
-        inside_site = name.endswith(".norm") and isinstance(
-            model.get_submodule(name.rpartition(".")[0]), NormSite
-        )
-        if is_norm and not inside_site and isinstance(weight, Tensor) and weight.dim() == 1:
-            found[name] = unsited(module)
+        if isinstance(module, NormSite):
+            found[name] = module.norm
+        elif is_norm(module):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            if not isinstance(parent, NormSite):
+                found[name] = module
     return found
 
 

@@ -90,8 +90,22 @@ Site = LinearSite | NormSite
 
 
 def site_of(layer: nn.Module) -> Site:
-    """The site that stands in for a linear layer or a norm."""
-    return LinearSite(layer) if isinstance(layer, (nn.Linear, Conv1D)) else NormSite(layer)
+    """The site that stands in for a linear layer or a norm.
+
+    Raises:
+        TypeError: for any other layer.
+    """
+    return NormSite(layer) if is_norm(layer) else LinearSite(layer)
+
+
+def is_norm(layer: nn.Module) -> bool:
+    """Whether a layer is a norm with a weight vector.
+
+    Transformers has no common class for them: a norm is what is called one and has such a weight.
+    """
+    weight = getattr(layer, "weight", None)
+    is_called_one = "norm" in type(layer).__name__.lower()
+    return is_called_one and isinstance(weight, Tensor) and weight.dim() == 1
 
 
 def unsited(module: nn.Module) -> nn.Module:
