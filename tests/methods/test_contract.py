@@ -28,9 +28,12 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 CASES += [(a, "bitfit", {"norms": True}) for a in ("gpt_neo", "gpt2", "gpt_neox")]
 CASES += [(a, "head", {"tied": True}) for a in TIED]
+CASES += [(a, "prefix", {"projection": True, "hidden": 6}) for a in ("gpt_neo", "llama")]
 SMALLER: Mapping[str, dict[str, Any]] = {
     "lora": {"rank": 3, "alpha": 12.0, "target_modules": "all-linear"},
     "soft_prompt": {"prompt_length": 5},
+    "p_tuning": {"prompt_length": 3, "hidden": 5},
+    "prefix": {"prefix_length": 4},
     "ia3": {"target_modules": r".*\.1\..*(c_proj|down_proj|dense_4h_to_h|c_attn|v_proj)"},
 }
 """Options that give another size than the defaults, so that slots differ."""

@@ -54,6 +54,7 @@ IA3: list[tuple[str, dict[str, Any]]] = [
 ORACLE = [(a, "lora", o) for a, o in LORA]
 ORACLE += [(a, "ia3", o) for a, o in IA3]
 ORACLE += [(a, "soft_prompt", {"prompt_length": 7}) for a in ARCHITECTURES]
+ORACLE += [(a, "prefix", {"prefix_length": 4}) for a in ARCHITECTURES]
 
 
 def case_id(case: tuple[str, str, dict[str, Any]]) -> str:
@@ -179,6 +180,10 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
             fan_in_fan_out=architecture == "gpt2",
             init_ia3_weights=False,
             **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        )
+    elif method.kind == "prefix":
+        config = peft.PrefixTuningConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=method.extra_positions
         )
     else:
         config = peft.PromptTuningConfig(

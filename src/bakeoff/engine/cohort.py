@@ -217,11 +217,18 @@ class Cohort:
 
     def prompts(self) -> tuple[Tensor, Tensor] | None:
         """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
-        for stack in self.stacks.values():
-            prompt = stack.prompt(self._slots)
-            if prompt is not None:
-                return prompt[0].to(self.base.compute_dtype), prompt[1]
-        return None
+        stacks = [stack.prompt(self._slots) for stack in self.stacks.values()]
+        found = [prompt for prompt in stacks if prompt is not None]
+        if not found:
+            return None
+        longest = max(vectors_KPD.shape[1] for vectors_KPD, _ in found)
+        padded = [F.pad(v, (0, 0, 0, longest - v.shape[1])) for v, _ in found]
+        joined_KPD, joined_K = padded[0], found[0][1]
+        for vectors_KPD, (_, lengths_K) in zip(padded[1:], found[1:], strict=True):
+            # A slot has a prompt of one kind at most.
+            joined_KPD = torch.where((lengths_K > 0)[:, None, None], vectors_KPD, joined_KPD)
+            joined_K = joined_K + lengths_K
+        return joined_KPD.to(self.base.compute_dtype), joined_K
 
     def prefix(self) -> Prefix | None:
         """Keys and values before the tokens' of the present slots, in compute dtype."""

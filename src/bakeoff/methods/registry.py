@@ -12,6 +12,8 @@ from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
 from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.lora import Lora, LoraStack
+from bakeoff.methods.p_tuning import PTuning, PTuningStack
+from bakeoff.methods.prefix import PrefixStack, PrefixTuning
 from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
 
 METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
@@ -20,6 +22,8 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (Head, HeadStack),
         (Lora, LoraStack),
         (SoftPrompt, SoftPromptStack),
+        (PTuning, PTuningStack),
+        (PrefixTuning, PrefixStack),
         (Ia3, Ia3Stack),
         (BitFit, BitFitStack),
         (Full, FullStack),

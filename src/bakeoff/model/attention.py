@@ -58,6 +58,10 @@ class DecodingState:
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """All layers' keys and values in the order in which they came, each for all positions."""
+        return list(self._layers.values())
+
     def advance(self, num_positions: int) -> None:
         """Moves the write position after all layers have seen ``num_positions`` more."""
         self.length += num_positions

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import BaseModelError
-from bakeoff.model.attention import DecodingState, extended
+from bakeoff.model.attention import DecodingState, decoding, extended
+from bakeoff.model.base import Base
 
 Layer = tuple[Tensor, Tensor]
 
@@ -188,3 +189,21 @@ class PrefixedDecodingState(DecodingState):
         mask = torch.cat([visible_RTP[:, None], own_R1TS], dim=3)
         self._masks[(num_queries, window)] = mask
         return mask
+
+
+@torch.no_grad()
+def prefix_of_embeddings(base: Base, embeds_PD: Tensor) -> Prefix:
+    """The keys and values that the untuned base computes for P embedded tokens, for one slot.
+
+    Put before other tokens they act as the embeddings themselves would, put before the tokens'.
+    """
+    num_positions = embeds_PD.shape[0]
+    device = base.device
+    positions_1P = torch.arange(num_positions, device=device)[None]
+    cache = DecodingState(torch.zeros(1, dtype=torch.int64, device=device), num_positions)
+    with base.untuned(), decoding(cache):
+        base.hidden_states(embeds_PD[None].to(base.compute_dtype), positions_1P)
+    return Prefix(
+        layers=tuple(cache.layers()),
+        lengths_K=torch.full((1,), num_positions, device=device),
+    )
