@@ -24,7 +24,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.errors import ConfigError, OutOfMemoryError
 from bakeoff.model.attention import DecodingState, decoding
-from bakeoff.model.prefix import PrefixedDecodingState
+from bakeoff.model.prefix import PrefixedDecodingState, lent
 
 Prompts = Sequence[NDArray[np.int32]]
 Progress = Callable[[int, int], None]
@@ -276,7 +276,7 @@ def _by_transformers(
     results: list[list[int]] = []
     for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
-        with cohort.only([slot]), _lent_head(cohort), base.transformers_attention() as model:
+        with cohort.only([slot]), _lent_head(cohort), lent(base, cohort.prefix()) as model:
             # With embeddings instead of ids, `generate` counts n-grams over new tokens alone.
             output = model.generate(  # type: ignore[operator]
                 inputs_embeds=x_KBTD[index],

@@ -235,10 +235,14 @@ class Base:
         return twin
 
     @contextmanager
-    def transformers_attention(self) -> Iterator[PreTrainedModel]:
-        """The model with Transformers' own attention and cache, for its ``generate``."""
+    def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
+        """The model with Transformers' own attention and cache, for its ``generate``.
+
+        Args:
+            name: of a registered attention function that takes Transformers' masks.
+        """
         config = self.model.config
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = name
         try:
             yield self.model
         finally:

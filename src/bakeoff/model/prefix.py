@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from bakeoff.errors import BaseModelError
-from bakeoff.model.attention import DecodingState, decoding, extended
+from bakeoff.model.attention import LENT_ATTENTION_NAME, DecodingState, decoding, extended
 from bakeoff.model.base import Base
 
 Layer = tuple[Tensor, Tensor]
@@ -67,6 +68,11 @@ class Prefix:
         keys, values = (t.repeat_interleave(rows, dim=0) for t in layer)
         return keys, values
 
+    def before(self, module: nn.Module, key_RHTC: Tensor, value_RHTC: Tensor) -> Layer:
+        """([R, H, P + T, C] keys, the same of values): the prefix and then what was given."""
+        keys, values = self.of_rows(module, key_RHTC, value_RHTC)
+        return torch.cat([keys, key_RHTC], dim=2), torch.cat([values, value_RHTC], dim=2)
+
     def visible(self, token_KT: Tensor, window: int | None) -> Tensor:
         """Boolean [K, T, P]: which prefix positions the tokens of these numbers may see."""
         position_P = torch.arange(self.num_positions, device=token_KT.device)
@@ -96,12 +102,16 @@ class _InTraining:
         self._masks: dict[tuple[int, int, int | None], Tensor] = {}
 
     def extend(
-        self, module: nn.Module, key_RHTC: Tensor, value_RHTC: Tensor, window: int | None
+        self,
+        module: nn.Module,
+        key_RHTC: Tensor,
+        value_RHTC: Tensor,
+        window: int | None,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """([R, H, S, C] keys, values, boolean [R or 1, 1, T, S] what each query may see)."""
-        before_keys, before_values = self._prefix.of_rows(module, key_RHTC, value_RHTC)
-        keys = torch.cat([before_keys, key_RHTC], dim=2)
-        values = torch.cat([before_values, value_RHTC], dim=2)
+        assert mask is None, "in training causality is the only mask"
+        keys, values = self._prefix.before(module, key_RHTC, value_RHTC)
         return keys, values, self._mask(key_RHTC.shape[0], key_RHTC.shape[2], window)
 
     def _mask(self, num_rows: int, num_tokens: int, window: int | None) -> Tensor:
@@ -129,6 +139,62 @@ def prefixed(prefix: Prefix | None) -> Iterator[None]:
     """Lets every attention call inside, over whole right-padded rows, see the prefix."""
     with nullcontext() if prefix is None else extended(_InTraining(prefix).extend):
         yield
+
+
+class _InTransformers:
+    """Puts one slot's prefix before the keys while Transformers drives the model."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        assert len(prefix.lengths_K) == 1, "Transformers generates for one slot at a time"
+        self._prefix = prefix
+        self._token_RT = torch.zeros((1, 1), dtype=torch.int64)
+
+    def shift(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A hook before the decoder: the tokens' positions begin after the prefix."""
+        token_RT = kwargs.get("position_ids")
+        if not isinstance(token_RT, Tensor):
+            raise BaseModelError(
+                f"{type(module).__name__} is not told positions when it generates, so no prefix "
+                "can be put before them; choose the strategy greedy"
+            )
+        self._token_RT = token_RT
+        return args, kwargs | {"position_ids": token_RT + self._prefix.lengths_K}
+
+    def extend(
+        self,
+        module: nn.Module,
+        key_RHSC: Tensor,
+        value_RHSC: Tensor,
+        window: int | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``_InTraining.extend``; here the mask is Transformers'."""
+        assert mask is not None, "asked for in `full_mask`"
+        keys, values = self._prefix.before(module, key_RHSC, value_RHSC)
+        rows, _, num_queries, num_keys = mask.shape
+        one_slot = self._token_RT.reshape(1, -1)
+        visible_RTP = self._prefix.visible(one_slot, window).view(*self._token_RT.shape, -1)
+        shape = (max(rows, len(visible_RTP)), 1, num_queries)
+        both = [visible_RTP[:, None].expand(*shape, -1), mask.expand(*shape, num_keys)]
+        return keys, values, torch.cat(both, dim=3)
+
+
+@contextmanager
+def lent(base: Base, prefix: Prefix | None) -> Iterator[PreTrainedModel]:
+    """The model for Transformers' ``generate``, one slot's prefix before whatever it is given."""
+    if prefix is None:
+        with base.transformers_attention() as model:
+            yield model
+        return
+    state = _InTransformers(prefix)
+    hook = base.decoder.register_forward_pre_hook(state.shift, with_kwargs=True)
+    try:
+        with extended(state.extend), base.transformers_attention(LENT_ATTENTION_NAME) as model:
+            yield model
+    finally:
+        hook.remove()
 
 
 class PrefixedDecodingState(DecodingState):
