@@ -124,7 +124,7 @@ class OverGenerated(LogitsProcessor):
 
 
 def expected_tokens(
-    model: PreTrainedModel,
+    model: Any,
     prompts: Prompts,
     end_id: int,
     *,

@@ -174,12 +174,13 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
         )
     elif method.kind == "ia3":
         assert isinstance(method, Ia3)
-        options = {k: v for k, v in vars(method.options).items() if v is not None}
+        given = {k: v for k, v in vars(method.options).items() if v is not None}
+        options: dict[str, Any] = {k: list(v) if type(v) is tuple else v for k, v in given.items()}
         config = peft.IA3Config(
             task_type="CAUSAL_LM",
             fan_in_fan_out=architecture == "gpt2",
             init_ia3_weights=False,
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+            **options,
         )
     elif method.kind == "prefix":
         config = peft.PrefixTuningConfig(

@@ -93,7 +93,8 @@ class PrefixTuning(Reparametrised):
                 f"{where}.init: {options.init!r} cannot be the start of a network's keys and "
                 "values; give random, or projection: false"
             )
-        self.init = options.init or (RANDOM if options.projection else VOCABULARY)
+        default = RANDOM if options.projection else VOCABULARY
+        self.init = default if options.init is None else options.init
         self._text_ids: list[int] = []
         if self.init not in (RANDOM, VOCABULARY):
             self._text_ids = base.tokenizer(self.init, add_special_tokens=False)["input_ids"]
@@ -160,8 +161,6 @@ class PrefixTuning(Reparametrised):
 
     def network(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """[K, P, E], section 4.3: a layer, a tanh and a layer on each position's embedding."""
-        if FOLDED in tensors:
-            return tensors[FOLDED]
         hidden = torch.tanh(layer(tensors, "transform.0", tensors["embedding.weight"]))
         return layer(tensors, "transform.2", hidden)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.files import (
@@ -95,9 +96,9 @@ class ReparametrisedStack(PaddedStack):
 
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Seats a candidate in either form."""
-        super().place(slot, method, tensors)
-        self._lengths_K[slot] = method.extra_positions
         is_given = FOLDED in tensors and FOLDED not in method.shapes
+        super().place(slot, method, {} if is_given else tensors)
+        self._lengths_K[slot] = method.extra_positions
         self._is_given_K[slot] = is_given
         if is_given:
             if self._given_KPE is None:
@@ -138,6 +139,5 @@ class ReparametrisedStack(PaddedStack):
     def _through(self, method: Reparametrised, slots: Sequence[int]) -> Tensor:
         """[K, P, E] with the tensors of this form of method, padded to the longest."""
         tensors = {name: self.of(name, slots) for name in method.shapes}
-        if FOLDED in tensors:
-            return tensors[FOLDED]
-        return method.network(tensors)
+        vectors_KPE = tensors[FOLDED] if FOLDED in tensors else method.network(tensors)
+        return F.pad(vectors_KPE, (0, 0, 0, self._num_positions - vectors_KPE.shape[1]))
