@@ -166,7 +166,7 @@ def expected_tokens(
     elif as_embeddings:
         inputs = {"inputs_embeds": embedding(ids), "attention_mask": mask}
     with torch.no_grad():
-        output: Any = model.generate(  # type: ignore[operator]
+        output: Any = model.generate(
             **inputs,
             max_new_tokens=NEW_TOKENS,
             pad_token_id=end_id,

@@ -21,19 +21,25 @@ Tensors = dict[str, Tensor]
 
 TIED = ("gpt_neo", "gpt2")
 UNTIED = ("llama", "gpt_neox")
-NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {("llama", "bitfit"): {"norms": True}}
-"""Options without which a method refuses the architecture."""
+NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
+    # Llama has no biases, and a bottleneck of one feature may be dead from the start.
+    ("llama", "bitfit"): {"norms": True},
+    **{(a, "bottleneck"): {"reduction_factor": 4.0} for a in TIED + UNTIED},
+}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     (a, kind, dict(NEEDED.get((a, kind), {}))) for a in TIED + UNTIED for kind in METHODS
 ]
 CASES += [(a, "bitfit", {"norms": True}) for a in ("gpt_neo", "gpt2", "gpt_neox")]
 CASES += [(a, "head", {"tied": True}) for a in TIED]
+CASES += [(a, "bottleneck", {"variant": "houlsby", "size": 4}) for a in TIED + UNTIED]
+CASES += [(a, "bottleneck", {"placement": "parallel", "size": 5}) for a in TIED + UNTIED]
 CASES += [(a, "prefix", {"projection": True, "hidden": 6}) for a in ("gpt_neo", "llama")]
 SMALLER: Mapping[str, dict[str, Any]] = {
     "lora": {"rank": 3, "alpha": 12.0, "target_modules": "all-linear"},
     "soft_prompt": {"prompt_length": 5},
     "p_tuning": {"prompt_length": 3, "hidden": 5},
     "prefix": {"prefix_length": 4},
+    "bottleneck": {"reduction_factor": None, "size": 3, "activation": "gelu", "layers": (1,)},
     "ia3": {"target_modules": r".*\.1\..*(c_proj|down_proj|dense_4h_to_h|c_attn|v_proj)"},
 }
 """Options that give another size than the defaults, so that slots differ."""

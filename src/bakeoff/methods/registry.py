@@ -7,6 +7,7 @@ from typing import Final
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.bitfit import BitFit, BitFitStack
+from bakeoff.methods.bottleneck import Bottleneck, BottleneckStack
 from bakeoff.methods.contract import Method, Stack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
@@ -24,6 +25,7 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (SoftPrompt, SoftPromptStack),
         (PTuning, PTuningStack),
         (PrefixTuning, PrefixStack),
+        (Bottleneck, BottleneckStack),
         (Ia3, Ia3Stack),
         (BitFit, BitFitStack),
         (Full, FullStack),
