@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
 from torch import Tensor
-from transformers import NoRepeatNGramLogitsProcessor, PreTrainedModel
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    PreTrainedModel,
+)
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generate import GenerationOptions, block_repeats, generate
@@ -35,8 +40,13 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("head", {"tied": False}),
     ("head", {"tied": True}),
     ("full", {}),
+    ("prefix", {"prefix_length": 5}),
+    ("prefix", {"prefix_length": 3, "projection": True}),
+    ("p_tuning", {"prompt_length": 5}),
 ]
 KIND_IDS = ["untuned", "lora", "soft_prompt", "head", "head-tied", "full"]
+KIND_IDS += ["prefix", "prefix-projection", "p_tuning"]
+SOFT_PROMPTS = ("soft_prompt", "p_tuning")
 
 
 @pytest.fixture(scope="module", params=BASES)
@@ -86,6 +96,15 @@ def reference_of(bench: Bench, method: Method, tensors: Tensors) -> PreTrainedMo
             model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
         with torch.no_grad():
             model.lm_head.weight.copy_(tensors["weight"])
+    elif method.kind == "prefix":
+        options = method.options
+        model = get_peft_model(
+            model,
+            PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=options.prefix_length),
+        )
+        with torch.no_grad():
+            weight = model.prompt_encoder["default"].embedding.weight
+            weight.copy_(method.stored(tensors)["prompt_embeddings"])
     elif method.kind == "full":
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -94,8 +113,18 @@ def reference_of(bench: Bench, method: Method, tensors: Tensors) -> PreTrainedMo
     return chosen
 
 
+class OverGenerated(LogitsProcessor):
+    """Transformers' rule against repeats, over what follows the prompt."""
+
+    def __init__(self, num_prompt: int, size: int) -> None:
+        self.num_prompt, self.rule = num_prompt, NoRepeatNGramLogitsProcessor(size)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        return self.rule(input_ids[:, self.num_prompt :], scores)
+
+
 def expected_tokens(
-    model: PreTrainedModel,
+    model: Any,
     prompts: Prompts,
     end_id: int,
     *,
@@ -104,6 +133,13 @@ def expected_tokens(
     **settings: Any,
 ) -> list[list[int]]:
     """Left-pads the prompts and lets Transformers continue them, all rows in one batch."""
+    has_prefix = isinstance(model, PeftModel) and model._is_prompt_learning
+    if has_prefix and len({len(prompt) for prompt in prompts}) > 1:
+        # PEFT puts the prefix before the padding, which then moves it out of a local window.
+        return [
+            expected_tokens(model, [prompt], end_id, as_embeddings=as_embeddings, **settings)[0]
+            for prompt in prompts
+        ]
     longest = max(map(len, prompts))
     ids = torch.full((len(prompts), longest), end_id)
     mask = torch.zeros_like(ids)
@@ -122,10 +158,15 @@ def expected_tokens(
         for row, prompt in enumerate(prompts):
             wide[row, longest - len(prompt) :] = 1
         inputs = {"inputs_embeds": torch.stack(rows), "attention_mask": wide}
+    elif as_embeddings and has_prefix:
+        # PEFT takes no embeddings beside a prefix, so the rule is told where the prompt ends.
+        rule = OverGenerated(longest, settings["no_repeat_ngram_size"])
+        own: dict[str, Any] = {"logits_processor": LogitsProcessorList([rule])}
+        settings = settings | own | {"no_repeat_ngram_size": 0}
     elif as_embeddings:
         inputs = {"inputs_embeds": embedding(ids), "attention_mask": mask}
     with torch.no_grad():
-        output: Any = model.generate(  # type: ignore[operator]
+        output: Any = model.generate(
             **inputs,
             max_new_tokens=NEW_TOKENS,
             pad_token_id=end_id,
@@ -154,7 +195,9 @@ def test_greedy_equals_generate_token_by_token(
 ) -> None:
     pairs = [] if kind == "none" else [tuned(kit, bench, kind, kind_options)]
     model = reference_of(bench, *pairs[0]) if pairs else bench.pristine
-    soft_prompt = pairs[0][1]["prompt_embeddings"] if kind == "soft_prompt" else None
+    soft_prompt = None
+    if kind in SOFT_PROMPTS:
+        soft_prompt = pairs[0][0].stored(pairs[0][1])["prompt_embeddings"]
     expected = expected_tokens(
         model,
         prompts,
@@ -185,21 +228,29 @@ def test_other_strategies_run_for_every_method_and_leave_the_base_alone(
 ) -> None:
     pairs = [] if kind == "none" else [tuned(kit, bench, kind, kind_options)]
     model = reference_of(bench, *pairs[0]) if pairs else bench.pristine
-    soft_prompt = pairs[0][1]["prompt_embeddings"] if kind == "soft_prompt" else None
+    soft_prompt = None
+    if kind in SOFT_PROMPTS:
+        soft_prompt = pairs[0][0].stored(pairs[0][1])["prompt_embeddings"]
     settings: dict[str, Any] = {"do_sample": False, "num_beams": 3}
     if strategy == "sample":
         settings = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 0}
     longest_first: Prompts = sorted(prompts, key=len, reverse=True)
+    if kind == "prefix" and strategy == "sample":
+        # One batch, since the draws depend on it, without padding.
+        longest_first = [prompt[: len(longest_first[-1])] for prompt in longest_first]
+    # The order in which the rows stand in the batch: among equals the last comes first.
+    order = np.argsort([len(prompt) for prompt in longest_first], kind="stable")[::-1]
     torch.manual_seed(5)
     expected = expected_tokens(
         model,
-        longest_first,
+        [longest_first[row] for row in order],
         bench.base.tokenizer.eos_token_id,
         soft_prompt=soft_prompt,
         as_embeddings=True,
         no_repeat_ngram_size=3,
         **settings,
     )
+    expected = [expected[position] for position in np.argsort(order)]
     options = options_of(
         strategy=strategy, num_beams=3, temperature=0.7, top_p=0.9, seed=5, no_repeat_ngram=3
     )

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import Method
+from bakeoff.methods.ia3 import Ia3
 from bakeoff.methods.lora import Lora, LoraStack
 from bakeoff.methods.low_rank import peft_name
 from bakeoff.model.base import Base
@@ -45,11 +46,22 @@ LORA: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"target_modules": "all-linear", "alphas": {"down_proj": 3.5}, "dropout": 0.25}),
     ("gpt2", {"rank": 2, "alpha": 6.0, "ranks": {"c_attn": 3}, "alphas": {"c_attn": 1.0}}),
 ]
+IA3: list[tuple[str, dict[str, Any]]] = [
+    *((a, {}) for a in ARCHITECTURES),
+    ("gpt_neo", {"target_modules": "all-linear", "feedforward_modules": ()}),
+    ("llama", {"target_modules": ("k_proj", "layers.1.mlp.up_proj"), "feedforward_modules": ()}),
+    ("llama", {"target_modules": ("q_proj", "o_proj"), "feedforward_modules": ("o_proj",)}),
+    ("gpt2", {"target_modules": ("c_attn", "mlp.c_fc"), "feedforward_modules": ("mlp.c_fc",)}),
+    ("llama", {"target_modules": ("k_proj", "up_proj")}),
+    ("gpt_neox", {"target_modules": r".*\.1\.mlp\..*h.*", "feedforward_modules": r".*4h_to_h"}),
+]
 ORACLE = [(a, "lora", o) for a, o in LORA]
 ORACLE += [(a, "dora", {"rank": 3, "alpha": 5.0}) for a in ARCHITECTURES]
 ORACLE += [(a, "dora", {"target_modules": "all-linear"}) for a in ARCHITECTURES]
 ORACLE += [("llama", "dora", {"ranks": {"q_proj": 2}, "rank_stabilised": True})]
+ORACLE += [(a, "ia3", o) for a, o in IA3]
 ORACLE += [(a, "soft_prompt", {"prompt_length": 7}) for a in ARCHITECTURES]
+ORACLE += [(a, "prefix", {"prefix_length": 4}) for a in ARCHITECTURES]
 
 
 def case_id(case: tuple[str, str, dict[str, Any]]) -> str:
@@ -97,6 +109,9 @@ def peft_gradient(model: Any, name: str) -> Tensor:
     parameters = dict(model.named_parameters())
     if name == "prompt_embeddings":
         gradient = parameters["prompt_encoder.default.embedding.weight"].grad
+    elif name.endswith("put_factors"):
+        gradient = parameters[f"base_model.model.{name.rpartition('.')[0]}.ia3_l.default"].grad
+        gradient = gradient.flatten()
     else:
         key = peft_name(name)
         # The adapter's name stands before what is stored of a layer of its own.
@@ -109,8 +124,18 @@ def peft_gradient(model: Any, name: str) -> Tensor:
 
 def peft_config(architecture: str, method: Method) -> Any:
     """PEFT's configuration of a method's options."""
+    if isinstance(method, Ia3):
+        given = {k: v for k, v in vars(method.options).items() if v is not None}
+        told: dict[str, Any] = {k: list(v) if type(v) is tuple else v for k, v in given.items()}
+        return peft.IA3Config(
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=architecture == "gpt2",
+            init_ia3_weights=False,
+            **told,
+        )
     if not isinstance(method, Lora):
-        return peft.PromptTuningConfig(
+        prompts = {"prefix": peft.PrefixTuningConfig, "soft_prompt": peft.PromptTuningConfig}
+        return prompts[method.kind](
             task_type="CAUSAL_LM", num_virtual_tokens=method.extra_positions
         )
     options = method.options
@@ -152,7 +177,8 @@ def test_an_exported_adapter_gives_the_same_logits_and_gradients_in_peft(
     assert getattr(config, "fan_in_fan_out", architecture == "gpt2") == (architecture == "gpt2")
     theirs: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path)).eval()
     # PEFT refuses to load a prompt for training, so its parameters are chosen here.
-    trained = [p for n, p in theirs.named_parameters() if "lora_" in n or "prompt_encoder" in n]
+    marks = ("lora_", "ia3_", "prompt_encoder")
+    trained = [p for n, p in theirs.named_parameters() if any(mark in n for mark in marks)]
     for parameter in trained:
         parameter.requires_grad_(True)
     assert sum(parameter.numel() for parameter in trained) == method.num_trainable

@@ -48,4 +48,10 @@ def test_options_are_frozen_and_have_defaults(kind: str) -> None:
 
 
 def test_grounds_are_words_for_the_store() -> None:
-    assert [str(g) for g in Ground] == ["base", "embedding", "hidden_states", "own_base"]
+    assert [str(g) for g in Ground] == [
+        "base",
+        "embedding",
+        "hidden_states",
+        "last_layers",
+        "own_base",
+    ]

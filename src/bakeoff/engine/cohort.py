@@ -21,7 +21,8 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.contract import Method, Stack, Tensors, TrainingPass, training_pass
 from bakeoff.methods.registry import stack_type
 from bakeoff.model.base import Base
-from bakeoff.model.sites import LinearSite
+from bakeoff.model.prefix import Prefix, prefixed
+from bakeoff.model.sites import LinearSite, Site
 
 
 class Cohort:
@@ -81,12 +82,17 @@ class Cohort:
             stop = start + stack.num_values
             stack.bind(values[:, start:stop], None if grads is None else grads[:, start:stop])
             start = stop
-        self._sites: dict[str, LinearSite] = {}
+        self._sites: dict[str, Site] = {}
         self._slots: list[int] = list(range(num_slots))
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        names = [n for stack in self.stacks.values() for n in stack.linear_hooks(self._slots)]
+        names = [
+            name
+            for stack in self.stacks.values()
+            for hooks in (stack.linear_hooks, stack.input_hooks, stack.norm_hooks)
+            for name in hooks(self._slots)
+        ]
         ordered = list(dict.fromkeys(names))
         self._sites = self._exit.enter_context(self.base.sites(ordered, self.num_slots))
         self._select(list(range(self.num_slots)))
@@ -103,10 +109,13 @@ class Cohort:
 
     def _select(self, slots: list[int]) -> None:
         self._slots = slots
-        hooks = [stack.linear_hooks(slots) for stack in self.stacks.values()]
+        hooks = [s.linear_hooks(slots) | s.norm_hooks(slots) for s in self.stacks.values()]
+        inputs = [stack.input_hooks(slots) for stack in self.stacks.values()]
         for name, site in self._sites.items():
             site.num_slots = len(slots)
             site.hooks = [by_name[name] for by_name in hooks if name in by_name]
+            if isinstance(site, LinearSite):
+                site.input_hooks = [by_name[name] for by_name in inputs if name in by_name]
 
     @contextmanager
     def only(self, slots: Sequence[int]) -> Iterator[None]:
@@ -249,10 +258,25 @@ class Cohort:
 
     def prompts(self) -> tuple[Tensor, Tensor] | None:
         """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
+        stacks = [stack.prompt(self._slots) for stack in self.stacks.values()]
+        found = [prompt for prompt in stacks if prompt is not None]
+        if not found:
+            return None
+        longest = max(vectors_KPD.shape[1] for vectors_KPD, _ in found)
+        padded = [F.pad(v, (0, 0, 0, longest - v.shape[1])) for v, _ in found]
+        joined_KPD, joined_K = padded[0], found[0][1]
+        for vectors_KPD, (_, lengths_K) in zip(padded[1:], found[1:], strict=True):
+            # A slot has a prompt of one kind at most.
+            joined_KPD = torch.where((lengths_K > 0)[:, None, None], vectors_KPD, joined_KPD)
+            joined_K = joined_K + lengths_K
+        return joined_KPD.to(self.base.compute_dtype), joined_K
+
+    def prefix(self) -> Prefix | None:
+        """Keys and values before the tokens' of the present slots, in compute dtype."""
         for stack in self.stacks.values():
-            prompt = stack.prompt(self._slots)
-            if prompt is not None:
-                return prompt[0].to(self.base.compute_dtype), prompt[1]
+            prefix = stack.prefix(self._slots)
+            if prefix is not None:
+                return prefix.to(self.base.compute_dtype)
         return None
 
     def hidden_states(self, ids_KBT: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -274,7 +298,10 @@ class Cohort:
         position_ids = torch.arange(positions, device=x_KBTD.device).expand(
             num_slots * rows, positions
         )
-        with self.autocast():
+        prefix = self.prefix()
+        if prefix is not None:
+            position_ids = position_ids + prefix.lengths_K.repeat_interleave(rows)[:, None]
+        with self.autocast(), prefixed(prefix):
             hidden = self.base.hidden_states(x_KBTD.flatten(0, 1), position_ids)
         return hidden.view(num_slots, rows, positions, -1), lengths_K
 

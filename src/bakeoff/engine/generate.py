@@ -24,6 +24,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.errors import ConfigError, OutOfMemoryError
 from bakeoff.model.attention import DecodingState, decoding
+from bakeoff.model.prefix import PrefixedDecodingState, lent
 
 Prompts = Sequence[NDArray[np.int32]]
 Progress = Callable[[int, int], None]
@@ -188,7 +189,16 @@ def _greedy(
         min=0
     )
     x_RTD = x_KBTD.flatten(0, 1)
-    with decoding(DecodingState(num_padding_R, num_prompt + options.max_new_tokens)) as state:
+    capacity = num_prompt + options.max_new_tokens
+    prefix = cohort.prefix()
+    before_R1: Tensor | int = 0
+    if prefix is None:
+        cache: DecodingState = DecodingState(num_padding_R, capacity)
+    else:
+        cache = PrefixedDecodingState(num_padding_R, capacity, prefix)
+        before_R1 = prefix.lengths_K.repeat_interleave(rows)[:, None]
+        position_R1 = position_R1 + before_R1
+    with decoding(cache) as state:
         for step in range(options.max_new_tokens):
             hidden_RTD = base.hidden_states(x_RTD, position_R1)
             state.advance(x_RTD.shape[1])
@@ -203,7 +213,7 @@ def _greedy(
                 break
             x_KBTD = cohort.embed(next_R.view(num_slots, rows, 1))
             x_RTD = x_KBTD.flatten(0, 1)
-            position_R1 = (num_prompt + step - num_padding_R)[:, None]
+            position_R1 = (num_prompt + step - num_padding_R)[:, None] + before_R1
     return _until_end(generated_RG, end_id)
 
 
@@ -266,7 +276,7 @@ def _by_transformers(
     results: list[list[int]] = []
     for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
-        with cohort.only([slot]), _lent_head(cohort), base.transformers_attention() as model:
+        with cohort.only([slot]), _lent_head(cohort), lent(base, cohort.prefix()) as model:
             # With embeddings instead of ids, `generate` counts n-grams over new tokens alone.
             output = model.generate(  # type: ignore[operator]
                 inputs_embeds=x_KBTD[index],

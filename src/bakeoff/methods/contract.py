@@ -27,7 +27,8 @@ from torch import Tensor
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
 from bakeoff.model.base import Base
-from bakeoff.model.sites import LinearHook
+from bakeoff.model.prefix import Prefix
+from bakeoff.model.sites import InputHook, LinearHook
 
 Tensors = dict[str, Tensor]
 
@@ -42,6 +43,7 @@ class Ground(StrEnum):
     BASE = "base"  # forward and backward through the shared frozen base
     EMBEDDING = "embedding"  # the same, with an embedding and a head for each slot
     HIDDEN_STATES = "hidden_states"  # the base's hidden states, computed once a study
+    LAST_LAYERS = "last_layers"  # through the base, with last layers for each slot
     OWN_BASE = "own_base"  # a base of its own: trains alone
 
 
@@ -49,6 +51,7 @@ class FileFormat(StrEnum):
     """Whose files an adapter is."""
 
     PEFT = "peft"  # loads with PeftModel.from_pretrained
+    ADAPTERS = "adapters"  # loads with the library of that name
     TRANSFORMERS = "transformers"  # an ordinary checkpoint of a whole model
     OWN = "bakeoff"  # no library has such a method
 
@@ -97,6 +100,7 @@ class Method(ABC):
         default_learning_rate: used where the study names none.
         learning_rate_source: who published that rate.
         file_format: whose files ``save`` writes.
+        length_option: the option that decides on ``extra_positions``, for errors.
     """
 
     kind: ClassVar[str]
@@ -107,6 +111,7 @@ class Method(ABC):
     default_learning_rate: ClassVar[float]
     learning_rate_source: ClassVar[str]
     file_format: ClassVar[FileFormat]
+    length_option: ClassVar[str] = "prompt_length"
 
     @classmethod
     def read_options(cls, given: Mapping[str, Any], *, path: str = "") -> Any:
@@ -156,7 +161,7 @@ class Method(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> Tensors:
-        """Reads back what ``save`` wrote.
+        """Reads back what ``save`` wrote: what ``stored`` gives.
 
         Raises:
             CheckpointError: if a file is missing, torn, or does not fit the method.
@@ -185,6 +190,14 @@ class Method(ABC):
             f"{self.where}: {self.kind} changes no weights of the base, so it cannot be merged "
             "into them; use the adapter as it is"
         )
+
+    def stored(self, tensors: Tensors) -> Tensors:
+        """What of a candidate's tensors its adapter keeps; a stack's ``place`` takes it too.
+
+        Other than the tensors themselves only where a method trains through a reparametrisation
+        that the adapter no longer needs.
+        """
+        return tensors
 
     @property
     def num_trainable(self) -> int:
@@ -332,6 +345,14 @@ class Stack(ABC):
         """Hooks for linear sites by layer name, for the given slots in that order."""
         return {}
 
+    def input_hooks(self, slots: Sequence[int]) -> dict[str, InputHook]:
+        """Hooks for what linear sites read, by layer name, likewise."""
+        return {}
+
+    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """Hooks for norm sites by layer name, likewise."""
+        return {}
+
     def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
         """[K, V, D] an input embedding for each slot instead of the base's, or None."""
         return None
@@ -342,6 +363,10 @@ class Stack(ABC):
 
     def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor] | None:
         """([K, P, D] vectors put before the tokens, [K] how many of them count), or None."""
+        return None
+
+    def prefix(self, slots: Sequence[int]) -> Prefix | None:
+        """Keys and values that every layer's attention sees before the tokens', or None."""
         return None
 
     @property

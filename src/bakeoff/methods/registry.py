@@ -6,11 +6,16 @@ from difflib import get_close_matches
 from typing import Final
 
 from bakeoff.errors import ConfigError
+from bakeoff.methods.bitfit import BitFit, BitFitStack
+from bakeoff.methods.bottleneck import Bottleneck, BottleneckStack
 from bakeoff.methods.contract import Method, Stack
 from bakeoff.methods.dora import Dora, DoraStack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
+from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.lora import Lora, LoraStack
+from bakeoff.methods.p_tuning import PTuning, PTuningStack
+from bakeoff.methods.prefix import PrefixStack, PrefixTuning
 from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
 
 METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
@@ -20,6 +25,11 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (Lora, LoraStack),
         (Dora, DoraStack),
         (SoftPrompt, SoftPromptStack),
+        (PTuning, PTuningStack),
+        (PrefixTuning, PrefixStack),
+        (Bottleneck, BottleneckStack),
+        (Ia3, Ia3Stack),
+        (BitFit, BitFitStack),
         (Full, FullStack),
     )
 }

@@ -13,18 +13,21 @@ Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key position
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.errors import BaseModelError
 
 ATTENTION_NAME: Final = "bakeoff"
+LENT_ATTENTION_NAME: Final = "bakeoff_lent"
+"""While Transformers drives the model with its own masks and cache, and a prefix is before them."""
 
 
 class DecodingState:
@@ -58,6 +61,10 @@ class DecodingState:
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """All layers' keys and values in the order in which they came, each for all positions."""
+        return list(self._layers.values())
+
     def advance(self, num_positions: int) -> None:
         """Moves the write position after all layers have seen ``num_positions`` more."""
         self.length += num_positions
@@ -88,7 +95,13 @@ class DecodingState:
         return mask
 
 
+Extension = Callable[
+    [nn.Module, Tensor, Tensor, int | None, Tensor | None], tuple[Tensor, Tensor, Tensor]
+]
+"""Maps (layer, keys, values, window, mask) to (keys with more before them, values, mask)."""
+
 _decoding: DecodingState | None = None
+_extension: Extension | None = None
 _band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
@@ -103,6 +116,19 @@ def decoding(state: DecodingState) -> Iterator[DecodingState]:
         yield state
     finally:
         _decoding = None
+
+
+@contextmanager
+def extended(extension: Extension) -> Iterator[None]:
+    """Lets attention inside, where no ``DecodingState`` is, see what the extension adds."""
+    global _extension
+    if _extension is not None:
+        raise RuntimeError("extensions of attention do not nest")
+    _extension = extension
+    try:
+        yield
+    finally:
+        _extension = None
 
 
 def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
@@ -142,6 +168,11 @@ def attend(
     if _decoding is not None:
         keys, values = _decoding.append(module, key, value)
         mask: Tensor | None = _decoding.mask(query.shape[2], window)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+        )
+    if _extension is not None:
+        keys, values, mask = _extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
@@ -190,6 +221,48 @@ def attention_forward(
     return output.transpose(1, 2), None
 
 
+def extend(
+    module: nn.Module, key: Tensor, value: Tensor, window: int | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys, values and mask of a pass with Transformers' own cache, with what is before them."""
+    if _extension is None:
+        return key, value, mask
+    return _extension(module, key, value, window, mask)
+
+
+def lent_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """As ``attention_forward``, under Transformers' own mask and cache, while something extends."""
+    key, value, mask = extend(module, key, value, sliding_window, attention_mask)
+    output = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output.transpose(1, 2), None
+
+
 def register_attention() -> None:
-    """Makes the function known to Transformers under ``ATTENTION_NAME``; may be called again."""
+    """Makes the functions known to Transformers under their names; may be called again."""
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, attention_forward)
+    ALL_ATTENTION_FUNCTIONS.register(LENT_ATTENTION_NAME, lent_attention_forward)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(LENT_ATTENTION_NAME, full_mask)
+
+
+def full_mask(*args: Any, **kwargs: Any) -> Tensor:
+    """Transformers' boolean mask, never left out: keys are put before it."""
+    mask = sdpa_mask(*args, **(kwargs | {"allow_is_causal_skip": False}))
+    assert isinstance(mask, Tensor)
+    return mask

@@ -20,7 +20,8 @@ from bakeoff.model.attention import (
     register_attention,
 )
 from bakeoff.model.gpt_neo import replace_attention
-from bakeoff.model.sites import LinearSite, linear_layers
+from bakeoff.model.norms import norm_layers
+from bakeoff.model.sites import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.model.sources import Source
 
 _PROBE_TOLERANCE = 1e-3
@@ -196,6 +197,10 @@ class Base:
         """The linear layers by full name, in order, except the head."""
         return linear_layers(self.model, head=self.head)
 
+    def norm_layers(self) -> dict[str, nn.Module]:
+        """The norms with a weight of their own, by full name, in order."""
+        return norm_layers(self.model)
+
     def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
         output: Any = self.decoder(
@@ -208,13 +213,13 @@ class Base:
         return hidden
 
     @contextmanager
-    def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, LinearSite]]:
-        """Turns the named linear layers into sites for as long as the context lasts."""
-        installed: dict[str, LinearSite] = {}
+    def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
+        """Turns the named linear layers and norms into sites for as long as the context lasts."""
+        installed: dict[str, Site] = {}
         try:
             for name in names:
                 parent = self.model.get_submodule(name.rpartition(".")[0])
-                site = LinearSite(self.model.get_submodule(name))
+                site = site_of(self.model.get_submodule(name))
                 site.num_slots = num_slots
                 setattr(parent, name.rpartition(".")[2], site)
                 installed[name] = site
@@ -222,7 +227,25 @@ class Base:
         finally:
             for name, site in installed.items():
                 parent = self.model.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], site.linear)
+                setattr(parent, name.rpartition(".")[2], unsited(site))
+
+    @contextmanager
+    def untuned(self) -> Iterator[None]:
+        """Silences whatever hooks are installed, so that passes inside are the base's own."""
+        found = [m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite))]
+        linear = [m for m in found if isinstance(m, LinearSite)]
+        hooks, input_hooks = [s.hooks for s in found], [s.input_hooks for s in linear]
+        try:
+            for site in found:
+                site.hooks = []
+            for site in linear:
+                site.input_hooks = []
+            yield
+        finally:
+            for site, kept in zip(found, hooks, strict=True):
+                site.hooks = kept
+            for site, inputs in zip(linear, input_hooks, strict=True):
+                site.input_hooks = inputs
 
     def private_copy(self) -> Base:
         """A float32 copy on the device whose weights may be trained; the base stays frozen."""
@@ -232,10 +255,14 @@ class Base:
         return twin
 
     @contextmanager
-    def transformers_attention(self) -> Iterator[PreTrainedModel]:
-        """The model with Transformers' own attention and cache, for its ``generate``."""
+    def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
+        """The model with Transformers' own attention and cache, for its ``generate``.
+
+        Args:
+            name: of a registered attention function that takes Transformers' masks.
+        """
         config = self.model.config
-        config._attn_implementation = "sdpa"
+        config._attn_implementation = name
         try:
             yield self.model
         finally:

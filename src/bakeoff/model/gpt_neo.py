@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoSelfAttention
 
-from bakeoff.model.attention import attend
+from bakeoff.model.attention import attend, extend
 
 
 class GptNeoAttention(nn.Module):
@@ -57,7 +57,8 @@ class GptNeoAttention(nn.Module):
         else:
             if layer_past is not None:
                 key, value = layer_past.update(key, value, self.layer_id)
-            mask = self._mask(positions, key.shape[2], attention_mask, query)
+            own = self._mask(positions, key.shape[2], attention_mask, query)
+            key, value, mask = extend(self, key, value, self.window, own)
             output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
         merged = output.transpose(1, 2).reshape(rows, positions, -1)
         projected: Tensor = self.out_proj(merged)

@@ -1,4 +1,4 @@
-"""Places in the base where a method may act on a linear layer.
+"""Places in the base where a method may act: a linear layer or a norm.
 
 A site computes the frozen layer and hands input and output to each installed hook, grouped by
 slot. The rows of a batch are always grouped by slot, so any flattening that a model does keeps the
@@ -17,6 +17,9 @@ from transformers.pytorch_utils import Conv1D
 from bakeoff.errors import ConfigError
 
 LinearHook = Callable[[Tensor, Tensor], Tensor]
+"""Maps a layer's ([K, N, D] input, [K, N, E] output) to a new [K, N, E]; norms have E = D."""
+InputHook = Callable[[Tensor], Tensor]
+"""Maps a linear layer's [K, N, D] input to the one that the layer is to see."""
 
 
 class LinearSite(nn.Module):
@@ -31,6 +34,7 @@ class LinearSite(nn.Module):
         self.in_features, self.out_features = linear_shape(linear)
         self.num_slots = 1
         self.hooks: list[LinearHook] = []
+        self.input_hooks: list[InputHook] = []
 
     @property
     def weight(self) -> Tensor:
@@ -39,7 +43,12 @@ class LinearSite(nn.Module):
         return weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., E]; each hook maps ([K, N, D], [K, N, E]) to a new [K, N, E]."""
+        """[..., D] to [..., E], as the hooks have it."""
+        if self.input_hooks:
+            x_KND = x.reshape(self.num_slots, -1, self.in_features)
+            for input_hook in self.input_hooks:
+                x_KND = input_hook(x_KND)
+            x = x_KND.view(x.shape)
         y: Tensor = self.linear(x)
         if not self.hooks:
             return y
@@ -48,6 +57,62 @@ class LinearSite(nn.Module):
         for hook in self.hooks:
             y_KNE = hook(x_KND, y_KNE)
         return y_KNE.view(y.shape)
+
+
+class NormSite(nn.Module):
+    """A frozen norm whose output the installed hooks may change."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.num_slots = 1
+        self.hooks: list[LinearHook] = []
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen norm's weight: some models read its dtype."""
+        weight: Tensor = self.norm.weight  # type: ignore[assignment]
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D], as the hooks have it."""
+        y: Tensor = self.norm(x)
+        if not self.hooks:
+            return y
+        x_KND = x.reshape(self.num_slots, -1, x.shape[-1])
+        y_KND = y.reshape(self.num_slots, -1, x.shape[-1])
+        for hook in self.hooks:
+            y_KND = hook(x_KND, y_KND)
+        return y_KND.view(y.shape)
+
+
+Site = LinearSite | NormSite
+
+
+def site_of(layer: nn.Module) -> Site:
+    """The site that stands in for a linear layer or a norm.
+
+    Raises:
+        TypeError: for any other layer.
+    """
+    return NormSite(layer) if is_norm(layer) else LinearSite(layer)
+
+
+def is_norm(layer: nn.Module) -> bool:
+    """Whether a layer is a norm with a weight vector.
+
+    Transformers has no common class for them: a norm is what is called one and has such a weight.
+    """
+    weight = getattr(layer, "weight", None)
+    is_called_one = "norm" in type(layer).__name__.lower()
+    return is_called_one and isinstance(weight, Tensor) and weight.dim() == 1
+
+
+def unsited(module: nn.Module) -> nn.Module:
+    """The frozen layer itself, whether a site stands in for it now or not."""
+    if isinstance(module, LinearSite):
+        return module.linear
+    return module.norm if isinstance(module, NormSite) else module
 
 
 def linear_shape(linear: nn.Module) -> tuple[int, int]:

@@ -145,9 +145,9 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
         needed = max(task.max_length, prompt_room) + method.extra_positions
         if needed > limit:
             raise ConfigError(
-                f"methods.{name}.prompt_length: {method.extra_positions} vectors before "
+                f"methods.{name}.{method.length_option}: {method.extra_positions} positions before "
                 f"{needed - method.extra_positions} tokens need {needed} positions, but "
-                f"{study.options.base} has {limit}; shorten the prompt or lower task.max_length"
+                f"{study.options.base} has {limit}; lower it or task.max_length"
             )
 
 

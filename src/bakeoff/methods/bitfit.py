@@ -1,0 +1,177 @@
+"""BitFit: the biases that the base has are trained, and on request its norms' weights.
+
+Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` a layer's width in, ``E``
+its width out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.files import (
+    OWN_CONFIG,
+    check_settings,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from bakeoff.methods.padded import PaddedStack
+from bakeoff.model.base import Base
+from bakeoff.model.norms import check_normalise, normalise
+from bakeoff.model.sites import LinearHook, unsited
+
+_WEIGHTS = "bitfit.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitFitOptions:
+    """Options of BitFit."""
+
+    norms: bool = False
+    """Whether the norms' weights are trained too; a base without biases has nothing else."""
+
+
+class BitFit(Method):
+    """BitFit on one base. A head's own bias, where it has one, stays frozen."""
+
+    kind = "bitfit"
+    title = "the biases of linear layers and norms (and on request the norms' weights)"
+    paper = "Ben Zaken et al. 2022, arXiv:2106.10199"
+    formula = "all biases; with norms, also the weights of all norms"
+    options_type = BitFitOptions
+    file_format = FileFormat.OWN
+    default_learning_rate = 1e-3
+    learning_rate_source = "Ben Zaken et al. 2022, appendix A.2 (1e-4 to 1e-3)"
+    options: BitFitOptions
+
+    def __init__(self, options: BitFitOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        model = base.source.model
+        linear, norms = base.linear_layers(), base.norm_layers()
+        # Held here by name, since sites rename what is below them while they are installed.
+        self.parameters: dict[str, Tensor] = {}
+        order = [name for name, _ in base.model.named_modules() if name in linear or name in norms]
+        for name in order:
+            layer = unsited(model.get_submodule(name))
+            parts = ("weight", "bias") if options.norms and name in norms else ("bias",)
+            for part in parts:
+                tensor = getattr(layer, part, None)
+                if isinstance(tensor, Tensor):
+                    self.parameters[f"{name}.{part}"] = tensor
+        if not self.parameters:
+            raise ConfigError(
+                f"{where}: {base.source.reference} has no biases to train; set norms: true to "
+                "train the weights of its norms"
+            )
+        for layer in {type(norm): norm for norm in norms.values()}.values():
+            if options.norms:
+                check_normalise(where, layer)
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The trained parameters by their names in the model."""
+        return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """The base's own; nothing is drawn."""
+        return {
+            name: tensor.detach().float().cpu().clone() for name, tensor in self.parameters.items()
+        }
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes the parameters by their names in the model: PEFT has no such method."""
+        write_json(
+            {
+                "kind": self.kind,
+                "norms": self.options.norms,
+                "base_model_name_or_path": self.base.source.reference,
+            },
+            folder / OWN_CONFIG,
+        )
+        write_tensors(tensors, folder / _WEIGHTS)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads back what ``save`` wrote."""
+        check_settings(folder / OWN_CONFIG, {"kind": self.kind, "norms": self.options.norms})
+        return read_tensors(folder / _WEIGHTS, self.shapes)
+
+
+class BitFitStack(PaddedStack):
+    """K slots' biases and norm weights; the base's own where a slot has none."""
+
+    kind = "bitfit"
+
+    def __init__(self, base: Base, methods: Sequence[BitFit], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._own: dict[str, Tensor] = {}
+        for method in methods:
+            for name, tensor in method.parameters.items():
+                self._own[name] = tensor.detach().to(base.device, torch.float32)
+        self._norms = base.norm_layers()
+        self._rescaled = [n.removesuffix(".weight") for n in self.shapes if n.endswith(".weight")]
+
+    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a linear layer with a bias."""
+        return {
+            layer: partial(self.shift, layer, list(slots))
+            for layer in self._biased()
+            if layer not in self._norms
+        }
+
+    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a norm of which something is trained."""
+        shifted: dict[str, LinearHook] = {
+            layer: partial(self.shift, layer, list(slots))
+            for layer in self._biased()
+            if layer in self._norms
+        }
+        rescaled: dict[str, LinearHook] = {
+            layer: partial(self.renorm, layer, list(slots)) for layer in self._rescaled
+        }
+        return shifted | rescaled
+
+    def _biased(self) -> list[str]:
+        return [name.removesuffix(".bias") for name in self.shapes if name.endswith(".bias")]
+
+    def shift(self, layer: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+        """Moves the frozen layer's output by what each slot's bias differs from the base's.
+
+        Source: Ben Zaken et al. 2022, arXiv:2106.10199, section 3.
+
+        Args:
+            layer: its full name. slots: which slots the rows belong to, in order.
+            x_KND: [K, N, D] its input. y_KNE: [K, N, E] its output.
+
+        Returns:
+            [K, N, E]. Equal to ``y_KNE`` until the first update.
+        """
+        name = f"{layer}.bias"
+        own_E = self._own[name]
+        return y_KNE + (self.held_or(name, slots, own_E) - own_E)[:, None].to(y_KNE.dtype)
+
+    def renorm(self, layer: str, slots: list[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
+        """[K, N, D] what the norm computes with each slot's weight and bias."""
+        weight_KD, bias_KD = (
+            self.held_or(name, slots, self._own[name]) if name in self._own else None
+            for name in (f"{layer}.weight", f"{layer}.bias")
+        )
+        assert weight_KD is not None
+        # In float32 up to here: a weight near one would round to one in bfloat16.
+        renormed_KND = normalise(self._norms[layer], x_KND, weight_KD, bias_KD).to(y_KND.dtype)
+        held_K = torch.stack(
+            [self.held(n, slots) for n in (f"{layer}.weight", f"{layer}.bias") if n in self._own]
+        ).any(dim=0)
+        return torch.where(held_K[:, None, None], renormed_KND, y_KND)

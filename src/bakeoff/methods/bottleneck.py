@@ -1,0 +1,290 @@
+"""Bottleneck adapters: two small layers after, or beside, a block's parts.
+
+The files are those of the library ``adapters``, whose three arrangements these are.
+
+Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` the model's width, ``M`` the
+bottleneck's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods import adapters_files
+from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.padded import PaddedStack
+from bakeoff.model.base import Base
+from bakeoff.model.blocks import Block, blocks, norm_before_mlp
+from bakeoff.model.sites import LinearHook
+
+Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
+ATTENTION, MLP = "attention_adapters", "output_adapters"
+_DEFAULT_REDUCTION = 16.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BottleneckOptions:
+    """Options of bottleneck adapters."""
+
+    variant: Literal["houlsby", "pfeiffer"] = "pfeiffer"
+    """``houlsby``: after attention and after the MLP, each on that part's output; ``pfeiffer``:
+    after the MLP, on the sum of its output and the residual stream."""
+    placement: Literal["sequential", "parallel"] = "sequential"
+    """``parallel``: beside the MLP (He et al. 2022), on the residual stream that enters it."""
+    reduction_factor: float | None = None
+    """The model's width over the bottleneck's; null: 16, unless ``size`` is given."""
+    size: int | None = None
+    """The bottleneck's width itself."""
+    activation: Activation = "relu"
+    """Between the two layers."""
+    scale: float = 1.0
+    """Factor on what is added (He et al. 2022 use 4 in parallel)."""
+    layers: tuple[int, ...] | None = None
+    """The blocks that get one, counted from 0; null: all."""
+
+
+class Bottleneck(Method):
+    """Bottleneck adapters on one base."""
+
+    kind = "bottleneck"
+    title = "two small layers after, or beside, a block's attention and MLP"
+    paper = (
+        "Houlsby et al. 2019, arXiv:1902.00751; Pfeiffer et al. 2021, arXiv:2005.00247; "
+        "He et al. 2022, arXiv:2110.04366"
+    )
+    formula = "places x (2 x width x size + size + width), places = layers, or twice as many"
+    options_type = BottleneckOptions
+    file_format = FileFormat.ADAPTERS
+    default_learning_rate = 1e-3
+    learning_rate_source = "Houlsby et al. 2019, section 3.1 (3e-5 to 3e-3)"
+    options: BottleneckOptions
+
+    def __init__(self, options: BottleneckOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        self.blocks = blocks(base)
+        self._check_sizes()
+        chosen = range(len(self.blocks)) if options.layers is None else options.layers
+        if options.placement == "parallel" and options.variant == "houlsby":
+            raise ConfigError(
+                f"{where}.placement: parallel stands beside the MLP alone; set variant: pfeiffer"
+            )
+        wrong = [n for n in chosen if not 0 <= n < len(self.blocks)]
+        if wrong or not chosen or len(set(chosen)) < len(chosen):
+            raise ConfigError(
+                f"{where}.layers: {list(chosen)} must name blocks from 0 to "
+                f"{len(self.blocks) - 1}, at least one, and none twice"
+            )
+        self.chosen = sorted(chosen)
+        self.reads_stream = options.variant == "pfeiffer"
+        self.stream_norms: dict[int, str] = {}
+        if self.reads_stream and base.device.type != "meta":
+            self.stream_norms = {n: self._stream_norm(self.blocks[n]) for n in self.chosen}
+
+    def _check_sizes(self) -> None:
+        options, where = self.options, self.where
+        if options.size is not None and options.reduction_factor is not None:
+            raise ConfigError(
+                f"{where}.size: {options.size} and a reduction_factor both set the bottleneck's "
+                "width; leave one out"
+            )
+        if options.reduction_factor is not None and not options.reduction_factor > 0:
+            raise ConfigError(
+                f"{where}.reduction_factor: {options.reduction_factor} is not above 0; give one "
+                "such as 16"
+            )
+        if self.size < 1:
+            given = "size" if options.size is not None else "reduction_factor"
+            raise ConfigError(
+                f"{where}.{given}: leaves a bottleneck of {self.size} features of {self.base.width}"
+                "; it needs 1 or more"
+            )
+
+    def _stream_norm(self, block: Block) -> str:
+        norm = norm_before_mlp(self.base, block)
+        if norm is None:
+            raise ConfigError(
+                f"{self.where}.variant: pfeiffer and parallel adapters read the residual stream "
+                f"before the MLP's norm, and {self.base.source.reference} has none in "
+                f"{block.name}; set variant: houlsby"
+            )
+        return norm
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
+
+    @property
+    def size(self) -> int:
+        """M, as the library ``adapters`` rounds it."""
+        if self.options.size is not None:
+            return self.options.size
+        return int(self.base.width // (self.options.reduction_factor or _DEFAULT_REDUCTION))
+
+    @property
+    def places(self) -> list[str]:
+        """Where there is one, such as ``transformer.h.0.output_adapters``."""
+        parts = (ATTENTION, MLP) if self.options.variant == "houlsby" else (MLP,)
+        return [f"{self.blocks[n].name}.{part}" for n in self.chosen for part in parts]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each place ``down`` [M, D] and ``up`` [D, M] with their biases."""
+        size, width = self.size, self.base.width
+        shapes: dict[str, tuple[int, ...]] = {}
+        for place in self.places:
+            shapes[f"{place}.down.weight"], shapes[f"{place}.down.bias"] = (size, width), (size,)
+            shapes[f"{place}.up.weight"], shapes[f"{place}.up.bias"] = (width, size), (width,)
+        return shapes
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """``down`` uniform as in He et al. 2022, ``up`` zero: nothing is added at first."""
+        tensors: Tensors = {}
+        for name, shape in self.shapes.items():
+            tensors[name] = torch.zeros(shape)
+            if name.endswith("down.weight"):
+                bound = 1 / sqrt(shape[1])
+                tensors[name].uniform_(-bound, bound, generator=generator)
+        return tensors
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes the library ``adapters``' ``adapter_config.json`` and ``adapter.safetensors``."""
+        adapters_files.write(tensors, folder, self._settings(), self.base)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads the library's files back."""
+        return adapters_files.read(folder, self._settings(), self.shapes)
+
+    def _settings(self) -> dict[str, object]:
+        """What the library's configuration says of this arrangement."""
+        options = self.options
+        return {
+            "mh_adapter": options.variant == "houlsby",
+            "output_adapter": True,
+            "is_parallel": options.placement == "parallel",
+            "original_ln_before": self.reads_stream and options.placement == "sequential",
+            "reduction_factor": adapters_files.reduction_factor(self.base.width, self.size),
+            "non_linearity": adapters_files.ACTIVATIONS[options.activation],
+            "scaling": float(options.scale),
+            "leave_out": [n for n in range(len(self.blocks)) if n not in self.chosen],
+        }
+
+
+class BottleneckStack(PaddedStack):
+    """K slots' bottlenecks; narrower ones are padded with zeros."""
+
+    kind = "bottleneck"
+
+    def __init__(self, base: Base, methods: Sequence[Bottleneck], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._layers: dict[str, str] = {}
+        self._norms: dict[str, str] = {}
+        for method in methods:
+            for place in method.places:
+                block = next(b for b in method.blocks if place.startswith(f"{b.name}."))
+                is_mlp = place.endswith(MLP)
+                self._layers[place] = block.mlp_output if is_mlp else block.attention_output
+            for number, norm in method.stream_norms.items():
+                self._norms[f"{method.blocks[number].name}.{MLP}"] = norm
+        self._activations = list(dict.fromkeys(method.options.activation for method in methods))
+
+        def of_slots(dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(num_slots, 1, 1, dtype=dtype, device=base.device)
+
+        self._scale_K11 = of_slots()
+        # What the first layer reads is a sum of the part's output and the residual stream.
+        self._reads_output_K11, self._reads_stream_K11 = of_slots(), of_slots()
+        self._activation_K11 = of_slots(torch.int64)
+        self._stream_KND: dict[str, Tensor] = {}
+
+    def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
+        """Seats a candidate with its own arrangement."""
+        assert isinstance(method, Bottleneck)
+        super().place(slot, method, tensors)
+        options = method.options
+        self._scale_K11[slot] = options.scale
+        self._reads_output_K11[slot] = float(options.placement == "sequential")
+        self._reads_stream_K11[slot] = float(method.reads_stream)
+        self._activation_K11[slot] = self._activations.index(options.activation)
+
+    def vacate(self, slot: int) -> None:
+        """A scale of zero: nothing is added."""
+        super().vacate(slot)
+        self._scale_K11[slot] = 0.0
+
+    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a place, on the layer that ends the part."""
+        return {
+            layer: partial(self.apply, place, list(slots)) for place, layer in self._layers.items()
+        }
+
+    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a norm before an MLP, to see the residual stream."""
+        return {norm: partial(self.see, place) for place, norm in self._norms.items()}
+
+    def see(self, place: str, x_KND: Tensor, y_KND: Tensor) -> Tensor:
+        """Keeps the norm's input for the place that follows in the same block."""
+        self._stream_KND[place] = x_KND
+        return y_KND
+
+    def apply(self, place: str, slots: list[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
+        """Adds each slot's scaled bottleneck to the output of a block's part.
+
+        Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; in parallel He et al. 2022,
+        arXiv:2110.04366, section 3.3.
+
+        Args:
+            place: which. slots: which slots the rows belong to, in order.
+            x_KNE: [K, N, E] the last layer's input, not used.
+            y_KND: [K, N, D] its output.
+
+        Returns:
+            [K, N, D]. Equal to ``y_KND`` until the first update: ``up`` starts at zero.
+        """
+        dtype = y_KND.dtype
+        read_KND = y_KND
+        stream_KND = self._stream_KND.pop(place, None)
+        if stream_KND is not None:
+            reads_output_K11, reads_stream_K11 = (
+                self._narrowed(t, slots).to(dtype)
+                for t in (self._reads_output_K11, self._reads_stream_K11)
+            )
+            read_KND = y_KND * reads_output_K11 + stream_KND * reads_stream_K11
+        down_KMD, down_KM, up_KDM, up_KD = (
+            self.of(f"{place}.{part}", slots).to(dtype)
+            for part in ("down.weight", "down.bias", "up.weight", "up.bias")
+        )
+        hidden_KNM = torch.baddbmm(down_KM[:, None], read_KND, down_KMD.transpose(1, 2))
+        added_KND = torch.baddbmm(
+            up_KD[:, None], self._activate(hidden_KNM, slots), up_KDM.transpose(1, 2)
+        )
+        held_K11 = self.held(f"{place}.up.bias", slots)[:, None, None]
+        scale_K11 = self._narrowed(self._scale_K11, slots) * held_K11
+        return torch.addcmul(y_KND, added_KND, scale_K11.to(dtype))
+
+    def _activate(self, hidden_KNM: Tensor, slots: list[int]) -> Tensor:
+        """Each slot's own activation; all of them map zero to zero, so that padding stays zero."""
+        chosen = _activate(self._activations[0], hidden_KNM)
+        for number, name in enumerate(self._activations[1:], start=1):
+            is_this_K11 = self._narrowed(self._activation_K11, slots) == number
+            chosen = torch.where(is_this_K11, _activate(name, hidden_KNM), chosen)
+        return chosen
+
+    def _narrowed(self, tensor: Tensor, slots: list[int]) -> Tensor:
+        return tensor if len(slots) == self.num_slots else tensor[slots]
+
+
+def _activate(name: Activation, x: Tensor) -> Tensor:
+    if name == "gelu_new":
+        return F.gelu(x, approximate="tanh")
+    return {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh}[name](x)

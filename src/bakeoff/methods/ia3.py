@@ -1,0 +1,220 @@
+"""(IA)³: trained factors on what linear layers give, or on what feed-forward layers read.
+
+Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` a layer's width in, ``E``
+its width out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    check_settings,
+    read_tensors,
+    write_tensors,
+)
+from bakeoff.methods.padded import PaddedStack
+from bakeoff.model.base import Base
+from bakeoff.model.sites import InputHook, LinearHook, linear_shape, select_linear_layers
+
+_OUTPUT, _INPUT = ".output_factors", ".input_factors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ia3Options:
+    """Options of (IA)³."""
+
+    target_modules: str | tuple[str, ...] | None = None
+    """Layer names or their ends, a regular expression, ``all-linear``, or null: what PEFT
+    targets in this architecture by default."""
+    feedforward_modules: str | tuple[str, ...] | None = None
+    """Which of the targets have their input scaled instead of their output; null: those that PEFT
+    takes for feed-forward layers in this architecture."""
+
+
+class Ia3(Method):
+    """(IA)³ on one base."""
+
+    kind = "ia3"
+    title = "trained factors on the outputs of linear layers, or on feed-forward layers' inputs"
+    paper = "Liu et al. 2022, arXiv:2205.05638"
+    formula = "sum over target layers of out, or of in for feed-forward layers"
+    options_type = Ia3Options
+    file_format = FileFormat.PEFT
+    default_learning_rate = 3e-3
+    learning_rate_source = "Liu et al. 2022, section 3.3 (3e-3 with Adafactor)"
+    options: Ia3Options
+
+    def __init__(self, options: Ia3Options, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        layers = base.linear_layers()
+        names = list(layers)
+        self._given_targets = self._given("target_modules", options.target_modules, names)
+        self.targets = select_linear_layers(
+            names, self._given_targets, where=f"{where}.target_modules"
+        )
+        self._given_feedforward = self._given(
+            "feedforward_modules", options.feedforward_modules, names
+        )
+        self.feedforward = self._feedforward(names)
+        self._layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
+
+    def _given(
+        self, option: str, value: str | tuple[str, ...] | None, names: list[str]
+    ) -> str | tuple[str, ...]:
+        """The option, or what PEFT takes for this architecture."""
+        from peft.utils import constants
+
+        if value is not None:
+            return value
+        known = {
+            "target_modules": constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
+            "feedforward_modules": constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,
+        }[option].get(self.base.model_type)
+        if known is None:
+            endings = sorted({name.rpartition(".")[2] for name in names})
+            raise ConfigError(
+                f"{self.where}.{option}: PEFT names no default for the architecture "
+                f"{self.base.model_type!r}; name layers that end in {', '.join(endings)}"
+            )
+        return tuple(known)
+
+    def _feedforward(self, names: list[str]) -> set[str]:
+        given, path = self._given_feedforward, f"{self.where}.feedforward_modules"
+        if not given:
+            return set()
+        chosen = set(select_linear_layers(names, given, where=path))
+        if self.options.feedforward_modules is not None and not chosen & set(self.targets):
+            raise ConfigError(
+                f"{path}: {given!r} names no layer that target_modules names too, so no input "
+                f"would be scaled; name some of {', '.join(self.targets[:3])} ..."
+            )
+        return chosen & set(self.targets)
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """``NAME.output_factors`` [out] or ``NAME.input_factors`` [in] of each target layer."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, layer in self._layers.items():
+            num_in, num_out = linear_shape(layer)
+            is_input = name in self.feedforward
+            shapes[name + (_INPUT if is_input else _OUTPUT)] = (num_in if is_input else num_out,)
+        return shapes
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """Ones; nothing is drawn."""
+        return {name: torch.ones(shape) for name, shape in self.shapes.items()}
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
+        from peft import IA3Config
+        from transformers.pytorch_utils import Conv1D
+
+        config = IA3Config(
+            task_type="CAUSAL_LM",
+            target_modules=self._peft_targets(),
+            feedforward_modules=self._peft_feedforward(),
+            base_model_name_or_path=self.base.source.reference,
+            inference_mode=True,
+            fan_in_fan_out=all(isinstance(layer, Conv1D) for layer in self._layers.values()),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(str(folder))
+        write_tensors(
+            {_peft_name(name): t.view(self._peft_shape(name)) for name, t in tensors.items()},
+            folder / PEFT_WEIGHTS,
+        )
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads PEFT's files back."""
+        check_settings(folder / PEFT_CONFIG, {"peft_type": "IA3"})
+        shapes = {_peft_name(name): self._peft_shape(name) for name in self.shapes}
+        found = read_tensors(folder / PEFT_WEIGHTS, shapes)
+        return {name: found[_peft_name(name)].flatten() for name in self.shapes}
+
+    @property
+    def _is_pattern(self) -> bool:
+        given = self._given_targets
+        return isinstance(given, str) and given != "all-linear"
+
+    def _peft_targets(self) -> str | list[str]:
+        """PEFT would take a regular expression for activations and whole blocks too."""
+        given = self._given_targets
+        if self._is_pattern:
+            return self.targets
+        return given if isinstance(given, str) else list(given)
+
+    def _peft_feedforward(self) -> str | list[str]:
+        """PEFT wants a subset of the targets' own words where both are lists."""
+        given, targets = self._given_feedforward, self._given_targets
+        names = sorted(self.feedforward)
+        if self._is_pattern or not names:
+            return names
+        if not isinstance(given, str) and (isinstance(targets, str) or set(given) <= set(targets)):
+            return list(given)
+        return "|".join(name.replace(".", r"\.") for name in names)
+
+    def _peft_shape(self, name: str) -> tuple[int, int]:
+        (size,) = self.shapes[name]
+        return (1, size) if name.endswith(_INPUT) else (size, 1)
+
+
+class Ia3Stack(PaddedStack):
+    """K slots' factors; one where a slot has none."""
+
+    kind = "ia3"
+
+    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a layer whose output is scaled."""
+        return {
+            name.removesuffix(_OUTPUT): partial(self.scale_output, name, list(slots))
+            for name in self.shapes
+            if name.endswith(_OUTPUT)
+        }
+
+    def input_hooks(self, slots: Sequence[int]) -> dict[str, InputHook]:
+        """One hook a layer whose input is scaled."""
+        return {
+            name.removesuffix(_INPUT): partial(self.scale, name, list(slots))
+            for name in self.shapes
+            if name.endswith(_INPUT)
+        }
+
+    def scale_output(self, name: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+        """[K, N, E] the frozen layer's output, each feature times its slot's factor."""
+        return self.scale(name, slots, y_KNE)
+
+    def scale(self, name: str, slots: list[int], x_KND: Tensor) -> Tensor:
+        """Each feature times its slot's factor.
+
+        Source: Liu et al. 2022, arXiv:2205.05638, section 3.3.
+
+        Args:
+            name: of the factors. slots: which slots the rows belong to, in order.
+            x_KND: [K, N, D] compute dtype.
+
+        Returns:
+            [K, N, D]. Equal to ``x_KND`` until the first update: the factors start at one.
+        """
+        # As x + x (l - 1): a factor near one would round to one in bfloat16.
+        beyond_one_KD = self.held_or(name, slots, 1.0) - 1.0
+        return torch.addcmul(x_KND, x_KND, beyond_one_KD[:, None].to(x_KND.dtype))
+
+
+def _peft_name(name: str) -> str:
+    return f"base_model.model.{name.rpartition('.')[0]}.ia3_l"
