@@ -149,10 +149,22 @@ def traced(world: FakeTensorMode | None = None) -> Iterator[None]:
     Args:
         world: that of tensors made earlier; a new one without.
     """
+    # With more threads narrow bases compute in lanes, and a trace sees the calling thread alone.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _traced(world or fake_world()):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _traced(world: FakeTensorMode) -> Iterator[None]:
     with warnings.catch_warnings():
         # Transformers asks a tensor for its address, which a fake one answers with a warning.
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
-        with masks_apart(), world or fake_world():
+        with masks_apart(), world:
             yield
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from bakeoff.engine.lanes import lanes_of
+from bakeoff.engine.step import MOST_LANE_BYTES
 from bakeoff.engine.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
 from bakeoff.model.base import Base
@@ -119,7 +121,7 @@ class Predictor:
         validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
-            slot_bytes=max(stages[stage][0] for stage in counted),
+            slot_bytes=max(stages[stage][0] for stage in counted) + self._lane_bytes(method),
             held_bytes=stages["training"][1],
             training=stages["training"][2],
             validation=stages["validation"][2],
@@ -149,6 +151,12 @@ class Predictor:
             first=found[short][1],
             further=_share(found[short][1], found[long][1], more),
         )
+
+    def _lane_bytes(self, method: Method) -> int:
+        """The gradients that each lane of a narrow base holds beside the optimizer's."""
+        lanes = 1 if self._on_gpu else lanes_of(self.bench.base).num
+        num_bytes = 4 * method.num_trainable * lanes
+        return num_bytes if lanes > 1 and num_bytes <= MOST_LANE_BYTES else 0
 
     def _trace(self) -> Trace:
         return Trace((self.base.model, self.base.source.model), self._cost)

@@ -17,7 +17,7 @@ from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed
 from bakeoff.engine.generate import generate
-from bakeoff.engine.train import train_step
+from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method
 from bakeoff.study.workbench import Workbench
 

@@ -20,7 +20,7 @@ from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed
 from bakeoff.engine.generate import generate
-from bakeoff.engine.train import train_step
+from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method
 from bakeoff.study.rehearsal import seated, stand_in_feed, write_summaries
 from bakeoff.study.workbench import Workbench
