@@ -57,6 +57,9 @@ def run(
             metavar="TIME", help="Saves and writes the report before 2h, 90m, ... are over."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Runs also what needs more memory than there is.")
+    ] = False,
 ) -> None:
     """Runs a study; a second call takes up what is there."""
     started = time.monotonic()
@@ -72,7 +75,8 @@ def run(
     loaded = load_study(study, overrides or [])
     place = out or Path("runs") / loaded.options.name
     with open_run(place, loaded.resolved, fresh=fresh) as folder:
-        runner = Runner(loaded, folder, device, console, stop := StopSignals(seconds, started))
+        stop = StopSignals(seconds, started)
+        runner = Runner(loaded, folder, device, console, stop, force=force)
         if runner.is_complete():
             console.print("This study is complete; nothing is trained.")
             runner.clear_away()
@@ -93,6 +97,34 @@ def run(
                 )
                 raise typer.Exit(stopped.exit_code if stopped else EXIT_INTERRUPTED) from None
         _finish(folder, console)
+
+
+@app.command()
+def plan(
+    study: StudyArgument = None,
+    overrides: SetOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="CARD", help="Plans for a card that is not here: T4, A100-40GB, ..."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Says what each method of a study will cost, and whether it fits; trains nothing."""
+    from bakeoff.study.cards import card_named
+    from bakeoff.study.options import load_study
+    from bakeoff.study.plan import make_plan
+    from bakeoff.study.plan_table import print_plan
+
+    card = None if gpu is None else card_named(gpu)
+    loaded = load_study(study, overrides or [])
+    told = Console(stderr=True)
+    with told.status("planning") as status:
+        found = make_plan(loaded, device, card, lambda text: status.update(f"planning: {text}"))
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")
+    else:
+        print_plan(found, Console())
 
 
 def _finish(folder: RunFolder, console: Console) -> None:

@@ -21,7 +21,7 @@ from bakeoff.engine.feed import Feed, Packed, to_device
 from bakeoff.engine.graphs import StepGraphs
 from bakeoff.engine.lanes import ONE_LANE, Lanes, lanes_of
 
-_MOST_LANE_BYTES = 1 << 28
+MOST_LANE_BYTES = 1 << 28
 """Gradients that lanes hold beside the optimizer's; larger ones go through one lane."""
 
 
@@ -82,7 +82,7 @@ def _lanes_of(cohort: Cohort) -> Lanes:
     lanes = lanes_of(cohort.base)
     assert cohort.optimizer is not None
     num_bytes = cohort.optimizer.grads_Kn.nbytes * lanes.num
-    return lanes if num_bytes <= _MOST_LANE_BYTES else ONE_LANE
+    return lanes if num_bytes <= MOST_LANE_BYTES else ONE_LANE
 
 
 def pack_step(feed: Feed, plan: BatchPlan, steps: Sequence[Step | None], rows: int) -> PackedStep:

@@ -12,7 +12,12 @@ from typing import Final, Protocol, Self
 
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
+_CGROUP: Final = Path("/sys/fs/cgroup")
 _SAMPLE_SECONDS: Final = 0.005
+# From glibc's malloc.h; setting them also ends their growth with use.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+_SMALL_BLOCK: Final = 64 << 10
 # The kernel counts a page or a few late on each core.
 _RESET_SLACK: Final = 8 << 20
 
@@ -59,6 +64,49 @@ class PeakMemory:
             self._bytes = self._meter.read()
             self._meter.close()
             self._meter = None
+
+
+def settled_bytes() -> int:
+    """What the process holds in memory of its own, free heap returned to the system first.
+
+    Pages of files, such as the code of libraries and mapped data, are left out where the system
+    tells them apart: they are shared, and dropped when memory is short.
+    """
+    _release_unused()
+    try:
+        return _status_bytes("RssAnon")
+    except (OSError, LookupError):
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+
+def available_bytes() -> int:
+    """Memory of the machine that a process may still take, a container's limit included."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # no such system, or "max": no limit
+        return free
+    # Files that were read count as used, but give way.
+    cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return max(0, min(free, limit - used + cached))
+
+
+def give_back_at_once() -> None:
+    """Makes the C library return every larger block to the system as soon as it is freed.
+
+    The resident set then follows what is held, not what the library keeps for later. Allocation
+    becomes slow, and there is no way back; where the library is another one, nothing changes.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
+        set_option = ctypes.CDLL(None).mallopt
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            set_option(option, _SMALL_BLOCK)
 
 
 class _Meter(Protocol):

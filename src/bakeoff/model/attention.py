@@ -142,6 +142,20 @@ def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
     return _band_masks[key]
 
 
+@contextmanager
+def masks_apart() -> Iterator[None]:
+    """Keeps masks that are made inside from those who come after, and theirs from the inside.
+
+    A tensor without values must not be found where a real one is looked for.
+    """
+    global _band_masks
+    before, _band_masks = _band_masks, {}
+    try:
+        yield
+    finally:
+        _band_masks = before
+
+
 def attend(
     query: Tensor,
     key: Tensor,

@@ -1,9 +1,8 @@
 """What a method costs alone: seconds an epoch, peak memory, generation speed.
 
 Each method is measured in a process of its own, after start-up: the base is loaded, the method is
-seated in a cohort of one, and a sample of the study's own steps and validation batches is run and
-timed. An epoch's seconds follow from the sample's tokens a second, since every step of a study has
-a known number of padded tokens.
+seated in a cohort of one, a sample of the study's own steps and validation batches is run and timed
+(``study/timing.py``), and then its largest step is run for its memory (``study/rehearsal.py``).
 
 ``python -m bakeoff.study.footprint JOB.json`` is that process; where the system can fork, one such
 process serves all methods and forks for each, so that imports are paid once.
@@ -16,35 +15,26 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
-
-from bakeoff.data.batches import BatchPlan, MicroBatch, Step
-from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed
-from bakeoff.engine.generate import generate
 from bakeoff.engine.memory import is_out_of_memory, release_memory
-from bakeoff.engine.train import train_step
-from bakeoff.methods.contract import Ground, Method
-from bakeoff.metrics.memory import PeakMemory
+from bakeoff.methods.contract import Method
+from bakeoff.metrics.memory import PeakMemory, give_back_at_once, settled_bytes
+from bakeoff.model.sources import TINY_REFERENCE
 from bakeoff.study.archive import Archive
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.study.progress import ProgressView
+from bakeoff.study.rehearsal import rehearse
 from bakeoff.study.results import Findings
 from bakeoff.study.store import disk_errors
-from bakeoff.study.workbench import Workbench, open_workbench
+from bakeoff.study.timing import Budget, time_epoch, time_generation, token_latency
+from bakeoff.study.workbench import Workbench, load_base, open_workbench
 
-TRAIN_BUDGET_SECONDS = 4.0
-EVALUATION_BUDGET_SECONDS = 2.0
 GENERATION_ROWS = 8
-_WINDOWS = 3
 
 
 def measure_footprints(
@@ -125,151 +115,54 @@ def measure(study: Study, name: str, device: str) -> dict[str, Any]:
     """Measures one method in this process, which has loaded no base before.
 
     Returns:
-        ``epoch_seconds`` {max, mean, train, validation, first_epoch_extra, measured_steps,
-        epoch_steps}, ``peak_memory_bytes``, ``generation_rows_per_second`` and
-        ``micro_batch_size``.
+        ``epoch_seconds`` as ``timing.time_epoch`` gives them, ``generation_rows_per_second``,
+        ``token_latency_seconds``, ``micro_batch_size`` and ``peak_memory_bytes``.
     """
-    before = psutil.Process().memory_info().rss
+    # What any base needs once, such as the libraries' code, is no method's cost.
+    small = replace(study.options, base=TINY_REFERENCE, revision=None)
+    load_base(replace(study, options=small), device)
+    before = settled_bytes()
     bench = open_workbench(study, device)
+    loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
-    loaded = psutil.Process().memory_info().rss - before
     rows = study.options.protocol.micro_batch_size
     while True:
         try:
-            with PeakMemory(bench.base.device.type) as peak:
-                figures = _measure_training(bench, method, rows)
+            figures = _figures(bench, method, rows)
             break
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or rows == 1:
                 raise
         release_memory()
         rows //= 2
-    # On a GPU the allocator's peak holds the base already; on the CPU its growth comes on top.
-    on_gpu = bench.base.device.type == "cuda"
+    if bench.base.device.type != "cuda":
+        # On a GPU the allocator's peak holds the base already.
+        figures["peak_memory_bytes"] += loaded
+    return figures
+
+
+def _figures(bench: Workbench, method: Method, rows: int) -> dict[str, Any]:
     return {
-        "epoch_seconds": figures,
-        "peak_memory_bytes": int(peak.bytes if on_gpu else peak.bytes + max(0, loaded)),
-        "generation_rows_per_second": _measure_generation(bench, method),
+        "epoch_seconds": time_epoch(bench, method, rows, Budget()),
+        "generation_rows_per_second": time_generation(bench, method, GENERATION_ROWS),
+        "token_latency_seconds": token_latency(bench, method),
         "micro_batch_size": rows,
+        "peak_memory_bytes": _peak_bytes(bench, method, rows),
     }
 
 
-def _measure_training(bench: Workbench, method: Method, rows: int) -> dict[str, Any]:
-    protocol = bench.study.options.protocol
-    train, validation = bench.plans["train"], bench.plans["validation"]
-    extra = 0.0
-    feed: Feed = TokenFeed(bench.base.device)
-    if method.ground is Ground.HIDDEN_STATES:
-        feed, extra = _stand_in_hidden_states(bench)
-    cohort = Cohort(bench.base, [method], 1, protocol)
-    cohort.seat(0, method, method.initial(torch.Generator().manual_seed(protocol.seeds[0])))
-    rates = torch.tensor([1e-6], dtype=torch.float64, device=bench.base.device)
-    steps = train.epoch(protocol.seeds[0], 0)
-    with cohort:
-        optimizer = cohort.optimizer
-        assert optimizer is not None
-        # One micro-batch of each sampled step: the others cost the same.
-        short = [Step(examples=s.examples[:rows], width=s.width) for s in steps]
-        # A row warms up as well as a full rectangle does, and on a large base much sooner.
-        first = Step(examples=steps[0].examples[:1], width=steps[0].width)
-        _seconds(bench, train_step, cohort, feed, train, [first], rates, 1)
-        update = min(_seconds(bench, optimizer.step, rates, rates.float()) for _ in range(2))
-        samples: list[tuple[float, int]] = []
-        started = time.perf_counter()
-        for step in short:
-            seconds = _seconds(bench, train_step, cohort, feed, train, [step], rates, rows)
-            samples.append((max(0.0, seconds - update), len(step.examples) * step.width))
-            if time.perf_counter() - started > TRAIN_BUDGET_SECONDS:
-                break
-        val_seconds = _measure_validation(bench, cohort, feed, validation, rows)
-    padded, updates = train.tokens_padded, update * train.num_steps
-    train_mean = _rate(samples) * padded + updates
-    size = -(-len(samples) // _WINDOWS)
-    windows = [samples[i : i + size] for i in range(0, len(samples), size)]
-    train_max = max(_rate(window) for window in windows) * padded + updates
-    mean_epoch = train_mean + val_seconds + extra / protocol.epochs
-    return {
-        "max": train_max + val_seconds + extra,
-        "mean": mean_epoch,
-        "train": train_mean,
-        "validation": val_seconds,
-        "first_epoch_extra": extra,
-        "measured_steps": len(samples),
-        "epoch_steps": train.num_steps,
-    }
+def _peak_bytes(bench: Workbench, method: Method, rows: int) -> int:
+    """The peak of one update and one validation at the study's largest shapes.
 
-
-def _rate(samples: Sequence[tuple[float, int]]) -> float:
-    """Seconds a padded token."""
-    return sum(s for s, _ in samples) / max(1, sum(n for _, n in samples))
-
-
-def _seconds(bench: Workbench, work: Callable[..., object], *arguments: Any) -> float:
-    """How long ``work(*arguments)`` takes, the GPU's part included."""
-    on_gpu = bench.base.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    work(*arguments)
-    if on_gpu:
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-@torch.no_grad()
-def _measure_validation(
-    bench: Workbench, cohort: Cohort, feed: Feed, plan: BatchPlan, rows: int
-) -> float:
-    """Seconds of one validation, from as many of its batches as the budget allows."""
-
-    def losses(batch: MicroBatch) -> None:
-        feed.losses(cohort, feed.pack(plan, [batch]))
-
-    samples: list[tuple[float, int]] = []
-    total = 0
-    for batch in plan.in_length_order(rows):
-        total += batch.input_ids.size
-        if sum(s for s, _ in samples) < EVALUATION_BUDGET_SECONDS:
-            samples.append((_seconds(bench, losses, batch), batch.input_ids.size))
-    return _rate(samples) * total
-
-
-@torch.no_grad()
-def _stand_in_hidden_states(bench: Workbench) -> tuple[HiddenFeed, float]:
-    """Hidden states of the right size, and the seconds that the real ones take once a study.
-
-    Their values do not matter to time and memory, so only a sample goes through the base.
+    It comes last: the timing has warmed up all that is kept between steps, such as the kernels
+    that the libraries generate for a shape, and from here on memory is given back at once, which
+    is exact and slow.
     """
-    base = bench.base
-    kept = {}
-    seconds = 0.0
-    with Cohort(base, [], 1) as empty:
-        for split in ("train", "validation"):
-            plan = bench.plans[split]
-            shape = (int(plan.completions.offsets[-1]), base.width)
-            kept[plan] = torch.randn(shape, device=base.device).to(base.compute_dtype)
-            samples: list[tuple[float, int]] = []
-            total = 0
-            for batch in plan.in_length_order(bench.study.options.protocol.micro_batch_size):
-                total += batch.input_ids.size
-                if sum(s for s, _ in samples) < EVALUATION_BUDGET_SECONDS:
-                    ids = torch.from_numpy(batch.input_ids[None]).to(base.device)
-                    spent = _seconds(bench, empty.hidden_states, ids)
-                    samples.append((spent, batch.input_ids.size))
-            seconds += _rate(samples) * total
-    return HiddenFeed(kept, base.device), seconds
-
-
-def _measure_generation(bench: Workbench, method: Method) -> float:
-    """Test prompts a second, alone."""
-    test = bench.data.splits["test"]
-    prompts = [test.generation_prompts[i] for i in range(min(GENERATION_ROWS, len(test)))]
-    cohort = Cohort(bench.base, [method], 1)
-    cohort.seat(0, method, method.initial(torch.Generator().manual_seed(0)))
-    with cohort:
-        options = bench.study.options.generation
-        seconds = _seconds(bench, generate, cohort, [0], prompts, options)
-    return len(prompts) / seconds
+    release_memory()
+    give_back_at_once()
+    with PeakMemory(bench.base.device.type) as peak:
+        rehearse(bench, method, rows)
+    return peak.bytes
 
 
 def _serve(job_file: str) -> None:

@@ -19,7 +19,9 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.study.archive import Archive
 from bakeoff.study.checkpoints import Checkpoints, Progress
+from bakeoff.study.fit import check_fit, needs_of
 from bakeoff.study.footprint import measure_footprints
+from bakeoff.study.forecast import Predictor
 from bakeoff.study.options import Study
 from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings, build_results, now, unused_settings
@@ -28,6 +30,8 @@ from bakeoff.study.stopping import StopSignals
 from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
 from bakeoff.study.testing import Tester
 from bakeoff.study.training import TrainingStage
+from bakeoff.study.units import shown_seconds
+from bakeoff.study.wall import least_training_seconds
 from bakeoff.study.workbench import Workbench, open_workbench
 from bakeoff.types import RunState
 
@@ -41,6 +45,7 @@ class Runner:
         device: ``auto``, ``cpu`` or ``cuda``.
         console: where progress is told.
         stop: when the run is to end early; entered by the caller.
+        force: runs also what needs more memory than there is.
     """
 
     def __init__(
@@ -50,8 +55,11 @@ class Runner:
         device: str,
         console: Console,
         stop: StopSignals | None = None,
+        *,
+        force: bool = False,
     ) -> None:
         self.study = study
+        self.force = force
         self.stop = stop or StopSignals()
         self.folder = folder
         self.device = device
@@ -83,6 +91,10 @@ class Runner:
         with _timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        if not self.force:
+            check_fit(bench)
+        if (left := self.stop.seconds_left) is not None:
+            self._warn_of_budget(bench, left)
         self.folder.claim(bench.fingerprints())
         self.folder.sweep()
         schedule = bench.schedule()
@@ -223,6 +235,18 @@ class Runner:
         results = build_results(bench, findings, complete=complete)
         self.folder.write_json(RESULTS_FILE, results)
         return results
+
+    def _warn_of_budget(self, bench: Workbench, left: float) -> None:
+        """Says so where even the bare arithmetic of all epochs outlasts the time budget."""
+        least = least_training_seconds(bench, needs_of(bench, Predictor(bench)))
+        if least > left:
+            self.console.print(
+                f"  [yellow]note[/] training takes at least {shown_seconds(least)} here, and the "
+                f"budget leaves {shown_seconds(left)}; the run will save, report what is there, "
+                "and can be taken up again",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def _introduce(self, bench: Workbench) -> None:
         options, base = self.study.options, bench.base

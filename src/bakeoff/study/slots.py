@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
 import torch
 
 from bakeoff.methods.contract import Ground, Method
+from bakeoff.metrics.memory import available_bytes
 from bakeoff.model.base import Base
 
 MOST_SLOTS = 8
@@ -24,7 +24,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free on the device, or available on the machine."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return available_bytes()
 
 
 def auto_slots(base: Base, methods: Sequence[Method], tokens: int) -> int:

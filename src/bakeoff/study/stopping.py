@@ -99,6 +99,11 @@ class StopSignals:
             signal.signal(number, handler)
         self._handlers = {}
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the report must begin; None where there is no budget."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Inside, a signal is only kept; whoever is inside asks for it between two steps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bakeoff.errors import StoreError
 from bakeoff.study.store import RESULTS_FILE, RunFolder
+from bakeoff.study.units import shown_bytes, shown_count
 from bakeoff.types import RunState
 
 
@@ -36,10 +37,10 @@ def print_summary(folder: RunFolder, console: Console) -> None:
         table.add_row(
             name,
             *_quality({"test_nll": row["test_nll"], **scores}),
-            _scaled(row["trainable_parameters"], 1000, ("", "k", "M", "G")),
+            shown_count(row["trainable_parameters"]),
             _shown(seconds, "{:.1f} s"),
-            _scaled(row["peak_memory_bytes"], 1024, ("B", "KiB", "MiB", "GiB")),
-            _scaled(row["adapter_bytes"], 1024, ("B", "KiB", "MiB", "GiB")),
+            shown_bytes(row["peak_memory_bytes"]),
+            shown_bytes(row["adapter_bytes"]),
         )
     console.print()
     console.print(table)
@@ -61,14 +62,3 @@ def _quality(row: Mapping[str, Any]) -> list[str]:
 
 def _shown(value: float | None, form: str, unit: float = 1.0) -> str:
     return "–" if value is None else form.format(value / unit)
-
-
-def _scaled(value: float | None, step: int, units: Sequence[str]) -> str:
-    """Three digits and a unit: ``512``, ``4.10 k``, ``294 k``, ``19.1 KiB``."""
-    if value is None:
-        return "–"
-    power = 0
-    while value >= 999.5 and power < len(units) - 1:
-        value, power = value / step, power + 1
-    digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {units[power]}".rstrip()

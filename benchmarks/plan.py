@@ -1,0 +1,161 @@
+"""What ``bakeoff plan`` says against what the footprints measure, method by method.
+
+    python benchmarks/plan.py [--base tiny ...] [--rows 16] [--processor-time] [--json FILE]
+
+Prints a JSON line a case and a summary. A plan is made in one process (memory traced, a few steps
+timed), and then each method is measured in a process of its own, as a study does after training.
+``--processor-time`` takes seconds of the process instead of the wall's: what else the machine does
+then matters less. With one thread (OMP_NUM_THREADS=1) both are the same on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from bakeoff.study import timing
+from bakeoff.study.footprint import measure
+from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.plan import make_plan
+
+METHODS: dict[str, dict[str, Any]] = {
+    "head": {"kind": "head"},
+    "head_tied": {"kind": "head", "tied": True},
+    "lora": {"kind": "lora", "rank": 8},
+    "lora_all": {"kind": "lora", "rank": 8, "target_modules": "all-linear"},
+    "soft_prompt": {"kind": "soft_prompt", "prompt_length": 20},
+    "full": {"kind": "full"},
+}
+MEMORY_GOAL, TIME_GOAL = 0.10, 0.25
+
+
+def study_of(base: str, rows: int, micro_batch_size: int) -> Study:
+    """A study of all methods on generated data."""
+    return study_from_mapping(
+        {
+            "name": "plan",
+            "base": base,
+            "task": {
+                "source": "wire",
+                "document": "article",
+                "summary": "highlights",
+                "examples": {"train": rows, "validation": max(8, rows // 4), "test": 8},
+                "cleaning": ["collapse_whitespace"],
+                "template": "{document} {summary}",
+                "max_length": 256,
+                "max_summary_tokens": 64,
+            },
+            "protocol": {
+                "epochs": 3,
+                "micro_batch_size": micro_batch_size,
+                "grad_accum_steps": 1,
+            },
+            "methods": METHODS,
+            "generation": {"max_new_tokens": 16},
+        },
+        folder=Path.cwd(),
+    )
+
+
+def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``work`` gives in a process of its own, which starts from this one's memory."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            content = work()
+        except Exception as error:  # the other cases go on
+            content = {"error": f"{type(error).__name__}: {error}"}
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(content, pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"error": "the process ended early"}
+
+
+def compared(base: str, rows: int, micro_batch_size: int) -> list[dict[str, Any]]:
+    """One row a method: predicted, measured and how far apart."""
+    study = study_of(base, rows, micro_batch_size)
+    plan = apart(lambda: make_plan(study, "cpu").as_mapping())
+    if "error" in plan:
+        return [{"base": base, **plan}]
+    cases = []
+    for name in METHODS:
+        measured = apart(partial(measure, study, name, "cpu"))
+        planned = plan["methods"][name]
+        case: dict[str, Any] = {"base": base, "method": name}
+        if "error" in measured or planned["epoch_seconds"] is None:
+            cases.append(case | {"error": measured.get("error", "not timed")})
+            continue
+        pairs = {
+            "memory_bytes": (planned["peak_memory_bytes"], measured["peak_memory_bytes"]),
+            "epoch_seconds": (planned["epoch_seconds"]["mean"], measured["epoch_seconds"]["mean"]),
+            "token_seconds": (planned["token_latency_seconds"], measured["token_latency_seconds"]),
+        }
+        for key, (predicted, found) in pairs.items():
+            case[key] = {
+                "planned": predicted,
+                "measured": found,
+                "error": round(predicted / found - 1, 4),
+            }
+        cases.append(case)
+    return cases
+
+
+def main() -> None:
+    """Runs the cases and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", nargs="+", default=["tiny", "scratch:gpt-neo-125m"])
+    parser.add_argument("--rows", type=int, default=16, help="training rows of the larger base")
+    parser.add_argument("--processor-time", action="store_true")
+    parser.add_argument("--json", type=Path, help="also writes the lines to a file")
+    given = parser.parse_args()
+    if given.processor_time:
+        timing.clock = time.process_time
+    lines: list[str] = []
+
+    def tell(content: dict[str, Any]) -> None:
+        lines.append(json.dumps(content))
+        print(lines[-1], flush=True)
+
+    worst = {"memory_bytes": 0.0, "epoch_seconds": 0.0, "token_seconds": 0.0}
+    num_cases = within_memory = within_time = 0
+    for base in given.base:
+        rows = 256 if base == "tiny" else given.rows
+        for case in compared(base, rows, 4 if base == "tiny" else 2):
+            tell(case)
+            num_cases += 1
+            if "error" in case:
+                continue
+            errors = {key: abs(case[key]["error"]) for key in worst}
+            worst = {key: max(value, errors[key]) for key, value in worst.items()}
+            within_memory += errors["memory_bytes"] <= MEMORY_GOAL
+            within_time += errors["epoch_seconds"] <= TIME_GOAL
+    tell(
+        {
+            "cases": num_cases,
+            "memory_within_10_percent": within_memory,
+            "epoch_seconds_within_25_percent": within_time,
+            "largest_errors": {key: round(value, 4) for key, value in worst.items()},
+        }
+    )
+    if given.json:
+        given.json.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    sys.exit(0 if within_memory == within_time == num_cases else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A base of shapes without values: what a plan traces instead of memory that may not be there."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from bakeoff.model.base import Base
+
+
+class HollowBase(Base):
+    """A base whose weights are fake tensors; make and use it inside a ``FakeTensorMode``.
+
+    Everything but the weights is the original's: its modules, tokenizer and names.
+    """
+
+    def __init__(self, original: Base, *, dtype: torch.dtype | None = None) -> None:
+        """Copies the structure of ``original``.
+
+        Args:
+            original: a prepared base; its weights are not read.
+            dtype: the compute dtype; the original's without.
+        """
+        self.__dict__.update(original.__dict__)
+        self.compute_dtype = dtype or original.compute_dtype
+        # What stands for a GPU is traced on the CPU: an autograd graph of tensors on a device that
+        # is not here cannot run backward. Shapes, and so bytes, are the same.
+        self.device = torch.device("cpu")
+        hollow = hollow_copy(original.source.model, torch.float32)
+        self.source = dataclasses.replace(original.source, model=hollow)
+        self._adopt(hollow_copy(original.model, self.compute_dtype))
+
+    def private_copy(self) -> Base:
+        """See ``Base``."""
+        twin = copy.copy(self)
+        twin._adopt(hollow_copy(self.source.model, torch.float32))
+        return twin
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the weights in compute dtype, each shared one once."""
+        return model_bytes(self.model)
+
+    @property
+    def source_bytes(self) -> int:
+        """Bytes of the float32 original, which stays on the CPU, each shared one once."""
+        return model_bytes(self.source.model)
+
+
+def hollow_copy(model: Any, dtype: torch.dtype) -> Any:
+    """A model of the same modules with fake weights in ``dtype``; shared weights stay shared."""
+    # What a deep copy finds in its memo it takes from there: no weight is ever copied.
+    memo: dict[int, Any] = {}
+    for weight in model.parameters():
+        empty = torch.empty(weight.shape, dtype=dtype)
+        memo[id(weight)] = nn.Parameter(empty, requires_grad=False)
+    for buffer in model.buffers():
+        kept = dtype if buffer.is_floating_point() else buffer.dtype
+        memo[id(buffer)] = torch.empty(buffer.shape, dtype=kept)
+    return copy.deepcopy(model, memo)
+
+
+def model_bytes(model: nn.Module) -> int:
+    """Bytes of all weights and buffers, each shared one once."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum({id(t): t.numel() * t.element_size() for t in tensors}.values())
