@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bakeoff.study.recommend import cheapest, join, number, recommend
+from bakeoff.study.facts import cheapest, join, number
+from bakeoff.study.recommend import recommend
 
 
 def method(nll: float | None, adapter: int, state: str = "COMPLETE") -> dict[str, Any]:

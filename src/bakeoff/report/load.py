@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import StoreError
-from bakeoff.study.recommend import number
+from bakeoff.study.facts import dig, mapping, number
 
 SCHEMA = 1
 
@@ -79,18 +79,6 @@ def load_run(folder: Path) -> Run:
         chosen=chosen,
         notes=notes,
     )
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def dig(tree: object, *path: str) -> Any:
-    """The value at a path of keys, None where any of them is missing."""
-    for key in path:
-        tree = mapping(tree).get(key)
-    return tree
 
 
 def _read_results(path: Path) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -13,14 +14,14 @@ from markupsafe import Markup
 
 from bakeoff.report import words
 from bakeoff.report.answer import Answer
-from bakeoff.report.examples import Shown
+from bakeoff.report.examples import Browser
 from bakeoff.report.figures import GROUPS
-from bakeoff.report.load import Run, dig, mapping
+from bakeoff.report.load import Run
 from bakeoff.report.palette import BASELINE_LOOK, dark_rules, looks
 from bakeoff.report.render import Figure
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
-from bakeoff.report.table import COLUMNS, Row, build_marks, cheapest_name
-from bakeoff.study.recommend import comparisons, number
+from bakeoff.report.table import Row, build_marks, cheapest_name, shown_columns
+from bakeoff.study.facts import comparisons, dig, mapping, number
 
 _SPLIT_COLUMNS = {
     "examples": "Examples",
@@ -35,13 +36,13 @@ _CANDIDATE = ("method", "learning_rate", "seed", "state", "best_epoch", "epochs"
 
 
 def build_page(
-    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Shown]
+    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: Browser
 ) -> str:
     """The whole of ``report.html``.
 
     Text from the study, the data and the models is escaped by Jinja. What is inserted as it is:
-    our own style sheet and script, whose hashes the content security policy names, and SVG that
-    was parsed and written by an XML library.
+    our own style sheet and scripts, whose hashes the content security policy names, SVG that was
+    parsed and written by an XML library, and JSON without any sign that could end its element.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
@@ -51,8 +52,9 @@ def build_page(
         lstrip_blocks=True,
     )
     style = _asset("report.css").replace("/* dark marks */", dark_rules())
-    script = _asset("report.js")
+    scripts = [_asset("report.js"), _asset("examples.js")]
     results = run.results
+    by_name = {row.name: row for row in rows}
     environment.filters |= {
         "count": words.count,
         "rouge": words.rouge,
@@ -67,8 +69,8 @@ def build_page(
         name=str(dig(results, "study", "name") or run.folder.name),
         meta=headline_facts(results),
         answer=answer,
-        rows=rows,
-        columns=COLUMNS,
+        rows=in_order(rows),
+        columns=shown_columns(rows),
         marks=build_marks(results, rows),
         cheapest=cheapest_name(results, rows),
         looks=looks(row.name for row in rows if not row.is_baseline),
@@ -78,7 +80,7 @@ def build_page(
             for key, title in GROUPS.items()
             if any(f.group == key for f in figures)
         ],
-        svg=Markup,
+        inline=Markup,
         comparisons=[_whole(c, _COMPARISON) for c in comparisons(results)],
         candidates={
             k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
@@ -89,7 +91,7 @@ def build_page(
         search_cost=search_cost(results),
         nll_or_rouge=lambda metric: words.rouge if str(metric).startswith("rouge") else words.nll,
         examples=examples,
-        chosen=run.chosen,
+        example_rows=[by_name[name] for name in examples.names],
         splits=split_table(results),
         split_columns=_SPLIT_COLUMNS,
         overlap=words.flatten(mapping(dig(results, "data", "overlap"))),
@@ -98,9 +100,19 @@ def build_page(
         notes=[*map(str, results.get("notes") or ()), *run.notes],
         is_partial=results.get("status") == "partial",
         style=Markup(style),
-        script=Markup(script),
-        policy=_policy(style, script),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(style, scripts),
     )
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Rows from the lowest test NLL; those without any keep their order at the end."""
+
+    def order(row: Row) -> float:
+        value = row.value("test_nll")
+        return math.inf if value is None else value
+
+    return sorted(rows, key=order)
 
 
 def headline_facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -152,9 +164,10 @@ def _counted(value: object) -> str | None:
     return None if value is None else words.count(value)
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, scripts: list[str]) -> str:
     return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        f"default-src 'none'; style-src {_hash(style)}; "
+        f"script-src {' '.join(map(_hash, scripts))}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

@@ -8,19 +8,24 @@ from pathlib import Path
 
 from bakeoff.errors import StoreError
 from bakeoff.report.answer import build_answer
-from bakeoff.report.examples import choose_examples
+from bakeoff.report.examples import build_browser, rank_examples
 from bakeoff.report.figures import build_figures
 from bakeoff.report.load import load_run
 from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
 from bakeoff.report.table import build_rows
+from bakeoff.study.limits import Limits
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, limits: Limits | None = None) -> Path:
     """Makes ``report.html``, ``report.md`` and ``figures/`` from a run's folder.
 
     Works on a partial run as well, and says what is missing. An earlier report is replaced file
     by file, each at once, and only after the new one was made in memory.
+
+    Args:
+        folder: The run's folder.
+        limits: What the recommended method may cost at most.
 
     Returns:
         The path of ``report.html``.
@@ -30,11 +35,11 @@ def write_report(folder: Path) -> Path:
     """
     run = load_run(folder)
     rows = build_rows(run.results)
-    answer = build_answer(run.results, rows)
-    figures = build_figures(run.results)
-    examples = choose_examples(run, rows)
-    page = build_page(run, rows, answer, figures, examples)
-    text = build_markdown(run, rows, answer, figures, examples)
+    answer = build_answer(run.results, rows, limits)
+    figures = build_figures(run.results, answer.method)
+    ranked = rank_examples(run, rows)
+    page = build_page(run, rows, answer, figures, build_browser(run, rows, ranked))
+    text = build_markdown(run, rows, answer, figures, ranked)
     target = folder / "report.html"
     try:
         pictures = folder / "figures"
