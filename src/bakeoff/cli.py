@@ -40,6 +40,28 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Recommends only methods whose training peaks within SIZE: 8GiB."
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="... whose whole training alone (the epochs times the mean epoch) takes at most TIME: "
+        "1h, 90m.",
+    ),
+]
+MaxAdapterSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="... whose adapter takes at most SIZE on disk: 10MB."),
+]
+MaxLatency = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
+]
 
 
 @app.command()
@@ -109,12 +131,33 @@ def _finish(folder: RunFolder, console: Console) -> None:
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+    max_memory: MaxMemory = None,
+    max_time: MaxTime = None,
+    max_adapter_size: MaxAdapterSize = None,
+    max_latency: MaxLatency = None,
 ) -> None:
-    """Writes the report of each run again."""
-    from bakeoff.report import write_report
+    """Writes the report of each run again; with limits, recommends within them.
 
+    A cost that was not measured is not shown to be within a limit.
+    """
+    from bakeoff.report import write_report
+    from bakeoff.report.load import load_run
+    from bakeoff.study.limits import limits_from
+    from bakeoff.study.recommend import recommend
+
+    limits = limits_from(
+        memory=max_memory,
+        time=max_time,
+        adapter_size=max_adapter_size,
+        latency=max_latency,
+    )
+    console = Console()
     for folder in folders:
-        Console().print(escape(str(write_report(folder))), soft_wrap=True, highlight=False)
+        place = write_report(folder, limits)
+        if limits.items():
+            why = recommend(load_run(folder).results, limits)["why"]
+            console.print(escape(why), soft_wrap=True, highlight=False)
+        console.print(escape(str(place)), soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -124,7 +124,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }, { rootMargin: "1600px 0px" });
 
-  // Which rows, in which order.
+  // Which rows, in which order. The first ones are always there, for paper too.
   let wanted = [];
   const choose = () => {
     const text = search.value.trim().toLowerCase();
@@ -147,9 +147,8 @@ document.addEventListener("DOMContentLoaded", () => {
     watcher.disconnect();
     list.replaceChildren();
     show(FIRST);
-    const kind = wanted.length === 1 ? "row" : "rows";
     found.textContent = wanted.length === rows.length ? `${count(rows.length)} rows`
-      : `${count(wanted.length)} of ${count(rows.length)} ${kind}`;
+      : `${count(wanted.length)} of ${count(rows.length)} rows`;
   };
   const show = (number) => {
     const from = list.childElementCount;
@@ -167,7 +166,8 @@ document.addEventListener("DOMContentLoaded", () => {
       return article;
     });
     list.append(fragment);
-    fresh.forEach((article) => watcher.observe(article));
+    if (from === 0) fresh.forEach(fill);
+    else fresh.forEach((article) => watcher.observe(article));
     const left = wanted.length - list.childElementCount;
     more.hidden = left === 0;
     const [some, all] = more.children;
@@ -177,8 +177,8 @@ document.addEventListener("DOMContentLoaded", () => {
     return fresh[0];
   };
   const extend = (number) => {
-    const first = show(number);
-    if (first) first.firstChild.focus({ preventScroll: true });
+    const next = show(number);
+    if (next) next.firstChild.focus({ preventScroll: true });
   };
 
   let timer = 0;
@@ -194,8 +194,6 @@ document.addEventListener("DOMContentLoaded", () => {
   boxes.forEach((input, column) => input.addEventListener("change", () => {
     for (const one of list.querySelectorAll(`.card[data-column="${column}"]`)) one.hidden = !input.checked;
   }));
-  // What is printed must stand in the page, near the window or not.
-  window.addEventListener("beforeprint", () => [...list.children].slice(0, FIRST).forEach(fill));
   tools.hidden = false;
   choose();
 });
