@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff import __version__
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, ConfigError
 
 if TYPE_CHECKING:
     from bakeoff.study.store import RunFolder
@@ -131,16 +131,26 @@ def _finish(folder: RunFolder, console: Console) -> None:
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the page of several studies goes; runs/side-by-side without."),
+    ] = None,
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix", help="Shows studies that were not measured alike, without ranking them."
+        ),
+    ] = False,
     max_memory: MaxMemory = None,
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
     max_latency: MaxLatency = None,
 ) -> None:
-    """Writes the report of each run again; with limits, recommends within them.
+    """Writes a run's report again, or one page of several studies side by side.
 
-    A cost that was not measured is not shown to be within a limit.
+    With limits it recommends within them; a cost that was not measured is not shown to be within.
     """
-    from bakeoff.report import write_report
+    from bakeoff.report import write_report, write_side_by_side
     from bakeoff.report.load import load_run
     from bakeoff.study.limits import limits_from
     from bakeoff.study.recommend import recommend
@@ -152,12 +162,21 @@ def report(
         latency=max_latency,
     )
     console = Console()
-    for folder in folders:
-        place = write_report(folder, limits)
+    if len(folders) > 1:
+        place = write_side_by_side(
+            folders, out or Path("runs/side-by-side"), mix=mix, limits=limits
+        )
+    elif out is not None or mix:
+        raise ConfigError(
+            f"{'--out' if out else '--mix'}: is for several studies; one study's report goes into "
+            "its own folder"
+        )
+    else:
+        place = write_report(folders[0], limits)
         if limits.items():
-            why = recommend(load_run(folder).results, limits)["why"]
+            why = recommend(load_run(folders[0]).results, limits)["why"]
             console.print(escape(why), soft_wrap=True, highlight=False)
-        console.print(escape(str(place)), soft_wrap=True, highlight=False)
+    console.print(escape(str(place)), soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,7 @@ def comparability(runs: Mapping[str, Run]) -> Comparability:
     same_machine = len(machines) == 1
     if not same_machine:
         told = "; ".join(
-            f"{join(labels)}: {', '.join(words.plain(v) for v in machine if v is not None)}"
-            for machine, labels in machines.items()
+            f"{join(labels)}: {_described(machine)}" for machine, labels in machines.items()
         )
         remarks.append(
             f"Time, memory and latency were measured on different machines ({told}) and are not "
@@ -158,7 +157,16 @@ def _unfinished(runs: Mapping[str, Run]) -> str | None:
     return f"unfinished: {join(partial)} {'was' if len(partial) == 1 else 'were'} cut off"
 
 
-def _by_value(runs: Mapping[str, Run], read: Any) -> dict[Any, list[str]]:
+def _described(machine: Sequence[object]) -> str:
+    told = [
+        f"{words.plain(value)} {key}" if key in ("processors", "threads") else words.plain(value)
+        for key, value in zip(_MACHINE, machine, strict=True)
+        if value is not None
+    ]
+    return ", ".join(told) or "unknown"
+
+
+def _by_value(runs: Mapping[str, Run], read: Callable[[Run], Any]) -> dict[Any, list[str]]:
     groups: dict[Any, list[str]] = {}
     for label, run in runs.items():
         groups.setdefault(read(run), []).append(label)
