@@ -12,10 +12,10 @@ SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-browser check bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 14
 	@echo
 	@echo '  PYTHON=/path/to/python chooses the Python (3.11 or newer) that .venv is made from.'
 	@echo '  PIP_ARGS=... goes to pip install; ARGS=... to pytest, to the demo or to the benchmark.'
@@ -25,6 +25,9 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 
 test: $(VENV)/installed-dev ## install and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'ruff check';    $(BIN)/ruff check .
@@ -50,6 +53,11 @@ $(VENV)/installed-dev: $(SOURCES) | $(VENV)/ready
 	@echo 'Installing bakeoff, its libraries and its tools into $(VENV) (some minutes the first time) ...'
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/installed $@
+
+$(VENV)/installed-browser: $(SOURCES) | $(VENV)/ready
+	@echo 'Installing bakeoff, its libraries, its tools and Playwright into $(VENV) ...'
+	@$(PIP_INSTALL) -e '.[dev,browser]'
+	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/ready:
 	@set -e; python=; old=; \

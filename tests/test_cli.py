@@ -86,18 +86,37 @@ def test_a_report_of_a_folder_without_results_is_refused(call: Call, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_names_each_file_that_it_wrote(
+def test_a_report_names_the_file_that_it_wrote(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("bakeoff.report.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(
+        "bakeoff.report.write_report", lambda folder, limits: folder / "report.html"
+    )
     long = tmp_path / ("[b]" + "x" * 100)
-    code, out, _ = call("report", long, tmp_path / "two")
+    code, out, _ = call("report", long)
     assert code == 0
-    assert out.splitlines() == [f"{long}/report.html", f"{tmp_path}/two/report.html"]
+    assert out.splitlines() == [f"{long}/report.html"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--max-memory", "8", "--max-memory '8': is no size; give a number and its unit"),
+        ("--max-adapter-size", "0MB", "--max-adapter-size '0MB': is no room at all"),
+        ("--max-time", "soon", "--max-time 'soon': is no duration"),
+        ("--max-latency", "20", "--max-latency '20': is no duration"),
+    ],
+)
+def test_a_limit_without_sense_is_refused(
+    call: Call, tmp_path: Path, option: str, value: str, told: str
+) -> None:
+    code, _, err = call("report", tmp_path, option, value)
+    assert code == 2
+    assert err.startswith(f"Error: {told}")
 
 
 def test_an_interrupt_outside_a_run_is_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(folder: Path) -> Path:
+    def interrupted(folder: Path, limits: object) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bakeoff.report.write_report", interrupted)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff import __version__
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, ConfigError
 
 if TYPE_CHECKING:
     from bakeoff.study.store import RunFolder
@@ -39,6 +39,28 @@ StudyArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Recommends only methods whose training peaks within SIZE: 8GiB."
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="... whose whole training alone (the epochs times the mean epoch) takes at most TIME: "
+        "1h, 90m.",
+    ),
+]
+MaxAdapterSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="... whose adapter takes at most SIZE on disk: 10MB."),
+]
+MaxLatency = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
 ]
 
 
@@ -141,12 +163,52 @@ def _finish(folder: RunFolder, console: Console) -> None:
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the page of several studies goes; runs/side-by-side without."),
+    ] = None,
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix", help="Shows studies that were not measured alike, without ranking them."
+        ),
+    ] = False,
+    max_memory: MaxMemory = None,
+    max_time: MaxTime = None,
+    max_adapter_size: MaxAdapterSize = None,
+    max_latency: MaxLatency = None,
 ) -> None:
-    """Writes the report of each run again."""
-    from bakeoff.report import write_report
+    """Writes a run's report again, or one page of several studies side by side.
 
-    for folder in folders:
-        Console().print(escape(str(write_report(folder))), soft_wrap=True, highlight=False)
+    With limits it recommends within them; a cost that was not measured is not shown to be within.
+    """
+    from bakeoff.report import write_report, write_side_by_side
+    from bakeoff.report.load import load_run
+    from bakeoff.study.limits import limits_from
+    from bakeoff.study.recommend import recommend
+
+    limits = limits_from(
+        memory=max_memory,
+        time=max_time,
+        adapter_size=max_adapter_size,
+        latency=max_latency,
+    )
+    console = Console()
+    if len(folders) > 1:
+        place = write_side_by_side(
+            folders, out or Path("runs/side-by-side"), mix=mix, limits=limits
+        )
+    elif out is not None or mix:
+        raise ConfigError(
+            f"{'--out' if out else '--mix'}: is for several studies; one study's report goes into "
+            "its own folder"
+        )
+    else:
+        place = write_report(folders[0], limits)
+        if limits.items():
+            why = recommend(load_run(folders[0]).results, limits)["why"]
+            console.print(escape(why), soft_wrap=True, highlight=False)
+    console.print(escape(str(place)), soft_wrap=True, highlight=False)
 
 
 CandidatesOption = Annotated[

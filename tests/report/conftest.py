@@ -159,6 +159,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _reported(tmp_path_factory.mktemp("hostile"), write)
 
 
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ten methods, searched, with its report; tests only read it."""
+
+    def write(folder: Path) -> None:
+        write_run(folder, num_methods=10, examples=150, seeds=1, rates=(0.3, 1.0, 3.0))
+
+    return _reported(tmp_path_factory.mktemp("wide"), write)
+
+
 @pytest.fixture
 def run_writer() -> Callable[..., dict[str, Any]]:
     return write_run

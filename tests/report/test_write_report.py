@@ -75,9 +75,11 @@ class TestFiles:
     def test_a_tie_is_written_into_the_figure(self, complete: Path) -> None:
         marks = ET.parse(complete / "figures" / "differences_test_nll.svg").iter()
         tips = {e.attrib["aria-label"] for e in marks if "aria-label" in e.attrib}
-        assert any(t.startswith("lora vs full: ") and t.endswith(": a tie") for t in tips)
-        assert any(t.startswith("traditional vs lora: ") and t.endswith("lora is better")
+        assert any(t.startswith("full minus lora: ") and t.endswith(": a tie") for t in tips)
+        assert any(t.startswith("traditional minus lora: ") and t.endswith(": behind lora")
                    for t in tips)  # fmt: skip
+        found = texts(complete / "figures" / "differences_test_nll.svg")
+        assert [found.count(word) for word in ("tie", "behind", "ahead")] == [1, 2, 0]
 
 
 class TestSameBytes:

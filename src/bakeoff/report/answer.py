@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.report import words
-from bakeoff.report.load import dig, mapping
 from bakeoff.report.searched import searched_methods
 from bakeoff.report.table import Row
-from bakeoff.study.recommend import join, number, recommend, winner
+from bakeoff.study.facts import comparisons, cost, dig, join, mapping, number, winner
+from bakeoff.study.limits import Limits
+from bakeoff.study.quantities import signed
+from bakeoff.study.recommend import recommend
 
 _FEW_TEST_EXAMPLES = 200
 
@@ -25,49 +27,116 @@ class Fact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rival:
+    """Another method that took part, beside the recommended one."""
+
+    name: str
+    is_tie: bool
+    told: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What the reader came for."""
 
     method: str | None
-    headline: str
+    verdict: str
+    """Two or three words: which."""
+    sentence: str
+    """What goes on from there: how sure, what ties with it, what it costs."""
     why: str
-    cost: str
+    sure: str
+    """What the certainty rests on."""
     ties: list[str]
     facts: list[Fact]
+    rivals: list[Rival]
+    changes: list[str]
+    limits: list[str]
+    outside: list[str]
     caveats: list[str]
 
 
-def build_answer(results: Mapping[str, Any], rows: list[Row]) -> Answer:
-    """The stored recommendation, or one made now where the run was cut off before it."""
-    given = mapping(results.get("recommendation"))
-    if not given.get("why"):
-        given = recommend(results)
+def build_answer(
+    results: Mapping[str, Any], rows: list[Row], limits: Limits | None = None
+) -> Answer:
+    """The recommendation by the present rules, and all that should be known beside it."""
+    given = recommend(results, limits)
     by_name = {row.name: row for row in rows}
-    method = given.get("method")
-    row = by_name.get(str(method)) if method is not None else None
-    ties = [str(name) for name in given.get("ties") or ()]
+    method = given["method"]
+    row = by_name.get(method) if method is not None else None
+    rivals = [_rival(entry, str(method)) for entry in given["runners_up"]] if row else []
     return Answer(
         method=row.name if row else None,
-        headline=f"Use {row.name}" if row else "No recommendation",
-        why=str(given.get("why")),
-        cost=_cost(row) if row else "",
-        ties=ties,
+        verdict=f"Use {row.name}" if row else "No recommendation",
+        sentence=_sentence(results, row, given["ties"], rivals) if row else "",
+        why=given["why"],
+        sure=_sure(results) if row else "",
+        ties=given["ties"],
         facts=_facts(row, by_name.get("zero_shot")) if row else [],
+        rivals=rivals,
+        changes=given["changes"],
+        limits=given["limits"],
+        outside=[f"{o['method']}: {join(o['reasons'])}" for o in given["outside"]],
         caveats=_caveats(results, rows, row),
     )
 
 
+def _sentence(results: Mapping[str, Any], row: Row, ties: list[str], rivals: list[Rival]) -> str:
+    """The rest of the one sentence that answers: how sure, what ties with it, what it costs."""
+    behind = sum(not rival.is_tie for rival in rivals)
+    beaten = []
+    if behind:
+        rest = len(rivals) - len(ties)
+        which = f"the other {behind}" if behind == rest else f"{behind} of the others"
+        single = "the other method" if len(rivals) == 1 else "the other"
+        beaten.append(single if behind == rest == 1 else which)
+    if number(dig(results, "baselines", "zero_shot", "test_nll")) is not None:
+        beaten.append("the untuned base")
+    parts = []
+    if ties:
+        parts.append(f"it ties with {join(ties) if len(ties) < 4 else f'{len(ties)} others'}")
+        prices = {name: cost(name, mapping(dig(results, "methods", name))) for name in ties}
+        if cost(row.name, mapping(dig(results, "methods", row.name))) < min(prices.values()):
+            parts.append(f"is the {'cheaper' if len(ties) == 1 else 'cheapest of them'} to keep")
+    if beaten:
+        parts.append(f"{'' if parts else 'it '}beats {join(beaten)} beyond chance")
+    told = join(parts) or "it is the only method that ended well"
+    return f"{told}; {_cost(row)}." if _cost(row) else f"{told}."
+
+
 def _cost(row: Row) -> str:
     parts = []
-    if (parameters := row.value("trainable_parameters")) is not None:
-        parts.append(f"trains {words.count(parameters)} parameters")
     if (epoch := row.value("epoch_mean")) is not None:
-        parts.append(f"takes {words.seconds(epoch)} an epoch")
+        parts.append(f"{words.seconds(epoch)} an epoch")
     if (memory := row.value("peak_memory_bytes")) is not None:
-        parts.append(f"peaks at {words.size(memory)} of memory")
+        parts.append(f"{words.size(memory)} of memory")
     if (adapter := row.value("adapter_bytes")) is not None:
-        parts.append(f"leaves an adapter of {words.size(adapter)}")
-    return f"It {join(parts)}." if parts else ""
+        parts.append(f"{words.size(adapter)} to keep")
+    return f"it costs {join(parts)}" if parts else ""
+
+
+def _sure(results: Mapping[str, Any]) -> str:
+    tests = number(dig(results, "data", "test", "examples"))
+    pairs = sum(c.get("metric") == "test_nll" for c in comparisons(results))
+    if not pairs:
+        return ""
+    rows = f"{words.count(tests)} test rows" if tests else "the test rows"
+    return (
+        f"Beyond chance: at the 95 % level of a paired bootstrap over {rows} and the seeds, "
+        f"corrected (Holm) for the {pairs} pair{'' if pairs == 1 else 's'} compared; whatever is "
+        "not shown to differ is called a tie."
+    )
+
+
+def _rival(entry: Mapping[str, Any], pick: str) -> Rival:
+    value, low, high = (number(entry[key]) for key in ("difference", "low", "high"))
+    gap = "" if value is None else f"{signed(value)} nats a token"
+    if low is not None and high is not None:
+        gap += f" ({signed(low)} to {signed(high)})"
+    is_tie = entry["verdict"] == "tie"
+    return Rival(
+        name=entry["method"], is_tie=is_tie, told=f"{gap}{', a tie' if is_tie else ''}".lstrip(", ")
+    )
 
 
 def _facts(row: Row, zero: Row | None) -> list[Fact]:

@@ -7,10 +7,9 @@ from typing import Any
 
 from bakeoff.report import tradeoff, words
 from bakeoff.report.curves import Curve, Panel, learning
-from bakeoff.report.load import dig, mapping
 from bakeoff.report.palette import Look
 from bakeoff.report.render import Figure, render
-from bakeoff.study.recommend import number
+from bakeoff.study.facts import dig, mapping, number
 
 
 def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure]:
@@ -49,8 +48,9 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
         for p in panels
         if any(v is not None for c in p.curves for *_, v in c.epochs)
     ]
+    whole, charts = learning(panels, zero)
     yield render(
-        learning(panels, zero),
+        whole,
         name="learning_curves",
         group="course",
         title="Learning curves",
@@ -59,6 +59,10 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
         + (" Faint: learning rates that were not chosen." if faint else "")
         + (" Dotted: the untuned base." if zero is not None else ""),
         alt=f"Learning curves. Lowest validation NLL: {', '.join(lowest)}.",
+        panels=[
+            (chart, f"Learning curves of {panel.name}.")
+            for panel, chart in zip(panels, charts, strict=True)
+        ],
     )
 
 

@@ -23,6 +23,7 @@ Spec = dict[str, Any]
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
 TOTAL_WIDTH = 356
 ROW_HEIGHT = 24
+SERIES_END = "\u2063"  # an invisible separator, which no name and no figure holds
 _NAME_LIMIT = 30
 _MARGIN = 10
 
@@ -39,6 +40,8 @@ class Point:
     low: float | None = None
     high: float | None = None
     hollow: bool = False
+    series: str = ""
+    """Whose figure it is; what is pointed at in one figure is lit up in all."""
 
     def row(self) -> dict[str, Any]:
         """The point as chart data."""
@@ -48,11 +51,16 @@ class Point:
             "low": self.value if self.low is None else self.low,
             "high": self.value if self.high is None else self.high,
             "text": self.text,
-            "tip": self.tip,
+            "tip": described(self.series, self.tip),
             "color": self.look.color,
             "fill": "transparent" if self.hollow else self.look.color,
             "shape": self.look.shape,
         }
+
+
+def described(series: str, tip: str) -> str:
+    """What a mark says on hover, with whose it is in front, for ``render`` to take apart."""
+    return f"{series}{SERIES_END}{tip}" if series else tip
 
 
 def data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
@@ -141,38 +149,39 @@ def dots(points: Sequence[Point], title: str, *, log: bool = False) -> Spec:
 
 
 def differences(points: Sequence[Point], title: str) -> Spec:
-    """A forest plot: each pair's name above its interval, and a rule at no difference."""
-    width, step = TOTAL_WIDTH - 24, 38
-    reach = max(max(abs(p.value), abs(p.low or 0), abs(p.high or 0)) for p in points) or 1.0
-    scale = alt.Scale(domain=[-reach * 1.08, reach * 1.08], nice=False)
-    rows = [{**p.row(), "i": i, "label": shorten(p.label, 54)} for i, p in enumerate(points)]
-    y = alt.Y("i:O", axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
-    axis = alt.Axis(tickCount=5, domain=False)
-    base = alt.Chart(data(rows))
+    """A forest plot: a row each with its interval, and a rule at no difference."""
+    width = _plot_width(points)
+    room = max(text_width(p.text) for p in points) + _MARGIN + 4
+    low, high = extent(points)
+    axis = padded(min(low, 0.0), max(high, 0.0), width, left=_MARGIN, right=room)
+    scale = alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
+    ticks = alt.Axis(tickCount=4, domain=False)
+    y = _names(points)
+    base = alt.Chart(data([p.row() for p in points]))
     zero = (
         alt.Chart(data([{"value": 0}]))
         .mark_rule(color=NEUTRAL[0], strokeWidth=1.2)
         .encode(x=alt.X("value:Q", scale=scale))
     )
-    names = base.mark_text(align="left", dy=-9, fontSize=11).encode(
-        x=alt.value(0), y=y, text="label:N"
-    )
-    whisker = base.mark_rule(strokeWidth=2, yOffset=8).encode(
-        x=alt.X("low:Q", title=title, scale=scale, axis=axis),
+    whisker = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
+        x=alt.X("low:Q", title=title, scale=scale, axis=ticks),
         x2="high:Q",
         y=y,
         color=_own("color"),
         description="tip:N",
     )
-    mark = base.mark_point(size=60, opacity=1, strokeWidth=1.5, yOffset=8).encode(
-        x=alt.X("value:Q", title=title, scale=scale, axis=axis),
+    mark = base.mark_point(size=60, opacity=1, strokeWidth=1.5).encode(
+        x=alt.X("value:Q", title=title, scale=scale, axis=ticks),
         y=y,
         color=_own("color"),
         fill=_own("fill"),
         shape=_own("shape"),
         description="tip:N",
     )
-    return layered([zero, names, whisker, mark], width=width, height=step * len(points))
+    texts = base.mark_text(align="left", dx=7, fontSize=11).encode(
+        x=alt.X("high:Q", title=title, scale=scale), y=y, text="text:N"
+    )
+    return layered([zero, whisker, mark, texts], width=width, height=ROW_HEIGHT * len(points))
 
 
 def label_layers(labels: Sequence[Label], x: str, y: str) -> list[alt.Chart]:

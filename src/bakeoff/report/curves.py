@@ -9,11 +9,11 @@ from typing import Any
 
 import altair as alt
 
-from bakeoff.report.charts import TOTAL_WIDTH, Spec, data, layered
+from bakeoff.report.charts import Spec, data, described, layered
 from bakeoff.report.labels import shorten
 from bakeoff.report.palette import NEUTRAL, Look
 
-_HEIGHT = 120
+_WIDTH, _HEIGHT = 180, 130
 _FAINT = 0.3
 
 
@@ -38,16 +38,19 @@ class Panel:
     curves: list[Curve]
 
 
-def learning(panels: Sequence[Panel], zero_shot: float | None) -> Spec:
-    """Train (dashed) and validation (solid) NLL by epoch, on scales that all panels share."""
-    columns = 1 if len(panels) == 1 else 2
-    width = (TOTAL_WIDTH - 52 * columns) / columns
+def learning(panels: Sequence[Panel], zero_shot: float | None) -> tuple[Spec, list[Spec]]:
+    """Train (dashed) and validation (solid) NLL by epoch, on scales that all panels share.
+
+    Returns:
+        The whole figure, and its panels.
+    """
     values = [v for p in panels for c in p.curves for _, *two in c.epochs for v in two if v]
     epochs = [e for p in panels for c in p.curves for e, *_ in c.epochs]
     y_domain = _y_domain(values, zero_shot)
     x_domain = [min(epochs), max(max(epochs), min(epochs) + 1)]
-    charts = [_panel(panel, width, x_domain, y_domain, zero_shot) for panel in panels]
-    return {"concat": charts, "columns": columns, "spacing": 14}
+    charts = [_panel(panel, _WIDTH, x_domain, y_domain, zero_shot) for panel in panels]
+    columns = min(len(panels), 2 if len(panels) <= 4 else 5)
+    return {"concat": charts, "columns": columns, "spacing": 14}, charts
 
 
 def _panel(
@@ -84,13 +87,13 @@ def _panel(
         layers.append(
             alt.Chart(data(train))
             .mark_line(strokeDash=[4, 3], strokeWidth=1.3, **stroke)
-            .encode(x=x, y=y, detail="curve:N", opacity=_own_opacity())
+            .encode(x=x, y=y, detail="curve:N", opacity=_own_opacity(), description="line:N")
         )
     if held:
         base = alt.Chart(data(held))
         layers.append(
             base.mark_line(strokeWidth=2, **stroke).encode(
-                x=x, y=y, detail="curve:N", opacity=_own_opacity()
+                x=x, y=y, detail="curve:N", opacity=_own_opacity(), description="line:N"
             )
         )
         layers.append(
@@ -112,7 +115,13 @@ def _own_opacity() -> alt.Opacity:
 
 def _train_rows(panel: Panel) -> list[dict[str, Any]]:
     return [
-        {"curve": i, "epoch": epoch, "nll": train, "opacity": 0.75 if curve.is_chosen else _FAINT}
+        {
+            "curve": i,
+            "epoch": epoch,
+            "nll": train,
+            "opacity": 0.75 if curve.is_chosen else _FAINT,
+            "line": described(panel.name, f"{curve.title}: on training data"),
+        }
         for i, curve in enumerate(panel.curves)
         for epoch, train, _ in curve.epochs
         if train is not None
@@ -126,8 +135,12 @@ def _held_rows(panel: Panel) -> list[dict[str, Any]]:
             "epoch": epoch,
             "nll": held,
             "opacity": 1.0 if curve.is_chosen else _FAINT,
-            "tip": f"{curve.title}, epoch {epoch:.0f}: validation {held:.3f}"
-            + (f", train {train:.3f}" if train is not None else ""),
+            "line": described(panel.name, f"{curve.title}: on validation data"),
+            "tip": described(
+                panel.name,
+                f"{curve.title}, epoch {epoch:.0f}: validation {held:.3f}"
+                + (f", train {train:.3f}" if train is not None else ""),
+            ),
             "fill": panel.look.color if epoch == curve.best_epoch else "white",
         }
         for i, curve in enumerate(panel.curves)

@@ -1,84 +1,112 @@
-"""The test rows worth reading: where the methods disagree most."""
+"""The test rows, those worth reading first: where the methods disagree most."""
 
 from __future__ import annotations
 
-import itertools
-import re
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bakeoff.report.load import Example, Run
 from bakeoff.report.table import Row
 
-NUM_EXAMPLES = 10
 MAX_CHARACTERS = 12_000
-_WORD = re.compile(r"\w+")
+CHUNK = 50
+"""Rows a block of JSON, so that the page reads no more of them than it shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What one method or baseline wrote, cut into pieces that do or do not match."""
-
-    row: Row
-    rouge1: float | None
-    pieces: list[tuple[str, bool]]
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """One test row with every summary side by side."""
+class Ranked:
+    """One test row and by how much the methods' ROUGE-1 differs on it."""
 
     example: Example
     spread: float | None
-    document: str
-    is_cut: bool
-    """Whether the page shows only the start of the document."""
-    summaries: list[Summary]
 
 
-def choose_examples(run: Run, rows: list[Row], limit: int = NUM_EXAMPLES) -> list[Shown]:
-    """The rows with the widest spread of ROUGE-1 over methods, widest first, then by index.
+@dataclass(frozen=True, kw_only=True)
+class Browser:
+    """All rows as JSON that may stand inside a script element.
+
+    Attributes:
+        count: number of rows.
+        names: methods and baselines that have predictions, in the table's order.
+        head: what sorting and filtering need: each row's index, spread and scores.
+        blocks: the texts, ``CHUNK`` rows each, in the order of ``head``.
+    """
+
+    count: int
+    names: list[str]
+    head: str
+    blocks: list[str]
+
+
+def rank_examples(run: Run, rows: list[Row]) -> list[Ranked]:
+    """Every row, the widest spread of ROUGE-1 over methods first, then by index.
 
     Where fewer than two methods have predictions, the baselines count as well.
     """
     methods = [r.name for r in rows if not r.is_baseline and r.name in run.predictions]
     judges = methods if len(methods) > 1 else [r.name for r in rows if r.name in run.predictions]
-    spreads = {example.index: _spread(run, judges, example.index) for example in run.examples}
+    found = [Ranked(example=e, spread=_spread(run, judges, e.index)) for e in run.examples]
+    return sorted(found, key=lambda r: (1.0 if r.spread is None else -r.spread, r.example.index))
 
-    def order(example: Example) -> tuple[float, int]:
-        spread = spreads[example.index]
-        return (1.0 if spread is None else -spread), example.index
 
+def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
+    """The data of the page's browser of examples."""
+    names = [row.name for row in rows if row.name in run.predictions]
+    predictions = [run.predictions[name] for name in names]
+    head = {
+        "chunk": CHUNK,
+        "names": names,
+        "rows": [
+            [
+                r.example.index,
+                _short(r.spread),
+                [
+                    _short(p.rouge1) if (p := found.get(r.example.index)) is not None else None
+                    for found in predictions
+                ],
+            ]
+            for r in ranked
+        ],
+    }
+    return Browser(
+        count=len(ranked),
+        names=names,
+        head=inside_script(head),
+        blocks=[
+            inside_script([_texts(run, names, r.example) for r in ranked[at : at + CHUNK]])
+            for at in range(0, len(ranked), CHUNK)
+        ],
+    )
+
+
+def summaries(run: Run, rows: list[Row], index: int) -> Iterator[tuple[Row, str, float | None]]:
+    """What each method and baseline wrote for one row, in the table's order, with its ROUGE-1."""
+    for row in rows:
+        found = run.predictions.get(row.name, {}).get(index)
+        if found is not None:
+            yield row, found.text, found.rouge1
+
+
+def inside_script(content: object) -> str:
+    """JSON that ends no script element and opens no comment, whatever text it holds."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _texts(run: Run, names: list[str], example: Example) -> list[object]:
+    """[document, whether only its start, reference, [summary or None, by name]]."""
+    found = [run.predictions[name].get(example.index) for name in names]
     return [
-        _show(run, rows, example, spreads[example.index])
-        for example in sorted(run.examples, key=order)[:limit]
+        example.document[:MAX_CHARACTERS],
+        int(len(example.document) > MAX_CHARACTERS),
+        example.reference[:MAX_CHARACTERS],
+        [None if p is None else p.text[:MAX_CHARACTERS] for p in found],
     ]
 
 
-def matches(summary: str, reference: str) -> list[tuple[str, bool]]:
-    """Cuts a summary into pieces; True marks runs of two or more words that the reference holds.
-
-    Words are compared without case; what lies between the words of a run belongs to it.
-    """
-    known = [m.group().lower() for m in _WORD.finditer(reference)]
-    pairs = set(itertools.pairwise(known))
-    found = list(_WORD.finditer(summary))
-    spans: list[tuple[int, int]] = []
-    for left, right in itertools.pairwise(found):
-        if (left.group().lower(), right.group().lower()) in pairs:
-            if spans and spans[-1][1] > left.start():
-                spans[-1] = (spans[-1][0], right.end())
-            else:
-                spans.append((left.start(), right.end()))
-    pieces, at = [], 0
-    for start, end in spans:
-        if start > at:
-            pieces.append((summary[at:start], False))
-        pieces.append((summary[start:end], True))
-        at = end
-    if at < len(summary):
-        pieces.append((summary[at:], False))
-    return pieces
+def _short(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)
 
 
 def _spread(run: Run, names: list[str], index: int) -> float | None:
@@ -88,26 +116,3 @@ def _spread(run: Run, names: list[str], index: int) -> float | None:
         if (found := run.predictions[name].get(index)) is not None and found.rouge1 is not None
     ]
     return max(scores) - min(scores) if len(scores) > 1 else None
-
-
-def _show(run: Run, rows: list[Row], example: Example, spread: float | None) -> Shown:
-    summaries = []
-    for row in rows:
-        found = run.predictions.get(row.name, {}).get(example.index)
-        if found is not None:
-            text = found.text[:MAX_CHARACTERS]
-            summaries.append(
-                Summary(
-                    row=row,
-                    rouge1=found.rouge1,
-                    pieces=matches(text, example.reference),
-                    text=text,
-                )
-            )
-    return Shown(
-        example=example,
-        spread=spread,
-        document=example.document[:MAX_CHARACTERS],
-        is_cut=len(example.document) > MAX_CHARACTERS,
-        summaries=summaries,
-    )

@@ -8,14 +8,22 @@ from typing import Any
 from bakeoff.report import charts, tradeoff, words
 from bakeoff.report.candidate_figures import learning_figures, rate_figures
 from bakeoff.report.charts import Point
-from bakeoff.report.load import dig, mapping
 from bakeoff.report.palette import BASELINE_LOOK, NEUTRAL, Look, looks
 from bakeoff.report.render import Figure, render
 from bakeoff.report.table import ROUGE_LABELS, Row, build_rows
-from bakeoff.study.recommend import comparisons, join, number, recommend
+from bakeoff.study.facts import (
+    difference,
+    dig,
+    finished_methods,
+    join,
+    mapping,
+    nll_of,
+    number,
+    winner,
+)
+from bakeoff.study.quantities import signed
 
 _GIB = 1024.0**3
-_MAX_PAIRS = 15
 
 GROUPS = {
     "tradeoff": "Is the quality worth its price?",
@@ -25,14 +33,20 @@ GROUPS = {
 }
 
 
-def build_figures(results: Mapping[str, Any]) -> list[Figure]:
-    """Every figure that these results can fill, in the order of the page."""
+def build_figures(results: Mapping[str, Any], pick: str | None = None) -> list[Figure]:
+    """Every figure that these results can fill, in the order of the page.
+
+    Args:
+        results: The run's results.
+        pick: The recommended method, which the others are set against; without one, the one with
+            the lowest test NLL.
+    """
     rows = build_rows(results)
     look = looks(row.name for row in rows if not row.is_baseline)
     found: list[Figure] = []
     found += _tradeoffs(results, rows, look)
     found += _quality(rows, look)
-    found += _pairs(results, look)
+    found += _pairs(results, look, pick)
     found += _costs(rows, look)
     found += learning_figures(results, look)
     found += rate_figures(results, look)
@@ -59,7 +73,7 @@ def _tradeoffs(
             tip = f"{row.label}: test NLL {words.nll(loss)}, {write(price)}"
             point = Point(
                 label=row.label, value=loss, low=cell.low, high=cell.high,
-                text="", tip=tip, look=look[row.name],
+                text="", tip=tip, look=look[row.name], series=row.label,
             )  # fmt: skip
             items.append(tradeoff.Priced(price=price / unit, point=point))
         if len(items) < 2:
@@ -123,6 +137,15 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
             caption="Training and validation, each method alone.",
             alt=_told("Longest epoch", points),
         )
+    if points := _points(methods, "token_latency_seconds", words.seconds, look):
+        yield render(
+            charts.bars(points),
+            name="latency",
+            group="cost",
+            title="Latency a token",
+            caption="To write one more token of one summary, each method alone.",
+            alt=_told("Latency a token", points),
+        )
     if points := _points(methods, "peak_memory_bytes", words.size, look, factor=1 / _GIB):
         yield render(
             charts.bars(points),
@@ -134,47 +157,49 @@ def _costs(rows: list[Row], look: dict[str, Look]) -> Iterator[Figure]:
         )
 
 
-def _pairs(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure]:
-    leader = dig(results, "recommendation", "method") or recommend(results)["method"]
-    for metric, factor, better in (("test_nll", 1.0, "left"), ("rouge1", 100.0, "right")):
-        pairs = [
-            c
-            for c in comparisons(results)
-            if c.get("metric") == metric and number(c.get("difference")) is not None
-        ]
-        total = len(pairs)
-        if total > _MAX_PAIRS and leader:
-            pairs = [c for c in pairs if leader in (c.get("a"), c.get("b"))] or pairs
+def _pairs(results: Mapping[str, Any], look: dict[str, Look], pick: str | None) -> Iterator[Figure]:
+    """Every method against the one that the reader asks about, on the same rows."""
+    names = [*look, *(["zero_shot"] if dig(results, "baselines", "zero_shot") else [])]
+    finished = finished_methods(results)
+    if not finished:
+        return
+    pick = pick or min(finished, key=lambda n: nll_of(finished[n]))
+    for metric, factor, better in (("test_nll", 1.0, "right"), ("rouge1", 100.0, "left")):
+        title = "test NLL" if metric == "test_nll" else "ROUGE-1"
         points = []
-        for c in pairs[: 2 * _MAX_PAIRS]:
-            ends = [number(c.get(key)) for key in ("difference", "low", "high")]
-            value, low, high = (None if e is None else e * factor for e in ends)
-            if value is None:
+        for name in names:
+            gap = difference(results, name, pick, metric)
+            if name == pick or gap is None:
                 continue
-            ahead = str(c[c["verdict"]]) if c.get("verdict") in ("a", "b") else None
-            label = f"{c.get('a')} vs {c.get('b')}"
-            verdict = f"{ahead} is better" if ahead else "a tie"
-            tip = f"{label}: {value:+.3g}"
-            if low is not None and high is not None:
-                tip += f" ({low:+.3g} to {high:+.3g})"
-            tip += f", p {words.p_value(c.get('p_value'))}: {verdict}"
-            look_of = look.get(ahead, BASELINE_LOOK) if ahead else BASELINE_LOOK
+            ahead = winner(results, name, pick, metric)
+            label = "zero-shot" if name == "zero_shot" else name
+            verdict = {None: "a tie", pick: f"behind {pick}"}.get(ahead, f"ahead of {pick}")
+            tip = f"{label} minus {pick}: {signed(factor * gap.value)}"
+            if gap.low is not None and gap.high is not None:
+                tip += f" ({signed(factor * gap.low)} to {signed(factor * gap.high)})"
+            tip += f", p {words.p_value(gap.p_value)}: {verdict}"
             points.append(
-                Point(label=label, value=value, low=low, high=high, text=verdict, tip=tip,
-                      look=look_of, hollow=ahead is None)
-            )  # fmt: skip
+                Point(
+                    label=label,
+                    value=gap.value * factor,
+                    low=None if gap.low is None else gap.low * factor,
+                    high=None if gap.high is None else gap.high * factor,
+                    text="tie" if ahead is None else "behind" if ahead == pick else "ahead",
+                    tip=tip,
+                    look=look.get(name, BASELINE_LOOK),
+                    hollow=ahead is None,
+                    series=label,
+                )
+            )
         if not points:
             continue
-        title = "test NLL" if metric == "test_nll" else "ROUGE-1"
-        few = len(points) < total
-        rest = f" {len(points)} of {total} pairs; the table below has all." if few else ""
         yield render(
-            charts.differences(points, f"difference ({better} of 0: the first is better)"),
+            charts.differences(points, f"{title}{' × 100' if factor != 1 else ''} minus {pick}'s"),
             name=f"differences_{metric}",
             group="quality",
-            title=f"Paired differences in {title}",
-            caption="First minus second on the same test rows, with the corrected interval. "
-            f"Filled: the winner's colour; hollow grey: a tie.{rest}",
+            title=f"Paired differences from {pick} in {title}",
+            caption=f"Each method minus {pick} on the same test rows, with the corrected "
+            f"interval: {better} of the line is worse than {pick}; hollow: a tie.",
             alt=". ".join(p.tip for p in points) + ".",
         )
 
@@ -230,6 +255,7 @@ def _points(
                 tip=tip,
                 look=look.get(row.name, BASELINE_LOOK),
                 hollow=row.is_baseline,
+                series=row.label,
             )
         )
     return points

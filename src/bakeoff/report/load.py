@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bakeoff.errors import StoreError
-from bakeoff.study.recommend import number
+from bakeoff.study.facts import dig, mapping, number
 
 SCHEMA = 1
 
@@ -81,16 +84,43 @@ def load_run(folder: Path) -> Run:
     )
 
 
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One method's scores over all test rows. Axis letters: S seeds, N test rows by index.
+
+    Attributes:
+        rouge1_SN: [S, N] F-measures in 0..1.
+        nll_SN, tokens_SN: [S, N] summed nats and tokens of each reference, or None.
+    """
+
+    rouge1_SN: NDArray[np.float64]
+    nll_SN: NDArray[np.float64] | None
+    tokens_SN: NDArray[np.float64] | None
 
 
-def dig(tree: object, *path: str) -> Any:
-    """The value at a path of keys, None where any of them is missing."""
-    for key in path:
-        tree = mapping(tree).get(key)
-    return tree
+def all_scores(run: Run, method: str) -> Scores | None:
+    """The scores of every seed of a method that has all rows; None where none has."""
+    indices = sorted(example.index for example in run.examples)
+    rouges, nlls, tokens = [], [], []
+    for candidate in _candidates_in_order(run.results, method):
+        folder = run.folder / "candidates" / candidate
+        rows = {int(row["index"]): row for row in _lines(folder / "predictions.jsonl", [])}
+        found = [[number(mapping(rows.get(i)).get(key)) for i in indices]
+                 for key in ("rouge1", "nll", "tokens")]  # fmt: skip
+        if None in found[0] or not indices:
+            continue
+        rouges.append(found[0])
+        if None not in found[1] and None not in found[2]:
+            nlls.append(found[1])
+            tokens.append(found[2])
+    if not rouges:
+        return None
+    has_nll = len(nlls) == len(rouges)
+    return Scores(
+        rouge1_SN=np.array(rouges, dtype=np.float64),
+        nll_SN=np.array(nlls, dtype=np.float64) if has_nll else None,
+        tokens_SN=np.array(tokens, dtype=np.float64) if has_nll else None,
+    )
 
 
 def _read_results(path: Path) -> Mapping[str, Any]:

@@ -7,34 +7,45 @@ from collections.abc import Iterable, Sequence
 
 from bakeoff.report import words
 from bakeoff.report.answer import Answer
-from bakeoff.report.examples import Shown
+from bakeoff.report.examples import Ranked, summaries
 from bakeoff.report.figures import GROUPS
-from bakeoff.report.load import Run, dig, mapping
-from bakeoff.report.page import headline_facts, split_table, study_sections
+from bakeoff.report.load import Run
+from bakeoff.report.page import headline_facts, in_order, split_table, study_sections
 from bakeoff.report.render import Figure
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
-from bakeoff.report.table import COLUMNS, Cell, Column, Row, build_marks
+from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
+from bakeoff.study.facts import dig, mapping
 
+_NUM_EXAMPLES = 10
 _DOCUMENT_CHARACTERS = 600
+_SUMMARY_CHARACTERS = 12_000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
 def build_markdown(
-    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Shown]
+    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Ranked]
 ) -> str:
     """The whole of ``report.md``; figures are links into ``figures/``."""
     results = run.results
     lines = [f"# {escape(str(dig(results, 'study', 'name') or run.folder.name))}", ""]
-    lines += [f"**{escape(answer.headline)}.** {escape(answer.why)} {escape(answer.cost)}", ""]
-    lines += [f"- {escape(caveat)}" for caveat in answer.caveats]
-    lines += ["", *_table(["", ""], headline_facts(results)), "", "## Methods and baselines", ""]
+    lines += [f"**{escape(answer.verdict)}.** {escape(_whole(answer))}", ""]
+    for title, items in (
+        ("Limits", answer.limits),
+        ("Outside the limits", answer.outside),
+        ("Runners-up", [f"{r.name}: {r.told}" for r in answer.rivals]),
+        ("What would change the answer", answer.changes),
+        ("Before you rely on it" if answer.method else "What to know", answer.caveats),
+    ):
+        if items:
+            lines += [f"{title}:", "", *(f"- {escape(item)}" for item in items), ""]
+    lines += [*_table(["", ""], headline_facts(results)), "", "## Methods and baselines", ""]
     lines += [*_main_table(run, rows), ""]
     for key, title in GROUPS.items():
         group = [figure for figure in figures if figure.group == key]
         if group:
             lines += [f"## {title}", ""]
         for figure in group:
-            lines += [f"**{figure.title}.** {escape(figure.caption)}", ""]
+            lines += [f"**{escape(figure.title)}.** {escape(figure.caption)}", ""]
             lines += [f"![{escape(figure.alt)}](figures/{figure.name}.svg)", ""]
     searched = searched_methods(results)
     if searched:
@@ -42,8 +53,8 @@ def build_markdown(
         lines += [*_table(SEARCH_HEADS, [row.cells for row in searched]), ""]
     if examples:
         lines += ["## Examples", "", "Where the methods' ROUGE-1 differs most.", ""]
-    for shown in examples:
-        lines += _example(shown)
+    for ranked in examples[:_NUM_EXAMPLES]:
+        lines += _example(run, rows, ranked)
     lines += ["## How it was made", "", "`bakeoff run study.yaml` repeats the study.", ""]
     for title, pairs in study_sections(results):
         lines += [*_table([title, ""], pairs), ""]
@@ -72,15 +83,21 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", flat)
 
 
+def _whole(answer: Answer) -> str:
+    parts = (answer.sentence[:1].upper() + answer.sentence[1:], answer.why, answer.sure)
+    return " ".join(part for part in parts if part)
+
+
 def _main_table(run: Run, rows: list[Row]) -> list[str]:
     marks = build_marks(run.results, rows)
-    heads = ["method", *(f"{c.label} {c.unit}".strip() for c in COLUMNS)]
+    columns = shown_columns(rows)
+    heads = ["method", *(f"{c.label} {c.unit}".strip() for c in columns)]
     body = []
-    for row in rows:
+    for row in in_order(rows):
         name = row.label if row.ended_well else f"{row.label} ({words.state(row.state)})"
         cells = [
             _cell(column, row.cells.get(column.key), marks.get((row.name, column.key)))
-            for column in COLUMNS
+            for column in columns
         ]
         body.append([name, *cells])
     return _table(heads, body)
@@ -95,12 +112,14 @@ def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
     return f"{text} {mark}" if mark else text
 
 
-def _example(shown: Shown) -> list[str]:
-    document = shown.document[:_DOCUMENT_CHARACTERS]
-    more = " …" if len(document) < len(shown.example.document) else ""
-    lines = [f"### Row {shown.example.index}", "", f"Document: {escape(document)}{more}", ""]
-    body = [["reference", "", shown.example.reference]]
-    body += [[s.row.label, words.rouge(s.rouge1), s.text] for s in shown.summaries]
+def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:
+    example = ranked.example
+    document = example.document[:_DOCUMENT_CHARACTERS]
+    more = " …" if len(document) < len(example.document) else ""
+    lines = [f"### Row {example.index}", "", f"Document: {escape(document)}{more}", ""]
+    body = [["reference", "", example.reference]]
+    body += [[row.label, words.rouge(score), text[:_SUMMARY_CHARACTERS]]
+             for row, text, score in summaries(run, rows, example.index)]  # fmt: skip
     return [*lines, *_table(["", "ROUGE-1", "summary"], body), ""]
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import math
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from bakeoff.report import words
 from bakeoff.report.answer import Answer
-from bakeoff.report.examples import Shown
+from bakeoff.report.examples import Browser
 from bakeoff.report.figures import GROUPS
-from bakeoff.report.load import Run, dig, mapping
-from bakeoff.report.palette import BASELINE_LOOK, dark_rules, looks
+from bakeoff.report.load import Run
+from bakeoff.report.palette import BASELINE_LOOK, looks
 from bakeoff.report.render import Figure
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
-from bakeoff.report.table import COLUMNS, Row, build_marks, cheapest_name
-from bakeoff.study.recommend import comparisons, number
+from bakeoff.report.shell import make_environment, shell
+from bakeoff.report.table import Row, build_marks, cheapest_name, shown_columns
+from bakeoff.study.facts import comparisons, dig, mapping, number
 
 _SPLIT_COLUMNS = {
     "examples": "Examples",
@@ -35,72 +31,67 @@ _CANDIDATE = ("method", "learning_rate", "seed", "state", "best_epoch", "epochs"
 
 
 def build_page(
-    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: list[Shown]
+    run: Run, rows: list[Row], answer: Answer, figures: list[Figure], examples: Browser
 ) -> str:
     """The whole of ``report.html``.
 
     Text from the study, the data and the models is escaped by Jinja. What is inserted as it is:
-    our own style sheet and script, whose hashes the content security policy names, and SVG that
-    was parsed and written by an XML library.
+    our own style sheet and scripts, whose hashes the content security policy names, SVG that was
+    parsed and written by an XML library, and JSON without any sign that could end its element.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = _asset("report.css").replace("/* dark marks */", dark_rules())
-    script = _asset("report.js")
     results = run.results
-    environment.filters |= {
-        "count": words.count,
-        "rouge": words.rouge,
-        "nll": words.nll,
-        "rate": words.rate,
-        "state": words.state,
-        "p_value": words.p_value,
-        "plain": words.plain,
-        "breakable": _breakable,
-    }
-    return environment.get_template("report.html.j2").render(
-        name=str(dig(results, "study", "name") or run.folder.name),
-        meta=headline_facts(results),
-        answer=answer,
-        rows=rows,
-        columns=COLUMNS,
-        marks=build_marks(results, rows),
-        cheapest=cheapest_name(results, rows),
-        looks=looks(row.name for row in rows if not row.is_baseline),
-        baseline_look=BASELINE_LOOK,
-        groups=[
-            (title, [f for f in figures if f.group == key])
-            for key, title in GROUPS.items()
-            if any(f.group == key for f in figures)
-        ],
-        svg=Markup,
-        comparisons=[_whole(c, _COMPARISON) for c in comparisons(results)],
-        candidates={
-            k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
-        },
-        best_val=best_val,
-        searched=searched_methods(results),
-        search_heads=SEARCH_HEADS,
-        search_cost=search_cost(results),
-        nll_or_rouge=lambda metric: words.rouge if str(metric).startswith("rouge") else words.nll,
-        examples=examples,
-        chosen=run.chosen,
-        splits=split_table(results),
-        split_columns=_SPLIT_COLUMNS,
-        overlap=words.flatten(mapping(dig(results, "data", "overlap"))),
-        study=study_sections(results),
-        environment=words.flatten(mapping(results.get("environment"))),
-        notes=[*map(str, results.get("notes") or ()), *run.notes],
-        is_partial=results.get("status") == "partial",
-        style=Markup(style),
-        script=Markup(script),
-        policy=_policy(style, script),
+    by_name = {row.name: row for row in rows}
+    return (
+        make_environment()
+        .get_template("report.html.j2")
+        .render(
+            **shell("report.js", "examples.js"),
+            name=str(dig(results, "study", "name") or run.folder.name),
+            meta=headline_facts(results),
+            answer=answer,
+            rows=in_order(rows),
+            columns=shown_columns(rows),
+            marks=build_marks(results, rows),
+            cheapest=cheapest_name(results, rows),
+            looks=looks(row.name for row in rows if not row.is_baseline),
+            baseline_look=BASELINE_LOOK,
+            groups=[
+                (title, [f for f in figures if f.group == key])
+                for key, title in GROUPS.items()
+                if any(f.group == key for f in figures)
+            ],
+            comparisons=[_whole(c, _COMPARISON) for c in comparisons(results)],
+            candidates={
+                k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
+            },
+            best_val=best_val,
+            searched=searched_methods(results),
+            search_heads=SEARCH_HEADS,
+            search_cost=search_cost(results),
+            nll_or_rouge=lambda metric: (
+                words.rouge if str(metric).startswith("rouge") else words.nll
+            ),
+            examples=examples,
+            example_rows=[by_name[name] for name in examples.names],
+            splits=split_table(results),
+            split_columns=_SPLIT_COLUMNS,
+            overlap=words.flatten(mapping(dig(results, "data", "overlap"))),
+            study=study_sections(results),
+            environment=words.flatten(mapping(results.get("environment"))),
+            notes=[*map(str, results.get("notes") or ()), *run.notes],
+            is_partial=results.get("status") == "partial",
+        )
     )
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """Rows from the lowest test NLL; those without any keep their order at the end."""
+
+    def order(row: Row) -> float:
+        value = row.value("test_nll")
+        return math.inf if value is None else value
+
+    return sorted(rows, key=order)
 
 
 def headline_facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -138,11 +129,6 @@ def best_val(candidate: Mapping[str, Any]) -> float | None:
     return min((loss for loss in losses if loss is not None), default=None)
 
 
-def _breakable(text: str) -> Markup:
-    """The escaped text with leave to break after underscores."""
-    return Markup("_<wbr>").join(text.split("_"))
-
-
 def _whole(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:
     """The entry with None for what a partial result lacks."""
     return {key: mapping(entry).get(key) for key in keys}
@@ -150,20 +136,3 @@ def _whole(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _counted(value: object) -> str | None:
     return None if value is None else words.count(value)
-
-
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _asset(name: str) -> str:
-    folder = "templates" if name.endswith(".j2") else "assets"
-    return (files("bakeoff.report") / folder / name).read_text(encoding="utf-8")

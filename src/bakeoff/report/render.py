@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import vl_convert
 
-from bakeoff.report.charts import Spec, themed
+from bakeoff.report.charts import SERIES_END, Spec, themed
 
 _SVG = "http://www.w3.org/2000/svg"
 _PNG_SCALE = 2.0
@@ -27,16 +28,37 @@ class Figure:
     """What someone who does not see it should know."""
     svg: str
     """A file of its own, on white."""
-    inline: str
-    """For the page: transparent, ids unique, each mark's text in ``data-tip``."""
+    inline: tuple[str, ...]
+    """For the page, one or several side by side: transparent, ids unique, each mark's text in
+    ``data-tip`` and whose it is in ``data-series``."""
     png: bytes
 
 
-def render(chart: Spec, *, name: str, group: str, title: str, caption: str, alt: str) -> Figure:
-    """Draws a chart once and derives every form from that drawing."""
+def render(
+    chart: Spec,
+    *,
+    name: str,
+    group: str,
+    title: str,
+    caption: str,
+    alt: str,
+    panels: Sequence[tuple[Spec, str]] = (),
+) -> Figure:
+    """Draws a chart once and derives every form from that drawing.
+
+    Args:
+        chart: The whole figure.
+        name: Of its files. group: Where it stands on the page. title, caption: Above it.
+        alt: What someone who does not see it should know.
+        panels: The figure in parts, each with its words, for a page that lets them flow; without
+            any the page shows the whole.
+    """
     drawn = vl_convert.vegalite_to_svg(themed(chart))
-    root = ET.fromstring(drawn)
-    _rename_ids(root, name)
+    root = _parsed(drawn, name)
+    inline = [
+        _to_inline(_parsed(vl_convert.vegalite_to_svg(themed(part)), f"{name}-{i}"), words)
+        for i, (part, words) in enumerate(panels)
+    ]
     return Figure(
         name=name,
         group=group,
@@ -44,9 +66,21 @@ def render(chart: Spec, *, name: str, group: str, title: str, caption: str, alt:
         caption=caption,
         alt=alt,
         svg=_to_string(root),
-        inline=_to_inline(root, alt),
+        inline=tuple(inline or [_to_inline(root, alt)]),
         png=bytes(vl_convert.svg_to_png(drawn, scale=_PNG_SCALE)),
     )
+
+
+def _parsed(drawn: str, name: str) -> ET.Element:
+    """The drawing with ids of its own, and each mark's series apart from what it says."""
+    root = ET.fromstring(drawn)
+    _rename_ids(root, name)
+    for element in root.iter():
+        series, end, tip = element.attrib.get("aria-label", "").partition(SERIES_END)
+        if end:
+            element.set("aria-label", tip)
+            element.set("data-series", series)
+    return root
 
 
 def _rename_ids(root: ET.Element, name: str) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.report import words
-from bakeoff.report.load import dig, mapping
-from bakeoff.study.recommend import number
+from bakeoff.study.facts import dig, mapping, number
 
 SEARCH_HEADS = (
     "Method",

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.report import words
-from bakeoff.report.load import dig, mapping
-from bakeoff.study.recommend import cheapest, comparisons, number, winner
+from bakeoff.study.facts import cheapest, comparisons, dig, mapping, number, winner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,21 @@ COLUMNS = (
     _column("epoch_mean", "Mean epoch", "", words.seconds),
     _column("peak_memory_bytes", "Peak memory", "", words.size),
     _column("adapter_bytes", "Adapter", "", words.size),
+    _column("token_latency_seconds", "Latency", "a token", words.seconds),
 )
+
+
+# Measured by newer runs only; where no row has it, it has no column.
+_OPTIONAL = ("token_latency_seconds",)
+
+
+def shown_columns(rows: list[Row]) -> list[Column]:
+    """The columns of a table with these rows."""
+    return [
+        column
+        for column in COLUMNS
+        if column.key not in _OPTIONAL or any(row.value(column.key) is not None for row in rows)
+    ]
 
 
 def build_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -144,7 +157,12 @@ def _method(name: str, entry: Mapping[str, Any]) -> Row:
         cells[key] = _cell(found.get("mean"), found)
     epoch = mapping(entry.get("epoch_seconds"))
     cells["epoch_max"], cells["epoch_mean"] = _cell(epoch.get("max")), _cell(epoch.get("mean"))
-    for key in ("trainable_parameters", "peak_memory_bytes", "adapter_bytes"):
+    for key in (
+        "trainable_parameters",
+        "peak_memory_bytes",
+        "adapter_bytes",
+        "token_latency_seconds",
+    ):
         cells[key] = _cell(entry.get(key))
     state, reason = entry.get("state"), entry.get("reason")
     return Row(

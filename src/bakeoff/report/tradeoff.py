@@ -15,6 +15,7 @@ from bakeoff.report.charts import (
     Spec,
     data,
     decade_axis,
+    described,
     label_layers,
     layered,
     padded,
@@ -74,7 +75,11 @@ def pareto(items: Sequence[Priced], x_title: str, y_title: str, zero_shot: float
     base = alt.Chart(data(rows))
     layers.append(
         base.mark_rule(strokeWidth=2, opacity=0.45).encode(
-            x=x, y=alt.Y("low:Q", title=y_title), y2="high:Q", color=_raw("color")
+            x=x,
+            y=alt.Y("low:Q", title=y_title),
+            y2="high:Q",
+            color=_raw("color"),
+            description="tip:N",
         )
     )
     layers.append(
@@ -121,12 +126,24 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
     x = _x("rate", "learning rate (log)", x_axis, ticks)
     y = _y("best validation NLL", y_axis)
     lines = [
-        {"rate": r, "value": v, "color": c.look.color, "name": c.name}
+        {
+            "rate": r,
+            "value": v,
+            "color": c.look.color,
+            "name": c.name,
+            "tip": described(c.name, c.name),
+        }
         for c in curves
         for r, v in c.means
     ]
     spots = [
-        {"rate": r, "value": v, "tip": tip, "color": c.look.color, "shape": c.look.shape}
+        {
+            "rate": r,
+            "value": v,
+            "tip": described(c.name, tip),
+            "color": c.look.color,
+            "shape": c.look.shape,
+        }
         for c in curves
         for r, v, tip in c.trials
     ]
@@ -134,7 +151,7 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
     layers = [
         alt.Chart(data(lines))
         .mark_line(strokeWidth=2, clip=True)
-        .encode(x=x, y=y, color=color, detail="name:N"),
+        .encode(x=x, y=y, color=color, detail="name:N", description="tip:N"),
         alt.Chart(data(spots))
         .mark_point(size=36, opacity=1, clip=True)
         .encode(

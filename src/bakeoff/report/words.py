@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bakeoff.study.recommend import number
+from bakeoff.study.facts import number
+from bakeoff.study.quantities import written_seconds, written_size
 
 MISSING = "–"
 
@@ -50,25 +51,13 @@ def count(value: object) -> str:
 def size(value: object) -> str:
     """Bytes in the binary unit that leaves one to four digits."""
     found = number(value)
-    if found is None:
-        return MISSING
-    for unit in ("B", "KiB", "MiB"):
-        if abs(found) < 1024:
-            return f"{found:.0f} {unit}" if unit == "B" or found >= 100 else f"{found:.1f} {unit}"
-        found /= 1024
-    return f"{found:.1f} GiB"
+    return MISSING if found is None else written_size(found)
 
 
 def seconds(value: object) -> str:
-    """A duration in seconds, minutes or hours."""
+    """A duration in milliseconds, seconds, minutes or hours."""
     found = number(value)
-    if found is None:
-        return MISSING
-    if found < 1:
-        return f"{found:.2f} s"
-    if found < 180:
-        return f"{found:.1f} s" if found < 20 else f"{found:.0f} s"
-    return f"{found / 60:.1f} min" if found < 7200 else f"{found / 3600:.1f} h"
+    return MISSING if found is None else written_seconds(found)
 
 
 def p_value(value: object) -> str:

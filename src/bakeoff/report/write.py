@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bakeoff.errors import StoreError
 from bakeoff.report.answer import build_answer
-from bakeoff.report.examples import choose_examples
+from bakeoff.report.comparable import comparability, labels_of
+from bakeoff.report.examples import build_browser, rank_examples
 from bakeoff.report.figures import build_figures
 from bakeoff.report.load import load_run
 from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
+from bakeoff.report.ranking import rank_studies
+from bakeoff.report.render import Figure
+from bakeoff.report.side_by_side import (
+    build_comparison_figures,
+    build_comparison_page,
+    build_entries,
+)
 from bakeoff.report.table import build_rows
+from bakeoff.study.limits import Limits
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, limits: Limits | None = None) -> Path:
     """Makes ``report.html``, ``report.md`` and ``figures/`` from a run's folder.
 
     Works on a partial run as well, and says what is missing. An earlier report is replaced file
     by file, each at once, and only after the new one was made in memory.
+
+    Args:
+        folder: The run's folder.
+        limits: What the recommended method may cost at most.
 
     Returns:
         The path of ``report.html``.
@@ -30,26 +44,77 @@ def write_report(folder: Path) -> Path:
     """
     run = load_run(folder)
     rows = build_rows(run.results)
-    answer = build_answer(run.results, rows)
-    figures = build_figures(run.results)
-    examples = choose_examples(run, rows)
-    page = build_page(run, rows, answer, figures, examples)
-    text = build_markdown(run, rows, answer, figures, examples)
-    target = folder / "report.html"
+    answer = build_answer(run.results, rows, limits)
+    figures = build_figures(run.results, answer.method)
+    ranked = rank_examples(run, rows)
+    page = build_page(run, rows, answer, figures, build_browser(run, rows, ranked))
+    text = build_markdown(run, rows, answer, figures, ranked)
+    return _write(folder, figures, {"report.md": text, "report.html": page})
+
+
+def write_side_by_side(
+    folders: Sequence[Path], out: Path, *, mix: bool = False, limits: Limits | None = None
+) -> Path:
+    """Makes one page of several runs, with its figures.
+
+    Args:
+        folders: The runs' folders, two or more.
+        out: Where the page and its ``figures/`` go; made where it is missing.
+        mix: Shows runs side by side that were not measured alike, without ranking them.
+        limits: What a recommended method may cost at most.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        StoreError: A run cannot be read; ``out`` is a run's own folder or cannot be written; or
+            the runs were not measured alike and ``mix`` does not say to go on.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise StoreError("a run's folder is named twice; name each study once")
+    if (out / "results.json").exists():
+        raise StoreError(
+            f"{out}: is a run's own folder, whose report would be lost; give another with --out"
+        )
+    loaded = [load_run(folder) for folder in folders]
+    runs = dict(zip(labels_of(loaded), loaded, strict=True))
+    alike = comparability(runs)
+    if alike.obstacles and not mix:
+        told = "".join(f"\n  {obstacle}" for obstacle in alike.obstacles)
+        raise StoreError(
+            f"these studies were not measured alike, so no ranking of them would hold:{told}\n"
+            "Give --mix to see them side by side without a ranking."
+        )
+    ranking = rank_studies(runs, alike, limits)
+    entries = build_entries(runs, ranking)
+    figures = build_comparison_figures(runs, alike, entries)
+    page = build_comparison_page(runs, alike, ranking, entries, figures, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+    return _write(out, figures, {"report.html": page})
+
+
+def _write(folder: Path, figures: Sequence[Figure], texts: Mapping[str, str]) -> Path:
     try:
         pictures = folder / "figures"
         pictures.mkdir(exist_ok=True)
         for figure in figures:
             _replace(pictures / f"{figure.name}.svg", figure.svg.encode("utf-8"))
             _replace(pictures / f"{figure.name}.png", figure.png)
-        _replace(folder / "report.md", _encode(text))
-        _replace(target, _encode(page))
+        for name, text in texts.items():
+            _replace(folder / name, _encode(text))
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or folder}: the report cannot be written "
-            f"({error.strerror or error}); free space or mend the folder's rights"
-        ) from error
-    return target
+        raise _cannot_write(folder, error) from error
+    return folder / "report.html"
+
+
+def _cannot_write(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{error.filename or folder}: the report cannot be written "
+        f"({error.strerror or error}); free space or mend the folder's rights"
+    )
 
 
 def _encode(text: str) -> bytes:

@@ -15,8 +15,9 @@ from bakeoff.errors import ConfigError
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
-_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART: Final = r"(\d+(?:\.\d+)?)(ms|[dhms])"
+_DURATION: Final = re.compile(f"(?:{_PART})+")
 
 
 class Stopped(KeyboardInterrupt):
@@ -32,8 +33,12 @@ class Stopped(KeyboardInterrupt):
         self.why = why
 
 
-def seconds_of(text: str) -> float:
-    """Seconds of a duration such as ``2h``, ``90m`` or ``1h30m``.
+def seconds_of(text: str, option: str = "--budget") -> float:
+    """Seconds of a duration such as ``2h``, ``90m``, ``1h30m`` or ``20ms``.
+
+    Args:
+        text: the duration.
+        option: what it was given for, to name in errors.
 
     Raises:
         ConfigError: for any other text.
@@ -41,12 +46,12 @@ def seconds_of(text: str) -> float:
     given = text.strip().lower()
     if not _DURATION.fullmatch(given):
         raise ConfigError(
-            f"--budget {text!r}: is no duration; give hours, minutes or seconds, such as 2h, 90m "
-            "or 1h30m"
+            f"{option} {text!r}: is no duration; give hours, minutes, seconds or milliseconds, "
+            "such as 2h, 90m, 1h30m or 20ms"
         )
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", given))
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, given))
     if seconds <= 0:
-        raise ConfigError(f"--budget {text!r}: is no time at all; give some, such as 2h")
+        raise ConfigError(f"{option} {text!r}: is no time at all; give some, such as 2h")
     return seconds
 
 

@@ -31,10 +31,25 @@
     });
   }
 
-  // What a mark says, beside the pointer.
+  // What a mark says, beside the pointer; and whose it is, in every figure.
   const tip = document.getElementById("tip");
+  const figures = document.getElementById("figures");
+  const series = new Map();
+  for (const mark of all(".plot [data-series]")) {
+    const known = series.get(mark.dataset.series) || [];
+    series.set(mark.dataset.series, [...known, mark]);
+  }
+  let pinned = null, lit = null;
+  const light = (name) => {
+    if (name === lit || !figures) return;
+    (series.get(lit) || []).forEach((mark) => mark.classList.remove("on"));
+    lit = series.has(name) ? name : null;
+    (series.get(lit) || []).forEach((mark) => mark.classList.add("on"));
+    figures.classList.toggle("lit", lit !== null);
+  };
   const show = (event) => {
     const mark = event.target.closest ? event.target.closest("[data-tip]") : null;
+    light(mark && mark.dataset.series ? mark.dataset.series : pinned);
     tip.hidden = !mark;
     if (!mark) return;
     tip.textContent = mark.dataset.tip;
@@ -44,46 +59,29 @@
     tip.style.left = `${Math.max(8, left)}px`;
     tip.style.top = `${below ? event.clientY + 16 : event.clientY - box.height - 12}px`;
   };
+  const hide = () => { tip.hidden = true; light(pinned); };
   for (const plot of all(".plot")) {
     plot.addEventListener("pointermove", show);
     plot.addEventListener("pointerdown", show);
-    plot.addEventListener("pointerleave", () => { tip.hidden = true; });
+    plot.addEventListener("pointerleave", hide);
   }
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
-  document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-
-  // The browser of examples.
-  const tools = document.getElementById("tools");
-  if (tools) {
-    const list = document.getElementById("list");
-    const search = document.getElementById("search");
-    const order = document.getElementById("order");
-    const found = document.getElementById("found");
-    const articles = all(".example", list);
-    tools.hidden = false;
-    tools.addEventListener("submit", (event) => event.preventDefault());
-    const filter = () => {
-      const wanted = search.value.trim().toLowerCase();
-      let shown = 0;
-      for (const article of articles) {
-        article.hidden = wanted !== "" && !article.textContent.toLowerCase().includes(wanted);
-        shown += article.hidden ? 0 : 1;
-      }
-      found.textContent = wanted === "" ? "" : `${shown} of ${articles.length}`;
-    };
-    search.addEventListener("input", filter);
-    order.addEventListener("change", () => {
-      const key = order.value;
-      list.append(...articles.sort((a, b) => Number(a.dataset[key]) - Number(b.dataset[key])));
-    });
-    for (const box of all("input[data-method]", tools)) {
-      box.addEventListener("change", () => {
-        for (const card of all(".card", list)) {
-          if (card.dataset.method === box.dataset.method) card.hidden = !box.checked;
-        }
+  const legend = document.getElementById("legend");
+  if (legend) {
+    const buttons = all("button", legend);
+    buttons.forEach((button) => {
+      button.hidden = !series.has(button.dataset.series);
+      button.addEventListener("click", () => {
+        pinned = pinned === button.dataset.series ? null : button.dataset.series;
+        buttons.forEach((one) => one.setAttribute("aria-pressed", String(one.dataset.series === pinned)));
+        light(pinned);
       });
-    }
+      button.addEventListener("pointerenter", () => light(button.dataset.series));
+      button.addEventListener("pointerleave", () => light(pinned));
+    });
+    legend.hidden = false;
   }
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+  document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
   // Paper cannot be unfolded.
   let folded = [];

@@ -1,0 +1,336 @@
+"""The report in a real browser: Debian's Chromium, driven by Playwright, checked by axe."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+DARK_GROUND = "rgb(18, 22, 27)"
+
+Open = Callable[..., Any]
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("BAKEOFF_BROWSER") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, or a skip with its reason; ``make test-browser`` fails instead."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("Playwright is not installed: make test-browser installs it")
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        _missing("there is no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """Opens a run's report from disk; whatever it asks for or says besides fails the test."""
+    contexts, told = [], []
+
+    def opened(folder: Path, *, width: int = 1600, height: int = 1000, dark: bool = False) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        # Long, as a machine that does other work at the same time is no fault of the page.
+        context.set_default_timeout(120_000)
+        contexts.append(context)
+        page = context.new_page()
+        url = (folder / "report.html").as_uri()
+        page.on("console", lambda message: told.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: told.append(request.url) if request.url != url else None)
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def names(page: Any) -> list[str]:
+    """The main table's row names from top to bottom."""
+    found: list[str] = page.eval_on_selector_all(
+        "table.main tbody th", "heads => heads.map(head => head.dataset.value)"
+    )
+    return found
+
+
+def values(page: Any, column: int) -> list[float | None]:
+    """The main table's figures in a column, from top to bottom."""
+    found: list[float | None] = page.eval_on_selector_all(
+        "table.main tbody tr",
+        f"rows => rows.map(r => r.cells[{column}].dataset.value).map(v => v ? Number(v) : null)",
+    )
+    return found
+
+
+class TestOpening:
+    @pytest.mark.parametrize("name", ["complete", "partial", "hostile", "wide"])
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    def test_it_asks_for_nothing_and_says_nothing(
+        self, request: pytest.FixtureRequest, open_page: Open, name: str, dark: bool
+    ) -> None:
+        page = open_page(request.getfixturevalue(name), dark=dark)
+        assert page.locator("main").is_visible()
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_selector("article .card", state="attached")
+
+    def test_hostile_names_and_rows_are_shown_as_text(
+        self, hostile: Path, open_page: Open, hostile_texts: tuple[str, ...]
+    ) -> None:
+        page = open_page(hostile)
+        page.get_by_label("Order").select_option("index")
+        row = page.locator("article.example").first
+        row.scroll_into_view_if_needed()
+        page.wait_for_selector("article.example .card")
+        assert row.locator(".box").first.inner_text() == hostile_texts[0]
+        assert row.locator(".card p").first.text_content() == hostile_texts[2]
+        assert page.locator("main img").count() == 0
+
+    def test_code_that_is_not_the_pages_own_does_not_run(
+        self, complete: Path, browser: Any
+    ) -> None:
+        page = browser.new_page()
+        page.goto((complete / "report.html").as_uri())
+        refused = []
+        page.on("console", lambda message: refused.append(message.text))
+        page.evaluate(
+            """() => {
+                const script = document.createElement("script");
+                script.textContent = "window.stolen = 1";
+                document.body.append(script);
+                document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='stolen=1'>");
+            }"""
+        )
+        page.wait_for_timeout(100)
+        assert page.evaluate("window.stolen") is None
+        assert any("Content Security Policy" in text for text in refused)
+        page.close()
+
+
+class TestSorting:
+    def test_a_head_sorts_and_says_so(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        assert names(page)[0] == "lora_all_linear_layers_rank_32"
+        heads = page.locator("table.main thead th")
+        assert heads.nth(1).get_attribute("aria-sort") == "ascending"
+        rouge = page.get_by_role("button", name="ROUGE\u20111")
+        rouge.click()
+        found = values(page, 2)
+        assert found == sorted(found, reverse=True)
+        assert heads.nth(2).get_attribute("aria-sort") == "descending"
+        assert heads.nth(1).get_attribute("aria-sort") is None
+        rouge.click()
+        assert values(page, 2) == sorted(found)
+        assert heads.nth(2).get_attribute("aria-sort") == "ascending"
+
+    def test_what_is_missing_stays_last(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        for _ in range(2):
+            page.get_by_role("button", name="Test NLL").click()
+            found = values(page, 1)
+            assert found[-1] is None and None not in found[:-1]
+            assert names(page)[-1] == "lead-3"
+
+    def test_the_keyboard_sorts_too(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        page.get_by_role("button", name="Adapter").focus()
+        page.keyboard.press("Enter")
+        assert names(page)[0] == "soft_prompt"
+        page.keyboard.press("Space")
+        assert names(page)[0] == "full"
+
+
+class TestFigures:
+    def test_a_mark_is_read_on_hover_and_lit_up_everywhere(
+        self, wide: Path, open_page: Open
+    ) -> None:
+        page = open_page(wide)
+        mark = page.locator('path[data-tip^="lora: test NLL 2.431"]').first
+        mark.scroll_into_view_if_needed()
+        mark.hover()
+        tip = page.locator("#tip")
+        assert tip.is_visible()
+        assert tip.inner_text().startswith("lora: test NLL 2.431, 7.5 GiB")
+        lit = page.locator(".plot:has(.on)").count()
+        assert lit > 8
+        assert page.locator('.on:not([data-series="lora"])').count() == 0
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+        assert page.locator(".plot .on").count() == 0
+
+    def test_the_legend_pins_a_method_by_keyboard(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        button = page.locator("#legend").get_by_role("button", name="ia3")
+        button.focus()
+        page.keyboard.press("Enter")
+        assert button.get_attribute("aria-pressed") == "true"
+        assert page.locator('.on[data-series="ia3"]').count() > 8
+        faint = page.locator('.plot path[data-series="full"]').first
+        assert float(faint.evaluate("e => getComputedStyle(e).opacity")) < 0.2
+        page.keyboard.press("Enter")
+        assert button.get_attribute("aria-pressed") == "false"
+        assert page.locator(".plot .on").count() == 0
+
+
+class TestExamples:
+    def test_search_narrows_and_says_how_many(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        found = page.locator("#found")
+        assert found.inner_text() == "150 rows"
+        page.locator("article.example").first.scroll_into_view_if_needed()
+        page.wait_for_selector("article .card")
+        text = page.locator("article.example").nth(1).locator(".box").nth(1).inner_text()
+        page.get_by_label("Search").fill(text.upper())
+        page.get_by_text("1 of 150 rows", exact=True).wait_for()
+        assert page.locator("article.example").count() == 1
+        page.get_by_label("Search").fill("no such words")
+        page.get_by_text("0 of 150 rows", exact=True).wait_for()
+        assert page.locator("article.example").count() == 0
+        assert not page.locator("#more").is_visible()
+
+    def test_order_and_only(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        rows = page.locator("article.example")
+        page.get_by_label("Order").select_option("index")
+        assert rows.nth(3).get_attribute("data-index") == "3"
+        page.get_by_label("Order").select_option(label="lora: worst first")
+        rows.first.scroll_into_view_if_needed()
+        page.wait_for_selector("article .card")
+        scores = rows.first.locator(".card b").all_inner_texts()
+        page.get_by_label("Order").select_option(label="lora: best first")
+        page.wait_for_selector("article .card")
+        best = rows.first.locator(".card b").all_inner_texts()
+        assert float(best[1]) > float(scores[1])
+        page.get_by_label("Only").select_option(label="where lora is best")
+        page.wait_for_selector("article .card")
+        best = rows.first.locator(".card b").all_inner_texts()
+        assert float(best[1]) == max(map(float, best))
+
+    def test_a_box_hides_a_methods_cards(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        page.locator("article.example").first.scroll_into_view_if_needed()
+        page.wait_for_selector("article .card")
+        cards = page.locator("article.example").first.locator(".card:visible")
+        assert cards.count() == 12
+        page.get_by_role("checkbox", name="lead-3").uncheck()
+        assert cards.count() == 11
+        page.get_by_label("Order").select_option("index")
+        page.wait_for_selector("article .card")
+        assert cards.count() == 11
+
+    def test_marked_words_stand_in_the_reference(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        row = page.locator("article.example").first
+        row.scroll_into_view_if_needed()
+        page.wait_for_selector("article .card")
+        reference = row.locator(".box").nth(1).inner_text().lower()
+        marked = [text.lower() for text in row.locator("mark").all_inner_texts()]
+        assert len(marked) >= 12
+        for text in marked:
+            words = text.split()
+            assert len(words) > 1
+            assert all(f"{a} {b}" in reference for a, b in itertools.pairwise(words))
+
+    def test_all_rows_scroll_and_few_are_built(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide, height=800)
+        assert page.locator("article.example").count() == 10
+        page.get_by_role("button", name="Show 100 more").click()
+        assert page.locator("article.example").count() == 110
+        assert page.evaluate("document.activeElement.textContent").startswith("Row ")
+        page.get_by_role("button", name="Show the other 40").click()
+        assert page.locator("article.example").count() == 150
+        assert not page.locator("#more").is_visible()
+        for at in (149, 75, 0):
+            row = page.locator("article.example").nth(at)
+            row.scroll_into_view_if_needed()
+            row.locator(".card").first.wait_for()
+            assert page.locator("article:has(.card)").count() < 30
+
+
+class TestWays:
+    def test_the_first_tab_skips_to_the_answer(self, complete: Path, open_page: Open) -> None:
+        page = open_page(complete)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#main")
+
+    def test_what_scrolls_can_be_reached_by_keyboard(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide, width=400)
+        unreachable = page.evaluate(
+            """() => [...document.querySelectorAll("main *")].filter(e =>
+                (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)
+                && /auto|scroll/.test(getComputedStyle(e).overflowX + getComputedStyle(e).overflowY)
+                && e.tabIndex < 0).map(e => e.className)"""
+        )
+        assert unreachable == []
+
+    def test_dark_is_dark(self, complete: Path, open_page: Open) -> None:
+        ground = "getComputedStyle(document.body).backgroundColor"
+        assert open_page(complete, dark=True).evaluate(ground) == DARK_GROUND
+        assert open_page(complete).evaluate(ground) != DARK_GROUND
+
+    @pytest.mark.parametrize("width", [320, 400, 768, 1600])
+    @pytest.mark.parametrize("name", ["wide", "hostile"])
+    def test_nothing_is_wider_than_the_window(
+        self, request: pytest.FixtureRequest, open_page: Open, name: str, width: int
+    ) -> None:
+        page = open_page(request.getfixturevalue(name), width=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    def test_paper_shows_the_answer_and_ten_rows(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        assert page.pdf(format="A4").startswith(b"%PDF")
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert page.locator(".headline").is_visible()
+        assert page.locator("article:has(.card)").count() >= 10
+
+
+class TestAccessibility:
+    @pytest.mark.parametrize("width", [400, 1600])
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("name", ["wide", "partial"])
+    def test_axe_finds_no_violation(
+        self, request: pytest.FixtureRequest, open_page: Open, name: str, dark: bool, width: int
+    ) -> None:
+        from axe_playwright_python.sync_playwright import Axe
+
+        page = open_page(request.getfixturevalue(name), width=width, dark=dark)
+        page.eval_on_selector_all("details", "parts => parts.forEach(p => { p.open = true; })")
+        page.locator("article.example").first.scroll_into_view_if_needed()
+        page.wait_for_selector("article .card")
+        found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}}).response
+        assert len(found["passes"]) > 15
+        assert [
+            f"{v['id']}: {node['html'][:120]} {node['failureSummary']}"
+            for v in found["violations"]
+            for node in v["nodes"][:3]
+        ] == []
