@@ -139,7 +139,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
         raise ConfigError(
             f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
             f"{task.max_length - task.max_summary_tokens} tokens needs {prompt_room} positions, "
-            f"but {study.options.base} has {limit}; lower it or task.max_length"
+            f"but {study.options.base} has {limit}; shorten it or lower task.max_length"
         )
     for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
         needed = max(task.max_length, prompt_room) + method.extra_positions
@@ -147,7 +147,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
             raise ConfigError(
                 f"methods.{name}.{method.length_option}: {method.extra_positions} positions before "
                 f"{needed - method.extra_positions} tokens need {needed} positions, but "
-                f"{study.options.base} has {limit}; lower it or task.max_length"
+                f"{study.options.base} has {limit}; shorten it or lower task.max_length"
             )
 
 
