@@ -74,7 +74,14 @@ class Bench:
     pristine: PreTrainedModel
 
     @classmethod
-    def of(cls, kind: Kind, *, tied: bool = True, dtype: torch.dtype = torch.float32) -> Bench:
+    def of(
+        cls,
+        kind: Kind,
+        *,
+        tied: bool = True,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device = CPU,
+    ) -> Bench:
         config = config_of(kind, tied=tied)
         model = scratch_model(config, MODEL_SEED)
         generator = torch.Generator().manual_seed(MODEL_SEED)
@@ -93,7 +100,7 @@ class Bench:
             fingerprint="none",
             description="random",
         )
-        return cls(base=Base(source, device=CPU, dtype=dtype), pristine=pristine)
+        return cls(base=Base(source, device=device, dtype=dtype), pristine=pristine)
 
     def reference(self) -> PreTrainedModel:
         """A fresh copy of the model as Transformers made it."""

@@ -24,8 +24,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from bakeoff.model.attention import ATTENTION_NAME, DecodingState, decoding
+from bakeoff.model.attention import ATTENTION_NAME, decoding
 from bakeoff.model.base import Base
+from bakeoff.model.decoding import DecodingState
 from bakeoff.model.quiet import quiet
 from bakeoff.model.scratch import byte_tokenizer
 from bakeoff.model.sources import Source

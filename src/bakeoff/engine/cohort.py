@@ -187,6 +187,16 @@ class Cohort:
         for stack in self.stacks.values():
             stack.vacate(slot)
 
+    def state(self) -> list[Tensor]:
+        """Every tensor that an update changes."""
+        assert self.optimizer is not None, "only what is trained has a state"
+        return self.optimizer.state()
+
+    @property
+    def is_capturable(self) -> bool:
+        """Whether an update may be captured: no stack asks the device for anything."""
+        return all(stack.is_capturable for stack in self.stacks.values())
+
     def take(self, slot: int) -> Tensors:
         """Copies the tensors of the slot's candidate to the CPU."""
         method = self.seated[slot]

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.memory import is_out_of_memory, release_memory
+from bakeoff.engine.greedy import Greedy
+from bakeoff.engine.lanes import ONE_LANE, lanes_of
+from bakeoff.engine.memory import is_out_of_memory, release_memory, rows_that_fit
 from bakeoff.errors import ConfigError, OutOfMemoryError
-from bakeoff.model.attention import DecodingState, decoding
-from bakeoff.model.prefix import PrefixedDecodingState, lent
+from bakeoff.model.prefix import lent
 
 Prompts = Sequence[NDArray[np.int32]]
+Order = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 
@@ -48,8 +49,9 @@ class GenerationOptions:
     """Of the strategy ``sample``."""
     seed: int = 0
     """Of the strategy ``sample``."""
-    batch_rows: int = 64
-    """Rows of all slots together in one batch; halved when memory runs out."""
+    batch_rows: int | Literal["auto"] = "auto"
+    """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
+    memory holds with ease, 64 on a CPU."""
 
     def __post_init__(self) -> None:
         for key, lowest in (
@@ -58,7 +60,8 @@ class GenerationOptions:
             ("num_beams", 1),
             ("batch_rows", 1),
         ):
-            if getattr(self, key) < lowest:
+            value = getattr(self, key)
+            if value != "auto" and value < lowest:
                 raise ConfigError(
                     f"generation.{key}: {getattr(self, key)} is below {lowest}; give {lowest} or "
                     "more"
@@ -97,38 +100,93 @@ def generate(
         # What is drawn must not depend on who else is there, so slots share no batch.
         alone = [generate(cohort, [slot], prompts, options, progress) for slot in slots]
         return [texts for [texts] in alone]
-    order = np.argsort([len(p) for p in prompts], kind="stable")[::-1]
-    results: list[list[list[int]]] = [[[] for _ in prompts] for _ in slots]
-    rows = max(1, options.batch_rows // len(slots))
-    done = 0
     with cohort.only(slots):
-        while done < len(order):
-            chosen = order[done : done + rows]
+        return _Writer(cohort, prompts, options, progress).run()
+
+
+class _Writer:
+    """All batches of one call, longest prompts first."""
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        prompts: Prompts,
+        options: GenerationOptions,
+        progress: Progress | None,
+    ) -> None:
+        self._cohort = cohort
+        self._prompts = prompts
+        self._options = options
+        self._progress = progress
+        self._done = 0
+        self._limit = len(prompts)
+        self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
+        self._greedy = Greedy(
+            cohort,
+            max_new_tokens=options.max_new_tokens,
+            no_repeat_ngram=options.no_repeat_ngram,
+        )
+
+    def run(self) -> list[list[list[int]]]:
+        """See ``generate``."""
+        order = np.argsort([len(p) for p in self._prompts], kind="stable")[::-1]
+        is_greedy = self._options.strategy == "greedy"
+        # Whoever else generates draws from one generator, and changes the model while it does.
+        lanes = lanes_of(self._cohort.base) if is_greedy else ONE_LANE
+        rows = max(1, self._rows() // lanes.num)
+        self._limit = rows
+        starts = range(0, len(order), rows)
+        for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
+            for chosen, by_slot in found:
+                self._keep(chosen, by_slot)
+        return self._results
+
+    def _rows(self) -> int:
+        """Prompts of one slot in one batch."""
+        wanted = self._options.batch_rows
+        if wanted == "auto":
+            longest = max((len(p) for p in self._prompts), default=1)
+            wanted = rows_that_fit(self._cohort.base, longest + self._options.max_new_tokens)
+        return max(1, wanted // len(self._cohort.slots))
+
+    def _keep(self, chosen: Order, by_slot: list[list[list[int]]]) -> None:
+        for by_prompt, generated in zip(self._results, by_slot, strict=True):
+            for index, ids in zip(chosen, generated, strict=True):
+                by_prompt[int(index)] = ids
+        self._done += len(chosen)
+        if self._progress is not None:
+            self._progress(self._done, len(self._prompts))
+
+    @torch.no_grad()
+    def _batch(
+        self, order: Order, start: int, stop: int
+    ) -> list[tuple[Order, list[list[list[int]]]]]:
+        """Some prompts of the order, in halves where memory does not hold them all."""
+        chosen = order[start:stop]
+        if len(chosen) <= self._limit:
             try:
-                torch.manual_seed(options.seed + done)
-                batch = _generate_batch(cohort, [prompts[i] for i in chosen], options)
+                if self._options.strategy == "sample":
+                    torch.manual_seed(self._options.seed + start)
+                prompts = [self._prompts[i] for i in chosen]
+                found = _generate_batch(self._cohort, prompts, self._options, self._greedy)
+                return [(chosen, found)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if rows == 1:
+                if len(chosen) == 1:
                     raise OutOfMemoryError(
                         "generation ran out of memory with one prompt a slot; lower "
                         "task.max_length or generation.max_new_tokens"
                     ) from error
-                release_memory()
-                rows = max(1, rows // 2)
-                continue
-            for by_prompt, generated in zip(results, batch, strict=True):
-                for index, ids in zip(chosen, generated, strict=True):
-                    by_prompt[int(index)] = ids
-            done += len(chosen)
-            if progress is not None:
-                progress(done, len(order))
-    return results
+            release_memory()
+            # Whoever comes later need not find out again.
+            self._limit = min(self._limit, len(chosen) // 2)
+        middle = start + (len(chosen) + 1) // 2
+        return [*self._batch(order, start, middle), *self._batch(order, middle, stop)]
 
 
 def _generate_batch(
-    cohort: Cohort, prompts: Prompts, options: GenerationOptions
+    cohort: Cohort, prompts: Prompts, options: GenerationOptions, greedy: Greedy
 ) -> list[list[list[int]]]:
     base = cohort.base
     end_id = base.tokenizer.eos_token_id
@@ -144,7 +202,7 @@ def _generate_batch(
     num_slots, rows = num_padding_KB.shape
     if options.strategy == "greedy":
         with cohort.autocast():
-            flat = _greedy(cohort, x_KBTD, num_padding_KB.flatten(), options)
+            flat = _until_end(greedy(x_KBTD, num_padding_KB.flatten()), end_id)
     else:
         flat = _by_transformers(cohort, x_KBTD, num_padding_KB.flatten(), options)
     return [flat[slot * rows : (slot + 1) * rows] for slot in range(num_slots)]
@@ -172,83 +230,6 @@ def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Ten
     in_prompt = (since_KBt >= 0) & (since_KBt < lengths_K[:, None, None])
     index = torch.where(in_prompt, since_KBt, t)
     return both.gather(2, index[..., None].expand_as(both)), first_KB
-
-
-def _greedy(
-    cohort: Cohort, x_KBTD: Tensor, num_padding_R: Tensor, options: GenerationOptions
-) -> list[list[int]]:
-    """The most likely token at each position, until the end token; rows of all slots together."""
-    base = cohort.base
-    num_slots, rows, num_prompt, _ = x_KBTD.shape
-    total = num_slots * rows
-    end_id = base.tokenizer.eos_token_id
-    device = x_KBTD.device
-    generated_RG = torch.full((total, options.max_new_tokens), end_id, device=device)
-    finished_R = torch.zeros(total, dtype=torch.bool, device=device)
-    position_R1 = (torch.arange(num_prompt, device=device)[None] - num_padding_R[:, None]).clamp(
-        min=0
-    )
-    x_RTD = x_KBTD.flatten(0, 1)
-    capacity = num_prompt + options.max_new_tokens
-    prefix = cohort.prefix()
-    before_R1: Tensor | int = 0
-    if prefix is None:
-        cache: DecodingState = DecodingState(num_padding_R, capacity)
-    else:
-        cache = PrefixedDecodingState(num_padding_R, capacity, prefix)
-        before_R1 = prefix.lengths_K.repeat_interleave(rows)[:, None]
-        position_R1 = position_R1 + before_R1
-    with decoding(cache) as state:
-        for step in range(options.max_new_tokens):
-            hidden_RTD = base.hidden_states(x_RTD, position_R1)
-            state.advance(x_RTD.shape[1])
-            last_KBD = hidden_RTD[:, -1].view(num_slots, rows, -1)
-            logits_RV = _head_logits(cohort, last_KBD)
-            block_repeats(logits_RV, generated_RG[:, :step], options.no_repeat_ngram)
-            next_R = logits_RV.argmax(dim=-1)
-            next_R = torch.where(finished_R, end_id, next_R)
-            generated_RG[:, step] = next_R
-            finished_R |= next_R == end_id
-            if step % 8 == 7 and bool(finished_R.all()):
-                break
-            x_KBTD = cohort.embed(next_R.view(num_slots, rows, 1))
-            x_RTD = x_KBTD.flatten(0, 1)
-            position_R1 = (num_prompt + step - num_padding_R)[:, None] + before_R1
-    return _until_end(generated_RG, end_id)
-
-
-def _head_logits(cohort: Cohort, hidden_KBD: Tensor) -> Tensor:
-    """[K * B, V] float32."""
-    weight, bias = cohort.head()
-    if weight.dim() == 3:
-        logits = torch.bmm(hidden_KBD, weight.to(hidden_KBD.dtype).transpose(1, 2))
-    else:
-        logits = F.linear(hidden_KBD, weight.to(hidden_KBD.dtype))
-    logits = logits.float() if bias is None else logits.float() + bias.float()
-    return logits.flatten(0, 1)
-
-
-def block_repeats(logits_RV: Tensor, generated_RG: Tensor, size: int) -> None:
-    """Forbids, in place, every token that would repeat a sequence of ``size`` generated tokens.
-
-    Args:
-        logits_RV: [R, V] of the next token.
-        generated_RG: [R, G] what has been generated, without the prompt.
-        size: length of the sequences; 0 forbids nothing, 1 every token seen before.
-    """
-    num_generated = generated_RG.shape[1]
-    if size == 0 or num_generated < size:
-        return
-    windows_RWn = generated_RG.unfold(1, size, 1)
-    if size == 1:
-        repeats_RW = torch.ones_like(generated_RG, dtype=torch.bool)
-    else:
-        tail_R1n = generated_RG[:, None, num_generated - size + 1 :]
-        repeats_RW = (windows_RWn[..., :-1] == tail_R1n).all(dim=-1)
-    # Where nothing repeats, the add is of zero to token 0.
-    tokens_RW = torch.where(repeats_RW, windows_RWn[..., -1], 0)
-    penalty_RW = torch.where(repeats_RW, float("-inf"), 0.0)
-    logits_RV.scatter_add_(1, tokens_RW, penalty_RW)
 
 
 def _until_end(generated_RG: Tensor, end_id: int) -> list[list[int]]:

@@ -61,6 +61,19 @@ class SlotAdamW:
         self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
         self.alive_K[slot] = True
 
+    def state(self) -> list[Tensor]:
+        """Every tensor that ``step`` and the passes before it change."""
+        return [
+            self.values_Kn,
+            self.grads_Kn,
+            self._first_Kn,
+            self._second_Kn,
+            self.num_updates_K,
+            self.alive_K,
+            self.loss_scale_K,
+            self._good_steps_K,
+        ]
+
     def moments(self, slot: int) -> dict[str, Tensor]:
         """Views of one slot's first and second moments, each [n]."""
         return {"first": self._first_Kn[slot], "second": self._second_Kn[slot]}
@@ -102,11 +115,12 @@ class SlotAdamW:
             # Overflow of float16 is met by a smaller scale first; only a scale below one means
             # that the slot itself has diverged.
             overflow_K = self.alive_K & ~finite_K
-            self.loss_scale_K = torch.where(overflow_K, self.loss_scale_K * 0.5, self.loss_scale_K)
-            self._good_steps_K = torch.where(overflow_K, 0.0, self._good_steps_K + 1)
+            # In place: a captured update reads and writes the same memory in every replay.
+            self.loss_scale_K.mul_(torch.where(overflow_K, 0.5, 1.0))
+            self._good_steps_K.add_(1.0).masked_fill_(overflow_K, 0.0)
             grown_K = self._good_steps_K >= _GROWTH_INTERVAL
-            self.loss_scale_K = torch.where(grown_K, self.loss_scale_K * 2, self.loss_scale_K)
-            self._good_steps_K = torch.where(grown_K, 0.0, self._good_steps_K)
+            self.loss_scale_K.mul_(torch.where(grown_K, 2.0, 1.0))
+            self._good_steps_K.masked_fill_(grown_K, 0.0)
             self.alive_K &= finite_K | (self.loss_scale_K >= 1.0)
         else:
             self.alive_K &= finite_K

@@ -323,6 +323,12 @@ class Stack(ABC):
         """Where training stands in the present pass of this thread, or None outside of training."""
         return getattr(_present, "training", None)
 
+    @property
+    def is_capturable(self) -> bool:
+        """Whether an update of this stack, once captured, may be replayed: nothing in it is decided
+        on the host."""
+        return type(self).after_update is Stack.after_update
+
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""
         return None

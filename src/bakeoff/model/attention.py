@@ -13,6 +13,7 @@ Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key position
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -24,75 +25,11 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.errors import BaseModelError
+from bakeoff.model.decoding import DecodingState
 
 ATTENTION_NAME: Final = "bakeoff"
 LENT_ATTENTION_NAME: Final = "bakeoff_lent"
 """While Transformers drives the model with its own masks and cache, and a prefix is before them."""
-
-
-class DecodingState:
-    """Keys and values of every layer while a batch of left-padded prompts is continued.
-
-    All rows share one write position, since prompts are padded on the left to one length.
-    """
-
-    def __init__(self, num_padding_B: Tensor, capacity: int) -> None:
-        """Starts empty.
-
-        Args:
-            num_padding_B: [B] how many of the first positions of each row are padding.
-            capacity: the most positions, prompt and continuation together.
-        """
-        self.num_padding_B = num_padding_B
-        self.capacity = capacity
-        self.length = 0
-        self._layers: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self._masks: dict[tuple[int, int | None], Tensor] = {}
-
-    def append(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds one layer's ``[B, H, T, C]`` keys and values; returns all that are there so far."""
-        end = self.length + key.shape[2]
-        if module not in self._layers:
-            # Some models have values of another width than keys.
-            empty = [t.new_empty((*t.shape[:2], self.capacity, t.shape[3])) for t in (key, value)]
-            self._layers[module] = (empty[0], empty[1])
-        keys, values = self._layers[module]
-        keys[:, :, self.length : end] = key
-        values[:, :, self.length : end] = value
-        return keys[:, :, :end], values[:, :, :end]
-
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """All layers' keys and values in the order in which they came, each for all positions."""
-        return list(self._layers.values())
-
-    def advance(self, num_positions: int) -> None:
-        """Moves the write position after all layers have seen ``num_positions`` more."""
-        self.length += num_positions
-        self._masks.clear()
-
-    def keep_rows(self, rows: Tensor) -> None:
-        """Keeps only ``rows`` (indices), so that finished rows cost nothing more."""
-        self.num_padding_B = self.num_padding_B[rows]
-        self._layers = {m: (k[rows], v[rows]) for m, (k, v) in self._layers.items()}
-        self._masks.clear()
-
-    def mask(self, num_queries: int, window: int | None) -> Tensor:
-        """Boolean ``[B, 1, T, S]``: which keys each query of the present call may see."""
-        cached = self._masks.get((num_queries, window))
-        if cached is not None:
-            return cached
-        end = self.length + num_queries
-        device = self.num_padding_B.device
-        query_T1 = torch.arange(self.length, end, device=device)[:, None]
-        key_S = torch.arange(end, device=device)[None, :]
-        visible_TS = key_S <= query_T1
-        if window is not None:
-            visible_TS = visible_TS & (key_S > query_T1 - window)
-        real_B1S = key_S[None] >= self.num_padding_B[:, None, None]
-        # A padding query must see something, or its softmax is NaN: let it see itself.
-        mask = ((visible_TS[None] & real_B1S) | (key_S == query_T1)[None])[:, None]
-        self._masks[(num_queries, window)] = mask
-        return mask
 
 
 Extension = Callable[
@@ -100,35 +37,40 @@ Extension = Callable[
 ]
 """Maps (layer, keys, values, window, mask) to (keys with more before them, values, mask)."""
 
-_decoding: DecodingState | None = None
-_extension: Extension | None = None
+
+class _Present(threading.local):
+    """What attention works with in this thread."""
+
+    decoding: DecodingState | None = None
+    extension: Extension | None = None
+
+
+_present = _Present()
 _band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
 @contextmanager
 def decoding(state: DecodingState) -> Iterator[DecodingState]:
-    """Makes every attention call inside read from and write to ``state``."""
-    global _decoding
-    if _decoding is not None:
+    """Makes every attention call inside, in this thread, read from and write to ``state``."""
+    if _present.decoding is not None:
         raise RuntimeError("decoding states do not nest")
-    _decoding = state
+    _present.decoding = state
     try:
         yield state
     finally:
-        _decoding = None
+        _present.decoding = None
 
 
 @contextmanager
 def extended(extension: Extension) -> Iterator[None]:
     """Lets attention inside, where no ``DecodingState`` is, see what the extension adds."""
-    global _extension
-    if _extension is not None:
+    if _present.extension is not None:
         raise RuntimeError("extensions of attention do not nest")
-    _extension = extension
+    _present.extension = extension
     try:
         yield
     finally:
-        _extension = None
+        _present.extension = None
 
 
 def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
@@ -179,14 +121,16 @@ def attend(
         [B, H, T, C].
     """
     grouped = query.shape[1] != key.shape[1]
-    if _decoding is not None:
-        keys, values = _decoding.append(module, key, value)
-        mask: Tensor | None = _decoding.mask(query.shape[2], window)
+    if _present.decoding is not None:
+        keys, values = _present.decoding.append(module, key, value)
+        mask: Tensor | None = _present.decoding.mask(query.shape[2], window)
+        if query.shape[2] == 1 and (query.device.type != "cpu" or query.dtype != torch.float32):
+            return attend_one(query, keys, values, mask, scaling)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
-    if _extension is not None:
-        keys, values, mask = _extension(module, key, value, window, None)
+    if _present.extension is not None:
+        keys, values, mask = _present.extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
@@ -199,6 +143,30 @@ def attend(
     return F.scaled_dot_product_attention(
         query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
     )
+
+
+def attend_one(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float | None
+) -> Tensor:
+    """Attention of one query position a row, by plain batched products.
+
+    The fused kernels work on blocks of queries and leave all but one row of each empty.
+
+    Args:
+        query: [B, H, 1, C]. keys: [B, H or fewer, S, C]. values: likewise.
+        mask: boolean [B, 1, 1, S]. scaling: as for ``attend``.
+
+    Returns:
+        [B, H, 1, C].
+    """
+    rows, heads, _, width = query.shape
+    groups = keys.shape[1]
+    factor = width**-0.5 if scaling is None else scaling
+    query_BGhC = (query * factor).reshape(rows, groups, heads // groups, width)
+    scores_BGhS = torch.matmul(query_BGhC, keys.transpose(2, 3)).float()
+    shares_BGhS = scores_BGhS.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+    found_BGhC = torch.matmul(shares_BGhS.to(values.dtype), values)
+    return found_BGhC.reshape(rows, heads, 1, values.shape[3])
 
 
 def attention_forward(
@@ -239,9 +207,9 @@ def extend(
     module: nn.Module, key: Tensor, value: Tensor, window: int | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys, values and mask of a pass with Transformers' own cache, with what is before them."""
-    if _extension is None:
+    if _present.extension is None:
         return key, value, mask
-    return _extension(module, key, value, window, mask)
+    return _present.extension(module, key, value, window, mask)
 
 
 def lent_attention_forward(

@@ -15,10 +15,10 @@ from bakeoff.errors import BaseModelError
 from bakeoff.model.activations import fuse_activations
 from bakeoff.model.attention import (
     ATTENTION_NAME,
-    DecodingState,
     decoding,
     register_attention,
 )
+from bakeoff.model.decoding import DecodingState
 from bakeoff.model.gpt_neo import replace_attention
 from bakeoff.model.norms import norm_layers
 from bakeoff.model.sites import LinearSite, NormSite, Site, linear_layers, site_of, unsited

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bakeoff.errors import BaseModelError
-from bakeoff.model.attention import LENT_ATTENTION_NAME, DecodingState, decoding, extended
+from bakeoff.model.attention import LENT_ATTENTION_NAME, decoding, extended
 from bakeoff.model.base import Base
+from bakeoff.model.decoding import DecodingState
 
 Layer = tuple[Tensor, Tensor]
 
@@ -211,50 +212,34 @@ class PrefixedDecodingState(DecodingState):
         """
         super().__init__(num_padding_R, capacity)
         self._prefix = prefix
+        self.before = prefix.num_positions
         self._rows_of_slots_R = torch.arange(
             len(prefix.lengths_K), device=num_padding_R.device
         ).repeat_interleave(len(num_padding_R) // len(prefix.lengths_K))
 
-    def append(self, module: nn.Module, key: Tensor, value: Tensor) -> Layer:
-        """See ``DecodingState``: what is returned begins with the prefix."""
-        before = self._prefix.num_positions
-        if module not in self._layers:
-            kept = []
-            for first, tensor in zip(
-                self._prefix.of_rows(module, key, value), (key, value), strict=True
-            ):
-                shape = (*tensor.shape[:2], before + self.capacity, tensor.shape[3])
-                kept.append(tensor.new_empty(shape))
-                kept[-1][:, :, :before] = first
-            self._layers[module] = (kept[0], kept[1])
-        keys, values = self._layers[module]
-        start, end = before + self.length, before + self.length + key.shape[2]
-        keys[:, :, start:end] = key
-        values[:, :, start:end] = value
-        return keys[:, :, :end], values[:, :, :end]
+    def _room(self, module: nn.Module, key: Tensor, value: Tensor) -> Layer:
+        """Room that begins with the prefix."""
+        keys, values = super()._room(module, key, value)
+        first = self._prefix.of_rows(module, key, value)
+        for room, prefix in zip((keys, values), first, strict=True):
+            room[:, :, : self.before] = prefix
+        return keys, values
 
     def keep_rows(self, rows: Tensor) -> None:
         """See ``DecodingState``."""
         super().keep_rows(rows)
         self._rows_of_slots_R = self._rows_of_slots_R[rows]
 
-    def mask(self, num_queries: int, window: int | None) -> Tensor:
+    def _mask(self, num_queries: int, window: int | None) -> Tensor:
         """Boolean ``[R, 1, T, S]``, S with the prefix."""
-        known = self._masks.get((num_queries, window))
-        if known is not None:
-            return known
-        own_R1TS = super().mask(num_queries, window)
-        column_T = torch.arange(
-            self.length, self.length + num_queries, device=self.num_padding_B.device
-        )
+        own_R1TS = super()._mask(num_queries, window)
+        column_T, _ = self._columns(num_queries)
         by_row = Prefix(
             layers=self._prefix.layers,
             lengths_K=self._prefix.lengths_K[self._rows_of_slots_R],
         )
         visible_RTP = by_row.visible(column_T - self.num_padding_B[:, None], window)
-        mask = torch.cat([visible_RTP[:, None], own_R1TS], dim=3)
-        self._masks[(num_queries, window)] = mask
-        return mask
+        return torch.cat([visible_RTP[:, None], own_R1TS], dim=3)
 
 
 @torch.no_grad()

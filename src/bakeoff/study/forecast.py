@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from bakeoff.engine.lanes import lanes_of
+from bakeoff.engine.memory import rows_that_fit
 from bakeoff.engine.step import MOST_LANE_BYTES
 from bakeoff.engine.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
@@ -194,5 +194,9 @@ def most_demanding(base: Base, entry: MethodEntry) -> tuple[str, Method]:
 
 def largest_batch(bench: Workbench) -> int:
     """Documents in one batch of writing test summaries, at most."""
-    test = bench.data.splits["test"]
-    return int(np.minimum(bench.study.options.generation.batch_rows, len(test)))
+    options, test = bench.study.options, bench.data.splits["test"]
+    rows = options.generation.batch_rows
+    if rows == "auto":
+        longest = options.task.max_length + options.generation.max_new_tokens
+        rows = rows_that_fit(bench.base, longest)
+    return min(rows, len(test))
