@@ -24,7 +24,7 @@ from bakeoff.methods import adapters_files
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.padded import PaddedStack
 from bakeoff.model.base import Base
-from bakeoff.model.blocks import Block, blocks, norm_before_mlp
+from bakeoff.model.blocks import Block, blocks, norm_before_mlp, stream_width
 from bakeoff.model.sites import LinearHook
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
@@ -72,6 +72,7 @@ class Bottleneck(Method):
     def __init__(self, options: BottleneckOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)
         self.blocks = blocks(base)
+        self.width = stream_width(base)
         self._check_sizes()
         chosen = range(len(self.blocks)) if options.layers is None else options.layers
         if options.placement == "parallel" and options.variant == "houlsby":
@@ -105,7 +106,7 @@ class Bottleneck(Method):
         if self.size < 1:
             given = "size" if options.size is not None else "reduction_factor"
             raise ConfigError(
-                f"{where}.{given}: leaves a bottleneck of {self.size} features of {self.base.width}"
+                f"{where}.{given}: leaves a bottleneck of {self.size} features of {self.width}"
                 "; it needs 1 or more"
             )
 
@@ -129,7 +130,7 @@ class Bottleneck(Method):
         """M, as the library ``adapters`` rounds it."""
         if self.options.size is not None:
             return self.options.size
-        return int(self.base.width // (self.options.reduction_factor or _DEFAULT_REDUCTION))
+        return int(self.width // (self.options.reduction_factor or _DEFAULT_REDUCTION))
 
     @property
     def places(self) -> list[str]:
@@ -140,7 +141,7 @@ class Bottleneck(Method):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each place ``down`` [M, D] and ``up`` [D, M] with their biases."""
-        size, width = self.size, self.base.width
+        size, width = self.size, self.width
         shapes: dict[str, tuple[int, ...]] = {}
         for place in self.places:
             shapes[f"{place}.down.weight"], shapes[f"{place}.down.bias"] = (size, width), (size,)
@@ -173,7 +174,7 @@ class Bottleneck(Method):
             "output_adapter": True,
             "is_parallel": options.placement == "parallel",
             "original_ln_before": self.reads_stream and options.placement == "sequential",
-            "reduction_factor": adapters_files.reduction_factor(self.base.width, self.size),
+            "reduction_factor": adapters_files.reduction_factor(self.width, self.size),
             "non_linearity": adapters_files.ACTIVATIONS[options.activation],
             "scaling": float(options.scale),
             "leave_out": [n for n in range(len(self.blocks)) if n not in self.chosen],

@@ -35,6 +35,11 @@ class Block:
     norms: tuple[str, ...]
 
 
+def stream_width(base: Base) -> int:
+    """The width of the residual stream: not always the embedding's, nor the head's."""
+    return int(base.model.config.hidden_size)
+
+
 def blocks(base: Base) -> list[Block]:
     """The blocks of the base's decoder, in order.
 
@@ -69,10 +74,10 @@ def _block(base: Base, name: str, layers: list[str], norms: tuple[str, ...]) -> 
         (attention if is_attention else mlp).append(layer)
     found = base.linear_layers()
     for part, names in (("attention", attention), ("MLP", mlp)):
-        if not names or linear_shape(found[names[-1]])[1] != base.width:
+        if not names or linear_shape(found[names[-1]])[1] != stream_width(base):
             raise BaseModelError(
                 f"{base.source.reference}: the {part} of {name} does not end in a linear layer "
-                f"of {base.width} features; choose a method that does not act there"
+                f"of {stream_width(base)} features; choose a method that does not act there"
             )
     return Block(
         name=name,
