@@ -241,4 +241,4 @@ def test_only_the_attention_registry_knows_the_name() -> None:
     register_attention()
     register_attention()
     assert AttentionInterface()[ATTENTION_NAME] is attention_forward
-    assert not [name for name in AttentionMaskInterface() if ATTENTION_NAME in name]
+    assert ATTENTION_NAME not in list(AttentionMaskInterface())

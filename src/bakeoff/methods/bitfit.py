@@ -66,7 +66,7 @@ class BitFit(Method):
                 "train the weights of its norms"
             )
         for layer in {type(norm): norm for norm in norms.values()}.values():
-            if options.norms:
+            if options.norms and base.has_values:
                 check_normalise(where, layer)
 
     @property
@@ -78,6 +78,10 @@ class BitFit(Method):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The trained parameters by their names in the model."""
         return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """They are parameters of the base."""
+        return tensors
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own; nothing is drawn."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     check_settings,
@@ -53,6 +53,7 @@ class LastLayers(Method):
     options_type = LastLayersOptions
     default_learning_rate = 1e-4
     learning_rate_source = "twice the default of Transformers' Trainer, which is for all layers"
+    file_format = FileFormat.OWN
     options: LastLayersOptions
 
     def __init__(self, options: LastLayersOptions, base: Base, *, where: str) -> None:
@@ -70,19 +71,19 @@ class LastLayers(Method):
         self.parameters = source_parameters(base, dict.fromkeys(names, _PARTS))
         self._check_covered([block.name for block in chosen])
         for layer in {type(m): m for n, m in base.norm_layers().items() if n in names}.values():
-            check_normalise(where, layer)
+            if base.has_values:
+                check_normalise(where, layer)
         self.head_name: str | None = None
         if options.head:
-            (head,) = (n for n, module in base.model.named_modules() if module is base.head)
-            self.head_name = f"{head}.weight"
+            self.head_name = f"{base.head_name}.weight"
             self.parameters[self.head_name] = base.source_head
 
     def _check_covered(self, names: list[str]) -> None:
         """Every parameter of the blocks must be one that can differ between slots."""
-        known = {tensor.data_ptr() for tensor in self.parameters.values()}
+        known = {id(tensor) for tensor in self.parameters.values()}
         for block in names:
             for name, parameter in self.base.source.model.get_submodule(block).named_parameters():
-                if parameter.device.type != "meta" and parameter.data_ptr() not in known:
+                if id(parameter) not in known:
                     raise ConfigError(
                         f"{self.where}: {block}.{name} is neither of a linear layer nor of a norm, "
                         "so it cannot be trained in slots; choose another method"
@@ -116,6 +117,10 @@ class LastLayers(Method):
         """Reads back what ``save`` wrote."""
         check_settings(folder / OWN_CONFIG, self._settings())
         return read_tensors(folder / _WEIGHTS, self.shapes)
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """They are parameters of the base; the head is one of its own."""
+        return tensors
 
     def _settings(self) -> dict[str, object]:
         options = self.options

@@ -13,6 +13,7 @@ Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key position
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -101,7 +102,8 @@ Extension = Callable[
 """Maps (layer, keys, values, window, mask) to (keys with more before them, values, mask)."""
 
 _decoding: DecodingState | None = None
-_extension: Extension | None = None
+# Of each thread its own: passes go side by side.
+_present = threading.local()
 _band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
@@ -121,14 +123,17 @@ def decoding(state: DecodingState) -> Iterator[DecodingState]:
 @contextmanager
 def extended(extension: Extension) -> Iterator[None]:
     """Lets attention inside, where no ``DecodingState`` is, see what the extension adds."""
-    global _extension
-    if _extension is not None:
+    if _extension() is not None:
         raise RuntimeError("extensions of attention do not nest")
-    _extension = extension
+    _present.extension = extension
     try:
         yield
     finally:
-        _extension = None
+        _present.extension = None
+
+
+def _extension() -> Extension | None:
+    return getattr(_present, "extension", None)
 
 
 def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
@@ -185,8 +190,9 @@ def attend(
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
-    if _extension is not None:
-        keys, values, mask = _extension(module, key, value, window, None)
+    extension = _extension()
+    if extension is not None:
+        keys, values, mask = extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
@@ -239,9 +245,8 @@ def extend(
     module: nn.Module, key: Tensor, value: Tensor, window: int | None, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys, values and mask of a pass with Transformers' own cache, with what is before them."""
-    if _extension is None:
-        return key, value, mask
-    return _extension(module, key, value, window, mask)
+    extension = _extension()
+    return (key, value, mask) if extension is None else extension(module, key, value, window, mask)
 
 
 def lent_attention_forward(

@@ -133,6 +133,11 @@ class Base:
         return torch.cat(parts, dim=1)[:, _PROBE_PADDING:]
 
     @property
+    def has_values(self) -> bool:
+        """Whether its weights are numbers, and not shapes alone."""
+        return self.device.type != "meta"
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's tokenizer."""
         return self.source.tokenizer
