@@ -128,4 +128,4 @@ def norms_before_mlps(base: Base, chosen: Sequence[Block]) -> dict[str, str]:
 
 
 def _is_same(a: Tensor, b: Tensor) -> bool:
-    return a.untyped_storage()._cdata == b.untyped_storage()._cdata
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
