@@ -28,7 +28,7 @@ def model_of(architecture: str) -> Any:
     """A small model whose weights follow from their names' order alone."""
     from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-    common = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
+    common: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
     config: Any
     if architecture == "gpt2":
         config = GPT2Config(n_positions=16, n_embd=WIDTH, n_layer=2, n_head=3, **common)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -39,6 +40,39 @@ def four_candidates(kit: Kit, bench: Bench, base_kind: str) -> list[Candidate]:
     ]
 
 
+def of_every_kind(kit: Kit, bench: Bench, base_kind: str) -> list[Candidate]:
+    """One candidate of each method that shares the base, in one cohort."""
+    entries: list[tuple[str, float, dict[str, Any]]] = [
+        ("lora", 1e-2, {"rank": 3, "target_modules": LORA[base_kind]}),
+        ("soft_prompt", 5e-2, {"prompt_length": 3}),
+        ("p_tuning", 1e-2, {"prompt_length": 4, "hidden": 8}),
+        ("prefix", 2e-2, {"prefix_length": 5}),
+        ("prefix", 1e-2, {"prefix_length": 2, "projection": True, "hidden": 6}),
+        ("bottleneck", 1e-2, {"variant": "houlsby", "size": 4, "activation": "gelu"}),
+        ("bottleneck", 1e-2, {"size": 6}),
+        ("bottleneck", 5e-3, {"size": 3, "placement": "parallel", "scale": 4.0}),
+        ("ia3", 2e-2, {}),
+        ("bitfit", 1e-2, {"norms": True}),
+    ]
+    return [
+        kit.candidate(bench.method(kind, **options), rate, seed=number, id=f"{number}-{kind}")
+        for number, (kind, rate, options) in enumerate(entries)
+    ]
+
+
+def last_layers(kit: Kit, bench: Bench, base_kind: str) -> list[Candidate]:
+    """One and two blocks, with and without the head."""
+    entries: list[tuple[float, dict[str, Any]]] = [
+        (1e-3, {"num_layers": 1}),
+        (2e-3, {"num_layers": 2, "head": False}),
+        (1e-3, {"num_layers": 1, "head": False}),
+    ]
+    return [
+        kit.candidate(bench.method("last_layers", **options), rate, seed=number, id=f"c{number}")
+        for number, (rate, options) in enumerate(entries)
+    ]
+
+
 def same_outcome(together: Candidate, alone: Candidate) -> None:
     assert together.state == alone.state
     assert together.best_epoch == alone.best_epoch
@@ -53,13 +87,16 @@ def same_outcome(together: Candidate, alone: Candidate) -> None:
 
 
 @pytest.mark.parametrize("base_kind", ["gpt_neo", "llama"])
-def test_four_candidates_follow_their_solo_curves(kit: Kit, base_kind: str) -> None:
+@pytest.mark.parametrize("make", [four_candidates, of_every_kind, last_layers])
+def test_candidates_follow_their_solo_curves(
+    kit: Kit, make: Callable[[Kit, Bench, str], list[Candidate]], base_kind: str
+) -> None:
     bench = kit.bench(base_kind)
     train, validation = kit.plan(32), kit.plan(9, seed=7)
     assert PROTOCOL.epochs * train.num_steps == 20
-    together = four_candidates(kit, bench, base_kind)
-    seen = kit.run(bench.base, together, 4, train, validation, PROTOCOL)
-    for candidate, alone in zip(together, four_candidates(kit, bench, base_kind), strict=True):
+    together = make(kit, bench, base_kind)
+    seen = kit.run(bench.base, together, len(together), train, validation, PROTOCOL)
+    for candidate, alone in zip(together, make(kit, bench, base_kind), strict=True):
         solo = kit.run(bench.base, [alone], 1, train, validation, PROTOCOL)
         assert candidate.state is RunState.COMPLETE
         same_outcome(candidate, alone)

@@ -39,6 +39,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("dora", {"target_modules": "all-linear", "alphas": {".*": 20.0}}),
 ]
 CASES += [(a, kind, options) for a in TIED + UNTIED for kind, options in VARIANTS]
+CASES += [(a, "last_layers", {"num_layers": 2, "head": False}) for a in ("gpt2", "llama")]
 CASES += [(a, "bottleneck", {"variant": "houlsby", "size": 4}) for a in TIED + UNTIED]
 CASES += [(a, "bottleneck", {"placement": "parallel", "size": 5}) for a in TIED + UNTIED]
 CASES += [(a, "prefix", {"projection": True, "hidden": 6}) for a in ("gpt_neo", "llama")]
@@ -49,11 +50,12 @@ SMALLER: Mapping[str, dict[str, Any]] = {
     "p_tuning": {"prompt_length": 3, "hidden": 5},
     "prefix": {"prefix_length": 4},
     "bottleneck": {"reduction_factor": None, "size": 3, "activation": "gelu", "layers": (1,)},
+    "last_layers": {"num_layers": 1, "head": False},
     "ia3": {"target_modules": r".*\.1\..*(c_proj|down_proj|dense_4h_to_h|c_attn|v_proj)"},
 }
 """Options that give another size than the defaults, so that slots differ."""
 
-DRAWS_NOTHING = {"head", "full", "ia3", "bitfit"}
+DRAWS_NOTHING = {"head", "full", "ia3", "bitfit", "last_layers"}
 
 PLAIN_FILES = {".safetensors", ".json", ".txt", ".jinja", ".model"}
 

@@ -55,6 +55,14 @@ def gpt_neo_125m() -> Base:
         ("lora", {"target_modules": "all-linear"}, 1_327_104),
         ("soft_prompt", {"prompt_length": 12}, 9_216),
         ("full", {}, 125_198_592),
+        ("prefix", {"prefix_length": 20}, 20 * 2 * 12 * 768),
+        ("p_tuning", {"prompt_length": 12}, 12 * 768 + 3 * (768 * 768 + 768)),
+        ("bottleneck", {}, 12 * (2 * 768 * 48 + 48 + 768)),
+        ("bottleneck", {"variant": "houlsby"}, 24 * (2 * 768 * 48 + 48 + 768)),
+        ("ia3", {}, 12 * (2 * 768 + 3072)),
+        ("bitfit", {}, 12 * (3072 + 4 * 768) + 768),
+        ("bitfit", {"norms": True}, 12 * (3072 + 6 * 768) + 2 * 768),
+        ("last_layers", {}, 7_085_568 + 2 * 768 + 38_597_376),
     ],
 )
 def test_gpt_neo_125m(
@@ -91,6 +99,12 @@ def gpt_neo(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappin
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": V * d + positions * d + layers * block + 2 * d,
+        "keys": d,
+        "ia3": layers * (2 * d + ffn),
+        "biases": layers * (d + ffn + d + 2 * d) + d,
+        "norms": layers * 2 * d + d,
+        "block": block,
+        "final": 2 * d,
     }
 
 
@@ -109,11 +123,18 @@ def llama(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[
         )
     )
     kv = d // 3
+    block = 2 * d * d + 2 * d * kv + 3 * d * ffn + 2 * d
     return base, {
         "default": layers * ((d + d) + (d + kv)),
         "all-linear": layers * (2 * 2 * d + 2 * (d + kv) + 3 * (d + ffn)),
         "width": d,
-        "full": 2 * V * d + layers * (2 * d * d + 2 * d * kv + 3 * d * ffn + 2 * d) + d,
+        "full": 2 * V * d + layers * block + d,
+        "keys": kv,
+        "ia3": layers * (2 * kv + ffn),
+        "biases": 0,
+        "norms": layers * 2 * d + d,
+        "block": block,
+        "final": d,
     }
 
 
@@ -130,6 +151,12 @@ def gpt2(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[s
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": V * d + positions * d + layers * block + 2 * d,
+        "keys": d,
+        "ia3": layers * (3 * d + ffn),
+        "biases": layers * (3 * d + d + ffn + d + 2 * d) + d,
+        "norms": layers * 2 * d + d,
+        "block": block,
+        "final": 2 * d,
     }
 
 
@@ -152,6 +179,12 @@ def gpt_neox(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappi
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": 2 * V * d + layers * block + 2 * d,
+        "keys": d,
+        "ia3": layers * (3 * d + ffn),
+        "biases": layers * (3 * d + d + ffn + d + 2 * d) + d,
+        "norms": layers * 2 * d + d,
+        "block": block,
+        "final": 2 * d,
     }
 
 
@@ -174,6 +207,12 @@ def opt(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[st
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)) + 2 * (d + 10),
         "width": 10,
         "full": V * 10 + (positions + 2) * d + 2 * d * 10 + layers * block + 2 * d,
+        "keys": d,
+        "ia3": layers * (2 * d + ffn),
+        "biases": layers * (4 * d + ffn + d + 2 * d) + d,
+        "norms": layers * 2 * d + d,
+        "block": block,
+        "final": 2 * d,
     }
 
 
@@ -200,3 +239,27 @@ def test_closed_forms(
     assert build("soft_prompt", base, prompt_length=5).num_trainable == 5 * sizes["width"]
     assert build("head", base).num_trainable == V * sizes["width"]
     assert build("full", base).num_trainable == sizes["full"]
+    d, layers, keys = int(base.model.config.hidden_size), shape[0], sizes["keys"]
+    for hidden in (3, 8):
+        projected = build("prefix", base, prefix_length=4, projection=True, hidden=hidden)
+        wide = 2 * layers * (hidden + 1)
+        assert projected.num_trainable == keys * (4 + hidden + wide) + hidden
+        encoded = build("p_tuning", base, prompt_length=4, hidden=hidden)
+        w = sizes["width"]
+        through = w * hidden + hidden + hidden * hidden + hidden + hidden * w + w
+        assert encoded.num_trainable == 4 * w + through
+        place = 2 * d * hidden + hidden + d
+        assert build("bottleneck", base, size=hidden).num_trainable == layers * place
+        both = build("bottleneck", base, size=hidden, variant="houlsby")
+        assert both.num_trainable == 2 * layers * place
+    assert build("prefix", base, prefix_length=4).num_trainable == 4 * 2 * layers * keys
+    assert build("ia3", base).num_trainable == sizes["ia3"]
+    biases, norms = sizes["biases"], sizes["norms"]
+    assert build("bitfit", base, norms=True).num_trainable == biases + norms
+    if biases:
+        assert build("bitfit", base).num_trainable == biases
+    for number in range(1, layers + 1):
+        last = build("last_layers", base, num_layers=number, head=False)
+        assert last.num_trainable == number * sizes["block"] + sizes["final"]
+        headed = build("last_layers", base, num_layers=number)
+        assert headed.num_trainable == last.num_trainable + V * sizes["width"]

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
+from bakeoff.config import from_mapping
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods import Method
+from bakeoff.methods.soft_prompt import FromAdapter, SoftPromptOptions
 from bakeoff.model.base import Base
 from bakeoff.model.quiet import quiet
 from bakeoff.model.scratch import byte_tokenizer
@@ -135,3 +138,50 @@ def test_an_adapter_of_another_method_is_refused(
     path.write_text(json.dumps(config | {"peft_type": "PREFIX_TUNING"}))
     with pytest.raises(CheckpointError, match="peft_type is 'PREFIX_TUNING'"):
         method.load(tmp_path)
+
+
+@pytest.mark.parametrize("length", [2, 4, 11])
+def test_a_prompt_starts_from_another_adapter_cut_or_repeated(
+    length: int, build: Callable[..., Method], base: Base, tmp_path: Path
+) -> None:
+    earlier = build("soft_prompt", base, prompt_length=4)
+    vectors = torch.randn(4, base.embedding_width, generator=torch.Generator().manual_seed(1))
+    earlier.save({"prompt_embeddings": vectors}, tmp_path)
+    method = build("soft_prompt", base, prompt_length=length, init=FromAdapter(adapter=tmp_path))
+    start = method.initial(torch.Generator())["prompt_embeddings"]
+    assert torch.equal(start, torch.cat([vectors] * 3)[:length])
+
+
+def test_the_other_adapter_is_given_as_a_mapping(tmp_path: Path) -> None:
+    options = from_mapping(
+        SoftPromptOptions, {"init": {"adapter": str(tmp_path)}}, path="methods.x"
+    )
+    assert options.init == FromAdapter(adapter=tmp_path)
+    with pytest.raises(ConfigError, match=r"^methods\.x\.init\.adaptr: unknown key|adaptr"):
+        from_mapping(SoftPromptOptions, {"init": {"adaptr": "a"}}, path="methods.x")
+
+
+def test_an_adapter_that_cannot_be_the_start_is_refused(
+    build: Callable[..., Method], base: Base, base_of: Callable[[str], Base], tmp_path: Path
+) -> None:
+    def refused(words: str) -> None:
+        with pytest.raises(ConfigError, match=rf"^methods\.x\.init\.adapter: .*{words}"):
+            build("soft_prompt", base, init=FromAdapter(adapter=tmp_path / "a"))
+
+    refused("has no file adapter_config.json")
+    good = build("soft_prompt", base, prompt_length=4)
+    good.save(good.initial(torch.Generator()), tmp_path / "a")
+    weights = tmp_path / "a" / "adapter_model.safetensors"
+    weights.rename(tmp_path / "elsewhere.safetensors")
+    weights.symlink_to(tmp_path / "elsewhere.safetensors")
+    refused("has no file adapter_model.safetensors of its own")
+    weights.unlink()
+    weights.write_bytes(b"torn")
+    refused("not a whole safetensors file")
+    save_file({"other": torch.zeros(2)}, weights)
+    refused("holds no tensor 'prompt_embeddings' but other")
+    save_file({"prompt_embeddings": torch.zeros(4, 3)}, weights)
+    refused(r"vectors of shape \(4, 3\), but the base's embedding has a width of 16")
+    lora = build("lora", base)
+    lora.save(lora.initial(torch.Generator()), tmp_path / "a")
+    refused("peft_type is 'LORA'")

@@ -90,7 +90,12 @@ class Cohort:
         names = [
             name
             for stack in self.stacks.values()
-            for hooks in (stack.linear_hooks, stack.input_hooks, stack.norm_hooks)
+            for hooks in (
+                stack.linear_hooks,
+                stack.input_hooks,
+                stack.linear_products,
+                stack.norm_hooks,
+            )
             for name in hooks(self._slots)
         ]
         ordered = list(dict.fromkeys(names))
@@ -111,11 +116,13 @@ class Cohort:
         self._slots = slots
         hooks = [s.linear_hooks(slots) | s.norm_hooks(slots) for s in self.stacks.values()]
         inputs = [stack.input_hooks(slots) for stack in self.stacks.values()]
+        products = {n: p for s in self.stacks.values() for n, p in s.linear_products(slots).items()}
         for name, site in self._sites.items():
             site.num_slots = len(slots)
             site.hooks = [by_name[name] for by_name in hooks if name in by_name]
             if isinstance(site, LinearSite):
                 site.input_hooks = [by_name[name] for by_name in inputs if name in by_name]
+                site.product = products.get(name)
 
     @contextmanager
     def only(self, slots: Sequence[int]) -> Iterator[None]:

@@ -16,6 +16,7 @@ from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
 from bakeoff.methods.files import check_settings, read_tensors, write_json, write_tensors
 from bakeoff.model.base import Base
+from bakeoff.model.blocks import stream_width
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter.safetensors"
@@ -90,7 +91,7 @@ def write(tensors: Tensors, folder: Path, settings: Mapping[str, Any], base: Bas
     write_json(
         {
             "config": _FIXED | dict(settings),
-            "hidden_size": base.width,
+            "hidden_size": stream_width(base),
             "model_class": type(base.model).__name__,
             "model_name": base.source.reference,
             "model_type": base.model_type,

@@ -23,10 +23,10 @@ from bakeoff.methods.files import (
     write_json,
     write_tensors,
 )
-from bakeoff.methods.padded import PaddedStack
+from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
 from bakeoff.model.base import Base
-from bakeoff.model.norms import check_normalise, normalise
-from bakeoff.model.sites import LinearHook, unsited
+from bakeoff.model.norms import check_normalise
+from bakeoff.model.sites import LinearHook
 
 _WEIGHTS = "bitfit.safetensors"
 
@@ -54,25 +54,19 @@ class BitFit(Method):
 
     def __init__(self, options: BitFitOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)
-        model = base.source.model
         linear, norms = base.linear_layers(), base.norm_layers()
-        # Held here by name, since sites rename what is below them while they are installed.
-        self.parameters: dict[str, Tensor] = {}
+        both = ("weight", "bias") if options.norms else ("bias",)
         order = [name for name, _ in base.model.named_modules() if name in linear or name in norms]
-        for name in order:
-            layer = unsited(model.get_submodule(name))
-            parts = ("weight", "bias") if options.norms and name in norms else ("bias",)
-            for part in parts:
-                tensor = getattr(layer, part, None)
-                if isinstance(tensor, Tensor):
-                    self.parameters[f"{name}.{part}"] = tensor
+        self.parameters = source_parameters(
+            base, {name: both if name in norms else ("bias",) for name in order}
+        )
         if not self.parameters:
             raise ConfigError(
                 f"{where}: {base.source.reference} has no biases to train; set norms: true to "
                 "train the weights of its norms"
             )
         for layer in {type(norm): norm for norm in norms.values()}.values():
-            if options.norms:
+            if options.norms and base.has_values:
                 check_normalise(where, layer)
 
     @property
@@ -84,6 +78,10 @@ class BitFit(Method):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The trained parameters by their names in the model."""
         return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """They are parameters of the base."""
+        return tensors
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own; nothing is drawn."""
@@ -109,18 +107,14 @@ class BitFit(Method):
         return read_tensors(folder / _WEIGHTS, self.shapes)
 
 
-class BitFitStack(PaddedStack):
+class BitFitStack(OwnWeightsStack):
     """K slots' biases and norm weights; the base's own where a slot has none."""
 
     kind = "bitfit"
 
     def __init__(self, base: Base, methods: Sequence[BitFit], num_slots: int) -> None:
-        super().__init__(base, methods, num_slots)
-        self._own: dict[str, Tensor] = {}
-        for method in methods:
-            for name, tensor in method.parameters.items():
-                self._own[name] = tensor.detach().to(base.device, torch.float32)
-        self._norms = base.norm_layers()
+        own = {name: t for method in methods for name, t in method.parameters.items()}
+        super().__init__(base, methods, num_slots, own)
         self._rescaled = [n.removesuffix(".weight") for n in self.shapes if n.endswith(".weight")]
 
     def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
@@ -161,17 +155,3 @@ class BitFitStack(PaddedStack):
         name = f"{layer}.bias"
         own_E = self._own[name]
         return y_KNE + (self.held_or(name, slots, own_E) - own_E)[:, None].to(y_KNE.dtype)
-
-    def renorm(self, layer: str, slots: list[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
-        """[K, N, D] what the norm computes with each slot's weight and bias."""
-        weight_KD, bias_KD = (
-            self.held_or(name, slots, self._own[name]) if name in self._own else None
-            for name in (f"{layer}.weight", f"{layer}.bias")
-        )
-        assert weight_KD is not None
-        # In float32 up to here: a weight near one would round to one in bfloat16.
-        renormed_KND = normalise(self._norms[layer], x_KND, weight_KD, bias_KD).to(y_KND.dtype)
-        held_K = torch.stack(
-            [self.held(n, slots) for n in (f"{layer}.weight", f"{layer}.bias") if n in self._own]
-        ).any(dim=0)
-        return torch.where(held_K[:, None, None], renormed_KND, y_KND)

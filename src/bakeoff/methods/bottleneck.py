@@ -8,6 +8,7 @@ bottleneck's.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from bakeoff.methods import adapters_files
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.padded import PaddedStack
 from bakeoff.model.base import Base
-from bakeoff.model.blocks import Block, blocks, norm_before_mlp
+from bakeoff.model.blocks import blocks, norms_before_mlps, stream_width
 from bakeoff.model.sites import LinearHook
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
@@ -72,6 +73,7 @@ class Bottleneck(Method):
     def __init__(self, options: BottleneckOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)
         self.blocks = blocks(base)
+        self.width = stream_width(base)
         self._check_sizes()
         chosen = range(len(self.blocks)) if options.layers is None else options.layers
         if options.placement == "parallel" and options.variant == "houlsby":
@@ -86,9 +88,10 @@ class Bottleneck(Method):
             )
         self.chosen = sorted(chosen)
         self.reads_stream = options.variant == "pfeiffer"
-        self.stream_norms: dict[int, str] = {}
-        if self.reads_stream and base.device.type != "meta":
-            self.stream_norms = {n: self._stream_norm(self.blocks[n]) for n in self.chosen}
+        self.stream_norms: dict[str, str] = {}
+        if self.reads_stream:
+            self.stream_norms = norms_before_mlps(base, [self.blocks[n] for n in self.chosen])
+            self._check_norms()
 
     def _check_sizes(self) -> None:
         options, where = self.options, self.where
@@ -105,19 +108,19 @@ class Bottleneck(Method):
         if self.size < 1:
             given = "size" if options.size is not None else "reduction_factor"
             raise ConfigError(
-                f"{where}.{given}: leaves a bottleneck of {self.size} features of {self.base.width}"
+                f"{where}.{given}: leaves a bottleneck of {self.size} features of {self.width}"
                 "; it needs 1 or more"
             )
 
-    def _stream_norm(self, block: Block) -> str:
-        norm = norm_before_mlp(self.base, block)
-        if norm is None:
-            raise ConfigError(
-                f"{self.where}.variant: pfeiffer and parallel adapters read the residual stream "
-                f"before the MLP's norm, and {self.base.source.reference} has none in "
-                f"{block.name}; set variant: houlsby"
-            )
-        return norm
+    def _check_norms(self) -> None:
+        for number in self.chosen:
+            name = self.blocks[number].name
+            if name not in self.stream_norms:
+                raise ConfigError(
+                    f"{self.where}.variant: pfeiffer and parallel adapters read the residual "
+                    f"stream before the MLP's norm, and {self.base.source.reference} has none in "
+                    f"{name}; set variant: houlsby"
+                )
 
     @property
     def ground(self) -> Ground:
@@ -129,7 +132,7 @@ class Bottleneck(Method):
         """M, as the library ``adapters`` rounds it."""
         if self.options.size is not None:
             return self.options.size
-        return int(self.base.width // (self.options.reduction_factor or _DEFAULT_REDUCTION))
+        return int(self.width // (self.options.reduction_factor or _DEFAULT_REDUCTION))
 
     @property
     def places(self) -> list[str]:
@@ -140,7 +143,7 @@ class Bottleneck(Method):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of each place ``down`` [M, D] and ``up`` [D, M] with their biases."""
-        size, width = self.size, self.base.width
+        size, width = self.size, self.width
         shapes: dict[str, tuple[int, ...]] = {}
         for place in self.places:
             shapes[f"{place}.down.weight"], shapes[f"{place}.down.bias"] = (size, width), (size,)
@@ -173,7 +176,7 @@ class Bottleneck(Method):
             "output_adapter": True,
             "is_parallel": options.placement == "parallel",
             "original_ln_before": self.reads_stream and options.placement == "sequential",
-            "reduction_factor": adapters_files.reduction_factor(self.base.width, self.size),
+            "reduction_factor": adapters_files.reduction_factor(self.width, self.size),
             "non_linearity": adapters_files.ACTIVATIONS[options.activation],
             "scaling": float(options.scale),
             "leave_out": [n for n in range(len(self.blocks)) if n not in self.chosen],
@@ -194,8 +197,8 @@ class BottleneckStack(PaddedStack):
                 block = next(b for b in method.blocks if place.startswith(f"{b.name}."))
                 is_mlp = place.endswith(MLP)
                 self._layers[place] = block.mlp_output if is_mlp else block.attention_output
-            for number, norm in method.stream_norms.items():
-                self._norms[f"{method.blocks[number].name}.{MLP}"] = norm
+            for block_name, norm in method.stream_norms.items():
+                self._norms[f"{block_name}.{MLP}"] = norm
         self._activations = list(dict.fromkeys(method.options.activation for method in methods))
 
         def of_slots(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -205,7 +208,8 @@ class BottleneckStack(PaddedStack):
         # What the first layer reads is a sum of the part's output and the residual stream.
         self._reads_output_K11, self._reads_stream_K11 = of_slots(), of_slots()
         self._activation_K11 = of_slots(torch.int64)
-        self._stream_KND: dict[str, Tensor] = {}
+        # Of each thread its own: passes go side by side.
+        self._present = threading.local()
 
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Seats a candidate with its own arrangement."""
@@ -234,7 +238,7 @@ class BottleneckStack(PaddedStack):
 
     def see(self, place: str, x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """Keeps the norm's input for the place that follows in the same block."""
-        self._stream_KND[place] = x_KND
+        vars(self._present)[place] = x_KND
         return y_KND
 
     def apply(self, place: str, slots: list[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
@@ -253,10 +257,10 @@ class BottleneckStack(PaddedStack):
         """
         dtype = y_KND.dtype
         read_KND = y_KND
-        stream_KND = self._stream_KND.pop(place, None)
+        stream_KND = vars(self._present).pop(place, None)
         if stream_KND is not None:
             reads_output_K11, reads_stream_K11 = (
-                self._narrowed(t, slots).to(dtype)
+                self.narrowed(t, slots).to(dtype)
                 for t in (self._reads_output_K11, self._reads_stream_K11)
             )
             read_KND = y_KND * reads_output_K11 + stream_KND * reads_stream_K11
@@ -269,22 +273,23 @@ class BottleneckStack(PaddedStack):
             up_KD[:, None], self._activate(hidden_KNM, slots), up_KDM.transpose(1, 2)
         )
         held_K11 = self.held(f"{place}.up.bias", slots)[:, None, None]
-        scale_K11 = self._narrowed(self._scale_K11, slots) * held_K11
+        scale_K11 = self.narrowed(self._scale_K11, slots) * held_K11
         return torch.addcmul(y_KND, added_KND, scale_K11.to(dtype))
 
     def _activate(self, hidden_KNM: Tensor, slots: list[int]) -> Tensor:
         """Each slot's own activation; all of them map zero to zero, so that padding stays zero."""
         chosen = _activate(self._activations[0], hidden_KNM)
         for number, name in enumerate(self._activations[1:], start=1):
-            is_this_K11 = self._narrowed(self._activation_K11, slots) == number
+            is_this_K11 = self.narrowed(self._activation_K11, slots) == number
             chosen = torch.where(is_this_K11, _activate(name, hidden_KNM), chosen)
         return chosen
 
-    def _narrowed(self, tensor: Tensor, slots: list[int]) -> Tensor:
-        return tensor if len(slots) == self.num_slots else tensor[slots]
-
 
 def _activate(name: Activation, x: Tensor) -> Tensor:
-    if name == "gelu_new":
-        return F.gelu(x, approximate="tanh")
-    return {"relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": torch.tanh}[name](x)
+    if name == "relu":
+        return F.relu(x)
+    if name == "silu":
+        return F.silu(x)
+    if name == "tanh":
+        return torch.tanh(x)
+    return F.gelu(x, approximate="tanh" if name == "gelu_new" else "none")

@@ -28,7 +28,7 @@ from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
 from bakeoff.model.base import Base
 from bakeoff.model.prefix import Prefix
-from bakeoff.model.sites import InputHook, LinearHook
+from bakeoff.model.sites import InputHook, LinearHook, LinearProduct
 
 Tensors = dict[str, Tensor]
 
@@ -353,6 +353,10 @@ class Stack(ABC):
 
     def input_hooks(self, slots: Sequence[int]) -> dict[str, InputHook]:
         """Hooks for what linear sites read, by layer name, likewise."""
+        return {}
+
+    def linear_products(self, slots: Sequence[int]) -> dict[str, LinearProduct]:
+        """What stands in for the frozen product of linear sites, by layer name, likewise."""
         return {}
 
     def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:

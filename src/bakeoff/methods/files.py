@@ -27,16 +27,7 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     Raises:
         CheckpointError: if the file is missing, torn, or holds other tensors.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: the adapter's weights are missing; train the candidate again"
-        )
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: not a whole safetensors file ({error}); train the candidate again"
-        ) from None
+    found = _read(path)
     surplus = sorted(set(found) - set(shapes))
     if surplus:
         raise CheckpointError(
@@ -52,6 +43,35 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
             )
     # Copies: the library maps the file, and whoever writes it again would change what was read.
     return {name: found[name].to(torch.float32, copy=True) for name in shapes}
+
+
+def read_tensor(path: Path, name: str) -> Tensor:
+    """Reads one float32 tensor of any shape.
+
+    Raises:
+        CheckpointError: if the file is missing, torn, or lacks the tensor.
+    """
+    found = _read(path)
+    if name not in found:
+        raise CheckpointError(
+            f"{path}: holds no tensor {name!r} but {', '.join(sorted(found)[:3]) or 'none'}; the "
+            "adapter belongs to another method"
+        )
+    return found[name].to(torch.float32, copy=True)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: the adapter's weights are missing; train the candidate again"
+        )
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); train the candidate again"
+        ) from None
+    return found
 
 
 def check_settings(path: Path, expected: Mapping[str, Any]) -> None:

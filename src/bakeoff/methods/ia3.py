@@ -23,6 +23,7 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
+from bakeoff.methods.own_weights import source_parameters
 from bakeoff.methods.padded import PaddedStack
 from bakeoff.model.base import Base
 from bakeoff.model.sites import InputHook, LinearHook, linear_shape, select_linear_layers
@@ -88,6 +89,21 @@ class Ia3(Method):
                 f"{self.base.model_type!r}; name layers that end in {', '.join(endings)}"
             )
         return tuple(known)
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """Each layer's weight times its factors, and its bias where they are its output's."""
+        merged: Tensors = {}
+        for name, factors in tensors.items():
+            layer_name, is_input = name.rpartition(".")[0], name.endswith(_INPUT)
+            parts = source_parameters(self.base, {layer_name: ("weight", "bias")})
+            weight = parts[f"{layer_name}.weight"].detach().float().cpu()
+            # Transformers' Conv1D keeps its weight as [in, out].
+            is_row = is_input == isinstance(self._layers[layer_name], nn.Linear)
+            merged[f"{layer_name}.weight"] = weight * (factors if is_row else factors[:, None])
+            bias = parts.get(f"{layer_name}.bias")
+            if bias is not None and not is_input:
+                merged[f"{layer_name}.bias"] = bias.detach().float().cpu() * factors
+        return merged
 
     def _feedforward(self, names: list[str]) -> set[str]:
         given, path = self._given_feedforward, f"{self.where}.feedforward_modules"

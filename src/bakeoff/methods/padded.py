@@ -49,15 +49,18 @@ class PaddedStack(Stack):
         for held_K in self._held.values():
             held_K[slot] = False
 
+    def narrowed(self, stacked: Tensor, slots: Sequence[int]) -> Tensor:
+        """[K, ...] the part of the given slots."""
+        # Without a copy where all are asked for, as in every training pass.
+        return stacked if len(slots) == self.num_slots else stacked[list(slots)]
+
     def of(self, name: str, slots: Sequence[int]) -> Tensor:
         """[K, ...] the tensor of the given slots."""
-        stacked = self.tensors[name]
-        return stacked if len(slots) == self.num_slots else stacked[list(slots)]
+        return self.narrowed(self.tensors[name], slots)
 
     def held(self, name: str, slots: Sequence[int]) -> Tensor:
         """[K] bool, which of the given slots have the tensor."""
-        held_K = self._held[name]
-        return held_K if len(slots) == self.num_slots else held_K[list(slots)]
+        return self.narrowed(self._held[name], slots)
 
     def held_or(self, name: str, slots: Sequence[int], otherwise: Tensor | float) -> Tensor:
         """[K, ...] the tensor where a slot has it, else ``otherwise``."""

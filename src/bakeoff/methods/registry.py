@@ -13,6 +13,7 @@ from bakeoff.methods.dora import Dora, DoraStack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
 from bakeoff.methods.ia3 import Ia3, Ia3Stack
+from bakeoff.methods.last_layers import LastLayers, LastLayersStack
 from bakeoff.methods.lora import Lora, LoraStack
 from bakeoff.methods.p_tuning import PTuning, PTuningStack
 from bakeoff.methods.prefix import PrefixStack, PrefixTuning
@@ -30,6 +31,7 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (Bottleneck, BottleneckStack),
         (Ia3, Ia3Stack),
         (BitFit, BitFitStack),
+        (LastLayers, LastLayersStack),
         (Full, FullStack),
     )
 }

@@ -123,7 +123,6 @@ class ReparametrisedStack(PaddedStack):
 
     def vectors(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
         """([K, P, E] vectors, [K] how many of them count)."""
-        chosen = list(slots)
         found_KPE: Tensor | None = None
         for names, method in self._methods.items():
             held_K = self.held(names[0], slots)
@@ -132,9 +131,9 @@ class ReparametrisedStack(PaddedStack):
             found_KPE = torch.where(held_K[:, None, None], vectors_KPE, other)
         assert found_KPE is not None
         if self._given_KPE is not None:
-            is_given_K11 = self._is_given_K[chosen][:, None, None]
-            found_KPE = torch.where(is_given_K11, self._given_KPE[chosen], found_KPE)
-        return found_KPE, self._lengths_K[chosen]
+            is_given_K11 = self.narrowed(self._is_given_K, slots)[:, None, None]
+            found_KPE = torch.where(is_given_K11, self.narrowed(self._given_KPE, slots), found_KPE)
+        return found_KPE, self.narrowed(self._lengths_K, slots)
 
     def _through(self, method: Reparametrised, slots: Sequence[int]) -> Tensor:
         """[K, P, E] with the tensors of this form of method, padded to the longest."""

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
     check_settings,
+    read_tensor,
     read_tensors,
     write_tensors,
 )
@@ -25,14 +26,24 @@ _TENSOR = "prompt_embeddings"
 
 
 @dataclass(frozen=True, kw_only=True)
+class FromAdapter:
+    """A soft prompt that another training left."""
+
+    adapter: Path
+    """A folder with PEFT's files of prompt tuning, from the working directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoftPromptOptions:
     """Options of soft prompts."""
 
     prompt_length: int = 12
     """How many vectors stand before the tokens."""
-    init: str = "vocabulary"
+    init: str | FromAdapter = "vocabulary"
     """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
-    own spread; anything else is a text whose tokens' embeddings are repeated to the length."""
+    own spread; any other text: its tokens' embeddings; ``{adapter: FOLDER}``: the vectors of
+    another soft prompt. Tokens or vectors that are too many are cut off at the end, and those that
+    are too few are repeated from the start."""
 
 
 class SoftPrompt(Method):
@@ -63,13 +74,40 @@ class SoftPrompt(Method):
                 f"give fewer than {limit}"
             )
         self._text_ids: list[int] = []
-        if options.init not in ("vocabulary", "random"):
+        self._given_PD: Tensor | None = None
+        if isinstance(options.init, FromAdapter):
+            self._given_PD = self._read(options.init.adapter)
+        elif options.init not in ("vocabulary", "random"):
             self._text_ids = base.tokenizer(options.init, add_special_tokens=False)["input_ids"]
             if not self._text_ids:
                 raise ConfigError(
                     f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
                     "'random'"
                 )
+
+    def _read(self, folder: Path) -> Tensor:
+        """[any length, D] the vectors of another adapter."""
+        where = f"{self.where}.init.adapter"
+        for name in (PEFT_CONFIG, PEFT_WEIGHTS):
+            path = folder / name
+            if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+                raise ConfigError(
+                    f"{where}: {folder} has no file {name} of its own; give a folder with a soft "
+                    "prompt in PEFT's files"
+                )
+        try:
+            check_settings(folder / PEFT_CONFIG, {"peft_type": "PROMPT_TUNING"})
+            vectors_PD = read_tensor(folder / PEFT_WEIGHTS, _TENSOR)
+        except CheckpointError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        width = self.base.embedding_width
+        if vectors_PD.dim() != 2 or vectors_PD.shape[1] != width or not len(vectors_PD):
+            raise ConfigError(
+                f"{where}: {folder / PEFT_WEIGHTS} holds vectors of shape "
+                f"{tuple(vectors_PD.shape)}, but the base's embedding has a width of {width}; give "
+                "a soft prompt of the same base"
+            )
+        return vectors_PD
 
     @property
     def ground(self) -> Ground:
@@ -87,9 +125,11 @@ class SoftPrompt(Method):
         return {_TENSOR: (self.options.prompt_length, self.base.embedding_width)}
 
     def initial(self, generator: torch.Generator) -> Tensors:
-        """As the option ``init`` says; only two of its three ways draw from ``generator``."""
+        """As the option ``init`` says; ``vocabulary`` and ``random`` draw from ``generator``."""
         embedding: Any = self.base.source.model.get_input_embeddings()
         length = self.options.prompt_length
+        if self._given_PD is not None:
+            return {_TENSOR: self._given_PD.repeat(-(-length // len(self._given_PD)), 1)[:length]}
         if self.options.init == "random":
             drawn = torch.randn(self.shapes[_TENSOR], generator=generator)
             # Some embeddings scale their rows on the way out.

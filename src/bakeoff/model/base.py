@@ -133,6 +133,11 @@ class Base:
         return torch.cat(parts, dim=1)[:, _PROBE_PADDING:]
 
     @property
+    def has_values(self) -> bool:
+        """Whether its weights are numbers, and not shapes alone."""
+        return self.device.type != "meta"
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's tokenizer."""
         return self.source.tokenizer
@@ -234,18 +239,19 @@ class Base:
         """Silences whatever hooks are installed, so that passes inside are the base's own."""
         found = [m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite))]
         linear = [m for m in found if isinstance(m, LinearSite)]
-        hooks, input_hooks = [s.hooks for s in found], [s.input_hooks for s in linear]
+        hooks = [site.hooks for site in found]
+        of_linear = [(site.input_hooks, site.product) for site in linear]
         try:
             for site in found:
                 site.hooks = []
             for site in linear:
-                site.input_hooks = []
+                site.input_hooks, site.product = [], None
             yield
         finally:
             for site, kept in zip(found, hooks, strict=True):
                 site.hooks = kept
-            for site, inputs in zip(linear, input_hooks, strict=True):
-                site.input_hooks = inputs
+            for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
+                site.input_hooks, site.product = input_hooks, product
 
     def private_copy(self) -> Base:
         """A float32 copy on the device whose weights may be trained; the base stays frozen."""

@@ -7,6 +7,7 @@ one whose output that part's first linear layer reads.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,11 @@ class Block:
     norms: tuple[str, ...]
 
 
+def stream_width(base: Base) -> int:
+    """The width of the residual stream: not always the embedding's, nor the head's."""
+    return int(base.model.config.hidden_size)
+
+
 def blocks(base: Base) -> list[Block]:
     """The blocks of the base's decoder, in order.
 
@@ -61,7 +67,8 @@ def _within(names: list[str], block: str) -> list[str]:
 
 
 def _block(base: Base, name: str, layers: list[str], norms: tuple[str, ...]) -> Block:
-    attention, mlp = [], []
+    attention: list[str] = []
+    mlp: list[str] = []
     for layer in layers:
         child = base.model.get_submodule(name + "." + layer[len(name) + 1 :].partition(".")[0])
         called = type(child).__name__.lower()
@@ -69,10 +76,10 @@ def _block(base: Base, name: str, layers: list[str], norms: tuple[str, ...]) -> 
         (attention if is_attention else mlp).append(layer)
     found = base.linear_layers()
     for part, names in (("attention", attention), ("MLP", mlp)):
-        if not names or linear_shape(found[names[-1]])[1] != base.width:
+        if not names or linear_shape(found[names[-1]])[1] != stream_width(base):
             raise BaseModelError(
                 f"{base.source.reference}: the {part} of {name} does not end in a linear layer "
-                f"of {base.width} features; choose a method that does not act there"
+                f"of {stream_width(base)} features; choose a method that does not act there"
             )
     return Block(
         name=name,
@@ -85,28 +92,40 @@ def _block(base: Base, name: str, layers: list[str], norms: tuple[str, ...]) -> 
 
 
 @torch.no_grad()
-def norm_before_mlp(base: Base, block: Block) -> str | None:
-    """The norm whose output the block's MLP reads, or None; found by a pass over one token."""
-    found = base.linear_layers()
-    norms = base.norm_layers()
+def norms_before_mlps(base: Base, chosen: Sequence[Block]) -> dict[str, str]:
+    """The norm whose output each block's MLP reads, by the block's name, where there is one.
+
+    Found by a pass over one token.
+    """
+    linear, norms = base.linear_layers(), base.norm_layers()
     # Kept, so that no later tensor takes the place in memory of an earlier one.
     given: dict[str, Tensor] = {}
-    read: list[Tensor] = []
-    hooks = [
-        norms[name].register_forward_hook(
-            lambda module, args, output, name=name: given.__setitem__(name, output)
-        )
-        for name in block.norms
-    ]
-    hooks.append(
-        found[block.mlp_input].register_forward_pre_hook(lambda module, args: read.append(args[0]))
-    )
+    read: dict[str, Tensor] = {}
+
+    def gives(name: str) -> Callable[..., None]:
+        return lambda module, args, output: given.__setitem__(name, output)
+
+    def reads(name: str) -> Callable[..., None]:
+        return lambda module, args: read.__setitem__(name, args[0])
+
+    hooks = []
+    for block in chosen:
+        hooks += [norms[name].register_forward_hook(gives(name)) for name in block.norms]
+        hooks.append(linear[block.mlp_input].register_forward_pre_hook(reads(block.name)))
     try:
         with base.untuned():
-            embeds = base.embedding(torch.zeros((1, 1), dtype=torch.int64, device=base.device))
-            base.hidden_states(embeds, torch.zeros_like(embeds[..., 0], dtype=torch.int64))
+            ids = torch.zeros((1, 1), dtype=torch.int64, device=base.device)
+            base.hidden_states(base.embedding(ids), ids)
     finally:
         for hook in hooks:
             hook.remove()
-    before = [n for n, tensor in given.items() if tensor.data_ptr() == read[0].data_ptr()]
-    return before[0] if before else None
+    found: dict[str, str] = {}
+    for block in chosen:
+        for name in block.norms:
+            if name in given and _is_same(given[name], read[block.name]):
+                found[block.name] = name
+    return found
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)

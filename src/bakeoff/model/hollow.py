@@ -34,6 +34,11 @@ class HollowBase(Base):
         self.source = dataclasses.replace(original.source, model=hollow)
         self._adopt(hollow_copy(original.model, self.compute_dtype))
 
+    @property
+    def has_values(self) -> bool:
+        """Fake ones have none."""
+        return False
+
     def private_copy(self) -> Base:
         """See ``Base``."""
         twin = copy.copy(self)

@@ -20,6 +20,8 @@ LinearHook = Callable[[Tensor, Tensor], Tensor]
 """Maps a layer's ([K, N, D] input, [K, N, E] output) to a new [K, N, E]; norms have E = D."""
 InputHook = Callable[[Tensor], Tensor]
 """Maps a linear layer's [K, N, D] input to the one that the layer is to see."""
+LinearProduct = Callable[[Tensor], Tensor]
+"""Maps a linear layer's [K, N, D] input to its [K, N, E] output, in place of the frozen layer."""
 
 
 class LinearSite(nn.Module):
@@ -35,6 +37,7 @@ class LinearSite(nn.Module):
         self.num_slots = 1
         self.hooks: list[LinearHook] = []
         self.input_hooks: list[InputHook] = []
+        self.product: LinearProduct | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -49,7 +52,11 @@ class LinearSite(nn.Module):
             for input_hook in self.input_hooks:
                 x_KND = input_hook(x_KND)
             x = x_KND.view(x.shape)
-        y: Tensor = self.linear(x)
+        if self.product is None:
+            y: Tensor = self.linear(x)
+        else:
+            y = self.product(x.reshape(self.num_slots, -1, self.in_features))
+            y = y.view(*x.shape[:-1], self.out_features)
         if not self.hooks:
             return y
         x_KND = x.reshape(self.num_slots, -1, self.in_features)

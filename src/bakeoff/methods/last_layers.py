@@ -1,0 +1,167 @@
+"""Tuning of the last blocks with the final norm and the head; what comes before stays shared.
+
+Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` a layer's width in, ``E``
+its width out, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.files import (
+    OWN_CONFIG,
+    check_settings,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
+from bakeoff.model.base import Base
+from bakeoff.model.blocks import blocks
+from bakeoff.model.norms import check_normalise
+from bakeoff.model.sites import LinearHook, LinearProduct
+
+_WEIGHTS = "last_layers.safetensors"
+_PARTS = ("weight", "bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastLayersOptions:
+    """Options of tuning the last layers."""
+
+    num_layers: int = 1
+    """How many blocks, counted from the end; the final norm comes with them."""
+    head: bool = True
+    """Whether the head is trained too; where the base ties it to the embedding, it is untied."""
+
+
+class LastLayers(Method):
+    """Tuning of one base's last layers. A head's own bias, where it has one, stays frozen."""
+
+    kind = "last_layers"
+    title = "the last blocks with the final norm and the head"
+    paper = "gradual unfreezing, as in Howard & Ruder 2018, arXiv:1801.06146"
+    formula = "num_layers x parameters of a block + final norm (+ vocabulary x width with the head)"
+    options_type = LastLayersOptions
+    default_learning_rate = 1e-4
+    learning_rate_source = "twice the default of Transformers' Trainer, which is for all layers"
+    file_format = FileFormat.OWN
+    options: LastLayersOptions
+
+    def __init__(self, options: LastLayersOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        found = blocks(base)
+        if not 1 <= options.num_layers <= len(found):
+            raise ConfigError(
+                f"{where}.num_layers: {options.num_layers} is not between 1 and the base's "
+                f"{len(found)} blocks"
+            )
+        chosen = found[-options.num_layers :]
+        inside = {layer for block in found for layer in (*block.layers, *block.norms)}
+        final = [n for n in base.norm_layers() if n not in inside and "embed" not in n]
+        names = [layer for block in chosen for layer in (*block.layers, *block.norms)] + final
+        self.parameters = source_parameters(base, dict.fromkeys(names, _PARTS))
+        self._check_covered([block.name for block in chosen])
+        for layer in {type(m): m for n, m in base.norm_layers().items() if n in names}.values():
+            if base.has_values:
+                check_normalise(where, layer)
+        self.head_name: str | None = None
+        if options.head:
+            self.head_name = f"{base.head_name}.weight"
+            self.parameters[self.head_name] = base.source_head
+
+    def _check_covered(self, names: list[str]) -> None:
+        """Every parameter of the blocks must be one that can differ between slots."""
+        known = {id(tensor) for tensor in self.parameters.values()}
+        for block in names:
+            for name, parameter in self.base.source.model.get_submodule(block).named_parameters():
+                if id(parameter) not in known:
+                    raise ConfigError(
+                        f"{self.where}: {block}.{name} is neither of a linear layer nor of a norm, "
+                        "so it cannot be trained in slots; choose another method"
+                    )
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base, beside others that have last layers of their own."""
+        return Ground.LAST_LAYERS
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The trained parameters by their names in the model."""
+        return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """The base's own; nothing is drawn."""
+        return {
+            name: tensor.detach().float().cpu().clone() for name, tensor in self.parameters.items()
+        }
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes the parameters by their names in the model: PEFT has no such method."""
+        write_json(
+            self._settings() | {"base_model_name_or_path": self.base.source.reference},
+            folder / OWN_CONFIG,
+        )
+        write_tensors(tensors, folder / _WEIGHTS)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads back what ``save`` wrote."""
+        check_settings(folder / OWN_CONFIG, self._settings())
+        return read_tensors(folder / _WEIGHTS, self.shapes)
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """They are parameters of the base; the head is one of its own."""
+        return tensors
+
+    def _settings(self) -> dict[str, object]:
+        options = self.options
+        return {"kind": self.kind, "num_layers": options.num_layers, "head": options.head}
+
+
+class LastLayersStack(OwnWeightsStack):
+    """K slots' last layers; in a slot with fewer of them the base's own."""
+
+    kind = "last_layers"
+
+    def __init__(self, base: Base, methods: Sequence[LastLayers], num_slots: int) -> None:
+        own = {name: t for method in methods for name, t in method.parameters.items()}
+        super().__init__(base, methods, num_slots, own)
+        heads = [method.head_name for method in methods if method.head_name is not None]
+        self._head = heads[0] if heads else None
+        self._linear = base.linear_layers()
+        weights = [n.removesuffix(".weight") for n in self.shapes if n.endswith(".weight")]
+        self._layers = [name for name in weights if name in self._linear]
+        self._trained_norms = [name for name in weights if name in self._norms]
+
+    def linear_products(self, slots: Sequence[int]) -> dict[str, LinearProduct]:
+        """One a linear layer: the frozen product is not computed at all."""
+        return {layer: partial(self.product, layer, list(slots)) for layer in self._layers}
+
+    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a norm."""
+        return {layer: partial(self.renorm, layer, list(slots)) for layer in self._trained_norms}
+
+    def product(self, layer: str, slots: list[int], x_KND: Tensor) -> Tensor:
+        """[K, N, E] the layer with each slot's own weight and bias on [K, N, D]."""
+        weight_K, bias_KE = (self.value(f"{layer}.{part}", slots) for part in _PARTS)
+        assert weight_K is not None
+        weight_K = weight_K.to(x_KND.dtype)
+        # Transformers' Conv1D keeps its weight as [in, out].
+        is_linear = isinstance(self._linear[layer], nn.Linear)
+        weight_KDE = weight_K.transpose(1, 2) if is_linear else weight_K
+        if bias_KE is None:
+            return torch.bmm(x_KND, weight_KDE)
+        return torch.baddbmm(bias_KE[:, None].to(x_KND.dtype), x_KND, weight_KDE)
+
+    def head_weight(self, slots: Sequence[int]) -> Tensor | None:
+        """[K, V, D] float32, or None where no method trains the head."""
+        return None if self._head is None else self.value(self._head, slots)
