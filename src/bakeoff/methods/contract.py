@@ -126,6 +126,11 @@ class Method(ABC):
         """
         return from_mapping(cls.options_type, given, path=path)
 
+    @classmethod
+    def families(cls) -> dict[str, type]:
+        """Further options by the value of the first one, where they hang on it; else empty."""
+        return {}
+
     def __init__(self, options: Any, base: Base, *, where: str) -> None:
         """Checks the options against the base.
 

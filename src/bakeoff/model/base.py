@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -247,10 +247,20 @@ class Base:
             for site, inputs in zip(linear, input_hooks, strict=True):
                 site.input_hooks = inputs
 
-    def private_copy(self) -> Base:
-        """A float32 copy on the device whose weights may be trained; the base stays frozen."""
+    def private_copy(self, change: Callable[[PreTrainedModel], None] | None = None) -> Base:
+        """A float32 copy on the device whose weights may be trained; the base stays frozen.
+
+        Args:
+            change: alters the copy's modules before it is taken into use.
+
+        Raises:
+            BaseModelError: if head or embedding are something else after the change.
+        """
         twin = copy.copy(self)
         model = _moved(copy.deepcopy(self.source.model), self.device, torch.float32)
+        if change is not None:
+            change(model)
+            _moved(model, self.device, torch.float32)
         twin._adopt(model)
         return twin
 
