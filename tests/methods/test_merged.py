@@ -20,13 +20,16 @@ from bakeoff.model.quiet import quiet
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
 MERGEABLE: list[tuple[str, dict[str, Any]]] = [
-    (kind, {}) for kind, (method, _) in METHODS.items() if method.is_mergeable()
+    (kind, {})
+    for kind, (method, _) in METHODS.items()
+    if method.is_mergeable() and not method.families()
 ]
 MERGEABLE += [
     ("head", {"tied": True}),
     ("lora", {"init": "pissa", "rank": 3, "target_modules": "all-linear"}),
     ("lora", {"target_modules": "all-linear", "alpha": 3.0, "rank_stabilised": True}),
     ("dora", {"target_modules": "all-linear", "alphas": {".*": 20.0}}),
+    ("peft", {"peft_type": "VERA", "r": 8}),
 ]
 CASES = [
     (architecture, kind, options)

@@ -151,7 +151,10 @@ def test_the_types_are_those_of_the_installed_peft_that_act_in_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"peft_type": "LOHAA"}, r"methods.x.peft_type: 'LOHAA' is no method .*did you mean LOHA\?"),
+        (
+            {"peft_type": "LOHAA"},
+            r"methods.x.peft_type: 'LOHAA' is no method .*did you mean LOHA\?",
+        ),
         ({}, r"methods.x.peft_type: None is no method of the installed PEFT"),
         ({"peft_type": "PREFIX_TUNING"}, "puts trained vectors before the tokens"),
         ({"peft_type": "LOHA", "rnk": 4}, r"methods.x.rnk = 4: unknown key; .*Known keys: .*r, "),

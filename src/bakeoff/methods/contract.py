@@ -223,10 +223,13 @@ class Stack(ABC):
 
     Attributes:
         trains_alone: whether its cohort has one slot and a base of its own.
+        is_capturable: whether an update is the same work at every step and asks the device for
+            nothing, so that it can be captured once and replayed.
     """
 
     kind: ClassVar[str]
     trains_alone: ClassVar[bool] = False
+    is_capturable: ClassVar[bool] = True
 
     def __init__(self, base: Base, methods: Sequence[Method], num_slots: int) -> None:
         """Sizes the stack so that any of ``methods`` fits into any slot."""

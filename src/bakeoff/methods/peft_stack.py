@@ -21,6 +21,7 @@ class PeftStack(Stack):
 
     kind = "peft"
     trains_alone = True
+    is_capturable = False  # PEFT's code may ask the device, and AdaLoRA counts its steps
 
     def __init__(self, base: Base, methods: Sequence[PeftMethod], num_slots: int) -> None:
         if num_slots != 1 or len(methods) != 1:

@@ -165,7 +165,7 @@ class Base:
         return self._name_of(self.embedding)
 
     def _name_of(self, module: nn.Module) -> str:
-        return next(name for name, found in self.model.named_modules() if found is module)
+        return str(next(name for name, found in self.model.named_modules() if found is module))
 
     @property
     def model_type(self) -> str:
