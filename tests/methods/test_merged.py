@@ -20,7 +20,8 @@ from bakeoff.model.quiet import quiet
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
 MERGEABLE: list[tuple[str, dict[str, Any]]] = [
-    (kind, {})
+    # Llama has no biases to fit.
+    (kind, {"norms": True} if kind == "bitfit" else {})
     for kind, (method, _) in METHODS.items()
     if method.is_mergeable() and not method.families()
 ]

@@ -108,6 +108,10 @@ class BitFit(Method):
         check_settings(folder / OWN_CONFIG, {"kind": self.kind, "norms": self.options.norms})
         return read_tensors(folder / _WEIGHTS, self.shapes)
 
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """The trained parameters themselves."""
+        return dict(tensors)
+
 
 class BitFitStack(PaddedStack):
     """K slots' biases and norm weights; the base's own where a slot has none."""

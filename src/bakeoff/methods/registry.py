@@ -15,9 +15,9 @@ from bakeoff.methods.head import Head, HeadStack
 from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.lora import Lora, LoraStack
 from bakeoff.methods.p_tuning import PTuning, PTuningStack
-from bakeoff.methods.prefix import PrefixStack, PrefixTuning
 from bakeoff.methods.peft_method import PeftMethod
 from bakeoff.methods.peft_stack import PeftStack
+from bakeoff.methods.prefix import PrefixStack, PrefixTuning
 from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
 
 METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
