@@ -120,7 +120,7 @@ def build() -> Callable[..., Method]:
 
     def call(kind: str, base: Base, **options: Any) -> Method:
         method, _ = METHODS[kind]
-        return method(method.options_type(**options), base, where="methods.x")
+        return method(method.read_options(options, path="methods.x"), base, where="methods.x")
 
     return call
 

@@ -27,7 +27,10 @@ NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
     **{(a, "bottleneck"): {"reduction_factor": 4.0} for a in TIED + UNTIED},
 }
 CASES: list[tuple[str, str, dict[str, Any]]] = [
-    (a, kind, dict(NEEDED.get((a, kind), {}))) for a in TIED + UNTIED for kind in METHODS
+    (a, kind, dict(NEEDED.get((a, kind), {})))
+    for a in TIED + UNTIED
+    for kind, (method, _) in METHODS.items()
+    if not method.families()
 ]
 CASES += [(a, "bitfit", {"norms": True}) for a in ("gpt_neo", "gpt2", "gpt_neox")]
 CASES += [(a, "head", {"tied": True}) for a in TIED]
@@ -37,8 +40,17 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"init": "pissa", "rank": 4, "target_modules": "all-linear"}),
     ("lora", {"ranks": {_SOME: 4}, "dropout": 0.5}),
     ("dora", {"target_modules": "all-linear", "alphas": {".*": 20.0}}),
+    ("peft", {"peft_type": "LOHA", "r": 2, "target_modules": "all-linear"}),
+    ("peft", {"peft_type": "ADALORA", "total_step": 9, "tinit": 1, "tfinal": 1, "init_r": 4}),
+    ("peft", {"peft_type": "vera", "r": 8}),
 ]
-CASES += [(a, kind, options) for a in TIED + UNTIED for kind, options in VARIANTS]
+CASES += [
+    (a, kind, options)
+    for a in TIED + UNTIED
+    for kind, options in VARIANTS
+    # PEFT's LoHa knows no Conv1D.
+    if (a, options.get("peft_type")) != ("gpt2", "LOHA")
+]
 CASES += [(a, "last_layers", {"num_layers": 2, "head": False}) for a in ("gpt2", "llama")]
 CASES += [(a, "bottleneck", {"variant": "houlsby", "size": 4}) for a in TIED + UNTIED]
 CASES += [(a, "bottleneck", {"placement": "parallel", "size": 5}) for a in TIED + UNTIED]
@@ -52,6 +64,7 @@ SMALLER: Mapping[str, dict[str, Any]] = {
     "bottleneck": {"reduction_factor": None, "size": 3, "activation": "gelu", "layers": (1,)},
     "last_layers": {"num_layers": 1, "head": False},
     "ia3": {"target_modules": r".*\.1\..*(c_proj|down_proj|dense_4h_to_h|c_attn|v_proj)"},
+    "peft": {"target_modules": None},
 }
 """Options that give another size than the defaults, so that slots differ."""
 
@@ -69,6 +82,10 @@ def assert_same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     assert list(found) == list(expected)
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
+
+
+def options_of(method: Method) -> str | None:
+    return getattr(method.options, "peft_type", None)
 
 
 @pytest.fixture(params=CASES, ids=lambda c: "-".join([c[0], c[1], *c[2]]))
@@ -177,7 +194,7 @@ class TestContract:
         # Beside what PiSSA trains stands what it began with.
         halves = 2 if getattr(method.options, "init", None) == "pissa" else 1
         kept = sum(t.numel() for t in method.stored(perturbed(method)).values())
-        assert stored == halves * kept
+        assert stored == halves * kept or options_of(method) == "VERA"
 
     def test_an_adapter_that_does_not_fit_is_refused_by_name(
         self,
@@ -219,7 +236,8 @@ class TestContract:
 
         # Of the same method on a base of another shape.
         base, kind, options = case
-        other = base_of("gpt_neo" if base.model_type == "gpt2" else "gpt2")
+        nearest = "gpt_neox" if kind == "peft" else "gpt2"  # not all of PEFT's know Conv1D
+        other = base_of("gpt_neo" if base.model_type == nearest else nearest)
         foreign = build(kind, other, **options)
         if foreign.shapes != method.shapes:
             foreign.save(foreign.initial(torch.Generator()), tmp_path / "foreign")
@@ -296,7 +314,8 @@ class TestContract:
         assert_same(method.initial(torch.Generator().manual_seed(1)), first)
         other = method.initial(torch.Generator().manual_seed(2))
         differs = any(not torch.equal(other[name], first[name]) for name in first)
-        assert differs == draws
+        # VeRA trains vectors that start alike and draws only what stays frozen.
+        assert differs == (draws and options_of(method) != "VERA")
         is_given = getattr(method.options, "init", None) == "pissa"
         assert draws == (method.kind not in DRAWS_NOTHING and not is_given)
 

@@ -39,12 +39,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "lora": {"rank": 2, "dropout": 0.2},
     "soft_prompt": {"prompt_length": 3},
     "full": {},
+    "peft": {"peft_type": "ADALORA", "total_step": 8, "tinit": 1, "tfinal": 2, "deltaT": 2},
 }
 RATES = {
     "head": (3.0, 1e30),
     "lora": (3.0, 1e30),
     "soft_prompt": (300.0, 1e30),
     "full": (0.1, 1e30),
+    "peft": (0.3, 1e30),
 }
 """Too high to learn for long, and so high that it diverges."""
 
@@ -124,9 +126,9 @@ class Case:
 
     def __post_init__(self) -> None:
         chosen = method_type(self.kind, where="methods.m")
-        options = chosen.options_type(**KINDS[self.kind])
+        options = chosen.read_options(KINDS[self.kind])
         self.method: Method = chosen(options, self.base, where="methods.m")
-        self.num_slots = 1 if self.kind == "full" else 3
+        self.num_slots = 1 if self.kind in ("full", "peft") else 3
         self.places = Checkpoints(self.folder)
 
     def schedule(self) -> StudySchedule:

@@ -10,6 +10,7 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
+from bakeoff.methods.registry import METHODS
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -65,6 +66,17 @@ def test_an_override_sets_any_option_by_its_path(
     assert found == value and type(found) is type(value)
 
 
+LORA_DEFAULTS = {
+    "alpha": None,
+    "target_modules": None,
+    "ranks": None,
+    "alphas": None,
+    "rank_stabilised": False,
+    "dropout": 0.0,
+    "init": "kaiming",
+}
+
+
 def test_an_override_adds_a_whole_method() -> None:
     study = loaded("methods.wide={kind: lora, rank: 32, learning_rate: 2e-3}")
     assert [entry.name for entry in study.entries] == ["lora", "wide"]
@@ -72,8 +84,7 @@ def test_an_override_adds_a_whole_method() -> None:
         "kind": "lora",
         "learning_rate": 0.002,
         "rank": 32,
-        "alpha": None,
-        "target_modules": None,
+        **LORA_DEFAULTS,
     }
 
 
@@ -144,7 +155,7 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
     [
         ({}, ["methods", "lora: {kind: lora}"]),
         ({"x": {"kind": "loar"}}, ["methods.x.kind", "'loar'", "did you mean 'lora'?", "full"]),
-        ({"x": {}}, ["methods.x.kind", "'x' is no method", "head, lora, soft_prompt, full"]),
+        ({"x": {}}, ["methods.x.kind", "'x' is no method", ", ".join(METHODS)]),
         ({"x": {"kind": ["lora"]}}, ["methods.x.kind", "['lora']", "head, lora"]),
         ({"x": None}, ["methods.x", "mapping"]),
         ({"a/b": {"kind": "full"}}, ["methods.a/b", "cannot name a folder", "letters"]),
@@ -296,8 +307,7 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
             "kind": "lora",
             "learning_rate": 5e-3,
             "rank": 8,
-            "alpha": None,
-            "target_modules": None,
+            **LORA_DEFAULTS,
         },
         "soft_prompt": {
             "kind": "soft_prompt",

@@ -85,20 +85,20 @@ def _of(
 
 
 def _rows(source: str, path: Path, task: TaskOptions) -> Iterator[Document]:
-    found = False
     try:
-        for record in read_records(path, Columns(task.document, task.document)):
-            if record.problem:
-                raise DataError(f"{path}, row {record.row}: {record.problem}. Mend the row")
-            found = True
-            yield _document(source, record.row, record.document, task)
+        # All of them first: a column that no row has says more than the first row that lacks it.
+        records = list(read_records(path, Columns(task.document, task.document)))
     except DataError as error:
         # The readers speak of the study's own data.
         raise DataError(
             str(error).removeprefix("task.source: ").replace(str(path), source)
         ) from None
-    if not found:
+    if not records:
         raise DataError(f"{source} holds no rows; give at least one document")
+    for record in records:
+        if record.problem:
+            raise DataError(f"{source}, row {record.row}: {record.problem}. Mend the row")
+        yield _document(source, record.row, record.document, task)
 
 
 def _document(source: str, row: int | None, value: object, task: TaskOptions) -> Document:

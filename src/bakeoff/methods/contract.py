@@ -126,6 +126,11 @@ class Method(ABC):
         """
         return from_mapping(cls.options_type, given, path=path)
 
+    @classmethod
+    def families(cls) -> dict[str, type]:
+        """Further options by the value of the first one, where they hang on it; else empty."""
+        return {}
+
     def __init__(self, options: Any, base: Base, *, where: str) -> None:
         """Checks the options against the base.
 
@@ -218,10 +223,13 @@ class Stack(ABC):
 
     Attributes:
         trains_alone: whether its cohort has one slot and a base of its own.
+        is_capturable: whether an update is the same work at every step and asks the device for
+            nothing, so that it can be captured once and replayed.
     """
 
     kind: ClassVar[str]
     trains_alone: ClassVar[bool] = False
+    is_capturable: ClassVar[bool] = True
 
     def __init__(self, base: Base, methods: Sequence[Method], num_slots: int) -> None:
         """Sizes the stack so that any of ``methods`` fits into any slot."""
@@ -322,12 +330,6 @@ class Stack(ABC):
     def training(self) -> TrainingPass | None:
         """Where training stands in the present pass of this thread, or None outside of training."""
         return getattr(_present, "training", None)
-
-    @property
-    def is_capturable(self) -> bool:
-        """Whether an update of this stack, once captured, may be replayed: nothing in it is decided
-        on the host."""
-        return type(self).after_update is Stack.after_update
 
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""

@@ -23,7 +23,7 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
-from bakeoff.methods.own_weights import source_parameters
+from bakeoff.methods.low_rank import oriented
 from bakeoff.methods.padded import PaddedStack
 from bakeoff.model.base import Base
 from bakeoff.model.sites import InputHook, LinearHook, linear_shape, select_linear_layers
@@ -90,21 +90,6 @@ class Ia3(Method):
             )
         return tuple(known)
 
-    def merged_weights(self, tensors: Tensors) -> Tensors:
-        """Each layer's weight times its factors, and its bias where they are its output's."""
-        merged: Tensors = {}
-        for name, factors in tensors.items():
-            layer_name, is_input = name.rpartition(".")[0], name.endswith(_INPUT)
-            parts = source_parameters(self.base, {layer_name: ("weight", "bias")})
-            weight = parts[f"{layer_name}.weight"].detach().float().cpu()
-            # Transformers' Conv1D keeps its weight as [in, out].
-            is_row = is_input == isinstance(self._layers[layer_name], nn.Linear)
-            merged[f"{layer_name}.weight"] = weight * (factors if is_row else factors[:, None])
-            bias = parts.get(f"{layer_name}.bias")
-            if bias is not None and not is_input:
-                merged[f"{layer_name}.bias"] = bias.detach().float().cpu() * factors
-        return merged
-
     def _feedforward(self, names: list[str]) -> set[str]:
         given, path = self._given_feedforward, f"{self.where}.feedforward_modules"
         if not given:
@@ -162,6 +147,22 @@ class Ia3(Method):
         shapes = {_peft_name(name): self._peft_shape(name) for name in self.shapes}
         found = read_tensors(folder / PEFT_WEIGHTS, shapes)
         return {name: found[_peft_name(name)].flatten() for name in self.shapes}
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """Each target layer's weight times its factors; a scaled output's bias too."""
+        merged: Tensors = {}
+        for name, layer in self._layers.items():
+            weight_DE = oriented(layer, self.base.source_parameter(f"{name}.weight"))
+            if name in self.feedforward:
+                weight_DE = weight_DE * tensors[name + _INPUT][:, None]
+            else:
+                factors_E = tensors[name + _OUTPUT]
+                weight_DE = weight_DE * factors_E
+                if layer.bias is not None:
+                    bias_E = self.base.source_parameter(f"{name}.bias")
+                    merged[f"{name}.bias"] = bias_E * factors_E
+            merged[f"{name}.weight"] = oriented(layer, weight_DE).contiguous()
+        return merged
 
     @property
     def _is_pattern(self) -> bool:

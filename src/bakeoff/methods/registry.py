@@ -16,6 +16,8 @@ from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.last_layers import LastLayers, LastLayersStack
 from bakeoff.methods.lora import Lora, LoraStack
 from bakeoff.methods.p_tuning import PTuning, PTuningStack
+from bakeoff.methods.peft_method import PeftMethod
+from bakeoff.methods.peft_stack import PeftStack
 from bakeoff.methods.prefix import PrefixStack, PrefixTuning
 from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
 
@@ -33,6 +35,7 @@ METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
         (BitFit, BitFitStack),
         (LastLayers, LastLayersStack),
         (Full, FullStack),
+        (PeftMethod, PeftStack),
     )
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -170,7 +170,7 @@ class Base:
         return self._name_of(self.embedding)
 
     def _name_of(self, module: nn.Module) -> str:
-        return next(name for name, found in self.model.named_modules() if found is module)
+        return str(next(name for name, found in self.model.named_modules() if found is module))
 
     @property
     def model_type(self) -> str:
@@ -253,10 +253,20 @@ class Base:
             for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
                 site.input_hooks, site.product = input_hooks, product
 
-    def private_copy(self) -> Base:
-        """A float32 copy on the device whose weights may be trained; the base stays frozen."""
+    def private_copy(self, change: Callable[[PreTrainedModel], None] | None = None) -> Base:
+        """A float32 copy on the device whose weights may be trained; the base stays frozen.
+
+        Args:
+            change: alters the copy's modules before it is taken into use.
+
+        Raises:
+            BaseModelError: if head or embedding are something else after the change.
+        """
         twin = copy.copy(self)
         model = _moved(copy.deepcopy(self.source.model), self.device, torch.float32)
+        if change is not None:
+            change(model)
+            _moved(model, self.device, torch.float32)
         twin._adopt(model)
         return twin
 

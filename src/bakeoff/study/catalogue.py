@@ -19,7 +19,6 @@ def describe_methods() -> list[dict[str, Any]]:
     """Every method as a plain mapping."""
     described = []
     for kind, (method, stack) in METHODS.items():
-        options = method.options_type()
         described.append(
             {
                 "kind": kind,
@@ -35,13 +34,26 @@ def describe_methods() -> list[dict[str, Any]]:
                     *(["peft"] if method.file_format is FileFormat.PEFT else []),
                     *(["merged"] if method.is_mergeable() else []),
                 ],
-                "options": {
-                    f.name: {"type": str(f.type), "default": to_mapping(options)[f.name]}
-                    for f in dataclasses.fields(options)
-                },
+                "options": _options(method.options_type),
+                "families": {name: _options(kind) for name, kind in method.families().items()},
             }
         )
     return described
+
+
+def _options(options_type: type) -> dict[str, dict[str, Any]]:
+    options = options_type()
+    defaults = to_mapping(options)
+    return {
+        f.name: {"type": _type_name(f.type), "default": defaults[f.name]}
+        for f in dataclasses.fields(options)
+    }
+
+
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, str):
+        return kind
+    return kind.__name__ if type(kind) is type else str(kind).replace("typing.", "")
 
 
 def print_methods(console: Console) -> None:
@@ -56,6 +68,12 @@ def print_methods(console: Console) -> None:
         ]
         for name, option in method["options"].items():
             lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
+        if method["families"]:
+            first = next(iter(method["options"]))
+            lines.append(
+                f"{first} is one of {', '.join(method['families'])}; each has options of its own, "
+                "which --json lists"
+            )
         for line in lines:
             console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 
@@ -116,11 +115,11 @@ def variants_of(
     Raises:
         ConfigError: a value that breaks a rule, or a list where nothing is searched.
     """
-    searched = {key: value for key, value in given.items() if _is_searched(method, key, value)}
+    searched = {key: value for key, value in given.items() if _is_searched(method, given, key)}
     if not searched or not may_search:
         # Without a search a list is a wrong value, and the strict loading says so.
         try:
-            options: Any = from_mapping(method.options_type, given, path=where)
+            options: Any = method.read_options(given, path=where)
         except ConfigError as error:
             if not searched:
                 raise
@@ -140,7 +139,7 @@ def variants_of(
     for places in itertools.product(*(range(len(values)) for values in searched.values())):
         chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
         label = "-".join(labels[key][i] for key, i in zip(searched, places, strict=True))
-        options = from_mapping(method.options_type, {**given, **chosen}, path=where)
+        options = method.read_options({**given, **chosen}, path=where)
         found.append(Variant(label=label, options=options, searched=chosen))
     return tuple(found)
 
@@ -153,11 +152,14 @@ def _labels(key: str, values: Sequence[Any]) -> list[str]:
     return [f"{key}.{number}" for number in range(len(values))]
 
 
-def _is_searched(method: type[Method], key: str, value: Any) -> bool:
-    if not isinstance(value, list):
+def _is_searched(method: type[Method], given: Mapping[str, Any], key: str) -> bool:
+    """Whether a list is no value of its option."""
+    if not isinstance(given[key], list):
         return False
+    # Which options a method has may hang on the others.
+    others = {name: value for name, value in given.items() if not isinstance(value, list)}
     try:
-        from_mapping(method.options_type, {key: value})
+        method.read_options({**others, key: given[key]})
     except ConfigError:
         return True
     return False
