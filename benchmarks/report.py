@@ -27,7 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT_WORDS = 690
 SUMMARY_WORDS = 45
 SCROLL = """async (step) => {
-    const frames = [];
+    const frames = [], tasks = [];
+    const observer = new PerformanceObserver(list =>
+        list.getEntries().forEach(task => tasks.push(task.duration)));
+    observer.observe({type: "longtask"});
     let last = performance.now();
     const list = document.getElementById("list");
     const bottom = list.getBoundingClientRect().bottom + scrollY - innerHeight;
@@ -39,9 +42,12 @@ SCROLL = """async (step) => {
         frames.push(now - last);
         last = now;
     }
+    await new Promise(done => setTimeout(done, 200));
+    observer.disconnect();
     frames.sort((a, b) => a - b);
-    return {frames: frames.length, median_ms: frames[frames.length >> 1],
-            p95_ms: frames[Math.floor(frames.length * 0.95)], longest_ms: frames.at(-1),
+    const at = share => Math.round(frames[Math.floor((frames.length - 1) * share)]);
+    return {frames: frames.length, median_ms: at(0.5), p95_ms: at(0.95), longest_ms: at(1),
+            tasks_over_50_ms: tasks.length, longest_task_ms: Math.max(0, ...tasks),
             built: document.querySelectorAll("article:has(.card)").length};
 }"""
 
