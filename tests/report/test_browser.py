@@ -177,7 +177,7 @@ class TestFigures:
         mark.hover()
         tip = page.locator("#tip")
         assert tip.is_visible()
-        assert tip.inner_text().startswith("lora: test NLL 2.431, 7.5 GiB")
+        assert tip.inner_text().startswith("lora: test NLL 2.431, 7.46 GiB")
         lit = page.locator(".plot:has(.on)").count()
         assert lit > 8
         assert page.locator('.on:not([data-series="lora"])').count() == 0

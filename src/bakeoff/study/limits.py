@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.study.facts import Results, dig, mapping, number
-from bakeoff.study.quantities import size_of, written_seconds, written_size
+from bakeoff.study.quantities import size_of
 from bakeoff.study.stopping import seconds_of
+from bakeoff.study.units import shown_bytes, shown_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ PRICES: Final = (
         amount="{} of memory",
         noise=0.05,
         read=lambda _, entry: number(entry.get("peak_memory_bytes")),
-        write=written_size,
+        write=shown_bytes,
         parse=size_of,
     ),
     Price(
@@ -66,7 +67,7 @@ PRICES: Final = (
         amount="{} of training",
         noise=0.1,
         read=training_seconds,
-        write=written_seconds,
+        write=shown_seconds,
         parse=seconds_of,
     ),
     Price(
@@ -77,7 +78,7 @@ PRICES: Final = (
         amount="an adapter of {}",
         noise=0.0,
         read=lambda _, entry: number(entry.get("adapter_bytes")),
-        write=written_size,
+        write=shown_bytes,
         parse=size_of,
     ),
     Price(
@@ -88,7 +89,7 @@ PRICES: Final = (
         amount="{} a token",
         noise=0.1,
         read=lambda _, entry: number(entry.get("token_latency_seconds")),
-        write=written_seconds,
+        write=shown_seconds,
         parse=seconds_of,
     ),
 )
