@@ -186,8 +186,8 @@ class TestWhatWouldChange:
     def test_the_answer_to_a_tighter_limit(self) -> None:
         (told,) = limited(THREE, APART)["changes"]
         assert told == (
-            "If 9.00 GiB of memory or 66.7 min of training is too much, mid is the answer: its test "
-            "NLL is 2.500, behind big's beyond chance."
+            "If 9.00 GiB of memory or 66.7 min of training is too much, mid is the answer: its "
+            "test NLL is 2.500, behind big's beyond chance."
         )
 
     def test_more_rows_where_methods_tie(self) -> None:

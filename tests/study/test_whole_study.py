@@ -145,7 +145,9 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         assert set(comparison) == {
             *("a", "b", "metric", "difference", "low", "high", "p_value", "verdict")
         }
-    assert set(results["recommendation"]) == {"method", "why", "ties"}
+    assert set(results["recommendation"]) == {
+        *("method", "why", "ties", "runners_up", "changes", "limits", "outside")
+    }
 
 
 def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished) -> None:
