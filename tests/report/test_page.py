@@ -152,7 +152,7 @@ class TestAnswer:
         assert facts["Trainable parameters"] == "294,912"
 
     def test_the_answer_says_how_sure_it_is_and_what_would_change_it(self, page: Node) -> None:
-        assert "at the 95 % level" in page.one(class_="why").text
+        assert "at the 95\u00a0% level" in page.one(class_="why").text
         first, *_ = page.one(class_="changes").all("li")
         assert first.text == (
             "More test rows or seeds may tell lora and full apart: full minus lora is −0.003 nats "

@@ -131,7 +131,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
             *("kind", "options", "state", "reason", "trainable_parameters", "learning_rate"),
             *("epoch_seconds", "peak_memory_bytes", "adapter_bytes", "val_nll", "test_nll"),
             *("test_nll_interval", "candidates", "generation_rows_per_second"),
-            "micro_batch_size",
+            *("micro_batch_size", "token_latency_seconds", "title"),
         }
         assert all(set(method[key]) == BOUNDS for key in (*ROUGE, "test_nll_interval"))
     for candidate in results["candidates"].values():

@@ -115,7 +115,7 @@ def _tighter(
         if other is not None and other not in tied:
             found.setdefault(other, []).append(price.written(ours))
     return [
-        f"If {' or '.join(whats)} is too much, {name} is the answer: its test NLL is "
+        f"If {join(whats, 'or')} is too much, {name} is the answer: its test NLL is "
         f"{nll_of(finished[name]):.3f}, "
         + ("a tie." if is_tie(results, name, pick) else f"behind {pick}'s beyond chance.")
         for name, whats in found.items()
