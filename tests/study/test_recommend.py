@@ -146,9 +146,17 @@ class TestLimits:
             {"method": "big", "reasons": ["peak memory 9.00 GiB, over 8.00 GiB"]}
         ]
         assert answer["changes"][0] == (
-            "Without these limits big would be ahead of mid beyond chance, at a test NLL of 2.000 "
-            "(peak memory 9.00 GiB, over 8.00 GiB)."
+            "Without the limits big would be recommended: its test NLL is 2.000, ahead of mid's "
+            "beyond chance (peak memory 9.00 GiB, over 8.00 GiB)."
         )
+
+    def test_the_better_one_that_misses_by_least_is_told_too(self) -> None:
+        answer = limited(THREE, APART, memory="5GiB")
+        assert answer["method"] == "small"
+        assert [told[:36] for told in answer["changes"]] == [
+            "Without the limits big would be reco",
+            "Without the limits mid would be ahea",
+        ]
 
     def test_a_limit_is_met_at_the_limit_itself(self) -> None:
         assert limited(THREE, APART, memory="9GiB")["method"] == "big"

@@ -70,7 +70,7 @@ def build_answer(
     return Answer(
         method=row.name if row else None,
         verdict=f"Use {row.name}" if row else "No recommendation",
-        sentence=_sentence(results, row, given["ties"], rivals) if row else "",
+        sentence=_sentence(results, row, given, rivals) if row else "",
         why=given["why"],
         sure=_sure(results) if row else "",
         ties=given["ties"],
@@ -84,15 +84,19 @@ def build_answer(
     )
 
 
-def _sentence(results: Mapping[str, Any], row: Row, ties: list[str], rivals: list[Rival]) -> str:
+def _sentence(
+    results: Mapping[str, Any], row: Row, given: Mapping[str, Any], rivals: list[Rival]
+) -> str:
     """The rest of the one sentence that answers: how sure, what ties with it, what it costs."""
+    ties: list[str] = given["ties"]
+    within = " within the limits" if given["outside"] else ""
     behind = sum(not rival.is_tie for rival in rivals)
     beaten = []
     if behind:
         rest = len(rivals) - len(ties)
         which = f"the other {behind}" if behind == rest else f"{behind} of the others"
         single = "the other method" if len(rivals) == 1 else "the other"
-        beaten.append(single if behind == rest == 1 else which)
+        beaten.append(f"{single if behind == rest == 1 else which}{within}")
     if number(dig(results, "baselines", "zero_shot", "test_nll")) is not None:
         beaten.append("the untuned base")
     parts = []
@@ -103,7 +107,7 @@ def _sentence(results: Mapping[str, Any], row: Row, ties: list[str], rivals: lis
             parts.append(f"is the {'cheaper' if len(ties) == 1 else 'cheapest of them'} to keep")
     if beaten:
         parts.append(f"{'' if parts else 'it '}beats {join(beaten)} beyond chance")
-    told = join(parts) or "it is the only method that ended well"
+    told = join(parts) or f"it is the only method{within or ' that ended well'}"
     return f"{told}; {_cost(row)}." if _cost(row) else f"{told}."
 
 

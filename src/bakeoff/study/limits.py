@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -96,6 +97,19 @@ PRICES: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One limit that a method is not shown to meet.
+
+    Attributes:
+        price: of which. told: in words. excess: cost over limit, infinite where not measured.
+    """
+
+    price: Price
+    told: str
+    excess: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Upper bounds, each None where there is none.
 
@@ -117,16 +131,19 @@ class Limits:
         """Each limit in words."""
         return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
 
-    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[tuple[Price, str]]:
+    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[Breach]:
         """Which limits the method is not shown to meet, each with what it costs instead."""
         found = []
         for price, limit in self.items():
             value = price.read(results, entry)
             if value is None:
-                found.append((price, f"{price.what} not measured"))
+                told, excess = f"{price.what} not measured", math.inf
             elif value > limit:
                 told = f"{price.what} {price.write(value)}, over {price.write(limit)}"
-                found.append((price, told))
+                excess = value / limit
+            else:
+                continue
+            found.append(Breach(price=price, told=told, excess=excess))
         return found
 
 
