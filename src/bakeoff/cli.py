@@ -22,6 +22,7 @@ from bakeoff import __version__
 from bakeoff.errors import BakeoffError, ConfigError
 
 if TYPE_CHECKING:
+    from bakeoff.study.limits import Limits
     from bakeoff.study.store import RunFolder
 
 EXIT_BAD_INPUT = 2
@@ -82,18 +83,29 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Runs also what needs more memory than there is.")
     ] = False,
+    max_memory: MaxMemory = None,
+    max_time: MaxTime = None,
+    max_adapter_size: MaxAdapterSize = None,
+    max_latency: MaxLatency = None,
 ) -> None:
-    """Runs a study; a second call takes up what is there."""
+    """Runs a study; a second call takes up what is there.
+
+    With limits it recommends within them; every method is trained all the same.
+    """
     started = time.monotonic()
     console = Console()
     # Imported late, so that `--help` answers at once.
     from bakeoff.report import write_report
+    from bakeoff.study.limits import limits_from
     from bakeoff.study.options import load_study
     from bakeoff.study.runner import Runner
     from bakeoff.study.stopping import Stopped, StopSignals, seconds_of
     from bakeoff.study.store import RESULTS_FILE, open_run
 
     seconds = None if budget is None else seconds_of(budget)
+    limits = limits_from(
+        memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+    )
     loaded = load_study(study, overrides or [])
     place = out or Path("runs") / loaded.options.name
     with open_run(place, loaded.resolved, fresh=fresh) as folder:
@@ -110,7 +122,7 @@ def run(
                 stopped = error if isinstance(error, Stopped) else None
                 there = "Nothing is trained yet."
                 if (folder.path / RESULTS_FILE).exists():
-                    there = f"What is there: {escape(str(write_report(folder.path)))}"
+                    there = f"What is there: {escape(str(write_report(folder.path, limits)))}"
                 console.print(
                     f"\n{stopped.why if stopped else 'Interrupted.'} {there}\n"
                     "The same command goes on with the rest.",
@@ -118,7 +130,7 @@ def run(
                     soft_wrap=True,
                 )
                 raise typer.Exit(stopped.exit_code if stopped else EXIT_INTERRUPTED) from None
-        _finish(folder, console)
+        _finish(folder, console, limits)
 
 
 @app.command()
@@ -149,13 +161,13 @@ def plan(
         print_plan(found, Console())
 
 
-def _finish(folder: RunFolder, console: Console) -> None:
+def _finish(folder: RunFolder, console: Console, limits: Limits) -> None:
     """Writes the report and prints the run's outcome."""
     from bakeoff.report import write_report
     from bakeoff.study.summary import print_summary
 
-    report_file = write_report(folder.path)
-    print_summary(folder, console)
+    report_file = write_report(folder.path, limits)
+    print_summary(folder, console, limits)
     shown = escape(str(report_file))
     console.print(f"\nThe report: [bold]{shown}[/]", soft_wrap=True, highlight=False)
 
@@ -188,10 +200,7 @@ def report(
     from bakeoff.study.recommend import recommend
 
     limits = limits_from(
-        memory=max_memory,
-        time=max_time,
-        adapter_size=max_adapter_size,
-        latency=max_latency,
+        memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
     )
     console = Console()
     if len(folders) > 1:

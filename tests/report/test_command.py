@@ -25,7 +25,7 @@ def test_limits_are_answered_at_once_and_stand_in_the_report(
     assert place == f"{tmp_path}/report.html"
     page = Path(place).read_text("utf-8")
     assert (
-        "Limits: peak memory at most 7.2 GiB; training time at most 60.0 min; adapter size at "
-        "most 9.5 MiB." in page
+        "Limits: peak memory at most 7.20 GiB; training time at most 60.0 min; adapter size at "
+        "most 9.54 MiB." in page
     )
-    assert "lora: peak memory 7.5 GiB, over 7.2 GiB" in page
+    assert "lora: peak memory 7.46 GiB, over 7.20 GiB" in page

@@ -147,12 +147,12 @@ class TestAnswer:
 
     def test_the_answer_names_its_price(self, page: Node) -> None:
         told = page.one(class_="headline").text
-        assert told.endswith("it costs 13.6 min an epoch, 7.5 GiB of memory and 1.1 MiB to keep.")
+        assert told.endswith("it costs 13.6 min an epoch, 7.46 GiB of memory and 1.13 MiB to keep.")
         facts = {f.one("dt").text: f.one("b").text for f in page.one(class_="facts").all("div")}
         assert facts["Trainable parameters"] == "294,912"
 
     def test_the_answer_says_how_sure_it_is_and_what_would_change_it(self, page: Node) -> None:
-        assert "at the 95 % level" in page.one(class_="why").text
+        assert "at the 95\u00a0% level" in page.one(class_="why").text
         first, *_ = page.one(class_="changes").all("li")
         assert first.text == (
             "More test rows or seeds may tell lora and full apart: full minus lora is −0.003 nats "
@@ -215,7 +215,7 @@ class TestTable:
         cells = {k: cell.text for k, cell in table(page)["traditional"].items()}
         assert cells["Trainable parameters"] == "38,597,376"
         assert cells["Longest epoch"] == "14.4 min"
-        assert cells["Peak memory"] == "7.6 GiB"
+        assert cells["Peak memory"] == "7.57 GiB"
         assert cells["Adapter"] == "147 MiB"
 
 

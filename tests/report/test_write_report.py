@@ -61,7 +61,7 @@ class TestFiles:
         [
             ("trainable_parameters", "294,912"),
             ("longest_epoch", "13.9 min"),
-            ("peak_memory", "7.5 GiB"),
+            ("peak_memory", "7.46 GiB"),
             ("test_loss", "2.431"),
             ("rouge1", "34.2"),
         ],

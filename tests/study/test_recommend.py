@@ -141,14 +141,22 @@ class TestLimits:
             "mid has the lowest test NLL of those within the limits, 2.500 nats a token, and is "
             "ahead of the other method within the limits beyond chance."
         )
-        assert answer["limits"] == ["peak memory at most 8.0 GiB"]
+        assert answer["limits"] == ["peak memory at most 8.00 GiB"]
         assert answer["outside"] == [
-            {"method": "big", "reasons": ["peak memory 9.0 GiB, over 8.0 GiB"]}
+            {"method": "big", "reasons": ["peak memory 9.00 GiB, over 8.00 GiB"]}
         ]
         assert answer["changes"][0] == (
-            "Without these limits big would be ahead of mid beyond chance, at a test NLL of 2.000 "
-            "(peak memory 9.0 GiB, over 8.0 GiB)."
+            "Without the limits big would be recommended: its test NLL is 2.000, ahead of mid's "
+            "beyond chance (peak memory 9.00 GiB, over 8.00 GiB)."
         )
+
+    def test_the_better_one_that_misses_by_least_is_told_too(self) -> None:
+        answer = limited(THREE, APART, memory="5GiB")
+        assert answer["method"] == "small"
+        assert [told[:36] for told in answer["changes"]] == [
+            "Without the limits big would be reco",
+            "Without the limits mid would be ahea",
+        ]
 
     def test_a_limit_is_met_at_the_limit_itself(self) -> None:
         assert limited(THREE, APART, memory="9GiB")["method"] == "big"
@@ -163,8 +171,8 @@ class TestLimits:
         assert answer["method"] is None
         assert answer["why"] == (
             "Nothing is recommended: no method is shown to meet the limits (peak memory at most "
-            "8.0 GiB and adapter size at most 1.9 MiB). big misses fewest: peak memory 9.0 GiB, "
-            "over 8.0 GiB."
+            "8.00 GiB and adapter size at most 1.91 MiB). big misses fewest: peak memory 9.00 GiB, "
+            "over 8.00 GiB."
         )
 
     def test_what_was_not_measured_is_not_within_a_limit(self) -> None:
@@ -186,8 +194,8 @@ class TestWhatWouldChange:
     def test_the_answer_to_a_tighter_limit(self) -> None:
         (told,) = limited(THREE, APART)["changes"]
         assert told == (
-            "If 9.0 GiB of memory or 66.7 min of training is too much, mid is the answer: its test "
-            "NLL is 2.500, behind big's beyond chance."
+            "If 9.00 GiB of memory or 66.7 min of training is too much, mid is the answer: its "
+            "test NLL is 2.500, behind big's beyond chance."
         )
 
     def test_more_rows_where_methods_tie(self) -> None:
@@ -202,7 +210,7 @@ class TestWhatWouldChange:
         ties = {**APART, ("big", "mid"): "tie"}
         changes = limited(THREE, ties)["changes"]
         assert changes[1] == (
-            "Of those that tie, mid needs the least memory (7.0 GiB against 9.0 GiB) and trains "
+            "Of those that tie, mid needs the least memory (7.00 GiB against 9.00 GiB) and trains "
             "fastest (50.0 min against 66.7 min)."
         )
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bakeoff.errors import StoreError
 from bakeoff.study.catalogue import describe_methods, print_methods
+from bakeoff.study.limits import Limits
 from bakeoff.study.store import RunFolder
 from bakeoff.study.summary import print_summary
 
@@ -65,6 +66,15 @@ def test_nothing_is_cut_at_the_width_of_a_terminal(tmp_path: Path, width: int) -
     name = "".join(line.split()[0] for line in lines[start:] if line.startswith(tuple(LONG)))
     assert LONG in name
     assert lines[-1] == "full has the lowest test NLL."
+
+
+def test_limits_are_kept_to(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", {})
+    content = {"baselines": {}, "methods": {"full": method()}, "recommendation": {"why": "x"}}
+    folder.write_json("results.json", content)
+    file = io.StringIO()
+    print_summary(folder, Console(file=file, width=200), Limits(memory=1e9))
+    assert "full misses fewest: peak memory 9.58 GiB, over 954 MiB." in file.getvalue()
 
 
 def test_what_is_not_known_is_a_dash(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
             *("kind", "options", "state", "reason", "trainable_parameters", "learning_rate"),
             *("epoch_seconds", "peak_memory_bytes", "adapter_bytes", "val_nll", "test_nll"),
             *("test_nll_interval", "candidates", "generation_rows_per_second"),
-            "micro_batch_size",
+            *("micro_batch_size", "token_latency_seconds", "title"),
         }
         assert all(set(method[key]) == BOUNDS for key in (*ROUGE, "test_nll_interval"))
     for candidate in results["candidates"].values():
@@ -145,7 +145,9 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         assert set(comparison) == {
             *("a", "b", "metric", "difference", "low", "high", "p_value", "verdict")
         }
-    assert set(results["recommendation"]) == {"method", "why", "ties"}
+    assert set(results["recommendation"]) == {
+        *("method", "why", "ties", "runners_up", "changes", "limits", "outside")
+    }
 
 
 def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished) -> None:

@@ -48,6 +48,8 @@ class Answer:
     sure: str
     """What the certainty rests on."""
     ties: list[str]
+    recipe: str
+    """The settings to use it with."""
     facts: list[Fact]
     rivals: list[Rival]
     changes: list[str]
@@ -68,10 +70,11 @@ def build_answer(
     return Answer(
         method=row.name if row else None,
         verdict=f"Use {row.name}" if row else "No recommendation",
-        sentence=_sentence(results, row, given["ties"], rivals) if row else "",
+        sentence=_sentence(results, row, given, rivals) if row else "",
         why=given["why"],
         sure=_sure(results) if row else "",
         ties=given["ties"],
+        recipe=_recipe(results, row) if row else "",
         facts=_facts(row, by_name.get("zero_shot")) if row else [],
         rivals=rivals,
         changes=given["changes"],
@@ -81,15 +84,19 @@ def build_answer(
     )
 
 
-def _sentence(results: Mapping[str, Any], row: Row, ties: list[str], rivals: list[Rival]) -> str:
+def _sentence(
+    results: Mapping[str, Any], row: Row, given: Mapping[str, Any], rivals: list[Rival]
+) -> str:
     """The rest of the one sentence that answers: how sure, what ties with it, what it costs."""
+    ties: list[str] = given["ties"]
+    within = " within the limits" if given["outside"] else ""
     behind = sum(not rival.is_tie for rival in rivals)
     beaten = []
     if behind:
         rest = len(rivals) - len(ties)
         which = f"the other {behind}" if behind == rest else f"{behind} of the others"
         single = "the other method" if len(rivals) == 1 else "the other"
-        beaten.append(single if behind == rest == 1 else which)
+        beaten.append(f"{single if behind == rest == 1 else which}{within}")
     if number(dig(results, "baselines", "zero_shot", "test_nll")) is not None:
         beaten.append("the untuned base")
     parts = []
@@ -100,7 +107,7 @@ def _sentence(results: Mapping[str, Any], row: Row, ties: list[str], rivals: lis
             parts.append(f"is the {'cheaper' if len(ties) == 1 else 'cheapest of them'} to keep")
     if beaten:
         parts.append(f"{'' if parts else 'it '}beats {join(beaten)} beyond chance")
-    told = join(parts) or "it is the only method that ended well"
+    told = join(parts) or f"it is the only method{within or ' that ended well'}"
     return f"{told}; {_cost(row)}." if _cost(row) else f"{told}."
 
 
@@ -122,7 +129,7 @@ def _sure(results: Mapping[str, Any]) -> str:
         return ""
     rows = f"{words.count(tests)} test rows" if tests else "the test rows"
     return (
-        f"Beyond chance: at the 95 % level of a paired bootstrap over {rows} and the seeds, "
+        f"Beyond chance: at the 95\u00a0% level of a paired bootstrap over {rows} and the seeds, "
         f"corrected (Holm) for the {pairs} pair{'' if pairs == 1 else 's'} compared; whatever is "
         "not shown to differ is called a tie."
     )
@@ -139,11 +146,27 @@ def _rival(entry: Mapping[str, Any], pick: str) -> Rival:
     )
 
 
+def _recipe(results: Mapping[str, Any], row: Row) -> str:
+    entry = mapping(dig(results, "methods", row.name))
+    title = entry.get("title")
+    what = f"{row.kind} ({title})" if title else row.kind
+    told = [what] if what else []
+    if row.learning_rate is not None:
+        told.append(f"learning rate {words.rate(row.learning_rate)}")
+    options = mapping(entry.get("options"))
+    told += [
+        f"{key} {words.plain(value)}"
+        for key, value in options.items()
+        if value is not None and not isinstance(value, Mapping | list)
+    ]
+    return ", ".join(told)
+
+
 def _facts(row: Row, zero: Row | None) -> list[Fact]:
     facts = []
-    for key, label, write in (
-        ("test_nll", "Test NLL, nats a token", words.nll),
-        ("rouge1", "ROUGE-1 × 100", words.rouge),
+    for key, label, write, better in (
+        ("test_nll", "Test NLL, nats a token", words.nll, "lower is better"),
+        ("rouge1", "ROUGE-1 × 100", words.rouge, "higher is better"),
     ):
         cell = row.cells[key]
         if cell.value is None:
@@ -153,12 +176,14 @@ def _facts(row: Row, zero: Row | None) -> list[Fact]:
             details.append(f"{write(cell.low)} to {write(cell.high)}")
         if zero is not None and zero.value(key) is not None:
             details.append(f"zero-shot {write(zero.value(key))}")
+        details.append(better)
         facts.append(Fact(label=label, value=write(cell.value), details=tuple(details)))
     for key, label, write in (
         ("trainable_parameters", "Trainable parameters", words.count),
         ("epoch_mean", "Mean epoch", words.seconds),
         ("peak_memory_bytes", "Peak memory", words.size),
         ("adapter_bytes", "Adapter", words.size),
+        ("token_latency_seconds", "Latency a token", words.seconds),
     ):
         if row.value(key) is not None:
             facts.append(Fact(label=label, value=write(row.value(key))))

@@ -23,7 +23,7 @@ from bakeoff.study.facts import (
 )
 from bakeoff.study.quantities import signed
 
-_GIB = 1024.0**3
+_MIB, _GIB = 1024.0**2, 1024.0**3
 
 GROUPS = {
     "tradeoff": "Is the quality worth its price?",
@@ -58,12 +58,14 @@ def _tradeoffs(
     results: Mapping[str, Any], rows: list[Row], look: dict[str, Look]
 ) -> Iterator[Figure]:
     zero = number(dig(results, "baselines", "zero_shot", "test_nll"))
+    peak = max((row.value("peak_memory_bytes") or 0.0 for row in rows), default=0.0)
+    unit, size = ("GiB", _GIB) if peak >= _GIB else ("MiB", _MIB)
     prices: tuple[tuple[str, str, str, float, Callable[[object], str]], ...] = (
-        ("memory", "peak_memory_bytes", "peak memory (GiB)", _GIB, words.size),
+        ("memory", "peak_memory_bytes", f"peak memory ({unit})", size, words.size),
         ("time", "epoch_mean", "seconds an epoch (mean)", 1.0, words.seconds),
         ("parameters", "trainable_parameters", "trainable parameters", 1.0, words.count),
     )
-    for name, key, title, unit, write in prices:
+    for name, key, title, scale, write in prices:
         items = []
         for row in rows:
             price, loss = row.value(key), row.value("test_nll")
@@ -75,7 +77,7 @@ def _tradeoffs(
                 label=row.label, value=loss, low=cell.low, high=cell.high,
                 text="", tip=tip, look=look[row.name], series=row.label,
             )  # fmt: skip
-            items.append(tradeoff.Priced(price=price / unit, point=point))
+            items.append(tradeoff.Priced(price=price / scale, point=point))
         if len(items) < 2:
             continue
         best = [item.point.label for item in tradeoff.front(items)]

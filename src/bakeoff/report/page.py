@@ -49,6 +49,7 @@ def build_page(
             name=str(dig(results, "study", "name") or run.folder.name),
             meta=headline_facts(results),
             answer=answer,
+            adapter=_adapter(run, answer.method),
             rows=in_order(rows),
             columns=shown_columns(rows),
             marks=build_marks(results, rows),
@@ -92,6 +93,13 @@ def in_order(rows: list[Row]) -> list[Row]:
         return math.inf if value is None else value
 
     return sorted(rows, key=order)
+
+
+def _adapter(run: Run, method: str | None) -> str | None:
+    """Where the recommended method's adapter lies in the run's folder, if it does."""
+    candidate = run.chosen.get(str(method))
+    place = f"candidates/{candidate}/adapter"
+    return place if candidate is not None and (run.folder / place).is_dir() else None
 
 
 def headline_facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakeoff.study.facts import number
-from bakeoff.study.quantities import written_seconds, written_size
+from bakeoff.study.units import shown_bytes, shown_seconds
 
 MISSING = "–"
 
@@ -49,15 +49,13 @@ def count(value: object) -> str:
 
 
 def size(value: object) -> str:
-    """Bytes in the binary unit that leaves one to four digits."""
-    found = number(value)
-    return MISSING if found is None else written_size(found)
+    """Bytes in three digits and a binary unit."""
+    return shown_bytes(number(value))
 
 
 def seconds(value: object) -> str:
-    """A duration in milliseconds, seconds, minutes or hours."""
-    found = number(value)
-    return MISSING if found is None else written_seconds(found)
+    """A duration in two or three digits and its unit."""
+    return shown_seconds(number(value))
 
 
 def p_value(value: object) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bakeoff.study.facts import Results, difference, is_tie, join, nll_of, winner
-from bakeoff.study.limits import PRICES, Price
+from bakeoff.study.limits import PRICES, Breach
 from bakeoff.study.quantities import signed
 
 
 def what_would_change(
     results: Results,
     finished: Mapping[str, Mapping[str, Any]],
-    outside: Mapping[str, Sequence[tuple[Price, str]]],
+    outside: Mapping[str, Sequence[Breach]],
     *,
     leader: str,
     pick: str,
@@ -31,7 +31,7 @@ def what_would_change(
         tied: Those that tie with the leader, without the pick.
         again: The recommendation among other methods, by the same rules.
     """
-    told = _looser(results, finished, outside, pick)
+    told = _looser(results, finished, outside, pick, again)
     told += _more_rows(results, leader, pick, tied)
     told += _priorities(results, finished, pick, tied)
     inside = [name for name in finished if name not in outside]
@@ -41,19 +41,27 @@ def what_would_change(
 def _looser(
     results: Results,
     finished: Mapping[str, Mapping[str, Any]],
-    outside: Mapping[str, Sequence[tuple[Price, str]]],
+    outside: Mapping[str, Sequence[Breach]],
     pick: str,
+    again: Callable[[Sequence[str]], str | None],
 ) -> list[str]:
-    told = []
-    for name in sorted(outside, key=lambda n: nll_of(finished[n])):
-        if winner(results, name, pick) != name:
-            continue
-        reasons = join([reason for _, reason in outside[name]])
-        told.append(
-            f"Without these limits {name} would be ahead of {pick} beyond chance, at a test NLL of "
-            f"{nll_of(finished[name]):.3f} ({reasons})."
-        )
-    return told
+    """The answer without limits, and the better method that misses them by least."""
+    better = [name for name in outside if winner(results, name, pick) == name]
+    if not better:
+        return []
+
+    def miss(name: str) -> tuple[int, float, float]:
+        breaches = outside[name]
+        return len(breaches), max(b.excess for b in breaches), nll_of(finished[name])
+
+    unlimited = again(list(finished))
+    shown = [name for name in (unlimited, min(better, key=miss)) if name in better]
+    return [
+        f"Without the limits {name} would be {'recommended' if name == unlimited else 'ahead'}: "
+        f"its test NLL is {nll_of(finished[name]):.3f}, ahead of {pick}'s beyond chance "
+        f"({join([breach.told for breach in outside[name]])})."
+        for name in dict.fromkeys(shown)
+    ]
 
 
 def _more_rows(results: Results, leader: str, pick: str, tied: Sequence[str]) -> list[str]:
@@ -115,7 +123,7 @@ def _tighter(
         if other is not None and other not in tied:
             found.setdefault(other, []).append(price.written(ours))
     return [
-        f"If {' or '.join(whats)} is too much, {name} is the answer: its test NLL is "
+        f"If {join(whats, 'or')} is too much, {name} is the answer: its test NLL is "
         f"{nll_of(finished[name]):.3f}, "
         + ("a tie." if is_tie(results, name, pick) else f"behind {pick}'s beyond chance.")
         for name, whats in found.items()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.study.facts import Results, dig, mapping, number
-from bakeoff.study.quantities import size_of, written_seconds, written_size
+from bakeoff.study.quantities import size_of
 from bakeoff.study.stopping import seconds_of
+from bakeoff.study.units import shown_bytes, shown_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ PRICES: Final = (
         amount="{} of memory",
         noise=0.05,
         read=lambda _, entry: number(entry.get("peak_memory_bytes")),
-        write=written_size,
+        write=shown_bytes,
         parse=size_of,
     ),
     Price(
@@ -66,7 +68,7 @@ PRICES: Final = (
         amount="{} of training",
         noise=0.1,
         read=training_seconds,
-        write=written_seconds,
+        write=shown_seconds,
         parse=seconds_of,
     ),
     Price(
@@ -77,7 +79,7 @@ PRICES: Final = (
         amount="an adapter of {}",
         noise=0.0,
         read=lambda _, entry: number(entry.get("adapter_bytes")),
-        write=written_size,
+        write=shown_bytes,
         parse=size_of,
     ),
     Price(
@@ -88,10 +90,23 @@ PRICES: Final = (
         amount="{} a token",
         noise=0.1,
         read=lambda _, entry: number(entry.get("token_latency_seconds")),
-        write=written_seconds,
+        write=shown_seconds,
         parse=seconds_of,
     ),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One limit that a method is not shown to meet.
+
+    Attributes:
+        price: of which. told: in words. excess: cost over limit, infinite where not measured.
+    """
+
+    price: Price
+    told: str
+    excess: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +131,19 @@ class Limits:
         """Each limit in words."""
         return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
 
-    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[tuple[Price, str]]:
+    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[Breach]:
         """Which limits the method is not shown to meet, each with what it costs instead."""
         found = []
         for price, limit in self.items():
             value = price.read(results, entry)
             if value is None:
-                found.append((price, f"{price.what} not measured"))
+                told, excess = f"{price.what} not measured", math.inf
             elif value > limit:
                 told = f"{price.what} {price.write(value)}, over {price.write(limit)}"
-                found.append((price, told))
+                excess = value / limit
+            else:
+                continue
+            found.append(Breach(price=price, told=told, excess=excess))
         return found
 
 

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write and read them."""
+"""Sizes as people write them, and differences as they are read."""
 
 from __future__ import annotations
 
@@ -33,26 +33,6 @@ def size_of(text: str, option: str) -> float:
     if size <= 0:
         raise ConfigError(f"{option} {text!r}: is no room at all; give some, such as 10MB")
     return size
-
-
-def written_size(size: float) -> str:
-    """Bytes in the binary unit that leaves one to four digits."""
-    for unit in ("B", "KiB", "MiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
-def written_seconds(seconds: float) -> str:
-    """A duration in milliseconds, seconds, minutes or hours."""
-    if 0 < seconds < 0.1:
-        return f"{1000 * seconds:.3g} ms"
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    if seconds < 180:
-        return f"{seconds:.1f} s" if seconds < 20 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -84,7 +84,7 @@ def recommend(results: Results, limits: Limits | None = None) -> dict[str, Any]:
         "changes": [],
         "limits": limits.described(),
         "outside": [
-            {"method": name, "reasons": [told for _, told in breaches]}
+            {"method": name, "reasons": [breach.told for breach in breaches]}
             for name, breaches in outside.items()
         ],
     }

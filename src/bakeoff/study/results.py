@@ -230,6 +230,7 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     variant = next(v for v in entry.variants if v.label == shown.variant)
     content: dict[str, Any] = {
         "kind": entry.kind,
+        "title": entry.method_type.title,
         "options": {**resolved, **to_mapping(variant.options)},
         "state": state.value,
         "reason": reason,

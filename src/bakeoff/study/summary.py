@@ -10,13 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from bakeoff.errors import StoreError
+from bakeoff.study.limits import Limits
+from bakeoff.study.recommend import recommend
 from bakeoff.study.store import RESULTS_FILE, RunFolder
 from bakeoff.study.units import shown_bytes, shown_count
 from bakeoff.types import RunState
 
 
-def print_summary(folder: RunFolder, console: Console) -> None:
-    """Prints the table of a run and what it recommends."""
+def print_summary(folder: RunFolder, console: Console, limits: Limits | None = None) -> None:
+    """Prints the table of a run and what it recommends, within limits where there are any."""
     results = folder.read_json(RESULTS_FILE)
     if not isinstance(results, Mapping):
         raise StoreError(f"{folder.path / RESULTS_FILE}: is missing or torn; run the study again")
@@ -45,7 +47,9 @@ def print_summary(folder: RunFolder, console: Console) -> None:
     console.print()
     console.print(table)
     console.print()
-    console.print(results["recommendation"]["why"], highlight=False)
+    within = limits is not None and limits.items()
+    answer = recommend(results, limits) if within else results["recommendation"]
+    console.print(escape(answer["why"]), highlight=False)
     for name, row in results["methods"].items():
         state = row.get("state")
         if state in (RunState.FAILED, RunState.DIVERGED):

@@ -117,10 +117,28 @@ document.addEventListener("DOMContentLoaded", () => {
     article.style.minHeight = `${height}px`;
     while (article.childElementCount > 1) article.lastChild.remove();
   };
+  // Some milliseconds of building a frame, and the rest in the next: a fling never waits for it.
+  const due = new Set();
+  let isDraining = false;
+  const drain = () => {
+    const until = performance.now() + 6;
+    for (const article of due) {
+      due.delete(article);
+      fill(article);
+      if (performance.now() > until) break;
+    }
+    isDraining = due.size > 0;
+    if (isDraining) requestAnimationFrame(drain);
+  };
   const watcher = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting, boundingClientRect } of entries) {
-      if (isIntersecting) fill(target);
+      due.delete(target);
+      if (isIntersecting) due.add(target);
       else empty(target, boundingClientRect.height);
+    }
+    if (due.size > 0 && !isDraining) {
+      isDraining = true;
+      requestAnimationFrame(drain);
     }
   }, { rootMargin: "1600px 0px" });
 
@@ -145,6 +163,7 @@ document.addEventListener("DOMContentLoaded", () => {
       wanted.sort((a, b) => sign * (key(a) - key(b)));
     }
     watcher.disconnect();
+    due.clear();
     list.replaceChildren();
     show(FIRST);
     found.textContent = wanted.length === rows.length ? `${count(rows.length)} rows`
