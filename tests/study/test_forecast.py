@@ -17,6 +17,7 @@ from bakeoff.engine.step import train_step
 from bakeoff.engine.tracing import Trace
 from bakeoff.methods.registry import METHODS
 from bakeoff.model import attention
+from bakeoff.model.sites import linear_shape
 from bakeoff.study.forecast import Predictor, adapter_bytes, most_demanding
 from bakeoff.study.options import study_from_mapping
 from bakeoff.study.rehearsal import (
@@ -131,7 +132,7 @@ def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor:
     """Forward and backward of every frozen product, and of the head on whole chunks."""
     work = predictor.training(entry_of(bench, "soft_prompt"), "", ROWS)
     layers = bench.base.linear_layers().values()
-    inner = sum(prod(layer.weight.shape) for layer in layers)  # type: ignore[arg-type]
+    inner = sum(prod(linear_shape(layer)) for layer in layers)
     positions = work.tokens + ROWS * bench.methods["soft_prompt"][""].extra_positions
     head = chunk_tokens(bench.base.device) * bench.base.vocabulary * bench.base.width
     products = 2 * 2 * (positions * inner + head)
