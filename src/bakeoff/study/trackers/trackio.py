@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,14 +29,15 @@ class Trackio(Tracker):
         # Read when the library is imported.
         os.environ.setdefault("TRACKIO_DIR", str((study.folder / FOLDER).resolve()))
         self._trackio: Any = importlib.import_module(self.module)
-        self._run = self._trackio.init(
-            project=PROJECT,
-            name=study.name,
-            config=dict(study.options),
-            embed=False,
-            auto_log_cpu=False,
-            auto_log_gpu=False,
-        )
+        with _hushed():
+            self._run = self._trackio.init(
+                project=PROJECT,
+                name=study.name,
+                config=dict(study.options),
+                embed=False,
+                auto_log_cpu=False,
+                auto_log_gpu=False,
+            )
         self._states: list[list[Cell]] = []
 
     def epoch(self, candidate: str, epoch: int, values: Mapping[str, float]) -> None:
@@ -53,4 +56,10 @@ class Trackio(Tracker):
 
     def close(self) -> None:
         """See ``Tracker``."""
-        self._run.finish()
+        with _hushed():
+            self._trackio.finish()
+
+
+def _hushed() -> contextlib.redirect_stdout[io.StringIO]:
+    """Drops what the library prints: the command line speaks for itself."""
+    return contextlib.redirect_stdout(io.StringIO())
