@@ -18,7 +18,7 @@ from bakeoff.engine.tracing import Trace
 from bakeoff.methods.registry import METHODS
 from bakeoff.model import attention
 from bakeoff.model.sites import linear_shape
-from bakeoff.study.forecast import Predictor, adapter_bytes, most_demanding
+from bakeoff.study.forecast import Predictor, most_demanding
 from bakeoff.study.options import study_from_mapping
 from bakeoff.study.rehearsal import (
     rehearse,
@@ -179,11 +179,13 @@ def losses_of(bench: Workbench, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [n for n in VARIANTS if n != "full"])
-def test_adapter_bytes_are_those_on_disk(bench: Workbench, name: str, tmp_path: Path) -> None:
+def test_adapter_bytes_are_those_on_disk(
+    bench: Workbench, predictor: Predictor, name: str, tmp_path: Path
+) -> None:
     method = bench.methods[name][""]
     method.save(method.initial(torch.Generator().manual_seed(0)), tmp_path / "adapter")
     weights = sum(f.stat().st_size for f in (tmp_path / "adapter").glob("*.safetensors"))
-    assert adapter_bytes(method) == pytest.approx(weights, rel=0.1)
+    assert predictor.adapter_bytes(entry_of(bench, name), "") == pytest.approx(weights, rel=0.1)
     assert weights <= folder_bytes(tmp_path / "adapter") < weights + 4096
 
 
