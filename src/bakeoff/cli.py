@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,12 @@ def run(
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
     max_latency: MaxLatency = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Shows the report on 127.0.0.1 while it grows.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of --live; a free one without.")
+    ] = None,
 ) -> None:
     """Runs a study; a second call takes up what is there.
 
@@ -96,27 +103,36 @@ def run(
     console = Console()
     # Imported late, so that `--help` answers at once.
     from bakeoff.report import write_report
+    from bakeoff.report.live import LiveServer
+    from bakeoff.report.rewriting import Rewriting
     from bakeoff.study.limits import limits_from
     from bakeoff.study.options import load_study
     from bakeoff.study.runner import Runner
     from bakeoff.study.stopping import Stopped, StopSignals, seconds_of
     from bakeoff.study.store import RESULTS_FILE, open_run
 
+    if port is not None and not live:
+        raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
     seconds = None if budget is None else seconds_of(budget)
     limits = limits_from(
         memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
     )
     loaded = load_study(study, overrides or [])
     place = out or Path("runs") / loaded.options.name
-    with open_run(place, loaded.resolved, fresh=fresh) as folder:
+    with open_run(place, loaded.resolved, fresh=fresh) as folder, ExitStack() as page:
         stop = StopSignals(seconds, started)
-        runner = Runner(loaded, folder, device, console, stop, force=force)
+        writing = Rewriting(folder.path)
+        on_news = writing.news if live else None
+        runner = Runner(loaded, folder, device, console, stop, force=force, on_news=on_news)
+        if live:
+            url = page.enter_context(LiveServer(folder.path, port or 0)).url
+            console.print(f"The report as it grows: [bold]{url}[/]", highlight=False)
         if runner.is_complete():
             console.print("This study is complete; nothing is trained.")
             runner.clear_away()
         else:
             try:
-                with stop:
+                with stop, writing if live else nullcontext():
                     runner.run()
             except KeyboardInterrupt as error:
                 stopped = error if isinstance(error, Stopped) else None

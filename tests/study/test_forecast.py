@@ -17,7 +17,8 @@ from bakeoff.engine.step import train_step
 from bakeoff.engine.tracing import Trace
 from bakeoff.methods.registry import METHODS
 from bakeoff.model import attention
-from bakeoff.study.forecast import Predictor, adapter_bytes, most_demanding
+from bakeoff.model.sites import linear_shape
+from bakeoff.study.forecast import Predictor, most_demanding
 from bakeoff.study.options import study_from_mapping
 from bakeoff.study.rehearsal import (
     rehearse,
@@ -131,7 +132,7 @@ def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor:
     """Forward and backward of every frozen product, and of the head on whole chunks."""
     work = predictor.training(entry_of(bench, "soft_prompt"), "", ROWS)
     layers = bench.base.linear_layers().values()
-    inner = sum(prod(layer.weight.shape) for layer in layers)  # type: ignore[arg-type]
+    inner = sum(prod(linear_shape(layer)) for layer in layers)
     positions = work.tokens + ROWS * bench.methods["soft_prompt"][""].extra_positions
     head = chunk_tokens(bench.base.device) * bench.base.vocabulary * bench.base.width
     products = 2 * 2 * (positions * inner + head)
@@ -178,11 +179,13 @@ def losses_of(bench: Workbench, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [n for n in VARIANTS if n != "full"])
-def test_adapter_bytes_are_those_on_disk(bench: Workbench, name: str, tmp_path: Path) -> None:
+def test_adapter_bytes_are_those_on_disk(
+    bench: Workbench, predictor: Predictor, name: str, tmp_path: Path
+) -> None:
     method = bench.methods[name][""]
     method.save(method.initial(torch.Generator().manual_seed(0)), tmp_path / "adapter")
     weights = sum(f.stat().st_size for f in (tmp_path / "adapter").glob("*.safetensors"))
-    assert adapter_bytes(method) == pytest.approx(weights, rel=0.1)
+    assert predictor.adapter_bytes(entry_of(bench, name), "") == pytest.approx(weights, rel=0.1)
     assert weights <= folder_bytes(tmp_path / "adapter") < weights + 4096
 
 

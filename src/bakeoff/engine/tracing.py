@@ -59,7 +59,7 @@ class Trace(TorchDispatchMode):
         standing: Iterable[nn.Module] = (),
         cost: Callable[[float, float, torch.dtype], float] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._cost = cost
         self._live: dict[int, int] = {}
         for model in standing:
@@ -182,4 +182,4 @@ def _attention_flops(args: Any, *, backward: bool) -> float:
     """Two products of every query with every key; five in the backward pass."""
     query_BHTC, key_BHSC = (args[1], args[2]) if backward else (args[0], args[1])
     rows, heads, queries, width = query_BHTC.shape
-    return (10 if backward else 4) * rows * heads * queries * key_BHSC.shape[2] * width
+    return float((10 if backward else 4) * rows * heads * queries * key_BHSC.shape[2] * width)

@@ -152,6 +152,13 @@ class Predictor:
             further=_share(found[short][1], found[long][1], more),
         )
 
+    def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
+        """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
+        with traced(self._world), torch.no_grad():
+            _, method = self._hollow(entry, label)
+            kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
+        return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())
+
     def _lane_bytes(self, method: Method) -> int:
         """The gradients that each lane of a narrow base holds beside the optimizer's."""
         lanes = 1 if self._on_gpu else lanes_of(self.bench.base).num
@@ -178,11 +185,6 @@ def _share(less: Work, more: Work, parts: int) -> Work:
         bytes_moved=(more.bytes_moved - less.bytes_moved) / parts,
         seconds=(more.seconds - less.seconds) / parts,
     )
-
-
-def adapter_bytes(method: Method) -> int:
-    """Bytes of a method's tensors on disk: float32, and the header that names them."""
-    return 4 * method.num_trainable + sum(len(n) + _TENSOR_ENTRY_BYTES for n in method.shapes)
 
 
 def most_demanding(base: Base, entry: MethodEntry) -> tuple[str, Method]:

@@ -24,6 +24,7 @@ from bakeoff.model.sources import TINY_REFERENCE
 from bakeoff.study.search import SearchOptions, Variant, grid, variants_of, without_password
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
 _BASELINES = ("zero_shot", "lead")
 # These never mean a folder, whatever lies beside the study.
@@ -61,6 +62,9 @@ class StudyOptions:
     """Sentences of the lead-k baseline."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
+    track: tuple[TrackerName, ...] = ()
+    """Where else the curves are written while it runs: tensorboard, trackio, wandb; it may change
+    between calls."""
 
     def __post_init__(self) -> None:
         _safe_name("name", self.name)
@@ -72,6 +76,8 @@ class StudyOptions:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
         if self.lead_sentences < 1:
             raise ConfigError(f"lead_sentences: {self.lead_sentences} is below 1; give 1 or more")
+        if len(set(self.track)) < len(self.track):
+            raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
         if not self.checkpoint_minutes > 0:
             raise ConfigError(
                 f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "

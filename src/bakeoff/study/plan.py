@@ -18,7 +18,7 @@ from bakeoff.study.cards import (
 )
 from bakeoff.study.fit import Need, available_for, needs_of, remedy
 from bakeoff.study.footprint import GENERATION_ROWS
-from bakeoff.study.forecast import Predictor, Writing, adapter_bytes, largest_batch
+from bakeoff.study.forecast import Predictor, Writing, largest_batch
 from bakeoff.study.options import Study
 from bakeoff.study.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.study.wall import MethodSeconds, epochs_at_most, wall_seconds
@@ -121,7 +121,7 @@ def make_plan(
             seconds[name] = _timed(bench, need)
         else:
             seconds[name] = None
-        methods[name] = _method_plan(bench, need, writing, seconds[name], available)
+        methods[name] = _method_plan(bench, predictor, need, writing, seconds[name], available)
     return StudyPlan(
         study=study.options.name,
         base=bench.base.source.description,
@@ -145,7 +145,12 @@ def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:
 
 
 def _method_plan(
-    bench: Workbench, need: Need, writing: Writing, seconds: MethodSeconds | None, available: int
+    bench: Workbench,
+    predictor: Predictor,
+    need: Need,
+    writing: Writing,
+    seconds: MethodSeconds | None,
+    available: int,
 ) -> MethodPlan:
     method = bench.methods[need.entry.name][need.label]
     search = bench.schedule().methods[need.entry.name]
@@ -155,7 +160,7 @@ def _method_plan(
         kind=need.entry.kind,
         variant=need.label,
         trainable_parameters=method.num_trainable,
-        adapter_bytes=adapter_bytes(method),
+        adapter_bytes=predictor.adapter_bytes(need.entry, need.label),
         peak_memory_bytes=need.alone.peak_bytes,
         slot_memory_bytes=need.alone.slot_bytes,
         generation_memory_bytes=writing.peak_bytes,

@@ -8,7 +8,7 @@ nothing and an interrupted one goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,10 +26,14 @@ from bakeoff.study.options import Study
 from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings, build_results, now, unused_settings
 from bakeoff.study.schedule import StudySchedule
+from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stopping import StopSignals
 from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
 from bakeoff.study.testing import Tester
-from bakeoff.study.training import TrainingStage
+from bakeoff.study.trackers.contract import TrackedStudy
+from bakeoff.study.trackers.following import Following
+from bakeoff.study.trackers.registry import require_installed
+from bakeoff.study.training import Follower, TrainingStage
 from bakeoff.study.units import shown_seconds
 from bakeoff.study.wall import least_training_seconds
 from bakeoff.study.workbench import Workbench, open_workbench
@@ -46,6 +50,8 @@ class Runner:
         console: where progress is told.
         stop: when the run is to end early; entered by the caller.
         force: runs also what needs more memory than there is.
+        on_news: is told when the results in the folder are new; without it they are written at
+            the end alone.
     """
 
     def __init__(
@@ -57,8 +63,10 @@ class Runner:
         stop: StopSignals | None = None,
         *,
         force: bool = False,
+        on_news: Callable[[], None] | None = None,
     ) -> None:
         self.study = study
+        self.on_news = on_news
         self.force = force
         self.stop = stop or StopSignals()
         self.folder = folder
@@ -88,6 +96,7 @@ class Runner:
         """
         started = time.perf_counter()
         wall: dict[str, float] = {}
+        require_installed(self.study.options.track)
         with _timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
@@ -101,6 +110,14 @@ class Runner:
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings)
         checkpoints = Checkpoints(self.folder.path)
+        trackers = self._trackers(bench, archive)
+        followers: list[Follower] = [trackers]
+        if self.on_news is not None:
+
+            def write() -> None:
+                self._write(bench, findings, wall, started, complete=False)
+
+            followers.append(Snapshots(write, self.on_news))
         try:
             start = self._recall(schedule, archive, checkpoints)
             epochs = self.study.options.protocol.epochs
@@ -111,11 +128,11 @@ class Runner:
                 self._search(bench, schedule, archive, checkpoints, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
-                self._work(bench, findings, archive, view, checkpoints, start)
+                self._work(bench, findings, archive, view, checkpoints, start, followers)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception):
-            self._write(bench, findings, wall, started, complete=False)
+            trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
             if schedule.ledger is not None:
@@ -123,9 +140,23 @@ class Runner:
         # A failure may have had a cause that can be removed, so the next call tries it again.
         complete = not findings.has_failed
         results = self._write(bench, findings, wall, started, complete=complete)
+        trackers.finish(results)
         if complete:
             checkpoints.clear()
         return results
+
+    def _trackers(self, bench: Workbench, archive: Archive) -> Following:
+        return Following(
+            self.study.options.track,
+            TrackedStudy(
+                name=self.study.options.name,
+                folder=self.folder.path,
+                options=self.study.resolved,
+            ),
+            self.study.options.protocol,
+            bench.plans["train"].num_steps,
+            archive.keep_note,
+        )
 
     def _recall(
         self, schedule: StudySchedule, archive: Archive, checkpoints: Checkpoints
@@ -206,6 +237,7 @@ class Runner:
         view: ProgressView,
         checkpoints: Checkpoints,
         start: Progress | None,
+        followers: Sequence[Follower],
     ) -> None:
         wall = findings.wall_seconds
         slots = dict(start.slots) if start else {}
@@ -215,7 +247,7 @@ class Runner:
             tester.baselines()
         with _timed(wall, "training"):
             TrainingStage(
-                bench, findings.schedule, archive, view, checkpoints, self.stop, slots
+                bench, findings.schedule, archive, view, checkpoints, self.stop, slots, followers
             ).run(start)
         with _timed(wall, "test"):
             tester.candidates()

@@ -28,7 +28,7 @@ _PART = ".part"
 _ID_KEY = "run"
 _FOLDERS_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 # These decide how a run goes, but not what it finds, and may differ between its calls.
-_FREE_KEYS = frozenset({"checkpoint_minutes"})
+_FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
 
 
 class RunFolder:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
@@ -35,6 +36,16 @@ _MEMORY_SHARE = 0.25
 """Hidden states larger than this share of the free memory go to a file."""
 
 
+class Follower(Protocol):
+    """Who is told how candidates come on; what it does may cost no training."""
+
+    def epoch(self, candidate: Candidate) -> None:
+        """A candidate's epoch has been validated: its last record."""
+
+    def end(self, candidate: Candidate) -> None:
+        """A candidate reached a final state."""
+
+
 class RunObserver:
     """Keeps what ends, and tells the person.
 
@@ -48,18 +59,22 @@ class RunObserver:
         view: ProgressView,
         schedule: StudySchedule,
         checkpoints: Checkpoints,
+        followers: Sequence[Follower] = (),
     ) -> None:
         self.kept: set[str] = set()
         self.archive = archive
         self.view = view
         self.schedule = schedule
         self.checkpoints = checkpoints
+        self.followers = followers
         self.on_step = view.on_step
 
     def on_epoch(self, candidate: Candidate) -> None:
         """Writes the epoch into the search, then says so."""
         self.schedule.note(candidate)
         self.view.on_epoch(candidate)
+        for follower in self.followers:
+            follower.epoch(candidate)
 
     def on_pause(self, candidate: Candidate) -> None:
         """Moves the candidate's state to the disk."""
@@ -71,6 +86,8 @@ class RunObserver:
         self.schedule.note(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
+        for follower in self.followers:
+            follower.end(candidate)
 
     def on_note(self, note: str) -> None:
         """Keeps the note for the report."""
@@ -84,6 +101,7 @@ class TrainingStage:
 
     Attributes:
         slots: candidates in one pass, by ground; decided once, as the rounding hangs on it.
+        followers: who else is told of epochs and ends.
     """
 
     bench: Workbench
@@ -93,6 +111,7 @@ class TrainingStage:
     checkpoints: Checkpoints
     stop: StopSignals
     slots: dict[str, int]
+    followers: Sequence[Follower] = ()
 
     def run(self, start: Progress | None) -> None:
         """Trains all candidates.
@@ -106,7 +125,9 @@ class TrainingStage:
         """
         position = start.position if start else None
         ground = Ground(start.ground) if start and position else None
-        observer = RunObserver(self.archive, self.view, self.schedule, self.checkpoints)
+        observer = RunObserver(
+            self.archive, self.view, self.schedule, self.checkpoints, self.followers
+        )
         self.schedule.on_pruned = observer.on_end
         while True:
             if position is None:

@@ -1,0 +1,1 @@
+"""Where a study can be followed besides the report: one small interface, three programs."""
