@@ -204,6 +204,11 @@ class Cohort:
         """Whether an update may be captured: no stack asks the device for anything."""
         return all(stack.is_capturable for stack in self.stacks.values())
 
+    @property
+    def is_compilable(self) -> bool:
+        """Whether one compilation of a layer serves all layers with what acts in them."""
+        return all(stack.is_compilable for stack in self.stacks.values())
+
     def take(self, slot: int) -> Tensors:
         """Copies the tensors of the slot's candidate to the CPU."""
         method = self.seated[slot]

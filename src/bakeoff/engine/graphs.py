@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class StepGraphs:
         self._state = list(state)
         self._capture = capture
         self._captured: dict[tuple[object, ...], _Captured] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
         self.num_captures = 0
         """How often an update was captured, for tests."""
 
@@ -96,20 +97,25 @@ class StepGraphs:
         for packed, buffer in zip(passes, buffers, strict=True):
             _load(packed, buffer)
         before = [tensor.clone() for tensor in self._state]
+        try:
+            static.graph = self._record(update, static)
+        finally:
+            for tensor, kept in zip(self._state, before, strict=True):
+                tensor.copy_(kept)
+        return static
+
+    def _record(self, update: Update, static: _Captured) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARMUP_RUNS):
-                update(buffers, static.tokens_K, static.rates_K)
+                update(static.passes, static.tokens_K, static.rates_K)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
-            static.total_K.copy_(update(buffers, static.tokens_K, static.rates_K))
+            static.total_K.copy_(update(static.passes, static.tokens_K, static.rates_K))
         self._pool = graph.pool()
-        for tensor, kept in zip(self._state, before, strict=True):
-            tensor.copy_(kept)
-        static.graph = graph
-        return static
+        return graph
 
 
 def _shape(packed: Packed) -> tuple[object, ...]:
@@ -120,7 +126,7 @@ def _shape(packed: Packed) -> tuple[object, ...]:
 
 def _empty_like(packed: Packed) -> Packed:
     room = -(-packed.targets_KN.shape[1] // _ROOM) * _ROOM
-    made = {}
+    made: dict[str, Any] = {}
     for name, tensor in _tensors(packed):
         made[name] = torch.zeros_like(tensor if name == "ids_KBT" else _widened(tensor, room))
     return replace(packed, **made)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ class Greedy:
         self._check_every = 16 if self._frozen else 4
         self._kept: dict[tuple[int, int], _Rows] = {}
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
         end_id = cohort.base.tokenizer.eos_token_id
         assert isinstance(end_id, int)
         self._end_id = end_id

@@ -10,6 +10,19 @@ from bakeoff.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How passes are computed; results agree up to rounding whatever is chosen."""
+
+    compile: bool | Literal["auto"] = "auto"
+    """Whether the base's layers are compiled; ``auto``: on a GPU."""
+    cuda_graph: bool | Literal["auto"] = "auto"
+    """Whether an update, and a token of generation, is captured in a graph; ``auto``: on a GPU."""
+    gradient_checkpointing: bool = False
+    """Whether a layer's activations are computed again in the backward pass instead of kept: less
+    memory, a third more time."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProtocolOptions:
     """One training protocol for all candidates of a study."""
 

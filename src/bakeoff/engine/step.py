@@ -142,8 +142,12 @@ def update(
 
         for nll_K, found in lanes.map(gradients, passes):
             total_K += nll_K
-            pairs = [(s, g) for s, g in zip(summed, found, strict=True) if g is not None]
-            torch._foreach_add_([s for s, _ in pairs], [g for _, g in pairs])
+            used = [
+                (s, g)
+                for s, g in zip(summed, found, strict=True)
+                if s is not None and g is not None
+            ]
+            torch._foreach_add_([s for s, _ in used], [g for _, g in used])
     penalty_K = cohort.penalty()
     if penalty_K is not None:
         (penalty_K * optimizer.loss_scale_K).sum().backward()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -21,9 +22,11 @@ from bakeoff.engine.candidate import Candidate, EpochRecord, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.course import InTurn, Keeper, KeepNothing, Position, Schedule
 from bakeoff.engine.evaluate import example_nlls, mean_nll
-from bakeoff.engine.feed import Feed
+from bakeoff.engine.feed import Feed, to_device
+from bakeoff.engine.graphs import StepGraphs
 from bakeoff.engine.memory import is_out_of_memory, release_memory
-from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.quicken import quickened
 from bakeoff.engine.step import train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
@@ -44,6 +47,7 @@ class Trainer:
         observer: who is told.
         num_slots: the most candidates in one pass.
         keeper: who saves, and says when to stop.
+        engine: how passes are computed.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Trainer:
         observer: Observer,
         num_slots: int,
         keeper: Keeper | None = None,
+        engine: EngineOptions | None = None,
     ) -> None:
         self.base = base
         self.feed = feed
@@ -65,11 +70,14 @@ class Trainer:
         self.observer = observer
         self.num_slots = num_slots
         self.keeper = keeper or KeepNothing()
+        self.engine = engine or EngineOptions()
         self.micro_batch_size = protocol.micro_batch_size
         self.present: list[Candidate] = []
         """Who would lose training if the loop failed now."""
         self._slots: list[Candidate | None] = []
         self._cohort: Cohort | None = None
+        self._open = ExitStack()
+        self._graphs: StepGraphs | None = None
         self._methods: list[Method] = []
 
     @property
@@ -162,16 +170,17 @@ class Trainer:
             self._close()
             self._methods = list(dict.fromkeys(candidate.method for candidate in candidates))
             cohort = Cohort(self.base, self._methods, len(candidates), self.protocol)
-            self._cohort = cohort.__enter__()
+            self._cohort = self._open.enter_context(cohort)
+            longest = max(*self.train_plan.widths, *self.validation_plan.widths)
+            self._graphs = self._open.enter_context(quickened(cohort, longest, self.engine))
         self._slots = list(candidates)
         for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
             if candidate.state is not RunState.DIVERGED:
                 self._sit_down(slot, candidate, snapshot)
 
     def _close(self) -> None:
-        if self._cohort is not None:
-            self._cohort.__exit__(None, None, None)
-        self._cohort = None
+        self._open.close()
+        self._cohort = self._graphs = None
         self._slots = []
 
     def _sit_down(self, slot: int, candidate: Candidate, snapshot: Tensors | None) -> None:
@@ -259,11 +268,17 @@ class Trainer:
 
     def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
         """One update; when memory runs out, the same update from smaller micro-batches."""
-        rates_K = torch.tensor(rates, dtype=torch.float64, device=self.base.device)
+        rates_K = to_device(np.array(rates, dtype=np.float64), self.base.device)
         while True:
             try:
                 return train_step(
-                    self.cohort, self.feed, self.train_plan, steps, rates_K, self.micro_batch_size
+                    self.cohort,
+                    self.feed,
+                    self.train_plan,
+                    steps,
+                    rates_K,
+                    self.micro_batch_size,
+                    self._graphs,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

@@ -79,6 +79,11 @@ class TrainingPass:
 _present = threading.local()
 
 
+def present_training() -> TrainingPass | None:
+    """The training pass that this thread is in."""
+    return getattr(_present, "training", None)
+
+
 @contextmanager
 def training_pass(now: TrainingPass) -> Iterator[None]:
     """Makes ``now`` what the stacks see as ``training`` in this thread."""
@@ -329,7 +334,20 @@ class Stack(ABC):
     @property
     def training(self) -> TrainingPass | None:
         """Where training stands in the present pass of this thread, or None outside of training."""
-        return getattr(_present, "training", None)
+        return present_training()
+
+    @property
+    def is_compilable(self) -> bool:
+        """Whether one compilation of a layer of the base serves all layers with its hooks.
+
+        Hooks that know their layer's name would be compiled layer by layer; those of no layer are
+        none.
+        """
+        return (
+            type(self).linear_hooks is Stack.linear_hooks
+            and type(self).norm_hooks is Stack.norm_hooks
+            and type(self).input_hooks is Stack.input_hooks
+        )
 
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""

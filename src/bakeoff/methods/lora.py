@@ -157,6 +157,56 @@ class Lora(Method):
         return read_low_rank(self, folder)
 
 
+class LowRankHook:
+    """Adds each slot's scaled low-rank update to one frozen layer's output.
+
+    It holds tensors and no name, so that one compilation serves the hooks of all layers.
+
+    Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
+
+    Args:
+        a_KDR: [K, D, R] float32. b_KRE: [K, R, E] float32.
+        scaling_K11: [K, 1, 1] factor on the product.
+        principal: ([K, D, R], [K, R, E]) whose product is added as well, or None.
+        drop: what the update sees of its input in training, or None for all.
+    """
+
+    def __init__(
+        self,
+        *,
+        a_KDR: Tensor,
+        b_KRE: Tensor,
+        scaling_K11: Tensor,
+        principal: tuple[Tensor, Tensor] | None,
+        drop: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self._a_KDR = a_KDR
+        self._b_KRE = b_KRE
+        self._scaling_K11 = scaling_K11
+        self._principal = principal
+        self._drop = drop
+
+    def __call__(self, x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+        """The layer's output with the update.
+
+        Args:
+            x_KND: [K, N, D] the layer's input, rows grouped by slot, compute dtype.
+            y_KNE: [K, N, E] the frozen layer's output.
+
+        Returns:
+            [K, N, E]. Equal to ``y_KNE`` until the first update: ``lora_b`` starts at zero.
+        """
+        dtype = x_KND.dtype
+        if self._principal is not None:
+            first_KDR, second_KRE = self._principal
+            low_KNR = torch.bmm(x_KND, first_KDR.to(dtype))
+            y_KNE = torch.baddbmm(y_KNE, low_KNR, second_KRE.to(dtype))
+        if self._drop is not None:
+            x_KND = self._drop(x_KND)
+        scaled_KRE = (self._b_KRE * self._scaling_K11).to(dtype)
+        return torch.baddbmm(y_KNE, torch.bmm(x_KND, self._a_KDR.to(dtype)), scaled_KRE)
+
+
 class LoraStack(Stack):
     """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
 
@@ -223,31 +273,23 @@ class LoraStack(Stack):
 
     def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
         """One hook a target layer."""
-        return {layer: partial(self.apply, layer, list(slots)) for layer in self.layers}
+        return {layer: self._hook(layer, list(slots)) for layer in self.layers}
 
-    def apply(self, layer: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
-        """Adds each slot's scaled low-rank update to the frozen layer's output.
+    @property
+    def is_compilable(self) -> bool:
+        """Dropout asks where training stands, which a compiled layer cannot."""
+        return not self._has_dropout
 
-        Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
-
-        Args:
-            layer: the target's full name.
-            slots: which slots the rows belong to, in order.
-            x_KND: [K, N, D] the layer's input, rows grouped by slot, compute dtype.
-            y_KNE: [K, N, E] the frozen layer's output.
-
-        Returns:
-            [K, N, E]. Equal to ``y_KNE`` until the first update: ``lora_b`` starts at zero.
-        """
-        dtype = x_KND.dtype
-        if layer in self._principal:
-            a0_KDR, b0_KRE = (
-                self._of(slots)(factor).to(dtype) for factor in self._principal[layer]
-            )
-            y_KNE = torch.baddbmm(y_KNE, torch.bmm(x_KND, a0_KDR), b0_KRE)
-        a_KDR, b_KRE = self._factors(layer, slots)
-        x_KND = self._dropped(layer, x_KND)
-        return torch.baddbmm(y_KNE, torch.bmm(x_KND, a_KDR.to(dtype)), b_KRE.to(dtype))
+    def _hook(self, layer: str, slots: list[int]) -> LinearHook:
+        of = self._of(slots)
+        fixed = self._principal.get(layer)
+        return LowRankHook(
+            a_KDR=of(self.tensors[f"{layer}.lora_a"]),
+            b_KRE=of(self.tensors[f"{layer}.lora_b"]),
+            scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
+            principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
+            drop=partial(self._dropped, layer) if self._has_dropout else None,
+        )
 
     def _factors(self, layer: str, slots: list[int]) -> tuple[Tensor, Tensor]:
         """([K, D, R], [K, R, E] scaled) of some slots, float32."""

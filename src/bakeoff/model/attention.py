@@ -73,6 +73,11 @@ def extended(extension: Extension) -> Iterator[None]:
         _present.extension = None
 
 
+def present_extension() -> Extension | None:
+    """The extension that this thread is in."""
+    return _present.extension
+
+
 def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
     """Boolean ``[T, T]``: causal, and at most ``window`` positions back, the query included."""
     key = (num_positions, window, device)
@@ -120,14 +125,17 @@ def attend(
     Returns:
         [B, H, T, C].
     """
-    grouped = query.shape[1] != key.shape[1]
+    # A branch, and not the comparison's own value: compiled code must know which it is.
+    grouped = False
+    if query.shape[1] != key.shape[1]:
+        grouped = True
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
-        mask: Tensor | None = _present.decoding.mask(query.shape[2], window)
+        seen = _present.decoding.mask(query.shape[2], window)
         if query.shape[2] == 1 and (query.device.type != "cpu" or query.dtype != torch.float32):
-            return attend_one(query, keys, values, mask, scaling)
+            return attend_one(query, keys, values, seen, scaling)
         return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+            query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
         )
     if _present.extension is not None:
         keys, values, mask = _present.extension(module, key, value, window, None)

@@ -39,7 +39,10 @@ class Base:
         decoder: the part that maps embeddings to normed hidden states.
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
+        is_compiled: whether the layers run as compiled code.
     """
+
+    is_compiled = False
 
     def __init__(
         self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
@@ -208,6 +211,9 @@ class Base:
 
     def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
+        if self.is_compiled and torch.is_grad_enabled() and not embeds_BTD.requires_grad:
+            # The first layer then sees what the others see: a result that needs a gradient.
+            embeds_BTD = embeds_BTD.detach().requires_grad_(True).clone()
         output: Any = self.decoder(
             inputs_embeds=embeds_BTD,
             position_ids=positions_BT,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
+import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -24,7 +25,24 @@ LinearProduct = Callable[[Tensor], Tensor]
 """Maps a linear layer's [K, N, D] input to its [K, N, E] output, in place of the frozen layer."""
 
 
-class LinearSite(nn.Module):
+class Site(nn.Module):
+    """What a frozen layer is wrapped in while something acts on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slots_K = torch.empty(1, 0)
+
+    @property
+    def num_slots(self) -> int:
+        """K, which compiled code reads from a shape, so that another K compiles nothing."""
+        return self._slots_K.shape[0]
+
+    @num_slots.setter
+    def num_slots(self, num_slots: int) -> None:
+        self._slots_K = torch.empty(num_slots, 0)
+
+
+class LinearSite(Site):
     """A frozen linear layer to whose output the installed hooks may add.
 
     Axis letters: ``K`` slots, ``N`` positions of all the slot's rows, ``D`` width in, ``E`` out.
@@ -34,7 +52,6 @@ class LinearSite(nn.Module):
         super().__init__()
         self.linear = linear
         self.in_features, self.out_features = linear_shape(linear)
-        self.num_slots = 1
         self.hooks: list[LinearHook] = []
         self.input_hooks: list[InputHook] = []
         self.product: LinearProduct | None = None
@@ -66,13 +83,12 @@ class LinearSite(nn.Module):
         return y_KNE.view(y.shape)
 
 
-class NormSite(nn.Module):
+class NormSite(Site):
     """A frozen norm whose output the installed hooks may change."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
         self.norm = norm
-        self.num_slots = 1
         self.hooks: list[LinearHook] = []
 
     @property

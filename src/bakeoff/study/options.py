@@ -13,7 +13,7 @@ from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
 from bakeoff.engine.generate import GenerationOptions
-from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import METHODS, method_type
@@ -56,6 +56,8 @@ class StudyOptions:
     """How test summaries are written."""
     slots: int | Literal["auto"] = "auto"
     """Candidates in one training pass."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
     lead_sentences: int = 3

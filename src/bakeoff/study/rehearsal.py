@@ -17,6 +17,7 @@ from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed
 from bakeoff.engine.generate import generate
+from bakeoff.engine.quicken import quickened
 from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method
 from bakeoff.study.workbench import Workbench
@@ -48,8 +49,9 @@ def rehearse(
     rates = torch.full((num_slots,), _RATE, dtype=torch.float64, device=device)
     plan = bench.plans["train"]
     step = widest_step(plan, protocol.seeds[0], rows)
-    with cohort:
-        train_step(cohort, feed, plan, [step] * num_slots, rates, rows)
+    longest = max(*plan.widths, *bench.plans["validation"].widths)
+    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
+        train_step(cohort, feed, plan, [step] * num_slots, rates, rows, graphs)
         done("training")
         validation = bench.plans["validation"]
         with torch.no_grad(), cohort.only([0]):

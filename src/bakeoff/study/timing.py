@@ -20,6 +20,7 @@ from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed
 from bakeoff.engine.generate import generate
+from bakeoff.engine.quicken import quickened
 from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method
 from bakeoff.study.rehearsal import seated, stand_in_feed, write_summaries
@@ -64,19 +65,27 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     cohort = seated(bench, method, trains=True)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
     steps = train.epoch(protocol.seeds[0], 0)
-    with cohort:
+    longest = max(*train.widths, *validation.widths)
+    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
         optimizer = cohort.optimizer
         assert optimizer is not None
         # One micro-batch of each sampled step: the others cost the same.
         short = [Step(examples=s.examples[:rows], width=s.width) for s in steps]
-        # A row warms up as well as a full rectangle does, and on a large base much sooner.
-        first = Step(examples=steps[0].examples[:1], width=steps[0].width)
-        seconds_of(device, train_step, cohort, feed, train, [first], rates, 1)
+        if graphs is None:
+            # A row warms up as well as a full rectangle does, and on a large base much sooner.
+            first = Step(examples=steps[0].examples[:1], width=steps[0].width)
+            seconds_of(device, train_step, cohort, feed, train, [first], rates, 1)
+        else:
+            # What is captured once a study is start-up.
+            for step in {step.width: step for step in short}.values():
+                seconds_of(device, train_step, cohort, feed, train, [step], rates, rows, graphs)
         update = min(seconds_of(device, optimizer.step, rates, rates.float()) for _ in range(2))
 
         def timed() -> Iterable[tuple[float, int]]:
             for step in short:
-                spent = seconds_of(device, train_step, cohort, feed, train, [step], rates, rows)
+                spent = seconds_of(
+                    device, train_step, cohort, feed, train, [step], rates, rows, graphs
+                )
                 yield max(0.0, spent - update), len(step.examples) * step.width
 
         samples = _within(budget.train, timed())

@@ -174,6 +174,7 @@ class TrainingStage:
                     observer,
                     slots,
                     keeper,
+                    self.bench.study.options.engine,
                 )
                 stack.enter_context(self.stop.deferred())
                 trainer.run(part, position)

@@ -1,0 +1,54 @@
+"""Gradient checkpointing by layer: activations inside a layer are computed again when needed.
+
+Source: Chen et al. 2016, arXiv:1604.06174, with one segment a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from bakeoff.methods.contract import present_training, training_pass
+from bakeoff.model.attention import extended, present_extension
+from bakeoff.model.base import Base
+from bakeoff.model.compiled import decoder_layers
+
+
+@contextmanager
+def recomputed_layers(base: Base) -> Iterator[None]:
+    """Lets every layer inside keep its input alone for the backward pass."""
+    layers = decoder_layers(base)
+    for layer in layers:
+        layer.forward = _recomputed(layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the class's own is seen again
+
+
+def _recomputed(layer: nn.Module) -> Callable[..., Any]:
+    forward = type(layer).forward
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(layer, *arguments, **named)
+        # The second time may be in another thread, and after what surrounds the first has ended.
+        extension, training = present_extension(), present_training()
+
+        def compute(*again: Any, **named_again: Any) -> Any:
+            with ExitStack() as stack:
+                if extension is not None and present_extension() is None:
+                    stack.enter_context(extended(extension))
+                if training is not None and present_training() is None:
+                    stack.enter_context(training_pass(training))
+                return forward(layer, *again, **named_again)
+
+        return checkpoint(compute, *arguments, use_reentrant=False, **named)
+
+    return call

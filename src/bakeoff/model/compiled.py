@@ -1,0 +1,64 @@
+"""Compilation of the base, layer by layer.
+
+All layers of a decoder are the same code over other weights, so that one compilation serves them
+all, for every number of rows and positions. A method's hooks are compiled with the layer that they
+sit in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.fx.experimental import _config as shape_config
+
+from bakeoff.model.base import Base
+from bakeoff.model.gpt_neo import GptNeoAttention
+
+
+def decoder_layers(base: Base) -> list[nn.Module]:
+    """The decoder's layers in order; none where they cannot be told apart."""
+    number = getattr(base.model.config, "num_hidden_layers", None)
+    for module in base.decoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == number:
+            return list(module)
+    return []
+
+
+@contextmanager
+def compiled_layers(
+    base: Base, longest: int, backend: str | Callable[..., Any] = "inductor"
+) -> Iterator[None]:
+    """Lets every layer inside run as compiled code; the first pass compiles it.
+
+    Rows and positions are dynamic from the start: a second shape compiles nothing.
+
+    Args:
+        base: the base whose passes are meant.
+        longest: positions of the longest row. A sliding window that is no narrower is lifted, so
+            that layers with one and layers without are the same code.
+        backend: of ``torch.compile``.
+    """
+    layers = decoder_layers(base)
+    windowed = [
+        (module, module.window)
+        for module in base.decoder.modules()
+        if isinstance(module, GptNeoAttention) and module.window is not None
+    ]
+    for module, window in windowed:
+        module.window = None if longest <= window else window
+    for layer in layers:
+        layer.compile(backend=backend, dynamic=True)
+    base.is_compiled = True
+    try:
+        # Sizes that happen to agree, such as rank and rows, are not taken for one.
+        with shape_config.patch(use_duck_shape=False):
+            yield
+    finally:
+        base.is_compiled = False
+        for layer in layers:
+            layer._compiled_call_impl = None  # what `compile` has set
+        for module, window in windowed:
+            module.window = window
