@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.errors import CheckpointError, ConfigError
+from bakeoff.errors import CheckpointError
 from bakeoff.methods import METHODS, Ground, Method
-from bakeoff.methods.switcher import Switcher
 from bakeoff.model.base import Base
 
 Tensors = dict[str, Tensor]
@@ -161,25 +160,6 @@ class TestContract:
             assert gap.abs().max() > 1e-2, "vectors before the tokens must be seen by them"
         else:
             assert gap.abs().max() <= 1e-6
-
-    def test_merged_into_the_base_it_computes_the_same(
-        self,
-        method: Method,
-        ids_BT: Tensor,
-        perturbed: Callable[[Method], Tensors],
-        solo_logits: Callable[..., Tensor],
-        untuned_logits: Callable[..., Tensor],
-    ) -> None:
-        tensors, base = perturbed(method), method.base
-        switcher = Switcher(base)
-        if not method.is_mergeable():
-            with pytest.raises(ConfigError, match="cannot be merged"):
-                switcher.merge(method, tensors)
-            return
-        expected, before = solo_logits(method, tensors, ids_BT), snapshot(base.model)
-        with switcher.merged(method, tensors):
-            assert (untuned_logits(base, ids_BT) - expected).abs().max() <= 1e-5
-        assert_same(snapshot(base.model), before)
 
     def test_one_times_eight_rows_give_the_gradients_of_four_times_two(
         self, method: Method, perturbed: Callable[[Method], Tensors], next_token_nll: NextToken
