@@ -26,7 +26,14 @@ METHODS: list[tuple[str, dict[str, Any], float]] = [
     ("head", {"tied": False}, 3e-3),
     ("head", {"tied": True}, 3e-3),
     ("full", {}, 1e-3),
+    ("prefix", {"prefix_length": 4}, 2e-2),
+    ("p_tuning", {"prompt_length": 3, "hidden": 8}, 1e-2),
+    ("bottleneck", {"size": 4}, 1e-2),
+    ("ia3", {}, 2e-2),
+    ("bitfit", {"norms": True}, 1e-2),
+    ("last_layers", {"num_layers": 1}, 1e-3),
 ]
+IDS = [kind + "-tied" * options.get("tied", False) for kind, options, _ in METHODS]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +43,7 @@ def benches(kit: Kit) -> dict[torch.dtype, Bench]:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(
-    ("kind", "options", "rate"), METHODS, ids=["lora", "prompt", "head", "head-tied", "full"]
-)
+@pytest.mark.parametrize(("kind", "options", "rate"), METHODS, ids=IDS)
 def test_half_precision_follows_float32(
     kit: Kit,
     benches: dict[torch.dtype, Bench],

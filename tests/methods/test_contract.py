@@ -18,6 +18,7 @@ from bakeoff.methods import METHODS, Ground, Method
 from bakeoff.model.base import Base
 
 Tensors = dict[str, Tensor]
+NextToken = Callable[[Cohort, Tensor, Tensor], Tensor]
 
 TIED = ("gpt_neo", "gpt2")
 UNTIED = ("llama", "gpt_neox")
@@ -159,6 +160,26 @@ class TestContract:
             assert gap.abs().max() > 1e-2, "vectors before the tokens must be seen by them"
         else:
             assert gap.abs().max() <= 1e-6
+
+    def test_one_times_eight_rows_give_the_gradients_of_four_times_two(
+        self, method: Method, perturbed: Callable[[Method], Tensors], next_token_nll: NextToken
+    ) -> None:
+        ids_RT = torch.randint(256, (8, 11), generator=torch.Generator().manual_seed(4))
+        lengths_R = torch.tensor([11, 2, 7, 5, 10, 3, 8, 6])
+        total = int((lengths_R - 1).sum())
+        found = []
+        with Cohort(method.base, [method], 1, ProtocolOptions()) as cohort:
+            cohort.seat(0, method, perturbed(method))
+            assert cohort.optimizer is not None
+            for rows in (8, 2):
+                cohort.optimizer.zero_grad()
+                for ids, lengths in zip(ids_RT.split(rows), lengths_R.split(rows), strict=True):
+                    mean_K = next_token_nll(cohort, ids[None], lengths[None])
+                    (mean_K * ((lengths - 1).sum() / total)).sum().backward()
+                found.append(cohort.optimizer.grads_Kn.clone())
+        whole, cut = found
+        assert whole.norm() > 1e-3
+        assert (cut - whole).norm() <= 1e-5 * whole.norm()
 
     def test_what_is_saved_comes_back_with_the_same_logits(
         self,

@@ -46,7 +46,7 @@ class BottleneckOptions:
     """The model's width over the bottleneck's; null: 16, unless ``size`` is given."""
     size: int | None = None
     """The bottleneck's width itself."""
-    activation: Activation = "relu"
+    activation: Literal["relu", "gelu", "gelu_new", "silu", "tanh"] = "relu"
     """Between the two layers."""
     scale: float = 1.0
     """Factor on what is added (He et al. 2022 use 4 in parallel)."""
