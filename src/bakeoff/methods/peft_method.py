@@ -82,7 +82,8 @@ class PeftMethod(Method):
         self._shapes = {name: tuple(p.shape) for name, p in trained_parameters(self.copy).items()}
         if not self._shapes:
             raise ConfigError(f"{where}: {options.peft_type} with these fields trains nothing")
-        self._probe()
+        if base.holds_numbers:
+            self._probe()
 
     @property
     def ground(self) -> Ground:
@@ -124,21 +125,22 @@ class PeftMethod(Method):
         config.base_model_name_or_path = self.base.source.reference
         return wrapped.eval()
 
-    def private_base(self) -> tuple[Base, Any]:
+    def private_base(self, seed: int = _FROZEN_SEED) -> tuple[Base, Any]:
         """(a copy of the base on its device, PEFT's model around it).
+
+        Args:
+            seed: of what PEFT draws.
 
         Raises:
             ConfigError: where PEFT refuses, or replaces what the engine drives itself.
         """
-        wrapped: list[Any] = []
         try:
-            base = self.base.private_copy(lambda model: wrapped.append(self.wrap(model)))
+            return self.base.private_copy(lambda model: self.wrap(model, seed))
         except BaseModelError:
             raise ConfigError(
                 f"{self.where}: {self.options.peft_type} replaces the embedding or the head, which "
                 "a study's loop computes itself; give target_modules without them"
             ) from None
-        return base, wrapped[0]
 
     @cached_property
     def _own(self) -> tuple[Base, Any]:
@@ -178,9 +180,12 @@ class PeftMethod(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As PEFT draws it."""
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        fresh = self.wrap(copy.deepcopy(self.base.source.model), seed)
-        return {n: p.detach().float().clone() for n, p in trained_parameters(fresh).items()}
+        drawn = torch.randint(2**62, (1,), generator=generator)
+        _, fresh = self.private_base(int(drawn) if self.base.holds_numbers else 0)
+        return {
+            name: parameter.detach().float().to("cpu", copy=True)
+            for name, parameter in trained_parameters(fresh).items()
+        }
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
