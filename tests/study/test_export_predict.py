@@ -34,7 +34,9 @@ IDS = {
     "soft_prompt": "soft_prompt-lr0.01-s0",
     "full": "full-lr0.001-s0",
 }
-LINES = [{"text": f"Row {i}: a text of some words, number {i}.", "other": i} for i in range(3)]
+LINES: list[dict[str, Any]] = [
+    {"text": f"Row {i}: a text of some words, number {i}.", "other": i} for i in range(3)
+]
 pytestmark = pytest.mark.usefixtures("quick")
 
 

@@ -50,7 +50,7 @@ class Lora(Method):
     title = "a low-rank update beside frozen linear layers"
     paper = "Hu et al. 2021, arXiv:2106.09685"
     formula = "sum over target layers of rank x (in + out)"
-    options_type = LoraOptions
+    options_type: ClassVar[type] = LoraOptions
     default_learning_rate = 1e-3
     learning_rate_source = (
         "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"
