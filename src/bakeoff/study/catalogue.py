@@ -80,5 +80,6 @@ def print_methods(console: Console) -> None:
 
 def _abilities(method: dict[str, Any]) -> str:
     trains = "many in one pass" if method["stacked"] else "alone, over a base of its own"
-    export = " or ".join(f"--to {way}" for way in method["exportable"]) or "not exported"
-    return f"trains {trains}; {export}"
+    ways = " or ".join(f"--to {way}" for way in method["exportable"])
+    export = f"; exported {ways}" if ways else ""
+    return f"trains {trains}; kept in files of {method['file_format']}{export}"
