@@ -82,7 +82,7 @@ class PeftMethod(Method):
         self._shapes = {name: tuple(p.shape) for name, p in trained_parameters(self.copy).items()}
         if not self._shapes:
             raise ConfigError(f"{where}: {options.peft_type} with these fields trains nothing")
-        if base.holds_numbers:
+        if base.has_values:
             self._probe()
 
     @property
@@ -181,7 +181,7 @@ class PeftMethod(Method):
     def initial(self, generator: torch.Generator) -> Tensors:
         """As PEFT draws it."""
         drawn = torch.randint(2**62, (1,), generator=generator)
-        _, fresh = self.private_base(int(drawn) if self.base.holds_numbers else 0)
+        _, fresh = self.private_base(int(drawn) if self.base.has_values else 0)
         return {
             name: parameter.detach().float().to("cpu", copy=True)
             for name, parameter in trained_parameters(fresh).items()

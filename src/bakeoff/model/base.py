@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +39,7 @@ class Base:
         decoder: the part that maps embeddings to normed hidden states.
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
-        holds_numbers: False for a stand-in that has shapes alone.
     """
-
-    holds_numbers: ClassVar[bool] = True
 
     def __init__(
         self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
