@@ -62,7 +62,8 @@ def test_a_merged_checkpoint_is_an_ordinary_one_with_the_same_logits(
     solo_logits: Callable[..., Tensor],
 ) -> None:
     tensors = perturbed(method)
-    write_checkpoint(method.base, method.merged_weights(tensors), tmp_path)
+    merged = method.merged_weights(tensors)
+    write_checkpoint(method.base, merged, tmp_path)
     with quiet(), torch.no_grad():
         auto: Any = AutoModelForCausalLM
         model, info = auto.from_pretrained(str(tmp_path), output_loading_info=True)
@@ -70,7 +71,10 @@ def test_a_merged_checkpoint_is_an_ordinary_one_with_the_same_logits(
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert (found - solo_logits(method, tensors, ids_BT)).abs().max() <= 1e-5
     is_shared = model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    unties = method.kind == "head" and not method.options.tied
+    alone = {f"{method.base.head_name}.weight", f"{method.base.embedding_name}.weight"} & set(
+        merged
+    )
+    unties = alone == {f"{method.base.head_name}.weight"}
     assert is_shared == (method.base.is_tied and not unties)
     assert (tmp_path / "tokenizer_config.json").exists()
 
