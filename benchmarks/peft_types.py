@@ -57,6 +57,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "ADAPTION_PROMPT": {"adapter_len": 8, "adapter_layers": 2, "target_modules": "attention"},
     "BEFT": {"target_modules": ["out_proj", "c_proj"]},
     "C3A": {"block_size": 32},
+    "FOURIERFT": {"init_weights": True},  # else it starts far from the base
     "IA3": {"target_modules": ["k_proj", "v_proj", "c_proj"], "feedforward_modules": ["c_proj"]},
     "LN_TUNING": {"target_modules": ["ln_1", "ln_2", "ln_f"]},
     "SHADOW": {"shadow_dropout": 0.0},

@@ -73,6 +73,13 @@ def test_methods_as_json(call: Call) -> None:
     assert list(described) == list(METHODS)
     assert described["lora"]["options"]["rank"] == {"type": "int", "default": 8}
     assert described["soft_prompt"]["options"]["init"]["default"] == "vocabulary"
+    assert described["lora"]["exportable"] == ["peft", "merged"]
+    assert (described["lora"]["stacked"], described["full"]["stacked"]) == (True, False)
+    assert described["soft_prompt"]["exportable"] == ["peft"]
+    assert not described["soft_prompt"]["mergeable"] and described["head"]["mergeable"]
+    assert described["head"]["file_format"] == "bakeoff"
+    assert described["peft"]["families"]["LOHA"]["r"] == {"type": "int", "default": 8}
+    assert not described["lora"]["families"]
     for method in described.values():
         assert method["default_learning_rate"] > 0
         assert method["learning_rate_source"] and method["paper"] and method["parameters"]

@@ -277,7 +277,7 @@ def predict(
 
     run = FinishedRun(folder, device)
     documents = read_input(run, files or [], form, sys.stdin.buffer)
-    kept = [run.candidate(one) for one in candidates or [None]]
+    kept = [run.candidate(one) for one in candidates] if candidates else [run.candidate()]
     for prediction in predict(run, kept, documents, merged=merged):
         sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(kept) > 1))
         sys.stdout.flush()

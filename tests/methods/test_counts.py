@@ -53,6 +53,7 @@ def gpt_neo_125m() -> Base:
         ("lora", {}, 294_912),
         ("lora", {"target_modules": ("q_proj", "v_proj")}, 294_912),
         ("lora", {"target_modules": "all-linear"}, 1_327_104),
+        ("dora", {}, 313_344),
         ("soft_prompt", {"prompt_length": 12}, 9_216),
         ("full", {}, 125_198_592),
         ("prefix", {"prefix_length": 20}, 20 * 2 * 12 * 768),
@@ -96,6 +97,7 @@ def gpt_neo(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappin
     block = 4 * d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
         "default": layers * 2 * (d + d),
+        "outputs": layers * 2 * d,
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": V * d + positions * d + layers * block + 2 * d,
@@ -126,6 +128,7 @@ def llama(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[
     block = 2 * d * d + 2 * d * kv + 3 * d * ffn + 2 * d
     return base, {
         "default": layers * ((d + d) + (d + kv)),
+        "outputs": layers * (d + kv),
         "all-linear": layers * (2 * 2 * d + 2 * (d + kv) + 3 * (d + ffn)),
         "width": d,
         "full": 2 * V * d + layers * block + d,
@@ -148,6 +151,7 @@ def gpt2(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[s
     block = 3 * d * d + 3 * d + d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
         "default": layers * (d + 3 * d),
+        "outputs": layers * 3 * d,
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": V * d + positions * d + layers * block + 2 * d,
@@ -176,6 +180,7 @@ def gpt_neox(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappi
     block = 3 * d * d + 3 * d + d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
         "default": layers * (d + 3 * d),
+        "outputs": layers * 3 * d,
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
         "full": 2 * V * d + layers * block + 2 * d,
@@ -204,6 +209,7 @@ def opt(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[st
     block = 4 * (d * d + d) + 2 * d * ffn + ffn + d + 4 * d
     return base, {
         "default": layers * 2 * (d + d),
+        "outputs": layers * 2 * d,
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)) + 2 * (d + 10),
         "width": 10,
         "full": V * 10 + (positions + 2) * d + 2 * d * 10 + layers * block + 2 * d,
@@ -236,6 +242,11 @@ def test_closed_forms(
         assert build("lora", base, rank=rank).num_trainable == rank * sizes["default"]
         everywhere = build("lora", base, rank=rank, target_modules="all-linear")
         assert everywhere.num_trainable == rank * sizes["all-linear"]
+        magnitudes = build("dora", base, rank=rank).num_trainable - rank * sizes["default"]
+        assert magnitudes == sizes["outputs"]
+    # Ranks by layer: all of them doubled, then none.
+    doubled = build("lora", base, rank=3, ranks={".*": 6}, init="orthogonal")
+    assert doubled.num_trainable == 6 * sizes["default"]
     assert build("soft_prompt", base, prompt_length=5).num_trainable == 5 * sizes["width"]
     assert build("head", base).num_trainable == V * sizes["width"]
     assert build("full", base).num_trainable == sizes["full"]

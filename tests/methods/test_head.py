@@ -41,7 +41,7 @@ def test_the_tuned_weight_acts_where_it_should(
     base = base_of("gpt_neo")
     method = build("head", base, tied=tied)
     tensors = perturbed(method)
-    twin = base.private_copy()
+    twin, _ = base.private_copy()
     assert twin.is_tied
     if not tied:
         twin.head.weight = torch.nn.Parameter(twin.head.weight.clone())

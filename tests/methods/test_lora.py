@@ -72,7 +72,7 @@ def test_the_update_equals_a_changed_weight(
 ) -> None:
     method = lora(rank=3, alpha=6.0, target_modules="all-linear")
     tensors = perturbed(method)
-    merged = base.private_copy()
+    merged, _ = base.private_copy()
     with torch.no_grad():
         for name, layer in merged.linear_layers().items():
             update = tensors[f"{name}.lora_a"] @ tensors[f"{name}.lora_b"]

@@ -331,7 +331,7 @@ def test_a_lower_precision_is_a_copy(name: str, dtype: torch.dtype) -> None:
 def test_a_private_copy_is_exact_and_its_own(name: str, dtype: torch.dtype) -> None:
     model, _ = reference_and_base(name)
     base = prepared(source_of(CONFIGS[name]()), dtype)
-    twin = base.private_copy()
+    twin, _ = base.private_copy()
     assert {p.dtype for p in twin.model.parameters()} == {torch.float32}
     assert twin.is_tied == base.is_tied
     assert twin.model.config._attn_implementation == ATTENTION_NAME

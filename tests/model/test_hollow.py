@@ -60,7 +60,7 @@ def test_bytes_count_shared_weights_once(base: Base) -> None:
 def test_a_private_copy_is_a_float32_model_of_its_own(base: Base) -> None:
     with FakeTensorMode():
         empty = HollowBase(base, dtype=torch.bfloat16)
-        twin = empty.private_copy()
+        twin, _ = empty.private_copy()
     assert twin.head.weight.dtype == torch.float32
     assert empty.head.weight.dtype == torch.bfloat16
     assert twin.model is not empty.model

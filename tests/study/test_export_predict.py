@@ -25,6 +25,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "head": {"learning_rate": [1e-2]},
     "soft_prompt": {"prompt_length": 3, "learning_rate": [1e-2]},
     "full": {"learning_rate": [1e-3]},
+    "loha": {"kind": "peft", "peft_type": "LOHA", "r": 2, "learning_rate": [1e-2]},
 }
 SEARCH = {"learning_rates": 1, "seeds": 1, "growth": 0}
 IDS = {
@@ -33,8 +34,11 @@ IDS = {
     "head": "head-lr0.01-s0",
     "soft_prompt": "soft_prompt-lr0.01-s0",
     "full": "full-lr0.001-s0",
+    "loha": "loha-lr0.01-s0",
 }
-LINES = [{"text": f"Row {i}: a text of some words, number {i}.", "other": i} for i in range(3)]
+LINES: list[dict[str, Any]] = [
+    {"text": f"Row {i}: a text of some words, number {i}.", "other": i} for i in range(3)
+]
 pytestmark = pytest.mark.usefixtures("quick")
 
 
@@ -46,7 +50,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def run(kept: dict[str, Path], place: Path, run_small: Run) -> Path:
-    """``out``, a complete run of five methods."""
+    """``out``, a complete run of six methods."""
     if "run" not in kept:
         outcome = run_small(methods=METHODS, search=SEARCH)
         assert outcome.code == 0, outcome.err
@@ -83,7 +87,7 @@ def candidate_logits(run: Path, candidate: str) -> tuple[torch.Tensor, torch.Ten
     return ids, logits
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora", "head", "full"])
+@pytest.mark.parametrize("kind", ["lora", "dora", "head", "full", "loha"])
 def test_the_merged_model_is_the_candidate(run: Path, cli: Run, place: Path, kind: str) -> None:
     outcome = cli("export", "out", "--candidate", IDS[kind], "--to", "merged", "--out", "m/deep")
     assert (outcome.code, outcome.err) == (0, "")
@@ -167,7 +171,7 @@ def test_predictions_are_those_of_the_study(run: Path, cli: Run, place: Path) ->
     for line in outcome.out.splitlines():
         row = json.loads(line)
         found.setdefault(row["candidate"], []).append(row["summary"])
-    assert len(found) >= 4
+    assert len(found) >= 5
     for candidate, summaries in found.items():
         assert summaries == [row["prediction"] for row in predictions(run, candidate) or []]
 
@@ -182,13 +186,14 @@ def predictions(run: Path, candidate: str) -> list[Mapping[str, Any]] | None:
 def test_merged_candidates_write_the_same_one_after_the_other(
     run: Path, cli: Run, lines: Path
 ) -> None:
-    chosen = [a for k in ("lora", "head", "dora", "full") for a in ("--candidate", IDS[k])]
+    kinds = ("lora", "head", "dora", "full", "loha")
+    chosen = [a for k in kinds for a in ("--candidate", IDS[k])]
     apart = cli("predict", "out", lines.name, *chosen)
     merged = cli("predict", "out", lines.name, *chosen, "--merged")
     assert apart.code == merged.code == 0
     assert merged.out == apart.out
     assert [line.partition("\t")[0] for line in merged.out.splitlines()] == [
-        IDS[k] for k in ("lora", "head", "dora", "full") for _ in LINES
+        IDS[k] for k in kinds for _ in LINES
     ]
 
 

@@ -34,7 +34,8 @@ from bakeoff.study.workbench import Workbench, open_workbench
 FLOAT = 4
 ROWS = 2
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{kind: {"kind": kind} for kind in METHODS},
+    **{kind: {"kind": kind} for kind, (m, _) in METHODS.items() if not m.families()},
+    "peft": {"kind": "peft", "peft_type": "LOHA", "r": 4},
     "head_tied": {"kind": "head", "tied": True},
     "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},
 }

@@ -326,3 +326,37 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
 def test_a_baseline_lends_its_name_to_no_method(name: str) -> None:
     with pytest.raises(ConfigError, match="names a baseline"):
         load_study(None, [f"methods={{{name}: {{kind: lora}}}}"])
+
+
+def test_a_type_of_pefts_has_fields_of_its_own() -> None:
+    given = {"kind": "peft", "peft_type": "loha", "r": 4, "target_modules": ["q_proj", "v_proj"]}
+    study = loaded(methods={"x": given})
+    resolved = study.resolved["methods"]["x"]
+    assert resolved["peft_type"] == "LOHA"
+    assert (resolved["r"], resolved["alpha"], resolved["rank_pattern"]) == (4, 8, {})
+    assert resolved["target_modules"] == ["q_proj", "v_proj"]
+    again = loaded(methods={"x": resolved})
+    assert again.resolved == study.resolved
+    assert again.entries[0].variants == study.entries[0].variants
+
+
+def test_lists_are_searched_in_pefts_fields_too() -> None:
+    given = {"kind": "peft", "peft_type": "LOHA", "r": [2, 4], "target_modules": ["q_proj"]}
+    study = loaded(methods={"x": given}, search={"learning_rates": 2})
+    [entry] = study.entries
+    assert [variant.label for variant in entry.variants] == ["r2", "r4"]
+    assert {variant.options.target_modules == ["q_proj"] for variant in entry.variants} == {True}
+    assert study.resolved["methods"]["x"]["r"] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"peft_type": "LOHAS"}, ["methods.x.peft_type", "'LOHAS'", "did you mean LOHA?"]),
+        ({"peft_type": "LOHA", "rk": 4}, ["methods.x.rk", "unknown key", "rank_pattern"]),
+        ({}, ["methods.x.peft_type", "None", "LOHA"]),
+    ],
+)
+def test_what_peft_does_not_have_is_told(given: dict[str, Any], parts: list[str]) -> None:
+    message = refusal(methods={"x": {"kind": "peft", **given}})
+    assert [part for part in parts if part not in message] == []

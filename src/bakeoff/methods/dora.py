@@ -182,4 +182,5 @@ class DoraStack(LoraStack):
 
 def _column_norms(weight_DE: Tensor) -> Tensor:
     """[E]."""
-    return torch.linalg.vector_norm(weight_DE, dim=0).clamp(min=_SMALLEST_NORM)
+    norm_E: Tensor = torch.linalg.vector_norm(weight_DE, dim=0)
+    return norm_E.clamp(min=_SMALLEST_NORM)

@@ -25,7 +25,7 @@ _SECOND: Final = 0x846CA68B - 2**32
 
 def threshold(probability: float) -> int:
     """What ``dropped`` compares a hash of 31 bits with."""
-    return round(probability * 2**_BITS)
+    return round(probability * (1 << _BITS))
 
 
 def dropped(

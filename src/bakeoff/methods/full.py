@@ -76,7 +76,7 @@ class FullStack(Stack):
             raise ValueError("full tuning trains alone: its cohort has one slot")
         super().__init__(base, methods, num_slots)
         self._shapes = methods[0].shapes
-        self._base = base.private_copy()
+        self._base, _ = base.private_copy()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

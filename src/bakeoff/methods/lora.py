@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.dropout import dropped, threshold
 from bakeoff.methods.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank import (
-    Init,
     LowRankOptions,
     default_targets,
     draw_factors,
@@ -37,7 +36,7 @@ from bakeoff.model.sites import LinearHook, linear_shape, select_linear_layers
 class LoraOptions(LowRankOptions):
     """Options of LoRA."""
 
-    init: Init = "kaiming"
+    init: Literal["kaiming", "orthogonal", "pissa"] = "kaiming"
     """How the factors start: ``kaiming`` (the second one zero), ``orthogonal`` (both not zero,
     their product zero; the rank must be even), or ``pissa``: the weight's principal part, which is
     taken from the frozen weight (Meng et al. 2024, arXiv:2404.02948)."""
@@ -50,7 +49,7 @@ class Lora(Method):
     title = "a low-rank update beside frozen linear layers"
     paper = "Hu et al. 2021, arXiv:2106.09685"
     formula = "sum over target layers of rank x (in + out)"
-    options_type = LoraOptions
+    options_type: ClassVar[type] = LoraOptions
     default_learning_rate = 1e-3
     learning_rate_source = (
         "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"

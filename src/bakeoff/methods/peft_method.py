@@ -9,7 +9,6 @@ import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,13 @@ class PeftMethod(Method):
                     f"{where}.{field.name}: {value:g} has no effect, as the base trains in "
                     "evaluation mode; set it to 0"
                 )
-        self._shapes = {name: tuple(p.shape) for name, p in trained_parameters(self.copy).items()}
+        # Copies are made where they are needed and dropped: each is as large as the base.
+        own, wrapped = self.private_base()
+        self._shapes = {name: tuple(p.shape) for name, p in trained_parameters(wrapped).items()}
         if not self._shapes:
             raise ConfigError(f"{where}: {options.peft_type} with these fields trains nothing")
-        self._probe()
+        if base.has_values:
+            self._probe(own, trained_parameters(wrapped))
 
     @property
     def ground(self) -> Ground:
@@ -124,40 +126,33 @@ class PeftMethod(Method):
         config.base_model_name_or_path = self.base.source.reference
         return wrapped.eval()
 
-    def private_base(self) -> tuple[Base, Any]:
+    def private_base(self, seed: int = _FROZEN_SEED) -> tuple[Base, Any]:
         """(a copy of the base on its device, PEFT's model around it).
+
+        Args:
+            seed: of what PEFT draws.
 
         Raises:
             ConfigError: where PEFT refuses, or replaces what the engine drives itself.
         """
-        wrapped: list[Any] = []
         try:
-            base = self.base.private_copy(lambda model: wrapped.append(self.wrap(model)))
+            return self.base.private_copy(lambda model: self.wrap(model, seed))
         except BaseModelError:
             raise ConfigError(
                 f"{self.where}: {self.options.peft_type} replaces the embedding or the head, which "
                 "a study's loop computes itself; give target_modules without them"
             ) from None
-        return base, wrapped[0]
 
-    @cached_property
-    def _own(self) -> tuple[Base, Any]:
-        return self.private_base()
-
-    @property
-    def copy(self) -> Any:
-        """A wrapped copy that no candidate sits in, for shapes and files."""
-        return self._own[1]
-
-    def _probe(self) -> None:
+    def _probe(self, base: Base, trained: Mapping[str, Tensor]) -> None:
         """Sees whether the pass that a study's loop makes goes through what is trained.
+
+        Args:
+            base: the wrapped copy. trained: its parameters.
 
         Raises:
             ConfigError: if the type needs a forward pass of its own.
         """
-        base, wrapped = self._own
         ids = torch.arange(1, 1 + _PROBE_LENGTH, device=base.device)[None]
-        trained = trained_parameters(wrapped)
         reason = "no gradient reaches what it trains"
         try:
             hidden = base.hidden_states(
@@ -167,8 +162,6 @@ class PeftMethod(Method):
             reached = any(p.grad is not None and bool(p.grad.any()) for p in trained.values())
         except Exception as error:  # whatever a type of PEFT's needs and does not find
             reached, reason = False, f"{type(error).__name__}: {error}"
-        for parameter in trained.values():
-            parameter.grad = None
         if not reached:
             raise ConfigError(
                 f"{self.where}: {self.options.peft_type} does not work in a study's loop, which "
@@ -178,27 +171,29 @@ class PeftMethod(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As PEFT draws it."""
-        seed = int(torch.randint(2**62, (1,), generator=generator))
-        fresh = self.wrap(copy.deepcopy(self.base.source.model), seed)
-        return {n: p.detach().float().clone() for n, p in trained_parameters(fresh).items()}
+        drawn = torch.randint(2**62, (1,), generator=generator)
+        _, wrapped = self.private_base(int(drawn) if self.base.has_values else 0)
+        return _taken(wrapped)
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
         from peft.utils import get_peft_model_state_dict
 
-        fill(self.copy, tensors)
-        config = copy.deepcopy(self.copy.peft_config["default"])
+        _, wrapped = self.private_base()
+        fill(wrapped, tensors)
+        config = wrapped.peft_config["default"]
         config.inference_mode = True
         folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(str(folder))
-        state = get_peft_model_state_dict(self.copy, save_embedding_layers=False)
+        state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         write_tensors({n: t.clone() for n, t in state.items()}, folder / PEFT_WEIGHTS)
 
     def load(self, folder: Path) -> Tensors:
         """Reads PEFT's files back."""
         from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-        expected = self.copy.peft_config["default"].to_dict()
+        _, wrapped = self.private_base()
+        expected = wrapped.peft_config["default"].to_dict()
         check_settings(
             folder / PEFT_CONFIG,
             {
@@ -208,13 +203,13 @@ class PeftMethod(Method):
                 and (key == "peft_type" or isinstance(value, (int, float, str, bool)))
             },
         )
-        state = get_peft_model_state_dict(self.copy, save_embedding_layers=False)
+        state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         found = read_tensors(folder / PEFT_WEIGHTS, shapes)
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            set_peft_model_state_dict(self.copy, found)
-        return {n: p.detach().float().clone() for n, p in trained_parameters(self.copy).items()}
+            set_peft_model_state_dict(wrapped, found)
+        return _taken(wrapped)
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
         """The weights that PEFT's own merging gives, where the type has one."""
@@ -244,6 +239,14 @@ class PeftMethod(Method):
 def trained_parameters(wrapped: Any) -> dict[str, Tensor]:
     """What PEFT sets to be trained, by its name in PEFT's model, shared ones once."""
     return {name: p for name, p in wrapped.named_parameters() if p.requires_grad}
+
+
+def _taken(wrapped: Any) -> Tensors:
+    """Copies the trained parameters out, float32 on the CPU."""
+    return {
+        name: parameter.detach().float().to("cpu", copy=True)
+        for name, parameter in trained_parameters(wrapped).items()
+    }
 
 
 @torch.no_grad()

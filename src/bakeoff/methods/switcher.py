@@ -77,6 +77,7 @@ class Switcher:
         for name, weight in weights.items():
             if base.is_tied and name == head and embedding not in weights:
                 # The embedding, which shares the head's weight, stays as it is.
+                assert isinstance(base.head.weight, nn.Parameter)
                 self._shared_head = base.head.weight
                 own = weight.to(base.device, base.head.weight.dtype, copy=True)
                 base.head.weight = nn.Parameter(own, requires_grad=False)

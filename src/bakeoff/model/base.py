@@ -259,22 +259,27 @@ class Base:
             for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
                 site.input_hooks, site.product = input_hooks, product
 
-    def private_copy(self, change: Callable[[PreTrainedModel], None] | None = None) -> Base:
+    def private_copy(
+        self, change: Callable[[PreTrainedModel], nn.Module] | None = None
+    ) -> tuple[Base, nn.Module]:
         """A float32 copy on the device whose weights may be trained; the base stays frozen.
 
         Args:
-            change: alters the copy's modules before it is taken into use.
+            change: alters the copy's modules on the CPU, before it is taken into use, and returns
+                the model or a module around it.
+
+        Returns:
+            The copy, and what ``change`` returned; the copy's model without it.
 
         Raises:
             BaseModelError: if head or embedding are something else after the change.
         """
         twin = copy.copy(self)
-        model = _moved(copy.deepcopy(self.source.model), self.device, torch.float32)
-        if change is not None:
-            change(model)
-            _moved(model, self.device, torch.float32)
+        model = copy.deepcopy(self.source.model)
+        outer = model if change is None else change(model)
+        nn.Module.to(outer, device=self.device, dtype=torch.float32)
         twin._adopt(model)
-        return twin
+        return twin, outer
 
     @contextmanager
     def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -59,8 +60,12 @@ def _type_name(kind: Any) -> str:
 def print_methods(console: Console) -> None:
     """Prints every method with its options and their defaults."""
     for method in describe_methods():
-        console.print(f"[bold]{method['kind']}[/]: {method['title']}", highlight=False)
+        kind = method["kind"]
+        # A long title goes on below, indented as what belongs to the method.
+        first, *rest = textwrap.wrap(f"{kind}: {method['title']}", console.width - 2)
+        console.print(f"[bold]{kind}[/]{escape(first[len(kind) :])}", highlight=False)
         lines = [
+            *rest,
             f"{method['paper']}; parameters: {method['parameters']}",
             _abilities(method),
             f"learning_rate: {method['default_learning_rate']:g}  "
@@ -80,5 +85,6 @@ def print_methods(console: Console) -> None:
 
 def _abilities(method: dict[str, Any]) -> str:
     trains = "many in one pass" if method["stacked"] else "alone, over a base of its own"
-    export = " or ".join(f"--to {way}" for way in method["exportable"]) or "not exported"
-    return f"trains {trains}; {export}"
+    ways = " or ".join(f"--to {way}" for way in method["exportable"])
+    export = f"; exported {ways}" if ways else ""
+    return f"trains {trains}; kept in files of {method['file_format']}{export}"

@@ -72,10 +72,10 @@ def export_candidate(run: FinishedRun, candidate_id: str | None, to: Target, out
 def _as_peft(kept: Kept) -> Callable[[Path], None]:
     method = kept.method
     if method.file_format is not FileFormat.PEFT:
-        other = ", which --to merged writes" if method.is_mergeable() else ""
+        other = "; --to merged works" if method.is_mergeable() else ""
         raise ConfigError(
-            f"--to peft: PEFT has no files for {method.kind}; {kept.id} is kept as "
-            f"{method.file_format.value}'s{other}"
+            f"--to peft: PEFT has no files for {method.kind}; the adapter, in files of "
+            f"{method.file_format.value}, lies in {kept.adapter}{other}"
         )
     # Read first, so that an adapter that is not whole is never handed on.
     tensors = kept.load()

@@ -126,7 +126,7 @@ class FinishedRun:
                 f"{self.path}: the study recommends no method ({recommendation.get('why')}); name "
                 f"a candidate with --candidate: {', '.join(kept)}"
             )
-        own = [i for i in self.results["methods"][name]["candidates"] if i in kept]
+        own: list[str] = [i for i in self.results["methods"][name]["candidates"] if i in kept]
         if not own:
             raise ConfigError(
                 f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "

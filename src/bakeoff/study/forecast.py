@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,7 @@ from bakeoff.engine.lanes import lanes_of
 from bakeoff.engine.memory import rows_that_fit
 from bakeoff.engine.step import MOST_LANE_BYTES
 from bakeoff.engine.tracing import Trace, Work, fake_world, traced
+from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.model.base import Base
 from bakeoff.model.hollow import HollowBase
@@ -104,7 +106,7 @@ class Predictor:
             rows: of a micro-batch.
         """
         stages: dict[Stage, tuple[int, int, Work]] = {}
-        with traced(self._world):
+        with _told(entry), traced(self._world):
             bench, method = self._hollow(entry, label)
             trace = self._trace()
 
@@ -135,7 +137,7 @@ class Predictor:
         wanted = self.bench.study.options.generation.max_new_tokens
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
-        with traced(self._world):
+        with _told(entry), traced(self._world):
             bench, method = self._hollow(entry, label)
             for num_tokens in (short, long):
                 trace = self._trace()
@@ -175,6 +177,20 @@ class Predictor:
         # The schedules are the study's own; a second time they would only cost time.
         bench.__dict__["plans"] = self.bench.plans
         return bench, method
+
+
+@contextmanager
+def _told(entry: MethodEntry) -> Iterator[None]:
+    """Says which method it is whose pass asks for numbers, which a trace does not have."""
+    try:
+        yield
+    except BakeoffError:
+        raise
+    except Exception as error:  # each library refuses fake tensors in words of its own
+        raise ConfigError(
+            f"methods.{entry.name}: its memory cannot be foretold ({type(error).__name__}: "
+            f"{error}); plan the study without it"
+        ) from error
 
 
 def _share(less: Work, more: Work, parts: int) -> Work:
