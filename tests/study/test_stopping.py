@@ -240,7 +240,7 @@ def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
     (place / "out").rename(place / "undisturbed")
     reports: list[Path] = []
 
-    def write_report(folder: Path) -> Path:
+    def write_report(folder: Path, limits: object) -> Path:
         assert results()["status"] == "partial"
         reports.append(folder)
         return folder / "report.html"

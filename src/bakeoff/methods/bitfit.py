@@ -43,7 +43,7 @@ class BitFit(Method):
     """BitFit on one base. A head's own bias, where it has one, stays frozen."""
 
     kind = "bitfit"
-    title = "the biases of linear layers and norms (and on request the norms' weights)"
+    title = "the biases of linear layers and norms (on request the norms' weights)"
     paper = "Ben Zaken et al. 2022, arXiv:2106.10199"
     formula = "all biases; with norms, also the weights of all norms"
     options_type = BitFitOptions

@@ -47,7 +47,7 @@ class Ia3(Method):
     """(IA)³ on one base."""
 
     kind = "ia3"
-    title = "trained factors on the outputs of linear layers, or on feed-forward layers' inputs"
+    title = "trained factors on outputs of linear layers, or inputs of feed-forward ones"
     paper = "Liu et al. 2022, arXiv:2205.05638"
     formula = "sum over target layers of out, or of in for feed-forward layers"
     options_type = Ia3Options
