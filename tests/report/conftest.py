@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.report import write_report
+from bakeoff.report import write_report, write_side_by_side
 
 SEED = 20240611
 HOSTILE = (
@@ -167,6 +167,20 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder, num_methods=10, examples=150, seeds=1, rates=(0.3, 1.0, 3.0))
 
     return _reported(tmp_path_factory.mktemp("wide"), write)
+
+
+@pytest.fixture(scope="session")
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies on one page, of which two are not measured alike; tests only read it."""
+    folder = tmp_path_factory.mktemp("side_by_side")
+    for name, hostile in (("one", False), ("two", False), ("three", True)):
+        (folder / name).mkdir()
+        results = write_run(folder / name, num_methods=3, examples=20, epochs=1, hostile=hostile)
+        results["study"]["name"] += f" {name}"
+        save(folder / name, results)
+    return write_side_by_side(
+        [folder / name for name in ("one", "two", "three")], folder / "page", mix=True
+    ).parent
 
 
 @pytest.fixture

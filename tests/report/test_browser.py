@@ -199,6 +199,20 @@ class TestFigures:
         assert page.locator(".plot .on").count() == 0
 
 
+class TestSideBySide:
+    def test_a_study_is_lit_up_and_columns_sort(self, side_by_side: Path, open_page: Open) -> None:
+        page = open_page(side_by_side)
+        assert page.get_by_text("Why they cannot be ranked").is_visible()
+        page.locator("#legend").get_by_role("button", name="two").click()
+        assert page.locator('.on[data-series="gpt-neo-cnn two"]').count() > 8
+        page.get_by_role("button", name="Study").click()
+        heads = page.locator("table.main thead th")
+        assert heads.nth(1).get_attribute("aria-sort") == "ascending"
+        assert heads.nth(3).get_attribute("aria-sort") is None
+        page.get_by_role("button", name="Adapter").click()
+        assert names(page)[0] == "soft_prompt"
+
+
 class TestExamples:
     def test_search_narrows_and_says_how_many(self, wide: Path, open_page: Open) -> None:
         page = open_page(wide)
@@ -298,7 +312,7 @@ class TestWays:
         assert open_page(complete).evaluate(ground) != DARK_GROUND
 
     @pytest.mark.parametrize("width", [320, 400, 768, 1600])
-    @pytest.mark.parametrize("name", ["wide", "hostile"])
+    @pytest.mark.parametrize("name", ["wide", "hostile", "side_by_side"])
     def test_nothing_is_wider_than_the_window(
         self, request: pytest.FixtureRequest, open_page: Open, name: str, width: int
     ) -> None:
@@ -317,7 +331,7 @@ class TestWays:
 class TestAccessibility:
     @pytest.mark.parametrize("width", [400, 1600])
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-    @pytest.mark.parametrize("name", ["wide", "partial"])
+    @pytest.mark.parametrize("name", ["wide", "partial", "side_by_side"])
     def test_axe_finds_no_violation(
         self, request: pytest.FixtureRequest, open_page: Open, name: str, dark: bool, width: int
     ) -> None:
@@ -325,8 +339,9 @@ class TestAccessibility:
 
         page = open_page(request.getfixturevalue(name), width=width, dark=dark)
         page.eval_on_selector_all("details", "parts => parts.forEach(p => { p.open = true; })")
-        page.locator("article.example").first.scroll_into_view_if_needed()
-        page.wait_for_selector("article .card")
+        if name != "side_by_side":
+            page.locator("article.example").first.scroll_into_view_if_needed()
+            page.wait_for_selector("article .card")
         found = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}}).response
         assert len(found["passes"]) > 15
         assert [

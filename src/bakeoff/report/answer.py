@@ -94,9 +94,8 @@ def _sentence(
     beaten = []
     if behind:
         rest = len(rivals) - len(ties)
-        which = f"the other {behind}" if behind == rest else f"{behind} of the others"
-        single = "the other method" if len(rivals) == 1 else "the other"
-        beaten.append(f"{single if behind == rest == 1 else which}{within}")
+        which = f"the other {behind} methods" if behind == rest else f"{behind} of the others"
+        beaten.append(f"{'the other method' if behind == rest == 1 else which}{within}")
     if number(dig(results, "baselines", "zero_shot", "test_nll")) is not None:
         beaten.append("the untuned base")
     parts = []

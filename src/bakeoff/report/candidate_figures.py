@@ -105,8 +105,8 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
         name="learning_rate",
         group="course",
         title="Loss against learning rate",
-        caption="Best validation NLL of every candidate. Each method has its own scale, "
-        "so one rate for all would favour some."
+        caption="Best validation NLL of every candidate; a ring marks each method's best rate. "
+        "Each method has its own scale, so one rate for all would favour some."
         + (" A rate that was pruned stands where it was then." if is_pruned else ""),
         alt=f"Loss against learning rate. Best rate: {told}.",
     )

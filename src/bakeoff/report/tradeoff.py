@@ -163,6 +163,18 @@ def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
             description="tip:N",
         ),
     ]
+    best = [
+        {"rate": r, "value": v, "color": c.look.color, "tip": described(c.name, f"{c.name}: best")}
+        for c in curves
+        for r, v in [min(c.means, key=lambda mean: mean[1])]
+        if len(c.means) > 1
+    ]
+    if best:
+        layers.append(
+            alt.Chart(data(best))
+            .mark_point(size=170, shape="circle", filled=False, strokeWidth=1.5, clip=True)
+            .encode(x=x, y=y, color=color, description="tip:N")
+        )
     names = stack_labels([(shorten(c.name, _NAME_LIMIT), c.means[-1][1]) for c in curves], y_axis)
     column = x_axis.pixels - room
     rows = [

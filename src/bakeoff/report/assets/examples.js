@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const head = document.getElementById("rows-head");
   if (!head) return;
   const { chunk, names, rows } = JSON.parse(head.textContent);
-  const FIRST = 10, MORE = 100;
+  const FIRST = 10, MORE = 100, GROUP = 50;
   const byId = (id) => document.getElementById(id);
   const tools = byId("tools"), list = byId("list"), search = byId("search"), order = byId("order");
   const only = byId("only"), found = byId("found"), more = byId("more");
@@ -141,9 +141,22 @@ document.addEventListener("DOMContentLoaded", () => {
       requestAnimationFrame(drain);
     }
   }, { rootMargin: "1600px 0px" });
+  // Rows are watched only in the groups near the window: watching thousands costs every frame.
+  const groups = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      for (const article of target.children) {
+        if (isIntersecting) watcher.observe(article);
+        else {
+          watcher.unobserve(article);
+          due.delete(article);
+          if (article.childElementCount > 1) empty(article, article.offsetHeight);
+        }
+      }
+    }
+  }, { rootMargin: "4000px 0px" });
 
-  // Which rows, in which order. The first ones are always there, for paper too.
-  let wanted = [];
+  // Which rows, in which order.
+  let wanted = [], numShown = 0;
   const choose = () => {
     const text = search.value.trim().toLowerCase();
     const best = only.value === "" ? null : Number(only.value);
@@ -163,31 +176,38 @@ document.addEventListener("DOMContentLoaded", () => {
       wanted.sort((a, b) => sign * (key(a) - key(b)));
     }
     watcher.disconnect();
+    groups.disconnect();
     due.clear();
     list.replaceChildren();
+    numShown = 0;
     show(FIRST);
     found.textContent = wanted.length === rows.length ? `${count(rows.length)} rows`
       : `${count(wanted.length)} of ${count(rows.length)} rows`;
   };
+  const placeholder = (at) => {
+    const [index, spread] = rows[at];
+    const article = make("article", "example wait");
+    article.dataset.at = at;
+    article.dataset.index = index;
+    const title = make("h3", "", `Row ${index}`);
+    title.tabIndex = -1;
+    if (spread !== null) title.append(" ", make("small", "", `ROUGE-1 differs by ${score(spread)}`));
+    article.append(title);
+    return article;
+  };
   const show = (number) => {
-    const from = list.childElementCount;
-    const fragment = document.createDocumentFragment();
-    const fresh = wanted.slice(from, from + number).map((at) => {
-      const [index, spread] = rows[at];
-      const article = make("article", "example wait");
-      article.dataset.at = at;
-      article.dataset.index = index;
-      const title = make("h3", "", `Row ${index}`);
-      title.tabIndex = -1;
-      if (spread !== null) title.append(" ", make("small", "", `ROUGE-1 differs by ${score(spread)}`));
-      article.append(title);
-      fragment.append(article);
-      return article;
-    });
-    list.append(fragment);
-    if (from === 0) fresh.forEach(fill);
-    else fresh.forEach((article) => watcher.observe(article));
-    const left = wanted.length - list.childElementCount;
+    const fresh = wanted.slice(numShown, numShown + number).map(placeholder);
+    const isFirst = numShown === 0;
+    for (let i = 0; i < fresh.length; i += GROUP) {
+      const group = make("div");
+      group.append(...fresh.slice(i, i + GROUP));
+      list.append(group);
+      if (!isFirst) groups.observe(group);
+    }
+    // The first rows are always there, for paper too.
+    if (isFirst) fresh.forEach(fill);
+    numShown += fresh.length;
+    const left = wanted.length - numShown;
     more.hidden = left === 0;
     const [some, all] = more.children;
     some.hidden = left <= MORE;
