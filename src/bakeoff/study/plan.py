@@ -101,7 +101,7 @@ def make_plan(
     """
     tell("loading base and data")
     started = time.perf_counter()
-    bench = open_workbench(study, "cpu" if card else device)
+    bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
     load_seconds = time.perf_counter() - started
     predictor = predictor_for(bench, card)
     available = card.usable_bytes if card else available_for(bench, predictor)
