@@ -159,7 +159,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out what takes seconds: other processes and the report's pictures."""
     monkeypatch.setattr(testing, "RougeScorer", ScorerHere)
     monkeypatch.setattr(footprint, "_in_processes", _measured)
-    monkeypatch.setattr("bakeoff.report.write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
 
 
 @pytest.fixture

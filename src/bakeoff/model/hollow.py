@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from bakeoff.model.base import Base
 
@@ -39,10 +41,13 @@ class HollowBase(Base):
         """Fake ones have none."""
         return False
 
-    def private_copy(self) -> Base:
-        """See ``Base``."""
+    def private_copy(self, change: Callable[[PreTrainedModel], None] | None = None) -> Base:
+        """See ``Base``; what ``change`` adds has no values either."""
         twin = copy.copy(self)
-        twin._adopt(hollow_copy(self.source.model, torch.float32))
+        model = hollow_copy(self.source.model, torch.float32)
+        if change is not None:
+            change(model)
+        twin._adopt(model)
         return twin
 
     @property
