@@ -3,7 +3,7 @@
     python benchmarks/plan.py [--base tiny ...] [--rows 16] [--processor-time] [--json FILE]
 
 Prints a JSON line a case and a summary. A plan is made in one process (memory traced, a few steps
-timed), and then each method is measured in a process of its own, as a study does after training.
+timed), and then each method is measured in processes of its own, as a study does after training.
 ``--processor-time`` takes seconds of the process instead of the wall's: what else the machine does
 then matters less. With one thread (OMP_NUM_THREADS=1) both are the same on an idle machine.
 """
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.study import timing
-from bakeoff.study.footprint import measure
+from bakeoff.study.footprint import apart, measure_memory, measure_time
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.study.plan import make_plan
 
@@ -66,39 +66,26 @@ def study_of(base: str, rows: int, micro_batch_size: int) -> Study:
     )
 
 
-def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What ``work`` gives in a process of its own, which starts from this one's memory."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        try:
-            content = work()
-        except Exception as error:  # the other cases go on
-            content = {"error": f"{type(error).__name__}: {error}"}
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(content, pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else {"error": "the process ended early"}
+def measured_alone(study: Study, name: str) -> dict[str, Any]:
+    """What a study's footprint of one method is, from two processes."""
+    found = apart(partial(measure_time, study, name, "cpu"))
+    rows = found.get("micro_batch_size", 1)
+    return found | apart(partial(measure_memory, study, name, "cpu", rows))
 
 
-def compared(base: str, rows: int, micro_batch_size: int) -> list[dict[str, Any]]:
+def compared(base: str, rows: int, micro_batch_size: int) -> Iterator[dict[str, Any]]:
     """One row a method: predicted, measured and how far apart."""
     study = study_of(base, rows, micro_batch_size)
     plan = apart(lambda: make_plan(study, "cpu").as_mapping())
     if "error" in plan:
-        return [{"base": base, **plan}]
-    cases = []
+        yield {"base": base, **plan}
+        return
     for name in METHODS:
-        measured = apart(partial(measure, study, name, "cpu"))
+        measured = measured_alone(study, name)
         planned = plan["methods"][name]
         case: dict[str, Any] = {"base": base, "method": name}
         if "error" in measured or planned["epoch_seconds"] is None:
-            cases.append(case | {"error": measured.get("error", "not timed")})
+            yield case | {"error": measured.get("error", "not timed")}
             continue
         pairs = {
             "memory_bytes": (planned["peak_memory_bytes"], measured["peak_memory_bytes"]),
@@ -111,8 +98,7 @@ def compared(base: str, rows: int, micro_batch_size: int) -> list[dict[str, Any]
                 "measured": found,
                 "error": round(predicted / found - 1, 4),
             }
-        cases.append(case)
-    return cases
+        yield case
 
 
 def main() -> None:

@@ -197,8 +197,8 @@ begun = Event()
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     Process.started = []
     begun.clear()
-    monkeypatch.setattr(rewriting.subprocess, "Popen", Process)
-    monkeypatch.setattr(rewriting.psutil, "Process", lambda pid: Nice())
+    monkeypatch.setattr("bakeoff.report.rewriting.subprocess.Popen", Process)
+    monkeypatch.setattr("bakeoff.report.rewriting.psutil.Process", lambda pid: Nice())
     monkeypatch.setattr(rewriting, "REST_SECONDS", 0.0)
     return Process.started
 
@@ -239,7 +239,7 @@ def test_a_writer_that_cannot_start_is_no_ones_end(
         tried.set()
         raise OSError("no processes left")
 
-    monkeypatch.setattr(rewriting.subprocess, "Popen", refused)
+    monkeypatch.setattr("bakeoff.report.rewriting.subprocess.Popen", refused)
     with Rewriting(folder) as writing:
         writing.news()
         assert tried.wait(PATIENCE)

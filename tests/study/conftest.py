@@ -24,6 +24,7 @@ MEASURED = {
     "epoch_seconds": {"max": 2.0, "mean": 1.5, "train": 1.0, "validation": 0.5},
     "peak_memory_bytes": 3 << 20,
     "generation_rows_per_second": 4.0,
+    "token_latency_seconds": 0.02,
     "micro_batch_size": 4,
 }
 

@@ -13,6 +13,7 @@ import torch
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.study.cards import CARDS, LAUNCH_SECONDS, card_named
+from bakeoff.study.forecast import Predictor
 from bakeoff.study.options import study_from_mapping
 from bakeoff.study.units import shown_bytes, shown_count, shown_seconds
 from bakeoff.study.wall import epochs_at_most
@@ -84,6 +85,24 @@ def test_a_study_that_does_not_fit_is_planned_and_told(
     assert plan["wall_seconds"] is None
     assert plan["methods"]["lora"]["epoch_seconds"] is None
     assert "It does not fit." in plan_small().out
+
+
+def test_a_method_that_cannot_be_traced_is_told_and_stops_nothing(
+    plan_small: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Predictor.training
+
+    def refusing(self: Predictor, entry: Any, label: str, rows: int) -> Any:
+        if entry.name == "head":
+            raise RuntimeError("cannot swap")
+        return training(self, entry, label, rows)
+
+    monkeypatch.setattr(Predictor, "training", refusing)
+    plan = json.loads(plan_small("--json", methods=TWO).out)
+    assert list(plan["methods"]) == ["lora"] and plan["fits"] is True
+    told = "head: cannot be planned, and is not counted (RuntimeError: cannot swap)"
+    assert plan["notes"] == [told]
+    assert told in " ".join(plan_small(methods=TWO).out.split())
 
 
 def test_an_unknown_card_names_those_that_are_known(plan_small: Run) -> None:

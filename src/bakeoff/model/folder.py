@@ -233,6 +233,29 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     return loaded
 
 
+def hollow_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """The folder's model by its shapes alone: on the ``meta`` device, no weight read.
+
+    Raises:
+        BaseModelError: it is not a causal language model that can be made.
+    """
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    with translated(folder, BaseModelError):
+        model = hollow_of(config, trust_remote_code=trust_remote_code)
+    return model
+
+
+def hollow_of(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model of a configuration's shapes, on the ``meta`` device, in evaluation mode."""
+    auto: Any = AutoModelForCausalLM
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = auto.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    model.eval()
+    return model
+
+
 def require_complete(place: Path, report: Mapping[str, Any]) -> None:
     """Refuses a model of which a weight was not in the files and so is random."""
     absent = sorted(report["missing_keys"]) + sorted(str(k) for k in report["mismatched_keys"])

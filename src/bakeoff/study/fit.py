@@ -52,7 +52,11 @@ class Need:
 
 
 def needs_of(bench: Workbench, predictor: Predictor) -> list[Need]:
-    """What each method needs, with as many candidates in a pass as the study would seat."""
+    """What each method needs, with as many candidates in a pass as the study would seat.
+
+    A method that cannot be traced is left out and told to ``predictor.untraced``: what it needs is
+    not known, and that stops no study.
+    """
     found = []
     by_ground: dict[str, int] = {}
     candidates = bench.schedule().candidates
@@ -63,7 +67,11 @@ def needs_of(bench: Workbench, predictor: Predictor) -> list[Need]:
             here = [c for c in candidates if c.method.ground is ground]
             by_ground[ground] = bench.num_slots(here)
         rows = bench.study.options.protocol.micro_batch_size
-        alone = predictor.training(entry, label, rows)
+        try:
+            alone = predictor.training(entry, label, rows)
+        except Exception as error:  # a library may ask its tensors for values, or swap them
+            predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
+            continue
         found.append(Need(entry=entry, label=label, alone=alone, slots=by_ground[ground]))
     return found
 

@@ -1,11 +1,12 @@
 """What a method costs alone: seconds an epoch, peak memory, generation speed.
 
-Each method is measured in a process of its own, after start-up: the base is loaded, the method is
-seated in a cohort of one, a sample of the study's own steps and validation batches is run and timed
-(``study/timing.py``), and then its largest step is run for its memory (``study/rehearsal.py``).
+Each method is measured in processes of its own, after start-up: the base is loaded, and the method
+is seated in a cohort of one. In one process a sample of the study's own steps and validation
+batches is timed (``study/timing.py``); in another its largest step is run for its memory
+(``study/rehearsal.py``).
 
-``python -m bakeoff.study.footprint JOB.json`` is that process; where the system can fork, one such
-process serves all methods and forks for each, so that imports are paid once.
+``python -m bakeoff.study.footprint JOB.json`` serves all methods and forks for each figure, where
+the system can, so that imports are paid once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bakeoff.engine.memory import is_out_of_memory, release_memory
-from bakeoff.methods.contract import Method
 from bakeoff.metrics.memory import PeakMemory, give_back_at_once, settled_bytes
 from bakeoff.model.sources import TINY_REFERENCE
 from bakeoff.study.archive import Archive
@@ -111,13 +112,39 @@ def _in_processes(
             process.wait()
 
 
-def measure(study: Study, name: str, device: str) -> dict[str, Any]:
-    """Measures one method in this process, which has loaded no base before.
+def measure_time(study: Study, name: str, device: str) -> dict[str, Any]:
+    """Times one method in this process.
 
     Returns:
         ``epoch_seconds`` as ``timing.time_epoch`` gives them, ``generation_rows_per_second``,
-        ``token_latency_seconds``, ``micro_batch_size`` and ``peak_memory_bytes``.
+        ``token_latency_seconds`` and ``micro_batch_size``, the study's or what memory has halved.
     """
+    bench = open_workbench(study, device)
+    method = bench.methods[name][""]
+    rows = study.options.protocol.micro_batch_size
+    while True:
+        try:
+            return {
+                "epoch_seconds": time_epoch(bench, method, rows, Budget()),
+                "generation_rows_per_second": time_generation(bench, method, GENERATION_ROWS),
+                "token_latency_seconds": token_latency(bench, method),
+                "micro_batch_size": rows,
+            }
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or rows == 1:
+                raise
+        release_memory()
+        rows //= 2
+
+
+def measure_memory(study: Study, name: str, device: str, rows: int) -> dict[str, Any]:
+    """Measures the memory of one method in this process, which has loaded no base before.
+
+    Returns:
+        ``peak_memory_bytes`` of one update and one validation at the study's largest shapes.
+    """
+    # From the beginning: what was freed in the heap would be filled again, and not be seen.
+    give_back_at_once()
     # What any base needs once, such as the libraries' code, is no method's cost.
     small = replace(study.options, base=TINY_REFERENCE, revision=None)
     load_base(replace(study, options=small), device)
@@ -125,74 +152,58 @@ def measure(study: Study, name: str, device: str) -> dict[str, Any]:
     bench = open_workbench(study, device)
     loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
-    rows = study.options.protocol.micro_batch_size
-    while True:
-        try:
-            figures = _figures(bench, method, rows)
-            break
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or rows == 1:
-                raise
-        release_memory()
-        rows //= 2
-    if bench.base.device.type != "cuda":
-        # On a GPU the allocator's peak holds the base already.
-        figures["peak_memory_bytes"] += loaded
-    return figures
-
-
-def _figures(bench: Workbench, method: Method, rows: int) -> dict[str, Any]:
-    return {
-        "epoch_seconds": time_epoch(bench, method, rows, Budget()),
-        "generation_rows_per_second": time_generation(bench, method, GENERATION_ROWS),
-        "token_latency_seconds": token_latency(bench, method),
-        "micro_batch_size": rows,
-        "peak_memory_bytes": _peak_bytes(bench, method, rows),
-    }
-
-
-def _peak_bytes(bench: Workbench, method: Method, rows: int) -> int:
-    """The peak of one update and one validation at the study's largest shapes.
-
-    It comes last: the timing has warmed up all that is kept between steps, such as the kernels
-    that the libraries generate for a shape, and from here on memory is given back at once, which
-    is exact and slow.
-    """
+    # Once to warm up what is kept between steps, such as kernels made for a shape.
+    rehearse(bench, method, rows)
     release_memory()
-    give_back_at_once()
     with PeakMemory(bench.base.device.type) as peak:
         rehearse(bench, method, rows)
-    return peak.bytes
+    # On a GPU the allocator's peak holds the base already.
+    on_gpu = bench.base.device.type == "cuda"
+    return {"peak_memory_bytes": peak.bytes if on_gpu else peak.bytes + loaded}
 
 
 def _serve(job_file: str) -> None:
-    """The measuring process: one fork a method, so that each starts from the same memory."""
+    """The measuring process: forks for each figure, so that each starts from the same memory."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    study = study_from_mapping(job["study"], folder=Path.cwd())
+    study, device = study_from_mapping(job["study"], folder=Path.cwd()), job["device"]
     for name in job["names"]:
-        answer = Path(job_file).with_name(f"{name}.json")
-        if hasattr(os, "fork"):
-            child = os.fork()
-            if child == 0:
-                _answer(study, name, job["device"], answer)
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            if not answer.exists():
-                reason = f"the process ended with status {status}, most likely out of memory"
-                answer.write_text(json.dumps({"error": reason}), encoding="utf-8")
-        else:
-            _answer(study, name, job["device"], answer)
-        print(name, answer.read_text(encoding="utf-8"), flush=True)
+        outcome = apart(partial(measure_time, study, name, device))
+        if "error" not in outcome:
+            rows = outcome["micro_batch_size"]
+            outcome |= apart(partial(measure_memory, study, name, device, rows))
+        print(name, json.dumps(outcome), flush=True)
 
 
-def _answer(study: Study, name: str, device: str, answer: Path) -> None:
+def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What ``work`` gives in a fork of this process; here, where the system cannot fork.
+
+    Returns:
+        Its outcome, or ``error`` in words.
+    """
+    if not hasattr(os, "fork"):
+        return _outcome(work)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+            json.dump(_outcome(work), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if not text:
+        return {"error": f"the process ended with status {status}, most likely out of memory"}
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        outcome = measure(study, name, device)
+        return work()
     except Exception as error:  # whatever it is, the study goes on without this figure
-        outcome = {"error": f"{type(error).__name__}: {error}"}
-    beside = answer.with_suffix(".part")
-    beside.write_text(json.dumps(outcome), encoding="utf-8")
-    beside.rename(answer)
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":

@@ -90,6 +90,8 @@ class Predictor:
         self._on_gpu = bench.base.device.type == "cuda" if on_gpu is None else on_gpu
         self._cost = cost
         self.bench = bench
+        self.untraced: dict[str, str] = {}
+        """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
         with traced(self._world):
             self.base = HollowBase(bench.base, dtype=dtype)
@@ -156,7 +158,7 @@ class Predictor:
 
     def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
         """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
-        with traced(self._world), torch.no_grad():
+        with traced(self._world):
             _, method = self._hollow(entry, label)
             kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
         return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())

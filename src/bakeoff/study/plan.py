@@ -72,6 +72,7 @@ class StudyPlan:
         basis: ``timed here``, or ``estimated`` from traced arithmetic and bytes.
         wall_seconds: of each part, at most; candidates that share a pass take less.
         remedy: the smallest change with which it would fit, or None where it fits.
+        notes: of methods that cannot be planned, which no other figure counts.
     """
 
     study: str
@@ -82,6 +83,7 @@ class StudyPlan:
     wall_seconds: Mapping[str, float] | None
     fits: bool
     remedy: str | None
+    notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -101,7 +103,7 @@ def make_plan(
     """
     tell("loading base and data")
     started = time.perf_counter()
-    bench = open_workbench(study, "cpu" if card else device)
+    bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
     load_seconds = time.perf_counter() - started
     predictor = predictor_for(bench, card)
     available = card.usable_bytes if card else available_for(bench, predictor)
@@ -131,6 +133,10 @@ def make_plan(
         wall_seconds=wall_seconds(bench, needs, seconds, load_seconds),
         fits=change is None,
         remedy=change,
+        notes=tuple(
+            f"{name}: cannot be planned, and is not counted ({reason})"
+            for name, reason in predictor.untraced.items()
+        ),
     )
 
 

@@ -50,6 +50,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         style="dim",
         highlight=False,
     )
+    for note in plan.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
     if plan.wall_seconds is None:
         console.print("The study's time is not known, as a method that does not fit has none.")
     else:

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.prepare import prepare
@@ -105,8 +106,8 @@ class Workbench:
         return min(len(candidates), wanted)
 
 
-def load_base(study: Study, device: str) -> Base:
-    """Loads and prepares the study's base on a device."""
+def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
+    """Loads and prepares the study's base on a device; ``hollow`` takes its shapes alone."""
     options = study.options
     source = load_source(
         options.base,
@@ -114,7 +115,10 @@ def load_base(study: Study, device: str) -> Base:
         cache_dir=cache_folder(),
         trust_remote_code=options.trust_remote_code,
         revision=options.revision,
+        hollow=hollow,
     )
+    if hollow:
+        return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
     place = choose_device(device)
     return Base(source, device=place, dtype=choose_dtype(options.precision, place))
 
@@ -162,9 +166,14 @@ def prepare_data(study: Study, base: Base) -> TaskData:
     )
 
 
-def open_workbench(study: Study, device: str) -> Workbench:
-    """Loads everything; all errors of the study come before the first step of training."""
-    base = load_base(study, device)
+def open_workbench(study: Study, device: str, *, hollow: bool = False) -> Workbench:
+    """Loads everything; all errors of the study come before the first step of training.
+
+    Args:
+        study: what is loaded. device: where to.
+        hollow: takes the base's shapes alone, which can be traced and not run.
+    """
+    base = load_base(study, device, hollow=hollow)
     methods = {entry.name: entry.build(base) for entry in study.entries}
     check_positions(study, base, methods)
     data = prepare_data(study, base)
