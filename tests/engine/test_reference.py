@@ -18,7 +18,7 @@ from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.engine.train import train_step
+from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method, Tensors
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ def test_an_update_asks_the_device_for_nothing(kit: Kit, bench: Bench) -> None:
     with make(bench, protocol) as cohort:
         packed = pack_step(TokenFeed(CPU), plan, [plan.epoch(5, 0)[0]] * len(KINDS), 3)
         rates_K = torch.full((len(KINDS),), 1e-2, dtype=torch.float64)
-        with NoQuestions():
+        with NoQuestions():  # type: ignore[no-untyped-call]
             update(cohort, TokenFeed(CPU), packed.passes, packed.tokens_K, rates_K, Lanes(1))
-        with NoQuestions(), pytest.raises(AssertionError, match="waits"):
+        with NoQuestions(), pytest.raises(AssertionError, match="waits"):  # type: ignore[no-untyped-call]
             rates_K.sum().item()

@@ -16,7 +16,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.feed import Packed, TokenFeed
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.engine.train import train_step
+from bakeoff.engine.step import train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Tensors
 from bakeoff.types import RunState

@@ -27,7 +27,7 @@ from bakeoff.engine.graphs import StepGraphs
 from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.quicken import quickened
-from bakeoff.engine.step import train_step
+from bakeoff.engine.step import train_step as train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.model.base import Base

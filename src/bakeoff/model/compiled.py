@@ -54,7 +54,7 @@ def compiled_layers(
     base.is_compiled = True
     try:
         # Sizes that happen to agree, such as rank and rows, are not taken for one.
-        with shape_config.patch(use_duck_shape=False):
+        with shape_config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
             yield
     finally:
         base.is_compiled = False

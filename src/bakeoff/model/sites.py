@@ -25,7 +25,7 @@ LinearProduct = Callable[[Tensor], Tensor]
 """Maps a linear layer's [K, N, D] input to its [K, N, E] output, in place of the frozen layer."""
 
 
-class Site(nn.Module):
+class _Slotted(nn.Module):
     """What a frozen layer is wrapped in while something acts on it."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Site(nn.Module):
         self._slots_K = torch.empty(num_slots, 0)
 
 
-class LinearSite(Site):
+class LinearSite(_Slotted):
     """A frozen linear layer to whose output the installed hooks may add.
 
     Axis letters: ``K`` slots, ``N`` positions of all the slot's rows, ``D`` width in, ``E`` out.
@@ -83,7 +83,7 @@ class LinearSite(Site):
         return y_KNE.view(y.shape)
 
 
-class NormSite(Site):
+class NormSite(_Slotted):
     """A frozen norm whose output the installed hooks may change."""
 
     def __init__(self, norm: nn.Module) -> None:
