@@ -146,7 +146,7 @@ def test_writing_grows_with_the_tokens_asked_for(bench: Workbench, predictor: Pr
     assert found.peak_bytes > predictor.base_bytes
     assert 0 < found.further.operations <= found.first.operations
     trace = Trace((bench.base.model, bench.base.source.model))
-    with trace, seated(bench, bench.methods["lora"][""]) as cohort:
+    with one_thread(), trace, seated(bench, bench.methods["lora"][""]) as cohort:
         write_summaries(bench, cohort, ROWS, bench.study.options.generation.max_new_tokens)
     whole = trace.peak_bytes + predictor.base_bytes
     assert found.peak_bytes == pytest.approx(whole, rel=0.05)
