@@ -24,7 +24,7 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 	@$(BIN)/bakeoff run $(ARGS)
 
 test: $(VENV)/installed-dev ## install and run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)
