@@ -33,8 +33,8 @@ def told(lead: float, low: float) -> list[str]:
             0.36,
             0.33,
             [
-                "lead-3, which trains nothing, is not shown to be behind on ROUGE-1: "
-                "36.0 against 35.0."
+                "lead-3, which trains nothing, has the higher ROUGE-1: "
+                "36.0 against 35.0, though their intervals overlap."
             ],
         ),
         (0.34, 0.30, []),

@@ -229,8 +229,8 @@ def _rouge_caveats(results: Mapping[str, Any], rows: list[Row], pick: Row) -> li
         is_apart = high is not None and low is not None and high < low
         told.append(
             f"{row.label}, which trains nothing, "
-            f"{'has the higher ROUGE-1' if is_apart else 'is not shown to be behind on ROUGE-1'}: "
-            f"{words.rouge(theirs)} against {words.rouge(ours)}."
+            f"has the higher ROUGE-1: {words.rouge(theirs)} against {words.rouge(ours)}"
+            f"{'.' if is_apart else ', though their intervals overlap.'}"
         )
     return told
 
@@ -243,6 +243,12 @@ def _data_caveats(results: Mapping[str, Any]) -> list[str]:
         told.append(
             "One seed a method: the intervals tell of chance among test rows, not of chance in "
             "training."
+        )
+    methods = [mapping(row) for row in mapping(results.get("methods")).values()]
+    if len(methods) > 1 and not any(mapping(row.get("search")) for row in methods):
+        told.append(
+            "One learning rate a method, the study's own: another may change the order. "
+            "--set search.learning_rates=6 searches them all alike."
         )
     tests = number(dig(results, "data", "test", "examples"))
     if tests is not None and tests < _FEW_TEST_EXAMPLES:
