@@ -193,3 +193,11 @@ def test_the_export_names_layers_no_longer_than_needed(
 
     assert saved("model.layers.0.mlp.up_proj", "layers.1.mlp.up_proj") == {"up_proj"}
     assert saved("layers.1.mlp.up_proj") == {"model.layers.1.mlp.up_proj"}
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), float("inf"), 0.0])
+def test_a_scale_that_leaves_no_update_is_refused(
+    base_of: Callable[[str], Base], build: Callable[..., Method], alpha: float
+) -> None:
+    with pytest.raises(ConfigError, match=r"\.alpha: "):
+        build("lora", base_of("gpt_neo"), alpha=alpha)

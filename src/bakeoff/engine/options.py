@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import Literal
 
 from bakeoff.errors import ConfigError
+
+_MOST_ROWS = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +55,18 @@ class ProtocolOptions:
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
         clip_is_positive = self.clip_norm is None or self.clip_norm > 0
         _require(clip_is_positive, "clip_norm", self.clip_norm, "above 0, or null for no clipping")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        for key in ("micro_batch_size", "grad_accum_steps"):
+            _require(getattr(self, key) <= _MOST_ROWS, key, getattr(self, key), "at most 65536")
+        decay_counts = 0 <= self.weight_decay < inf
+        _require(decay_counts, "weight_decay", self.weight_decay, "0 or more, and finite")
         _require(0 <= self.warmup_ratio < 1, "warmup_ratio", self.warmup_ratio, "in [0, 1)")
         patience_counts = self.patience is None or self.patience >= 1
         _require(patience_counts, "patience", self.patience, "at least 1, or null for never")
         _require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "each in [0, 1)")
         _require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed")
         distinct = len(set(self.seeds)) == len(self.seeds) and min(self.seeds, default=0) >= 0
-        _require(distinct, "seeds", self.seeds, "distinct numbers of 0 or more")
+        distinct = distinct and max(self.seeds) < 2**63
+        _require(distinct, "seeds", self.seeds, "distinct numbers of 0 or more and below 2^63")
 
     @property
     def rows_per_step(self) -> int:

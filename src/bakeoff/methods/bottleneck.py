@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +104,11 @@ class Bottleneck(Method):
             raise ConfigError(
                 f"{where}.reduction_factor: {options.reduction_factor} is not above 0; give one "
                 "such as 16"
+            )
+        if not isfinite(options.scale) or options.scale == 0:
+            raise ConfigError(
+                f"{where}.scale: {options.scale} leaves nothing of the bottleneck; give a finite "
+                "number other than 0"
             )
         if self.size < 1:
             given = "size" if options.size is not None else "reduction_factor"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any, Literal
 
 import torch
@@ -75,6 +75,11 @@ def plan_layers(
         rank = ranks.get(rank_keys.get(name, ""), options.rank)
         common = rank if options.alpha is None else options.alpha
         alpha = float(alphas.get(alpha_keys.get(name, ""), common))
+        if not isfinite(alpha) or alpha == 0:
+            raise ConfigError(
+                f"{where}.alpha: {alpha} leaves no update for {name}; give a finite number other "
+                "than 0"
+            )
         divisor = sqrt(rank) if options.rank_stabilised else rank
         plan[name] = LayerPlan(rank=rank, alpha=alpha, scaling=alpha / divisor)
     return plan

@@ -77,7 +77,7 @@ def wall_seconds(
         )
     parts = {
         "load": load_seconds,
-        "baselines": min(scoring),
+        "baselines": min(scoring, default=0.0),
         "training": training,
         "test": testing,
         "footprint": FOOTPRINT_START_SECONDS + footprints,
