@@ -87,7 +87,7 @@ class Greedy:
         self._cohort = cohort
         self._length = max_new_tokens
         self._ngram = no_repeat_ngram
-        on_gpu = cohort.base.device.type == "cuda"
+        on_gpu = cohort.base.device.type == "cuda" and cohort.base.may_capture
         self._frozen = on_gpu if frozen is None else frozen
         self._capture = capture and on_gpu
         self._check_every = 16 if self._frozen else 4

@@ -40,9 +40,11 @@ class Base:
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
         is_compiled: whether the layers run as compiled code.
+        may_capture: whether a token of generation may be captured in a graph on a GPU.
     """
 
     is_compiled = False
+    may_capture = True
 
     def __init__(
         self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True

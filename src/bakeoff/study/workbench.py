@@ -120,7 +120,9 @@ def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
     if hollow:
         return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
     place = choose_device(device)
-    return Base(source, device=place, dtype=choose_dtype(options.precision, place))
+    base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
+    base.may_capture = options.engine.cuda_graph is not False
+    return base
 
 
 def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> None:
