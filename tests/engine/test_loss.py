@@ -17,6 +17,7 @@ SHAPES = [  # slots, tokens, width, vocabulary
     (2, CHUNK_TOKENS, 5, 17),
     (2, CHUNK_TOKENS + 1, 5, 17),
     (1, 2 * CHUNK_TOKENS + 31, 7, 13),
+    (2, CHUNK_TOKENS + 1, 65, 259),  # large enough for oneDNN
 ]
 
 

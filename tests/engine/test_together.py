@@ -143,7 +143,7 @@ def test_a_diverging_neighbour_changes_no_bit_of_the_others(
 
 def five_candidates(kit: Kit, methods: list[Method]) -> list[Candidate]:
     """Of several lengths: one diverges, some stop early, some run to the end."""
-    rates = [1e-2, 1e6, 0.5, 5e-2, 3e-3]
+    rates = [1e-2, 1e6, 0.2, 5e-2, 3e-3]
     return [
         kit.candidate(method, rate, seed=index, id=f"c{index}")
         for index, (method, rate) in enumerate(zip(methods, rates, strict=True))

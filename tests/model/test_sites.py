@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from bakeoff.errors import ConfigError
 from bakeoff.model.base import Base
+from bakeoff.model.products import FrozenConv1D
 from bakeoff.model.quiet import quiet
 from bakeoff.model.scratch import byte_tokenizer, scratch_config
 from bakeoff.model.sites import LinearSite, linear_layers, linear_shape, select_linear_layers
@@ -116,7 +117,7 @@ def test_names_and_shapes_of_a_gpt2(gpt2: Base) -> None:
     expected = {f"transformer.h.{i}.{name}": shape for i in (0, 1) for name, shape in block.items()}
     found = gpt2.linear_layers()
     assert {name: linear_shape(layer) for name, layer in found.items()} == expected
-    assert {type(layer) for layer in found.values()} == {Conv1D}
+    assert {type(layer) for layer in found.values()} == {FrozenConv1D}
 
 
 def test_layers_outside_the_blocks_count_and_the_head_never(llama: Base, gpt2: Base) -> None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.repeats import block_repeats
 from bakeoff.model.attention import decoding
 from bakeoff.model.decoding import DecodingState
 from bakeoff.model.prefix import PrefixedDecodingState
+from bakeoff.model.products import product
 
 _ROOM = 64
 """Positions by whose multiples the cache of a captured step grows."""
@@ -269,5 +269,5 @@ class Greedy:
             last_KBD = last_RD.view(len(weight), -1, last_RD.shape[-1])
             logits = torch.bmm(last_KBD, weight.transpose(1, 2)).flatten(0, 1)
         else:
-            logits = F.linear(last_RD, weight)
+            logits = product(last_RD, weight)
         return logits.float() if bias is None else logits.float() + bias.float()

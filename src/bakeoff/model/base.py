@@ -21,6 +21,7 @@ from bakeoff.model.attention import (
 from bakeoff.model.decoding import DecodingState
 from bakeoff.model.gpt_neo import replace_attention
 from bakeoff.model.norms import norm_layers
+from bakeoff.model.products import quicken_products
 from bakeoff.model.sites import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.model.sources import Source
 
@@ -61,6 +62,7 @@ class Base:
         expected = _reference_logits(source.model) if probe else None
         replace_attention(source.model)
         fuse_activations(source.model)
+        quicken_products(source.model)
         source.model.eval()
         source.model.requires_grad_(False)
         source.model.config._attn_implementation = ATTENTION_NAME
