@@ -356,6 +356,26 @@ def test_a_prompt_does_not_depend_on_its_batch(kit: Kit, bench: Bench, prompts: 
         assert generate(cohort, [0], [], options_of()) == [[]]
 
 
+@pytest.mark.parametrize("strategy", ["greedy", "sample"])
+def test_what_is_written_is_told_batch_by_batch(
+    kit: Kit, bench: Bench, prompts: Prompts, strategy: Any
+) -> None:
+    pairs = [tuned(kit, bench, "lora", {"rank": r}) for r in (1, 3)]
+    told: list[tuple[int, list[int]]] = []
+    texts: dict[tuple[int, int], list[int]] = {}
+
+    def written(slot: int, chosen: NDArray[np.int64], ids: list[list[int]]) -> None:
+        told.append((slot, chosen.tolist()))
+        texts.update({(slot, int(i)): row for i, row in zip(chosen, ids, strict=True)})
+
+    with seated(bench, *pairs) as cohort:
+        options = options_of(strategy=strategy, batch_rows=4)
+        found = generate(cohort, [0, 1], prompts, options, written=written)
+    assert {key: found[key[0]][key[1]] for key in texts} == texts
+    assert len(texts) == 2 * len(prompts)
+    assert len(told) > 2, "batches, and not all at the end"
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4])
 def test_block_repeats_is_transformers_processor_over_generated_tokens(size: int) -> None:
     generator = torch.Generator().manual_seed(size)

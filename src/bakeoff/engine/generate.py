@@ -29,6 +29,8 @@ from bakeoff.model.prefix import lent
 Prompts = Sequence[NDArray[np.int32]]
 Order = NDArray[np.int64]
 Progress = Callable[[int, int], None]
+Written = Callable[[int, Order, list[list[int]]], None]
+"""Told a slot, which prompts, and the ids that it wrote for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def generate(
     prompts: Prompts,
     options: GenerationOptions,
     progress: Progress | None = None,
+    written: Written | None = None,
 ) -> list[list[list[int]]]:
     """Continues every prompt under each of the slots' candidates.
 
@@ -89,6 +92,7 @@ def generate(
         prompts: token ids, without soft prompts.
         options: how.
         progress: told (prompts done, prompts in all) after each batch.
+        written: told each slot's part of a batch as soon as it is there.
 
     Returns:
         For each slot, for each prompt, the generated ids without the end token.
@@ -98,10 +102,10 @@ def generate(
     """
     if options.strategy == "sample" and len(slots) > 1:
         # What is drawn must not depend on who else is there, so slots share no batch.
-        alone = [generate(cohort, [slot], prompts, options, progress) for slot in slots]
+        alone = [generate(cohort, [slot], prompts, options, progress, written) for slot in slots]
         return [texts for [texts] in alone]
     with cohort.only(slots):
-        return _Writer(cohort, prompts, options, progress).run()
+        return _Writer(cohort, prompts, options, progress, written).run()
 
 
 class _Writer:
@@ -113,11 +117,13 @@ class _Writer:
         prompts: Prompts,
         options: GenerationOptions,
         progress: Progress | None,
+        written: Written | None,
     ) -> None:
         self._cohort = cohort
         self._prompts = prompts
         self._options = options
         self._progress = progress
+        self._written = written
         self._done = 0
         self._limit = len(prompts)
         self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
@@ -150,9 +156,12 @@ class _Writer:
         return max(1, wanted // len(self._cohort.slots))
 
     def _keep(self, chosen: Order, by_slot: list[list[list[int]]]) -> None:
-        for by_prompt, generated in zip(self._results, by_slot, strict=True):
+        slots = self._cohort.slots
+        for slot, by_prompt, generated in zip(slots, self._results, by_slot, strict=True):
             for index, ids in zip(chosen, generated, strict=True):
                 by_prompt[int(index)] = ids
+            if self._written is not None:
+                self._written(slot, chosen, generated)
         self._done += len(chosen)
         if self._progress is not None:
             self._progress(self._done, len(self._prompts))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.data.cleaning import clean
 from bakeoff.engine.candidate import Candidate
@@ -14,7 +15,7 @@ from bakeoff.engine.evaluate import example_nlls, mean_nll
 from bakeoff.engine.feed import TokenFeed
 from bakeoff.engine.generate import generate
 from bakeoff.methods.contract import Ground
-from bakeoff.metrics.rouge import RougeScorer
+from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
 from bakeoff.metrics.sentences import lead
 from bakeoff.study.archive import Archive
 from bakeoff.study.progress import ProgressView
@@ -67,14 +68,15 @@ class Tester:
                     validation = self.bench.plans["validation"]
                     sums = example_nlls(cohort, 0, self.feed, validation)
                     self.findings.zero_shot_val_nll = mean_nll(sums, validation)
-                    [(texts, nll_N)] = self._outcomes(cohort, [0], "zero-shot summaries")
-                rouge_N4 = scorer.submit(texts, references).result()
-                scores = TestScores(rouge_N4=rouge_N4, nll_N=nll_N)
-                self.archive.keep_baseline("zero_shot", texts, scores)
+                    [(summaries, nll_N)] = self._outcomes(
+                        cohort, [0], scorer, "zero-shot summaries"
+                    )
+                scores = TestScores(rouge_N4=summaries.scores(), nll_N=nll_N)
+                self.archive.keep_baseline("zero_shot", summaries.texts, scores)
                 self.view.say(
                     f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
                     f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
-                    f"{100 * rouge_N4[:, 0].mean():.1f}"
+                    f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
                 )
 
     def candidates(self) -> None:
@@ -102,12 +104,12 @@ class Tester:
                 cohort.seat(slot, candidate.method, self.archive.tensors_of(candidate))
             stack.enter_context(cohort)
             names = ", ".join(dict.fromkeys(c.method_name for c in group))
-            outcomes = self._outcomes(cohort, list(range(len(group))), f"summaries: {names}")
-        references = list(self.test.summaries)
-        pending = [scorer.submit(texts, references) for texts, _ in outcomes]
-        for candidate, (texts, nll_N), scoring in zip(group, outcomes, pending, strict=True):
-            scores = TestScores(rouge_N4=scoring.result(), nll_N=nll_N)
-            self.archive.keep_predictions(f"candidates/{candidate.id}", texts, scores)
+            outcomes = self._outcomes(
+                cohort, list(range(len(group))), scorer, f"summaries: {names}"
+            )
+        for candidate, (summaries, nll_N) in zip(group, outcomes, strict=True):
+            scores = TestScores(rouge_N4=summaries.scores(), nll_N=nll_N)
+            self.archive.keep_predictions(f"candidates/{candidate.id}", summaries.texts, scores)
             self.findings.test_scores[candidate.id] = scores
             self.view.say(
                 f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
@@ -115,18 +117,47 @@ class Tester:
             )
 
     def _outcomes(
-        self, cohort: Cohort, slots: Sequence[int], title: str
-    ) -> list[tuple[list[str], np.ndarray]]:
+        self, cohort: Cohort, slots: Sequence[int], scorer: RougeScorer, title: str
+    ) -> list[tuple[_ScoredTexts, np.ndarray]]:
         """For each slot its generated texts and each example's NLL."""
         nlls = [example_nlls(cohort, slot, self.feed, self.plan) for slot in slots]
         prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
-        generated = generate(
+        texts = {slot: _ScoredTexts(self.test.summaries, scorer) for slot in slots}
+        generate(
             cohort,
             slots,
             prompts,
             self.bench.study.options.generation,
             progress=lambda done, total: self.view.count(title, done, total),
+            written=lambda slot, chosen, ids: texts[slot].add(chosen, decode(self.bench.base, ids)),
         )
         self.view.clear()
-        texts = [decode(self.bench.base, ids) for ids in generated]
-        return list(zip(texts, nlls, strict=True))
+        return list(zip(texts.values(), nlls, strict=True))
+
+
+class _ScoredTexts:
+    """One candidate's texts, which the workers score while later ones are being written.
+
+    Attributes:
+        texts: in the test set's order.
+    """
+
+    def __init__(self, references: Sequence[str], scorer: RougeScorer) -> None:
+        self.texts = [""] * len(references)
+        self._references = references
+        self._scorer = scorer
+        self._pending: list[tuple[NDArray[np.int64], PendingScores]] = []
+
+    def add(self, chosen: NDArray[np.int64], texts: Sequence[str]) -> None:
+        """Takes in the texts of some of the examples and has them scored."""
+        for index, text in zip(chosen, texts, strict=True):
+            self.texts[int(index)] = text
+        references = [self._references[int(index)] for index in chosen]
+        self._pending.append((chosen, self._scorer.submit(texts, references)))
+
+    def scores(self) -> NDArray[np.float64]:
+        """[N, 4] as ``rouge_scores`` returns them; waits for what is not scored yet."""
+        rouge_N4 = np.zeros((len(self.texts), len(ROUGE_KEYS)))
+        for chosen, pending in self._pending:
+            rouge_N4[chosen] = pending.result()
+        return rouge_N4
