@@ -10,7 +10,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.model.hollow import model_bytes
 from bakeoff.study.forecast import Prediction, Predictor, most_demanding
 from bakeoff.study.options import MethodEntry
-from bakeoff.study.slots import MOST_SLOTS, free_bytes
+from bakeoff.study.slots import free_bytes
 from bakeoff.study.units import shown_bytes
 from bakeoff.study.workbench import Workbench
 
@@ -97,7 +97,7 @@ def surely_fits(bench: Workbench, available: int) -> bool:
             numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
     wanted = bench.study.options.slots
-    slots = MOST_SLOTS if wanted == "auto" else wanted
+    slots = bench.useful_slots() if wanted == "auto" else wanted
     return _MARGIN * (model_bytes(base.source.model) + slots * most) < available
 
 

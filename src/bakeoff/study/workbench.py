@@ -23,7 +23,7 @@ from bakeoff.model.precision import choose_device, choose_dtype
 from bakeoff.model.sources import load_source
 from bakeoff.study.options import Study
 from bakeoff.study.schedule import MethodSearch, StudySchedule
-from bakeoff.study.slots import auto_slots
+from bakeoff.study.slots import auto_slots, useful_slots
 from bakeoff.types import SPLITS, Split
 
 
@@ -100,10 +100,21 @@ class Workbench:
         wanted = self.study.options.slots
         methods = [candidate.method for candidate in candidates]
         if wanted == "auto" or methods[0].ground is Ground.OWN_BASE:
-            longest = self.study.options.task.max_length + max(m.extra_positions for m in methods)
+            extra = max(m.extra_positions for m in methods)
             rows = self.study.options.protocol.micro_batch_size
-            wanted = auto_slots(self.base, methods, rows * longest)
+            longest = rows * (self.study.options.task.max_length + extra)
+            wanted = auto_slots(self.base, methods, longest, self._pass_tokens(extra))
         return min(len(candidates), wanted)
+
+    def useful_slots(self) -> int:
+        """Slots that ``slots: auto`` gives at most, whatever memory there is."""
+        return useful_slots(self.base.device, self._pass_tokens(0))
+
+    def _pass_tokens(self, extra: int) -> float:
+        """Tokens of one slot in one pass on average, with ``extra`` positions in each row."""
+        plan = self.plans["train"]
+        rows = min(self.study.options.protocol.micro_batch_size, len(plan.completions))
+        return rows * (plan.tokens_padded / max(1, len(plan.completions)) + extra)
 
 
 def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
