@@ -19,6 +19,7 @@ from bakeoff.engine.greedy import Greedy
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
 from bakeoff.model.compiled import compiled_layers
+from bakeoff.model.windows import knows_windows
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -101,3 +102,9 @@ def test_captured_tokens_are_the_tokens(
 
         monkeypatch.setattr(generation, "Greedy", open_form)
         assert generate(cohort, [0, 1, 2], prompts, options) == captured
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_flash_kernel_knows_windows(dtype: torch.dtype) -> None:
+    """Where it does not, masks take its place: correct, but slower and larger."""
+    assert knows_windows(torch.device("cuda"), dtype, 64)

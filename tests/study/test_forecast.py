@@ -16,7 +16,7 @@ from bakeoff.engine.loss import chunk_tokens
 from bakeoff.engine.step import train_step
 from bakeoff.engine.tracing import Trace
 from bakeoff.methods.registry import METHODS
-from bakeoff.model import attention
+from bakeoff.model import windows
 from bakeoff.model.sites import linear_shape
 from bakeoff.study.forecast import Predictor, most_demanding
 from bakeoff.study.options import study_from_mapping
@@ -157,7 +157,7 @@ def test_tracing_leaves_nothing_behind(bench: Workbench, predictor: Predictor, n
     """No fake tensor stays in a cache where training would find it and compute nothing."""
     modules = [type(module) for module in bench.base.model.modules()]
     before = losses_of(bench, name)
-    attention._band_masks.clear()  # as in a process that has not trained yet
+    windows._band_masks.clear()  # as in a process that has not trained yet
     predictor.training(entry_of(bench, name), "", ROWS)
     predictor.writing(entry_of(bench, name), "", ROWS)
     assert [type(module) for module in bench.base.model.modules()] == modules

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from bakeoff.model.attention import masks_apart
+from bakeoff.model.windows import masks_apart
 
 # These read of their first input no more than they write.
 _GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})

@@ -26,6 +26,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.errors import BaseModelError
 from bakeoff.model.decoding import DecodingState
+from bakeoff.model.windows import windowed_attention
 
 ATTENTION_NAME: Final = "bakeoff"
 LENT_ATTENTION_NAME: Final = "bakeoff_lent"
@@ -46,7 +47,6 @@ class _Present(threading.local):
 
 
 _present = _Present()
-_band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
 
 
 @contextmanager
@@ -76,31 +76,6 @@ def extended(extension: Extension) -> Iterator[None]:
 def present_extension() -> Extension | None:
     """The extension that this thread is in."""
     return _present.extension
-
-
-def _band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
-    """Boolean ``[T, T]``: causal, and at most ``window`` positions back, the query included."""
-    key = (num_positions, window, device)
-    if key not in _band_masks:
-        if len(_band_masks) > 32:
-            _band_masks.clear()
-        full = torch.ones(num_positions, num_positions, dtype=torch.bool, device=device)
-        _band_masks[key] = full.tril().triu(1 - window)
-    return _band_masks[key]
-
-
-@contextmanager
-def masks_apart() -> Iterator[None]:
-    """Keeps masks that are made inside from those who come after, and theirs from the inside.
-
-    A tensor without values must not be found where a real one is looked for.
-    """
-    global _band_masks
-    before, _band_masks = _band_masks, {}
-    try:
-        yield
-    finally:
-        _band_masks = before
 
 
 def attend(
@@ -142,12 +117,8 @@ def attend(
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
-    num_positions = query.shape[2]
-    if window is not None and num_positions > window:
-        mask = _band_mask(num_positions, window, query.device)
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, scale=scaling, enable_gqa=grouped
-        )
+    if window is not None and query.shape[2] > window:
+        return windowed_attention(query, key, value, scaling=scaling, window=window)
     return F.scaled_dot_product_attention(
         query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
     )

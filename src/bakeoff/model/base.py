@@ -24,6 +24,7 @@ from bakeoff.model.norms import norm_layers
 from bakeoff.model.products import quicken_products
 from bakeoff.model.sites import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.model.sources import Source
+from bakeoff.model.windows import prepare_windows
 
 _PROBE_TOLERANCE = 1e-3
 _PROBE_LENGTH = 8
@@ -75,6 +76,7 @@ class Base:
             # rounded copy.
             model = _moved(copy.deepcopy(model), device, dtype)
         self._adopt(model)
+        prepare_windows(model.config, device, dtype)
 
     def _adopt(self, model: PreTrainedModel) -> None:
         self.model = model
