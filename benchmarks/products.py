@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from clock import interleaved
 from torch.nn import functional as F
 
 from bakeoff.model import products
@@ -58,7 +55,7 @@ def _case(rows: int, width: int, out: int, dtype: torch.dtype, repeats: int) -> 
     }
     # Beneath the threshold, too: that is where it comes from.
     for way, given, turned in (("forward", x, weight), ("backward", slope, weight.t())):
-        usual, ours = _interleaved(
+        usual, ours = interleaved(
             [
                 lambda given=given, turned=turned: F.linear(given, turned),
                 lambda given=given, turned=turned: products._onednn(given, turned, None),
@@ -72,19 +69,6 @@ def _case(rows: int, width: int, out: int, dtype: torch.dtype, repeats: int) -> 
             "ratio": round(usual / ours, 2),
         }
     return row
-
-
-def _interleaved(ways: list[Callable[[], Tensor]], calls: int, repeats: int) -> list[float]:
-    """Microseconds of a call of each way, the median of the repeats."""
-    found: list[list[float]] = [[] for _ in ways]
-    for repeat in range(repeats + 1):
-        for seconds, way in zip(found, ways, strict=True):
-            started = time.perf_counter()
-            for _ in range(calls):
-                way()
-            if repeat:
-                seconds.append((time.perf_counter() - started) / calls)
-    return [1e6 * statistics.median(seconds) for seconds in found]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from bakeoff import __version__
 from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.metrics.memory import keep_freed
 
 if TYPE_CHECKING:
     from bakeoff.study.limits import Limits
@@ -336,6 +337,7 @@ def main() -> None:
     # Before PyTorch is loaded: threads that spin while they wait make a machine that does anything
     # else several times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_freed()
     try:
         app()
     except BakeoffError as error:

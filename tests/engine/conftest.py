@@ -264,4 +264,4 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory only seems to run out here; a full collection would take most of those tests' time."""
-    monkeypatch.setattr("bakeoff.engine.memory.gc.collect", lambda *_: 0)
+    monkeypatch.setattr("bakeoff.metrics.memory.gc.collect", lambda *_: 0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import torch
 
+from bakeoff.metrics.memory import release_unused
 from bakeoff.model.base import Base
 
 
@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release_memory() -> None:
     """Gives back what the failed pass held."""
-    gc.collect()
+    release_unused()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

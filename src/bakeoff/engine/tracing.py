@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
+from bakeoff.model.attention import fused_attention
 from bakeoff.model.windows import masks_apart
 
 # These read of their first input no more than they write.
@@ -143,17 +144,18 @@ def fake_world() -> FakeTensorMode:
 
 
 @contextmanager
-def traced(world: FakeTensorMode | None = None) -> Iterator[None]:
+def traced(world: FakeTensorMode | None = None, *, on_gpu: bool = False) -> Iterator[None]:
     """Tensors made inside have no values; real ones that come in are taken by their shape.
 
     Args:
         world: that of tensors made earlier; a new one without.
+        on_gpu: whether what is traced stands for a pass on a GPU.
     """
     # With more threads narrow bases compute in lanes, and a trace sees the calling thread alone.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _traced(world or fake_world()):
+        with _traced(world or fake_world()), fused_attention(on_gpu):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -18,6 +18,8 @@ _SAMPLE_SECONDS: Final = 0.005
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _SMALL_BLOCK: Final = 64 << 10
+_LARGE_BLOCK: Final = 256 << 20
+_MOST_KEPT: Final = 1 << 30
 # The kernel counts a page or a few late on each core.
 _RESET_SLACK: Final = 8 << 20
 
@@ -50,7 +52,7 @@ class PeakMemory:
         if self._device.split(":")[0] == "cuda":
             self._meter = _CudaMeter(self._device)
         else:
-            _release_unused()
+            release_unused()
             self._meter = _HighWaterMeter() if _reset_high_water() else _SamplingMeter()
         return self
 
@@ -72,7 +74,7 @@ def settled_bytes() -> int:
     Pages of files, such as the code of libraries and mapped data, are left out where the system
     tells them apart: they are shared, and dropped when memory is short.
     """
-    _release_unused()
+    release_unused()
     try:
         return _status_bytes("RssAnon")
     except (OSError, LookupError):
@@ -103,10 +105,24 @@ def give_back_at_once() -> None:
     The resident set then follows what is held, not what the library keeps for later. Allocation
     becomes slow, and there is no way back; where the library is another one, nothing changes.
     """
+    _set_thresholds(_SMALL_BLOCK, _SMALL_BLOCK)
+
+
+def keep_freed() -> None:
+    """Makes the C library keep up to a GiB of what is freed, for what is asked for next.
+
+    Every step of training frees its activations and asks for as many again. By default they go
+    back to the system in between, which hands them out again page by page: up to a tenth of a
+    step (``docs/experiments.md``, "Memory that comes and goes"). ``release_unused`` gives all back.
+    """
+    _set_thresholds(_LARGE_BLOCK, _MOST_KEPT)
+
+
+def _set_thresholds(mapped: int, trimmed: int) -> None:
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         set_option = ctypes.CDLL(None).mallopt
-        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
-            set_option(option, _SMALL_BLOCK)
+        set_option(_MMAP_THRESHOLD, mapped)
+        set_option(_TRIM_THRESHOLD, trimmed)
 
 
 class _Meter(Protocol):
@@ -186,7 +202,7 @@ def _reset_high_water() -> bool:
         return False
 
 
-def _release_unused() -> None:
+def release_unused() -> None:
     """Returns free heap to the system, or what an earlier block freed would hide new growth."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc

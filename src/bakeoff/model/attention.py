@@ -25,6 +25,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.errors import BaseModelError
+from bakeoff.model.cpu_attention import blockwise_attention, serves
 from bakeoff.model.decoding import DecodingState
 from bakeoff.model.windows import windowed_attention
 
@@ -44,6 +45,7 @@ class _Present(threading.local):
 
     decoding: DecodingState | None = None
     extension: Extension | None = None
+    is_fused: bool = False
 
 
 _present = _Present()
@@ -71,6 +73,16 @@ def extended(extension: Extension) -> Iterator[None]:
         yield
     finally:
         _present.extension = None
+
+
+@contextmanager
+def fused_attention(enabled: bool = True) -> Iterator[None]:
+    """Keeps attention inside to PyTorch's fused kernels, as on a GPU that the pass stands for."""
+    before, _present.is_fused = _present.is_fused, enabled
+    try:
+        yield
+    finally:
+        _present.is_fused = before
 
 
 def present_extension() -> Extension | None:
@@ -117,6 +129,8 @@ def attend(
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
+    if not _present.is_fused and serves(query, key):
+        return blockwise_attention(query, key, value, scaling=scaling, window=window)
     if window is not None and query.shape[2] > window:
         return windowed_attention(query, key, value, scaling=scaling, window=window)
     return F.scaled_dot_product_attention(

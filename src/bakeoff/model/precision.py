@@ -41,10 +41,10 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         ampere_or_newer = torch.cuda.get_device_capability(device)[0] >= 8
         return torch.bfloat16 if ampere_or_newer else torch.float16
-    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+    return torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has bfloat16 products (AVX-512 BF16, AMX, or Arm's bf16)."""
     try:
         words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())

@@ -24,7 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.engine.memory import is_out_of_memory, release_memory
-from bakeoff.metrics.memory import PeakMemory, give_back_at_once, settled_bytes
+from bakeoff.metrics.memory import (
+    PeakMemory,
+    give_back_at_once,
+    keep_freed,
+    release_unused,
+    settled_bytes,
+)
 from bakeoff.model.sources import TINY_REFERENCE
 from bakeoff.study.archive import Archive
 from bakeoff.study.options import Study, study_from_mapping
@@ -88,6 +94,7 @@ def _in_processes(
             job = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "job.json"
             content = {"study": study.resolved, "device": device, "names": list(names)}
             job.write_text(json.dumps(content), encoding="utf-8")
+        release_unused()  # another process needs it more
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bakeoff.study.footprint", str(job)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
@@ -119,6 +126,7 @@ def measure_time(study: Study, name: str, device: str) -> dict[str, Any]:
         ``epoch_seconds`` as ``timing.time_epoch`` gives them, ``generation_rows_per_second``,
         ``token_latency_seconds`` and ``micro_batch_size``, the study's or what memory has halved.
     """
+    keep_freed()  # as the command line does
     bench = open_workbench(study, device)
     method = bench.methods[name][""]
     rows = study.options.protocol.micro_batch_size

@@ -93,7 +93,7 @@ class Predictor:
         self.untraced: dict[str, str] = {}
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
-        with traced(self._world):
+        with traced(self._world, on_gpu=self._on_gpu):
             self.base = HollowBase(bench.base, dtype=dtype)
         is_copied = self._on_gpu or self.base.compute_dtype != torch.float32
         self.base_bytes = self.base.held_bytes if is_copied else 0
@@ -108,7 +108,7 @@ class Predictor:
             rows: of a micro-batch.
         """
         stages: dict[Stage, tuple[int, int, Work]] = {}
-        with _told(entry), traced(self._world):
+        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
             bench, method = self._hollow(entry, label)
             trace = self._trace()
 
@@ -139,7 +139,7 @@ class Predictor:
         wanted = self.bench.study.options.generation.max_new_tokens
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
-        with _told(entry), traced(self._world):
+        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
             bench, method = self._hollow(entry, label)
             for num_tokens in (short, long):
                 trace = self._trace()
@@ -158,7 +158,7 @@ class Predictor:
 
     def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
         """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
-        with traced(self._world):
+        with traced(self._world, on_gpu=self._on_gpu):
             _, method = self._hollow(entry, label)
             kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
         return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())
