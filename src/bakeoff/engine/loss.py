@@ -46,6 +46,21 @@ def _products(x_KCD: Tensor, weight: Tensor) -> Tensor:
     return torch.stack([product(x, own) for x, own in zip(x_KCD, weight, strict=True)])
 
 
+def _add_outer(total: Tensor, left_KCV: Tensor, right_KCD: Tensor) -> None:
+    """Adds the sums over ``C`` of ``left * right`` to [K, V, D], or over all slots to [V, D]."""
+    if total.dim() == 2:
+        total, left_KCV, right_KCD = (
+            total[None],
+            left_KCV.flatten(0, 1)[None],
+            right_KCD.flatten(0, 1)[None],
+        )
+    if total.device.type == "cpu":
+        for own, left, right in zip(total, left_KCV, right_KCD, strict=True):
+            own.add_(product(left.t(), right.t()))
+    else:
+        total.baddbmm_(left_KCV.transpose(1, 2), right_KCD)
+
+
 class _LinearCrossEntropy(Function):
     @staticmethod
     def forward(
@@ -100,11 +115,7 @@ class _LinearCrossEntropy(Function):
             if grad_bias is not None:
                 grad_bias += (slope_KCV * factor_KC1).sum(dim=(0, 1))
             if grad_weight is not None:
-                scaled_KCD = hidden_KCD.float() * factor_KC1
-                if weight.dim() == 3:
-                    grad_weight.baddbmm_(slope_KCV.transpose(1, 2), scaled_KCD)
-                else:
-                    grad_weight.addmm_(slope_KCV.flatten(0, 1).t(), scaled_KCD.flatten(0, 1))
+                _add_outer(grad_weight, slope_KCV, hidden_KCD.float() * factor_KC1)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return nll_KN
 
@@ -118,9 +129,7 @@ class _LinearCrossEntropy(Function):
             grad_hidden = grad_hidden * factor_K[:, None, None].to(grad_hidden.dtype)
         if grad_weight is not None:
             # A weight shared by several slots has no factor of its own: it exists for one slot.
-            grad_weight = grad_weight * (
-                factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0]
-            )
+            grad_weight.mul_(factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0])
         if grad_bias is not None:
             grad_bias = grad_bias * factor_K[0]
         return grad_hidden, grad_weight, grad_bias, None, None

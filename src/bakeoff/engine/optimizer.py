@@ -15,6 +15,7 @@ from torch import Tensor
 
 _INITIAL_LOSS_SCALE = 2.0**14
 _GROWTH_INTERVAL = 1000
+_BLOCK_VALUES = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 class SlotAdamW:
@@ -124,28 +125,49 @@ class SlotAdamW:
             self.alive_K &= finite_K | (self.loss_scale_K >= 1.0)
         else:
             self.alive_K &= finite_K
+        clip_K = None
         if self.clip_norm is not None:
-            coefficient_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
-            grads.mul_(coefficient_K[:, None])
+            clip_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
+        self.num_updates_K += updates_K
+        self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K)
+        return norm_K
+
+    def _update(self, rates_K: Tensor, updates_K: Tensor, clip_K: Tensor | None) -> None:
+        """AdamW of the slots that update, with their gradients times ``clip_K``, block by block.
+
+        Its dozen operations each read and write a whole block: in the cache on a CPU, and with
+        temporary tensors of a block's size anywhere.
+        """
+        beta1, beta2 = self.betas
+        count_K = self.num_updates_K.clamp(min=1.0)
+        root_K1 = (1 - beta2**count_K).sqrt().float()[:, None]
+        rate_K1 = (-(rates_K / (1 - beta1**count_K))).float()[:, None]
+        kept_K1 = (1 - rates_K * self.weight_decay).float()[:, None]
         # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
         # rate and both decays do nothing.
-        grads.masked_fill_(~updates_K[:, None], 0.0)
-        self.num_updates_K += updates_K
-
-        beta1, beta2 = self.betas
-        rates_K = torch.where(updates_K, rates_K, 0.0)
-        count_K = self.num_updates_K.clamp(min=1.0)
-        correction1_K = 1 - beta1**count_K
-        correction2_K = (1 - beta2**count_K).sqrt()
-        values, first, second = self.values_Kn, self._first_Kn, self._second_Kn
-        values.mul_((1 - rates_K * self.weight_decay).float()[:, None])
-        first.lerp_(grads, torch.where(updates_K, 1 - beta1, 0.0)[:, None])
-        second.mul_(torch.where(updates_K, beta2, 1.0)[:, None])
-        second.addcmul_(grads, grads, value=1 - beta2)
-        denominator = (second.sqrt() / correction2_K.float()[:, None]).add_(self.eps)
-        values.addcdiv_(first * (-(rates_K / correction1_K)).float()[:, None], denominator)
-        return norm_K
+        idle_K1 = ~updates_K[:, None]
+        weight_K1 = torch.where(updates_K, 1 - beta1, 0.0)[:, None]
+        decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
+        whole = (self.values_Kn, self.grads_Kn, self._first_Kn, self._second_Kn)
+        size = max(1, _block_values(self.values_Kn.device) // len(updates_K))
+        for values, grads, first, second in zip(
+            *(t.split(size, dim=1) for t in whole), strict=True
+        ):
+            if clip_K is not None:
+                grads.mul_(clip_K[:, None])
+            grads.masked_fill_(idle_K1, 0.0)
+            values.mul_(kept_K1)
+            first.lerp_(grads, weight_K1)
+            second.mul_(decay_K1)
+            second.addcmul_(grads, grads, value=1 - beta2)
+            denominator = second.sqrt().div_(root_K1).add_(self.eps)
+            values.addcdiv_(first * rate_K1, denominator)
 
     def zero_grad(self) -> None:
         """Clears the gradients in place: autograd accumulates into these very tensors."""
         self.grads_Kn.zero_()
+
+
+def _block_values(device: torch.device) -> int:
+    """Values of all slots together in a block."""
+    return _BLOCK_VALUES.get(device.type, _BLOCK_VALUES["cuda"])
