@@ -74,13 +74,15 @@ class SmallDevice(TokenFeed):
         self.limit = limit
         self.rows: list[int] = []
 
-    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         assert packed.ids_KBT is not None
         rows = packed.ids_KBT.shape[1]
         self.rows.append(rows)
         if rows > self.limit:
             raise torch.OutOfMemoryError("out of memory")
-        return super().losses(cohort, packed)
+        return super().losses(cohort, packed, scale_K)
 
 
 def test_out_of_memory_halves_the_rows(kit: Kit) -> None:
@@ -100,7 +102,9 @@ def test_other_errors_pass(kit: Kit) -> None:
     bench = kit.bench("llama")
 
     class Broken(TokenFeed):
-        def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+        def losses(
+            self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+        ) -> tuple[Tensor, Tensor]:
             raise RuntimeError("sizes do not match")
 
     with (

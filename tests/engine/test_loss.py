@@ -80,6 +80,45 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
     assert not outcomes[1][1].requires_grad
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("per_slot", [False, True])
+def test_scaled_sums_add_their_gradient_where_the_head_keeps_it(
+    shape: tuple[int, int, int, int], per_slot: bool
+) -> None:
+    hidden, weight, targets, mask = make(shape, per_slot=per_slot)
+    if not per_slot and shape[0] > 1:
+        weight.requires_grad_(False)
+    scale_K = torch.arange(1, shape[0] + 1) / 7
+    before = torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+    outcomes = []
+    for scaled in (False, True):
+        x = hidden.clone().requires_grad_()
+        w = weight.clone().requires_grad_(per_slot or shape[0] == 1)
+        place = w.grad = before.clone() if w.requires_grad else None
+        for _ in range(2):  # two passes of an update
+            if scaled:
+                sums, each = linear_cross_entropy(x, w, None, targets, mask, scale_K)
+            else:
+                sums, each = linear_cross_entropy(x, w, None, targets, mask)
+                sums = sums * scale_K
+            sums.sum().backward()
+        if place is not None:
+            assert w.grad is place, "graphs hold this very memory"
+        outcomes.append((sums.detach(), each, x.grad, w.grad))
+    for name, expected, actual in zip(("sums", "each", "hidden", "head"), *outcomes, strict=True):
+        assert (expected is None) == (actual is None), name
+        if expected is not None:
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_a_head_without_a_gradient_of_its_own_gets_it_by_the_backward_pass() -> None:
+    hidden, weight, targets, mask = make((1, 9, 4, 7), per_slot=False)
+    weight.requires_grad_()
+    sums, _ = linear_cross_entropy(hidden, weight, None, targets, mask, torch.full((1,), 0.5))
+    (grad,) = torch.autograd.grad(sums.sum(), weight)
+    assert grad.any() and weight.grad is None
+
+
 def test_no_tokens_give_zero_and_zero_gradients() -> None:
     hidden = torch.zeros(2, 0, 4, requires_grad=True)
     weight = torch.randn(2, 9, 4, requires_grad=True)

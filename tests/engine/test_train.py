@@ -100,16 +100,18 @@ class SmallDevice(TokenFeed):
         self.error = error
         self.calls = 0
 
-    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         assert packed.ids_KBT is not None
         num_slots, rows, _ = packed.ids_KBT.shape
         self.calls += 1
         if torch.is_grad_enabled() and num_slots * rows > self.limit:
             # The first micro-batch of an update still fits: its gradients must not remain.
             if self.calls % 2:
-                return super().losses(cohort, packed)
+                return super().losses(cohort, packed, scale_K)
             raise self.error("out of memory")
-        return super().losses(cohort, packed)
+        return super().losses(cohort, packed, scale_K)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
@@ -145,7 +147,9 @@ def test_no_memory_for_one_row_is_an_error(kit: Kit, bench: Bench) -> None:
 
 def test_other_errors_are_not_taken_for_memory(kit: Kit, bench: Bench) -> None:
     class Broken(TokenFeed):
-        def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+        def losses(
+            self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+        ) -> tuple[Tensor, Tensor]:
             raise RuntimeError("sizes do not match")
 
     train, validation = kit.plan(8), kit.plan(4, seed=7)

@@ -344,7 +344,12 @@ class Cohort:
         return self.base.head.weight, self.base.head.bias
 
     def losses(
-        self, ids_KBT: Tensor, source_KN: Tensor, targets_KN: Tensor, mask_KN: Tensor
+        self,
+        ids_KBT: Tensor,
+        source_KN: Tensor,
+        targets_KN: Tensor,
+        mask_KN: Tensor,
+        scale_K: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """NLL of supervised tokens after a pass through the base.
 
@@ -352,9 +357,10 @@ class Cohort:
             ids_KBT: [K, B, T] right-padded rows.
             source_KN: [K, N] flat index (row * T + position) of the predicting position.
             targets_KN: [K, N] token ids. mask_KN: [K, N] which of them count.
+            scale_K: [K] factors of the sums, as ``linear_cross_entropy`` takes them.
 
         Returns:
-            ([K] sums in nats, [K, N] each token's, detached).
+            ([K] sums in nats times ``scale_K``, [K, N] each token's in nats, detached).
         """
         num_tokens = ids_KBT.shape[-1]
         hidden_KBTD, lengths_K = self.hidden_states(ids_KBT)
@@ -364,14 +370,18 @@ class Cohort:
             source_KN = row * hidden_KBTD.shape[2] + moved
         flat = hidden_KBTD.flatten(1, 2)
         index = source_KN[..., None].expand(-1, -1, flat.shape[-1])
-        return self.head_losses(flat.gather(1, index), targets_KN, mask_KN)
+        return self.head_losses(flat.gather(1, index), targets_KN, mask_KN, scale_K)
 
     def head_losses(
-        self, hidden_KND: Tensor, targets_KN: Tensor, mask_KN: Tensor
+        self,
+        hidden_KND: Tensor,
+        targets_KN: Tensor,
+        mask_KN: Tensor,
+        scale_K: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Like ``losses``, from hidden states at the supervised positions."""
         weight, bias = self.head()
-        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN)
+        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K)
 
 
 def _join(prompt: tuple[Tensor, Tensor], x_KBTD: Tensor) -> tuple[Tensor, Tensor]:

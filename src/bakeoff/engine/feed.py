@@ -48,8 +48,10 @@ class Feed(Protocol):
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
         """Brings one micro-batch of each slot to the device."""
 
-    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
-        """([K] summed NLLs, [K, N] each token's) of a packed micro-batch."""
+    def losses(
+        self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """([K] summed NLLs times ``scale_K``, [K, N] each token's) of a packed micro-batch."""
 
 
 def _pack_targets(
@@ -91,10 +93,14 @@ class TokenFeed:
             ids_KBT=ids, hidden_KND=None, source_KN=source, targets_KN=targets, mask_KN=mask
         )
 
-    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See ``Feed``."""
         assert packed.ids_KBT is not None
-        return cohort.losses(packed.ids_KBT, packed.source_KN, packed.targets_KN, packed.mask_KN)
+        return cohort.losses(
+            packed.ids_KBT, packed.source_KN, packed.targets_KN, packed.mask_KN, scale_K
+        )
 
 
 class HiddenFeed:
@@ -125,10 +131,12 @@ class HiddenFeed:
             ids_KBT=None, hidden_KND=hidden, source_KN=source, targets_KN=targets, mask_KN=mask
         )
 
-    def losses(self, cohort: Cohort, packed: Packed) -> tuple[Tensor, Tensor]:
+    def losses(
+        self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See ``Feed``."""
         assert packed.hidden_KND is not None
-        return cohort.head_losses(packed.hidden_KND, packed.targets_KN, packed.mask_KN)
+        return cohort.head_losses(packed.hidden_KND, packed.targets_KN, packed.mask_KN, scale_K)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ def chunk_tokens(device: torch.device) -> int:
 
 def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[K, C, V] float32 logits; ``weight`` is [V, D] for all slots or [K, V, D] for each."""
-    logits = _products(hidden_KCD, weight.to(hidden_KCD.dtype)).float()
+    logits = _products(hidden_KCD, weight).float()
     return logits if bias is None else logits.add_(bias.float())
 
 
@@ -43,6 +43,8 @@ def _products(x_KCD: Tensor, weight: Tensor) -> Tensor:
         return product(x_KCD, weight)
     if x_KCD.device.type != "cpu":
         return torch.bmm(x_KCD, weight.transpose(1, 2))
+    if len(weight) == 1:
+        return product(x_KCD, weight[0])
     return torch.stack([product(x, own) for x, own in zip(x_KCD, weight, strict=True)])
 
 
@@ -70,27 +72,29 @@ class _LinearCrossEntropy(Function):
         bias: Tensor | None,
         targets_KN: Tensor,
         mask_KN: Tensor,
-    ) -> Tensor:
+        scale_K: Tensor,
+        into: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         nll_KN = torch.zeros(targets_KN.shape, dtype=torch.float32, device=hidden_KND.device)
         grad_hidden = torch.empty_like(hidden_KND) if needs_hidden else None
-        grad_weight = (
-            torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-            if needs_weight
-            else None
-        )
+        grad_weight = into
+        if needs_weight and into is None:
+            grad_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         grad_bias = (
             torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
             if bias is not None and ctx.needs_input_grad[2]
             else None
         )
+        low_weight = weight.to(hidden_KND.dtype)
+        scale_K11 = scale_K[:, None, None]
         size = chunk_tokens(hidden_KND.device)
         for start in range(0, targets_KN.shape[1], size):
             chunk = slice(start, start + size)
             mask_KC1, targets_KC1 = mask_KN[:, chunk, None], targets_KN[:, chunk, None]
             # What is masked may be anything, and nothing times zero is not always zero.
             hidden_KCD = hidden_KND[:, chunk].masked_fill(~mask_KC1, 0.0)
-            logits_KCV = _logits(hidden_KCD, weight, bias)
+            logits_KCV = _logits(hidden_KCD, low_weight, bias)
             top_KC1 = logits_KCV.amax(dim=-1, keepdim=True)
             own_KC1 = logits_KCV.gather(-1, targets_KC1)
             # The one matrix of the vocabulary's size is used up in place: from logits to
@@ -108,23 +112,23 @@ class _LinearCrossEntropy(Function):
                 # A sum over a large vocabulary is beyond this format.
                 slope_KCV.mul_(factor_KC1)
                 factor_KC1 = torch.ones_like(factor_KC1)
+            factor_KC1 = factor_KC1 * scale_K11
             if grad_hidden is not None:
                 low = slope_KCV.to(hidden_KCD.dtype)
-                turned = weight.to(low.dtype).transpose(-1, -2)
+                turned = low_weight.transpose(-1, -2)
                 grad_hidden[:, chunk] = _products(low, turned).float() * factor_KC1
             if grad_bias is not None:
                 grad_bias += (slope_KCV * factor_KC1).sum(dim=(0, 1))
             if grad_weight is not None:
                 _add_outer(grad_weight, slope_KCV, hidden_KCD.float() * factor_KC1)
-        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
-        return nll_KN
+        ctx.save_for_backward(grad_hidden, None if grad_weight is into else grad_weight, grad_bias)
+        ctx.mark_non_differentiable(nll_KN)
+        return nll_KN.sum(dim=1) * scale_K, nll_KN
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        # The caller's loss weighs all tokens of a slot alike, so one factor a slot scales the
-        # whole gradient; `linear_cross_entropy` takes care that this holds.
         grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
-        factor_K = grad_outputs[0][:, 0]
+        factor_K = grad_outputs[0]
         if grad_hidden is not None:
             grad_hidden = grad_hidden * factor_K[:, None, None].to(grad_hidden.dtype)
         if grad_weight is not None:
@@ -132,7 +136,7 @@ class _LinearCrossEntropy(Function):
             grad_weight.mul_(factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0])
         if grad_bias is not None:
             grad_bias = grad_bias * factor_K[0]
-        return grad_hidden, grad_weight, grad_bias, None, None
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None
 
 
 def linear_cross_entropy(
@@ -141,6 +145,7 @@ def linear_cross_entropy(
     bias: Tensor | None,
     targets_KN: Tensor,
     mask_KN: Tensor,
+    scale_K: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood of each target under ``softmax(hidden @ weight.T + bias)``.
 
@@ -151,12 +156,15 @@ def linear_cross_entropy(
         bias: [V] or None; may require a gradient only where K is 1.
         targets_KN: [K, N] token ids; anything valid where masked.
         mask_KN: [K, N] True where the position counts.
+        scale_K: [K] factors of the sums, if their plain sum is what the caller differentiates. A
+            weight that has a ``.grad`` then gets its gradient right there, in this forward pass,
+            instead of through a second matrix of its size.
 
     Returns:
-        ([K] sums over the counted positions, differentiable; [K, N] each position's value in
-        nats, zero where masked, detached).
+        ([K] sums over the counted positions, times ``scale_K``, differentiable; [K, N] each
+        position's value in nats, zero where masked).
     """
-    num_tokens = targets_KN.shape[1]
+    num_slots, num_tokens = targets_KN.shape
     size = chunk_tokens(hidden_KND.device)
     missing = -num_tokens % size
     if missing or num_tokens == 0:
@@ -164,7 +172,12 @@ def linear_cross_entropy(
         hidden_KND = F.pad(hidden_KND, (0, 0, 0, missing))
         targets_KN = F.pad(targets_KN, (0, missing))
         mask_KN = F.pad(mask_KN, (0, missing))
-    nll_KN: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_KND, weight, bias, targets_KN, mask_KN
+    into = None
+    if scale_K is None:
+        scale_K = torch.ones(num_slots, device=hidden_KND.device)
+    elif weight.requires_grad and weight.is_leaf and torch.is_grad_enabled():
+        into = weight.grad
+    sums_K, nll_KN = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, into
     )
-    return nll_KN.sum(dim=1), nll_KN.detach()[:, :num_tokens]
+    return sums_K, nll_KN[:, :num_tokens]

@@ -126,9 +126,9 @@ def update(
     if lanes.num == 1:
         for packed in passes:
             with cohort.training_pass(packed.first_row, packed.num_rows):
-                nll_K, _ = feed.losses(cohort, packed)
-                (nll_K * weight_K).sum().backward()
-            total_K += nll_K.detach()
+                scaled_K, nll_KN = feed.losses(cohort, packed, weight_K)
+                scaled_K.sum().backward()
+            total_K += nll_KN.sum(dim=1)
     else:
         leaves = [leaf for stack in cohort.stacks.values() for leaf in stack.tensors.values()]
         summed = [leaf.grad for leaf in leaves]
