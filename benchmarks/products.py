@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,8 +61,8 @@ def _case(rows: int, width: int, out: int, dtype: torch.dtype, repeats: int) -> 
     for way, given, turned in (("forward", x, weight), ("backward", slope, weight.t())):
         usual, ours = _interleaved(
             [
-                lambda given=given, turned=turned: F.linear(given, turned),
-                lambda given=given, turned=turned: products._onednn(given, turned, None),
+                partial(F.linear, given, turned),
+                partial(products._onednn, given, turned, None),
             ],
             calls,
             repeats,
