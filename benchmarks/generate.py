@@ -34,7 +34,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
 from flags import common_flags, parsed
 from measuring import Contest, check_losses, cold_compiler, device_name, tell
-from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_model, method_of
+from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of
 from workload import SEED
 from writers import PlainWriter, cast_copy
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_gpu = device.type == "cuda"
     arguments.rows = arguments.rows or ([64, 256, 1024] if on_gpu else [16, 64])
     arguments.cache = arguments.cache or (["dynamic", "static"] if on_gpu else ["dynamic"])
-    model = load_model(arguments.base)
+    model = load_source_of(arguments.base).model
     base, base_bytes = load_base(arguments.base, device, dtype)
     ratios: dict[str, dict[str, float]] = {}
     with cold_compiler():

@@ -6,7 +6,6 @@ process holds: ``Entrant.peak_memory_bytes`` says what is counted.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import statistics
@@ -20,10 +19,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
-from bakeoff.engine.tracing import Trace
+from memory import peak_above, settle, synchronize, taken_bytes
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
 """How far first losses may lie apart, relatively."""
@@ -100,8 +97,11 @@ class Entrant:
         Returns:
             The bytes; None where the step cannot be watched.
         """
-        above = _peak_above(lambda: self.engine.step(index), self.engine)
-        return None if above is None else self.engine.standing_bytes + self.held_bytes + above
+        engine = self.engine
+        if engine.device.type == "cpu" and not engine.is_traceable:
+            return None
+        above = peak_above(partial(engine.step, index), engine.device)
+        return engine.standing_bytes + self.held_bytes + above
 
 
 class Contest:
@@ -116,6 +116,7 @@ class Contest:
         self.case, self.device = case, device
         self.required = frozenset(required)
         self.entrants: dict[str, Entrant] = {}
+        settle(device)
 
     def enter(self, name: str, build: Callable[[], Engine]) -> None:
         """Builds an engine and takes its first step; a rival that cannot be is told and left out.
@@ -165,70 +166,6 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def synchronize(device: torch.device) -> None:
-    """Waits until a GPU has done what it was asked."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def taken_bytes(device: torch.device) -> int:
-    """Bytes that all live tensors take; on a GPU also what graphs keep for themselves."""
-    gc.collect()
-    if device.type != "cuda":
-        return sum(_storages(_live_tensors()).values())
-    synchronize(device)
-    # A replayed graph fills its pool again, although the allocator calls it free.
-    graphs = sum(
-        segment["total_size"] - segment["allocated_size"]
-        for segment in torch.cuda.memory_snapshot()
-        if tuple(segment.get("segment_pool_id", (0, 0))) != (0, 0)
-    )
-    return int(torch.cuda.memory_allocated(device) + graphs)
-
-
-def _peak_above(work: Callable[[], object], engine: Engine) -> int | None:
-    device = engine.device
-    if device.type == "cuda":
-        synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        work()
-        synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device) - before)
-    if not engine.is_traceable:
-        return None
-    gc.collect()
-    standing = nn.Module()
-    for number, tensor in enumerate(_live_tensors()):
-        standing.register_buffer(f"tensor{number}", tensor.detach())
-    threads = torch.get_num_threads()
-    # Other threads than the calling one cannot be watched.
-    torch.set_num_threads(1)
-    try:
-        with Trace([standing]) as trace:
-            work()
-    finally:
-        torch.set_num_threads(threads)
-    return int(trace.peak_bytes)
-
-
-def _live_tensors() -> list[Tensor]:
-    # By its type alone: asking a lazy proxy for its class would load what it stands for.
-    found = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
-    return [tensor for tensor in found if tensor.device.type == "cpu" and _has_storage(tensor)]
-
-
-def _has_storage(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not isinstance(
-        tensor, (FakeTensor, nn.UninitializedParameter)
-    )
-
-
-def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
-    found = (tensor.untyped_storage() for tensor in tensors)
-    return {storage._cdata: storage.nbytes() for storage in found}
-
-
 def check_losses(case: str, losses: Mapping[str, float], dtype: torch.dtype) -> None:
     """Holds that all engines computed the first one's loss.
 
@@ -257,18 +194,28 @@ def device_name(device: torch.device) -> str:
 
 
 @contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Inside, these environment variables are set."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def cold_compiler() -> Iterator[None]:
     """Inside, what Inductor compiled in earlier runs is not there: a first step is a first step."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["TORCHINDUCTOR_CACHE_DIR"]
-            else:
-                os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        environment(TORCHINDUCTOR_CACHE_DIR=folder),
+    ):
+        yield
 
 
 def _first_line(error: Exception) -> str:

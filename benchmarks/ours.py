@@ -21,10 +21,11 @@ from bakeoff.engine.train import train_step
 from bakeoff.methods import method_type
 from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.model.base import Base
-from bakeoff.model.sources import load_source
+from bakeoff.model.sources import Source, load_source
 from bakeoff.study.training import open_feed
 from bakeoff.study.workbench import cache_folder
-from measuring import Engine, synchronize, taken_bytes
+from measuring import Engine
+from memory import synchronize, taken_bytes
 from workload import LEARNING_RATE, SEED, Workload
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -41,16 +42,15 @@ Rows = list[list[int]]
 Prompts = list[NDArray[np.int32]]
 
 
-def load_model(reference: str) -> Any:
-    """A base as Transformers loads it, for the rivals."""
-    return load_source(reference, root=Path.cwd(), cache_dir=cache_folder()).model
+def load_source_of(reference: str) -> Source:
+    """A base as it is loaded, which no engine has touched: its model is the rivals'."""
+    return load_source(reference, root=Path.cwd(), cache_dir=cache_folder())
 
 
 def load_base(reference: str, device: torch.device, dtype: torch.dtype) -> tuple[Base, int]:
     """The engine's base, and the bytes that came with it."""
     before = taken_bytes(device)
-    source = load_source(reference, root=Path.cwd(), cache_dir=cache_folder())
-    base = Base(source, device=device, dtype=dtype)
+    base = Base(load_source_of(reference), device=device, dtype=dtype)
     return base, taken_bytes(device) - before
 
 

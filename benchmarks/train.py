@@ -25,7 +25,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
 from flags import common_flags, parsed
 from measuring import Contest, check_losses, cold_compiler, device_name, tell
-from ours import METHODS, OurTraining, initial_tensors, load_base, load_model, method_of
+from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
 from rivals import plain_loops
 from workload import Workload, random_plan
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dtype = choose_dtype(arguments.precision, device)
     if arguments.compile is None:
         arguments.compile = device.type == "cuda"
-    model = load_model(arguments.base)
+    model = load_source_of(arguments.base).model
     base, base_bytes = load_base(arguments.base, device, dtype)
     work = Workload(
         plan=random_plan(

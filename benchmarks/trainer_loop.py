@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import PrinterCallback
 
 from bakeoff.methods.contract import Method, Tensors
-from measuring import Engine, synchronize
+from measuring import Engine
+from memory import synchronize
 from rivals import CLIP_NORM, WEIGHT_DECAY, adopt, tuned_copy
 from workload import LEARNING_RATE, Labelled, Workload
 
