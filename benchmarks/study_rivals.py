@@ -144,8 +144,10 @@ class StudyRivals:
         assert work.validation is not None
         engines: dict[str, Any] = {n: e.engine for n, e in contest.entrants.items()}
         rows, device = self.validation_rows, self.base.device
-        # All have made one update: a second thing that must come out the same.
+        # All have made one update: a second thing that must come out the same. Trainer's figure is
+        # a mean of its batches' means, another one where rows differ in their supervised tokens.
         nlls = {n: engine.evaluate(rows) for n, engine in engines.items()}
+        del nlls[TRAINER]
         check_losses(f"{case}, validation", nlls, work.dtype)
         spent: dict[str, list[float]] = {n: [] for n in engines}
         for _ in range(self.arguments.rounds):
