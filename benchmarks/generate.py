@@ -19,6 +19,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # As the command line does, and for all engines alike.
@@ -136,7 +137,8 @@ def _speeds(
         for rows in arguments.rows:
             contest.enter(
                 f"{OURS} {rows} rows",
-                lambda rows=rows: OurWriter(  # type: ignore[misc]
+                partial(
+                    OurWriter,
                     base,
                     base_bytes,
                     case.method,
@@ -149,7 +151,7 @@ def _speeds(
             for cache in arguments.cache:
                 contest.enter(
                     f"{THEIRS} {cache} cache {rows} rows",
-                    lambda rows=rows, cache=cache: _rival(case, model, base, rows, cache),  # type: ignore[misc]
+                    partial(_rival, case, model, base, rows, cache),
                 )
         _compare(case, contest, base.compute_dtype)
         contest.run([range(i, i + 1) for i in range(1, 1 + arguments.repeats)], warmup=0)

@@ -79,6 +79,7 @@ class TrainerLoop(Engine):
         self.work = work
         self.model = tuned_copy(model, name, work.device)
         adopt(self.model, *start)
+        self._validation: _Rows | None = None
         self._clock = _Clock(work.device)
         on_cpu = work.device.type == "cpu"
         self._trainer = _InOrder(
@@ -122,7 +123,10 @@ class TrainerLoop(Engine):
     def evaluate(self, rows: int) -> float:
         """Mean NLL over the validation examples, by ``Trainer.evaluate``."""
         self._trainer.args.per_device_eval_batch_size = rows
-        found = self._trainer.evaluate(_Rows(self.work.labelled_validation(rows)))
+        if self._validation is None:
+            # Made once: a data set of a user's lies there already.
+            self._validation = _Rows(self.work.labelled_validation(rows))
+        found = self._trainer.evaluate(self._validation)
         return float(found["eval_loss"])
 
     def _train(self, indices: list[int]) -> None:

@@ -75,7 +75,8 @@ def _check_sum(rows: Lines, last: dict[str, Any]) -> None:
     step = next(
         r["seconds"] for r in rows if (r["engine"], r["part"]) == ("plain", "training step")
     )
-    per_row = {(r["engine"], r["part"]): r.get("seconds_per_row") for r in rows}
+    rows = [row for row in rows if "seconds_per_row" in row]
+    per_row = {(r["engine"], r["part"]): float(r["seconds_per_row"]) for r in rows}
     training = 2 * step + 4 * per_row["plain", "validation"]
     assert last["rival_seconds"]["plain"]["training"] == pytest.approx(training, abs=2e-3)
     test = 4 * per_row["generate 4 rows", "test"]
