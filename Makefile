@@ -18,7 +18,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 14
 	@echo
 	@echo '  PYTHON=/path/to/python chooses the Python (3.11 or newer) that .venv is made from.'
-	@echo '  PIP_ARGS=... goes to pip install; ARGS=... to pytest, to the demo or to the benchmark.'
+	@echo '  PIP_ARGS=... goes to pip install; ARGS=... to pytest, to the demo or to the benchmarks.'
 
 demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
 	@$(BIN)/bakeoff run $(ARGS)
@@ -35,9 +35,11 @@ check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'mypy';          $(BIN)/mypy
 	@echo 'import-linter'; $(BIN)/lint-imports
 
-bench: $(VENV)/installed ## measure training speed
-	@if [ -f benchmarks/train.py ]; then $(BIN)/python benchmarks/train.py --quick $(ARGS); \
-	else echo 'There is no benchmarks/train.py in this checkout.' >&2; exit 1; fi
+bench: $(VENV)/installed ## measure speed and memory against plain Transformers, briefly
+	@set -e; for part in train generate study; do \
+	    echo "benchmarks/$$part.py" >&2; \
+	    $(BIN)/python benchmarks/$$part.py --quick --device cpu $(ARGS); \
+	done
 
 clean: ## remove caches and built packages; .venv and runs/ stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

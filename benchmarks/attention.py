@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
 import torch
-from clock import interleaved
 from torch import Tensor
 from torch.nn import functional as F
 
 from bakeoff.metrics.memory import keep_freed
 from bakeoff.model.cpu_attention import blockwise_attention
+from clock import interleaved
 
 SHAPES = [  # rows, heads, heads of keys, positions, width
     (4, 12, 12, 64, 64),
@@ -76,9 +77,7 @@ def _case(shape: tuple[int, int, int, int, int], repeats: int) -> dict[str, Any]
         "threads": torch.get_num_threads(),
     }
     for name, work in (("forward", forward), ("forward_backward", both)):
-        fused, ours = interleaved(
-            [lambda work=work: work(_fused), lambda work=work: work(_ours)], 3, repeats
-        )
+        fused, ours = interleaved([partial(work, _fused), partial(work, _ours)], 3, repeats)
         row[name] = {
             "fused_ms": round(fused / 1e3, 2),
             "ours_ms": round(ours / 1e3, 2),

@@ -2,23 +2,24 @@
 
     python benchmarks/generate.py --base scratch:gpt-neo-125m --rows 16 64 --prompt 192 --new 64
 
-Prints one JSON object a line: engine and rows a second; the last line sums up, with ``ratio``
-(ours over the best of the rivals) for each case. Every engine writes as many tokens for
-the same prompts; where the format is float32 the tokens must be the same.
+Prints one JSON object a line: engine, case, rows a second, peak memory; the last line sums up, with
+``ratio`` for each case: our best number of rows over the rival's best number of rows and cache.
+Every engine writes as many tokens for the same prompts; where the format is float32 the tokens must
+be the same, and in every format the likelihood of what was written.
 
-``--slots`` lets several candidates write in one batch; rows a second count all of theirs.
+Without ``--method`` the untuned base writes; with one, PEFT's model is the rival and has the same
+tensors. ``--slots`` lets several candidates write in one batch; rows a second count all of theirs.
+``--max-length`` is prompt and new tokens together and ``--supervised`` the new ones, as in
+training.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import os
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # As the command line does, and for all engines alike.
@@ -26,143 +27,216 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.generate import GenerationOptions, generate
-from bakeoff.methods import method_type
+from bakeoff.data.batches import BatchPlan
+from bakeoff.data.ragged import Ragged
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
-from bakeoff.model.sources import load_source
-from bakeoff.study.workbench import cache_folder
+from flags import common_flags, parsed
+from measuring import Contest, check_losses, cold_compiler, device_name, tell
+from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of
+from workload import SEED
+from writers import PlainWriter, cast_copy
 
-SEED = 0
-Rows = list[list[int]]
-
-
-class Ours:
-    """The engine, with some slots of LoRA, or the untuned base for none."""
-
-    def __init__(self, base: Base, slots: int, new_tokens: int, rows: int) -> None:
-        lora = method_type("lora", where="--slots")
-        method = lora(lora.options_type(rank=8), base, where="--slots")
-        self.cohort = Cohort(base, [method] if slots else [], max(1, slots))
-        for slot in range(slots):
-            start = method.initial(torch.Generator().manual_seed(SEED + slot))
-            self.cohort.seat(slot, method, start)
-        self.slots = list(range(max(1, slots)))
-        self.options = GenerationOptions(
-            max_new_tokens=new_tokens, no_repeat_ngram=0, batch_rows=rows * len(self.slots)
-        )
-
-    def __call__(self, prompts: list[NDArray[np.int32]]) -> Rows:
-        with self.cohort:
-            return generate(self.cohort, self.slots, prompts, self.options)[0]
+UNTUNED = "none"
+OURS, THEIRS = "bakeoff", "generate"
+_SPREAD = 0.02
+"""Of the noise on a method's first tensors, which alone might change nothing."""
+_SAME_ROWS = 0.9
+"""Share of the rows that must agree token by token: rounding may turn a tie elsewhere."""
 
 
-class Plain:
-    """Transformers' ``generate`` in batches, left-padded, in the compute format."""
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What all engines of a case write.
 
-    def __init__(self, model: Any, end_id: int, new_tokens: int, rows: int, cache: str) -> None:
-        self.model, self.end_id, self.rows = model, end_id, rows
-        self.settings = {
-            "max_new_tokens": new_tokens,
-            "do_sample": False,
-            "pad_token_id": end_id,
-            "eos_token_id": end_id,
-        }
-        if cache != "dynamic":
-            self.settings["cache_implementation"] = cache
+    Attributes:
+        name: of the case. method_name: as it was asked for.
+        method: on the engine's base; None for the untuned base. starts: each slot's tensors.
+        prompts: what is continued. end_id: the token that ends a row.
+        new_tokens: of each row.
+    """
 
-    @torch.no_grad()
-    def __call__(self, prompts: list[NDArray[np.int32]]) -> Rows:
-        written: Rows = []
-        for start in range(0, len(prompts), self.rows):
-            ids = torch.from_numpy(np.stack(prompts[start : start + self.rows])).long()
-            ids = ids.to(self.model.device)
-            output = self.model.generate(ids, attention_mask=torch.ones_like(ids), **self.settings)
-            written += output[:, ids.shape[1] :].tolist()
-        return written
+    name: str
+    method_name: str
+    method: Method | None
+    starts: list[Tensors]
+    prompts: Prompts
+    end_id: int
+    new_tokens: int
 
 
-def main() -> None:
-    arguments = _arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs all cases."""
+    arguments = _arguments(argv)
     device = choose_device(arguments.device)
     dtype = choose_dtype(arguments.precision, device)
-    source = load_source(arguments.base, root=Path.cwd(), cache_dir=cache_folder())
-    plain_model = copy.deepcopy(source.model).to(device=device, dtype=dtype).eval()
-    base = Base(source, device=device, dtype=dtype)
+    on_gpu = device.type == "cuda"
+    arguments.rows = arguments.rows or ([64, 256, 1024] if on_gpu else [16, 64])
+    arguments.cache = arguments.cache or (["dynamic", "static"] if on_gpu else ["dynamic"])
+    model = load_source_of(arguments.base).model
+    base, base_bytes = load_base(arguments.base, device, dtype)
+    ratios: dict[str, dict[str, float]] = {}
+    with cold_compiler():
+        for name in arguments.method:
+            for slots in arguments.slots:
+                case = _case(arguments, base, name, slots)
+                if name == UNTUNED and slots > 1:
+                    tell(engine=OURS, case=case.name, skipped="the untuned base has one slot")
+                    continue
+                speeds = _speeds(case, arguments, base, base_bytes, model)
+                best = {
+                    engine: max(speed for name, speed in speeds.items() if name.startswith(engine))
+                    for engine in (OURS, THEIRS)
+                }
+                ratios[case.name] = {THEIRS: round(best[OURS] / best[THEIRS], 3)}
+    tell(
+        summary=True,
+        device=device_name(device),
+        precision=str(dtype).removeprefix("torch."),
+        ratio=ratios,
+    )
+
+
+def _case(arguments: argparse.Namespace, base: Base, name: str, slots: int) -> Case:
     # Random weights would end rows anywhere, so that no token ends one.
     end_id = int(base.vocabulary - 1)
     base.tokenizer.eos_token_id = end_id
     draw = np.random.default_rng(SEED)
-    prompts = [
-        draw.integers(1, base.vocabulary - 1, arguments.prompt).astype(np.int32)
-        for _ in range(arguments.documents)
-    ]
-    engines: dict[str, tuple[Callable[[list[NDArray[np.int32]]], Rows], int]] = {}
-    for rows in arguments.rows:
-        for slots in arguments.slots:
-            ours = Ours(base, slots, arguments.new, rows)
-            engines[f"bakeoff {slots} slots, {rows} rows"] = (ours, len(ours.slots))
-        for cache in arguments.cache:
-            plain = Plain(plain_model, end_id, arguments.new, rows, cache)
-            engines[f"generate, {cache} cache, {rows} rows"] = (plain, 1)
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    written: dict[str, Rows] = {}
-    for repeat in range(arguments.repeats + 1):
-        for name, (engine, _) in engines.items():
-            chosen = prompts if repeat else prompts[: max(arguments.rows)]
-            started = time.perf_counter()
-            found = engine(chosen)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if repeat:
-                seconds[name].append(time.perf_counter() - started)
-                written[name] = found
-    speeds = {
-        name: share * len(prompts) / statistics.median(seconds[name])
-        for name, (_, share) in engines.items()
+    method = None if name == UNTUNED else method_of(name, base)
+    return Case(
+        name=f"{arguments.base} {name} {slots} slots {arguments.prompt} + {arguments.new} tokens",
+        method_name=name,
+        method=method,
+        starts=[] if method is None else [_tuned(method, slot) for slot in range(slots)],
+        prompts=[
+            draw.integers(1, base.vocabulary - 1, arguments.prompt).astype(np.int32)
+            for _ in range(arguments.documents or max(64, *arguments.rows))
+        ],
+        end_id=end_id,
+        new_tokens=arguments.new,
+    )
+
+
+def _tuned(method: Method, slot: int) -> Tensors:
+    """A candidate's tensors as after some training."""
+    generator = torch.Generator().manual_seed(SEED + slot)
+    return {
+        name: tensor + _SPREAD * torch.randn(tensor.shape, generator=generator)
+        for name, tensor in initial_tensors(method, slot).items()
     }
-    for name, speed in speeds.items():
-        print(json.dumps({"engine": name, "rows_per_second": round(speed, 3)}), flush=True)
-    _compare(written, end_id, dtype)
-    best = max(speed for name, speed in speeds.items() if name.startswith("generate"))
-    ratio = {n: round(s / best, 3) for n, s in speeds.items() if n.startswith("bakeoff")}
-    case = f"{arguments.base}, {arguments.prompt} + {arguments.new} tokens, {dtype}"
-    print(json.dumps({"summary": True, "case": case, "device": device.type, "ratio": ratio}))
 
 
-def _compare(written: dict[str, Rows], end_id: int, dtype: torch.dtype) -> None:
-    """Holds that all engines wrote the same, up to an end token, where rounding allows it."""
+def _speeds(
+    case: Case, arguments: argparse.Namespace, base: Base, base_bytes: int, model: Any
+) -> dict[str, float]:
+    """Rows a second of each engine."""
+    contest = Contest(case.name, base.device, required=[f"{OURS} {n} rows" for n in arguments.rows])
+    try:
+        for rows in arguments.rows:
+            contest.enter(
+                f"{OURS} {rows} rows",
+                partial(
+                    OurWriter,
+                    base,
+                    base_bytes,
+                    case.method,
+                    case.starts,
+                    case.prompts,
+                    new_tokens=case.new_tokens,
+                    rows=rows,
+                ),
+            )
+            for cache in arguments.cache:
+                contest.enter(
+                    f"{THEIRS} {cache} cache {rows} rows",
+                    partial(_rival, case, model, base, rows, cache),
+                )
+        _compare(case, contest, base.compute_dtype)
+        contest.run([range(i, i + 1) for i in range(1, 1 + arguments.repeats)], warmup=0)
+        speeds = {}
+        for name, entrant in contest.entrants.items():
+            speeds[name] = entrant.engine.share * len(case.prompts) / entrant.median
+            tell(
+                engine=name,
+                case=case.name,
+                rows_per_second=round(speeds[name], 3),
+                peak_memory_bytes=entrant.peak_memory_bytes(0),
+                first_step_seconds=round(entrant.first_step_seconds, 3),
+            )
+        return speeds
+    finally:
+        contest.close()
 
-    def cut(row: list[int]) -> list[int]:
-        return row[: row.index(end_id)] if end_id in row else row
 
-    first, *others = [[cut(row) for row in rows] for rows in written.values()]
-    for name, rows in zip(list(written)[1:], others, strict=True):
-        same = sum(a == b for a, b in zip(first, rows, strict=True)) / len(first)
-        if dtype == torch.float32 and same < 0.9:
-            raise SystemExit(f"{name} wrote other tokens in {1 - same:.0%} of the rows")
+def _rival(case: Case, model: Any, base: Base, rows: int, cache: str) -> PlainWriter:
+    tuned = None if case.method is None else (case.method, case.starts[0])
+    return PlainWriter(
+        cast_copy(model, case.method_name, base.device, base.compute_dtype, tuned),
+        base.device,
+        case.prompts,
+        case.end_id,
+        new_tokens=case.new_tokens,
+        rows=rows,
+        cache=cache,
+    )
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="scratch:gpt-neo-125m")
-    parser.add_argument("--slots", nargs="+", type=int, default=[0], help="0: the untuned base")
-    parser.add_argument("--rows", nargs="+", type=int, default=[16, 64], help="of a batch")
-    parser.add_argument("--documents", type=int, default=64)
-    parser.add_argument("--prompt", type=int, default=192)
-    parser.add_argument("--new", type=int, default=64)
-    parser.add_argument("--cache", nargs="+", default=["dynamic"], choices=["dynamic", "static"])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default="auto")
+def _compare(case: Case, contest: Contest, dtype: torch.dtype) -> None:
+    """Holds that all engines wrote the same where rounding allows it, and rate it the same.
+
+    Raises:
+        SystemExit: naming the engine that did not.
+    """
+    written: dict[str, Rows] = {name: e.first for name, e in contest.entrants.items()}
+    first = next(iter(written.values()))
+    for name, rows in written.items():
+        # Batches differ in size, and so how many rows the first one had.
+        pairs = list(zip(first, rows, strict=False))
+        same = sum(ours == theirs for ours, theirs in pairs) / len(pairs)
+        if dtype == torch.float32 and same < _SAME_ROWS:
+            raise SystemExit(
+                f"{case.name}: {name} wrote other tokens in {1 - same:.0%} of the rows"
+            )
+    plan = BatchPlan(
+        Ragged.from_rows(case.prompts[: len(first)]),
+        Ragged.from_rows([np.array(row or [case.end_id], dtype=np.int32) for row in first]),
+        rows_per_step=1,
+        max_length=len(case.prompts[0]) + case.new_tokens,
+        pad_id=case.end_id,
+    )
+    engines: dict[str, Any] = {name: e.engine for name, e in contest.entrants.items()}
+    check_losses(case.name, {name: e.nll(plan) for name, e in engines.items()}, dtype)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    methods = [UNTUNED, "lora", "lora-all", "soft_prompt"]
+    parser = common_flags(__doc__, methods=methods, method=UNTUNED)
+    parser.add_argument("--slots", nargs="+", type=int, default=[1], help="candidates in a batch")
+    parser.add_argument("--rows", nargs="+", type=int, help="of a batch; several are tried")
+    parser.add_argument("--documents", type=int, help="prompts; 64, or as many as a batch has")
+    parser.add_argument("--prompt", type=int, help="tokens of a prompt")
+    parser.add_argument("--new", type=int, help="tokens to be written")
+    parser.add_argument("--cache", nargs="+", choices=["dynamic", "static"])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="the tiny base, small and short")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.base, arguments.rows, arguments.documents = "tiny", [16], 32
-        arguments.prompt, arguments.new = 128, 32
+    parser.set_defaults(micro_batch_size=None)
+    arguments = parsed(
+        parser,
+        argv,
+        base="tiny",
+        method=[UNTUNED, "lora"],
+        max_length=160,
+        supervised=32,
+        rows=[16],
+        documents=32,
+    )
+    if arguments.micro_batch_size is not None:
+        arguments.rows = [arguments.micro_batch_size]
+    if arguments.new is None:
+        arguments.new = arguments.supervised
+    if arguments.prompt is None:
+        arguments.prompt = arguments.max_length - arguments.new
     return arguments
 
 

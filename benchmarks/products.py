@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
 import torch
-from clock import interleaved
 from torch.nn import functional as F
 
 from bakeoff.model import products
+from clock import interleaved
 
 SHAPES = [(64, 64), (64, 192), (128, 512), (768, 768), (768, 3072), (3072, 768), (768, 50257)]
 ROWS = [1, 16, 128, 1024]
@@ -57,8 +58,8 @@ def _case(rows: int, width: int, out: int, dtype: torch.dtype, repeats: int) -> 
     for way, given, turned in (("forward", x, weight), ("backward", slope, weight.t())):
         usual, ours = interleaved(
             [
-                lambda given=given, turned=turned: F.linear(given, turned),
-                lambda given=given, turned=turned: products._onednn(given, turned, None),
+                partial(F.linear, given, turned),
+                partial(products._onednn, given, turned, None),
             ],
             calls,
             repeats,

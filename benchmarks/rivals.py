@@ -1,4 +1,4 @@
-"""What a careful user would write by hand: Transformers, PEFT, a loop. And the batches for all.
+"""What a careful user would write by hand: Transformers, PEFT, a loop.
 
 Axis letters: ``B`` rows, ``T`` tokens.
 """
@@ -6,119 +6,215 @@ Axis letters: ``B`` rows, ``T`` tokens.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bakeoff.data.batches import BatchPlan
-from bakeoff.data.ragged import Ragged
+from bakeoff.methods.contract import FileFormat, Method, Tensors
+from measuring import Engine, SkippedError
+from workload import LEARNING_RATE, Labelled, Workload
 
-SEED = 0
-LEARNING_RATE = 1e-3
-
-
-def random_plan(
-    *, steps: int, rows_per_step: int, max_length: int, supervised: int, vocabulary: int
-) -> BatchPlan:
-    """Examples of random tokens, all ``max_length`` long, the last ``supervised`` to be learnt."""
-    draw = np.random.default_rng(SEED)
-    count = steps * rows_per_step
-
-    def rows(length: int) -> Ragged:
-        tokens = draw.integers(1, vocabulary - 1, (count, length)).astype(np.int32)
-        return Ragged.from_rows(list(tokens))
-
-    return BatchPlan(
-        rows(max_length - supervised),
-        rows(supervised),
-        rows_per_step=rows_per_step,
-        max_length=max_length,
-        pad_id=0,
-    )
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0
 
 
-class PlainLoop:
-    """Transformers with PEFT: logits of all positions, the model's own loss, one row of candidates.
+def tuned_copy(
+    model: PreTrainedModel,
+    name: str,
+    device: torch.device,
+    change: Callable[[Any], None] | None = None,
+) -> nn.Module:
+    """A copy of the base with one method's trained parameters, all others frozen.
 
     Args:
-        model: the base, copied. method: ``lora``, ``lora-all``, ``soft_prompt``, ``head`` or
-            ``full``.
-        device: where. dtype: of autocast; float32 means none.
+        model: the base. name: of the method, one of ``ours.METHODS``; ``none`` trains nothing.
+        device: where the copy goes.
+        change: alters the copy before the method is put in.
+    """
+    twin: Any = copy.deepcopy(model)
+    twin.requires_grad_(name == "full")
+    if change is not None:
+        change(twin)
+    tuned: nn.Module = twin
+    if name in ("lora", "lora-all"):
+        targets = "all-linear" if name == "lora-all" else None
+        tuned = get_peft_model(
+            twin, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=8, target_modules=targets)
+        )
+    elif name == "soft_prompt":
+        tuned = get_peft_model(
+            twin, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=12)
+        )
+    elif name == "head":
+        head: Any = twin.get_output_embeddings()
+        head.weight = nn.Parameter(head.weight.detach().clone())
+    elif name == "head-tied":
+        twin.get_output_embeddings().requires_grad_(True)
+    nn.Module.to(tuned, device)
+    return tuned
+
+
+def adopt(tuned: nn.Module, method: Method, tensors: Tensors) -> None:
+    """Gives a rival's model the engine's tensors: through PEFT's own file where there is one."""
+    if method.file_format is not FileFormat.PEFT:
+        with torch.no_grad():
+            for name, tensor in method.merged_weights(tensors).items():
+                tuned.get_parameter(name).copy_(tensor)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        method.save(tensors, Path(folder))
+        state = load_file(Path(folder) / "adapter_model.safetensors")
+    set_peft_model_state_dict(tuned, state)
+
+
+class PlainLoop(Engine):
+    """Transformers with PEFT: logits of all positions, the model's own loss, one candidate.
+
+    Args:
+        model: the base, copied. name: of the method.
+        work: what is learnt from; its format is that of autocast, float32 means none.
+        start: the method on the engine's base, and the tensors to begin with.
         compiled: whether ``torch.compile`` wraps the model.
+        liger: whether Liger's kernels replace the model's own.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
-        method: str,
+        name: str,
+        work: Workload,
+        start: tuple[Method, Tensors],
         *,
-        device: torch.device,
         dtype: torch.dtype,
         compiled: bool = False,
+        liger: bool = False,
     ) -> None:
-        self.device, self.dtype = device, dtype
-        twin = copy.deepcopy(model)
-        twin.requires_grad_(method == "full")
-        self.model: nn.Module = _adapted(twin, method)
-        nn.Module.to(self.model, device)
+        super().__init__(work.device)
+        self.work, self.dtype = work, dtype
+        # What is compiled runs as it is under a trace, if at all.
+        self.is_traceable = not compiled
+        kernels = LigerKernels() if liger else None
+        self.model = tuned_copy(model, name, work.device, kernels)
+        adopt(self.model, *start)
         self.model.train()
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.01)
-        self.trained = trained
+        self._around: Callable[[], AbstractContextManager[None]] = (
+            nullcontext if kernels is None else kernels.in_place
+        )
+        self._trained = [p for p in self.model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
         self._forward: Any = torch.compile(self.model) if compiled else self.model
 
-    def step(self, micro_batches: list[tuple[Tensor, Tensor]]) -> float:
+    def step(self, index: int) -> float:
         """One update; returns the mean NLL of the step's supervised tokens."""
-        total = 0.0
-        for ids_BT, labels_BT in micro_batches:
-            with self._autocast():
-                loss = self._forward(
-                    input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), labels=labels_BT
-                ).loss / len(micro_batches)
-            loss.backward()
-            total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return total
+        batches = self.work.labelled(index)
+        count = sum(batch.num_supervised for batch in batches)
+        total = torch.zeros((), device=self.device)
+        with self._around():
+            for batch in batches:
+                loss = self._loss(batch) * (batch.num_supervised / count)
+                loss.backward()
+                total += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self._trained, CLIP_NORM)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return float(total)
 
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
+    @torch.no_grad()
+    def evaluate(self, rows: int) -> float:
+        """Mean NLL over the validation examples, in batches of ``rows``."""
+        self.model.eval()
+        total = torch.zeros((), device=self.device)
+        count = 0
+        with self._around():
+            for batch in self.work.labelled_validation(rows):
+                total += self._loss(batch) * batch.num_supervised
+                count += batch.num_supervised
+        self.model.train()
+        return float(total / count)
+
+    def _loss(self, batch: Labelled) -> Tensor:
         enabled = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled):
+            loss: Tensor = self._forward(
+                input_ids=batch.ids_BT, attention_mask=batch.mask_BT, labels=batch.labels_BT
+            ).loss
+        return loss
+
+
+class LigerKernels:
+    """Puts Liger's kernels into one model, and keeps them from all others.
+
+    Liger replaces some of a model's parts in the instance and some functions in the module that
+    all models of the architecture share; the latter are in place inside ``in_place`` only.
+    """
+
+    def __init__(self) -> None:
+        self._module: Any = None
+        self._replaced: dict[str, Any] = {}
+
+    def __call__(self, model: PreTrainedModel) -> None:
+        """Changes ``model``.
+
+        Raises:
+            SkippedError: if Liger is not here, or does not know the architecture.
+        """
+        if importlib.util.find_spec("liger_kernel") is None:
+            raise SkippedError("liger_kernel is not installed")
+        from liger_kernel.transformers import monkey_patch
+
+        kind = model.config.model_type
+        if kind not in monkey_patch.MODEL_TYPE_TO_APPLY_LIGER_FN:
+            raise SkippedError(f"Liger has no kernels for {kind}")
+        self._module = sys.modules[type(model).__module__]
+        before = dict(vars(self._module))
+        monkey_patch._apply_liger_kernel_to_instance(model=model)
+        after = dict(vars(self._module))
+        self._replaced = {k: v for k, v in after.items() if before.get(k) is not v}
+        self._set({name: before[name] for name in self._replaced if name in before})
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside, the shared functions are Liger's."""
+        before = {name: getattr(self._module, name) for name in self._replaced}
+        self._set(self._replaced)
+        try:
             yield
+        finally:
+            self._set(before)
+
+    def _set(self, functions: dict[str, Any]) -> None:
+        for name, function in functions.items():
+            setattr(self._module, name, function)
 
 
-def _adapted(model: PreTrainedModel, method: str) -> nn.Module:
-    if method == "lora":
-        return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=8))
-    if method == "lora-all":
-        config = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=8, target_modules="all-linear")
-        return get_peft_model(model, config)
-    if method == "soft_prompt":
-        return get_peft_model(
-            model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=12)
-        )
-    if method == "head":
-        head: Any = model.get_output_embeddings()
-        head.weight = nn.Parameter(head.weight.detach().clone())
-    return model
-
-
-def plain_micro_batches(
-    plan: BatchPlan, step: int, rows: int, device: torch.device
-) -> list[tuple[Tensor, Tensor]]:
-    """The same rectangles as the engine's, as ids and labels."""
-    batches = []
-    for batch in plan.micro_batches(plan.epoch(SEED, 0)[step], rows):
-        ids_BT = torch.from_numpy(batch.input_ids)
-        labels_BT = torch.full_like(ids_BT, -100)
-        labels_BT.view(-1)[torch.from_numpy(batch.source) + 1] = torch.from_numpy(batch.targets)
-        batches.append((ids_BT.to(device), labels_BT.to(device)))
-    return batches
+def plain_loops(
+    model: PreTrainedModel,
+    name: str,
+    work: Workload,
+    start: tuple[Method, Tensors],
+    *,
+    compiled: bool,
+) -> dict[str, Callable[[], PlainLoop]]:
+    """How to build each form of the plain loop that this machine and format have a use for."""
+    build = partial(PlainLoop, model, name, work, start)
+    loops = {"plain": partial(build, dtype=work.dtype)}
+    if work.dtype != torch.float32:
+        loops["plain float32"] = partial(build, dtype=torch.float32)
+    if compiled:
+        loops["plain+compile"] = partial(build, dtype=work.dtype, compiled=True)
+    if work.device.type == "cuda":
+        loops["plain+liger"] = partial(build, dtype=work.dtype, liger=True)
+    return {**loops}

@@ -62,8 +62,8 @@ def by_subtraction(base: Base, adapters: list[tuple[Method, Tensors]], count: in
         for name, update in updates[turn % len(updates)].items():
             weight = base.model.get_parameter(name)
             added = update.to(weight.dtype)
-            weight += added
-            weight -= added
+            weight.add_(added)
+            weight.sub_(added)
 
 
 def by_switcher(base: Base, adapters: list[tuple[Method, Tensors]], count: int) -> None:
