@@ -1,5 +1,8 @@
 """What the benchmarks measure by: engines that take turns, medians, memory, losses held together.
 
+The C library is left as it is, for that is how a user's loop finds it; the command line's
+``keep_freed`` would help all engines (``docs/experiments.md``, "Memory that comes and goes").
+
 All engines of a case live in one process, so each one's memory is what came with it, not what the
 process holds: ``Entrant.peak_memory_bytes`` says what is counted.
 """
@@ -20,7 +23,6 @@ from typing import Any
 
 import torch
 
-from bakeoff.metrics.memory import keep_freed
 from memory import peak_above, settle, synchronize, taken_bytes
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
@@ -117,7 +119,6 @@ class Contest:
         self.case, self.device = case, device
         self.required = frozenset(required)
         self.entrants: dict[str, Entrant] = {}
-        keep_freed()  # as the command line does, for all engines alike
         settle(device)
 
     def enter(self, name: str, build: Callable[[], Engine]) -> None:
