@@ -74,13 +74,22 @@ class OurTraining(Engine):
         name: one of ``METHODS``.
         slots: candidates in a pass, all with the same start and data.
         work: what they learn from.
+        options: of the engine.
 
     Attributes:
         method: the method on the base.
         trains_on_hidden_states: whether they are computed once. hidden_seconds: what that takes.
     """
 
-    def __init__(self, base: Base, base_bytes: int, name: str, slots: int, work: Workload) -> None:
+    def __init__(
+        self,
+        base: Base,
+        base_bytes: int,
+        name: str,
+        slots: int,
+        work: Workload,
+        options: EngineOptions | None = None,
+    ) -> None:
         super().__init__(base.device)
         self.method = method_of(name, base)
         self.work, self.share, self.standing_bytes = work, slots, base_bytes
@@ -98,7 +107,9 @@ class OurTraining(Engine):
             self.cohort.seat(slot, self.method, initial_tensors(self.method))
         self._open.enter_context(self.cohort)
         longest = max(width for plan in plans for width in plan.widths)
-        self._graphs = self._open.enter_context(quickened(self.cohort, longest, EngineOptions()))
+        self._graphs = self._open.enter_context(
+            quickened(self.cohort, longest, options or EngineOptions())
+        )
         self._rates_K = torch.full((slots,), LEARNING_RATE, dtype=torch.float64, device=base.device)
 
     def _warm_up(self, base: Base) -> None:

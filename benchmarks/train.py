@@ -20,6 +20,7 @@ from typing import Any
 # As the command line does, and for all engines alike.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
@@ -94,7 +95,8 @@ def _case(
         # Ours sets how shapes are compiled for as long as it is there, so the rivals go first.
         for name, build in loops.items():
             contest.enter(name, build)
-        contest.enter(OURS, lambda: OurTraining(base, base_bytes, method, slots, work))
+        options = EngineOptions(gradient_checkpointing=arguments.gradient_checkpointing)
+        contest.enter(OURS, lambda: OurTraining(base, base_bytes, method, slots, work, options))
         check_losses(case, {n: e.first for n, e in contest.entrants.items()}, work.dtype)
         contest.run([range(i, i + 1) for i in range(work.plan.num_steps)], arguments.warmup)
         found: dict[str, tuple[float, int | None]] = {}
@@ -139,6 +141,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--compile",
         action=argparse.BooleanOptionalAction,
         help="whether torch.compile is a rival, too; on a GPU it is, unless told otherwise",
+    )
+    parser.add_argument(
+        "--gradient-checkpointing", action="store_true", help="of ours: computes layers again"
     )
     return parsed(
         parser,
