@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from memory import peak_above, settle, synchronize, taken_bytes
+from memory import Watched, settle, synchronize, taken_bytes, watch
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
 """How far first losses may lie apart, relatively."""
@@ -79,6 +79,7 @@ class Entrant:
     first_step_seconds: float
     held_bytes: int
     seconds: list[float] = field(default_factory=list)
+    _watched: dict[int, Watched] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -100,11 +101,18 @@ class Entrant:
         Returns:
             The bytes; None where the step cannot be watched.
         """
+        seen = self.watched(index)
         engine = self.engine
-        if engine.device.type == "cpu" and not engine.is_traceable:
-            return None
-        above = peak_above(partial(engine.step, index), engine.device)
-        return engine.standing_bytes + self.held_bytes + above
+        return None if seen is None else engine.standing_bytes + self.held_bytes + seen.peak_bytes
+
+    def watched(self, index: int) -> Watched | None:
+        """What one more step takes, which is not timed; None where it cannot be watched."""
+        if index not in self._watched:
+            engine = self.engine
+            if engine.device.type == "cpu" and not engine.is_traceable:
+                return None
+            self._watched[index] = watch(partial(engine.step, index), engine.device)
+        return self._watched[index]
 
 
 class Contest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +45,30 @@ def taken_bytes(device: torch.device) -> int:
     return int(torch.cuda.memory_allocated(device) + graphs)
 
 
-def peak_above(work: Callable[[], object], device: torch.device) -> int:
-    """Bytes that ``work`` takes at most beyond what is there."""
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a piece of work takes.
+
+    Attributes:
+        peak_bytes: at most, beyond what was there.
+        flops: of matrix products and attention. bytes_moved: that its operations read and write.
+            Both are None on a GPU, where only the allocator watches.
+    """
+
+    peak_bytes: int
+    flops: float | None = None
+    bytes_moved: float | None = None
+
+
+def watch(work: Callable[[], object], device: torch.device) -> Watched:
+    """Does the work and sees what it takes."""
     if device.type == "cuda":
         synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()
         synchronize(device)
-        return int(torch.cuda.max_memory_allocated(device) - before)
+        return Watched(peak_bytes=int(torch.cuda.max_memory_allocated(device) - before))
     gc.collect()
     standing = nn.Module()
     for number, tensor in enumerate(_live_tensors()):
@@ -65,7 +81,12 @@ def peak_above(work: Callable[[], object], device: torch.device) -> int:
             work()
     finally:
         torch.set_num_threads(threads)
-    return int(trace.peak_bytes)
+    done = trace.work
+    return Watched(
+        peak_bytes=int(trace.peak_bytes),
+        flops=sum(done.flops.values()),
+        bytes_moved=done.bytes_moved,
+    )
 
 
 def _live_tensors() -> list[Tensor]:

@@ -25,7 +25,7 @@ from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
 from flags import common_flags, parsed
-from measuring import Contest, check_losses, cold_compiler, device_name, tell
+from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, tell
 from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
 from rivals import plain_loops
 from workload import Workload, random_plan
@@ -110,11 +110,24 @@ def _case(
                 peak_memory_bytes=found[name][1],
                 first_step_seconds=round(entrant.first_step_seconds, 3),
                 first_loss=entrant.first,
+                **_counts(entrant, work),
                 **_first_epoch(entrant.engine, entrant.median),
             )
         return found
     finally:
         contest.close()
+
+
+def _counts(entrant: Entrant, work: Workload) -> dict[str, float]:
+    """Arithmetic and memory traffic for each token of each candidate, as a trace counts them."""
+    seen = entrant.watched(work.plan.num_steps - 1)
+    if seen is None or seen.flops is None or seen.bytes_moved is None:
+        return {}
+    tokens = entrant.engine.share * work.tokens_per_step
+    return {
+        "megaflops_per_token": round(seen.flops / tokens / 1e6, 1),
+        "megabytes_per_token": round(seen.bytes_moved / tokens / 1e6, 2),
+    }
 
 
 def _first_epoch(engine: Any, step_seconds: float) -> dict[str, float]:
