@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from bakeoff.model.products import product
 
+_OUTER_VALUES = 1 << 22
+"""Values of a weight's gradient that are computed at a time on a CPU."""
 _CHUNK_TOKENS = {"cpu": 128, "cuda": 256}
 
 
@@ -57,8 +59,10 @@ def _add_outer(total: Tensor, left_KCV: Tensor, right_KCD: Tensor) -> None:
             right_KCD.flatten(0, 1)[None],
         )
     if total.device.type == "cpu":
+        size = max(1, _OUTER_VALUES // total.shape[-1])
         for own, left, right in zip(total, left_KCV, right_KCD, strict=True):
-            own.add_(product(left.t(), right.t()))
+            for part, slopes in zip(own.split(size), left.split(size, dim=1), strict=True):
+                part.add_(product(slopes.t(), right.t()))
     else:
         total.baddbmm_(left_KCV.transpose(1, 2), right_KCD)
 
