@@ -20,10 +20,14 @@ from bakeoff.model.compiled import compiled_layers, decoder_layers
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
 
+    from bakeoff.methods.contract import Method
+
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 3, "target_modules": ("q_proj", "v_proj")}),
     ("soft_prompt", {"prompt_length": 5}),
 ]
+LORA_AND_PROMPT: list[tuple[str, dict[str, Any]]] = [("lora", {"rank": 3}), KINDS[1]]
+PROMPTS: list[tuple[str, dict[str, Any]]] = [KINDS[1], ("soft_prompt", {"prompt_length": 3})]
 COMPILED = [KINDS[0], ("lora", {"rank": 2, "target_modules": ("q_proj",)})]
 MORE_KINDS = [*KINDS, ("prefix", {"prefix_length": 4}), ("lora", {"rank": 2, "dropout": 0.5})]
 
@@ -33,6 +37,48 @@ def bench(kit: Kit, request: pytest.FixtureRequest) -> Bench:
     return kit.bench(request.param)
 
 
+@pytest.fixture
+def counting() -> Counting:
+    torch._dynamo.reset()
+    return Counting()
+
+
+def seated(bench: Bench, kinds: list[tuple[str, dict[str, Any]]]) -> Cohort:
+    """A cohort with one slot a kind, as after some training."""
+    methods = [bench.method(kind, **options) for kind, options in kinds]
+    cohort = Cohort(bench.base, methods, len(methods), ProtocolOptions())
+    for slot in range(len(methods)):
+        seat(cohort, slot, methods[slot], slot)
+    return cohort
+
+
+def seat(cohort: Cohort, slot: int, method: Method, seed: int) -> None:
+    drawn = method.initial(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(100 + seed)
+    tensors = {n: t + 0.1 * torch.randn(t.shape, generator=generator) for n, t in drawn.items()}
+    cohort.seat(slot, method, tensors, seed)
+
+
+def trained(cohort: Cohort, rows: int, tokens: int) -> Tensor:
+    """All gradients of one pass over random rows."""
+    assert cohort.optimizer is not None
+    cohort.optimizer.zero_grad()
+    generator = torch.Generator().manual_seed(rows * tokens)
+    ids = torch.randint(1, 200, (cohort.num_slots, rows, tokens), generator=generator)
+    with cohort.training_pass(0, rows):
+        cohort.hidden_states(ids)[0].square().sum().backward()
+    return cohort.optimizer.grads_Kn.clone()
+
+
+@torch.no_grad()
+def evaluated(cohort: Cohort, slot: int, rows: int, tokens: int) -> Tensor:
+    """Hidden states of one slot alone."""
+    generator = torch.Generator().manual_seed(rows * tokens)
+    ids = torch.randint(1, 200, (1, rows, tokens), generator=generator)
+    with cohort.only([slot]):
+        return cohort.hidden_states(ids)[0]
+
+
 def gradients(
     bench: Bench,
     kinds: list[tuple[str, dict[str, Any]]],
@@ -40,13 +86,7 @@ def gradients(
     shapes: tuple[tuple[int, int], ...] = ((3, 12),),
 ) -> tuple[Tensor, Tensor]:
     """(hidden states of the last shape, all gradients) of a cohort with one slot a kind."""
-    methods = [bench.method(kind, **options) for kind, options in kinds]
-    cohort = Cohort(bench.base, methods, len(methods), ProtocolOptions())
-    for slot, method in enumerate(methods):
-        drawn = method.initial(torch.Generator().manual_seed(slot))
-        generator = torch.Generator().manual_seed(100 + slot)
-        tensors = {n: t + 0.1 * torch.randn(t.shape, generator=generator) for n, t in drawn.items()}
-        cohort.seat(slot, method, tensors, slot)
+    cohort = seated(bench, kinds)
     generator = torch.Generator().manual_seed(7)
     with cohort, context(bench.base):
         for rows, tokens in shapes:
@@ -69,17 +109,72 @@ class Counting:
         return module.forward
 
 
-def test_one_compilation_serves_all_layers_and_shapes(bench: Bench) -> None:
+def course(
+    bench: Bench,
+    kinds: list[tuple[str, dict[str, Any]]],
+    context: AbstractContextManager[object],
+    counting: Counting | None = None,
+) -> tuple[list[Tensor], list[int]]:
+    """(what each pass of a cohort's course gives, graphs compiled by the end of each part)."""
+    found: list[Tensor] = []
+    graphs: list[int] = []
+    cohort = seated(bench, kinds)
+
+    def part(*passes: Tensor) -> None:
+        found.extend(passes)
+        graphs.append(counting.graphs if counting else 0)
+
+    with cohort, context:
+        part(trained(cohort, 3, 7))
+        part(trained(cohort, 2, 9), trained(cohort, 1, 8))
+        part(*(evaluated(cohort, k, 5, 7) for k in range(len(kinds))), evaluated(cohort, 0, 4, 9))
+        part(trained(cohort, 3, 7))
+        newcomer = cohort.seated[-1]
+        assert newcomer is not None
+        cohort.vacate(0)
+        part(trained(cohort, 3, 7))
+        seat(cohort, 0, newcomer, 17)
+        part(trained(cohort, 3, 7), evaluated(cohort, 0, 5, 7))
+    return found, graphs
+
+
+@pytest.mark.parametrize(
+    ("base_kind", "kinds"),
+    [
+        *((base_kind, LORA_AND_PROMPT) for base_kind in ("gpt_neo", "llama", "gpt2", "opt")),
+        ("gpt_neo", COMPILED),
+        ("llama", PROMPTS),
+    ],
+)
+def test_one_compilation_serves_training_and_one_evaluation(
+    kit: Kit, counting: Counting, base_kind: str, kinds: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """All layers, numbers of rows and of positions, and whoever sits in the slots."""
+    bench = kit.bench(base_kind)
     assert len(decoder_layers(bench.base)) >= 2
-    torch._dynamo.reset()
-    shapes = ((3, 7), (2, 9))
-    counting = Counting()
-    plain = gradients(bench, COMPILED, lambda base: nullcontext(), shapes)
-    compiled = gradients(bench, COMPILED, lambda base: compiled_layers(base, 15, counting), shapes)
-    assert counting.graphs == 1
-    for ours, expected in zip(compiled, plain, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    expected, _ = course(bench, kinds, nullcontext())
+    found, graphs = course(bench, kinds, compiled_layers(bench.base, 15, counting), counting)
+    assert graphs == [1, 1, 2, 2, 2, 2]
+    for ours, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
     assert not bench.base.is_compiled
+
+
+def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting) -> None:
+    bench = kit.bench("llama")
+
+    def graphs(num_slots: int, act: Callable[[Cohort], object]) -> int:
+        before = counting.graphs
+        cohort = seated(bench, (COMPILED * num_slots)[:num_slots])
+        with cohort, compiled_layers(bench.base, 15, counting):
+            act(cohort)
+        return counting.graphs - before
+
+    assert [graphs(k, lambda cohort: trained(cohort, 3, 7)) for k in (2, 3, 5)] == [1, 0, 0]
+    assert [graphs(k, lambda cohort: evaluated(cohort, 0, 3, 7)) for k in (3, 1, 2)] == [1, 0, 0]
+    # PyTorch compiles a size of one as a constant, so that a lone slot trains by code of its own.
+    assert graphs(1, lambda cohort: trained(cohort, 3, 7)) == 1
+    assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
 
 
 def test_a_window_narrower_than_the_rows_stays(kit: Kit) -> None:
