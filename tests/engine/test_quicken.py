@@ -16,6 +16,7 @@ from bakeoff.engine.quicken import quickened
 from bakeoff.engine.recompute import recomputed_layers
 from bakeoff.model.base import Base
 from bakeoff.model.compiled import compiled_layers, decoder_layers
+from bakeoff.model.cpu_attention import SHORTEST
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -177,16 +178,24 @@ def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting
     assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
 
 
-def test_a_window_narrower_than_the_rows_stays(kit: Kit) -> None:
+def test_a_window_narrower_than_the_rows_stays(kit: Kit, counting: Counting) -> None:
     bench = kit.bench("gpt_neo")
-    torch._dynamo.reset()
-    shapes = ((2, 30),)  # beyond the window of 16
-    counting = Counting()
+    shapes = ((2, 9), (2, 40), (2, 30))  # within the window of 16, and beyond it
     plain = gradients(bench, COMPILED, lambda base: nullcontext(), shapes)
-    compiled = gradients(bench, COMPILED, lambda base: compiled_layers(base, 35, counting), shapes)
+    compiled = gradients(bench, COMPILED, lambda base: compiled_layers(base, 40, counting), shapes)
     assert counting.graphs == 2, "layers with a window are other code than layers without"
     for ours, expected in zip(compiled, plain, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_processor_would_choose_by_length_is_compiled_once(
+    kit: Kit, counting: Counting
+) -> None:
+    """In bfloat16, rows of some hundred positions go another way on a CPU, uncompiled."""
+    bench = kit.bench("llama", dtype=torch.bfloat16)
+    shapes = ((2, SHORTEST - 2), (2, SHORTEST + 2))
+    gradients(bench, PROMPTS, lambda base: compiled_layers(base, 40, counting), shapes)
+    assert counting.graphs == 1
 
 
 def test_recomputed_layers_give_the_same_gradients_from_less(
