@@ -14,6 +14,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.quicken import quickened
 from bakeoff.engine.recompute import recomputed_layers
+from bakeoff.methods.registry import METHODS, stack_type
 from bakeoff.model.base import Base
 from bakeoff.model.compiled import compiled_layers, decoder_layers
 from bakeoff.model.cpu_attention import SHORTEST
@@ -198,6 +199,23 @@ def test_what_the_processor_would_choose_by_length_is_compiled_once(
     assert counting.graphs == 1
 
 
+def test_what_is_compilable_compiles_once(kit: Kit) -> None:
+    bench = kit.bench("gpt_neo")
+    graphs = {}
+    for kind in METHODS:
+        if stack_type(kind).trains_alone:
+            continue
+        cohort = seated(bench, [(kind, {})] * 2)
+        if cohort.is_compilable:
+            torch._dynamo.reset()
+            counting = Counting()
+            with cohort, compiled_layers(bench.base, 15, counting):
+                for shape in ((3, 7), (3, 7), (2, 9)):
+                    trained(cohort, *shape)
+            graphs[kind] = counting.graphs
+    assert graphs == dict.fromkeys(("head", "lora", "soft_prompt", "p_tuning"), 1)
+
+
 def test_recomputed_layers_give_the_same_gradients_from_less(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +257,8 @@ def test_what_is_kept_for_the_backward_pass_shrinks(bench: Bench) -> None:
 def test_only_what_allows_it_is_compiled(bench: Bench) -> None:
     torch._dynamo.reset()
     options = EngineOptions(compile=True, cuda_graph=False)
-    for kind, expected in (("lora", True), ("soft_prompt", True), ("ia3", False)):
+    expectations = {"lora": True, "soft_prompt": True, "ia3": False, "dora": False, "prefix": False}
+    for kind, expected in expectations.items():
         cohort = Cohort(bench.base, [bench.method(kind)], 1, ProtocolOptions())
         with cohort, quickened(cohort, 20, options) as graphs:
             assert bench.base.is_compiled == expected
