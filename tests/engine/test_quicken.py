@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo_config
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
@@ -214,6 +215,17 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
                     trained(cohort, *shape)
             graphs[kind] = counting.graphs
     assert graphs == dict.fromkeys(("head", "lora", "soft_prompt", "p_tuning"), 1)
+
+
+def test_the_number_of_compilations_is_not_pytorchs(kit: Kit, counting: Counting) -> None:
+    """Layers would run uncompiled once a process had seen more forms than its limit."""
+    bench = kit.bench("gpt_neo")
+    with dynamo_config.patch(recompile_limit=1):
+        for kinds in (COMPILED, PROMPTS):
+            cohort = seated(bench, kinds)
+            with cohort, compiled_layers(bench.base, 15, counting):
+                trained(cohort, 3, 7)
+    assert counting.graphs == 2
 
 
 def test_recomputed_layers_give_the_same_gradients_from_less(

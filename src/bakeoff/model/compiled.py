@@ -15,11 +15,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch._dynamo import config as dynamo_config
 from torch.fx.experimental import _config as shape_config
 
 from bakeoff.model.attention import windows_always
 from bakeoff.model.base import Base
 from bakeoff.model.gpt_neo import GptNeoAttention
+
+_MOST_COMPILATIONS = 64
+"""Forms of a layer in one process: cohorts of other methods, training and evaluation, one slot and
+more. Beyond PyTorch's own limit, which is 8, layers would run uncompiled from then on."""
 
 
 def decoder_layers(base: Base) -> list[nn.Module]:
@@ -63,6 +68,7 @@ def compiled_layers(
         with (
             windows_always(any(longest > width for width in widths)),
             shape_config.patch(use_duck_shape=False),  # type: ignore[attr-defined]
+            dynamo_config.patch(recompile_limit=_MOST_COMPILATIONS),
         ):
             yield
     finally:
