@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo import config as dynamo_config
 
+from bakeoff.engine import quicken
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.feed import TokenFeed
+from bakeoff.engine.lanes import lanes_of
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.quicken import quickened
 from bakeoff.engine.recompute import recomputed_layers
+from bakeoff.engine.train import Trainer
 from bakeoff.methods.registry import METHODS, stack_type
 from bakeoff.model.base import Base
 from bakeoff.model.compiled import compiled_layers, decoder_layers
@@ -178,6 +182,37 @@ def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting
     # PyTorch compiles a size of one as a constant, so that a lone slot trains by code of its own.
     assert graphs(1, lambda cohort: trained(cohort, 3, 7)) == 1
     assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
+
+
+def test_a_whole_training_compiles_twice(
+    kit: Kit, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for updates and once for validations, whatever the number of threads."""
+    bench = kit.bench("llama")
+    monkeypatch.setattr(
+        quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, counting)
+    )
+    method = bench.method("soft_prompt", prompt_length=3)
+    candidates = [kit.candidate(method, 1e-3, seed=k, id=f"{k}") for k in range(4)]
+    train, validation = kit.plan(9, rows_per_step=4), kit.plan(5, seed=3)
+    assert len(set(train.widths)) > 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Trainer(
+            bench.base,
+            TokenFeed(bench.base.device),
+            train,
+            validation,
+            ProtocolOptions(epochs=1, micro_batch_size=2),
+            kit.recorder(),
+            2,
+            engine=EngineOptions(compile=True, cuda_graph=False),
+        ).run(candidates)
+        assert lanes_of(bench.base).num == 2, "without compiled layers there would be two lanes"
+    finally:
+        torch.set_num_threads(before)
+    assert counting.graphs == 2
 
 
 def test_a_window_narrower_than_the_rows_stays(kit: Kit, counting: Counting) -> None:
