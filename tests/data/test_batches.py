@@ -187,6 +187,17 @@ def test_in_length_order_holds_all_examples_once(num_rows: int) -> None:
         check_supervision(plan, batch)
 
 
+@pytest.mark.parametrize(
+    ("num_examples", "num_rows", "expected"),
+    [(9, 4, [4, 3, 2]), (8, 4, [4, 4]), (3, 2, [2, 1]), (1, 4, [1]), (0, 4, [])],
+)
+def test_a_last_example_is_not_left_alone(
+    num_examples: int, num_rows: int, expected: list[int]
+) -> None:
+    batches = ragged_plan(num_examples).in_length_order(num_rows)
+    assert [len(batch.examples) for batch in batches] == expected
+
+
 @pytest.mark.parametrize(("num_examples", "rows_per_step"), SIZES)
 def test_tokens_padded_counts_the_rows_of_an_epoch(num_examples: int, rows_per_step: int) -> None:
     """Every example at its step's width; rows that only fill up a short step are not counted."""

@@ -12,7 +12,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import GPTNeoConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPTNeoConfig,
+    LlamaConfig,
+    OPTConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
@@ -26,7 +33,7 @@ from bakeoff.model.base import Base
 from bakeoff.model.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
 from bakeoff.model.sources import Source
 
-Kind = Literal["gpt_neo", "llama"]
+Kind = Literal["gpt_neo", "llama", "gpt2", "opt"]
 END_ID = BYTE_VOCABULARY_SIZE - 1
 WINDOW = 16
 WEIGHT_SPREAD = 0.1
@@ -36,7 +43,7 @@ CPU = torch.device("cpu")
 
 
 def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
-    """GPT-Neo with a short local window, or Llama with grouped-query attention."""
+    """GPT-Neo with a short local window, Llama with grouped-query attention, GPT-2, or OPT."""
     if kind == "gpt_neo":
         config: PreTrainedConfig = GPTNeoConfig(
             vocab_size=BYTE_VOCABULARY_SIZE,
@@ -51,7 +58,7 @@ def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
             attention_dropout=0.0,
             tie_word_embeddings=tied,
         )
-    else:
+    elif kind == "llama":
         config = LlamaConfig(
             vocab_size=BYTE_VOCABULARY_SIZE,
             max_position_embeddings=128,
@@ -60,6 +67,31 @@ def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
+            tie_word_embeddings=tied,
+        )
+    elif kind == "gpt2":
+        config = GPT2Config(
+            vocab_size=BYTE_VOCABULARY_SIZE,
+            n_positions=128,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            tie_word_embeddings=tied,
+        )
+    else:
+        config = OPTConfig(
+            vocab_size=BYTE_VOCABULARY_SIZE,
+            max_position_embeddings=128,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            dropout=0.0,
+            attention_dropout=0.0,
             tie_word_embeddings=tied,
         )
     config.bos_token_id = config.eos_token_id = config.pad_token_id = END_ID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.engine import quicken
 from bakeoff.engine.cohort import Cohort
+from bakeoff.model.compiled import compiled_layers
 from bakeoff.study import timing
 from bakeoff.study.options import study_from_mapping
 from bakeoff.study.rehearsal import seated
@@ -64,6 +67,34 @@ def test_an_epoch_is_the_samples_rate_times_its_tokens(bench: Workbench) -> None
     assert found["validation"] == pytest.approx(TICK * len(batches))
     assert found["first_epoch_extra"] == 0.0
     assert found["max"] >= found["mean"] == found["train"] + found["validation"]
+
+
+def test_what_compilation_takes_is_in_no_epoch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.0
+
+    def backend(module: Any, inputs: Any) -> Any:
+        nonlocal seconds
+        seconds += 1000.0
+        return module.forward
+
+    def clock() -> float:
+        nonlocal seconds
+        seconds += TICK
+        return seconds
+
+    monkeypatch.setattr(timing, "clock", clock)
+    monkeypatch.setattr(
+        quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, backend)
+    )
+    engine = replace(bench.study.options.engine, compile=True, cuda_graph=False)
+    options = replace(bench.study.options, engine=engine)
+    compiling = replace(bench, study=replace(bench.study, options=options))
+    torch._dynamo.reset()
+    found = time_epoch(compiling, bench.methods["lora"][""], 4, Budget())
+    assert seconds > 2000.0, "training and validation are compiled"
+    assert found["max"] < 1000.0
 
 
 @pytest.mark.usefixtures("ticking")

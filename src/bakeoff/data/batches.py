@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -169,10 +170,17 @@ class BatchPlan:
         ]
 
     def in_length_order(self, num_rows: int) -> Iterator[MicroBatch]:
-        """All examples once, by length, in rectangles of at most ``num_rows``: for evaluation."""
+        """All examples once, by length, in rectangles of at most ``num_rows``: for evaluation.
+
+        A last example takes the one before it along where it can: compiled layers have other code
+        for a single row.
+        """
         order = np.argsort(self._buckets, kind="stable")
-        for start in range(0, len(order), num_rows):
-            chosen = order[start : start + num_rows]
+        cuts = [*range(0, len(order), num_rows), len(order)]
+        if len(order) % num_rows == 1 and len(cuts) > 2 and num_rows > 2:
+            cuts[-2] -= 1
+        for start, stop in pairwise(cuts):
+            chosen = order[start:stop]
             width = int(self._buckets[chosen].max())
             yield self.rectangle(chosen, num_rows=len(chosen), width=width)
 

@@ -100,7 +100,8 @@ class Cohort:
         ]
         ordered = list(dict.fromkeys(names))
         self._sites = self._exit.enter_context(self.base.sites(ordered, self.num_slots))
-        self._select(list(range(self.num_slots)))
+        with torch.enable_grad():
+            self._select(list(range(self.num_slots)))
         return self
 
     def __exit__(
@@ -134,7 +135,8 @@ class Cohort:
         try:
             yield
         finally:
-            self._select(before)
+            with torch.enable_grad():
+                self._select(before)
 
     @property
     def slots(self) -> list[int]:

@@ -88,6 +88,6 @@ ONE_LANE = _shared(1)
 
 def lanes_of(base: Base) -> Lanes:
     """The lanes of a base: on a CPU one for each of PyTorch's threads, if the base is narrow."""
-    if base.device.type != "cpu" or base.width > WIDEST:
+    if base.device.type != "cpu" or base.width > WIDEST or base.is_compiled:
         return ONE_LANE
     return _shared(torch.get_num_threads())

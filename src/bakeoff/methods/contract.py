@@ -340,14 +340,11 @@ class Stack(ABC):
     def is_compilable(self) -> bool:
         """Whether one compilation of a layer of the base serves all layers with its hooks.
 
-        Hooks that know their layer's name would be compiled layer by layer; those of no layer are
-        none.
+        Hooks that know their layer's name would be compiled layer by layer, and so would a prefix,
+        which each layer finds by its number. Those of no layer are none.
         """
-        return (
-            type(self).linear_hooks is Stack.linear_hooks
-            and type(self).norm_hooks is Stack.norm_hooks
-            and type(self).input_hooks is Stack.input_hooks
-        )
+        of_layers = ("linear_hooks", "input_hooks", "linear_products", "norm_hooks", "prefix")
+        return all(getattr(type(self), name) is getattr(Stack, name) for name in of_layers)
 
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""

@@ -103,6 +103,11 @@ class DoraStack(LoraStack):
         self._is_used_LK[:, slot] = False
         self._version += 1
 
+    @property
+    def is_compilable(self) -> bool:
+        """Its hooks know their layer's name, and count the passes."""
+        return False
+
     def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
         """One hook a target layer, which remembers its factors from one evaluation pass to the
         next."""

@@ -300,9 +300,10 @@ class LoraStack(Stack):
 
     def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
         """Narrows a tensor of all slots to some."""
-        if len(slots) == self.num_slots:
-            return lambda tensor: tensor
-        return lambda tensor: tensor[slots]
+        if len(slots) < self.num_slots:
+            return lambda tensor: tensor[slots]
+        # Without gradients they are to look like a part of more slots: compiled code asks.
+        return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
 
     def _dropped(self, layer: str, x_KND: Tensor) -> Tensor:
         """The update's input: in training without what dropout takes."""

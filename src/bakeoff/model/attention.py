@@ -46,6 +46,7 @@ class _Present(threading.local):
     decoding: DecodingState | None = None
     extension: Extension | None = None
     is_fused: bool = False
+    windows_always: bool = False
 
 
 _present = _Present()
@@ -83,6 +84,19 @@ def fused_attention(enabled: bool = True) -> Iterator[None]:
         yield
     finally:
         _present.is_fused = before
+
+
+@contextmanager
+def windows_always(enabled: bool) -> Iterator[None]:
+    """Lets attention inside ask for its window even where a row is no longer than it.
+
+    Compiled code is then the same for both.
+    """
+    _present.windows_always = enabled
+    try:
+        yield
+    finally:
+        _present.windows_always = False
 
 
 def present_extension() -> Extension | None:
@@ -131,7 +145,7 @@ def attend(
         )
     if not _present.is_fused and serves(query, key):
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
-    if window is not None and query.shape[2] > window:
+    if window is not None and (_present.windows_always or query.shape[2] > window):
         return windowed_attention(query, key, value, scaling=scaling, window=window)
     return F.scaled_dot_product_attention(
         query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped

@@ -217,9 +217,8 @@ class Base:
 
     def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
-        if self.is_compiled and torch.is_grad_enabled() and not embeds_BTD.requires_grad:
-            # The first layer then sees what the others see: a result that needs a gradient.
-            embeds_BTD = embeds_BTD.detach().requires_grad_(True).clone()
+        if self.is_compiled:
+            embeds_BTD = _as_between_layers(embeds_BTD)
         output: Any = self.decoder(
             inputs_embeds=embeds_BTD,
             position_ids=positions_BT,
@@ -300,6 +299,17 @@ class Base:
             yield self.model
         finally:
             config._attn_implementation = ATTENTION_NAME
+
+
+def _as_between_layers(x_BTD: Tensor) -> Tensor:
+    """The first layer's input as compiled code finds the input of every other layer.
+
+    That is a result, which has a gradient in training, and no view: what a view is a view of has
+    sizes and strides of its own, which compiled code asks after.
+    """
+    if torch.is_grad_enabled() and not x_BTD.requires_grad:
+        x_BTD = x_BTD.detach().requires_grad_(True)
+    return x_BTD.clone()
 
 
 def _moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:

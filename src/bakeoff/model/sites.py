@@ -41,6 +41,16 @@ class _Slotted(nn.Module):
     def num_slots(self, num_slots: int) -> None:
         self._slots_K = torch.empty(num_slots, 0)
 
+    def _by_slot(self, x: Tensor) -> Tensor:
+        """[..., D] as [K, N, D]."""
+        # Flat first: a comparison of K with the number of rows would be compiled in.
+        return x.flatten(0, -2).view(self.num_slots, -1, x.shape[-1])
+
+
+def _as_before(x_KND: Tensor, like: Tensor) -> Tensor:
+    """[K, N, D] with the leading axes of ``like``."""
+    return x_KND.flatten(0, 1).view(*like.shape[:-1], x_KND.shape[-1])
+
 
 class LinearSite(_Slotted):
     """A frozen linear layer to whose output the installed hooks may add.
@@ -65,22 +75,20 @@ class LinearSite(_Slotted):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., E], as the hooks have it."""
         if self.input_hooks:
-            x_KND = x.reshape(self.num_slots, -1, self.in_features)
+            x_KND = self._by_slot(x)
             for input_hook in self.input_hooks:
                 x_KND = input_hook(x_KND)
-            x = x_KND.view(x.shape)
+            x = _as_before(x_KND, x)
         if self.product is None:
             y: Tensor = self.linear(x)
         else:
-            y = self.product(x.reshape(self.num_slots, -1, self.in_features))
-            y = y.view(*x.shape[:-1], self.out_features)
+            y = _as_before(self.product(self._by_slot(x)), x)
         if not self.hooks:
             return y
-        x_KND = x.reshape(self.num_slots, -1, self.in_features)
-        y_KNE = y.reshape(self.num_slots, -1, self.out_features)
+        x_KND, y_KNE = self._by_slot(x), self._by_slot(y)
         for hook in self.hooks:
             y_KNE = hook(x_KND, y_KNE)
-        return y_KNE.view(y.shape)
+        return _as_before(y_KNE, y)
 
 
 class NormSite(_Slotted):
@@ -102,11 +110,10 @@ class NormSite(_Slotted):
         y: Tensor = self.norm(x)
         if not self.hooks:
             return y
-        x_KND = x.reshape(self.num_slots, -1, x.shape[-1])
-        y_KND = y.reshape(self.num_slots, -1, x.shape[-1])
+        x_KND, y_KND = self._by_slot(x), self._by_slot(y)
         for hook in self.hooks:
             y_KND = hook(x_KND, y_KND)
-        return y_KND.view(y.shape)
+        return _as_before(y_KND, y)
 
 
 Site = LinearSite | NormSite

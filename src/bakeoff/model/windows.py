@@ -32,7 +32,7 @@ def windowed_attention(
     Args:
         query: [B, H, T, C]. key: [B, H or fewer, T, C]. value: like ``key``.
         scaling: factor on the scores; None means ``C ** -0.5``.
-        window: positions, fewer than T.
+        window: positions.
 
     Returns:
         [B, H, T, C].
@@ -115,13 +115,20 @@ def _masked(
 
 def band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
     """Boolean ``[T, T]``: causal, and at most ``window`` positions back, the query included."""
+    if torch.compiler.is_compiling():
+        # Each kept mask would be looked up by code of its own.
+        return _new_band_mask(num_positions, window, device)
     key = (num_positions, window, device)
     if key not in _band_masks:
         if len(_band_masks) > 32:
             _band_masks.clear()
-        full = torch.ones(num_positions, num_positions, dtype=torch.bool, device=device)
-        _band_masks[key] = full.tril().triu(1 - window)
+        _band_masks[key] = _new_band_mask(num_positions, window, device)
     return _band_masks[key]
+
+
+def _new_band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
+    full = torch.ones(num_positions, num_positions, dtype=torch.bool, device=device)
+    return full.tril().triu(1 - window)
 
 
 @contextmanager

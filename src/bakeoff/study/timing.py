@@ -72,9 +72,11 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
         # One micro-batch of each sampled step: the others cost the same.
         short = [Step(examples=s.examples[:rows], width=s.width) for s in steps]
         if graphs is None:
-            # A row warms up as well as a full rectangle does, and on a large base much sooner.
-            first = Step(examples=steps[0].examples[:1], width=steps[0].width)
-            seconds_of(device, train_step, cohort, feed, train, [first], rates, 1)
+            # Two rows warm up as well as a full rectangle does, and on a large base much sooner;
+            # compiled layers have other code for a single one.
+            few = min(2, rows)
+            first = Step(examples=steps[0].examples[:few], width=steps[0].width)
+            seconds_of(device, train_step, cohort, feed, train, [first], rates, few)
         else:
             # What is captured once a study is start-up.
             for step in {step.width: step for step in short}.values():
@@ -118,6 +120,8 @@ def _time_validation(
 
     batches = _spread(list(plan.in_length_order(rows)))
     total = sum(batch.input_ids.size for batch in batches)
+    if cohort.base.is_compiled:
+        losses(batches[0])  # what is compiled once a study is start-up
     samples = ((seconds_of(device, losses, b), b.input_ids.size) for b in batches)
     return _rate(_within(budget.evaluation, samples)) * total
 
