@@ -16,11 +16,11 @@ training.
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 # As the command line does, and for all engines alike.
@@ -104,7 +104,8 @@ def _case(arguments: argparse.Namespace, base: Base, name: str, slots: int) -> C
     # Random weights would end rows anywhere, so that no token ends one.
     end_id = int(base.vocabulary - 1)
     # Not every tokenizer of random weights has a text for every id, so that it is asked for none.
-    ending: Any = SimpleNamespace(eos_token_id=end_id)
+    ending: Any = copy.copy(base.tokenizer)
+    ending.__class__ = type("Ending", (type(ending),), {"eos_token_id": end_id})
     base.source = replace(base.source, tokenizer=ending)
     draw = np.random.default_rng(SEED)
     method = None if name == UNTUNED else method_of(name, base)

@@ -17,7 +17,7 @@ SHAPES = [  # slots, tokens, width, vocabulary
     (2, CHUNK_TOKENS, 5, 17),
     (2, CHUNK_TOKENS + 1, 5, 17),
     (1, 2 * CHUNK_TOKENS + 31, 7, 13),
-    (2, CHUNK_TOKENS + 1, 65, 259),  # large enough for oneDNN
+    (2, CHUNK_TOKENS + 1, 129, 515),  # large enough for oneDNN
 ]
 
 
@@ -78,6 +78,13 @@ def test_loss_and_gradients_are_those_of_cross_entropy(
         if expected is not None:
             torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=name)
     assert not outcomes[1][1].requires_grad
+
+
+def test_chunks_are_larger_where_reading_the_head_costs_as_much_as_the_arithmetic() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert chunk_tokens(cpu, 512 * 64) == CHUNK_TOKENS == 32
+    assert chunk_tokens(cpu, 50257 * 768) == 128
+    assert chunk_tokens(cuda) == chunk_tokens(cuda, 50257 * 768) == 256
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -58,7 +58,7 @@ def _pack_targets(
     batches: Sequence[MicroBatch], device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     longest = max(batch.num_supervised for batch in batches)
-    # Filled up to whole chunks here, so that the loss need not copy the hidden states.
+    # Filled up here, so that the loss need not copy the hidden states, unless its head is large.
     size = chunk_tokens(device)
     padded = max(1, -(-longest // size)) * size
     shape = (len(batches), padded)

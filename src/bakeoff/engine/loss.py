@@ -21,15 +21,23 @@ from bakeoff.model.products import product
 
 _OUTER_VALUES = 1 << 22
 """Values of a weight's gradient that are computed at a time on a CPU."""
-_CHUNK_TOKENS = {"cpu": 128, "cuda": 256}
+_LARGE_HEAD = 1 << 22
+_CHUNK_TOKENS = {"cpu": 32, "cuda": 256}
+_CHUNK_TOKENS_OF_LARGE_HEADS = {"cpu": 128}
 
 
-def chunk_tokens(device: torch.device) -> int:
+def chunk_tokens(device: torch.device, head_values: int = 0) -> int:
     """Tokens of one slot in a chunk.
 
     Every chunk is filled up to this, so that a slot's arithmetic does not depend on how many tokens
-    its neighbours have. A GPU needs large products; on a CPU what is filled up costs more.
+    its neighbours have. A GPU needs large products; on a CPU what is filled up costs more, unless
+    the head is so large that reading it costs as much as the arithmetic.
+
+    Args:
+        device: where. head_values: of the head, all slots share one size.
     """
+    if head_values >= _LARGE_HEAD and device.type in _CHUNK_TOKENS_OF_LARGE_HEADS:
+        return _CHUNK_TOKENS_OF_LARGE_HEADS[device.type]
     return _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"])
 
 
@@ -92,7 +100,7 @@ class _LinearCrossEntropy(Function):
         )
         low_weight = weight.to(hidden_KND.dtype)
         scale_K11 = scale_K[:, None, None]
-        size = chunk_tokens(hidden_KND.device)
+        size = chunk_tokens(hidden_KND.device, weight.shape[-2:].numel())
         for start in range(0, targets_KN.shape[1], size):
             chunk = slice(start, start + size)
             mask_KC1, targets_KC1 = mask_KN[:, chunk, None], targets_KN[:, chunk, None]
@@ -169,7 +177,7 @@ def linear_cross_entropy(
         position's value in nats, zero where masked).
     """
     num_slots, num_tokens = targets_KN.shape
-    size = chunk_tokens(hidden_KND.device)
+    size = chunk_tokens(hidden_KND.device, weight.shape[-2:].numel())
     missing = -num_tokens % size
     if missing or num_tokens == 0:
         missing = missing or size

@@ -62,7 +62,9 @@ def auto_slots(
         return 1
     slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
     itemsize = base.compute_dtype.itemsize
-    slot_bytes += chunk_tokens(base.device) * base.vocabulary * (4 + itemsize)
+    slot_bytes += (
+        chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
+    )
     if ground is not Ground.HIDDEN_STATES:
         layers = int(getattr(base.model.config, "num_hidden_layers", 1))
         slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
