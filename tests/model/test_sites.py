@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch._aot_autograd.utils import make_boxed_func
+from torch._functorch.partitioners import default_partition
+from torch._inductor.fx_passes.joint_graph import joint_graph_passes
+from torch.fx.experimental import _config as shape_config
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OPTConfig, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
@@ -86,6 +91,45 @@ def test_only_linear_layers_have_a_shape() -> None:
     assert linear_shape(nn.Linear(3, 4)) == linear_shape(Conv1D(4, 3)) == (3, 4)
     with pytest.raises(TypeError, match="LayerNorm is no linear layer"):
         linear_shape(nn.LayerNorm(3))
+
+
+class Product:
+    """A hook that adds each slot's product."""
+
+    def __init__(self, weight_KDE: Tensor) -> None:
+        self.weight_KDE = weight_KDE
+
+    def __call__(self, x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+        return torch.baddbmm(y_KNE, x_KND, self.weight_KDE)
+
+
+def test_as_many_rows_as_slots_are_no_other_code() -> None:
+    """Neither a reshape nor Inductor's removal of views compares the two numbers."""
+    graphs = 0
+
+    def partition(module: Any, inputs: Any, **settings: Any) -> Any:
+        joint_graph_passes(module)
+        return default_partition(module, inputs, **settings)
+
+    def as_it_is(module: Any, inputs: Any) -> Any:
+        nonlocal graphs
+        graphs += 1
+        return make_boxed_func(module.forward)
+
+    torch._dynamo.reset()
+    site = LinearSite(nn.Linear(4, 5).requires_grad_(False))
+    backend = aot_autograd(fw_compiler=as_it_is, partition_fn=partition)
+    compiled = torch.compile(site, backend=backend, dynamic=True)
+    forward_and_backward = 2
+    with shape_config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        for num_slots, rows in ((2, 3), (2, 1), (3, 1), (3, 2)):
+            site.num_slots = num_slots
+            site.hooks = [Product(torch.ones(num_slots, 4, 5, requires_grad=True))]
+            x = torch.ones(num_slots * rows, 6, 4, requires_grad=True).clone()
+            y = compiled(x)
+            y.sum().backward()
+            torch.testing.assert_close(y, site(x))
+    assert graphs == forward_and_backward
 
 
 # Which layers there are

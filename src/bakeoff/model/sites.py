@@ -43,13 +43,14 @@ class _Slotted(nn.Module):
 
     def _by_slot(self, x: Tensor) -> Tensor:
         """[..., D] as [K, N, D]."""
-        # Flat first: a comparison of K with the number of rows would be compiled in.
-        return x.flatten(0, -2).view(self.num_slots, -1, x.shape[-1])
+        # Flat first, and from an axis more: else it is compiled in whether there are as many rows
+        # as slots, by a reshape that looks and by the pass that removes views without effect.
+        return x[None].flatten(0, -2).view(self.num_slots, -1, x.shape[-1])
 
 
 def _as_before(x_KND: Tensor, like: Tensor) -> Tensor:
     """[K, N, D] with the leading axes of ``like``."""
-    return x_KND.flatten(0, 1).view(*like.shape[:-1], x_KND.shape[-1])
+    return x_KND[None].flatten(0, 2).view(*like.shape[:-1], x_KND.shape[-1])
 
 
 class LinearSite(_Slotted):
