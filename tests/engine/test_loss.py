@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.engine import loss
 from bakeoff.engine.loss import chunk_tokens, linear_cross_entropy
 
 CHUNK_TOKENS = chunk_tokens(torch.device("cpu"))
@@ -124,6 +125,21 @@ def test_a_head_without_a_gradient_of_its_own_gets_it_by_the_backward_pass() -> 
     sums, _ = linear_cross_entropy(hidden, weight, None, targets, mask, torch.full((1,), 0.5))
     (grad,) = torch.autograd.grad(sums.sum(), weight)
     assert grad.any() and weight.grad is None
+
+
+def test_without_gradients_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leaf that is trained asks for one even in an evaluation."""
+
+    def never(*arguments: Tensor) -> None:
+        raise AssertionError("an evaluation computed a gradient")
+
+    monkeypatch.setattr(loss, "_add_outer", never)
+    hidden, weight, targets, mask = make((1, 9, 4, 7), per_slot=True)
+    weight.requires_grad_()
+    with torch.no_grad():
+        linear_cross_entropy(hidden, weight, None, targets, mask)
+    with pytest.raises(AssertionError, match="computed a gradient"):
+        linear_cross_entropy(hidden, weight, None, targets, mask)
 
 
 def test_no_tokens_give_zero_and_zero_gradients() -> None:

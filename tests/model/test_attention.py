@@ -16,6 +16,7 @@ from bakeoff.errors import BaseModelError
 from bakeoff.model.attention import (
     ATTENTION_NAME,
     attend,
+    attend_one,
     attention_forward,
     decoding,
     register_attention,
@@ -242,3 +243,21 @@ def test_only_the_attention_registry_knows_the_name() -> None:
     register_attention()
     assert AttentionInterface()[ATTENTION_NAME] is attention_forward
     assert ATTENTION_NAME not in AttentionMaskInterface()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("key_heads", [4, 2])
+def test_one_querys_large_scores_are_not_rounded(dtype: torch.dtype, key_heads: int) -> None:
+    """As GPT-Neo makes them, which does not scale: in generation, too."""
+    draw = torch.Generator().manual_seed(6)
+    query = (4 * torch.randn(3, 4, 1, 64, generator=draw)).to(dtype)
+    keys, values = (torch.randn(3, key_heads, 50, 64, generator=draw).to(dtype) for _ in range(2))
+    mask = torch.ones(3, 1, 1, 50, dtype=torch.bool)
+    mask[1, ..., :7] = False
+    found = attend_one(query, keys, values, mask, 1.0)
+    groups = 4 // key_heads
+    wide = [t.double().repeat_interleave(groups, 1) for t in (keys, values)]
+    scores = (query.double() @ wide[0].transpose(2, 3)).masked_fill(~mask, float("-inf"))
+    assert scores[scores.isfinite()].abs().max() > 100
+    expected = scores.softmax(-1) @ wide[1]
+    assert (found.double() - expected).abs().max() < 2e-2

@@ -184,10 +184,14 @@ def linear_cross_entropy(
         hidden_KND = F.pad(hidden_KND, (0, 0, 0, missing))
         targets_KN = F.pad(targets_KN, (0, missing))
         mask_KN = F.pad(mask_KN, (0, missing))
+    if not torch.is_grad_enabled():
+        # A leaf asks its function for a gradient even where nobody will.
+        hidden_KND, weight = hidden_KND.detach(), weight.detach()
+        bias = None if bias is None else bias.detach()
     into = None
     if scale_K is None:
         scale_K = torch.ones(num_slots, device=hidden_KND.device)
-    elif weight.requires_grad and weight.is_leaf and torch.is_grad_enabled():
+    elif weight.requires_grad and weight.is_leaf:
         into = weight.grad
     sums_K, nll_KN = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, into

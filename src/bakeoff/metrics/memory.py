@@ -20,6 +20,7 @@ _MMAP_THRESHOLD: Final = -3
 _SMALL_BLOCK: Final = 64 << 10
 _LARGE_BLOCK: Final = 256 << 20
 _MOST_KEPT: Final = 1 << 30
+_OLDEST_MOST: Final = 32 << 20
 # The kernel counts a page or a few late on each core.
 _RESET_SLACK: Final = 8 << 20
 
@@ -121,8 +122,9 @@ def keep_freed() -> None:
 def _set_thresholds(mapped: int, trimmed: int) -> None:
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         set_option = ctypes.CDLL(None).mallopt
-        set_option(_MMAP_THRESHOLD, mapped)
-        set_option(_TRIM_THRESHOLD, trimmed)
+        # Older versions take no more than 32 MiB for the first.
+        if set_option(_MMAP_THRESHOLD, mapped) or set_option(_MMAP_THRESHOLD, _OLDEST_MOST):
+            set_option(_TRIM_THRESHOLD, trimmed)
 
 
 class _Meter(Protocol):

@@ -92,11 +92,11 @@ def windows_always(enabled: bool) -> Iterator[None]:
 
     Compiled code is then the same for both.
     """
-    _present.windows_always = enabled
+    before, _present.windows_always = _present.windows_always, enabled
     try:
         yield
     finally:
-        _present.windows_always = False
+        _present.windows_always = before
 
 
 def present_extension() -> Extension | None:
@@ -169,11 +169,30 @@ def attend_one(
     rows, heads, _, width = query.shape
     groups = keys.shape[1]
     factor = width**-0.5 if scaling is None else scaling
-    query_BGhC = (query * factor).reshape(rows, groups, heads // groups, width)
-    scores_BGhS = torch.matmul(query_BGhC, keys.transpose(2, 3)).float()
-    shares_BGhS = scores_BGhS.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+    query_NhC = query.reshape(rows * groups, heads // groups, width)
+    scores_BGhS = _exact_scores(query_NhC, keys.flatten(0, 1)).mul_(factor)
+    scores_BGhS = scores_BGhS.view(rows, groups, heads // groups, -1)
+    shares_BGhS = scores_BGhS.masked_fill_(~mask, float("-inf")).softmax(dim=-1)
     found_BGhC = torch.matmul(shares_BGhS.to(values.dtype), values)
     return found_BGhC.reshape(rows, heads, 1, values.shape[3])
+
+
+def _exact_scores(query_NhC: Tensor, keys_NSC: Tensor) -> Tensor:
+    """[N, h, S] float32 products, not rounded to the format of what they are products of.
+
+    GPT-Neo does not scale its scores, and one of a hundred, rounded to bfloat16, is half a nat off.
+    """
+    across_NCS = keys_NSC.transpose(1, 2)
+    if query_NhC.dtype == torch.float32:
+        return torch.bmm(query_NhC, across_NCS)
+    if query_NhC.device.type == "cuda":
+        return torch.bmm(query_NhC, across_NCS, out_dtype=torch.float32)
+    if query_NhC.dtype == torch.bfloat16:
+        # What the first product's rounding lost is the second one's result: cheaper than keys in
+        # float32, as products of one query only read.
+        coarse = torch.bmm(query_NhC, across_NCS)
+        return coarse.float().add_(torch.baddbmm(coarse, query_NhC, across_NCS, beta=-1))
+    return torch.bmm(query_NhC.float(), across_NCS.float())
 
 
 def attention_forward(

@@ -81,7 +81,7 @@ class _Blockwise(Function):
             keys, values = _flat(key[group]).float(), _flat(value[group])
             for queries, seen, mask in blocks:
                 asked = _by_key_head(query[group, :, queries].float() * factor, key.shape[1])
-                shares = _shares(asked, keys[:, seen], mask, room).to(query.dtype)
+                shares = _shares(asked, keys[:, seen], mask, room).to(query.dtype, copy=True)
                 part = output[group, :, queries]
                 part.copy_(torch.bmm(shares, values[:, seen]).view(part.shape))
                 if keeps:
