@@ -34,7 +34,7 @@ from bakeoff.data.ragged import Ragged
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
-from flags import common_flags, parsed
+from flags import common_flags, parsed, positive, told
 from measuring import Contest, check_losses, cold_compiler, device_name, tell
 from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of
 from workload import SEED
@@ -217,13 +217,15 @@ def _compare(case: Case, contest: Contest, dtype: torch.dtype) -> None:
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     methods = [UNTUNED, "lora", "lora-all", "soft_prompt"]
     parser = common_flags(__doc__, methods=methods, method=UNTUNED)
-    parser.add_argument("--slots", nargs="+", type=int, default=[1], help="candidates in a batch")
-    parser.add_argument("--rows", nargs="+", type=int, help="of a batch; several are tried")
-    parser.add_argument("--documents", type=int, help="prompts; 64, or as many as a batch has")
-    parser.add_argument("--prompt", type=int, help="tokens of a prompt")
-    parser.add_argument("--new", type=int, help="tokens to be written")
+    parser.add_argument(
+        "--slots", nargs="+", type=positive, default=[1], help="candidates in a batch"
+    )
+    parser.add_argument("--rows", nargs="+", type=positive, help="of a batch; several are tried")
+    parser.add_argument("--documents", type=positive, help="prompts; 64, or as many as a batch has")
+    parser.add_argument("--prompt", type=positive, help="tokens of a prompt")
+    parser.add_argument("--new", type=positive, help="tokens to be written")
     parser.add_argument("--cache", nargs="+", choices=["dynamic", "static"])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=positive, default=3)
     parser.set_defaults(micro_batch_size=None)
     arguments = parsed(
         parser,
@@ -245,4 +247,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

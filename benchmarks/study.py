@@ -31,7 +31,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.model.precision import choose_device
-from flags import common_flags, parsed
+from flags import common_flags, parsed, positive, told
 from measuring import cold_compiler, device_name, environment, tell
 from ours import METHODS, load_source_of
 from seed_study import OurRun, run_ours, study_of, write_data
@@ -103,13 +103,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = common_flags(__doc__, methods=sorted(METHODS), method="lora")
     parser.set_defaults(method=["head-tied", "lora", "soft_prompt"])
     parser.add_argument("--slots", type=_slots, default="auto", help="of ours: a number, or auto")
-    parser.add_argument("--accumulate", type=int, default=4, help="micro-batches of an update")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--train", type=int, default=21_000, help="examples")
-    parser.add_argument("--validation", type=int, default=6_000, help="examples")
-    parser.add_argument("--test", type=int, default=3_000, help="examples")
-    parser.add_argument("--steps", type=int, default=3, help="a rival's updates in a round")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds, after one more")
+    parser.add_argument("--accumulate", type=positive, default=4, help="micro-batches of an update")
+    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--train", type=positive, default=21_000, help="examples")
+    parser.add_argument("--validation", type=positive, default=6_000, help="examples")
+    parser.add_argument("--test", type=positive, default=3_000, help="examples")
+    parser.add_argument("--steps", type=positive, default=3, help="a rival's updates in a round")
+    parser.add_argument("--rounds", type=positive, default=3, help="timed rounds, after one more")
     return parsed(
         parser,
         argv,
@@ -131,4 +131,4 @@ def _slots(text: str) -> int | str:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

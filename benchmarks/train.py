@@ -24,7 +24,7 @@ from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import Ground
 from bakeoff.model.base import Base
 from bakeoff.model.precision import choose_device, choose_dtype
-from flags import common_flags, parsed
+from flags import common_flags, parsed, positive, told
 from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, tell
 from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
 from rivals import plain_loops
@@ -146,10 +146,14 @@ def _over_rivals(figures: dict[str, Any]) -> dict[str, float]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = common_flags(__doc__, methods=sorted(METHODS), method="lora")
-    parser.add_argument("--slots", nargs="+", type=int, default=[1, 8], help="candidates in a pass")
-    parser.add_argument("--accumulate", type=int, default=4, help="micro-batches of an update")
-    parser.add_argument("--steps", type=int, default=10, help="timed updates of each engine")
-    parser.add_argument("--warmup", type=int, default=3, help="updates before those, at least one")
+    parser.add_argument(
+        "--slots", nargs="+", type=positive, default=[1, 8], help="candidates in a pass"
+    )
+    parser.add_argument("--accumulate", type=positive, default=4, help="micro-batches of an update")
+    parser.add_argument("--steps", type=positive, default=10, help="timed updates of each engine")
+    parser.add_argument(
+        "--warmup", type=positive, default=3, help="updates before those, at least one"
+    )
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
@@ -174,4 +178,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)
