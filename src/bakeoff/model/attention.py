@@ -183,15 +183,8 @@ def _exact_scores(query_NhC: Tensor, keys_NSC: Tensor) -> Tensor:
     GPT-Neo does not scale its scores, and one of a hundred, rounded to bfloat16, is half a nat off.
     """
     across_NCS = keys_NSC.transpose(1, 2)
-    if query_NhC.dtype == torch.float32:
-        return torch.bmm(query_NhC, across_NCS)
-    if query_NhC.device.type == "cuda":
+    if query_NhC.device.type == "cuda" and query_NhC.dtype != torch.float32:
         return torch.bmm(query_NhC, across_NCS, out_dtype=torch.float32)
-    if query_NhC.dtype == torch.bfloat16:
-        # What the first product's rounding lost is the second one's result: cheaper than keys in
-        # float32, as products of one query only read.
-        coarse = torch.bmm(query_NhC, across_NCS)
-        return coarse.float().add_(torch.baddbmm(coarse, query_NhC, across_NCS, beta=-1))
     return torch.bmm(query_NhC.float(), across_NCS.float())
 
 
