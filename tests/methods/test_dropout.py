@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bakeoff.methods.contract import TrainingPass
 from bakeoff.methods.dropout import dropped, threshold
+from bakeoff.methods.training_pass import TrainingPass
 
 WIDTH = 64
 LAYER = 12345

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.engine.join import join_prompt
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods.contract import Method, Stack, Tensors, TrainingPass, training_pass
+from bakeoff.methods.contract import Method, Stack, Tensors
 from bakeoff.methods.registry import stack_type
+from bakeoff.methods.training_pass import TrainingPass, training_pass
 from bakeoff.model.base import Base
 from bakeoff.model.prefix import Prefix, prefixed
 from bakeoff.model.sites import LinearSite, Site
@@ -317,7 +319,7 @@ class Cohort:
         prompt = self.prompts()
         lengths_K: Tensor | None = None
         if prompt is not None:
-            x_KBTD, lengths_K = _join(prompt, x_KBTD)
+            x_KBTD, lengths_K = join_prompt(prompt, x_KBTD)
         num_slots, rows, positions, _ = x_KBTD.shape
         position_ids = torch.arange(positions, device=x_KBTD.device).expand(
             num_slots * rows, positions
@@ -384,18 +386,3 @@ class Cohort:
         """Like ``losses``, from hidden states at the supervised positions."""
         weight, bias = self.head()
         return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K)
-
-
-def _join(prompt: tuple[Tensor, Tensor], x_KBTD: Tensor) -> tuple[Tensor, Tensor]:
-    """Puts each slot's prompt before its rows; unused prompt rows end up behind, as padding.
-
-    Causal attention then needs no mask for slots with a shorter prompt, or with none.
-    """
-    vectors_KPD, lengths_K = prompt
-    num_slots, rows, num_tokens, width = x_KBTD.shape
-    longest = vectors_KPD.shape[1]
-    both = torch.cat([vectors_KPD[:, None].expand(num_slots, rows, longest, width), x_KBTD], dim=2)
-    target = torch.arange(longest + num_tokens, device=x_KBTD.device)[None]
-    from_tokens = (longest + target - lengths_K[:, None]).clamp(max=longest + num_tokens - 1)
-    index = torch.where(target < lengths_K[:, None], target, from_tokens)
-    return both.gather(2, index[:, None, :, None].expand_as(both)), lengths_K

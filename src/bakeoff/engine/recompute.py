@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from bakeoff.methods.contract import present_training, training_pass
+from bakeoff.methods.training_pass import present_training, training_pass
 from bakeoff.model.attention import extended, present_extension
 from bakeoff.model.base import Base
 from bakeoff.model.compiled import decoder_layers

@@ -10,12 +10,9 @@ Axis letters: ``K`` slots, ``B`` rows, ``T`` tokens, ``N`` positions of all rows
 
 from __future__ import annotations
 
-import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import prod
 from pathlib import Path
@@ -26,6 +23,7 @@ from torch import Tensor
 
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
+from bakeoff.methods.training_pass import TrainingPass, present_training
 from bakeoff.model.base import Base
 from bakeoff.model.prefix import Prefix
 from bakeoff.model.sites import InputHook, LinearHook, LinearProduct
@@ -54,44 +52,6 @@ class FileFormat(StrEnum):
     ADAPTERS = "adapters"  # loads with the library of that name
     TRANSFORMERS = "transformers"  # an ordinary checkpoint of a whole model
     OWN = "bakeoff"  # no library has such a method
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPass:
-    """Where training stands in one pass, for what is drawn anew at each, such as dropout.
-
-    What a slot draws follows from these and from nothing else, so that neither its neighbours nor
-    the size of a micro-batch nor an interruption change it.
-
-    Attributes:
-        seed_K: [K] int64, of each slot's candidate.
-        update_K: [K] int64, updates that each slot has made.
-        first_row: rows of this update that each slot has passed before.
-        num_rows: B, rows of each slot in this pass.
-    """
-
-    seed_K: Tensor
-    update_K: Tensor
-    first_row: int
-    num_rows: int
-
-
-_present = threading.local()
-
-
-def present_training() -> TrainingPass | None:
-    """The training pass that this thread is in."""
-    return getattr(_present, "training", None)
-
-
-@contextmanager
-def training_pass(now: TrainingPass) -> Iterator[None]:
-    """Makes ``now`` what the stacks see as ``training`` in this thread."""
-    _present.training = now
-    try:
-        yield
-    finally:
-        _present.training = None
 
 
 class Method(ABC):

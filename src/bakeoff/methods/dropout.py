@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from bakeoff.methods.contract import TrainingPass
+from bakeoff.methods.training_pass import TrainingPass
 
 _BITS: Final = 31
 _GOLDEN: Final = 0x9E3779B9 - 2**32  # the golden ratio's bits, as a signed number

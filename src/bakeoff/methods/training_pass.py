@@ -1,0 +1,48 @@
+"""Where training stands, told to the stacks by thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPass:
+    """Where training stands in one pass, for what is drawn anew at each, such as dropout.
+
+    What a slot draws follows from these and from nothing else, so that neither its neighbours nor
+    the size of a micro-batch nor an interruption change it.
+
+    Attributes:
+        seed_K: [K] int64, of each slot's candidate.
+        update_K: [K] int64, updates that each slot has made.
+        first_row: rows of this update that each slot has passed before.
+        num_rows: B, rows of each slot in this pass.
+    """
+
+    seed_K: Tensor
+    update_K: Tensor
+    first_row: int
+    num_rows: int
+
+
+_present = threading.local()
+
+
+def present_training() -> TrainingPass | None:
+    """The training pass that this thread is in."""
+    return getattr(_present, "training", None)
+
+
+@contextmanager
+def training_pass(now: TrainingPass) -> Iterator[None]:
+    """Makes ``now`` what the stacks see as ``training`` in this thread."""
+    _present.training = now
+    try:
+        yield
+    finally:
+        _present.training = None
