@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bakeoff.metrics.memory import keep_freed
-from bakeoff.model.cpu_attention import blockwise_attention
+from bakeoff.base.attention.cpu import blockwise_attention
+from bakeoff.memory import keep_freed
 from clock import interleaved
 
 SHAPES = [  # rows, heads, heads of keys, positions, width

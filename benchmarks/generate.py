@@ -29,11 +29,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import torch
 
+from bakeoff.base.model import Base
+from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.model.base import Base
-from bakeoff.model.precision import choose_device, choose_dtype
 from flags import common_flags, parsed, positive, told
 from measuring import Contest, check_losses, cold_compiler, device_name, tell
 from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of

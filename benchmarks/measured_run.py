@@ -18,7 +18,7 @@ def main() -> None:
     """Runs ``bakeoff`` with the arguments behind the file's name."""
     place = Path(sys.argv[1])
     sys.argv = ["bakeoff", *sys.argv[2:]]
-    from bakeoff.cli import main as command_line
+    from bakeoff.cli.main import main as command_line
 
     try:
         command_line()

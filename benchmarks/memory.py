@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from bakeoff.engine.tracing import Trace
+from bakeoff.measure.tracing import Trace
 
 
 def synchronize(device: torch.device) -> None:

@@ -20,11 +20,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
+from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import METHODS, Method
-from bakeoff.model.base import Base
-from bakeoff.model.sources import load_source
 from bakeoff.study.workbench import cache_folder
 
 ROWS, TOKENS, SUPERVISED = 4, 256, 56

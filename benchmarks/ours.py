@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bakeoff.base.model import Base
+from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.data.batches import BatchPlan
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.evaluate import example_nlls, mean_nll
-from bakeoff.engine.feed import TokenFeed
-from bakeoff.engine.generate import GenerationOptions, generate
+from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.quicken import quickened
+from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import train_step
+from bakeoff.execution.training import open_feed
 from bakeoff.methods import method_type
 from bakeoff.methods.contract import Ground, Method, Tensors
-from bakeoff.model.base import Base
-from bakeoff.model.sources import Source, load_source
-from bakeoff.study.training import open_feed
 from bakeoff.study.workbench import cache_folder
 from measuring import Engine
 from memory import synchronize, taken_bytes

@@ -21,11 +21,11 @@ import torch
 from peft import PeftType
 
 from bakeoff.config import load_yaml
+from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.evaluate import example_nlls, mean_nll
-from bakeoff.engine.feed import TokenFeed
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import Trainer
 from bakeoff.errors import BakeoffError
 from bakeoff.methods.contract import Method

@@ -22,10 +22,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from bakeoff.study import timing
-from bakeoff.study.footprint import apart, measure_memory, measure_time
+from bakeoff.measure import timing
+from bakeoff.measure.costs import apart, measure_memory, measure_time
+from bakeoff.measure.plan import make_plan
 from bakeoff.study.options import Study, study_from_mapping
-from bakeoff.study.plan import make_plan
 
 METHODS: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from bakeoff.model import products
+from bakeoff.base import products
 from clock import interleaved
 
 SHAPES = [(64, 64), (64, 192), (128, 512), (768, 768), (768, 3072), (3072, 768), (768, 50257)]

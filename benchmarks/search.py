@@ -20,16 +20,16 @@ from typing import Any
 from rich.console import Console
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.study.archive import Archive
-from bakeoff.study.checkpoints import Checkpoints
-from bakeoff.study.ledger import Ledger
+from bakeoff.execution.archive import Archive
+from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.execution.training import TrainingStage
+from bakeoff.runs.folder import RunFolder
+from bakeoff.search.schedule import StudySchedule
+from bakeoff.search.storage import Ledger
 from bakeoff.study.options import Study, load_study
-from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings
-from bakeoff.study.schedule import StudySchedule
-from bakeoff.study.stopping import StopSignals
-from bakeoff.study.store import RunFolder
-from bakeoff.study.training import TrainingStage
 from bakeoff.study.workbench import open_workbench
 
 METHODS = ("head", "lora", "soft_prompt")

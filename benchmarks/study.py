@@ -30,7 +30,7 @@ from pathlib import Path
 # As the command line does, and for all engines alike.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from bakeoff.model.precision import choose_device
+from bakeoff.base.precision import choose_device
 from flags import common_flags, parsed, positive, told
 from measuring import cold_compiler, device_name, environment, tell
 from ours import METHODS, load_source_of

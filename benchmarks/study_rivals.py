@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from bakeoff.model.precision import choose_device
-from bakeoff.study.finished import FinishedRun, Kept
+from bakeoff.base.precision import choose_device
+from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.study.workbench import Workbench, prepare_data
 from measuring import Contest, check_losses, seconds_of, tell
 from memory import taken_bytes

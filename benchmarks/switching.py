@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
+from bakeoff.base.weights.sources import load_source
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.methods.lora import Lora
-from bakeoff.methods.low_rank import oriented
+from bakeoff.methods.low_rank.lora import Lora
+from bakeoff.methods.low_rank.updates import oriented
 from bakeoff.methods.registry import method_type
 from bakeoff.methods.switcher import Switcher
-from bakeoff.model.base import Base
-from bakeoff.model.sources import load_source
 
 
 def adapter(base: Base, seed: int) -> tuple[Method, Tensors]:

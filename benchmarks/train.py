@@ -20,10 +20,10 @@ from typing import Any
 # As the command line does, and for all engines alike.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from bakeoff.base.model import Base
+from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import Ground
-from bakeoff.model.base import Base
-from bakeoff.model.precision import choose_device, choose_dtype
 from flags import common_flags, parsed, positive, told
 from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, tell
 from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of

@@ -20,6 +20,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 SEED = 0
 
+pytest_plugins = ["tests.studies"]
+
 
 @pytest.fixture(autouse=True)
 def _same_seeds() -> None:

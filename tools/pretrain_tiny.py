@@ -1,6 +1,6 @@
 """Makes the shipped base ``tiny``: a byte-level tokenizer and a small GPT-Neo trained on wire.
 
-    python tools/pretrain_tiny.py --out src/bakeoff/model/tiny --minutes 25
+    python tools/pretrain_tiny.py --out src/bakeoff/base/tiny --minutes 25
 
 It learns from articles alone, never from highlights. The folder is written every few minutes and
 complete each time, so that an interrupted run leaves a usable base behind. Two CPU cores do.
@@ -80,7 +80,7 @@ All people, places and companies in its data are invented. Licence: Apache-2.0.
 def options() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("src/bakeoff/model/tiny"))
+    parser.add_argument("--out", type=Path, default=Path("src/bakeoff/base/tiny"))
     parser.add_argument("--steps", type=int, help="number of steps; wins over --minutes")
     parser.add_argument("--minutes", type=float, default=25.0, help="training time, wall clock")
     parser.add_argument("--rows", type=int, default=4, help="rows of 256 tokens a step")

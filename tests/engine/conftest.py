@@ -21,17 +21,17 @@ from transformers import (
     PreTrainedModel,
 )
 
+from bakeoff.base.model import Base
+from bakeoff.base.weights.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
+from bakeoff.base.weights.sources import Source
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
+from bakeoff.engine.batch_source import Feed, TokenFeed
 from bakeoff.engine.candidate import Candidate
-from bakeoff.engine.feed import Feed, TokenFeed
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.train import Trainer
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
-from bakeoff.model.base import Base
-from bakeoff.model.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
-from bakeoff.model.sources import Source
 
 Kind = Literal["gpt_neo", "llama", "gpt2", "opt"]
 END_ID = BYTE_VOCABULARY_SIZE - 1
@@ -296,4 +296,4 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory only seems to run out here; a full collection would take most of those tests' time."""
-    monkeypatch.setattr("bakeoff.metrics.memory.gc.collect", lambda *_: 0)
+    monkeypatch.setattr("bakeoff.memory.gc.collect", lambda *_: 0)

@@ -13,7 +13,7 @@ from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.contract import Method
-from bakeoff.methods.lora import LoraStack
+from bakeoff.methods.low_rank.lora import LoraStack
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit

@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.generate import GenerationOptions, generate
-from bakeoff.engine.repeats import block_repeats
+from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.generation.repeats import block_repeats
 from bakeoff.errors import ConfigError, OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from bakeoff.engine import generate as generation
+from bakeoff.base.attention.windows import knows_windows
+from bakeoff.base.compiled import compiled_layers
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import TokenFeed
-from bakeoff.engine.generate import GenerationOptions, generate
-from bakeoff.engine.graphs import StepGraphs
-from bakeoff.engine.greedy import Greedy
+from bakeoff.engine.generation import generate as generation
+from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
-from bakeoff.model.compiled import compiled_layers
-from bakeoff.model.windows import knows_windows
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit

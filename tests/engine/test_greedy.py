@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bakeoff.engine import generate as generation
+from bakeoff.engine.backends.worker_threads import Lanes
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.generate import GenerationOptions, generate
-from bakeoff.engine.greedy import Greedy
-from bakeoff.engine.lanes import Lanes
-from bakeoff.engine.repeats import block_repeats
+from bakeoff.engine.generation import generate as generation
+from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.generation.greedy import Greedy
+from bakeoff.engine.generation.repeats import block_repeats
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
-from bakeoff.engine.generate import GenerationOptions, generate
+from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.contract import Ground
 

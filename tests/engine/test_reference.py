@@ -15,8 +15,8 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedModel
 
 from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import Ground, Method, Tensors

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.engine import step as step_module
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.backends.worker_threads import Lanes
+from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import TokenFeed
-from bakeoff.engine.graphs import StepGraphs
-from bakeoff.engine.lanes import Lanes
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import pack_step, train_step, update
 

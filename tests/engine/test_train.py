@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
+from bakeoff.engine.batch_source import Packed, TokenFeed
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import Packed, TokenFeed
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
 from bakeoff.errors import OutOfMemoryError

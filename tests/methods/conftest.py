@@ -22,12 +22,12 @@ from transformers import (
     PreTrainedModel,
 )
 
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.weights.scratch import byte_tokenizer
+from bakeoff.base.weights.sources import Source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.methods import METHODS, Method
-from bakeoff.model.base import Base
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer
-from bakeoff.model.sources import Source
 
 WEIGHTS_SEED = 11
 _IDS: dict[str, Any] = {"vocab_size": 257, "bos_token_id": 256, "eos_token_id": 256}

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.weights.scratch import byte_tokenizer
+from bakeoff.base.weights.sources import Source
 from bakeoff.errors import CheckpointError
 from bakeoff.methods import Method
-from bakeoff.model.base import Base
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer
-from bakeoff.model.sources import Source
 
 GOLDEN = Path(__file__).parent / "golden" / "adapters"
 VOCABULARY, WIDTH = 31, 12

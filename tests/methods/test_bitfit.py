@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods import Method
-from bakeoff.model.base import Base
 
 LENGTHS_B = torch.tensor([12, 9, 4])
 ORACLE = [(a, norms) for a in ("gpt_neo", "llama", "gpt2", "gpt_neox") for norms in (False, True)]
@@ -120,7 +120,7 @@ def test_a_base_without_biases_needs_norms(
 def test_a_small_step_of_a_norm_survives_a_coarse_format(
     dtype: torch.dtype, base_of: Callable[[str], Base]
 ) -> None:
-    from bakeoff.model.norms import normalise
+    from bakeoff.base.norms import normalise
 
     norm = base_of("llama").norm_layers()["model.norm"]
     x_KND = torch.randn(2, 64, 16, generator=torch.Generator().manual_seed(3)).to(dtype)

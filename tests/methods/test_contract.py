@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError
 from bakeoff.methods import METHODS, Ground, Method
-from bakeoff.model.base import Base
 
 Tensors = dict[str, Tensor]
 NextToken = Callable[[Cohort, Tensor, Tensor], Tensor]

@@ -18,11 +18,11 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config
+from bakeoff.base.weights.sources import Source
 from bakeoff.methods import Method
-from bakeoff.model.base import Base
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer, scratch_config
-from bakeoff.model.sources import Source
 
 
 def shapes_only(config: PreTrainedConfig) -> Base:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bakeoff.methods.dropout import dropped, threshold
+from bakeoff.methods.low_rank.dropout import dropped, threshold
 from bakeoff.methods.training_pass import TrainingPass
 
 WIDTH = 64

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from bakeoff.base import checkpoint
 from bakeoff.errors import CheckpointError
 from bakeoff.methods import files
-from bakeoff.model import checkpoint
 
 SHAPES = {"a": (3, 2), "b": (4,)}
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from bakeoff.base.attention.interface import ATTENTION_NAME
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.methods import Ground, Method
 from bakeoff.methods.full import FullStack
-from bakeoff.model.attention import ATTENTION_NAME
-from bakeoff.model.base import Base
-from bakeoff.model.quiet import quiet
-from bakeoff.model.sources import load_source
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
 

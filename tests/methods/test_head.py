@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods import Ground, Method
-from bakeoff.model.base import Base
 
 
 def test_a_tied_head_needs_a_tied_base(

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods import Method
-from bakeoff.methods.lora import Lora
-from bakeoff.model.base import Base
+from bakeoff.methods.low_rank.lora import Lora
 
 Perturbed = Callable[[Method], dict[str, Tensor]]
 

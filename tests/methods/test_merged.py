@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from bakeoff.base.checkpoint import write_checkpoint
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods import METHODS, Method
 from bakeoff.methods.switcher import Switcher
-from bakeoff.model.base import Base
-from bakeoff.model.checkpoint import write_checkpoint
-from bakeoff.model.quiet import quiet
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
 MERGEABLE: list[tuple[str, dict[str, Any]]] = [

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import Method
 from bakeoff.methods.ia3 import Ia3
-from bakeoff.methods.lora import Lora, LoraStack
-from bakeoff.methods.low_rank import peft_name
-from bakeoff.model.base import Base
+from bakeoff.methods.low_rank.lora import Lora, LoraStack
+from bakeoff.methods.low_rank.updates import peft_name
 
 # Transformers warns of a name that PEFT still reads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods import Method
-from bakeoff.methods.peft_method import PeftMethod
-from bakeoff.methods.peft_options import options_of, peft_types, read_peft_options
-from bakeoff.methods.peft_stack import PeftStack
+from bakeoff.methods.peft_library.method import PeftMethod
+from bakeoff.methods.peft_library.options import options_of, peft_types, read_peft_options
+from bakeoff.methods.peft_library.stack import PeftStack
 from bakeoff.methods.switcher import Switcher
-from bakeoff.model.base import Base
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 

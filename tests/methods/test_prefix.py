@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, MistralConfig, PreTrainedModel
 
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.prefix import prefix_of_embeddings
+from bakeoff.base.weights.scratch import byte_tokenizer
+from bakeoff.base.weights.sources import Source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods import Method
-from bakeoff.methods.prefix import flat
-from bakeoff.model.base import Base
-from bakeoff.model.prefix import prefix_of_embeddings
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer
-from bakeoff.model.sources import Source
+from bakeoff.methods.prompts.prefix import flat
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")

@@ -8,7 +8,7 @@ import pytest
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods import METHODS, Ground, method_type, stack_type
-from bakeoff.methods.lora import Lora, LoraStack
+from bakeoff.methods.low_rank.lora import Lora, LoraStack
 
 
 def test_a_name_leads_to_its_method_and_its_stack() -> None:

@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
+from bakeoff.base.library_output import quiet
+from bakeoff.base.model import Base
+from bakeoff.base.weights.scratch import byte_tokenizer
+from bakeoff.base.weights.sources import Source
 from bakeoff.config import from_mapping
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods import Method
-from bakeoff.methods.soft_prompt import FromAdapter, SoftPromptOptions
-from bakeoff.model.base import Base
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer
-from bakeoff.model.sources import Source
+from bakeoff.methods.prompts.soft_prompt import FromAdapter, SoftPromptOptions
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from bakeoff.cli import app
+from bakeoff.cli.main import app
 
 Writer = Callable[..., dict[str, Any]]
 

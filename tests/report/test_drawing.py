@@ -6,9 +6,8 @@ import itertools
 
 import pytest
 
-from bakeoff.report.charts import Point, padded
-from bakeoff.report.curves import _y_domain
-from bakeoff.report.labels import (
+from bakeoff.page.charts import Point, padded
+from bakeoff.page.labels import (
     LINE_HEIGHT,
     Axis,
     Label,
@@ -16,8 +15,9 @@ from bakeoff.report.labels import (
     stack_labels,
     text_width,
 )
-from bakeoff.report.palette import PAIRS, looks
-from bakeoff.report.tradeoff import Priced, front
+from bakeoff.page.palette import PAIRS, looks
+from bakeoff.report.figures.curves import _y_domain
+from bakeoff.report.figures.tradeoff import Priced, front
 
 X = Axis(low=1.0, high=1e6, pixels=300, log=True)
 Y = Axis(low=2.0, high=3.0, pixels=200, flip=True)

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.report import live, rewriting
-from bakeoff.report.live import LiveServer
-from bakeoff.report.rewriting import Rewriting
+from bakeoff.report.live import rewriting
+from bakeoff.report.live import server as live
+from bakeoff.report.live.rewriting import Rewriting
+from bakeoff.report.live.server import LiveServer
 
 PAGE = b"<!doctype html><title>report</title>"
 PATIENCE = 20
@@ -197,8 +198,8 @@ begun = Event()
 def processes(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     Process.started = []
     begun.clear()
-    monkeypatch.setattr("bakeoff.report.rewriting.subprocess.Popen", Process)
-    monkeypatch.setattr("bakeoff.report.rewriting.psutil.Process", lambda pid: Nice())
+    monkeypatch.setattr("bakeoff.report.live.rewriting.subprocess.Popen", Process)
+    monkeypatch.setattr("bakeoff.report.live.rewriting.psutil.Process", lambda pid: Nice())
     monkeypatch.setattr(rewriting, "REST_SECONDS", 0.0)
     return Process.started
 
@@ -239,7 +240,7 @@ def test_a_writer_that_cannot_start_is_no_ones_end(
         tried.set()
         raise OSError("no processes left")
 
-    monkeypatch.setattr("bakeoff.report.rewriting.subprocess.Popen", refused)
+    monkeypatch.setattr("bakeoff.report.live.rewriting.subprocess.Popen", refused)
     with Rewriting(folder) as writing:
         writing.news()
         assert tried.wait(PATIENCE)

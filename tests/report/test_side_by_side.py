@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bakeoff.cli import app
+from bakeoff.cli.main import app
 from bakeoff.errors import StoreError
 from bakeoff.report import write_side_by_side
 from bakeoff.report.comparable import comparability, differing_settings, labels_of

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import StoreError
+from bakeoff.page.charts import Point, bars
+from bakeoff.page.render import render
 from bakeoff.report import write_report
-from bakeoff.report.charts import Point, bars
-from bakeoff.report.render import render
 
 Writer = Callable[..., dict[str, Any]]
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bakeoff.model.quiet import quiet
-from bakeoff.model.scratch import byte_tokenizer, scratch_config, scratch_model
+from bakeoff.base.library_output import quiet
+from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 
 Run = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("quick")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.report import rewriting
+from bakeoff.report.live import rewriting
 from bakeoff.study.snapshots import LEAST_SECONDS, MOST_SHARE, Snapshots
 
 Run = Callable[..., Any]

@@ -16,21 +16,21 @@ from peft import PeftModel
 from rich.console import Console
 from transformers import AutoModelForCausalLM
 
+from bakeoff.base.library_output import quiet
 from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
-from bakeoff.model.quiet import quiet
+from bakeoff.measure.costs import measure_footprints
 from bakeoff.report import write_report
-from bakeoff.study.footprint import measure_footprints
+from bakeoff.runs.folder import RunFolder
 from bakeoff.study.options import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
-from bakeoff.study.store import RunFolder
 from bakeoff.types import RunState
 
 pytestmark = pytest.mark.slow
 
 ROUGE = {"rouge1", "rouge2", "rougeL", "rougeLsum"}
 BOUNDS = {"mean", "low", "high"}
-TINY = Path(__file__).parents[2] / "src/bakeoff/model/tiny"
+TINY = Path(__file__).parents[2] / "src/bakeoff/base/tiny"
 STUDY: dict[str, Any] = {
     "name": "whole",
     "base": "tiny",

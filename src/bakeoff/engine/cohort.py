@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.injection import LinearSite, Site
+from bakeoff.base.model import Base
+from bakeoff.base.prefix import Prefix, prefixed
 from bakeoff.engine.join import join_prompt
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
@@ -22,9 +25,6 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.contract import Method, Stack, Tensors
 from bakeoff.methods.registry import stack_type
 from bakeoff.methods.training_pass import TrainingPass, training_pass
-from bakeoff.model.base import Base
-from bakeoff.model.prefix import Prefix, prefixed
-from bakeoff.model.sites import LinearSite, Site
 
 
 class Cohort:

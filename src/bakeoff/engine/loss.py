@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from bakeoff.model.products import product
+from bakeoff.base.products import product
 
 _OUTER_VALUES = 1 << 22
 """Values of a weight's gradient that are computed at a time on a CPU."""

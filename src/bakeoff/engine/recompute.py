@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from bakeoff.base.attention.interface import extended, present_extension
+from bakeoff.base.compiled import decoder_layers
+from bakeoff.base.model import Base
 from bakeoff.methods.training_pass import present_training, training_pass
-from bakeoff.model.attention import extended, present_extension
-from bakeoff.model.base import Base
-from bakeoff.model.compiled import decoder_layers
 
 
 @contextmanager

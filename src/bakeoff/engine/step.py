@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.backends.worker_threads import ONE_LANE, Lanes, lanes_of
+from bakeoff.engine.batch_source import Feed, Packed, to_device
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.feed import Feed, Packed, to_device
-from bakeoff.engine.graphs import StepGraphs
-from bakeoff.engine.lanes import ONE_LANE, Lanes, lanes_of
 
 MOST_LANE_BYTES = 1 << 28
 """Gradients that lanes hold beside the optimizer's; larger ones go through one lane."""

@@ -17,20 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.batch_source import Feed, to_device
 from bakeoff.engine.candidate import Candidate, EpochRecord, Observer
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.course import InTurn, Keeper, KeepNothing, Position, Schedule
-from bakeoff.engine.evaluate import example_nlls, mean_nll
-from bakeoff.engine.feed import Feed, to_device
-from bakeoff.engine.graphs import StepGraphs
-from bakeoff.engine.memory import is_out_of_memory, release_memory
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.quicken import quickened
+from bakeoff.engine.schedule import InTurn, Keeper, KeepNothing, Position, Schedule
+from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.step import train_step as train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.model.base import Base
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}

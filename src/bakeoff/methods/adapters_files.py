@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from bakeoff.base.blocks import stream_width
+from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
 from bakeoff.methods.files import check_settings, read_tensors, write_json, write_tensors
-from bakeoff.model.base import Base
-from bakeoff.model.blocks import stream_width
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter.safetensors"

@@ -14,6 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bakeoff.base.injection import LinearHook
+from bakeoff.base.model import Base
+from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.files import (
@@ -24,9 +27,6 @@ from bakeoff.methods.files import (
     write_tensors,
 )
 from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
-from bakeoff.model.base import Base
-from bakeoff.model.norms import check_normalise
-from bakeoff.model.sites import LinearHook
 
 _WEIGHTS = "bitfit.safetensors"
 

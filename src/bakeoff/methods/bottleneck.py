@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.blocks import blocks, norms_before_mlps, stream_width
+from bakeoff.base.injection import LinearHook
+from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods import adapters_files
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.padded import PaddedStack
-from bakeoff.model.base import Base
-from bakeoff.model.blocks import blocks, norms_before_mlps, stream_width
-from bakeoff.model.sites import LinearHook
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
 ATTENTION, MLP = "attention_adapters", "output_adapters"

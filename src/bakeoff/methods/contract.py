@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bakeoff.base.injection import InputHook, LinearHook, LinearProduct
+from bakeoff.base.model import Base
+from bakeoff.base.prefix import Prefix
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
 from bakeoff.methods.training_pass import TrainingPass, present_training
-from bakeoff.model.base import Base
-from bakeoff.model.prefix import Prefix
-from bakeoff.model.sites import InputHook, LinearHook, LinearProduct
 
 Tensors = dict[str, Tensor]
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bakeoff.base.checkpoint import write_tensors as write_tensors
 from bakeoff.errors import CheckpointError
-from bakeoff.model.checkpoint import write_tensors as write_tensors
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"

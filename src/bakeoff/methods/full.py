@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bakeoff.base.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
+from bakeoff.base.model import Base
 from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.files import read_tensors
-from bakeoff.model.base import Base
-from bakeoff.model.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

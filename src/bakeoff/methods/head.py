@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
 from bakeoff.methods.files import (
@@ -24,7 +25,6 @@ from bakeoff.methods.files import (
     write_json,
     write_tensors,
 )
-from bakeoff.model.base import Base
 
 _TENSOR = "weight"
 

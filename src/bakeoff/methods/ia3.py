@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bakeoff.base.injection import InputHook, LinearHook, linear_shape, select_linear_layers
+from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.files import (
@@ -23,10 +25,8 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
-from bakeoff.methods.low_rank import oriented
+from bakeoff.methods.low_rank.updates import oriented
 from bakeoff.methods.padded import PaddedStack
-from bakeoff.model.base import Base
-from bakeoff.model.sites import InputHook, LinearHook, linear_shape, select_linear_layers
 
 _OUTPUT, _INPUT = ".output_factors", ".input_factors"
 

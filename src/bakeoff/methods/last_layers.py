@@ -14,6 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bakeoff.base.blocks import blocks
+from bakeoff.base.injection import LinearHook, LinearProduct
+from bakeoff.base.model import Base
+from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
 from bakeoff.methods.files import (
@@ -24,10 +28,6 @@ from bakeoff.methods.files import (
     write_tensors,
 )
 from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
-from bakeoff.model.base import Base
-from bakeoff.model.blocks import blocks
-from bakeoff.model.norms import check_normalise
-from bakeoff.model.sites import LinearHook, LinearProduct
 
 _WEIGHTS = "last_layers.safetensors"
 _PARTS = ("weight", "bias")

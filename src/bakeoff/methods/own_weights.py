@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from bakeoff.base.injection import unsited
+from bakeoff.base.model import Base
+from bakeoff.base.norms import normalise
 from bakeoff.methods.contract import Method
 from bakeoff.methods.padded import PaddedStack
-from bakeoff.model.base import Base
-from bakeoff.model.norms import normalise
-from bakeoff.model.sites import unsited
 
 
 def source_parameters(base: Base, layers: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:

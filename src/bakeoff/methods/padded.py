@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from bakeoff.base.model import Base
 from bakeoff.methods.contract import Method, Stack
-from bakeoff.model.base import Base
 
 
 class PaddedStack(Stack):

@@ -9,17 +9,17 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.bitfit import BitFit, BitFitStack
 from bakeoff.methods.bottleneck import Bottleneck, BottleneckStack
 from bakeoff.methods.contract import Method, Stack
-from bakeoff.methods.dora import Dora, DoraStack
 from bakeoff.methods.full import Full, FullStack
 from bakeoff.methods.head import Head, HeadStack
 from bakeoff.methods.ia3 import Ia3, Ia3Stack
 from bakeoff.methods.last_layers import LastLayers, LastLayersStack
-from bakeoff.methods.lora import Lora, LoraStack
-from bakeoff.methods.p_tuning import PTuning, PTuningStack
-from bakeoff.methods.peft_method import PeftMethod
-from bakeoff.methods.peft_stack import PeftStack
-from bakeoff.methods.prefix import PrefixStack, PrefixTuning
-from bakeoff.methods.soft_prompt import SoftPrompt, SoftPromptStack
+from bakeoff.methods.low_rank.dora import Dora, DoraStack
+from bakeoff.methods.low_rank.lora import Lora, LoraStack
+from bakeoff.methods.peft_library.method import PeftMethod
+from bakeoff.methods.peft_library.stack import PeftStack
+from bakeoff.methods.prompts.p_tuning import PTuning, PTuningStack
+from bakeoff.methods.prompts.prefix import PrefixStack, PrefixTuning
+from bakeoff.methods.prompts.soft_prompt import SoftPrompt, SoftPromptStack
 
 METHODS: Final[dict[str, tuple[type[Method], type[Stack]]]] = {
     method.kind: (method, stack)

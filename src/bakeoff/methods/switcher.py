@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from bakeoff.base.model import Base
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.model.base import Base
 
 
 class Switcher:

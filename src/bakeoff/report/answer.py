@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.report import words
+from bakeoff.decide.choice import recommend
+from bakeoff.decide.facts import comparisons, cost, dig, join, mapping, number, winner
+from bakeoff.decide.limits import Limits
+from bakeoff.page import words
+from bakeoff.quantities import signed
 from bakeoff.report.searched import searched_methods
 from bakeoff.report.table import Row
-from bakeoff.study.facts import comparisons, cost, dig, join, mapping, number, winner
-from bakeoff.study.limits import Limits
-from bakeoff.study.quantities import signed
-from bakeoff.study.recommend import recommend
 
 _FEW_TEST_EXAMPLES = 200
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.report import words
+from bakeoff.decide.facts import dig, join, mapping, number
+from bakeoff.page import words
 from bakeoff.report.load import Run
 from bakeoff.report.table import QUALITY, ROUGE_LABELS
-from bakeoff.study.facts import dig, join, mapping, number
 
 _MACHINE = ("device", "precision", "processors", "threads")
 

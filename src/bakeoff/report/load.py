@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.decide.facts import dig, mapping, number
 from bakeoff.errors import StoreError
-from bakeoff.study.facts import dig, mapping, number
 
 SCHEMA = 1
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from bakeoff.report import words
+from bakeoff.decide.facts import dig, mapping
+from bakeoff.page import words
+from bakeoff.page.render import Figure
 from bakeoff.report.answer import Answer
 from bakeoff.report.examples import Ranked, summaries
-from bakeoff.report.figures import GROUPS
+from bakeoff.report.figures.build import GROUPS
 from bakeoff.report.load import Run
 from bakeoff.report.page import headline_facts, in_order, split_table, study_sections
-from bakeoff.report.render import Figure
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
-from bakeoff.study.facts import dig, mapping
 
 _NUM_EXAMPLES = 10
 _DOCUMENT_CHARACTERS = 600

@@ -6,17 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bakeoff.report import words
+from bakeoff.decide.facts import comparisons, dig, mapping, number
+from bakeoff.page import words
+from bakeoff.page.palette import BASELINE_LOOK, looks
+from bakeoff.page.render import Figure
+from bakeoff.page.shell import make_environment, shell
 from bakeoff.report.answer import Answer
 from bakeoff.report.examples import Browser
-from bakeoff.report.figures import GROUPS
+from bakeoff.report.figures.build import GROUPS
 from bakeoff.report.load import Run
-from bakeoff.report.palette import BASELINE_LOOK, looks
-from bakeoff.report.render import Figure
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
-from bakeoff.report.shell import make_environment, shell
 from bakeoff.report.table import Row, build_marks, cheapest_name, shown_columns
-from bakeoff.study.facts import comparisons, dig, mapping, number
 
 _SPLIT_COLUMNS = {
     "examples": "Examples",

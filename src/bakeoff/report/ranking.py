@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bakeoff.metrics.significance import Comparison, compare_methods
-from bakeoff.report import words
+from bakeoff.decide.choice import recommend
+from bakeoff.decide.comparisons import Comparison, compare_methods
+from bakeoff.decide.facts import join
+from bakeoff.decide.limits import Limits
+from bakeoff.page import words
+from bakeoff.quantities import signed
 from bakeoff.report.comparable import Comparability
 from bakeoff.report.load import Run, all_scores
-from bakeoff.study.facts import join
-from bakeoff.study.limits import Limits
-from bakeoff.study.quantities import signed
-from bakeoff.study.recommend import recommend
 
 
 @dataclass(frozen=True, kw_only=True)

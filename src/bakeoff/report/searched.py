@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.report import words
-from bakeoff.study.facts import dig, mapping, number
+from bakeoff.decide.facts import dig, mapping, number
+from bakeoff.page import words
 
 SEARCH_HEADS = (
     "Method",

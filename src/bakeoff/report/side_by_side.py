@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bakeoff.report import charts, words
-from bakeoff.report.charts import Point
+from bakeoff.decide.facts import dig
+from bakeoff.page import charts, words
+from bakeoff.page.charts import Point
+from bakeoff.page.palette import BASELINE_LOOK, looks
+from bakeoff.page.render import Figure, render
+from bakeoff.page.shell import make_environment, shell
 from bakeoff.report.comparable import Comparability, differing_settings
 from bakeoff.report.load import Run
-from bakeoff.report.palette import BASELINE_LOOK, looks
 from bakeoff.report.ranking import Ranking, told_difference
-from bakeoff.report.render import Figure, render
-from bakeoff.report.shell import make_environment, shell
 from bakeoff.report.table import Row, build_rows, shown_columns
-from bakeoff.study.facts import dig
 
 _GIB = 1024.0**3
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.report import words
-from bakeoff.study.facts import cheapest, comparisons, dig, mapping, number, winner
+from bakeoff.decide.facts import cheapest, comparisons, dig, mapping, number, winner
+from bakeoff.page import words
 
 
 @dataclass(frozen=True, kw_only=True)

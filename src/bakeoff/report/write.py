@@ -7,23 +7,23 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
+from bakeoff.page.render import Figure
 from bakeoff.report.answer import build_answer
 from bakeoff.report.comparable import comparability, labels_of
 from bakeoff.report.examples import build_browser, rank_examples
-from bakeoff.report.figures import build_figures
+from bakeoff.report.figures.build import build_figures
 from bakeoff.report.load import load_run
 from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
 from bakeoff.report.ranking import rank_studies
-from bakeoff.report.render import Figure
 from bakeoff.report.side_by_side import (
     build_comparison_figures,
     build_comparison_page,
     build_entries,
 )
 from bakeoff.report.table import build_rows
-from bakeoff.study.limits import Limits
 
 
 def write_report(folder: Path, limits: Limits | None = None) -> Path:

@@ -9,19 +9,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from bakeoff.base.model import Base
+from bakeoff.base.precision import Precision
+from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE
+from bakeoff.base.weights.sources import TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
-from bakeoff.engine.generate import GenerationOptions
+from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import METHODS, method_type
-from bakeoff.model.base import Base
-from bakeoff.model.precision import Precision
-from bakeoff.model.smollm2 import SMOLLM2_REFERENCE
-from bakeoff.model.sources import TINY_REFERENCE
-from bakeoff.study.search import SearchOptions, Variant, grid, variants_of, without_password
+from bakeoff.search.options import SearchOptions, Variant, grid, variants_of, without_password
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TrackerName = Literal["tensorboard", "trackio", "wandb"]

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from bakeoff import __version__
 from bakeoff.config import to_mapping
+from bakeoff.decide.choice import recommend
+from bakeoff.decide.comparisons import compare_methods
+from bakeoff.decide.intervals import Interval, bootstrap_interval
 from bakeoff.engine.candidate import Candidate
-from bakeoff.metrics.intervals import Interval, bootstrap_interval
 from bakeoff.metrics.rouge import ROUGE_KEYS
-from bakeoff.metrics.significance import compare_methods
+from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.options import Study
-from bakeoff.study.recommend import recommend
-from bakeoff.study.schedule import MethodSearch, StudySchedule
 from bakeoff.study.workbench import Workbench
 from bakeoff.types import SPLITS, RunState
 

@@ -17,27 +17,27 @@ from rich.markup import escape
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError, StoreError
-from bakeoff.study.archive import Archive
-from bakeoff.study.checkpoints import Checkpoints, Progress
-from bakeoff.study.fit import check_fit, needs_of
-from bakeoff.study.footprint import measure_footprints
-from bakeoff.study.forecast import Predictor
+from bakeoff.execution.archive import Archive
+from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.execution.testing import Tester
+from bakeoff.execution.trackers.contract import TrackedStudy
+from bakeoff.execution.trackers.following import Following
+from bakeoff.execution.trackers.registry import require_installed
+from bakeoff.execution.training import Follower, TrainingStage
+from bakeoff.measure.costs import measure_footprints
+from bakeoff.measure.fit import check_fit, needs_of
+from bakeoff.measure.time_estimate import least_training_seconds
+from bakeoff.measure.traced import Predictor
+from bakeoff.runs.folder import RESULTS_FILE, SEARCH_FILE, RunFolder
+from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.options import Study
-from bakeoff.study.progress import ProgressView
 from bakeoff.study.results import Findings, build_results, now, unused_settings
-from bakeoff.study.schedule import StudySchedule
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.study.stopping import StopSignals
-from bakeoff.study.store import RESULTS_FILE, SEARCH_FILE, RunFolder
-from bakeoff.study.testing import Tester
-from bakeoff.study.trackers.contract import TrackedStudy
-from bakeoff.study.trackers.following import Following
-from bakeoff.study.trackers.registry import require_installed
-from bakeoff.study.training import Follower, TrainingStage
-from bakeoff.study.units import shown_seconds
-from bakeoff.study.wall import least_training_seconds
 from bakeoff.study.workbench import Workbench, open_workbench
 from bakeoff.types import RunState
+from bakeoff.units import shown_seconds
 
 
 class Runner:
@@ -199,7 +199,7 @@ class Runner:
         search = self.study.options.search
         if search is None:
             return
-        from bakeoff.study.ledger import Ledger, UnreadableError
+        from bakeoff.search.storage import Ledger, UnreadableError
 
         path = (self.folder.path / SEARCH_FILE).resolve()
         name, run_id = self.study.options.name, self.folder.run_id

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bakeoff.base.model import Base
+from bakeoff.base.precision import choose_device, choose_dtype
+from bakeoff.base.weights.sources import load_source
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.slots import auto_slots, useful_slots
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground, Method
-from bakeoff.model.base import Base
-from bakeoff.model.precision import choose_device, choose_dtype
-from bakeoff.model.sources import load_source
+from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.options import Study
-from bakeoff.study.schedule import MethodSearch, StudySchedule
-from bakeoff.study.slots import auto_slots, useful_slots
 from bakeoff.types import SPLITS, Split
 
 

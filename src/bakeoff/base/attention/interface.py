@@ -1,0 +1,269 @@
+"""One attention function for every base, in training, prefill and decoding.
+
+It is registered in Transformers' ``ALL_ATTENTION_FUNCTIONS`` alone. A name that the mask registry
+does not know makes Transformers build no mask: causality, padding and sliding windows are decided
+here, from a few integers instead of a ``[B, 1, T, T]`` tensor.
+
+* Training pads on the right, so causality alone keeps padding out of every supervised position.
+* Generation pads on the left and keeps keys and values in a cache that this module owns
+  (``DecodingState``); Transformers' own cache is never used.
+
+Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key positions, ``C`` head width.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from bakeoff.base.attention.cpu import blockwise_attention, serves
+from bakeoff.base.attention.decoding import DecodingState
+from bakeoff.base.attention.windows import windowed_attention
+from bakeoff.errors import BaseModelError
+
+ATTENTION_NAME: Final = "bakeoff"
+LENT_ATTENTION_NAME: Final = "bakeoff_lent"
+"""While Transformers drives the model with its own masks and cache, and a prefix is before them."""
+
+
+Extension = Callable[
+    [nn.Module, Tensor, Tensor, int | None, Tensor | None], tuple[Tensor, Tensor, Tensor]
+]
+"""Maps (layer, keys, values, window, mask) to (keys with more before them, values, mask)."""
+
+
+class _Present(threading.local):
+    """What attention works with in this thread."""
+
+    decoding: DecodingState | None = None
+    extension: Extension | None = None
+    is_fused: bool = False
+    windows_always: bool = False
+
+
+_present = _Present()
+
+
+@contextmanager
+def decoding(state: DecodingState) -> Iterator[DecodingState]:
+    """Makes every attention call inside, in this thread, read from and write to ``state``."""
+    if _present.decoding is not None:
+        raise RuntimeError("decoding states do not nest")
+    _present.decoding = state
+    try:
+        yield state
+    finally:
+        _present.decoding = None
+
+
+@contextmanager
+def extended(extension: Extension) -> Iterator[None]:
+    """Lets attention inside, where no ``DecodingState`` is, see what the extension adds."""
+    if _present.extension is not None:
+        raise RuntimeError("extensions of attention do not nest")
+    _present.extension = extension
+    try:
+        yield
+    finally:
+        _present.extension = None
+
+
+@contextmanager
+def fused_attention(enabled: bool = True) -> Iterator[None]:
+    """Keeps attention inside to PyTorch's fused kernels, as on a GPU that the pass stands for."""
+    before, _present.is_fused = _present.is_fused, enabled
+    try:
+        yield
+    finally:
+        _present.is_fused = before
+
+
+@contextmanager
+def windows_always(enabled: bool) -> Iterator[None]:
+    """Lets attention inside ask for its window even where a row is no longer than it.
+
+    Compiled code is then the same for both.
+    """
+    before, _present.windows_always = _present.windows_always, enabled
+    try:
+        yield
+    finally:
+        _present.windows_always = before
+
+
+def present_extension() -> Extension | None:
+    """The extension that this thread is in."""
+    return _present.extension
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    module: nn.Module,
+    scaling: float | None,
+    window: int | None,
+) -> Tensor:
+    """Scaled dot-product attention, causal, with our masks.
+
+    Args:
+        query: [B, H, T, C].
+        key: [B, H or fewer, T, C] (grouped-query attention repeats them).
+        value: like ``key``.
+        module: the layer, by which the cache is kept.
+        scaling: factor on the scores; None means ``C ** -0.5``.
+        window: how many positions a query sees, itself included; None means all before it.
+
+    Returns:
+        [B, H, T, C].
+    """
+    # A branch, and not the comparison's own value: compiled code must know which it is.
+    grouped = False
+    if query.shape[1] != key.shape[1]:
+        grouped = True
+    if _present.decoding is not None:
+        keys, values = _present.decoding.append(module, key, value)
+        seen = _present.decoding.mask(query.shape[2], window)
+        if query.shape[2] == 1 and (query.device.type != "cpu" or query.dtype != torch.float32):
+            return attend_one(query, keys, values, seen, scaling)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
+        )
+    if _present.extension is not None:
+        keys, values, mask = _present.extension(module, key, value, window, None)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
+        )
+    if not _present.is_fused and serves(query, key):
+        return blockwise_attention(query, key, value, scaling=scaling, window=window)
+    if window is not None and (_present.windows_always or query.shape[2] > window):
+        return windowed_attention(query, key, value, scaling=scaling, window=window)
+    return F.scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
+    )
+
+
+def attend_one(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float | None
+) -> Tensor:
+    """Attention of one query position a row, by plain batched products.
+
+    The fused kernels work on blocks of queries and leave all but one row of each empty.
+
+    Args:
+        query: [B, H, 1, C]. keys: [B, H or fewer, S, C]. values: likewise.
+        mask: boolean [B, 1, 1, S]. scaling: as for ``attend``.
+
+    Returns:
+        [B, H, 1, C].
+    """
+    rows, heads, _, width = query.shape
+    groups = keys.shape[1]
+    factor = width**-0.5 if scaling is None else scaling
+    query_NhC = query.reshape(rows * groups, heads // groups, width)
+    scores_BGhS = _exact_scores(query_NhC, keys.flatten(0, 1)).mul_(factor)
+    scores_BGhS = scores_BGhS.view(rows, groups, heads // groups, -1)
+    shares_BGhS = scores_BGhS.masked_fill_(~mask, float("-inf")).softmax(dim=-1)
+    found_BGhC = torch.matmul(shares_BGhS.to(values.dtype), values)
+    return found_BGhC.reshape(rows, heads, 1, values.shape[3])
+
+
+def _exact_scores(query_NhC: Tensor, keys_NSC: Tensor) -> Tensor:
+    """[N, h, S] float32 products, not rounded to the format of what they are products of.
+
+    GPT-Neo does not scale its scores, and one of a hundred, rounded to bfloat16, is half a nat off.
+    """
+    across_NCS = keys_NSC.transpose(1, 2)
+    if query_NhC.device.type == "cuda" and query_NhC.dtype != torch.float32:
+        return torch.bmm(query_NhC, across_NCS, out_dtype=torch.float32)
+    return torch.bmm(query_NhC.float(), across_NCS.float())
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """What Transformers' ``AttentionInterface`` calls; shapes as in ``attend``.
+
+    Returns:
+        ([B, T, H, C], None): the output transposed as the interface asks, and no weights.
+
+    Raises:
+        BaseModelError: for what this function does not compute (soft-capping, attention sinks).
+    """
+    for name in ("softcap", "s_aux"):
+        if kwargs.get(name) is not None:
+            raise BaseModelError(
+                f"the base's attention ({type(module).__name__}) uses '{name}', which bakeoff's "
+                "attention does not compute; choose a base without it"
+            )
+    if attention_mask is not None:
+        raise BaseModelError(
+            f"{type(module).__name__} brought an attention mask of its own, shape "
+            f"{tuple(attention_mask.shape)}; only causal decoders without one are supported"
+        )
+    output = attend(query, key, value, module=module, scaling=scaling, window=sliding_window)
+    return output.transpose(1, 2), None
+
+
+def extend(
+    module: nn.Module, key: Tensor, value: Tensor, window: int | None, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys, values and mask of a pass with Transformers' own cache, with what is before them."""
+    if _present.extension is None:
+        return key, value, mask
+    return _present.extension(module, key, value, window, mask)
+
+
+def lent_attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """As ``attention_forward``, under Transformers' own mask and cache, while something extends."""
+    key, value, mask = extend(module, key, value, sliding_window, attention_mask)
+    output = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return output.transpose(1, 2), None
+
+
+def register_attention() -> None:
+    """Makes the functions known to Transformers under their names; may be called again."""
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, attention_forward)
+    ALL_ATTENTION_FUNCTIONS.register(LENT_ATTENTION_NAME, lent_attention_forward)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(LENT_ATTENTION_NAME, full_mask)
+
+
+def full_mask(*args: Any, **kwargs: Any) -> Tensor:
+    """Transformers' boolean mask, never left out: keys are put before it."""
+    mask = sdpa_mask(*args, **(kwargs | {"allow_is_causal_skip": False}))
+    assert isinstance(mask, Tensor)
+    return mask

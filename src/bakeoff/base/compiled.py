@@ -1,0 +1,79 @@
+"""Compilation of the base, layer by layer.
+
+All layers of a decoder are the same code over other weights, so that one compilation serves them
+all, for every number of slots, rows and positions; evaluation has one of its own. A method's hooks
+are compiled with the layer that they sit in. ``tests/engine/test_quicken.py`` counts.
+
+PyTorch compiles a size of one as a constant. A cohort of one slot therefore trains by code of its
+own, and so would a pass over a single row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch._dynamo import config as dynamo_config
+from torch.fx.experimental import _config as shape_config
+
+from bakeoff.base.attention.interface import windows_always
+from bakeoff.base.gpt_neo import GptNeoAttention
+from bakeoff.base.model import Base
+
+_MOST_COMPILATIONS = 64
+"""Forms of a layer in one process: cohorts of other methods, training and evaluation, one slot and
+more. Beyond PyTorch's own limit, which is 8, layers would run uncompiled from then on."""
+
+
+def decoder_layers(base: Base) -> list[nn.Module]:
+    """The decoder's layers in order; none where they cannot be told apart."""
+    number = getattr(base.model.config, "num_hidden_layers", None)
+    for module in base.decoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == number:
+            return list(module)
+    return []
+
+
+@contextmanager
+def compiled_layers(
+    base: Base, longest: int, backend: str | Callable[..., Any] = "inductor"
+) -> Iterator[None]:
+    """Lets every layer inside run as compiled code; the first pass compiles it.
+
+    Sizes are dynamic from the start: a second shape compiles nothing.
+
+    Args:
+        base: the base whose passes are meant.
+        longest: positions of the longest row. A sliding window that is no narrower is lifted, so
+            that layers with one and layers without are the same code.
+        backend: of ``torch.compile``.
+    """
+    layers = decoder_layers(base)
+    windowed = [
+        (module, module.window)
+        for module in base.decoder.modules()
+        if isinstance(module, GptNeoAttention) and module.window is not None
+    ]
+    of_all_layers = getattr(base.model.config, "sliding_window", None)
+    widths = [window for _, window in windowed] + ([of_all_layers] if of_all_layers else [])
+    for module, window in windowed:
+        module.window = None if longest <= window else window
+    for layer in layers:
+        layer.compile(backend=backend, dynamic=True)
+    base.is_compiled = True
+    try:
+        # Sizes that happen to agree, such as rank and rows, are not taken for one.
+        with (
+            windows_always(any(longest > width for width in widths)),
+            shape_config.patch(use_duck_shape=False),  # type: ignore[attr-defined]
+            dynamo_config.patch(recompile_limit=_MOST_COMPILATIONS),
+        ):
+            yield
+    finally:
+        base.is_compiled = False
+        for layer in layers:
+            layer._compiled_call_impl = None  # what `compile` has set
+        for module, window in windowed:
+            module.window = window

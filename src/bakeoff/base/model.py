@@ -1,0 +1,339 @@
+"""The frozen base: a Transformers decoder, prepared once for many slots."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bakeoff.base.activations import fuse_activations
+from bakeoff.base.attention.decoding import DecodingState
+from bakeoff.base.attention.interface import (
+    ATTENTION_NAME,
+    decoding,
+    register_attention,
+)
+from bakeoff.base.attention.windows import prepare_windows
+from bakeoff.base.gpt_neo import replace_attention
+from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
+from bakeoff.base.norms import norm_layers
+from bakeoff.base.products import quicken_products
+from bakeoff.base.weights.sources import Source
+from bakeoff.errors import BaseModelError
+
+_PROBE_TOLERANCE = 1e-3
+_PROBE_LENGTH = 8
+_PROBE_PADDING = 2
+
+
+class Base:
+    """A causal language model whose weights stay as they are.
+
+    Axis letters: ``B`` rows, ``T`` tokens, ``D`` width, ``V`` vocabulary.
+
+    Attributes:
+        model: the whole Transformers model, in ``compute_dtype`` on ``device``.
+        decoder: the part that maps embeddings to normed hidden states.
+        embedding: the input embedding. head: the output layer, without bias or with.
+        is_tied: whether head and embedding share one weight.
+        is_compiled: whether the layers run as compiled code.
+        may_capture: whether a token of generation may be captured in a graph on a GPU.
+    """
+
+    is_compiled = False
+    may_capture = True
+
+    def __init__(
+        self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
+    ) -> None:
+        """Prepares ``source`` and checks that it still computes Transformers' logits.
+
+        Raises:
+            BaseModelError: if the architecture does something that the engine would miss.
+        """
+        self.source = source
+        self.device = device
+        self.compute_dtype = dtype
+        register_attention()
+        expected = _reference_logits(source.model) if probe else None
+        replace_attention(source.model)
+        fuse_activations(source.model)
+        quicken_products(source.model)
+        source.model.eval()
+        source.model.requires_grad_(False)
+        source.model.config._attn_implementation = ATTENTION_NAME
+        if probe:
+            self._adopt(source.model)
+            self._check(expected)
+        model = source.model
+        if device.type != "cpu" or dtype != torch.float32:
+            # The float32 original stays on the CPU: full tuning starts from it, not from a
+            # rounded copy.
+            model = _moved(copy.deepcopy(model), device, dtype)
+        self._adopt(model)
+        prepare_windows(model.config, device, dtype)
+
+    def _adopt(self, model: PreTrainedModel) -> None:
+        self.model = model
+        inner = getattr(model, model.base_model_prefix, None)
+        head = model.get_output_embeddings()
+        embedding = model.get_input_embeddings()
+        if (
+            not isinstance(inner, nn.Module)
+            or inner is model
+            or not isinstance(head, nn.Linear)
+            or not isinstance(embedding, nn.Embedding)
+        ):
+            raise BaseModelError(
+                f"{self.source.reference}: {type(model).__name__} has no decoder with a linear "
+                "head that can be told apart; choose a causal language model"
+            )
+        self.decoder = inner
+        self.head = head
+        self.embedding = embedding
+        self.is_tied = head.weight is embedding.weight
+
+    def _check(self, expected: Tensor | None) -> None:
+        assert expected is not None
+        where = f"{self.source.reference}: bakeoff's path through {type(self.model).__name__}"
+        ids = _probe_ids(self.model)
+        try:
+            with torch.no_grad():
+                whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
+                hidden = {"in one pass": whole, "token by token": self._continued(ids)}
+                gaps = {
+                    way: (self.head(x).float() - expected).abs().max().item()
+                    for way, x in hidden.items()
+                }
+        except BaseModelError as error:
+            raise BaseModelError(f"{self.source.reference}: {error}") from None
+        except Exception as error:  # whatever a model does without the mask that it expects
+            raise BaseModelError(
+                f"{where} fails ({type(error).__name__}: {error}). Choose another base"
+            ) from error
+        for way, gap in gaps.items():
+            if not gap <= _PROBE_TOLERANCE * max(1.0, expected.abs().max().item()):
+                raise BaseModelError(
+                    f"{where}, {way}, gives other logits than Transformers' own (largest gap "
+                    f"{gap:.3g}); the model scales, caps, masks or remembers in a way that is not "
+                    "supported. Choose another base"
+                )
+
+    def _continued(self, ids_BT: Tensor) -> Tensor:
+        """Hidden states, [B, T, D], as in generation: padding on the left, then token by token."""
+        padded = torch.cat([ids_BT[:, :_PROBE_PADDING], ids_BT], dim=1)
+        num_positions = padded.shape[1]
+        positions_BT = (torch.arange(num_positions)[None] - _PROBE_PADDING).clamp(min=0)
+        embeds_BTD = self.embedding(padded)
+        half = num_positions // 2
+        parts = []
+        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING)
+        with decoding(DecodingState(num_padding_B, num_positions)) as state:
+            for start, stop in [(0, half), *((t, t + 1) for t in range(half, num_positions))]:
+                parts.append(
+                    self.hidden_states(embeds_BTD[:, start:stop], positions_BT[:, start:stop])
+                )
+                state.advance(stop - start)
+        return torch.cat(parts, dim=1)[:, _PROBE_PADDING:]
+
+    @property
+    def has_values(self) -> bool:
+        """Whether its weights are numbers, and not shapes alone."""
+        return self.device.type != "meta"
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The base's tokenizer."""
+        return self.source.tokenizer
+
+    @property
+    def source_embedding(self) -> Tensor:
+        """[V, D] float32 input embedding as loaded, on the CPU."""
+        return _matrix(self.source.model.get_input_embeddings())
+
+    @property
+    def source_head(self) -> Tensor:
+        """[V, D] float32 head as loaded, on the CPU."""
+        return _matrix(self.source.model.get_output_embeddings())
+
+    def source_parameter(self, name: str) -> Tensor:
+        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU."""
+        module, _, part = name.rpartition(".")
+        parameter = getattr(self.source.model.get_submodule(module), part)
+        assert isinstance(parameter, Tensor)
+        return parameter.detach()
+
+    @property
+    def head_name(self) -> str:
+        """The head's full name in the model."""
+        return self._name_of(self.head)
+
+    @property
+    def embedding_name(self) -> str:
+        """The input embedding's full name in the model."""
+        return self._name_of(self.embedding)
+
+    def _name_of(self, module: nn.Module) -> str:
+        return str(next(name for name, found in self.model.named_modules() if found is module))
+
+    @property
+    def model_type(self) -> str:
+        """Transformers' name of the architecture, such as ``gpt_neo``."""
+        return str(self.model.config.model_type)
+
+    @property
+    def width(self) -> int:
+        """D, the width of the hidden states that the head reads."""
+        return self.head.in_features
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the input embedding (not always that of the hidden states)."""
+        return self.embedding.embedding_dim
+
+    @property
+    def vocabulary(self) -> int:
+        """V, rows of the head."""
+        return self.head.out_features
+
+    @property
+    def max_positions(self) -> int | None:
+        """The most positions that the model's configuration allows, or None if it names none."""
+        value = getattr(self.model.config, "max_position_embeddings", None)
+        return int(value) if value else None
+
+    def linear_layers(self) -> dict[str, nn.Module]:
+        """The linear layers by full name, in order, except the head."""
+        return linear_layers(self.model, head=self.head)
+
+    def norm_layers(self) -> dict[str, nn.Module]:
+        """The norms with a weight of their own, by full name, in order."""
+        return norm_layers(self.model)
+
+    def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
+        """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
+        if self.is_compiled:
+            embeds_BTD = _as_between_layers(embeds_BTD)
+        output: Any = self.decoder(
+            inputs_embeds=embeds_BTD,
+            position_ids=positions_BT,
+            attention_mask=None,
+            use_cache=False,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    @contextmanager
+    def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
+        """Turns the named linear layers and norms into sites for as long as the context lasts."""
+        installed: dict[str, Site] = {}
+        try:
+            for name in names:
+                parent = self.model.get_submodule(name.rpartition(".")[0])
+                site = site_of(self.model.get_submodule(name))
+                site.num_slots = num_slots
+                setattr(parent, name.rpartition(".")[2], site)
+                installed[name] = site
+            yield installed
+        finally:
+            for name, site in installed.items():
+                parent = self.model.get_submodule(name.rpartition(".")[0])
+                setattr(parent, name.rpartition(".")[2], unsited(site))
+
+    @contextmanager
+    def untuned(self) -> Iterator[None]:
+        """Silences whatever hooks are installed, so that passes inside are the base's own."""
+        found = [m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite))]
+        linear = [m for m in found if isinstance(m, LinearSite)]
+        hooks = [site.hooks for site in found]
+        of_linear = [(site.input_hooks, site.product) for site in linear]
+        try:
+            for site in found:
+                site.hooks = []
+            for site in linear:
+                site.input_hooks, site.product = [], None
+            yield
+        finally:
+            for site, kept in zip(found, hooks, strict=True):
+                site.hooks = kept
+            for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
+                site.input_hooks, site.product = input_hooks, product
+
+    def private_copy(
+        self, change: Callable[[PreTrainedModel], nn.Module] | None = None
+    ) -> tuple[Base, nn.Module]:
+        """A float32 copy on the device whose weights may be trained; the base stays frozen.
+
+        Args:
+            change: alters the copy's modules on the CPU, before it is taken into use, and returns
+                the model or a module around it.
+
+        Returns:
+            The copy, and what ``change`` returned; the copy's model without it.
+
+        Raises:
+            BaseModelError: if head or embedding are something else after the change.
+        """
+        twin = copy.copy(self)
+        model = copy.deepcopy(self.source.model)
+        outer = model if change is None else change(model)
+        nn.Module.to(outer, device=self.device, dtype=torch.float32)
+        twin._adopt(model)
+        return twin, outer
+
+    @contextmanager
+    def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
+        """The model with Transformers' own attention and cache, for its ``generate``.
+
+        Args:
+            name: of a registered attention function that takes Transformers' masks.
+        """
+        config = self.model.config
+        config._attn_implementation = name
+        try:
+            yield self.model
+        finally:
+            config._attn_implementation = ATTENTION_NAME
+
+
+def _as_between_layers(x_BTD: Tensor) -> Tensor:
+    """The first layer's input as compiled code finds the input of every other layer.
+
+    That is a result, which has a gradient in training, and no view: what a view is a view of has
+    sizes and strides of its own, which compiled code asks after.
+    """
+    if torch.is_grad_enabled() and not x_BTD.requires_grad:
+        x_BTD = x_BTD.detach().requires_grad_(True)
+    return x_BTD.clone()
+
+
+def _moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """The model on a device in a format; in place, as ``nn.Module.to`` does."""
+    nn.Module.to(model, device=device, dtype=dtype)
+    return model
+
+
+def _matrix(layer: object) -> Tensor:
+    weight = getattr(layer, "weight", None)
+    assert isinstance(weight, Tensor), "checked when the base was adopted"
+    return weight
+
+
+def _probe_ids(model: PreTrainedModel) -> Tensor:
+    vocabulary = _matrix(model.get_input_embeddings()).shape[0]
+    return torch.arange(1, 1 + _PROBE_LENGTH).remainder(vocabulary)[None]
+
+
+def _reference_logits(model: PreTrainedModel) -> Tensor:
+    """Transformers' own logits, [1, T, V], of a short probe."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits: Tensor = model(input_ids=_probe_ids(model), use_cache=False).logits
+    model.train(was_training)
+    return logits.float()

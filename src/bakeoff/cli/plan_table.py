@@ -1,0 +1,70 @@
+"""A plan on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bakeoff.measure.plan import StudyPlan
+from bakeoff.units import shown_bytes, shown_count, shown_seconds
+
+_PARTS = ("load", "baselines", "training", "test", "footprint")
+
+
+def print_plan(plan: StudyPlan, console: Console) -> None:
+    """Prints the table of methods, the study's time, and whether it fits."""
+    device, is_estimate = plan.device, plan.basis == "estimated"
+    console.print(
+        f"[bold]{escape(plan.study)}[/] on {escape(device['name'])}, {device['precision']}, "
+        f"{shown_bytes(device['available_bytes'])} free; {escape(plan.base)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("method", overflow="fold")
+    titles = ("params", "adapter", "memory", "epoch", "token", "epochs", "slots", "fit")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    about = "~" if is_estimate else ""
+    for name, row in plan.methods.items():
+        epoch = row.epoch_seconds
+        seconds = (epoch["mean"] if epoch else None, row.token_latency_seconds)
+        table.add_row(
+            f"{name} ({row.variant})" if row.variant else name,
+            shown_count(row.trainable_parameters),
+            shown_bytes(row.adapter_bytes),
+            shown_bytes(row.peak_memory_bytes),
+            *(shown_seconds(s) if s is None else about + shown_seconds(s) for s in seconds),
+            str(row.epochs),
+            str(row.slots),
+            str(row.slots_that_fit) if row.fits else f"[red]{row.slots_that_fit}[/]",
+        )
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(
+        "memory: one candidate alone, with the base, in training; epoch: seconds of training and "
+        "validation, alone; token: to write one more of a summary; epochs: of all candidates, at "
+        "most; slots: candidates in one pass, and how many fit",
+        style="dim",
+        highlight=False,
+    )
+    for note in plan.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    if plan.wall_seconds is None:
+        console.print("The study's time is not known, as a method that does not fit has none.")
+    else:
+        parts = ", ".join(f"{part} {shown_seconds(plan.wall_seconds[part])}" for part in _PARTS)
+        total = about + shown_seconds(plan.wall_seconds["total"])
+        console.print(f"The whole study: at most about [bold]{total}[/] ({parts}).")
+    if is_estimate:
+        console.print(
+            f"All times are estimates, never measured: {escape(device['source'])}, at "
+            f"{device['arithmetic_efficiency']:.0%} of its arithmetic and "
+            f"{device['bandwidth_efficiency']:.0%} of its bandwidth."
+        )
+    if plan.remedy is None:
+        console.print("[green]It fits.[/]")
+    else:
+        console.print(f"[red]It does not fit.[/] What would: {escape(plan.remedy)}")

@@ -1,0 +1,1 @@
+"""What a study's scores show: intervals, comparisons, and which method to use."""

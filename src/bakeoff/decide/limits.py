@@ -1,0 +1,161 @@
+"""What a method may cost at most, and what each one does cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bakeoff.decide.facts import Results, dig, mapping, number
+from bakeoff.execution.stopping import seconds_of
+from bakeoff.quantities import size_of
+from bakeoff.units import shown_bytes, shown_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """One thing that a method costs, and how it is limited, read and written.
+
+    Attributes:
+        key: in ``Limits``. option: on the command line. what: it is called in sentences.
+        least: what is said of the method that has the least of it.
+        amount: how much of it there is, in a sentence, with ``{}`` for the written figure.
+        noise: the share by which two measurements must differ to be called different.
+        read: the cost of a method, from the results and its entry, None where not measured.
+        write: in words, with its unit. parse: the option's text to bytes or seconds.
+    """
+
+    key: str
+    option: str
+    what: str
+    least: str
+    amount: str
+    noise: float
+    read: Callable[[Results, Mapping[str, Any]], float | None]
+    write: Callable[[float], str]
+    parse: Callable[[str, str], float]
+
+    def written(self, value: float) -> str:
+        """The amount in words: ``an adapter of 1.1 MiB``."""
+        return self.amount.format(self.write(value))
+
+
+def training_seconds(results: Results, entry: Mapping[str, Any]) -> float | None:
+    """The method's whole training alone: the protocol's epochs times its mean epoch."""
+    epochs = number(dig(results, "study", "protocol", "epochs"))
+    mean = number(mapping(entry.get("epoch_seconds")).get("mean"))
+    return None if epochs is None or mean is None else epochs * mean
+
+
+PRICES: Final = (
+    Price(
+        key="memory",
+        option="--max-memory",
+        what="peak memory",
+        least="needs the least memory",
+        amount="{} of memory",
+        noise=0.05,
+        read=lambda _, entry: number(entry.get("peak_memory_bytes")),
+        write=shown_bytes,
+        parse=size_of,
+    ),
+    Price(
+        key="time",
+        option="--max-time",
+        what="training time",
+        least="trains fastest",
+        amount="{} of training",
+        noise=0.1,
+        read=training_seconds,
+        write=shown_seconds,
+        parse=seconds_of,
+    ),
+    Price(
+        key="adapter_size",
+        option="--max-adapter-size",
+        what="adapter size",
+        least="has the smallest adapter",
+        amount="an adapter of {}",
+        noise=0.0,
+        read=lambda _, entry: number(entry.get("adapter_bytes")),
+        write=shown_bytes,
+        parse=size_of,
+    ),
+    Price(
+        key="latency",
+        option="--max-latency",
+        what="latency a token",
+        least="writes a token fastest",
+        amount="{} a token",
+        noise=0.1,
+        read=lambda _, entry: number(entry.get("token_latency_seconds")),
+        write=shown_seconds,
+        parse=seconds_of,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One limit that a method is not shown to meet.
+
+    Attributes:
+        price: of which. told: in words. excess: cost over limit, infinite where not measured.
+    """
+
+    price: Price
+    told: str
+    excess: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Upper bounds, each None where there is none.
+
+    Attributes:
+        memory: bytes at the peak of training. time: seconds of one whole training, alone.
+        adapter_size: bytes on disk. latency: seconds to write one more token.
+    """
+
+    memory: float | None = None
+    time: float | None = None
+    adapter_size: float | None = None
+    latency: float | None = None
+
+    def items(self) -> list[tuple[Price, float]]:
+        """The limits that are set."""
+        return [(p, value) for p in PRICES if (value := getattr(self, p.key)) is not None]
+
+    def described(self) -> list[str]:
+        """Each limit in words."""
+        return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
+
+    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[Breach]:
+        """Which limits the method is not shown to meet, each with what it costs instead."""
+        found = []
+        for price, limit in self.items():
+            value = price.read(results, entry)
+            if value is None:
+                told, excess = f"{price.what} not measured", math.inf
+            elif value > limit:
+                told = f"{price.what} {price.write(value)}, over {price.write(limit)}"
+                excess = value / limit
+            else:
+                continue
+            found.append(Breach(price=price, told=told, excess=excess))
+        return found
+
+
+def limits_from(**options: str | None) -> Limits:
+    """Limits from the command line's texts.
+
+    Raises:
+        ConfigError: A text is no size or no duration.
+    """
+    given = {
+        price.key: price.parse(text, price.option)
+        for price in PRICES
+        if (text := options.get(price.key)) is not None
+    }
+    return Limits(**given)

@@ -1,0 +1,39 @@
+"""What makes a cohort's passes quicker or smaller, as the options say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from bakeoff.base.compiled import compiled_layers
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.options import EngineOptions
+from bakeoff.engine.recompute import recomputed_layers
+
+
+@contextmanager
+def quickened(cohort: Cohort, longest: int, options: EngineOptions) -> Iterator[StepGraphs | None]:
+    """Compiles and recomputes layers for as long as the context lasts.
+
+    Compiled are the layers of a frozen base whose methods' hooks allow it; captured is an update
+    that asks the device for nothing.
+
+    Args:
+        cohort: entered.
+        longest: tokens of the longest row, soft prompts not counted.
+        options: how.
+
+    Yields:
+        What captures updates, or None where they run as they are.
+    """
+    base = cohort.base
+    on_gpu = base.device.type == "cuda"
+    compiles = on_gpu if options.compile == "auto" else options.compile
+    captures = on_gpu and options.cuda_graph is not False
+    with ExitStack() as stack:
+        if options.gradient_checkpointing:
+            stack.enter_context(recomputed_layers(base))
+        if compiles and not cohort.trains_base and cohort.is_compilable:
+            stack.enter_context(compiled_layers(base, longest + cohort.prompt_positions))
+        yield StepGraphs(cohort.state()) if captures and cohort.is_capturable else None

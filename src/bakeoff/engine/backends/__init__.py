@@ -1,0 +1,1 @@
+"""What depends on the device: worker threads, CUDA graphs, memory."""

@@ -1,0 +1,1 @@
+"""Text from prompts: greedy by our own loop, every other strategy by Transformers."""

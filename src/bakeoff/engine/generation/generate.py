@@ -1,0 +1,301 @@
+"""Text from prompts: greedy by our own loop, every other strategy by Transformers' ``generate``.
+
+In both paths ``no_repeat_ngram`` looks at generated tokens only. Transformers' own option looks at
+the prompt as well and so forbids copying three words in a row from the document.
+
+Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` prompt tokens, ``P`` soft prompt positions,
+``G`` generated tokens, ``V`` vocabulary, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bakeoff.base.prefix import lent
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, rows_that_fit
+from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation.greedy import Greedy
+from bakeoff.errors import ConfigError, OutOfMemoryError
+
+Prompts = Sequence[NDArray[np.int32]]
+Order = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+Written = Callable[[int, Order, list[list[int]]], None]
+"""Told a slot, which prompts, and the ids that it wrote for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """One generation setting for all methods."""
+
+    strategy: Literal["greedy", "beam", "sample"] = "greedy"
+    """greedy, beam search, or sampling."""
+    max_new_tokens: int = 64
+    """The most tokens a summary may have."""
+    no_repeat_ngram: int = 3
+    """No sequence of this many generated tokens twice; 0 allows all."""
+    num_beams: int = 4
+    """Beams of the strategy ``beam``."""
+    temperature: float = 1.0
+    """Of the strategy ``sample``."""
+    top_p: float = 1.0
+    """Of the strategy ``sample``."""
+    seed: int = 0
+    """Of the strategy ``sample``."""
+    batch_rows: int | Literal["auto"] = "auto"
+    """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
+    memory holds with ease, 64 on a CPU."""
+
+    def __post_init__(self) -> None:
+        for key, lowest in (
+            ("max_new_tokens", 1),
+            ("no_repeat_ngram", 0),
+            ("num_beams", 1),
+            ("batch_rows", 1),
+        ):
+            value = getattr(self, key)
+            if value != "auto" and value < lowest:
+                raise ConfigError(
+                    f"generation.{key}: {getattr(self, key)} is below {lowest}; give {lowest} or "
+                    "more"
+                )
+        if not 0 < self.top_p <= 1 or self.temperature <= 0:
+            raise ConfigError(
+                "generation: top_p must be in (0, 1] and temperature above 0, not "
+                f"{self.top_p} and {self.temperature}"
+            )
+
+
+@torch.no_grad()
+def generate(
+    cohort: Cohort,
+    slots: Sequence[int],
+    prompts: Prompts,
+    options: GenerationOptions,
+    progress: Progress | None = None,
+    written: Written | None = None,
+) -> list[list[list[int]]]:
+    """Continues every prompt under each of the slots' candidates.
+
+    Args:
+        cohort: an entered cohort.
+        slots: whose candidates.
+        prompts: token ids, without soft prompts.
+        options: how.
+        progress: told (prompts done, prompts in all) after each batch.
+        written: told each slot's part of a batch as soon as it is there.
+
+    Returns:
+        For each slot, for each prompt, the generated ids without the end token.
+
+    Raises:
+        OutOfMemoryError: if not even one prompt a slot fits.
+    """
+    if options.strategy == "sample" and len(slots) > 1:
+        # What is drawn must not depend on who else is there, so slots share no batch.
+        alone = [generate(cohort, [slot], prompts, options, progress, written) for slot in slots]
+        return [texts for [texts] in alone]
+    with cohort.only(slots):
+        return _Writer(cohort, prompts, options, progress, written).run()
+
+
+class _Writer:
+    """All batches of one call, longest prompts first."""
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        prompts: Prompts,
+        options: GenerationOptions,
+        progress: Progress | None,
+        written: Written | None,
+    ) -> None:
+        self._cohort = cohort
+        self._prompts = prompts
+        self._options = options
+        self._progress = progress
+        self._written = written
+        self._done = 0
+        self._limit = len(prompts)
+        self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
+        self._greedy = Greedy(
+            cohort,
+            max_new_tokens=options.max_new_tokens,
+            no_repeat_ngram=options.no_repeat_ngram,
+        )
+
+    def run(self) -> list[list[list[int]]]:
+        """See ``generate``."""
+        order = np.argsort([len(p) for p in self._prompts], kind="stable")[::-1]
+        is_greedy = self._options.strategy == "greedy"
+        # Whoever else generates draws from one generator, and changes the model while it does.
+        lanes = lanes_of(self._cohort.base) if is_greedy else ONE_LANE
+        rows = max(1, self._rows() // lanes.num)
+        self._limit = rows
+        starts = range(0, len(order), rows)
+        for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
+            for chosen, by_slot in found:
+                self._keep(chosen, by_slot)
+        return self._results
+
+    def _rows(self) -> int:
+        """Prompts of one slot in one batch."""
+        wanted = self._options.batch_rows
+        if wanted == "auto":
+            longest = max((len(p) for p in self._prompts), default=1)
+            wanted = rows_that_fit(self._cohort.base, longest + self._options.max_new_tokens)
+        return max(1, wanted // len(self._cohort.slots))
+
+    def _keep(self, chosen: Order, by_slot: list[list[list[int]]]) -> None:
+        slots = self._cohort.slots
+        for slot, by_prompt, generated in zip(slots, self._results, by_slot, strict=True):
+            for index, ids in zip(chosen, generated, strict=True):
+                by_prompt[int(index)] = ids
+            if self._written is not None:
+                self._written(slot, chosen, generated)
+        self._done += len(chosen)
+        if self._progress is not None:
+            self._progress(self._done, len(self._prompts))
+
+    @torch.no_grad()
+    def _batch(
+        self, order: Order, start: int, stop: int
+    ) -> list[tuple[Order, list[list[list[int]]]]]:
+        """Some prompts of the order, in halves where memory does not hold them all."""
+        chosen = order[start:stop]
+        if len(chosen) <= self._limit:
+            try:
+                if self._options.strategy == "sample":
+                    torch.manual_seed(self._options.seed + start)
+                prompts = [self._prompts[i] for i in chosen]
+                found = _generate_batch(self._cohort, prompts, self._options, self._greedy)
+                return [(chosen, found)]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(chosen) == 1:
+                    raise OutOfMemoryError(
+                        "generation ran out of memory with one prompt a slot; lower "
+                        "task.max_length or generation.max_new_tokens"
+                    ) from error
+            release_memory()
+            # Whoever comes later need not find out again.
+            self._limit = min(self._limit, len(chosen) // 2)
+        middle = start + (len(chosen) + 1) // 2
+        return [*self._batch(order, start, middle), *self._batch(order, middle, stop)]
+
+
+def _generate_batch(
+    cohort: Cohort, prompts: Prompts, options: GenerationOptions, greedy: Greedy
+) -> list[list[list[int]]]:
+    base = cohort.base
+    end_id = base.tokenizer.eos_token_id
+    longest = max(len(p) for p in prompts)
+    ids = np.full((len(prompts), longest), end_id, dtype=np.int64)
+    padding = np.zeros(len(prompts), dtype=np.int64)
+    for row, prompt in enumerate(prompts):
+        padding[row] = longest - len(prompt)
+        ids[row, padding[row] :] = prompt
+    x_KBTD, num_padding_KB = _left_padded(
+        cohort, torch.from_numpy(ids).to(base.device), torch.from_numpy(padding).to(base.device)
+    )
+    num_slots, rows = num_padding_KB.shape
+    if options.strategy == "greedy":
+        with cohort.autocast():
+            flat = _until_end(greedy(x_KBTD, num_padding_KB.flatten()), end_id)
+    else:
+        flat = _by_transformers(cohort, x_KBTD, num_padding_KB.flatten(), options)
+    return [flat[slot * rows : (slot + 1) * rows] for slot in range(num_slots)]
+
+
+def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeds prompts for every slot, each soft prompt right before its row's first token.
+
+    Returns:
+        ([K, B, P + T, D], [K, B] how many of the first positions are padding).
+    """
+    num_slots = len(cohort.slots)
+    x_KBTD = cohort.embed(ids_BT[None].expand(num_slots, *ids_BT.shape))
+    num_padding_KB = padding_B[None].expand(num_slots, -1)
+    prompt = cohort.prompts()
+    if prompt is None:
+        return x_KBTD, num_padding_KB
+    vectors_KPD, lengths_K = prompt
+    longest, num_tokens = vectors_KPD.shape[1], ids_BT.shape[1]
+    both = torch.cat([vectors_KPD[:, None].expand(-1, len(ids_BT), -1, -1), x_KBTD], dim=2)
+    # Position t of the joined row: padding, then the slot's prompt, then the row's tokens.
+    first_KB = num_padding_KB + longest - lengths_K[:, None]
+    t = torch.arange(longest + num_tokens, device=ids_BT.device)
+    since_KBt = t - first_KB[..., None]
+    in_prompt = (since_KBt >= 0) & (since_KBt < lengths_K[:, None, None])
+    index = torch.where(in_prompt, since_KBt, t)
+    return both.gather(2, index[..., None].expand_as(both)), first_KB
+
+
+def _until_end(generated_RG: Tensor, end_id: int) -> list[list[int]]:
+    rows: list[list[int]] = generated_RG.tolist()
+    return [row[: row.index(end_id)] if end_id in row else row for row in rows]
+
+
+def _by_transformers(
+    cohort: Cohort, x_KBTD: Tensor, num_padding_R: Tensor, options: GenerationOptions
+) -> list[list[int]]:
+    """Beam search and sampling, one slot at a time: beams would break the rows' grouping."""
+    base = cohort.base
+    end_id = base.tokenizer.eos_token_id
+    rows, num_prompt = x_KBTD.shape[1:3]
+    settings: dict[str, Any] = {"num_beams": options.num_beams, "do_sample": False}
+    if options.strategy == "sample":
+        settings = {
+            "do_sample": True,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "top_k": 0,
+            "num_beams": 1,
+        }
+    columns = torch.arange(num_prompt, device=x_KBTD.device)
+    results: list[list[int]] = []
+    for index, slot in enumerate(list(cohort.slots)):
+        padding_B = num_padding_R[index * rows : (index + 1) * rows]
+        with cohort.only([slot]), _lent_head(cohort), lent(base, cohort.prefix()) as model:
+            # With embeddings instead of ids, `generate` counts n-grams over new tokens alone.
+            output = model.generate(  # type: ignore[operator]
+                inputs_embeds=x_KBTD[index],
+                attention_mask=(columns[None] >= padding_B[:, None]).long(),
+                max_new_tokens=options.max_new_tokens,
+                pad_token_id=end_id,
+                eos_token_id=end_id,
+                no_repeat_ngram_size=options.no_repeat_ngram,
+                use_cache=True,
+                **settings,
+            )
+        results += _until_end(output, end_id)
+    return results
+
+
+@contextmanager
+def _lent_head(cohort: Cohort) -> Iterator[None]:
+    """Lends the model one slot's head and embedding for as long as Transformers drives it."""
+    base = cohort.base
+    weight, _ = cohort.head()
+    if weight.dim() != 3:
+        yield
+        return
+    own = [s.embedding_weight(cohort.slots) for s in cohort.stacks.values()]
+    head, embedding = base.head.weight, base.embedding.weight
+    base.head.weight = nn.Parameter(weight[0].to(head.dtype), requires_grad=False)
+    if any(w is not None for w in own):
+        base.embedding.weight = base.head.weight
+    try:
+        yield
+    finally:
+        base.head.weight, base.embedding.weight = head, embedding

@@ -1,0 +1,73 @@
+"""How many candidates sit in one training pass when the study says ``slots: auto``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from bakeoff.base.model import Base
+from bakeoff.engine.loss import chunk_tokens
+from bakeoff.memory import available_bytes
+from bakeoff.methods.contract import Ground, Method
+
+MOST_SLOTS = 32
+SATURATING_TOKENS = {"cpu": 4096, "cuda": 32768}
+"""Tokens of all slots in one pass beyond which more bring nothing: on a CPU by measurement
+(``docs/performance.md``, "How many slots"), on a GPU what the design's prototype still gained from.
+"""
+_ACTIVATIONS_A_LAYER = 17
+"""Numbers of the hidden width that a transformer layer keeps for its backward pass, a token.
+
+Source: Korthikanti et al. 2022, arXiv:2205.05198, section 4.1, without the attention matrix.
+"""
+_STATE_BYTES = 16  # value, gradient and two moments in float32
+_MEMORY_SHARE = 0.5
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device, or available on the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return available_bytes()
+
+
+def useful_slots(device: torch.device, tokens: float) -> int:
+    """Slots up to which a pass gets faster by the token; at least one, at most ``MOST_SLOTS``.
+
+    The rule looks at shapes alone, so that one study on one kind of device always gets one number.
+
+    Args:
+        device: where.
+        tokens: of one slot in one pass, on average.
+    """
+    saturating = SATURATING_TOKENS.get(device.type, SATURATING_TOKENS["cuda"])
+    return max(1, min(MOST_SLOTS, math.ceil(saturating / max(1.0, tokens))))
+
+
+def auto_slots(
+    base: Base, methods: Sequence[Method], tokens: int, mean_tokens: float | None = None
+) -> int:
+    """Slots that half of the free memory holds, by estimate, and that still raise throughput.
+
+    Args:
+        base: the base.
+        methods: the methods of one ground.
+        tokens: of the largest micro-batch of one slot, padding and prompts included.
+        mean_tokens: of a micro-batch on average; None if all are as large.
+    """
+    ground = methods[0].ground
+    if ground is Ground.OWN_BASE:
+        return 1
+    slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
+    itemsize = base.compute_dtype.itemsize
+    slot_bytes += (
+        chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
+    )
+    if ground is not Ground.HIDDEN_STATES:
+        layers = int(getattr(base.model.config, "num_hidden_layers", 1))
+        slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
+    fitting = int(_MEMORY_SHARE * free_bytes(base.device) / slot_bytes)
+    useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)
+    return max(1, min(useful, fitting))

@@ -1,0 +1,51 @@
+"""When training is saved, and when it stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from bakeoff.engine.schedule import Position
+from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.search.schedule import StudySchedule
+
+
+@dataclass
+class RunKeeper:
+    """Saves at epoch ends and by the clock, and stops between two steps when asked to.
+
+    Attributes:
+        progress: what is saved besides the position.
+        minutes: the longest training inside an epoch that may be lost.
+    """
+
+    checkpoints: Checkpoints
+    schedule: StudySchedule
+    stop: StopSignals
+    progress: Progress
+    minutes: float
+    _longest: float = 0.0
+    _before: float = field(default_factory=time.monotonic)
+
+    def between_steps(self, position: Callable[[], Position]) -> None:
+        """See ``engine.course.Keeper``."""
+        now = time.monotonic()
+        self._longest, self._before = max(self._longest, now - self._before), now
+        stop = self.stop.ask(self._longest)
+        if stop is not None or now - self.checkpoints.saved_at >= 60.0 * self.minutes:
+            self._save(position)
+        if stop is not None:
+            raise stop
+
+    def between_epochs(self, position: Callable[[], Position]) -> None:
+        """See ``engine.course.Keeper``."""
+        self._save(position)
+        stop = self.stop.ask()
+        if stop is not None:
+            raise stop
+
+    def _save(self, position: Callable[[], Position]) -> None:
+        self.checkpoints.save(self.schedule, replace(self.progress, position=position()))
+        self._before = time.monotonic()

@@ -1,0 +1,154 @@
+"""A run's folder read back: its study, its base and the candidates that it kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bakeoff.base.model import Base
+from bakeoff.config import load_yaml
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.methods.contract import Method, Tensors
+from bakeoff.runs.folder import INPUTS_FILE, RESULTS_FILE, STUDY_FILE, read_json
+from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.workbench import load_base
+from bakeoff.types import RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A candidate that left an adapter.
+
+    Attributes:
+        adapter: the adapter's folder.
+    """
+
+    id: str
+    method: Method
+    adapter: Path
+
+    def load(self) -> Tensors:
+        """The tensors of its best epoch.
+
+        Raises:
+            CheckpointError: if the adapter is not whole.
+        """
+        return self.method.load(self.adapter)
+
+
+class FinishedRun:
+    """What a run has come to, complete or not; nothing in its folder is changed.
+
+    Args:
+        path: the run's folder.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        StoreError: if the folder is no run's.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self.path = path
+        self.device = device
+        study_file = path / STUDY_FILE
+        try:
+            mapping = load_yaml(study_file.read_text(encoding="utf-8"), where=str(study_file))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{path}: holds no {STUDY_FILE} that can be read, so it is no run's folder; give "
+                "the folder that `bakeoff run` made"
+            ) from error
+        self.study: Study = study_from_mapping(mapping, folder=path)
+        results = read_json(path / RESULTS_FILE)
+        if not isinstance(results, Mapping):
+            raise StoreError(
+                f"{path / RESULTS_FILE}: is missing or torn; finish the study with `bakeoff run`"
+            )
+        self.results: Mapping[str, Any] = results
+
+    @cached_property
+    def base(self) -> Base:
+        """The study's base.
+
+        Raises:
+            StoreError: if its weights are not those that the candidates were trained over.
+        """
+        base = load_base(self.study, self.device)
+        inputs = read_json(self.path / INPUTS_FILE)
+        known = inputs.get("base") if isinstance(inputs, Mapping) else None
+        if known is not None and known != base.source.fingerprint:
+            raise StoreError(
+                f"{self.path}: the base {self.study.options.base} has changed since this run "
+                "began, so its candidates do not fit it; restore the base that was there"
+            )
+        return base
+
+    def candidate(self, candidate_id: str | None = None) -> Kept:
+        """One of the run's candidates.
+
+        Args:
+            candidate_id: its id; None takes the best one of the recommended method.
+
+        Raises:
+            ConfigError: if there is none of that name, or it left no adapter.
+        """
+        kept = {
+            name: record
+            for name, record in self.results.get("candidates", {}).items()
+            if (self._adapter(name)).is_dir() and RunState(record["state"]).is_eligible
+        }
+        if not kept:
+            raise ConfigError(
+                f"{self.path}: no candidate has left an adapter; finish the study with `bakeoff "
+                "run`"
+            )
+        if candidate_id is None:
+            candidate_id = self._recommended(kept)
+        if candidate_id not in kept:
+            raise ConfigError(self._unknown(candidate_id, kept))
+        record = kept[candidate_id]
+        entry = next(e for e in self.study.entries if e.name == record["method"])
+        method = entry.build(self.base)[record.get("variant", "")]
+        return Kept(id=candidate_id, method=method, adapter=self._adapter(candidate_id))
+
+    def _adapter(self, candidate_id: str) -> Path:
+        return self.path / "candidates" / candidate_id / "adapter"
+
+    def _recommended(self, kept: Mapping[str, Mapping[str, Any]]) -> str:
+        recommendation = self.results.get("recommendation") or {}
+        name = recommendation.get("method")
+        if name is None:
+            raise ConfigError(
+                f"{self.path}: the study recommends no method ({recommendation.get('why')}); name "
+                f"a candidate with --candidate: {', '.join(kept)}"
+            )
+        own: list[str] = [i for i in self.results["methods"][name]["candidates"] if i in kept]
+        if not own:
+            raise ConfigError(
+                f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "
+                f"name another with --candidate: {', '.join(kept)}"
+            )
+
+        def best_nll(candidate_id: str) -> float:
+            epochs = kept[candidate_id]["epochs"]
+            return min(float(epoch["val_nll"]) for epoch in epochs)
+
+        return min(own, key=best_nll)
+
+    def _unknown(self, candidate_id: str, kept: Mapping[str, Any]) -> str:
+        record = self.results.get("candidates", {}).get(candidate_id)
+        if record is not None:
+            return (
+                f"--candidate: {candidate_id} is {record['state']} and left no adapter; choose one "
+                f"of {', '.join(kept)}"
+            )
+        near = get_close_matches(candidate_id, kept, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        return (
+            f"--candidate: {candidate_id!r} is no candidate of {self.path}{hint} It has: "
+            f"{', '.join(kept)}"
+        )

@@ -1,0 +1,1 @@
+"""What methods cost alone, measured or predicted."""

@@ -1,0 +1,117 @@
+"""One method alone through one pass of each kind, at the largest shapes that its study has.
+
+The same passes are run for a footprint, where their memory is measured, and traced for a plan,
+where it is predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from bakeoff.data.batches import BatchPlan, MicroBatch, Step
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation.generate import generate
+from bakeoff.engine.step import train_step
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.study.workbench import Workbench
+
+Stage = Literal["seated", "training", "validation"]
+_RATE = 1e-6
+
+
+def rehearse(
+    bench: Workbench,
+    method: Method,
+    rows: int,
+    *,
+    num_slots: int = 1,
+    done: Callable[[Stage], None] = lambda stage: None,
+) -> None:
+    """Seats candidates of one method, makes their largest update and their largest validation.
+
+    Args:
+        bench: base and data. method: one of its methods.
+        rows: of one micro-batch of one slot, and of one pass of validation.
+        num_slots: candidates in the pass.
+        done: told after each stage.
+    """
+    protocol, device = bench.study.options.protocol, bench.base.device
+    feed = stand_in_feed(bench, method.ground)
+    cohort = seated(bench, method, num_slots=num_slots, trains=True)
+    done("seated")
+    rates = torch.full((num_slots,), _RATE, dtype=torch.float64, device=device)
+    plan = bench.plans["train"]
+    step = widest_step(plan, protocol.seeds[0], rows)
+    longest = max(*plan.widths, *bench.plans["validation"].widths)
+    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
+        train_step(cohort, feed, plan, [step] * num_slots, rates, rows, graphs)
+        done("training")
+        validation = bench.plans["validation"]
+        with torch.no_grad(), cohort.only([0]):
+            feed.losses(cohort, feed.pack(validation, [widest_batch(validation, rows)]))
+        done("validation")
+
+
+def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int) -> None:
+    """Writes ``num_tokens`` tokens of summaries of the longest test documents.
+
+    Args:
+        bench: base and data. cohort: entered, of one slot.
+        rows: documents in the one batch.
+        num_tokens: of each summary, at most.
+    """
+    prompts = bench.data.splits["test"].generation_prompts
+    longest = np.argsort(prompts.lengths, kind="stable")[::-1][:rows]
+    options = replace(
+        bench.study.options.generation, max_new_tokens=num_tokens, batch_rows=max(1, rows)
+    )
+    generate(cohort, [0], [prompts[int(i)] for i in longest], options)
+
+
+def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool = False) -> Cohort:
+    """A cohort of fresh candidates of one method; enter it to use it."""
+    protocol = bench.study.options.protocol
+    cohort = Cohort(bench.base, [method], num_slots, protocol if trains else None)
+    for slot in range(num_slots):
+        generator = torch.Generator().manual_seed(protocol.seeds[0])
+        cohort.seat(slot, method, method.initial(generator))
+    return cohort
+
+
+def stand_in_feed(bench: Workbench, ground: Ground) -> Feed:
+    """The feed of a ground; hidden states are there, but their values mean nothing.
+
+    Time and memory do not hang on them.
+    """
+    base = bench.base
+    if ground is not Ground.HIDDEN_STATES:
+        return TokenFeed(base.device)
+    plans = [bench.plans["train"], bench.plans["validation"]]
+    kept = {
+        plan: torch.full(
+            (int(plan.completions.offsets[-1]), base.width),
+            0.5,
+            dtype=base.compute_dtype,
+            device=base.device,
+        )
+        for plan in plans
+    }
+    return HiddenFeed(kept, base.device)
+
+
+def widest_step(plan: BatchPlan, seed: int, rows: int) -> Step:
+    """One micro-batch of the first epoch's widest step."""
+    step = max(plan.epoch(seed, 0), key=lambda step: (step.width, len(step.examples)))
+    return Step(examples=step.examples[:rows], width=step.width)
+
+
+def widest_batch(plan: BatchPlan, rows: int) -> MicroBatch:
+    """The evaluation batch with the most tokens."""
+    return max(plan.in_length_order(rows), key=lambda batch: batch.input_ids.size)

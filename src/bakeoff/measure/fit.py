@@ -1,0 +1,192 @@
+"""Whether a study fits into memory, and the smallest change with which it would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bakeoff.base.meta_model import model_bytes
+from bakeoff.engine.slots import free_bytes
+from bakeoff.errors import BakeoffError
+from bakeoff.measure.traced import Prediction, Predictor, most_demanding
+from bakeoff.study.options import MethodEntry
+from bakeoff.study.workbench import Workbench
+from bakeoff.units import shown_bytes
+
+_WIDTH_STEP: Final = 32
+_SHORTEST_DOCUMENT: Final = 32
+_PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
+_MARGIN: Final = 4
+_STATE_BYTES: Final = 64
+_LAYER_NUMBERS: Final = 64
+
+
+class DoesNotFitError(BakeoffError, MemoryError):
+    """A study that needs more memory than there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What one method of a study needs.
+
+    Attributes:
+        entry: the method. label: of the variant that trains most.
+        alone: one candidate of it, alone.
+        slots: the candidates that the study would seat in one pass.
+    """
+
+    entry: MethodEntry
+    label: str
+    alone: Prediction
+    slots: int
+
+    @property
+    def bytes(self) -> int:
+        """At the peak of training, the base included."""
+        return self.alone.base_bytes + self.slots * self.alone.slot_bytes
+
+    def fitting_slots(self, available: int) -> int:
+        """Candidates of this method in one pass that the memory holds; zero where none fits."""
+        return max(0, (available - self.alone.base_bytes) // max(1, self.alone.slot_bytes))
+
+
+def needs_of(bench: Workbench, predictor: Predictor) -> list[Need]:
+    """What each method needs, with as many candidates in a pass as the study would seat.
+
+    A method that cannot be traced is left out and told to ``predictor.untraced``: what it needs is
+    not known, and that stops no study.
+    """
+    found = []
+    by_ground: dict[str, int] = {}
+    candidates = bench.schedule().candidates
+    for entry in bench.study.entries:
+        label, method = most_demanding(bench.base, entry)
+        ground = method.ground
+        if ground not in by_ground:
+            here = [c for c in candidates if c.method.ground is ground]
+            by_ground[ground] = bench.num_slots(here)
+        rows = bench.study.options.protocol.micro_batch_size
+        try:
+            alone = predictor.training(entry, label, rows)
+        except Exception as error:  # a library may ask its tensors for values, or swap them
+            predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
+            continue
+        found.append(Need(entry=entry, label=label, alone=alone, slots=by_ground[ground]))
+    return found
+
+
+def available_for(bench: Workbench, predictor: Predictor) -> int:
+    """Memory for a whole study on the bench's device: its base is there already and counts."""
+    return free_bytes(bench.base.device) + predictor.base_bytes
+
+
+def surely_fits(bench: Workbench, available: int) -> bool:
+    """Whether so much memory is free that nothing need be traced.
+
+    A bound far above what any method takes: four times the states, and more than every number
+    that a layer makes.
+    """
+    base, protocol = bench.base, bench.study.options.protocol
+    layers = int(getattr(base.model.config, "num_hidden_layers", 1))
+    most = 0
+    for variants in bench.methods.values():
+        for method in variants.values():
+            length = bench.study.options.task.max_length + method.extra_positions
+            tokens = protocol.micro_batch_size * length
+            numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
+            most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
+    wanted = bench.study.options.slots
+    slots = bench.useful_slots() if wanted == "auto" else wanted
+    return _MARGIN * (model_bytes(base.source.model) + slots * most) < available
+
+
+def remedy(
+    bench: Workbench, predictor: Predictor, needs: Sequence[Need], available: int
+) -> str | None:
+    """The smallest change with which every method fits, as text; None where all fit.
+
+    Fewer slots change nothing that is learned, smaller micro-batches only rounding, shorter
+    documents the task, and a method left out the question.
+    """
+    over = [need for need in needs if need.bytes > available]
+    if not over:
+        return None
+    slots = min(need.fitting_slots(available) for need in over)
+    if slots >= 1:
+        return f"fewer candidates in one pass: --set slots={slots}"
+    if any(need.alone.base_bytes > available for need in over):
+        return "a smaller base: this one alone takes more than there is"
+    protocol = bench.study.options.protocol
+    worst = max(over, key=lambda need: need.alone.peak_bytes)
+    rows = protocol.micro_batch_size
+    smallest = worst.alone
+    while rows > 1:
+        rows //= 2
+        tried = [predictor.training(need.entry, need.label, rows) for need in over]
+        smallest = max(tried, key=lambda one: one.peak_bytes)
+        if smallest.peak_bytes <= available:
+            accumulated = -(-protocol.rows_per_step // rows)
+            alone = " --set slots=1" if any(n.slots > 1 for n in needs) else ""
+            return (
+                f"smaller micro-batches: --set protocol.micro_batch_size={rows} "
+                f"--set protocol.grad_accum_steps={accumulated}{alone}"
+            )
+    shorter = _shorter(bench, predictor, over, available)
+    if shorter is not None:
+        return shorter
+    names = [need.entry.name for need in over]
+    if len(names) < len(needs):
+        return f"leaving out {', '.join(f'methods.{name}' for name in names)}"
+    return "a smaller base: no method of this study fits, however small its batches"
+
+
+def _shorter(
+    bench: Workbench, predictor: Predictor, over: Sequence[Need], available: int
+) -> str | None:
+    """A length at which one row of every method would fit, if there is one.
+
+    What does not grow with the length is what the method holds without activations.
+    """
+    task = bench.study.options.task
+    lengths = []
+    for need in over:
+        one = predictor.training(need.entry, need.label, 1)
+        fixed = one.held_bytes
+        room = available - one.base_bytes - fixed
+        a_token = (one.slot_bytes - fixed) / max(1, one.tokens)
+        lengths.append(int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
+    length = min(lengths)
+    if length < task.max_summary_tokens + _SHORTEST_DOCUMENT or length >= task.max_length:
+        return None
+    return (
+        f"shorter documents: --set task.max_length={length} --set protocol.micro_batch_size=1 "
+        f"--set protocol.grad_accum_steps={bench.study.options.protocol.rows_per_step}"
+    )
+
+
+def refuse(needs: Sequence[Need], available: int, change: str, place: str) -> DoesNotFitError:
+    """The error of a study that cannot fit."""
+    most = max(needs, key=lambda need: need.bytes)
+    seated = "" if most.slots == 1 else f" with {most.slots} candidates in one pass"
+    return DoesNotFitError(
+        f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
+        f"has {shown_bytes(available)} free. What would fit: {change}. Or go on all the same with "
+        "--force"
+    )
+
+
+def check_fit(bench: Workbench) -> None:
+    """Refuses a study that cannot fit into the memory that is free, before anything is trained.
+
+    Raises:
+        DoesNotFitError: naming the smallest change with which it would fit.
+    """
+    if surely_fits(bench, free_bytes(bench.base.device)):
+        return
+    predictor = Predictor(bench)
+    available = available_for(bench, predictor)
+    needs = needs_of(bench, predictor)
+    change = remedy(bench, predictor, needs, available)
+    if change is not None:
+        raise refuse(needs, available, change, _PLACES[bench.base.device.type])

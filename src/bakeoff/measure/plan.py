@@ -1,0 +1,244 @@
+"""What a study will cost, said before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import torch
+
+from bakeoff.measure.cards import (
+    ARITHMETIC_EFFICIENCY,
+    BANDWIDTH_EFFICIENCY,
+    LAUNCH_SECONDS,
+    Card,
+)
+from bakeoff.measure.costs import GENERATION_ROWS
+from bakeoff.measure.fit import Need, available_for, needs_of, remedy
+from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_seconds
+from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
+from bakeoff.measure.traced import Predictor, Writing, largest_batch
+from bakeoff.methods.contract import Ground
+from bakeoff.study.options import Study
+from bakeoff.study.workbench import Workbench, open_workbench
+
+SAMPLE: Final = Budget(train=2.0, evaluation=0.7)
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodPlan:
+    """One method's costs; seconds are None where they are not known.
+
+    Attributes:
+        variant: of a method with searched options the one that trains most, which is planned for.
+        peak_memory_bytes: of one candidate alone, the base included, as the results report it.
+        slot_memory_bytes: what each candidate in a pass adds to the base.
+        generation_memory_bytes: of one batch of summaries; a batch that is too large is halved.
+        candidates: that the study begins with, and the seeds of what will be chosen.
+        epochs: of all its candidates together, at most.
+        slots: candidates that the study would seat in one pass. slots_that_fit: that memory holds.
+        study_memory_bytes: with that many slots.
+    """
+
+    kind: str
+    variant: str
+    trainable_parameters: int
+    adapter_bytes: int
+    peak_memory_bytes: int
+    slot_memory_bytes: int
+    generation_memory_bytes: int
+    epoch_seconds: Mapping[str, Any] | None
+    generation_rows_per_second: float | None
+    token_latency_seconds: float | None
+    candidates: int
+    epochs: int
+    slots: int
+    slots_that_fit: int
+    study_memory_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """A whole study's costs.
+
+    Attributes:
+        device: what it is planned for: ``name``, ``precision``, ``available_bytes`` and, of a card
+            that is not here, where its figures come from.
+        basis: ``timed here``, or ``estimated`` from traced arithmetic and bytes.
+        wall_seconds: of each part, at most; candidates that share a pass take less.
+        remedy: the smallest change with which it would fit, or None where it fits.
+        notes: of methods that cannot be planned, which no other figure counts.
+    """
+
+    study: str
+    base: str
+    device: Mapping[str, Any]
+    basis: str
+    methods: Mapping[str, MethodPlan]
+    wall_seconds: Mapping[str, float] | None
+    fits: bool
+    remedy: str | None
+    notes: tuple[str, ...] = ()
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def make_plan(
+    study: Study, device: str, card: Card | None = None, tell: Told = lambda text: None
+) -> StudyPlan:
+    """Plans a study for this device, or for a card that is not here.
+
+    Args:
+        study: what is planned.
+        device: ``auto``, ``cpu`` or ``cuda``; of no meaning where there is a card.
+        card: what to plan for instead of what is here.
+        tell: is told what is being done.
+    """
+    tell("loading base and data")
+    started = time.perf_counter()
+    bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
+    load_seconds = time.perf_counter() - started
+    predictor = predictor_for(bench, card)
+    available = card.usable_bytes if card else available_for(bench, predictor)
+    tell("tracing one step of each method")
+    needs = needs_of(bench, predictor)
+    change = remedy(bench, predictor, needs, available)
+    methods: dict[str, MethodPlan] = {}
+    seconds: dict[str, MethodSeconds | None] = {}
+    for need in needs:
+        name = need.entry.name
+        writing = predictor.writing(need.entry, need.label, largest_batch(bench))
+        fits = need.alone.peak_bytes <= available
+        if card is not None:
+            seconds[name] = _estimated(bench, need, writing)
+        elif fits:
+            tell(f"timing a few steps of {name}")
+            seconds[name] = _timed(bench, need)
+        else:
+            seconds[name] = None
+        methods[name] = _method_plan(bench, predictor, need, writing, seconds[name], available)
+    return StudyPlan(
+        study=study.options.name,
+        base=bench.base.source.description,
+        device=_device(bench, predictor, available, card),
+        basis="estimated" if card else "timed here",
+        methods=methods,
+        wall_seconds=wall_seconds(bench, needs, seconds, load_seconds),
+        fits=change is None,
+        remedy=change,
+        notes=tuple(
+            f"{name}: cannot be planned, and is not counted ({reason})"
+            for name, reason in predictor.untraced.items()
+        ),
+    )
+
+
+def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:
+    """What traces the study's methods, for the device that is here or for a card."""
+    if card is None:
+        return Predictor(bench)
+    dtype = card.half_dtype
+    if bench.study.options.precision != "auto":
+        dtype = getattr(torch, bench.study.options.precision)
+    return Predictor(bench, dtype=dtype, on_gpu=True, cost=card.cost())
+
+
+def _method_plan(
+    bench: Workbench,
+    predictor: Predictor,
+    need: Need,
+    writing: Writing,
+    seconds: MethodSeconds | None,
+    available: int,
+) -> MethodPlan:
+    method = bench.methods[need.entry.name][need.label]
+    search = bench.schedule().methods[need.entry.name]
+    candidates, epochs = epochs_at_most(bench, search)
+    fitting = need.fitting_slots(available)
+    return MethodPlan(
+        kind=need.entry.kind,
+        variant=need.label,
+        trainable_parameters=method.num_trainable,
+        adapter_bytes=predictor.adapter_bytes(need.entry, need.label),
+        peak_memory_bytes=need.alone.peak_bytes,
+        slot_memory_bytes=need.alone.slot_bytes,
+        generation_memory_bytes=writing.peak_bytes,
+        epoch_seconds=seconds.epoch if seconds else None,
+        generation_rows_per_second=seconds.rows_per_second if seconds else None,
+        token_latency_seconds=seconds.latency if seconds else None,
+        candidates=candidates,
+        epochs=epochs,
+        slots=need.slots,
+        slots_that_fit=min(1, fitting) if method.ground is Ground.OWN_BASE else fitting,
+        study_memory_bytes=need.bytes,
+        fits=need.bytes <= available,
+    )
+
+
+def _timed(bench: Workbench, need: Need) -> MethodSeconds:
+    method = bench.methods[need.entry.name][need.label]
+    return MethodSeconds(
+        epoch=time_epoch(bench, method, need.alone.rows, SAMPLE),
+        rows_per_second=time_writing(bench, method, GENERATION_ROWS),
+        latency=token_latency(bench, method),
+    )
+
+
+def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
+    """Seconds from the roofline of the card that the predictor was made for."""
+    train, validation = bench.plans["train"], bench.plans["validation"]
+    alone, protocol = need.alone, bench.study.options.protocol
+    rounds = train.tokens_padded / alone.tokens
+    checks = validation.tokens_padded / alone.validation_tokens
+    extra = 0.0
+    if bench.methods[need.entry.name][need.label].ground is Ground.HIDDEN_STATES:
+        # Its hidden states cost what reading the documents costs.
+        tokens = train.tokens_padded + validation.tokens_padded
+        extra = writing.first.seconds * tokens / max(1, _prompt_tokens(bench))
+    training, validating = rounds * alone.training.seconds, checks * alone.validation.seconds
+    rows, wanted = largest_batch(bench), bench.study.options.generation.max_new_tokens
+    batch_seconds = writing.first.seconds + (wanted - 1) * writing.further.seconds
+    return MethodSeconds(
+        epoch={
+            "max": training + validating + extra,
+            "mean": training + validating + extra / protocol.epochs,
+            "train": training,
+            "validation": validating,
+            "first_epoch_extra": extra,
+        },
+        rows_per_second=rows / batch_seconds,
+        latency=writing.further.seconds,
+    )
+
+
+def _prompt_tokens(bench: Workbench) -> int:
+    """Padded tokens of the traced batch of documents."""
+    lengths = bench.data.splits["test"].generation_prompts.lengths
+    return largest_batch(bench) * int(lengths.max())
+
+
+def _device(
+    bench: Workbench, predictor: Predictor, available: int, card: Card | None
+) -> dict[str, Any]:
+    device = bench.base.device
+    here = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    content: dict[str, Any] = {
+        "name": card.name if card else here,
+        "precision": str(predictor.base.compute_dtype).removeprefix("torch."),
+        "available_bytes": available,
+    }
+    if card is not None:
+        content |= {
+            "source": card.source,
+            "arithmetic_efficiency": ARITHMETIC_EFFICIENCY,
+            "bandwidth_efficiency": BANDWIDTH_EFFICIENCY,
+            "launch_seconds": LAUNCH_SECONDS,
+        }
+    return content

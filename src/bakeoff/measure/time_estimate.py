@@ -1,0 +1,109 @@
+"""How long a whole study takes, from what its methods take alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from bakeoff.base.products import product
+from bakeoff.measure.costs import GENERATION_ROWS
+from bakeoff.measure.fit import Need
+from bakeoff.measure.timing import Budget, seconds_of
+from bakeoff.search.schedule import MethodSearch
+from bakeoff.study.workbench import Workbench
+
+FOOTPRINT_START_SECONDS: Final = 6.0
+"""The imports of the process that measures footprints."""
+_LATENCY_TOKENS: Final = 50
+_PRODUCT_SIDE: Final = {"cpu": 1024, "cuda": 4096}
+_PRODUCT_TRIES: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSeconds:
+    """What one method takes, timed or estimated."""
+
+    epoch: Mapping[str, Any]
+    rows_per_second: float
+    latency: float | None
+
+
+def epochs_at_most(bench: Workbench, search: MethodSearch) -> tuple[int, int]:
+    """(candidates, epochs of all of them) of one method, if none stops early and no grid grows."""
+    epochs, schedule = bench.study.options.protocol.epochs, bench.schedule()
+    if schedule.search is None:
+        return len(search.finals), len(search.finals) * epochs
+    alive = first = len(search.searched)
+    total = done = 0
+    for rung in schedule.rungs:
+        total += alive * (rung - done)
+        alive, done = max(1, alive // schedule.search.reduction_factor), rung
+    total += alive * (epochs - done)
+    more = len(schedule.seeds) - 1
+    return first + more, total + more * epochs
+
+
+def wall_seconds(
+    bench: Workbench,
+    needs: Sequence[Need],
+    found: Mapping[str, MethodSeconds | None],
+    load_seconds: float,
+) -> dict[str, float] | None:
+    """The parts of the study's wall clock, as the results name them; None where one is unknown."""
+    test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
+    num_test = len(bench.data.splits["test"])
+    schedule = bench.schedule()
+    training = testing = footprints = 0.0
+    scoring: list[float] = []
+    for need in needs:
+        seconds = found[need.entry.name]
+        if seconds is None:
+            return None
+        epoch = seconds.epoch
+        validation = epoch["validation"]
+        _, epochs = epochs_at_most(bench, schedule.methods[need.entry.name])
+        training += epochs * (epoch["train"] + validation) + epoch["first_epoch_extra"]
+        scored = test * validation + num_test / seconds.rows_per_second
+        scoring.append(scored + validation)
+        testing += len(schedule.seeds) * scored
+        footprints += (
+            load_seconds
+            + min(Budget().train, epoch["train"])
+            + min(Budget().evaluation, validation)
+            + GENERATION_ROWS / seconds.rows_per_second
+            + _LATENCY_TOKENS * (seconds.latency or 0.0)
+        )
+    parts = {
+        "load": load_seconds,
+        "baselines": min(scoring, default=0.0),
+        "training": training,
+        "test": testing,
+        "footprint": FOOTPRINT_START_SECONDS + footprints,
+    }
+    return {**parts, "total": sum(parts.values())}
+
+
+def least_training_seconds(bench: Workbench, needs: Sequence[Need]) -> float:
+    """What all training takes where every product runs as fast as the fastest does here.
+
+    Nothing of the study is run for it: the arithmetic is traced, and one product is timed.
+    """
+    train = bench.plans["train"]
+    schedule = bench.schedule()
+    flops = 0.0
+    for need in needs:
+        _, epochs = epochs_at_most(bench, schedule.methods[need.entry.name])
+        one = sum(need.alone.training.flops.values())
+        flops += epochs * one * train.tokens_padded / need.alone.tokens
+    return flops / _product_rate(bench.base.device, bench.base.compute_dtype)
+
+
+def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of one large matrix product."""
+    side = _PRODUCT_SIDE[device.type]
+    square = torch.ones((side, side), dtype=dtype, device=device)
+    fastest = min(seconds_of(device, product, square, square) for _ in range(_PRODUCT_TRIES))
+    return 2.0 * side**3 / fastest

@@ -1,0 +1,240 @@
+"""How long a method takes alone, from a sample of the study's own steps, batches and summaries.
+
+An epoch's seconds follow from the sample's seconds a padded token, since every step of a study has
+a known number of padded tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from bakeoff.data.batches import BatchPlan, MicroBatch, Step
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.batch_source import Feed
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation.generate import generate
+from bakeoff.engine.step import train_step
+from bakeoff.measure.dry_run import seated, stand_in_feed, write_summaries
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.study.workbench import Workbench
+
+clock: Callable[[], float] = time.perf_counter
+"""What all is timed by; a benchmark on a shared machine may put another in its place."""
+_WINDOWS: Final = 3
+_RATE: Final = 1e-6
+_LATENCY_DOCUMENTS: Final = 3
+_LATENCY_TOKENS: Final = 17
+_FEW_TOKENS: Final = 8
+_GOLDEN: Final = 0.6180339887498949
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Seconds that a sample may take.
+
+    Attributes:
+        train: of training steps. evaluation: of validation, and of computing hidden states.
+    """
+
+    train: float = 4.0
+    evaluation: float = 2.0
+
+
+def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> dict[str, Any]:
+    """Times a sample of one method's epoch, alone.
+
+    Returns:
+        Seconds of an epoch: ``max`` (its slowest third, and all that is computed once a study),
+        ``mean`` (that spread over the epochs), their parts ``train``, ``validation`` and
+        ``first_epoch_extra``; ``measured_steps`` of ``epoch_steps``.
+    """
+    protocol, device = bench.study.options.protocol, bench.base.device
+    train, validation = bench.plans["train"], bench.plans["validation"]
+    extra = 0.0
+    if method.ground is Ground.HIDDEN_STATES:
+        extra = _time_hidden_states(bench, budget)
+    feed = stand_in_feed(bench, method.ground)
+    cohort = seated(bench, method, trains=True)
+    rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
+    steps = train.epoch(protocol.seeds[0], 0)
+    longest = max(*train.widths, *validation.widths)
+    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
+        optimizer = cohort.optimizer
+        assert optimizer is not None
+        # One micro-batch of each sampled step: the others cost the same.
+        short = [Step(examples=s.examples[:rows], width=s.width) for s in steps]
+        if graphs is None:
+            # Two rows warm up as well as a full rectangle does, and on a large base much sooner;
+            # compiled layers have other code for a single one.
+            few = min(2, rows)
+            first = Step(examples=steps[0].examples[:few], width=steps[0].width)
+            seconds_of(device, train_step, cohort, feed, train, [first], rates, few)
+        else:
+            # What is captured once a study is start-up.
+            for step in {step.width: step for step in short}.values():
+                seconds_of(device, train_step, cohort, feed, train, [step], rates, rows, graphs)
+        update = min(seconds_of(device, optimizer.step, rates, rates.float()) for _ in range(2))
+
+        def timed() -> Iterable[tuple[float, int]]:
+            for step in short:
+                spent = seconds_of(
+                    device, train_step, cohort, feed, train, [step], rates, rows, graphs
+                )
+                yield max(0.0, spent - update), len(step.examples) * step.width
+
+        samples = _within(budget.train, timed())
+        val_seconds = _time_validation(cohort, feed, validation, rows, budget)
+    padded, updates = train.tokens_padded, update * train.num_steps
+    train_mean = _rate(samples) * padded + updates
+    size = -(-len(samples) // _WINDOWS)
+    windows = [samples[i : i + size] for i in range(0, len(samples), size)]
+    train_max = max(_rate(window) for window in windows) * padded + updates
+    return {
+        "max": train_max + val_seconds + extra,
+        "mean": train_mean + val_seconds + extra / protocol.epochs,
+        "train": train_mean,
+        "validation": val_seconds,
+        "first_epoch_extra": extra,
+        "measured_steps": len(samples),
+        "epoch_steps": train.num_steps,
+    }
+
+
+@torch.no_grad()
+def _time_validation(
+    cohort: Cohort, feed: Feed, plan: BatchPlan, rows: int, budget: Budget
+) -> float:
+    """Seconds of one validation, from as many of its batches as the budget allows."""
+    device = cohort.base.device
+
+    def losses(batch: MicroBatch) -> None:
+        feed.losses(cohort, feed.pack(plan, [batch]))
+
+    batches = _spread(list(plan.in_length_order(rows)))
+    total = sum(batch.input_ids.size for batch in batches)
+    if cohort.base.is_compiled:
+        losses(batches[0])  # what is compiled once a study is start-up
+    samples = ((seconds_of(device, losses, b), b.input_ids.size) for b in batches)
+    return _rate(_within(budget.evaluation, samples)) * total
+
+
+@torch.no_grad()
+def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
+    """Seconds of computing hidden states once a study, from a sample of its batches."""
+    base, rows = bench.base, bench.study.options.protocol.micro_batch_size
+    plans = [bench.plans["train"], bench.plans["validation"]]
+    batches = _spread([batch for plan in plans for batch in plan.in_length_order(rows)])
+    total = sum(batch.input_ids.size for batch in batches)
+    with Cohort(base, [], 1) as empty:
+
+        def hidden(batch: MicroBatch) -> None:
+            empty.hidden_states(torch.from_numpy(batch.input_ids[None]).to(base.device))
+
+        samples = ((seconds_of(base.device, hidden, b), b.input_ids.size) for b in batches)
+        return _rate(_within(budget.evaluation, samples)) * total
+
+
+def time_generation(bench: Workbench, method: Method, rows: int) -> float:
+    """Test prompts a second of one method alone, ``rows`` of them in a batch."""
+    test = bench.data.splits["test"]
+    prompts = [test.generation_prompts[i] for i in range(min(rows, len(test)))]
+    with seated(bench, method) as cohort:
+        options = bench.study.options.generation
+        seconds = seconds_of(bench.base.device, generate, cohort, [0], prompts, options)
+    return len(prompts) / seconds
+
+
+def time_writing(bench: Workbench, method: Method, rows: int) -> float:
+    """As ``time_generation``, from the first few tokens: every summary as long as it may be."""
+    wanted = bench.study.options.generation.max_new_tokens
+    short, long = 1, min(wanted, _FEW_TOKENS)
+    device = bench.base.device
+    with seated(bench, method) as cohort:
+        write_summaries(bench, cohort, 1, short)
+        first = seconds_of(device, write_summaries, bench, cohort, rows, short)
+        if long == short:
+            return rows / first
+        more = seconds_of(device, write_summaries, bench, cohort, rows, long)
+    further = max(0.0, more - first) / (long - short)
+    rows = min(rows, len(bench.data.splits["test"]))
+    return rows / (first + (wanted - short) * further)
+
+
+def token_latency(bench: Workbench, method: Method) -> float | None:
+    """Median seconds to write one more token of the summary of one document.
+
+    The first token, which reads the document, is left out. None where no summary has two more.
+    """
+    prompts = bench.data.splits["test"].generation_prompts
+    asked = bench.study.options.generation.max_new_tokens
+    options = replace(
+        bench.study.options.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1
+    )
+    in_length_order = np.argsort(prompts.lengths, kind="stable")
+    spans: list[float] = []
+    with seated(bench, method) as cohort, _ticks(cohort) as ticks:
+        for index in in_length_order[len(prompts) // 2 :][:_LATENCY_DOCUMENTS]:
+            ticks.clear()
+            generate(cohort, [0], [prompts[int(index)]], options)
+            # The first span is the reading of the document.
+            spans += np.diff(ticks)[1:].tolist()
+    return median(spans) if spans else None
+
+
+@contextmanager
+def _ticks(cohort: Cohort) -> Iterator[list[float]]:
+    """The times at which the base's decoder is called inside."""
+    times: list[float] = []
+    device = cohort.base.device
+
+    def note(*_: object) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(clock())
+
+    handle = cohort.base.decoder.register_forward_pre_hook(note)
+    try:
+        yield times
+    finally:
+        handle.remove()
+
+
+def seconds_of(device: torch.device, work: Callable[..., object], *arguments: Any) -> float:
+    """How long ``work(*arguments)`` takes, the GPU's part included."""
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    started = clock()
+    work(*arguments)
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    return clock() - started
+
+
+def _within(seconds: float, samples: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Takes samples, at least one, until they have taken so long together."""
+    taken: list[tuple[float, int]] = []
+    started = clock()
+    for sample in samples:
+        taken.append(sample)
+        if clock() - started > seconds:
+            break
+    return taken
+
+
+def _spread(batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+    """Reorders batches that stand in length order, so that the first few are of all lengths."""
+    return [batches[i] for i in sorted(range(len(batches)), key=lambda i: (i + 0.5) * _GOLDEN % 1)]
+
+
+def _rate(samples: Sequence[tuple[float, int]]) -> float:
+    """Seconds a padded token."""
+    return sum(s for s, _ in samples) / max(1, sum(n for _, n in samples))

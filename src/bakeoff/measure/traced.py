@@ -1,0 +1,222 @@
+"""What a method will hold and compute, traced before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from bakeoff.base.meta_model import HollowBase
+from bakeoff.base.model import Base
+from bakeoff.engine.backends.memory import rows_that_fit
+from bakeoff.engine.backends.worker_threads import lanes_of
+from bakeoff.engine.step import MOST_LANE_BYTES
+from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.measure.dry_run import Stage, rehearse, seated, widest_step, write_summaries
+from bakeoff.measure.tracing import Trace, Work, fake_world, traced
+from bakeoff.methods.contract import Method
+from bakeoff.study.options import MethodEntry
+from bakeoff.study.workbench import Workbench
+
+Cost = Callable[[float, float, torch.dtype], float]
+_TENSOR_ENTRY_BYTES = 96
+"""Of a safetensors header, beside the tensor's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One candidate of a method, alone.
+
+    Attributes:
+        base_bytes: what the base takes before anybody is seated.
+        slot_bytes: what the candidate adds at its peak: its tensors, gradients and moments, and
+            one micro-batch's activations.
+        held_bytes: the part of it that is there between two steps.
+        training: the work of one update from one micro-batch of ``tokens`` padded tokens.
+        validation: the work of one batch of ``validation_tokens`` padded tokens.
+        rows: of the micro-batch.
+    """
+
+    base_bytes: int
+    slot_bytes: int
+    held_bytes: int
+    training: Work
+    validation: Work
+    tokens: int
+    validation_tokens: int
+    rows: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """What the results call ``peak_memory_bytes``."""
+        return self.base_bytes + self.slot_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """Writing summaries, one batch of them.
+
+    Attributes:
+        peak_bytes: base included.
+        first: the work of reading the documents and writing one token.
+        further: the work of each token after it.
+    """
+
+    peak_bytes: int
+    first: Work
+    further: Work
+
+
+class Predictor:
+    """Traces the methods of one study.
+
+    Args:
+        bench: the study, with or without a real base; nothing of it is changed.
+        dtype: what the base computes in; the bench's own without.
+        on_gpu: whether the base's float32 original lies elsewhere than what is traced.
+        cost: see ``engine.tracing.Trace``.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        *,
+        dtype: torch.dtype | None = None,
+        on_gpu: bool | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        self._on_gpu = bench.base.device.type == "cuda" if on_gpu is None else on_gpu
+        self._cost = cost
+        self.bench = bench
+        self.untraced: dict[str, str] = {}
+        """Methods whose passes cannot be traced, by name, and why."""
+        self._world = fake_world()
+        with traced(self._world, on_gpu=self._on_gpu):
+            self.base = HollowBase(bench.base, dtype=dtype)
+        is_copied = self._on_gpu or self.base.compute_dtype != torch.float32
+        self.base_bytes = self.base.held_bytes if is_copied else 0
+        if not self._on_gpu:
+            self.base_bytes += self.base.source_bytes
+
+    def training(self, entry: MethodEntry, label: str, rows: int) -> Prediction:
+        """Traces one update and one validation of a method's variant.
+
+        Args:
+            entry: the method. label: of its variant.
+            rows: of a micro-batch.
+        """
+        stages: dict[Stage, tuple[int, int, Work]] = {}
+        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
+            bench, method = self._hollow(entry, label)
+            trace = self._trace()
+
+            def done(stage: Stage) -> None:
+                stages[stage] = trace.peak_bytes, trace.live_bytes, trace.work
+                trace.begin()
+
+            with trace:
+                rehearse(bench, method, rows, done=done)
+        # On a GPU a candidate's first tensors are made on the host.
+        counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
+        plan = self.bench.plans["train"]
+        step = widest_step(plan, bench.study.options.protocol.seeds[0], rows)
+        validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
+        return Prediction(
+            base_bytes=self.base_bytes,
+            slot_bytes=max(stages[stage][0] for stage in counted) + self._lane_bytes(method),
+            held_bytes=stages["training"][1],
+            training=stages["training"][2],
+            validation=stages["validation"][2],
+            tokens=len(step.examples) * step.width,
+            validation_tokens=validation,
+            rows=rows,
+        )
+
+    def writing(self, entry: MethodEntry, label: str, rows: int) -> Writing:
+        """Traces the writing of ``rows`` summaries in one batch."""
+        wanted = self.bench.study.options.generation.max_new_tokens
+        short, long = 1, min(3, max(2, wanted))
+        found: dict[int, tuple[int, Work]] = {}
+        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
+            bench, method = self._hollow(entry, label)
+            for num_tokens in (short, long):
+                trace = self._trace()
+                with trace, seated(bench, method) as cohort:
+                    trace.begin()
+                    write_summaries(bench, cohort, rows, num_tokens)
+                    found[num_tokens] = trace.peak_bytes, trace.work
+        more = long - short
+        # The cache of keys and values has room for all that may be written.
+        growth = max(0, found[long][0] - found[short][0]) / more
+        return Writing(
+            peak_bytes=self.base_bytes + found[short][0] + round(growth * max(0, wanted - short)),
+            first=found[short][1],
+            further=_share(found[short][1], found[long][1], more),
+        )
+
+    def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
+        """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
+        with traced(self._world, on_gpu=self._on_gpu):
+            _, method = self._hollow(entry, label)
+            kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
+        return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())
+
+    def _lane_bytes(self, method: Method) -> int:
+        """The gradients that each lane of a narrow base holds beside the optimizer's."""
+        lanes = 1 if self._on_gpu else lanes_of(self.bench.base).num
+        num_bytes = 4 * method.num_trainable * lanes
+        return num_bytes if lanes > 1 and num_bytes <= MOST_LANE_BYTES else 0
+
+    def _trace(self) -> Trace:
+        return Trace((self.base.model, self.base.source.model), self._cost)
+
+    def _hollow(self, entry: MethodEntry, label: str) -> tuple[Workbench, Method]:
+        """The study on the hollow base, and the method on it."""
+        method = entry.build(self.base)[label]
+        bench = replace(self.bench, base=self.base, methods={entry.name: {label: method}})
+        # The schedules are the study's own; a second time they would only cost time.
+        bench.__dict__["plans"] = self.bench.plans
+        return bench, method
+
+
+@contextmanager
+def _told(entry: MethodEntry) -> Iterator[None]:
+    """Says which method it is whose pass asks for numbers, which a trace does not have."""
+    try:
+        yield
+    except BakeoffError:
+        raise
+    except Exception as error:  # each library refuses fake tensors in words of its own
+        raise ConfigError(
+            f"methods.{entry.name}: its memory cannot be foretold ({type(error).__name__}: "
+            f"{error}); plan the study without it"
+        ) from error
+
+
+def _share(less: Work, more: Work, parts: int) -> Work:
+    """The difference of two pieces of work, cut into equal parts."""
+    return Work(
+        operations=(more.operations - less.operations) // parts,
+        flops={d: (n - less.flops.get(d, 0.0)) / parts for d, n in more.flops.items()},
+        bytes_moved=(more.bytes_moved - less.bytes_moved) / parts,
+        seconds=(more.seconds - less.seconds) / parts,
+    )
+
+
+def most_demanding(base: Base, entry: MethodEntry) -> tuple[str, Method]:
+    """The label and the method of the variant that trains most."""
+    methods = entry.build(base)
+    label = max(methods, key=lambda name: methods[name].num_trainable)
+    return label, methods[label]
+
+
+def largest_batch(bench: Workbench) -> int:
+    """Documents in one batch of writing test summaries, at most."""
+    options, test = bench.study.options, bench.data.splits["test"]
+    rows = options.generation.batch_rows
+    if rows == "auto":
+        longest = options.task.max_length + options.generation.max_new_tokens
+        rows = rows_that_fit(bench.base, longest)
+    return min(rows, len(test))

@@ -1,0 +1,187 @@
+"""What a piece of the engine's work would hold and compute, found without doing it.
+
+Inside ``traced()`` tensors are fake: they have shapes and no values, every operation costs a
+fraction of a millisecond whatever its size, and nothing is allocated. A ``Trace`` watches the
+operations and adds up the bytes that live tensors hold, the arithmetic, and the bytes moved.
+
+What kernels take inside one operation, such as a packed copy of a weight, is not seen.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+from bakeoff.base.attention.interface import fused_attention
+from bakeoff.base.attention.windows import masks_apart
+
+# These read of their first input no more than they write.
+_GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
+_ATTENTION: Final = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What was computed.
+
+    Attributes:
+        operations: how many kernels were started, views aside.
+        flops: of matrix products and attention, by the format that they were computed in.
+        seconds: as the cost function that the trace was given says.
+    """
+
+    operations: int
+    flops: dict[torch.dtype, float]
+    bytes_moved: float
+    seconds: float
+
+
+class Trace(TorchDispatchMode):
+    """Watches every operation inside it.
+
+    Args:
+        standing: models whose weights are not to be counted, as they are there already.
+        cost: (flops, bytes moved, format) of one operation to seconds.
+    """
+
+    def __init__(
+        self,
+        standing: Iterable[nn.Module] = (),
+        cost: Callable[[float, float, torch.dtype], float] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._cost = cost
+        self._live: dict[int, int] = {}
+        for model in standing:
+            for tensor in (*model.parameters(), *model.buffers()):
+                self._live[tensor.untyped_storage()._cdata] = 0
+        self.live_bytes = 0
+        self.peak_bytes = 0
+        self._operations = 0
+        self._flops: dict[torch.dtype, float] = {}
+        self._moved = 0.0
+        self._seconds = 0.0
+
+    def begin(self) -> None:
+        """Starts a new stage: the peak is what lives now, and nothing has been computed."""
+        self.peak_bytes = self.live_bytes
+        self._operations, self._flops, self._moved, self._seconds = 0, {}, 0.0, 0.0
+
+    @property
+    def work(self) -> Work:
+        """What the present stage has computed."""
+        return Work(
+            operations=self._operations,
+            flops=dict(self._flops),
+            bytes_moved=self._moved,
+            seconds=self._seconds,
+        )
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        packet = func.overloadpacket
+        if packet is torch.ops.aten._local_scalar_dense and isinstance(args[0], FakeTensor):
+            # Whoever asks for a number that nobody knows goes on as if nothing had happened: no
+            # row is finished, no loss is infinite.
+            return _neutral(args[0].dtype)
+        result = func(*args, **kwargs)
+        outputs = [t for t in tree_iter(result) if isinstance(t, Tensor)]
+        for tensor in outputs:
+            self._hold(tensor)
+        if not func.is_view and outputs:
+            self._count(packet, args, kwargs, result, outputs)
+        return result
+
+    def _hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._live:
+            self._live[key] = size = storage.nbytes()
+            self.live_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+            weakref.finalize(storage, self._release, key)
+
+    def _release(self, key: int) -> None:
+        self.live_bytes -= self._live.pop(key, 0)
+
+    def _count(
+        self, packet: Any, args: Any, kwargs: Any, result: Any, outputs: list[Tensor]
+    ) -> None:
+        inputs = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
+        name = packet.__name__
+        written = sum(_bytes(t) for t in outputs)
+        read = written if name in _GATHERS else sum(_bytes(t) for t in inputs)
+        flops = 0.0
+        if packet in flop_registry:
+            flops = float(flop_registry[packet](*args, **kwargs, out_val=result))
+        elif name.startswith(_ATTENTION):
+            flops = _attention_flops(args, backward=name.endswith("_backward"))
+        dtype = outputs[0].dtype
+        if flops:
+            self._flops[dtype] = self._flops.get(dtype, 0.0) + flops
+        self._operations += 1
+        self._moved += read + written
+        if self._cost is not None:
+            self._seconds += self._cost(flops, read + written, dtype)
+
+
+def fake_world() -> FakeTensorMode:
+    """What fake tensors belong to; those of another world are taken for new ones."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@contextmanager
+def traced(world: FakeTensorMode | None = None, *, on_gpu: bool = False) -> Iterator[None]:
+    """Tensors made inside have no values; real ones that come in are taken by their shape.
+
+    Args:
+        world: that of tensors made earlier; a new one without.
+        on_gpu: whether what is traced stands for a pass on a GPU.
+    """
+    # With more threads narrow bases compute in lanes, and a trace sees the calling thread alone.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _traced(world or fake_world()), fused_attention(on_gpu):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _traced(world: FakeTensorMode) -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Transformers asks a tensor for its address, which a fake one answers with a warning.
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+        with masks_apart(), world:
+            yield
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _neutral(dtype: torch.dtype) -> bool | int | float:
+    if dtype == torch.bool:
+        return False
+    return 0.0 if dtype.is_floating_point else 0
+
+
+def _attention_flops(args: Any, *, backward: bool) -> float:
+    """Two products of every query with every key; five in the backward pass."""
+    query_BHTC, key_BHSC = (args[1], args[2]) if backward else (args[0], args[1])
+    rows, heads, queries, width = query_BHTC.shape
+    return float((10 if backward else 4) * rows * heads * queries * key_BHSC.shape[2] * width)

@@ -1,0 +1,1 @@
+"""Low-rank updates beside frozen linear layers: LoRA and DoRA."""

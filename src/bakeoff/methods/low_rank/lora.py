@@ -1,0 +1,313 @@
+"""LoRA: a low-rank update beside frozen linear layers.
+
+Axis letters: ``K`` slots, ``L`` layers, ``N`` positions of a slot, ``D`` a layer's input width,
+``E`` its output width, ``R`` rank.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
+from bakeoff.base.model import Base
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.low_rank.dropout import dropped, threshold
+from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
+from bakeoff.methods.low_rank.updates import (
+    LowRankOptions,
+    default_targets,
+    draw_factors,
+    oriented,
+    plan_layers,
+    principal_factors,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraOptions(LowRankOptions):
+    """Options of LoRA."""
+
+    init: Literal["kaiming", "orthogonal", "pissa"] = "kaiming"
+    """How the factors start: ``kaiming`` (the second one zero), ``orthogonal`` (both not zero,
+    their product zero; the rank must be even), or ``pissa``: the weight's principal part, which is
+    taken from the frozen weight (Meng et al. 2024, arXiv:2404.02948)."""
+
+
+class Lora(Method):
+    """LoRA on one base."""
+
+    kind = "lora"
+    title = "a low-rank update beside frozen linear layers"
+    paper = "Hu et al. 2021, arXiv:2106.09685"
+    formula = "sum over target layers of rank x (in + out)"
+    options_type: ClassVar[type] = LoraOptions
+    default_learning_rate = 1e-3
+    learning_rate_source = (
+        "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"
+    )
+    file_format = FileFormat.PEFT
+    uses_dora: ClassVar[bool] = False
+    """What PEFT's settings say."""
+    options: Any
+
+    def __init__(self, options: LowRankOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        layers = base.linear_layers()
+        targets = options.target_modules
+        path = f"{where}.target_modules"
+        if targets is None:
+            targets = default_targets(base, list(layers), path)
+        self.targets = select_linear_layers(list(layers), targets, where=path)
+        self.plan = plan_layers(self.targets, options, where=where)
+        self.layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
+        self._check_init()
+
+    def _check_init(self) -> None:
+        for name, plan in self.plan.items():
+            if self.options.init == "orthogonal" and plan.rank % 2:
+                raise ConfigError(
+                    f"{self.where}.init: orthogonal halves the rank, but {name} has rank "
+                    f"{plan.rank}; give an even rank"
+                )
+            most = min(linear_shape(self.layers[name]))
+            if self.options.init == "pissa" and plan.rank > most:
+                raise ConfigError(
+                    f"{self.where}.init: pissa takes {plan.rank} singular values, but {name} has "
+                    f"{most}; give a rank of at most {most}"
+                )
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """``NAME.lora_a`` [in, rank] and ``NAME.lora_b`` [rank, out] of each target layer."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, layer in self.layers.items():
+            num_in, num_out = linear_shape(layer)
+            shapes[f"{name}.lora_a"] = (num_in, self.plan[name].rank)
+            shapes[f"{name}.lora_b"] = (self.plan[name].rank, num_out)
+        return shapes
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """As the option ``init`` says; ``pissa`` draws nothing from ``generator``."""
+        tensors: Tensors = {}
+        for name, layer in self.layers.items():
+            if name in self.principal:
+                a_DR, b_RE = (factor.clone() for factor in self.principal[name])
+            else:
+                num_in, num_out = linear_shape(layer)
+                rank = self.plan[name].rank
+                a_DR, b_RE = draw_factors(self.options.init, num_in, rank, num_out, generator)
+            tensors |= {f"{name}.lora_a": a_DR, f"{name}.lora_b": b_RE}
+        return tensors
+
+    @cached_property
+    def principal(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """([D, R], [R, E]) of each layer whose principal part is taken from the frozen weight.
+
+        The base is shared and stays as it is, so that part is subtracted from the layer's output.
+        """
+        if self.options.init != "pissa":
+            return {}
+        return {
+            name: principal_factors(self._source_weight(name), self.plan[name])
+            for name in self.targets
+        }
+
+    def _source_weight(self, name: str) -> Tensor:
+        return oriented(self.layers[name], self.base.source_parameter(f"{name}.weight"))
+
+    def update(self, name: str, tensors: Tensors) -> Tensor:
+        """[D, E] what is added to a layer's weight, float32."""
+        a_DR, b_RE = tensors[f"{name}.lora_a"], tensors[f"{name}.lora_b"]
+        update_DE = a_DR @ b_RE
+        if name in self.principal:
+            a0_DR, b0_RE = self.principal[name]
+            update_DE -= a0_DR @ b0_RE
+        return update_DE * self.plan[name].scaling
+
+    def merged_weights(self, tensors: Tensors) -> Tensors:
+        """Each target layer's weight with its update added."""
+        return {
+            f"{name}.weight": oriented(
+                layer, self._source_weight(name) + self.update(name, tensors)
+            ).contiguous()
+            for name, layer in self.layers.items()
+        }
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
+        write_low_rank(self, tensors, folder)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads PEFT's files back."""
+        return read_low_rank(self, folder)
+
+
+class LowRankHook:
+    """Adds each slot's scaled low-rank update to one frozen layer's output.
+
+    It holds tensors and no name, so that one compilation serves the hooks of all layers.
+
+    Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
+
+    Args:
+        a_KDR: [K, D, R] float32. b_KRE: [K, R, E] float32.
+        scaling_K11: [K, 1, 1] factor on the product.
+        principal: ([K, D, R], [K, R, E]) whose product is added as well, or None.
+        drop: what the update sees of its input in training, or None for all.
+    """
+
+    def __init__(
+        self,
+        *,
+        a_KDR: Tensor,
+        b_KRE: Tensor,
+        scaling_K11: Tensor,
+        principal: tuple[Tensor, Tensor] | None,
+        drop: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self._a_KDR = a_KDR
+        self._b_KRE = b_KRE
+        self._scaling_K11 = scaling_K11
+        self._principal = principal
+        self._drop = drop
+
+    def __call__(self, x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+        """The layer's output with the update.
+
+        Args:
+            x_KND: [K, N, D] the layer's input, rows grouped by slot, compute dtype.
+            y_KNE: [K, N, E] the frozen layer's output.
+
+        Returns:
+            [K, N, E]. Equal to ``y_KNE`` until the first update: ``lora_b`` starts at zero.
+        """
+        dtype = x_KND.dtype
+        if self._principal is not None:
+            first_KDR, second_KRE = self._principal
+            low_KNR = torch.bmm(x_KND, first_KDR.to(dtype))
+            y_KNE = torch.baddbmm(y_KNE, low_KNR, second_KRE.to(dtype))
+        if self._drop is not None:
+            x_KND = self._drop(x_KND)
+        scaled_KRE = (self._b_KRE * self._scaling_K11).to(dtype)
+        return torch.baddbmm(y_KNE, torch.bmm(x_KND, self._a_KDR.to(dtype)), scaled_KRE)
+
+
+class LoraStack(Stack):
+    """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
+
+    kind = "lora"
+    parts: ClassVar[tuple[str, ...]] = ("lora_a", "lora_b")
+
+    def __init__(self, base: Base, methods: Sequence[Lora], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for method in methods:
+            for name, shape in method.shapes.items():
+                known = self._shapes.get(name, shape)
+                self._shapes[name] = tuple(max(a, b) for a, b in zip(known, shape, strict=True))
+        order = [
+            f"{layer}.{part}"
+            for layer in base.linear_layers()
+            for part in self.parts
+            if f"{layer}.{part}" in self._shapes
+        ]
+        self._shapes = {name: self._shapes[name] for name in order}
+        self.layers = [n.removesuffix(".lora_a") for n in order if n.endswith(".lora_a")]
+        self._index = {layer: index for index, layer in enumerate(self.layers)}
+        device = base.device
+        self._scaling_LK = torch.zeros(len(self.layers), num_slots, device=device)
+        self._has_dropout = any(method.options.dropout for method in methods)
+        self._threshold_K = torch.zeros(num_slots, dtype=torch.int32, device=device)
+        self._kept_scale_K = torch.ones(num_slots, device=device)
+        # The part that PiSSA takes from the frozen weight: [K, D, R] and, scaled, [K, R, E].
+        self._principal: dict[str, tuple[Tensor, Tensor]] = {}
+        for method in methods:
+            for layer in method.principal:
+                a_DR, b_RE = (self._shapes[f"{layer}.{part}"] for part in ("lora_a", "lora_b"))
+                self._principal[layer] = (
+                    torch.zeros(num_slots, *a_DR, device=device),
+                    torch.zeros(num_slots, *b_RE, device=device),
+                )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Padded shapes of one slot."""
+        return self._shapes
+
+    def place(self, slot: int, method: Method, tensors: dict[str, Tensor]) -> None:  # type: ignore[override]
+        """Seats a candidate with its own scales and dropout."""
+        assert isinstance(method, Lora)
+        self.vacate(slot)
+        super().place(slot, method, tensors)
+        self._threshold_K[slot] = threshold(method.options.dropout)
+        self._kept_scale_K[slot] = 1 / (1 - method.options.dropout)
+        for layer, plan in method.plan.items():
+            self._scaling_LK[self._index[layer], slot] = plan.scaling
+        for layer, (a_DR, b_RE) in method.principal.items():
+            a_KDR, b_KRE = self._principal[layer]
+            a_KDR[slot, :, : a_DR.shape[1]] = a_DR.to(a_KDR.device)
+            b_KRE[slot, : b_RE.shape[0]] = (-method.plan[layer].scaling * b_RE).to(b_KRE.device)
+
+    def vacate(self, slot: int) -> None:
+        """A scale of zero: no update."""
+        self._scaling_LK[:, slot] = 0.0
+        self._threshold_K[slot], self._kept_scale_K[slot] = 0, 1.0
+        for fixed in self._principal.values():
+            for tensor in fixed:
+                tensor[slot] = 0.0
+
+    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
+        """One hook a target layer."""
+        return {layer: self._hook(layer, list(slots)) for layer in self.layers}
+
+    @property
+    def is_compilable(self) -> bool:
+        """Dropout asks where training stands, which a compiled layer cannot."""
+        return not self._has_dropout
+
+    def _hook(self, layer: str, slots: list[int]) -> LinearHook:
+        of = self._of(slots)
+        fixed = self._principal.get(layer)
+        return LowRankHook(
+            a_KDR=of(self.tensors[f"{layer}.lora_a"]),
+            b_KRE=of(self.tensors[f"{layer}.lora_b"]),
+            scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
+            principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
+            drop=partial(self._dropped, layer) if self._has_dropout else None,
+        )
+
+    def _factors(self, layer: str, slots: list[int]) -> tuple[Tensor, Tensor]:
+        """([K, D, R], [K, R, E] scaled) of some slots, float32."""
+        of = self._of(slots)
+        scaling_K11 = of(self._scaling_LK[self._index[layer]])[:, None, None]
+        return of(self.tensors[f"{layer}.lora_a"]), of(
+            self.tensors[f"{layer}.lora_b"]
+        ) * scaling_K11
+
+    def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
+        """Narrows a tensor of all slots to some."""
+        if len(slots) < self.num_slots:
+            return lambda tensor: tensor[slots]
+        # Without gradients they are to look like a part of more slots: compiled code asks.
+        return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
+
+    def _dropped(self, layer: str, x_KND: Tensor) -> Tensor:
+        """The update's input: in training without what dropout takes."""
+        if self.training is None or not self._has_dropout:
+            return x_KND
+        key = zlib.crc32(layer.encode()) >> 1
+        return dropped(x_KND, self.training, key, self._threshold_K, self._kept_scale_K)

@@ -1,0 +1,142 @@
+"""Low-rank updates in PEFT's own files.
+
+Axis letters: ``D`` a layer's input width, ``E`` its output width, ``R`` rank.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bakeoff.base.injection import select_linear_layers
+from bakeoff.errors import CheckpointError
+from bakeoff.methods.contract import Tensors
+from bakeoff.methods.files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    check_settings,
+    read_tensors,
+    write_tensors,
+)
+from bakeoff.methods.low_rank.updates import peft_name, peft_plan
+
+if TYPE_CHECKING:
+    from bakeoff.methods.low_rank.lora import Lora
+
+_PRINCIPAL_TOLERANCE = 1e-3
+
+
+def write_low_rank(method: Lora, tensors: Tensors, folder: Path) -> None:
+    """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+    With ``pissa``, what is written is the ordinary LoRA of twice the rank that PEFT converts
+    it to: the trained factors, then those that they began with, the second one negated.
+    """
+    from peft import LoraConfig
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        target_modules=_targets(method),
+        lora_dropout=method.options.dropout,
+        bias="none",
+        base_model_name_or_path=method.base.source.reference,
+        inference_mode=True,
+        use_dora=method.uses_dora,
+        fan_in_fan_out=_fan_in_fan_out(method),
+        **_settings(method),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(folder))
+    whole = dict(tensors)
+    for name, (a0_DR, b0_RE) in method.principal.items():
+        whole[f"{name}.lora_a"] = torch.cat([tensors[f"{name}.lora_a"], a0_DR], dim=1)
+        whole[f"{name}.lora_b"] = torch.cat([tensors[f"{name}.lora_b"], -b0_RE], dim=0)
+    write_tensors(
+        {peft_name(name): tensor.t() for name, tensor in whole.items()}, folder / PEFT_WEIGHTS
+    )
+
+
+def read_low_rank(method: Lora, folder: Path) -> Tensors:
+    """Reads PEFT's files back.
+
+    Raises:
+        CheckpointError: if a file is missing, torn, or does not fit the method.
+    """
+    _check(method, folder / PEFT_CONFIG)
+    doubled = 2 if method.principal else 1
+    shapes = {}
+    for name, shape in method.shapes.items():
+        layer, _, part = name.rpartition(".")
+        rank = method.plan[layer].rank * doubled
+        rotated = {"lora_a": (rank, shape[0]), "lora_b": (shape[-1], rank)}
+        shapes[peft_name(name)] = rotated.get(part, shape)
+    found = read_tensors(folder / PEFT_WEIGHTS, shapes)
+    whole = {name: found[peft_name(name)].t().contiguous() for name in method.shapes}
+    for name, (a0_DR, b0_RE) in method.principal.items():
+        rank = method.plan[name].rank
+        a, b = whole[f"{name}.lora_a"], whole[f"{name}.lora_b"]
+        gap = (a[:, rank:] @ b[rank:] + a0_DR @ b0_RE).norm()
+        if not gap <= _PRINCIPAL_TOLERANCE * (a0_DR @ b0_RE).norm():
+            raise CheckpointError(
+                f"{folder / PEFT_WEIGHTS}: the second half of {name}'s factors is not the "
+                "principal part of the base's weight; the adapter belongs to another base"
+            )
+        whole[f"{name}.lora_a"] = a[:, :rank].contiguous()
+        whole[f"{name}.lora_b"] = b[:rank].contiguous()
+    return whole
+
+
+def _settings(method: Lora) -> dict[str, Any]:
+    """Rank and scale in PEFT's keys; layers unlike most stand in its patterns."""
+    options = method.options
+    alpha = float(options.rank if options.alpha is None else options.alpha)
+    settings: dict[str, Any] = {
+        "r": options.rank,
+        "lora_alpha": _whole(alpha),
+        "use_rslora": options.rank_stabilised,
+        "rank_pattern": {n: p.rank for n, p in method.plan.items() if p.rank != options.rank},
+        "alpha_pattern": {n: _whole(p.alpha) for n, p in method.plan.items() if p.alpha != alpha},
+    }
+    if not method.principal:
+        return settings
+    # Twice the rank at the same scale, which alpha / rank can say whatever the scale is.
+    return {
+        "r": 2 * options.rank,
+        "lora_alpha": 2 * options.rank,
+        "use_rslora": False,
+        "rank_pattern": {n: 2 * p.rank for n, p in method.plan.items()},
+        "alpha_pattern": {n: _whole(2 * p.rank * p.scaling) for n, p in method.plan.items()},
+    }
+
+
+def _check(method: Lora, path: Path) -> None:
+    """Holds PEFT's settings against ours by what they mean for each layer."""
+    check_settings(path, {"peft_type": "LORA", "use_dora": method.uses_dora, "lora_bias": False})
+    config = json.loads(path.read_text(encoding="utf-8"))
+    ours = _settings(method)
+    if any(peft_plan(config, name) != peft_plan(ours, name) for name in method.targets):
+        check_settings(path, ours)
+
+
+def _targets(method: Lora) -> list[str]:
+    """The shortest ends of names that mean exactly the chosen layers, else full names."""
+    endings = sorted({name.rpartition(".")[2] for name in method.targets})
+    if (
+        select_linear_layers(list(method.base.linear_layers()), endings, where=method.where)
+        == method.targets
+    ):
+        return endings
+    return method.targets
+
+
+def _fan_in_fan_out(method: Lora) -> bool:
+    return not any(isinstance(layer, nn.Linear) for layer in method.layers.values())
+
+
+def _whole(number: float) -> Any:
+    """A whole number as PEFT's own files have it."""
+    return int(number) if float(number).is_integer() else number

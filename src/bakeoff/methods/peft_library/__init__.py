@@ -1,0 +1,1 @@
+"""Any other method of the installed PEFT, by PEFT's own modules."""

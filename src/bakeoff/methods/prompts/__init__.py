@@ -1,0 +1,1 @@
+"""Trained vectors and keys before the tokens: soft prompts, P-tuning, prefix tuning."""

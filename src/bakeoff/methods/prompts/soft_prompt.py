@@ -1,0 +1,194 @@
+"""Soft prompt: trained vectors in front of the embedded tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bakeoff.base.model import Base
+from bakeoff.errors import CheckpointError, ConfigError
+from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    check_settings,
+    read_tensor,
+    read_tensors,
+    write_tensors,
+)
+
+_TENSOR = "prompt_embeddings"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromAdapter:
+    """A soft prompt that another training left."""
+
+    adapter: Path
+    """A folder with PEFT's files of prompt tuning, from the working directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftPromptOptions:
+    """Options of soft prompts."""
+
+    prompt_length: int = 12
+    """How many vectors stand before the tokens."""
+    init: str | FromAdapter = "vocabulary"
+    """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
+    own spread; any other text: its tokens' embeddings; ``{adapter: FOLDER}``: the vectors of
+    another soft prompt. Tokens or vectors that are too many are cut off at the end, and those that
+    are too few are repeated from the start."""
+
+
+class SoftPrompt(Method):
+    """Prompt tuning on one base."""
+
+    kind = "soft_prompt"
+    title = "trained vectors in front of the embedded tokens"
+    paper = "Lester et al. 2021, arXiv:2104.08691"
+    formula = "prompt_length x embedding width"
+    options_type = SoftPromptOptions
+    default_learning_rate = 5e-2
+    learning_rate_source = (
+        "between Lester et al. 2021, section 3 (0.3 with Adafactor) and PEFT's examples (3e-2)"
+    )
+    file_format = FileFormat.PEFT
+    options: SoftPromptOptions
+
+    def __init__(self, options: SoftPromptOptions, base: Base, *, where: str) -> None:
+        super().__init__(options, base, where=where)
+        length, limit = options.prompt_length, base.max_positions
+        if length < 1:
+            raise ConfigError(
+                f"{where}.prompt_length: {length} is below 1; give one vector or more"
+            )
+        if limit is not None and length >= limit:
+            raise ConfigError(
+                f"{where}.prompt_length: {length} vectors fill all {limit} positions of the base; "
+                f"give fewer than {limit}"
+            )
+        self._text_ids: list[int] = []
+        self._given_PD: Tensor | None = None
+        if isinstance(options.init, FromAdapter):
+            self._given_PD = self._read(options.init.adapter)
+        elif options.init not in ("vocabulary", "random"):
+            self._text_ids = base.tokenizer(options.init, add_special_tokens=False)["input_ids"]
+            if not self._text_ids:
+                raise ConfigError(
+                    f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
+                    "'random'"
+                )
+
+    def _read(self, folder: Path) -> Tensor:
+        """[any length, D] the vectors of another adapter."""
+        where = f"{self.where}.init.adapter"
+        for name in (PEFT_CONFIG, PEFT_WEIGHTS):
+            path = folder / name
+            if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+                raise ConfigError(
+                    f"{where}: {folder} has no file {name} of its own; give a folder with a soft "
+                    "prompt in PEFT's files"
+                )
+        try:
+            check_settings(folder / PEFT_CONFIG, {"peft_type": "PROMPT_TUNING"})
+            vectors_PD = read_tensor(folder / PEFT_WEIGHTS, _TENSOR)
+        except CheckpointError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        width = self.base.embedding_width
+        if vectors_PD.dim() != 2 or vectors_PD.shape[1] != width or not len(vectors_PD):
+            raise ConfigError(
+                f"{where}: {folder / PEFT_WEIGHTS} holds vectors of shape "
+                f"{tuple(vectors_PD.shape)}, but the base's embedding has a width of {width}; give "
+                "a soft prompt of the same base"
+            )
+        return vectors_PD
+
+    @property
+    def ground(self) -> Ground:
+        """Through the shared base."""
+        return Ground.BASE
+
+    @property
+    def extra_positions(self) -> int:
+        """The prompt's length."""
+        return self.options.prompt_length
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """One tensor, [prompt_length, embedding width]."""
+        return {_TENSOR: (self.options.prompt_length, self.base.embedding_width)}
+
+    def initial(self, generator: torch.Generator) -> Tensors:
+        """As the option ``init`` says; ``vocabulary`` and ``random`` draw from ``generator``."""
+        embedding: Any = self.base.source.model.get_input_embeddings()
+        length = self.options.prompt_length
+        if self._given_PD is not None:
+            return {_TENSOR: self._given_PD.repeat(-(-length // len(self._given_PD)), 1)[:length]}
+        if self.options.init == "random":
+            drawn = torch.randn(self.shapes[_TENSOR], generator=generator)
+            # Some embeddings scale their rows on the way out.
+            scale = float(getattr(embedding, "embed_scale", 1.0))
+            return {_TENSOR: drawn * (embedding.weight.detach().std() * scale)}
+        if self.options.init == "vocabulary":
+            ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
+        else:
+            repeats = -(-length // len(self._text_ids))
+            ids = torch.tensor(self._text_ids).repeat(repeats)[:length]
+        return {_TENSOR: embedding(ids).detach().clone()}
+
+    def save(self, tensors: Tensors, folder: Path) -> None:
+        """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
+        from peft import PromptTuningConfig
+
+        config = PromptTuningConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=self.options.prompt_length,
+            token_dim=self.base.embedding_width,
+            inference_mode=True,
+            base_model_name_or_path=self.base.source.reference,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(str(folder))
+        write_tensors(tensors, folder / PEFT_WEIGHTS)
+
+    def load(self, folder: Path) -> Tensors:
+        """Reads PEFT's files back."""
+        check_settings(folder / PEFT_CONFIG, {"peft_type": "PROMPT_TUNING"})
+        return read_tensors(folder / PEFT_WEIGHTS, self.shapes)
+
+
+class SoftPromptStack(Stack):
+    """K slots' prompts; shorter ones are followed by unused rows."""
+
+    kind = "soft_prompt"
+
+    def __init__(self, base: Base, methods: Sequence[SoftPrompt], num_slots: int) -> None:
+        super().__init__(base, methods, num_slots)
+        self._length = max(method.options.prompt_length for method in methods)
+        self._lengths_K = torch.zeros(num_slots, dtype=torch.int64, device=base.device)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The longest prompt's shape."""
+        return {_TENSOR: (self._length, self.base.embedding_width)}
+
+    def place(self, slot: int, method: Method, tensors: dict[str, Tensor]) -> None:  # type: ignore[override]
+        """Seats a candidate with its own length."""
+        super().place(slot, method, tensors)
+        self._lengths_K[slot] = method.extra_positions
+
+    def vacate(self, slot: int) -> None:
+        """A length of zero: no prompt."""
+        self._lengths_K[slot] = 0
+
+    def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """([K, P, D] vectors, [K] how many of them count)."""
+        if len(slots) == self.num_slots:
+            return self.tensors[_TENSOR], self._lengths_K
+        return self.tensors[_TENSOR][list(slots)], self._lengths_K[list(slots)]

@@ -1,0 +1,1 @@
+"""Components that every page shares: figures, colours, the page around the content."""

@@ -1,0 +1,67 @@
+"""What every page is made with: templates that escape, our assets, and the policy for them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+import jinja2
+from markupsafe import Markup
+
+from bakeoff.page import words
+from bakeoff.page.palette import dark_rules
+
+
+def make_environment() -> jinja2.Environment:
+    """Templates in which whatever is put in is escaped, and what is missing is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": words.count,
+        "rouge": words.rouge,
+        "nll": words.nll,
+        "rate": words.rate,
+        "state": words.state,
+        "p_value": words.p_value,
+        "plain": words.plain,
+        "breakable": _breakable,
+    }
+    return environment
+
+
+def shell(*script_names: str) -> dict[str, object]:
+    """The style sheet, the scripts and the policy that allows these and nothing else."""
+    style = asset("report.css").replace("/* dark marks */", dark_rules())
+    scripts = [asset(name) for name in script_names]
+    return {
+        "style": Markup(style),
+        "scripts": [Markup(script) for script in scripts],
+        "policy": (
+            f"default-src 'none'; style-src {_hash(style)}; "
+            f"script-src {' '.join(map(_hash, scripts))}; "
+            "img-src data:; base-uri 'none'; form-action 'none'"
+        ),
+        "inline": Markup,
+    }
+
+
+def asset(name: str) -> str:
+    """A template or a file of ours."""
+    folder = "templates" if name.endswith(".j2") else "assets"
+    return (files("bakeoff.report") / folder / name).read_text(encoding="utf-8")
+
+
+def _breakable(text: str) -> Markup:
+    """The escaped text with leave to break after underscores."""
+    return Markup("_<wbr>").join(text.split("_"))
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -1,0 +1,1 @@
+"""The figures of one run's report."""

@@ -1,0 +1,1 @@
+"""The report while the run goes on, in a browser."""

@@ -1,0 +1,313 @@
+"""Compiled and recomputed layers compute the layers; one compilation serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo import config as dynamo_config
+
+from bakeoff.base.attention.cpu import SHORTEST
+from bakeoff.base.compiled import compiled_layers, decoder_layers
+from bakeoff.base.model import Base
+from bakeoff.engine import acceleration as quicken
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.backends.worker_threads import lanes_of
+from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.recompute import recomputed_layers
+from bakeoff.engine.train import Trainer
+from bakeoff.methods.registry import METHODS, stack_type
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Bench, Kit
+
+    from bakeoff.methods.contract import Method
+
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("lora", {"rank": 3, "target_modules": ("q_proj", "v_proj")}),
+    ("soft_prompt", {"prompt_length": 5}),
+]
+LORA_AND_PROMPT: list[tuple[str, dict[str, Any]]] = [("lora", {"rank": 3}), KINDS[1]]
+PROMPTS: list[tuple[str, dict[str, Any]]] = [KINDS[1], ("soft_prompt", {"prompt_length": 3})]
+COMPILED = [KINDS[0], ("lora", {"rank": 2, "target_modules": ("q_proj",)})]
+MORE_KINDS = [*KINDS, ("prefix", {"prefix_length": 4}), ("lora", {"rank": 2, "dropout": 0.5})]
+
+
+@pytest.fixture(scope="module", params=["gpt_neo", "llama"])
+def bench(kit: Kit, request: pytest.FixtureRequest) -> Bench:
+    return kit.bench(request.param)
+
+
+@pytest.fixture
+def counting() -> Counting:
+    torch._dynamo.reset()
+    return Counting()
+
+
+def seated(bench: Bench, kinds: list[tuple[str, dict[str, Any]]]) -> Cohort:
+    """A cohort with one slot a kind, as after some training."""
+    methods = [bench.method(kind, **options) for kind, options in kinds]
+    cohort = Cohort(bench.base, methods, len(methods), ProtocolOptions())
+    for slot in range(len(methods)):
+        seat(cohort, slot, methods[slot], slot)
+    return cohort
+
+
+def seat(cohort: Cohort, slot: int, method: Method, seed: int) -> None:
+    drawn = method.initial(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(100 + seed)
+    tensors = {n: t + 0.1 * torch.randn(t.shape, generator=generator) for n, t in drawn.items()}
+    cohort.seat(slot, method, tensors, seed)
+
+
+def trained(cohort: Cohort, rows: int, tokens: int) -> Tensor:
+    """All gradients of one pass over random rows."""
+    assert cohort.optimizer is not None
+    cohort.optimizer.zero_grad()
+    generator = torch.Generator().manual_seed(rows * tokens)
+    ids = torch.randint(1, 200, (cohort.num_slots, rows, tokens), generator=generator)
+    with cohort.training_pass(0, rows):
+        cohort.hidden_states(ids)[0].square().sum().backward()
+    return cohort.optimizer.grads_Kn.clone()
+
+
+@torch.no_grad()
+def evaluated(cohort: Cohort, slot: int, rows: int, tokens: int) -> Tensor:
+    """Hidden states of one slot alone."""
+    generator = torch.Generator().manual_seed(rows * tokens)
+    ids = torch.randint(1, 200, (1, rows, tokens), generator=generator)
+    with cohort.only([slot]):
+        return cohort.hidden_states(ids)[0]
+
+
+def gradients(
+    bench: Bench,
+    kinds: list[tuple[str, dict[str, Any]]],
+    context: Callable[[Base], AbstractContextManager[object]],
+    shapes: tuple[tuple[int, int], ...] = ((3, 12),),
+) -> tuple[Tensor, Tensor]:
+    """(hidden states of the last shape, all gradients) of a cohort with one slot a kind."""
+    cohort = seated(bench, kinds)
+    generator = torch.Generator().manual_seed(7)
+    with cohort, context(bench.base):
+        for rows, tokens in shapes:
+            ids = torch.randint(1, 200, (len(kinds), rows, tokens), generator=generator)
+            with cohort.training_pass(0, rows):
+                hidden, _ = cohort.hidden_states(ids)
+                hidden.square().sum().backward()
+    assert cohort.optimizer is not None
+    return hidden.detach(), cohort.optimizer.grads_Kn.clone()
+
+
+class Counting:
+    """A backend of ``torch.compile`` that runs the graph as it is and counts."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+
+    def __call__(self, module: Any, inputs: Any) -> Any:
+        self.graphs += 1
+        return module.forward
+
+
+def course(
+    bench: Bench,
+    kinds: list[tuple[str, dict[str, Any]]],
+    context: AbstractContextManager[object],
+    counting: Counting | None = None,
+) -> tuple[list[Tensor], list[int]]:
+    """(what each pass of a cohort's course gives, graphs compiled by the end of each part)."""
+    found: list[Tensor] = []
+    graphs: list[int] = []
+    cohort = seated(bench, kinds)
+
+    def part(*passes: Tensor) -> None:
+        found.extend(passes)
+        graphs.append(counting.graphs if counting else 0)
+
+    with cohort, context:
+        part(trained(cohort, 3, 7))
+        part(trained(cohort, 2, 9), trained(cohort, 1, 8))
+        part(*(evaluated(cohort, k, 5, 7) for k in range(len(kinds))), evaluated(cohort, 0, 4, 9))
+        part(trained(cohort, 3, 7))
+        newcomer = cohort.seated[-1]
+        assert newcomer is not None
+        cohort.vacate(0)
+        part(trained(cohort, 3, 7))
+        seat(cohort, 0, newcomer, 17)
+        part(trained(cohort, 3, 7), evaluated(cohort, 0, 5, 7))
+    return found, graphs
+
+
+@pytest.mark.parametrize(
+    ("base_kind", "kinds"),
+    [
+        *((base_kind, LORA_AND_PROMPT) for base_kind in ("gpt_neo", "llama", "gpt2", "opt")),
+        ("gpt_neo", COMPILED),
+        ("llama", PROMPTS),
+    ],
+)
+def test_one_compilation_serves_training_and_one_evaluation(
+    kit: Kit, counting: Counting, base_kind: str, kinds: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """All layers, numbers of rows and of positions, and whoever sits in the slots."""
+    bench = kit.bench(base_kind)
+    assert len(decoder_layers(bench.base)) >= 2
+    expected, _ = course(bench, kinds, nullcontext())
+    found, graphs = course(bench, kinds, compiled_layers(bench.base, 15, counting), counting)
+    assert graphs == [1, 1, 2, 2, 2, 2]
+    for ours, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    assert not bench.base.is_compiled
+
+
+def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting) -> None:
+    bench = kit.bench("llama")
+
+    def graphs(num_slots: int, act: Callable[[Cohort], object]) -> int:
+        before = counting.graphs
+        cohort = seated(bench, (COMPILED * num_slots)[:num_slots])
+        with cohort, compiled_layers(bench.base, 15, counting):
+            act(cohort)
+        return counting.graphs - before
+
+    assert [graphs(k, lambda cohort: trained(cohort, 3, 7)) for k in (2, 3, 5)] == [1, 0, 0]
+    assert [graphs(k, lambda cohort: evaluated(cohort, 0, 3, 7)) for k in (3, 1, 2)] == [1, 0, 0]
+    # PyTorch compiles a size of one as a constant, so that a lone slot trains by code of its own.
+    assert graphs(1, lambda cohort: trained(cohort, 3, 7)) == 1
+    assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
+
+
+def test_a_whole_training_compiles_twice(
+    kit: Kit, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for updates and once for validations, whatever the number of threads."""
+    bench = kit.bench("llama")
+    monkeypatch.setattr(
+        quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, counting)
+    )
+    method = bench.method("soft_prompt", prompt_length=3)
+    candidates = [kit.candidate(method, 1e-3, seed=k, id=f"{k}") for k in range(4)]
+    train, validation = kit.plan(9, rows_per_step=4), kit.plan(5, seed=3)
+    assert len(set(train.widths)) > 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Trainer(
+            bench.base,
+            TokenFeed(bench.base.device),
+            train,
+            validation,
+            ProtocolOptions(epochs=1, micro_batch_size=2),
+            kit.recorder(),
+            2,
+            engine=EngineOptions(compile=True, cuda_graph=False),
+        ).run(candidates)
+        assert lanes_of(bench.base).num == 2, "without compiled layers there would be two lanes"
+    finally:
+        torch.set_num_threads(before)
+    assert counting.graphs == 2
+
+
+def test_a_window_narrower_than_the_rows_stays(kit: Kit, counting: Counting) -> None:
+    bench = kit.bench("gpt_neo")
+    shapes = ((2, 9), (2, 40), (2, 30))  # within the window of 16, and beyond it
+    plain = gradients(bench, COMPILED, lambda base: nullcontext(), shapes)
+    compiled = gradients(bench, COMPILED, lambda base: compiled_layers(base, 40, counting), shapes)
+    assert counting.graphs == 2, "layers with a window are other code than layers without"
+    for ours, expected in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_processor_would_choose_by_length_is_compiled_once(
+    kit: Kit, counting: Counting
+) -> None:
+    """In bfloat16, rows of some hundred positions go another way on a CPU, uncompiled."""
+    bench = kit.bench("llama", dtype=torch.bfloat16)
+    shapes = ((2, SHORTEST - 2), (2, SHORTEST + 2))
+    gradients(bench, PROMPTS, lambda base: compiled_layers(base, 40, counting), shapes)
+    assert counting.graphs == 1
+
+
+def test_what_is_compilable_compiles_once(kit: Kit) -> None:
+    bench = kit.bench("gpt_neo")
+    graphs = {}
+    for kind in METHODS:
+        if stack_type(kind).trains_alone:
+            continue
+        cohort = seated(bench, [(kind, {})] * 2)
+        if cohort.is_compilable:
+            torch._dynamo.reset()
+            counting = Counting()
+            with cohort, compiled_layers(bench.base, 15, counting):
+                for shape in ((3, 7), (3, 7), (2, 9)):
+                    trained(cohort, *shape)
+            graphs[kind] = counting.graphs
+    assert graphs == dict.fromkeys(("head", "lora", "soft_prompt", "p_tuning"), 1)
+
+
+def test_the_number_of_compilations_is_not_pytorchs(kit: Kit, counting: Counting) -> None:
+    """Layers would run uncompiled once a process had seen more forms than its limit."""
+    bench = kit.bench("gpt_neo")
+    with dynamo_config.patch(recompile_limit=1):
+        for kinds in (COMPILED, PROMPTS):
+            cohort = seated(bench, kinds)
+            with cohort, compiled_layers(bench.base, 15, counting):
+                trained(cohort, 3, 7)
+    assert counting.graphs == 2
+
+
+def test_recomputed_layers_give_the_same_gradients_from_less(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    layer_type = type(decoder_layers(bench.base)[0])
+    original = layer_type.forward
+
+    def forward(self: nn.Module, *arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(layer_type, "forward", forward)
+    plain = gradients(bench, MORE_KINDS, lambda base: nullcontext())
+    once, calls = calls, 0
+    again = gradients(bench, MORE_KINDS, recomputed_layers)
+    # What draws the initial tensors runs the base as well, without gradients.
+    assert calls == once + len(decoder_layers(bench.base))
+    for ours, expected in zip(again, plain, strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_what_is_kept_for_the_backward_pass_shrinks(bench: Bench) -> None:
+    def kept(context: Callable[[Base], AbstractContextManager[object]]) -> int:
+        num_bytes = 0
+
+        def pack(tensor: Tensor) -> Tensor:
+            nonlocal num_bytes
+            num_bytes += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            gradients(bench, KINDS, context, ((4, 14),))
+        return num_bytes
+
+    assert kept(recomputed_layers) < 0.5 * kept(lambda base: nullcontext())
+
+
+def test_only_what_allows_it_is_compiled(bench: Bench) -> None:
+    torch._dynamo.reset()
+    options = EngineOptions(compile=True, cuda_graph=False)
+    expectations = {"lora": True, "soft_prompt": True, "ia3": False, "dora": False, "prefix": False}
+    for kind, expected in expectations.items():
+        cohort = Cohort(bench.base, [bench.method(kind)], 1, ProtocolOptions())
+        with cohort, quickened(cohort, 20, options) as graphs:
+            assert bench.base.is_compiled == expected
+            assert graphs is None
+        assert not bench.base.is_compiled

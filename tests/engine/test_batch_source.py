@@ -1,0 +1,97 @@
+"""Kept hidden states serve a head as the base itself does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from bakeoff.base.model import Base
+from bakeoff.data.batches import BatchPlan
+from bakeoff.engine.batch_source import HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.score import example_nlls
+
+if TYPE_CHECKING:
+    from tests.engine.conftest import Bench, Kit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["gpt_neo", "llama"])
+def bench(kit: Kit, request: pytest.FixtureRequest) -> Bench:
+    return kit.bench(request.param, tied=request.param == "gpt_neo")
+
+
+def kept(base: Base, plans: list[BatchPlan], folder: Path | None = None) -> HiddenFeed:
+    hidden = {}
+    with Cohort(base, [], 1) as empty:
+        for index, plan in enumerate(plans):
+            path = None if folder is None else str(folder / f"hidden{index}.bin")
+            hidden[plan] = keep_hidden_states(empty, plan, rows=5, path=path)
+    return HiddenFeed(hidden, CPU)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_losses_and_gradients_are_those_through_the_base(
+    kit: Kit, bench: Bench, tmp_path: Path, in_file: bool
+) -> None:
+    plan = kit.plan(13)
+    feeds = (TokenFeed(CPU), kept(bench.base, [plan], tmp_path if in_file else None))
+    if in_file:
+        [file] = tmp_path.iterdir()
+        num_tokens = int(plan.completions.offsets[-1])
+        assert file.stat().st_size == num_tokens * bench.base.width * 4
+    method = bench.method("head")
+    outcomes = []
+    for feed in feeds:
+        with Cohort(bench.base, [method], 2, ProtocolOptions()) as cohort:
+            for slot in range(2):
+                cohort.seat(slot, method, kit.perturbed(method, seed=slot))
+            # Two slots with different rows, the second one's last rectangle not full.
+            rectangles = [
+                plan.rectangle(np.array([3, 0, 7]), num_rows=4, width=40),
+                plan.rectangle(np.array([12]), num_rows=4, width=40),
+            ]
+            sums, each = feed.losses(cohort, feed.pack(plan, rectangles))
+            sums.sum().backward()
+            assert cohort.optimizer is not None
+            outcomes.append((sums.detach(), each, cohort.optimizer.grads_Kn.clone()))
+    for expected, actual in zip(*outcomes, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert (outcomes[0][0] > 1).all()
+
+
+def test_head_candidates_on_kept_states_follow_their_solo_curves_through_the_base(
+    kit: Kit, bench: Bench
+) -> None:
+    """Three heads in two slots on kept states, against each alone on the base's tokens."""
+    train, validation = kit.plan(20), kit.plan(7, seed=7)
+    protocol = ProtocolOptions(epochs=3, micro_batch_size=4, grad_accum_steps=2, patience=None)
+    method = bench.method("head")
+
+    rates = [1e-2, 1e-3, 3e-3]
+    together = [kit.candidate(method, r, seed=i, id=f"h{i}") for i, r in enumerate(rates)]
+    feed = kept(bench.base, [train, validation])
+    kit.run(bench.base, together, 2, train, validation, protocol, feed=feed)
+    for index, candidate in enumerate(together):
+        alone = kit.candidate(method, rates[index], seed=index)
+        kit.run(bench.base, [alone], 1, train, validation, protocol)
+        for ours, theirs in zip(candidate.epochs, alone.epochs, strict=True):
+            assert ours.train_nll == pytest.approx(theirs.train_nll, rel=1e-5)
+            assert ours.val_nll == pytest.approx(theirs.val_nll, rel=1e-5)
+    assert bench.untouched()
+
+
+def test_evaluation_from_kept_states(kit: Kit, bench: Bench) -> None:
+    plan = kit.plan(13)
+    method = bench.method("head")
+    with Cohort(bench.base, [method], 1) as cohort:
+        cohort.seat(0, method, kit.perturbed(method, seed=1))
+        expected = example_nlls(cohort, 0, TokenFeed(CPU), plan)
+        actual = example_nlls(cohort, 0, kept(bench.base, [plan]), plan, rows=4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)

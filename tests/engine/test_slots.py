@@ -1,0 +1,72 @@
+"""How many candidates sit in one pass by themselves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bakeoff.engine import slots
+from bakeoff.engine.slots import MOST_SLOTS, SATURATING_TOKENS, auto_slots, useful_slots
+from bakeoff.methods.contract import Ground
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def base(device: torch.device = CPU) -> Any:
+    return SimpleNamespace(
+        device=device,
+        width=64,
+        vocabulary=512,
+        compute_dtype=torch.float32,
+        model=SimpleNamespace(config=SimpleNamespace(num_hidden_layers=4)),
+    )
+
+
+def method(ground: Ground = Ground.BASE, num_trainable: int = 1000) -> Any:
+    return SimpleNamespace(ground=ground, num_trainable=num_trainable)
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_a_pass_is_filled_and_no_more(device: torch.device) -> None:
+    full = SATURATING_TOKENS[device.type]
+    assert useful_slots(device, full) == 1
+    assert useful_slots(device, full - 1) == 2
+    assert useful_slots(device, full / 8) == 8
+    assert useful_slots(device, 100 * full) == 1
+    assert useful_slots(device, 0) == MOST_SLOTS
+
+
+def test_the_seeds_study_gets_eight_on_a_gpu() -> None:
+    assert useful_slots(CUDA, 16 * 256) == 8
+
+
+def test_memory_limits_what_would_be_useful(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(free: int) -> int:
+        monkeypatch.setattr(slots, "free_bytes", lambda device: free)
+        return auto_slots(base(), [method()], 512)
+
+    assert found(1 << 40) == 8
+    counts = [found(1 << power) for power in range(10, 40)]
+    assert counts == sorted(counts) and counts[0] == 1 and set(counts) > {1, 8}
+
+
+def test_short_rows_make_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "free_bytes", lambda device: 1 << 40)
+    assert auto_slots(base(), [method()], 2048, 512.0) == 8
+
+
+def test_a_base_of_its_own_sits_alone() -> None:
+    assert auto_slots(base(), [method(Ground.OWN_BASE)], 16) == 1
+
+
+def test_a_large_head_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits of a chunk are there for each slot, in what is trained on hidden states, too."""
+    monkeypatch.setattr(slots, "free_bytes", lambda device: 1 << 30)
+    wide = base()
+    wide.vocabulary = 250_000
+    assert auto_slots(wide, [method(Ground.HIDDEN_STATES)], 16) < auto_slots(
+        base(), [method(Ground.HIDDEN_STATES)], 16
+    )

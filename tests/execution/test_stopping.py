@@ -1,0 +1,286 @@
+"""Signals and the budget: a step is finished and saved, then the run ends with a report."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bakeoff.engine import train
+from bakeoff.errors import ConfigError
+from bakeoff.execution import stopping
+from bakeoff.execution.stopping import Stopped, StopSignals, reserve_of, seconds_of
+
+Run = Callable[..., Any]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+STUDY: dict[str, Any] = {
+    "methods": {"head": {"learning_rate": 1e-2}, "lora": {"rank": 2, "learning_rate": 1e-2}},
+    "protocol": {"epochs": 2, "micro_batch_size": 4, "grad_accum_steps": 1, "seeds": [0, 1]},
+}
+STEPS = 4
+"""Of an epoch: 16 rows, 4 in each."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def figures(tree: Any) -> Any:
+    """The results without what no two runs share."""
+    if isinstance(tree, Mapping):
+        kept = {k: v for k, v in tree.items() if k not in ("environment", "seconds")}
+        return {key: figures(value) for key, value in kept.items()}
+    return [figures(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2h", 7200.0),
+        ("90m", 5400.0),
+        ("1h30m", 5400.0),
+        ("45s", 45.0),
+        ("1d2h3m4s", 93784.0),
+        ("0.5h", 1800.0),
+        (" 2H ", 7200.0),
+    ],
+)
+def test_a_duration_is_days_hours_minutes_seconds(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", "2 h", "h", "-2h", "1.h", "2h30", "1e3s", "nan", "2w"])
+def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--budget .* is no duration") as caught:
+        seconds_of(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["0s", "0h0m"])
+def test_no_time_at_all_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no time at all"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("budget", "reserve"),
+    [(2.0, 1.0), (30.0, 15.0), (100.0, 20.0), (600.0, 60.0), (3000.0, 300.0), (86400.0, 300.0)],
+)
+def test_the_report_gets_a_tenth_of_the_budget_within_bounds(budget: float, reserve: float) -> None:
+    assert reserve_of(budget) == reserve
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "why"),
+    [
+        (signal.SIGINT, 130, "Interrupted."),
+        (signal.SIGTERM, 143, "Terminated."),
+        (signal.SIGALRM, 143, "The time budget is spent."),
+    ],
+)
+def test_a_signal_raises_at_once_outside_and_is_kept_inside(
+    number: int, code: int, why: str
+) -> None:
+    with StopSignals() as stop, pytest.raises(Stopped) as caught:
+        send(number)
+        pytest.fail("the signal did not raise")
+    assert (caught.value.exit_code, caught.value.why) == (code, why)
+    assert isinstance(caught.value, KeyboardInterrupt)
+
+    reached = []
+    with StopSignals() as stop:
+        with pytest.raises(Stopped) as kept, stop.deferred():
+            assert stop.ask() is None
+            send(number)
+            reached.append(stop.ask())
+        assert (kept.value.exit_code, kept.value.why) == (code, why)
+        assert reached == [kept.value]
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_raises_at_once_also_inside(second: int) -> None:
+    with StopSignals() as stop, pytest.raises(Stopped) as caught, stop.deferred():
+        send(signal.SIGTERM)
+        send(second)
+        pytest.fail("the second signal did not raise")
+    assert caught.value.exit_code == (130 if second == signal.SIGINT else 143)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, None])
+def test_the_clock_does_not_cut_short_what_another_reason_to_stop_began(first: int | None) -> None:
+    done = False
+    with StopSignals(3600.0) as stop, pytest.raises(Stopped), stop.deferred():
+        if first is not None:
+            send(first)
+        stop.ask(math.inf)
+        send(signal.SIGALRM)
+        done = True
+    assert done
+
+
+def test_inside_another_deferral_the_outermost_raises() -> None:
+    reached = False
+    with StopSignals() as stop, pytest.raises(Stopped), stop.deferred():
+        with stop.deferred():
+            send(signal.SIGTERM)
+        reached = True
+    assert reached
+
+
+def test_the_deadline_leaves_room_for_a_whole_step() -> None:
+    stop = StopSignals(600.0, started=time.monotonic())
+    assert stop.ask() is None
+    assert stop.ask(400.0) is None
+    found = stop.ask(545.0)  # of 600, 60 belong to the report
+    assert found is not None
+    assert (found.exit_code, found.why) == (143, "The time budget is spent.")
+    assert stop.ask() is found  # once is for good
+
+
+def test_the_budget_counts_from_the_start_of_the_command() -> None:
+    assert StopSignals(600.0, started=time.monotonic() - 541.0).ask() is not None
+    assert StopSignals(600.0, started=time.monotonic()).ask() is None
+    assert StopSignals().ask(math.inf) is None
+
+
+def test_handlers_and_the_timer_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with StopSignals(3600.0):
+        assert all(signal.getsignal(n) != b for n, b in zip(SIGNALS, before, strict=True))
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 3000.0
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_end_of_the_budget_comes_as_a_signal_where_nobody_asks() -> None:
+    with pytest.raises(Stopped, match="budget"), StopSignals(600.0, time.monotonic() - 1000.0):
+        signal.pause()
+
+
+def test_in_another_thread_only_the_deadline_counts() -> None:
+    found: list[Any] = []
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def work() -> None:
+        with StopSignals(600.0, started=time.monotonic() - 1000.0) as stop:
+            found.extend([stop.ask(), [signal.getsignal(n) for n in SIGNALS] == before])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert isinstance(found[0], Stopped)
+    assert found[1] is True
+
+
+Act = Callable[[pytest.MonkeyPatch], None]
+
+
+@contextmanager
+def at_step(wanted: int, act: Act) -> Iterator[list[int]]:
+    """Acts within the training step of this number; the list counts them."""
+    step, counted = train.train_step, list[int]()
+
+    def watched(*arguments: Any) -> Any:
+        counted.append(len(counted) + 1)
+        if len(counted) == wanted:
+            act(patch)
+        return step(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "train_step", watched)
+        yield counted
+
+
+def spend_the_budget(patch: pytest.MonkeyPatch) -> None:
+    """The clock of the run is past its deadline from now on."""
+    before = time.monotonic
+    patch.setattr(stopping, "time", SimpleNamespace(monotonic=lambda: before() + 1e6))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("act", "arguments", "code", "why"),
+    [
+        (lambda _: send(signal.SIGTERM), (), 143, "Terminated."),
+        (lambda _: send(signal.SIGINT), (), 130, "Interrupted."),
+        (spend_the_budget, ("--budget", "9h"), 143, "The time budget is spent."),
+    ],
+    ids=["terminated", "interrupted", "budget"],
+)
+def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
+    run_small: Run,
+    place: Path,
+    results: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Act,
+    arguments: tuple[str, ...],
+    code: int,
+    why: str,
+) -> None:
+    assert run_small(**STUDY).code == 0
+    undisturbed = figures(results())
+    (place / "out").rename(place / "undisturbed")
+    reports: list[Path] = []
+
+    def write_report(folder: Path, *_: object) -> Path:
+        assert results()["status"] == "partial"
+        reports.append(folder)
+        return folder / "report.html"
+
+    with monkeypatch.context() as reporting, at_step(STEPS + 2, act) as counted:
+        reporting.setattr("bakeoff.report.write_report", write_report)
+        outcome = run_small(*arguments, **STUDY)
+
+    assert outcome.code == code, outcome.err
+    assert len(counted) == STEPS + 2  # the step is finished, and no other is begun
+    assert len(reports) == 1
+    assert f"{why} What is there: out/report.html" in outcome.out
+    assert "The same command goes on with the rest." in outcome.out
+    assert outcome.err == ""
+    assert results()["status"] == "partial"
+
+    with at_step(0, lambda _: None) as counted:
+        assert run_small(**STUDY).code == 0
+    assert len(counted) == 2 * 2 * STEPS - (STEPS + 2)  # no step of either method is repeated
+    assert figures(results()) == undisturbed
+    assert not (place / "out/checkpoints").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_stopped_before_training_nothing_is_reported(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.setattr("bakeoff.study.runner.open_workbench", lambda *_: send(signal.SIGTERM))
+    outcome = run_small()
+    assert outcome.code == 143
+    assert "Terminated. Nothing is trained yet." in outcome.out
+    assert list((place / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["soon", "90", "0s", "-1h"])
+def test_a_bad_budget_is_refused_before_anything_happens(
+    run_small: Run, place: Path, text: str
+) -> None:
+    outcome = run_small(f"--budget={text}")
+    assert outcome.code == 2
+    assert f"--budget {text!r}" in outcome.message
+    assert "Traceback" not in outcome.err
+    assert not (place / "out").exists()

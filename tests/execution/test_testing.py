@@ -1,0 +1,36 @@
+"""Scores of texts that are still being written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bakeoff.execution.testing import _ScoredTexts
+from bakeoff.metrics.rouge import RougeScorer, rouge_scores
+
+
+class Scorer(RougeScorer):
+    """Notes how many texts it has been given."""
+
+    given = 0
+
+    def submit(self, predictions, references):  # type: ignore[no-untyped-def]
+        self.given += len(predictions)
+        return super().submit(predictions, references)
+
+
+def test_texts_are_scored_as_they_come_and_in_the_examples_order() -> None:
+    references = ["a cat sat", "dogs bark at night", "rain fell", "the end", "no text"]
+    texts = ["a cat", "dogs bark at night", "snow", "the very end", ""]
+    with Scorer(workers=1) as scorer:
+        scored = _ScoredTexts(references, scorer)
+        scored.add(np.array([3, 1]), [texts[3], texts[1]])
+        assert scorer.given == 2, "before the others are written"
+        scored.add(np.array([4, 0, 2]), [texts[4], texts[0], texts[2]])
+        found = scored.scores()
+    assert scored.texts == texts
+    np.testing.assert_array_equal(found, rouge_scores(texts, references, workers=1))
+
+
+def test_no_texts_have_no_scores() -> None:
+    with RougeScorer(workers=1) as scorer:
+        assert _ScoredTexts([], scorer).scores().shape == (0, 4)

@@ -1,0 +1,153 @@
+"""A study that cannot fit is refused before training, with the smallest change that would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff import memory
+from bakeoff.measure import fit
+from bakeoff.measure.fit import needs_of, remedy, surely_fits
+from bakeoff.measure.traced import Predictor
+from bakeoff.study.options import study_from_mapping
+from bakeoff.study.workbench import Workbench, open_workbench
+
+Run = Callable[..., Any]
+MANY = {
+    "lora": {"rank": 2, "learning_rate": [1e-3, 1e-2, 1e-1]},
+    "full": {"learning_rate": [1e-4]},
+}
+SEARCH = {"learning_rates": 3, "seeds": 1}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    from tests.studies import small_study, write_rows
+
+    folder = tmp_path_factory.mktemp("fit")
+    write_rows(folder / "rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        study = small_study(methods=MANY, search=SEARCH, slots=3)
+        return open_workbench(study_from_mapping(study, folder=folder), "cpu")
+
+
+@pytest.fixture(scope="module")
+def predictor(bench: Workbench) -> Predictor:
+    return Predictor(bench)
+
+
+def test_needs_go_by_the_slots_that_the_study_would_seat(
+    bench: Workbench, predictor: Predictor
+) -> None:
+    lora, full = needs_of(bench, predictor)
+    assert (lora.slots, full.slots) == (3, 1)
+    assert lora.bytes == lora.alone.base_bytes + 3 * lora.alone.slot_bytes
+    assert lora.fitting_slots(lora.bytes) == 3
+    assert lora.fitting_slots(lora.bytes - 1) == 2
+    assert lora.fitting_slots(0) == 0
+
+
+def test_the_smallest_change_comes_first(bench: Workbench, predictor: Predictor) -> None:
+    needs = needs_of(bench, predictor)
+    lora, full = needs
+    only_lora = [lora]
+    enough = max(need.bytes for need in needs)
+    assert remedy(bench, predictor, needs, enough) is None
+    two = lora.alone.base_bytes + 2 * lora.alone.slot_bytes
+    fewer = remedy(bench, predictor, only_lora, two)
+    assert fewer == "fewer candidates in one pass: --set slots=2"
+
+    half = predictor.training(lora.entry, lora.label, 2).peak_bytes
+    smaller = remedy(bench, predictor, only_lora, half)
+    assert smaller == (
+        "smaller micro-batches: --set protocol.micro_batch_size=2 "
+        "--set protocol.grad_accum_steps=4 --set slots=1"
+    )
+    one = predictor.training(lora.entry, lora.label, 1)
+    assert one.peak_bytes < half
+    shorter = remedy(bench, predictor, only_lora, int(0.85 * one.peak_bytes))
+    assert shorter is not None and shorter.startswith("shorter documents: --set task.max_length=64")
+
+    # One row of LoRA takes less than what full tuning holds between steps.
+    assert one.slot_bytes < full.alone.held_bytes
+    light = replace(lora, alone=one, slots=1)
+    left_out = remedy(bench, predictor, [light, full], one.peak_bytes)
+    assert left_out == "leaving out methods.full"
+    assert "a smaller base" in str(remedy(bench, predictor, needs, lora.alone.base_bytes - 1))
+
+
+def test_what_is_advised_does_fit(bench: Workbench, predictor: Predictor, place: Path) -> None:
+    [lora, _] = needs_of(bench, predictor)
+    available = predictor.training(lora.entry, lora.label, 2).peak_bytes
+    assert lora.bytes > available
+    from tests.studies import small_study
+
+    study = small_study(methods={"lora": MANY["lora"]}, search=SEARCH, slots=3)
+    advised = ["protocol.micro_batch_size=2", "protocol.grad_accum_steps=4", "slots=1"]
+    changed = open_workbench(study_from_mapping(study, advised, folder=place), "cpu")
+    other = Predictor(changed)
+    assert remedy(changed, other, needs_of(changed, other), available) is None
+
+
+def test_a_study_far_below_what_is_free_is_not_traced(
+    bench: Workbench, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = max(need.bytes for need in needs_of(bench, predictor))
+    assert not surely_fits(bench, 2 * most)
+    assert surely_fits(bench, 64 << 30)
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 64 << 30)
+    monkeypatch.setattr(fit, "Predictor", None)  # would fail if it were called
+    fit.check_fit(bench)
+
+
+@pytest.mark.usefixtures("quick")
+def test_run_refuses_what_cannot_fit_and_leaves_nothing(
+    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 1 << 20)
+    outcome = run_small(protocol={"micro_batch_size": 8, "grad_accum_steps": 1})
+    assert outcome.code == 2
+    assert "methods.lora: needs about" in outcome.message
+    assert "this machine has" in outcome.message and "--force" in outcome.message
+    assert "--set protocol.micro_batch_size=" in outcome.message
+    assert not (place / "out/study.yaml").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_force_goes_on(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 1 << 20)
+    assert run_small("--force").code == 0
+    assert results()["status"] == "complete"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_budget_below_the_bare_arithmetic_is_told_and_not_refused(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.study.runner.least_training_seconds", lambda *_: 7200.0)
+    outcome = run_small("--budget", "1h")
+    assert outcome.code == 0
+    told = " ".join(outcome.out.split())
+    assert "note training takes at least 2.0 h here, and the budget leaves 5" in told
+    monkeypatch.setattr("bakeoff.study.runner.least_training_seconds", lambda *_: 60.0)
+    assert "takes at least" not in run_small("--fresh", "--budget", "1h").out
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = memory.available_bytes()
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.available_bytes() == pytest.approx(free, rel=0.2)
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50\n")
+    assert memory.available_bytes() == pytest.approx(free, rel=0.2)
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory.available_bytes() == 350

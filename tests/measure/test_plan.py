@@ -1,0 +1,174 @@
+"""What ``bakeoff plan`` says, and that it trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bakeoff.config import dump_yaml
+from bakeoff.errors import ConfigError
+from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
+from bakeoff.measure.time_estimate import epochs_at_most
+from bakeoff.measure.traced import Predictor
+from bakeoff.study.options import study_from_mapping
+from bakeoff.study.workbench import open_workbench
+from bakeoff.units import shown_bytes, shown_count, shown_seconds
+
+Run = Callable[..., Any]
+TWO = {"lora": {"rank": 2}, "head": {}}
+
+
+@pytest.fixture
+def plan_small(place: Path, cli: Callable[..., Any]) -> Run:
+    def call(*arguments: object, **changes: Any) -> Any:
+        from tests.studies import small_study
+
+        file = place / "study.yaml"
+        file.write_text(dump_yaml(small_study(**changes)), encoding="utf-8")
+        return cli("plan", file, *arguments)
+
+    return call
+
+
+def test_the_plan_names_every_cost_of_every_method(plan_small: Run, place: Path) -> None:
+    outcome = plan_small("--json", methods=TWO)
+    assert outcome.code == 0, outcome.err
+    plan = json.loads(outcome.out)
+    assert plan["basis"] == "timed here"
+    assert plan["fits"] is True and plan["remedy"] is None
+    assert list(plan["methods"]) == ["lora", "head"]
+    for row in plan["methods"].values():
+        assert row["peak_memory_bytes"] > row["slot_memory_bytes"] > 0
+        assert row["adapter_bytes"] > 4 * row["trainable_parameters"]
+        assert row["epoch_seconds"]["mean"] > 0
+        assert row["generation_rows_per_second"] > 0
+        assert row["token_latency_seconds"] > 0
+        assert (row["candidates"], row["epochs"], row["slots"]) == (1, 1, 1)
+        assert row["slots_that_fit"] > 1
+    wall = plan["wall_seconds"]
+    assert wall["total"] == pytest.approx(sum(v for k, v in wall.items() if k != "total"))
+    assert not (place / "runs").exists()
+
+
+def test_the_terminal_shows_a_table_and_a_total(plan_small: Run) -> None:
+    outcome = plan_small(methods=TWO)
+    assert outcome.code == 0, outcome.err
+    for part in ("lora", "head", "memory", "epoch", "The whole study: at most about", "It fits."):
+        assert part in outcome.out
+
+
+def test_a_card_that_is_not_here_is_an_estimate_and_says_so(plan_small: Run) -> None:
+    plan = json.loads(plan_small("--json", "--gpu", "a100-40gb", precision="auto").out)
+    assert plan["basis"] == "estimated"
+    assert plan["device"]["name"] == "A100-40GB"
+    assert plan["device"]["precision"] == "bfloat16"
+    assert plan["device"]["available_bytes"] == CARDS["A100-40GB"].usable_bytes
+    assert plan["methods"]["lora"]["epoch_seconds"]["mean"] > 0
+    told = plan_small("--gpu", "T4", precision="auto").out
+    assert "T4, float16" in told
+    assert "All times are estimates, never measured" in " ".join(told.split())
+
+
+def test_a_study_that_does_not_fit_is_planned_and_told(
+    plan_small: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.measure.fit.free_bytes", lambda device: 1 << 18)
+    outcome = plan_small("--json")
+    plan = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert plan["fits"] is False and plan["remedy"]
+    assert plan["wall_seconds"] is None
+    assert plan["methods"]["lora"]["epoch_seconds"] is None
+    assert "It does not fit." in plan_small().out
+
+
+def test_a_method_that_cannot_be_traced_is_told_and_stops_nothing(
+    plan_small: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Predictor.training
+
+    def refusing(self: Predictor, entry: Any, label: str, rows: int) -> Any:
+        if entry.name == "head":
+            raise RuntimeError("cannot swap")
+        return training(self, entry, label, rows)
+
+    monkeypatch.setattr(Predictor, "training", refusing)
+    plan = json.loads(plan_small("--json", methods=TWO).out)
+    assert list(plan["methods"]) == ["lora"] and plan["fits"] is True
+    told = "head: cannot be planned, and is not counted (RuntimeError: cannot swap)"
+    assert plan["notes"] == [told]
+    assert told in " ".join(plan_small(methods=TWO).out.split())
+
+
+def test_an_unknown_card_names_those_that_are_known(plan_small: Run) -> None:
+    outcome = plan_small("--gpu", "B52")
+    assert outcome.code == 2
+    assert "'B52'" in outcome.message and "A100-80GB" in outcome.message
+
+
+def test_cards_are_found_whatever_their_spelling() -> None:
+    assert card_named("a100 80gb") is card_named("A100-80GB") is CARDS["A100-80GB"]
+    with pytest.raises(ConfigError, match="not in the table"):
+        card_named("A100")
+
+
+def test_the_roofline_is_bound_by_what_is_slowest() -> None:
+    card = CARDS["T4"]
+    cost = card.cost()
+    assert cost(1.0, 1.0, torch.float16) == LAUNCH_SECONDS
+    assert cost(65e12, 1.0, torch.float16) == pytest.approx(1 / 0.4)
+    assert cost(65e12, 1.0, torch.float32) == pytest.approx(65 / 8.1 / 0.4)
+    assert cost(1.0, 320e9, torch.float16) == pytest.approx(1 / 0.7)
+
+
+def test_every_card_has_sane_figures_and_a_source() -> None:
+    for card in CARDS.values():
+        assert card.half >= card.single > 0 and card.bandwidth > 100
+        assert card.memory_gib >= 16 and "NVIDIA" in card.source
+        assert card.half_dtype in (torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (1, 9)),
+        ({"protocol": {"epochs": 9, "seeds": [0, 1]}}, (2, 18)),
+        # Six rates to epoch 1, two of them to 3, one to 9, and two more seeds.
+        ({"search": {"learning_rates": 6, "seeds": 3}}, (8, 6 + 2 * 2 + 1 * 6 + 2 * 9)),
+        ({"search": {"learning_rates": 4, "seeds": 1, "pruner": "none"}}, (4, 36)),
+    ],
+)
+def test_epochs_follow_from_the_search(
+    place: Path,
+    small: Callable[..., dict[str, Any]],
+    changes: dict[str, Any],
+    expected: tuple[int, int],
+) -> None:
+    given = {"protocol": {"epochs": 9}, **changes}
+    bench = open_workbench(study_from_mapping(small(**given), folder=place), "cpu")
+    assert epochs_at_most(bench, bench.schedule().methods["lora"]) == expected
+
+
+def test_numbers_are_shown_with_three_digits_and_a_unit() -> None:
+    assert [shown_bytes(n) for n in (None, 512, 19_600, 5 << 30)] == [
+        "–",
+        "512 B",
+        "19.1 KiB",
+        "5.00 GiB",
+    ]
+    assert [shown_count(n) for n in (512, 4100, 294_912)] == ["512", "4.10 k", "295 k"]
+    seconds = (None, 2e-6, 0.0019, 12.0, 150.0, 7200.0, 3 * 86400.0)
+    assert [shown_seconds(s) for s in seconds] == [
+        "–",
+        "2.0 µs",
+        "1.9 ms",
+        "12.0 s",
+        "2.5 min",
+        "2.0 h",
+        "3.0 d",
+    ]

@@ -1,0 +1,207 @@
+"""What is predicted from shapes is what the real passes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from bakeoff.base.attention import windows
+from bakeoff.base.injection import linear_shape
+from bakeoff.engine.loss import chunk_tokens
+from bakeoff.engine.step import train_step
+from bakeoff.measure.dry_run import (
+    rehearse,
+    seated,
+    stand_in_feed,
+    widest_batch,
+    widest_step,
+    write_summaries,
+)
+from bakeoff.measure.traced import Predictor, most_demanding
+from bakeoff.measure.tracing import Trace
+from bakeoff.methods.registry import METHODS
+from bakeoff.runs.folder import folder_bytes
+from bakeoff.study.options import study_from_mapping
+from bakeoff.study.workbench import Workbench, open_workbench
+
+FLOAT = 4
+ROWS = 2
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{kind: {"kind": kind} for kind, (m, _) in METHODS.items() if not m.families()},
+    "peft": {"kind": "peft", "peft_type": "LOHA", "r": 4},
+    "head_tied": {"kind": "head", "tied": True},
+    "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},
+}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps the engine from handing rows to threads of its own, which a trace does not see."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """Every method on a small base, opened once: tracing must leave it as it is."""
+    from tests.studies import small_study, write_rows
+
+    folder = tmp_path_factory.mktemp("predict")
+    write_rows(folder / "rows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        return open_workbench(
+            study_from_mapping(small_study(methods=VARIANTS), folder=folder), "cpu"
+        )
+
+
+@pytest.fixture(scope="module")
+def predictor(bench: Workbench) -> Predictor:
+    return Predictor(bench)
+
+
+def entry_of(bench: Workbench, name: str) -> Any:
+    return next(entry for entry in bench.study.entries if entry.name == name)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_traced_bytes_are_those_of_the_real_passes(
+    bench: Workbench, predictor: Predictor, name: str
+) -> None:
+    with one_thread():
+        predicted = predictor.training(entry_of(bench, name), "", ROWS)
+    trace = Trace((bench.base.model, bench.base.source.model))
+    with trace, one_thread():
+        rehearse(bench, bench.methods[name][""], ROWS)
+    # Arrays of token ids are seen by one of them only: as fake tensors.
+    assert predicted.slot_bytes == pytest.approx(trace.peak_bytes, rel=0.03)
+    assert predicted.rows == ROWS
+
+
+def test_the_base_is_counted_once_in_float32(bench: Workbench, predictor: Predictor) -> None:
+    model = bench.base.model
+    buffers = sum(b.numel() * b.element_size() for b in model.buffers())
+    assert predictor.base_bytes == FLOAT * model.num_parameters() + buffers
+    low = Predictor(bench, dtype=torch.bfloat16)
+    assert low.base_bytes == pytest.approx(1.5 * predictor.base_bytes)
+    gpu = Predictor(bench, dtype=torch.bfloat16, on_gpu=True)
+    assert gpu.base_bytes == pytest.approx(0.5 * predictor.base_bytes)
+
+
+def test_full_tuning_holds_four_numbers_a_parameter(bench: Workbench, predictor: Predictor) -> None:
+    found = predictor.training(entry_of(bench, "full"), "", ROWS)
+    states = 4 * FLOAT * bench.methods["full"][""].num_trainable
+    # The private copy's own weights are views of the optimizer's, its buffers are not.
+    assert states <= found.held_bytes <= 1.05 * states
+    assert found.slot_bytes > found.held_bytes
+
+
+def test_lanes_hold_gradients_of_their_own(bench: Workbench, predictor: Predictor) -> None:
+    entry, method = entry_of(bench, "lora"), bench.methods["lora"][""]
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(predictor.training(entry, "", ROWS).slot_bytes)
+    finally:
+        torch.set_num_threads(before)
+    assert found[1] - found[0] == 3 * FLOAT * method.num_trainable
+
+
+def test_more_rows_hold_more(bench: Workbench, predictor: Predictor) -> None:
+    entry = entry_of(bench, "lora")
+    one, four = (predictor.training(entry, "", rows) for rows in (1, 4))
+    assert one.held_bytes == four.held_bytes
+    assert one.slot_bytes < four.slot_bytes
+    assert one.tokens * 4 == four.tokens
+
+
+def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor: Predictor) -> None:
+    """Forward and backward of every frozen product, and of the head on whole chunks."""
+    work = predictor.training(entry_of(bench, "soft_prompt"), "", ROWS)
+    layers = bench.base.linear_layers().values()
+    inner = sum(prod(linear_shape(layer)) for layer in layers)
+    positions = work.tokens + ROWS * bench.methods["soft_prompt"][""].extra_positions
+    plan = bench.plans["train"]
+    step = widest_step(plan, bench.study.options.protocol.seeds[0], ROWS)
+    supervised = sum(batch.num_supervised for batch in plan.micro_batches(step, ROWS))
+    size = chunk_tokens(bench.base.device)
+    head = -(-supervised // size) * size * bench.base.vocabulary * bench.base.width
+    products = 2 * 2 * (positions * inner + head)
+    found = sum(work.training.flops.values())
+    assert products < found < 1.5 * products  # attention is what is left
+
+
+def test_writing_grows_with_the_tokens_asked_for(bench: Workbench, predictor: Predictor) -> None:
+    found = predictor.writing(entry_of(bench, "lora"), "", ROWS)
+    assert found.peak_bytes > predictor.base_bytes
+    assert 0 < found.further.operations <= found.first.operations
+    trace = Trace((bench.base.model, bench.base.source.model))
+    with one_thread(), trace, seated(bench, bench.methods["lora"][""]) as cohort:
+        write_summaries(bench, cohort, ROWS, bench.study.options.generation.max_new_tokens)
+    whole = trace.peak_bytes + predictor.base_bytes
+    assert found.peak_bytes == pytest.approx(whole, rel=0.05)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_tracing_leaves_nothing_behind(bench: Workbench, predictor: Predictor, name: str) -> None:
+    """No fake tensor stays in a cache where training would find it and compute nothing."""
+    modules = [type(module) for module in bench.base.model.modules()]
+    before = losses_of(bench, name)
+    windows._band_masks.clear()  # as in a process that has not trained yet
+    predictor.training(entry_of(bench, name), "", ROWS)
+    predictor.writing(entry_of(bench, name), "", ROWS)
+    assert [type(module) for module in bench.base.model.modules()] == modules
+    after = losses_of(bench, name)
+    assert not isinstance(after, FakeTensor)
+    assert torch.equal(before, after)
+
+
+def losses_of(bench: Workbench, name: str) -> torch.Tensor:
+    """Each token's loss in the widest validation batch, after real passes of all kinds."""
+    plan = bench.plans["validation"]
+    method = bench.methods[name][""]
+    feed = stand_in_feed(bench, method.ground)
+    with seated(bench, method, trains=True) as cohort:
+        rates = torch.tensor([1e-3], dtype=torch.float64)
+        step = widest_step(bench.plans["train"], 0, ROWS)
+        train_step(cohort, feed, bench.plans["train"], [step], rates, ROWS)
+        with torch.no_grad():
+            return feed.losses(cohort, feed.pack(plan, [widest_batch(plan, ROWS)]))[1]
+
+
+@pytest.mark.parametrize("name", [n for n in VARIANTS if n != "full"])
+def test_adapter_bytes_are_those_on_disk(
+    bench: Workbench, predictor: Predictor, name: str, tmp_path: Path
+) -> None:
+    method = bench.methods[name][""]
+    method.save(method.initial(torch.Generator().manual_seed(0)), tmp_path / "adapter")
+    weights = sum(f.stat().st_size for f in (tmp_path / "adapter").glob("*.safetensors"))
+    assert predictor.adapter_bytes(entry_of(bench, name), "") == pytest.approx(weights, rel=0.1)
+    assert weights <= folder_bytes(tmp_path / "adapter") < weights + 4096
+
+
+def test_the_variant_that_trains_most_is_planned_for(
+    small: Callable[..., dict[str, Any]], place: Path
+) -> None:
+    study = study_from_mapping(
+        small(methods={"lora": {"rank": [2, 16, 4]}}, search={"learning_rates": 1, "seeds": 1}),
+        folder=place,
+    )
+    bench = open_workbench(study, "cpu")
+    label, method = most_demanding(bench.base, bench.study.entries[0])
+    assert label == "rank16"
+    assert method is not None and method.options.rank == 16

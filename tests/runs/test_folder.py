@@ -1,0 +1,238 @@
+"""The run's folder: every file whole or not there, also when the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bakeoff.errors import StoreError
+from bakeoff.execution import archive
+from bakeoff.runs import folder as store
+from bakeoff.runs.folder import RunFolder, finite, folder_bytes
+
+Run = Callable[..., Any]
+STUDY = {"name": "x", "protocol": {"epochs": 1}}
+
+
+class FullDisk:
+    """The store's view of the operating system, with no space left from one write on."""
+
+    def __init__(self, call: str, writes_left: int) -> None:
+        self.writes_left = writes_left
+        self.view = SimpleNamespace(**vars(os))
+        working = getattr(os, call)
+
+        def guarded(*arguments: Any) -> Any:
+            self.writes_left -= 1
+            if self.writes_left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return working(*arguments)
+
+        setattr(self.view, call, guarded)
+
+
+def assert_whole(folder: Path) -> None:
+    """No half-written file, and all that is there can be read."""
+    assert list(folder.rglob("*.part")) == []
+    for file in folder.rglob("*.json"):
+        json.loads(file.read_text(encoding="utf-8"))
+    for file in folder.rglob("*.jsonl"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            json.loads(line)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_is_full_at_any_moment_leaves_whole_files(
+    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    counting = FullDisk(call, 1000)
+    monkeypatch.setattr(store, "os", counting.view)
+    assert run_small().code == 0
+    num_writes = 1000 - counting.writes_left
+    assert num_writes >= 8
+
+    for moment in range(num_writes):
+        monkeypatch.setattr(store, "os", FullDisk(call, moment).view)
+        (place / "out").rename(place / f"out{moment}")
+        outcome = run_small()
+        assert outcome.code == 2, (moment, outcome.err)
+        assert "free some space and run the same command again" in outcome.message
+        assert str(Path("out")) in outcome.message
+        assert "Traceback" not in outcome.err
+        assert_whole(place / "out")
+        # The last sync of all is that of the folder's own names, after the results have theirs.
+        assert call == "fsync" or not (place / "out/results.json").exists()
+
+    monkeypatch.setattr(store, "os", os)
+    assert run_small().code == 0
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        Exception("No space left on device (os error 28)"),  # as the tokenizers library says it
+    ],
+)
+def test_a_full_disk_while_an_adapter_is_written_stops_the_study(
+    run_small: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    results: Run,
+    error: Exception,
+) -> None:
+    from bakeoff.methods.low_rank.lora import Lora
+
+    def save(self: Any, tensors: Any, folder: Path) -> None:
+        (folder / "half").write_text("x", encoding="utf-8")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lora, "save", save)
+        outcome = run_small()
+    assert outcome.code == 2
+    assert "free some space" in outcome.message
+    assert_whole(place / "out")
+    assert not (place / "out/candidates/lora-lr0.01-s0/candidate.json").exists()
+
+    assert run_small().code == 0
+    assert results()["status"] == "complete"
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_that_were_there_survive_a_full_disk(
+    run_small: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: Callable[[Path], Mapping[str, bytes]],
+) -> None:
+    run_small()
+    torn = place / "out/candidates/lora-lr0.01-s0/predictions.jsonl"
+    torn.unlink()
+    partial = (place / "out/results.json").read_text(encoding="utf-8")
+    (place / "out/results.json").write_text(
+        partial.replace('"complete"', '"partial"'), encoding="utf-8"
+    )
+    before = contents(place / "out")
+    monkeypatch.setattr(store, "os", FullDisk("fsync", 0).view)
+    assert run_small().code == 2
+    after = contents(place / "out")
+    assert {k: v for k, v in after.items() if not k.startswith("checkpoints/")} == before
+
+
+def test_a_folder_that_takes_no_file_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("bakeoff.runs.folder.tempfile.TemporaryFile", refuse)
+    with pytest.raises(StoreError, match=r"run: cannot be written \(Permission denied\): .*--out"):
+        RunFolder(tmp_path / "run", STUDY)
+
+
+def test_only_a_claimed_folder_belongs_to_a_study(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", STUDY)
+    assert list((tmp_path / "run").iterdir()) == []
+    RunFolder(tmp_path / "run", {"name": "y"}).claim({})
+    with pytest.raises(StoreError, match="name: 'y' and 'x'"):
+        RunFolder(tmp_path / "run", STUDY)
+
+
+def test_the_differences_are_named_up_to_a_dozen(tmp_path: Path) -> None:
+    RunFolder(tmp_path, {f"key{i}": i for i in range(40)}).claim({})
+    with pytest.raises(StoreError) as caught:
+        RunFolder(tmp_path, {f"key{i}": i + 1 for i in range(40)})
+    assert str(caught.value).count("\n  key") == 12
+
+
+def test_fresh_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/letter").touch()
+    with pytest.raises(StoreError, match="holds files but no study"):
+        RunFolder(tmp_path / "run", STUDY, fresh=True)
+    assert (tmp_path / "run/letter").exists()
+
+
+def test_fresh_works_from_inside_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunFolder(tmp_path / "run", STUDY).claim({})
+    monkeypatch.chdir(tmp_path / "run")
+    RunFolder(Path(), {"name": "y"}, fresh=True).claim({})
+    assert (tmp_path / "run/study.yaml").read_text(encoding="utf-8") == "name: y\n"
+    assert len(list(tmp_path.glob("run.before-*/study.yaml"))) == 1
+
+
+def test_what_a_killed_run_left_half_written_does_not_refuse_the_folder(tmp_path: Path) -> None:
+    (tmp_path / ".abc.part").touch()
+    RunFolder(tmp_path, STUDY).claim({})
+    assert (tmp_path / "study.yaml").exists()
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, STUDY)
+    folder.write_json("deep/er/a.json", {"a": [1.5, float("nan"), float("inf")], "ü": "é"})
+    assert folder.read_json("deep/er/a.json") == {"a": [1.5, None, None], "ü": "é"}
+    with pytest.raises(TypeError):
+        folder.write_json("deep/er/a.json", {"a": object()})
+    assert folder.read_json("deep/er/a.json") == {"a": [1.5, None, None], "ü": "é"}
+    assert (tmp_path / "deep/er/a.json").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff"])
+def test_a_torn_file_reads_as_none(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+        (tmp_path / "a.jsonl").write_bytes(b'{"b": 1}\n' + (content or b"{"))
+    folder = RunFolder.__new__(RunFolder)
+    folder.path = tmp_path
+    assert folder.read_json("a.json") is None
+    assert folder.read_lines("a.jsonl") is None
+
+
+def test_lines_keep_unicode_line_ends_inside_text(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, STUDY)
+    rows = [{"text": "a\u2028b\x85c\n"}, {"text": ""}]
+    folder.write_lines("a.jsonl", rows)
+    assert folder.read_lines("a.jsonl") == rows
+
+
+def test_a_new_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, STUDY)
+    with folder.new_folder("made") as beside:
+        (beside / "old").touch()
+        assert not (tmp_path / "made").exists()
+    with pytest.raises(ValueError, match="broken"), folder.new_folder("made") as beside:
+        (beside / "new").touch()
+        raise ValueError("broken")
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["old"]
+    with folder.new_folder("made") as beside:
+        (beside / "new").touch()
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_sizes_and_numbers() -> None:
+    assert finite({"a": (1, float("-inf"), {"b": float("nan")})}) == {"a": [1, None, {"b": None}]}
+    here = Path(archive.__file__).parent
+    assert folder_bytes(here / "demo.yaml") == 0
+    assert folder_bytes(here) >= Path(archive.__file__).stat().st_size
+
+
+def test_other_inputs_under_the_same_study_are_refused(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", STUDY).claim({"base": "a", "data": "b"})
+    again = RunFolder(tmp_path / "run", STUDY)
+    again.claim({"base": "a", "data": "b"})
+    with pytest.raises(StoreError, match="the data changed since"):
+        again.claim({"base": "a", "data": "c"})

@@ -1,0 +1,193 @@
+"""Small studies on random bases and made rows, and the command line called in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from bakeoff.cli.main import main
+from bakeoff.config import dump_yaml
+from bakeoff.engine.train import Trainer
+from bakeoff.execution import testing
+from bakeoff.measure import costs as footprint
+from bakeoff.metrics.rouge import Scores, rouge_scores
+
+SIZES = {"train": 16, "validation": 4, "test": 4}
+CITIES = ("Arden", "Brill", "Corvo", "Delft", "Esker", "Fenwick", "Goole", "Hythe")
+MEASURED = {
+    "epoch_seconds": {"max": 2.0, "mean": 1.5, "train": 1.0, "validation": 0.5},
+    "peak_memory_bytes": 3 << 20,
+    "generation_rows_per_second": 4.0,
+    "token_latency_seconds": 0.02,
+    "micro_batch_size": 4,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one call of the command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """Standard error with its line ends as spaces."""
+        return " ".join(self.err.split())
+
+
+def write_rows(folder: Path) -> Path:
+    """One JSON-lines file a split: documents of about 60 bytes, summaries of about 15."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start = 0
+    for split, size in SIZES.items():
+        rows = []
+        for i in range(start, start + size):
+            city, number = CITIES[i % len(CITIES)], 100 + 37 * i
+            document = f"The fair of {city} drew {number} people on day {i}, the mayor said."
+            rows.append({"text": document, "short": f"{city} drew {number}."})
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        start += size
+    return folder
+
+
+def small_study(**changes: Any) -> dict[str, Any]:
+    """A study of one method on rows that lie in ``rows`` beside it."""
+    study: dict[str, Any] = {
+        "name": "small",
+        "base": "scratch:tiny-gpt-neo",
+        "task": {
+            "source": "rows",
+            "document": "text",
+            "summary": "short",
+            "max_length": 96,
+            "max_summary_tokens": 24,
+        },
+        "protocol": {"epochs": 1, "micro_batch_size": 4, "grad_accum_steps": 2},
+        "methods": {"lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2}},
+        "generation": {"max_new_tokens": 8},
+        "precision": "float32",
+    }
+    for key, value in changes.items():
+        study[key] = {**study[key], **value} if key in ("task", "protocol") else value
+    return study
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: rows in it, every cache below it."""
+    write_rows(tmp_path / "rows")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+@pytest.fixture
+def small() -> Callable[..., dict[str, Any]]:
+    """Makes a study of one method with some changes."""
+    return small_study
+
+
+@pytest.fixture
+def cli(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Calls the entry point as the shell does, in this process."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # which the entry point would leave behind
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["bakeoff", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(code=int(caught.value.code or 0), out=captured.out, err=captured.err)
+
+    return call
+
+
+@pytest.fixture
+def run_small(place: Path, cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Writes a study with some changes and runs it in the folder ``out``."""
+
+    def call(*arguments: object, **changes: Any) -> Outcome:
+        file = place / "study.yaml"
+        file.write_text(dump_yaml(small_study(**changes)), encoding="utf-8")
+        return cli("run", file, "--out", "out", *arguments)
+
+    return call
+
+
+class ScorerHere:
+    """Scores in this process what ``RougeScorer`` scores in workers."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def submit(self, predictions: Sequence[str], references: Sequence[str]) -> ScorerHere:
+        self._scores = rouge_scores(predictions, references, workers=1)
+        return self
+
+    def result(self) -> Scores:
+        return self._scores
+
+
+def _measured(*arguments: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in arguments[-1]:
+        yield name, dict(MEASURED)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out what takes seconds: other processes and the report's pictures."""
+    monkeypatch.setattr(testing, "RougeScorer", ScorerHere)
+    monkeypatch.setattr(footprint, "_in_processes", _measured)
+    monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of all candidates that sit down to be trained, in order."""
+    ids: list[str] = []
+    sit_down = Trainer._sit_down
+
+    def spy(self: Trainer, slot: int, candidate: Any, snapshot: Any) -> None:
+        ids.append(candidate.id)
+        sit_down(self, slot, candidate, snapshot)
+
+    monkeypatch.setattr(Trainer, "_sit_down", spy)
+    return ids
+
+
+@pytest.fixture
+def results(place: Path) -> Callable[[], dict[str, Any]]:
+    """Reads the results of the run in ``out``."""
+    return lambda: json.loads((place / "out/results.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def contents() -> Callable[[Path], Mapping[str, bytes]]:
+    """Every file below a folder with its bytes."""
+    return lambda folder: {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
