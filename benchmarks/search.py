@@ -22,15 +22,15 @@ from rich.console import Console
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training import TrainingStage
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.search.storage import Ledger
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import Study, load_study
-from bakeoff.study.results import Findings
-from bakeoff.study.workbench import open_workbench
 
 METHODS = ("head", "lora", "soft_prompt")
 

@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from bakeoff.base.precision import choose_device
+from bakeoff.engine.workbench import Workbench
 from bakeoff.inference.finished import FinishedRun, Kept
-from bakeoff.study.workbench import Workbench, prepare_data
+from bakeoff.study.opening import prepare_data
 from measuring import Contest, check_losses, seconds_of, tell
 from memory import taken_bytes
 from ours import OurTraining, initial_tensors

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from bakeoff import memory
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import fit
 from bakeoff.measure.fit import needs_of, remedy, surely_fits
 from bakeoff.measure.traced import Predictor
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import Workbench, open_workbench
 
 Run = Callable[..., Any]
 MANY = {

@@ -15,8 +15,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
 from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.measure.traced import Predictor
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import open_workbench
 from bakeoff.units import shown_bytes, shown_count, shown_seconds
 
 Run = Callable[..., Any]

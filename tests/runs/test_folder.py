@@ -14,8 +14,10 @@ import pytest
 
 from bakeoff.errors import StoreError
 from bakeoff.execution import archive
+from bakeoff.files import folder_bytes
 from bakeoff.runs import folder as store
-from bakeoff.runs.folder import RunFolder, finite, folder_bytes
+from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.reading import finite
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}

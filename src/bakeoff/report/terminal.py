@@ -12,7 +12,8 @@ from rich.table import Table
 from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
-from bakeoff.runs.folder import RESULTS_FILE, RunFolder
+from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.types import RunState
 from bakeoff.units import shown_bytes, shown_count
 
