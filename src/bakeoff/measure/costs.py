@@ -40,6 +40,7 @@ from bakeoff.runs.reading import from_json, to_json
 from bakeoff.runs.records import CostRecord, EpochSeconds
 
 GENERATION_ROWS = 8
+_BUDGET = Budget()
 _ERROR_LINES = 40
 """Of what a measuring process wrote before it died."""
 
@@ -123,8 +124,11 @@ def _outcome(content: dict[str, Any]) -> CostRecord | CostFailure:
     return from_json(CostRecord, content, where="the measuring process")
 
 
-def measure_time(bench: Workbench, name: str) -> dict[str, Any]:
+def measure_time(bench: Workbench, name: str, budget: Budget = _BUDGET) -> dict[str, Any]:
     """Times one method in this process.
+
+    Args:
+        bench: the study. name: the method's. budget: seconds that the samples may take.
 
     Returns:
         The timed figures of a ``CostRecord``; ``micro_batch_size`` is the study's, or what memory
@@ -134,7 +138,7 @@ def measure_time(bench: Workbench, name: str) -> dict[str, Any]:
     rows = bench.protocol.micro_batch_size
     while True:
         try:
-            epoch = EpochSeconds(**time_epoch(bench, method, rows, Budget()))
+            epoch = EpochSeconds(**time_epoch(bench, method, rows, budget))
             rows_per_second = time_generation(bench, method, GENERATION_ROWS)
             latency = token_latency(bench, method)
             return {

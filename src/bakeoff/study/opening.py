@@ -97,7 +97,11 @@ def open_workbench(study: Study, device: str, *, hollow: bool = False) -> Workbe
         study: what is loaded. device: where to.
         hollow: takes the base's shapes alone, which can be traced and not run.
     """
-    base = load_base(study, device, hollow=hollow)
+    return workbench_of(study, load_base(study, device, hollow=hollow))
+
+
+def workbench_of(study: Study, base: Base) -> Workbench:
+    """The study on a base that is loaded already; see ``open_workbench``."""
     methods = {entry.name: entry.build(base) for entry in study.entries}
     check_positions(study, base, methods)
     data = prepare_data(study, base)
