@@ -22,6 +22,8 @@ from bakeoff.decide.comparisons import compare_methods
 from bakeoff.decide.intervals import Interval, bootstrap_interval
 from bakeoff.engine.candidate import Candidate
 from bakeoff.metrics.rouge import ROUGE_KEYS
+from bakeoff.runs.folder import RESULTS_FILE
+from bakeoff.runs.reading import finite, results_from
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.options import Study
 from bakeoff.study.workbench import Workbench
@@ -99,8 +101,28 @@ def build_results(bench: Workbench, findings: Findings, *, complete: bool) -> di
     }
     if findings.schedule.search is not None:
         results["search"] = _cost(bench, findings)
-    results["recommendation"] = recommend(results)
+    results["recommendation"] = None
+    results["recommendation"] = _recommendation(results)
     return results
+
+
+def _recommendation(results: dict[str, Any]) -> dict[str, Any]:
+    """The recommendation, in the words of this schema."""
+    found = recommend(results_from(finite(results), where=RESULTS_FILE))
+    return {
+        "method": found.method,
+        "why": found.why,
+        "ties": list(found.undecided),
+        "runners_up": [
+            {**asdict(entry), "verdict": "behind" if entry.verdict == "worse" else "tie"}
+            for entry in found.runners_up
+        ],
+        "changes": list(found.changes),
+        "limits": list(found.limits),
+        "outside": [
+            {"method": entry.method, "reasons": list(entry.reasons)} for entry in found.outside
+        ],
+    }
 
 
 def _search_notes(bench: Workbench, findings: Findings) -> list[str]:
@@ -359,7 +381,12 @@ def _comparisons(
         found += compare_methods(
             rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
         )
-    return [asdict(comparison) for comparison in found]
+    verdicts = {"better": "a", "worse": "b"}
+    kept = ("a", "b", "metric", "difference", "low", "high", "p_value")
+    return [
+        {key: getattr(one, key) for key in kept} | {"verdict": verdicts.get(one.verdict, "tie")}
+        for one in found
+    ]
 
 
 def _bounds(interval: Interval) -> Mapping[str, float]:

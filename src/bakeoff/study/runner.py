@@ -26,6 +26,7 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.execution.training import Follower, TrainingStage
+from bakeoff.formatting import shown_seconds
 from bakeoff.measure.costs import measure_footprints
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
@@ -37,7 +38,6 @@ from bakeoff.study.results import Findings, build_results, now, unused_settings
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.workbench import Workbench, open_workbench
 from bakeoff.types import RunState
-from bakeoff.units import shown_seconds
 
 
 class Runner:
