@@ -25,7 +25,7 @@ from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods import METHODS, Method
-from bakeoff.study.workbench import cache_folder
+from bakeoff.study.opening import cache_folder
 
 ROWS, TOKENS, SUPERVISED = 4, 256, 56
 ENTRIES: list[tuple[str, dict[str, Any]]] = [

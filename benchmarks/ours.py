@@ -23,7 +23,7 @@ from bakeoff.engine.train import train_step
 from bakeoff.execution.training import open_feed
 from bakeoff.methods import method_type
 from bakeoff.methods.contract import Ground, Method, Tensors
-from bakeoff.study.workbench import cache_folder
+from bakeoff.study.opening import cache_folder
 from measuring import Engine
 from memory import synchronize, taken_bytes
 from workload import LEARNING_RATE, SEED, Workload

@@ -27,11 +27,12 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import Trainer
+from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import Workbench, open_workbench
 
 RATES = (1e-3, 1e-2, 1e-1)
 MARKS = ("<!-- peft types: begin -->", "<!-- peft types: end -->")
@@ -140,7 +141,7 @@ def outcome(bench: Workbench, name: str) -> Row:
         options = kind.read_options(options_for(name), path="methods.x")
         method = kind(options, bench.base, where="methods.x")
         gap = start_gap(method)
-        protocol = bench.study.options.protocol
+        protocol = bench.protocol
         nlls = {rate: trained_nll(bench, method, rate, protocol) for rate in RATES}
         best = min(nlls, key=lambda rate: nlls[rate])
         try:

@@ -1,4 +1,4 @@
-"""What ``bakeoff plan`` says against what the footprints measure, method by method.
+"""What ``bakeoff plan`` says against what is measured, method by method.
 
     python benchmarks/plan.py [--base tiny ...] [--rows 16] [--processor-time] [--json FILE]
 
@@ -24,8 +24,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.measure import timing
 from bakeoff.measure.costs import apart, measure_memory, measure_time
-from bakeoff.measure.plan import make_plan
+from bakeoff.study.measuring import opener_of
 from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.planning import plan_study
 
 METHODS: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},
@@ -67,16 +68,17 @@ def study_of(base: str, rows: int, micro_batch_size: int) -> Study:
 
 
 def measured_alone(study: Study, name: str) -> dict[str, Any]:
-    """What a study's footprint of one method is, from two processes."""
-    found = apart(partial(measure_time, study, name, "cpu"))
+    """What one method costs alone, from two processes."""
+    opener = opener_of({"study": study.resolved, "device": "cpu"})
+    found = apart(lambda: measure_time(opener.bench(), name))
     rows = found.get("micro_batch_size", 1)
-    return found | apart(partial(measure_memory, study, name, "cpu", rows))
+    return found | apart(partial(measure_memory, opener, name, rows))
 
 
 def compared(base: str, rows: int, micro_batch_size: int) -> Iterator[dict[str, Any]]:
     """One row a method: predicted, measured and how far apart."""
     study = study_of(base, rows, micro_batch_size)
-    plan = apart(lambda: make_plan(study, "cpu").as_mapping())
+    plan = apart(lambda: plan_study(study, "cpu").as_mapping())
     if "error" in plan:
         yield {"base": base, **plan}
         return
@@ -90,7 +92,10 @@ def compared(base: str, rows: int, micro_batch_size: int) -> Iterator[dict[str, 
         pairs = {
             "memory_bytes": (planned["peak_memory_bytes"], measured["peak_memory_bytes"]),
             "epoch_seconds": (planned["epoch_seconds"]["mean"], measured["epoch_seconds"]["mean"]),
-            "token_seconds": (planned["token_latency_seconds"], measured["token_latency_seconds"]),
+            "token_seconds": (
+                planned["token_latency_seconds"],
+                (measured["token_latency_seconds"] or {}).get("mean"),
+            ),
         }
         for key, (predicted, found) in pairs.items():
             case[key] = {

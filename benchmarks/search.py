@@ -22,15 +22,16 @@ from rich.console import Console
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training import TrainingStage
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.search.storage import Ledger
+from bakeoff.study.environment import provenance_of, versions
+from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study, load_study
-from bakeoff.study.results import Findings
-from bakeoff.study.workbench import open_workbench
 
 METHODS = ("head", "lora", "soft_prompt")
 
@@ -45,8 +46,8 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     started = time.perf_counter()
     bench = open_workbench(study, "auto")
     run = RunFolder(folder, study.resolved)
-    run.claim(bench.fingerprints())
-    schedule = bench.schedule()
+    run.claim(bench.fingerprints(), versions())
+    schedule = schedule_of(study, bench)
     schedule.ledger = Ledger(
         f"sqlite:///{folder / 'study.db'}",
         study.options.name,
@@ -59,7 +60,7 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     findings = Findings(schedule=schedule)
     checkpoints = Checkpoints(folder)
     schedule.on_return = checkpoints.fetch
-    archive = Archive(run, bench, findings)
+    archive = Archive(run, bench, findings, provenance_of(bench))
     with ProgressView(Console(stderr=True), epochs=study.options.protocol.epochs) as view:
         schedule.tell = view.say
         TrainingStage(bench, schedule, archive, view, checkpoints, StopSignals(), {}).run(None)

@@ -13,7 +13,7 @@ from torch import nn
 
 from bakeoff.base.precision import choose_device
 from bakeoff.inference.finished import FinishedRun, Kept
-from bakeoff.study.workbench import Workbench, prepare_data
+from bakeoff.study.opening import workbench_of
 from measuring import Contest, check_losses, seconds_of, tell
 from memory import taken_bytes
 from ours import OurTraining, initial_tensors
@@ -58,12 +58,7 @@ class StudyRivals:
         before = taken_bytes(choose_device(device))
         self.base = self.finished.base
         self.base_bytes = taken_bytes(self.base.device) - before
-        self.bench = Workbench(
-            study=study,
-            base=self.base,
-            data=prepare_data(study, self.base),
-            methods={entry.name: entry.build(self.base) for entry in study.entries},
-        )
+        self.bench = workbench_of(study, self.base)
         on_gpu = self.base.device.type == "cuda"
         self.compiled = on_gpu
         self.writing_rows = _GPU_ROWS if on_gpu else _CPU_ROWS

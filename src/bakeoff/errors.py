@@ -32,8 +32,8 @@ class StoreError(BakeoffError, OSError):
     """A run folder that belongs to another study, is locked, or cannot be written."""
 
 
-class DivergedError(BakeoffError, ArithmeticError):
-    """Training that left the finite numbers."""
+class ScoreError(BakeoffError, ArithmeticError):
+    """A score that is not a finite number."""
 
 
 class OutOfMemoryError(BakeoffError, MemoryError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.studies import ScorerHere, _measured
+from tests.studies import ScorerHere, measured_here
 
 import bakeoff.report
 from bakeoff.cli.main import main
@@ -27,8 +27,8 @@ from bakeoff.engine import train
 from bakeoff.engine.train import Trainer
 from bakeoff.execution import testing
 from bakeoff.execution.progress import ProgressView
-from bakeoff.measure import costs as footprint
 from bakeoff.search import storage as ledger
+from bakeoff.study import runner
 
 EVENTS = 260
 """About as many as an undisturbed run of the test's study has."""
@@ -97,7 +97,7 @@ def run() -> None:
     study, place, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     setattr(testing, "RougeScorer", ScorerHere)  # noqa: B010
-    setattr(footprint, "_in_processes", _measured)  # noqa: B010
+    setattr(runner, "measure_costs", measured_here)  # noqa: B010
     setattr(bakeoff.report, "write_report", lambda folder, *_: folder / "report.html")  # noqa: B010
     draw = random.Random(seed)
     number, died = 0, 0

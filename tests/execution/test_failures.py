@@ -14,7 +14,7 @@ from bakeoff.engine import train
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.train import Trainer
 from bakeoff.execution.progress import ProgressView
-from bakeoff.measure import costs as footprint
+from bakeoff.measure.costs import CostFailure
 from bakeoff.methods.low_rank.lora import Lora
 from bakeoff.report import write_report
 
@@ -45,9 +45,9 @@ def test_a_candidate_that_diverges_has_no_figures_and_the_study_completes(
     wild = results()["methods"]["wild"]
     assert wild["state"] == "DIVERGED"
     assert "left the finite numbers in epoch 1 at learning rate 1e+30; lower it" in wild["reason"]
-    for key in ("val_nll", "test_nll", "test_nll_interval", "rouge1", "adapter_bytes"):
-        assert wild[key] is None
-    assert results()["methods"]["lora"]["test_nll"] is not None
+    assert wild["test"] == wild["validation"] == {} and wild["seeds"] == []
+    assert wild["cost"]["adapter_bytes"] is None
+    assert results()["methods"]["lora"]["test"]["nll"]["mean"] > 0
     assert {(c["a"], c["b"]) for c in results()["comparisons"]} == {("zero_shot", "lora")}
     assert "wild-lr1e+30-s0" in outcome.out and "diverged: the loss left" in outcome.out
     assert not (place / "out/candidates/wild-lr1e+30-s0/adapter").exists()
@@ -97,7 +97,7 @@ def test_a_candidate_that_raises_fails_alone(
     assert results()["candidates"]["lora-lr0.01-s1"]["reason"] == reason
     assert f"failed: {reason}" in outcome.out
     assert results()["methods"]["lora"]["state"] == "FAILED"
-    assert results()["methods"]["lora"]["test_nll"] is not None  # of the seeds that ended well
+    assert results()["methods"]["lora"]["seeds"]  # those that ended well
 
 
 def test_who_has_ended_before_a_cohort_fails_is_not_trained_again(
@@ -198,16 +198,20 @@ def test_a_fault_outside_training_leaves_a_partial_result(
     assert results()["status"] == "partial"
 
 
-def test_a_footprint_that_cannot_be_measured_is_noted(
-    run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
+def test_a_method_that_cannot_be_measured_is_noted_with_its_error(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, place: Path, results: Results
 ) -> None:
-    monkeypatch.setattr(
-        footprint, "_in_processes", lambda *_: iter([("lora", {"error": "no room"})])
-    )
+    failure = CostFailure(reason="RuntimeError: no room", traceback="Traceback ...\nno room")
+    monkeypatch.setattr("bakeoff.study.runner.measure_costs", lambda *_: iter([("lora", failure)]))
     outcome = run_small()
     assert outcome.code == 0
-    assert results()["notes"] == ["the footprint of lora could not be measured: no room"]
-    assert results()["methods"]["lora"]["peak_memory_bytes"] is None
+    [note] = results()["notes"]
+    assert note.startswith("the costs of lora could not be measured: RuntimeError: no room")
+    assert note.split("in ")[-1].rstrip(")") == "candidates/lora-lr0.01-s0/error.txt"
+    written = (place / "out/candidates/lora-lr0.01-s0/error.txt").read_text(encoding="utf-8")
+    assert written == "Traceback ...\nno room\n"
+    assert results()["methods"]["lora"]["cost"]["peak_memory_bytes"] is None
+    assert results()["status"] == "complete"
 
 
 def test_patience_stops_a_candidate_early_and_its_best_epoch_counts(
@@ -222,6 +226,6 @@ def test_patience_stops_a_candidate_early_and_its_best_epoch_counts(
     assert losses[candidate["best_epoch"] - 1] == min(losses)
     assert candidate["best_epoch"] == len(losses) - 1
     assert "no better validation NLL" in candidate["reason"]
-    assert results()["methods"]["head"]["val_nll"] == min(losses)
-    kept = json.loads((place / "out/candidates/head-lr3-s0/candidate.json").read_text("utf-8"))
+    assert results()["methods"]["head"]["validation"]["nll"]["mean"] == min(losses)
+    kept = json.loads((place / "out/candidates/head-lr3-s0/record.json").read_text("utf-8"))
     assert kept["best_epoch"] == candidate["best_epoch"]

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from bakeoff.engine import train
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.runs.records import EpochRecord
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.progress import ProgressView
+from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
 
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"

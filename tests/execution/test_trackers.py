@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.execution.trackers import registry
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
+from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]

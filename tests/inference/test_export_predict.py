@@ -225,11 +225,11 @@ def test_without_a_name_the_recommended_methods_best_one_writes(
 ) -> None:
     file = run / "results.json"
     results = json.loads(file.read_text(encoding="utf-8"))
-    results["recommendation"] = {"method": "dora", "why": "", "ties": []}
+    results["recommendation"] |= {"method": "dora", "why": "", "verdict": "best"}
     file.write_text(json.dumps(results), encoding="utf-8")
     row = json.loads(cli("predict", "out", lines.name, "--json").out.splitlines()[0])
     assert row["candidate"] == IDS["dora"]
-    results["recommendation"] = {"method": None, "why": "too close", "ties": []}
+    results["recommendation"] |= {"method": None, "why": "too close", "verdict": "none"}
     file.write_text(json.dumps(results), encoding="utf-8")
     outcome = cli("predict", "out", lines.name)
     assert outcome.code == 2

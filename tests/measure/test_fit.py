@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from bakeoff import memory
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import fit
 from bakeoff.measure.fit import needs_of, remedy, surely_fits
 from bakeoff.measure.traced import Predictor
+from bakeoff.search.options import SearchOptions
+from bakeoff.search.schedule import first_candidates
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import Workbench, open_workbench
 
 Run = Callable[..., Any]
 MANY = {
@@ -22,6 +25,7 @@ MANY = {
     "full": {"learning_rate": [1e-4]},
 }
 SEARCH = {"learning_rates": 3, "seeds": 1}
+SEARCHED = SearchOptions(**SEARCH)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def predictor(bench: Workbench) -> Predictor:
 def test_needs_go_by_the_slots_that_the_study_would_seat(
     bench: Workbench, predictor: Predictor
 ) -> None:
-    lora, full = needs_of(bench, predictor)
+    lora, full = needs_of(bench, predictor, first_candidates(bench, SEARCHED))
     assert (lora.slots, full.slots) == (3, 1)
     assert lora.bytes == lora.alone.base_bytes + 3 * lora.alone.slot_bytes
     assert lora.fitting_slots(lora.bytes) == 3
@@ -54,7 +58,7 @@ def test_needs_go_by_the_slots_that_the_study_would_seat(
 
 
 def test_the_smallest_change_comes_first(bench: Workbench, predictor: Predictor) -> None:
-    needs = needs_of(bench, predictor)
+    needs = needs_of(bench, predictor, first_candidates(bench, SEARCHED))
     lora, full = needs
     only_lora = [lora]
     enough = max(need.bytes for need in needs)
@@ -83,7 +87,7 @@ def test_the_smallest_change_comes_first(bench: Workbench, predictor: Predictor)
 
 
 def test_what_is_advised_does_fit(bench: Workbench, predictor: Predictor, place: Path) -> None:
-    [lora, _] = needs_of(bench, predictor)
+    [lora, _] = needs_of(bench, predictor, first_candidates(bench, SEARCHED))
     available = predictor.training(lora.entry, lora.label, 2).peak_bytes
     assert lora.bytes > available
     from tests.studies import small_study
@@ -92,18 +96,23 @@ def test_what_is_advised_does_fit(bench: Workbench, predictor: Predictor, place:
     advised = ["protocol.micro_batch_size=2", "protocol.grad_accum_steps=4", "slots=1"]
     changed = open_workbench(study_from_mapping(study, advised, folder=place), "cpu")
     other = Predictor(changed)
-    assert remedy(changed, other, needs_of(changed, other), available) is None
+    assert (
+        remedy(
+            changed, other, needs_of(changed, other, first_candidates(changed, SEARCHED)), available
+        )
+        is None
+    )
 
 
 def test_a_study_far_below_what_is_free_is_not_traced(
     bench: Workbench, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most = max(need.bytes for need in needs_of(bench, predictor))
+    most = max(need.bytes for need in needs_of(bench, predictor, first_candidates(bench, SEARCHED)))
     assert not surely_fits(bench, 2 * most)
     assert surely_fits(bench, 64 << 30)
     monkeypatch.setattr(fit, "free_bytes", lambda device: 64 << 30)
     monkeypatch.setattr(fit, "Predictor", None)  # would fail if it were called
-    fit.check_fit(bench)
+    fit.check_fit(bench, first_candidates(bench, SEARCHED))
 
 
 @pytest.mark.usefixtures("quick")

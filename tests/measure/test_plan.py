@@ -15,8 +15,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
 from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.measure.traced import Predictor
+from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import open_workbench
 
 Run = Callable[..., Any]
 TWO = {"lora": {"rank": 2}, "head": {}}
@@ -149,5 +149,6 @@ def test_epochs_follow_from_the_search(
     expected: tuple[int, int],
 ) -> None:
     given = {"protocol": {"epochs": 9}, **changes}
-    bench = open_workbench(study_from_mapping(small(**given), folder=place), "cpu")
-    assert epochs_at_most(bench, bench.schedule().methods["lora"]) == expected
+    study = study_from_mapping(small(**given), folder=place)
+    schedule = schedule_of(study, open_workbench(study, "cpu"))
+    assert epochs_at_most(schedule, "lora") == expected

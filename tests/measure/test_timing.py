@@ -14,11 +14,12 @@ import torch
 from bakeoff.base.compiled import compiled_layers
 from bakeoff.engine import acceleration as quicken
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import timing
 from bakeoff.measure.dry_run import seated
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, time_writing, token_latency
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import Workbench, open_workbench
 
 TICK = 0.25
 
@@ -88,9 +89,8 @@ def test_what_compilation_takes_is_in_no_epoch(
     monkeypatch.setattr(
         quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, backend)
     )
-    engine = replace(bench.study.options.engine, compile=True, cuda_graph=False)
-    options = replace(bench.study.options, engine=engine)
-    compiling = replace(bench, study=replace(bench.study, options=options))
+    engine = replace(bench.engine, compile=True, cuda_graph=False)
+    compiling = replace(bench, engine=engine)
     torch._dynamo.reset()
     found = time_epoch(compiling, bench.methods["lora"][""], 4, Budget())
     assert seconds > 2000.0, "training and validation are compiled"
@@ -101,7 +101,7 @@ def test_what_compilation_takes_is_in_no_epoch(
 def test_hidden_states_are_spread_over_the_epochs(bench: Workbench) -> None:
     found = time_epoch(bench, bench.methods["head"][""], 4, Budget())
     assert found["first_epoch_extra"] > 0
-    epochs = bench.study.options.protocol.epochs
+    epochs = bench.protocol.epochs
     assert found["mean"] == pytest.approx(
         found["train"] + found["validation"] + found["first_epoch_extra"] / epochs
     )

@@ -16,6 +16,8 @@ from bakeoff.base.attention import windows
 from bakeoff.base.injection import linear_shape
 from bakeoff.engine.loss import chunk_tokens
 from bakeoff.engine.step import train_step
+from bakeoff.engine.workbench import Workbench
+from bakeoff.files import folder_bytes
 from bakeoff.measure.dry_run import (
     rehearse,
     seated,
@@ -27,9 +29,8 @@ from bakeoff.measure.dry_run import (
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.measure.tracing import Trace
 from bakeoff.methods.registry import METHODS
-from bakeoff.runs.folder import folder_bytes
+from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.study.workbench import Workbench, open_workbench
 
 FLOAT = 4
 ROWS = 2
@@ -73,7 +74,7 @@ def predictor(bench: Workbench) -> Predictor:
 
 
 def entry_of(bench: Workbench, name: str) -> Any:
-    return next(entry for entry in bench.study.entries if entry.name == name)
+    return next(entry for entry in bench.entries if entry.name == name)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -136,7 +137,7 @@ def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor:
     inner = sum(prod(linear_shape(layer)) for layer in layers)
     positions = work.tokens + ROWS * bench.methods["soft_prompt"][""].extra_positions
     plan = bench.plans["train"]
-    step = widest_step(plan, bench.study.options.protocol.seeds[0], ROWS)
+    step = widest_step(plan, bench.protocol.seeds[0], ROWS)
     supervised = sum(batch.num_supervised for batch in plan.micro_batches(step, ROWS))
     size = chunk_tokens(bench.base.device)
     head = -(-supervised // size) * size * bench.base.vocabulary * bench.base.width
@@ -151,7 +152,7 @@ def test_writing_grows_with_the_tokens_asked_for(bench: Workbench, predictor: Pr
     assert 0 < found.further.operations <= found.first.operations
     trace = Trace((bench.base.model, bench.base.source.model))
     with one_thread(), trace, seated(bench, bench.methods["lora"][""]) as cohort:
-        write_summaries(bench, cohort, ROWS, bench.study.options.generation.max_new_tokens)
+        write_summaries(bench, cohort, ROWS, bench.generation.max_new_tokens)
     whole = trace.peak_bytes + predictor.base_bytes
     assert found.peak_bytes == pytest.approx(whole, rel=0.05)
 
@@ -202,6 +203,6 @@ def test_the_variant_that_trains_most_is_planned_for(
         folder=place,
     )
     bench = open_workbench(study, "cpu")
-    label, method = most_demanding(bench.base, bench.study.entries[0])
+    label, method = most_demanding(bench.base, bench.entries[0])
     assert label == "rank16"
     assert method is not None and method.options.rank == 16

@@ -14,8 +14,10 @@ import pytest
 
 from bakeoff.errors import StoreError
 from bakeoff.execution import archive
+from bakeoff.files import folder_bytes
 from bakeoff.runs import folder as store
-from bakeoff.runs.folder import RunFolder, finite, folder_bytes
+from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.reading import finite
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}
@@ -144,13 +146,13 @@ def test_a_folder_that_takes_no_file_is_refused_at_once(
 def test_only_a_claimed_folder_belongs_to_a_study(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", STUDY)
     assert list((tmp_path / "run").iterdir()) == []
-    RunFolder(tmp_path / "run", {"name": "y"}).claim({})
+    RunFolder(tmp_path / "run", {"name": "y"}).claim({}, {"torch": "1"})
     with pytest.raises(StoreError, match="name: 'y' and 'x'"):
         RunFolder(tmp_path / "run", STUDY)
 
 
 def test_the_differences_are_named_up_to_a_dozen(tmp_path: Path) -> None:
-    RunFolder(tmp_path, {f"key{i}": i for i in range(40)}).claim({})
+    RunFolder(tmp_path, {f"key{i}": i for i in range(40)}).claim({}, {"torch": "1"})
     with pytest.raises(StoreError) as caught:
         RunFolder(tmp_path, {f"key{i}": i + 1 for i in range(40)})
     assert str(caught.value).count("\n  key") == 12
@@ -167,16 +169,16 @@ def test_fresh_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
 def test_fresh_works_from_inside_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    RunFolder(tmp_path / "run", STUDY).claim({})
+    RunFolder(tmp_path / "run", STUDY).claim({}, {"torch": "1"})
     monkeypatch.chdir(tmp_path / "run")
-    RunFolder(Path(), {"name": "y"}, fresh=True).claim({})
+    RunFolder(Path(), {"name": "y"}, fresh=True).claim({}, {"torch": "1"})
     assert (tmp_path / "run/study.yaml").read_text(encoding="utf-8") == "name: y\n"
     assert len(list(tmp_path.glob("run.before-*/study.yaml"))) == 1
 
 
 def test_what_a_killed_run_left_half_written_does_not_refuse_the_folder(tmp_path: Path) -> None:
     (tmp_path / ".abc.part").touch()
-    RunFolder(tmp_path, STUDY).claim({})
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
     assert (tmp_path / "study.yaml").exists()
 
 
@@ -231,8 +233,8 @@ def test_sizes_and_numbers() -> None:
 
 
 def test_other_inputs_under_the_same_study_are_refused(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "run", STUDY).claim({"base": "a", "data": "b"})
+    RunFolder(tmp_path / "run", STUDY).claim({"base": "a", "data": "b"}, {"torch": "1"})
     again = RunFolder(tmp_path / "run", STUDY)
-    again.claim({"base": "a", "data": "b"})
+    again.claim({"base": "a", "data": "b"}, {"torch": "1"})
     with pytest.raises(StoreError, match="the data changed since"):
-        again.claim({"base": "a", "data": "c"})
+        again.claim({"base": "a", "data": "c"}, {"torch": "1"})

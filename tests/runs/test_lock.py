@@ -27,7 +27,7 @@ from pathlib import Path
 from bakeoff.runs.folder import open_run
 with open_run(Path(sys.argv[1]), {"name": "x", "protocol": {"epochs": 1}}) as folder:
     if "claim" in sys.argv:
-        folder.claim({"base": "b"})
+        folder.claim({"base": "b"}, {"torch": "1"})
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -143,7 +143,7 @@ def test_a_folder_that_is_no_runs_is_left_as_it_was(run_small: Run, place: Path)
 
 def test_a_fault_lets_go_of_the_folder(tmp_path: Path) -> None:
     with pytest.raises(LookupError), open_run(tmp_path / "run", STUDY) as folder:
-        folder.claim({"base": "b"})
+        folder.claim({"base": "b"}, {"torch": "1"})
         raise LookupError
     assert HOLDER_FILE not in names(tmp_path / "run")
     with open_run(tmp_path / "run", STUDY):
@@ -159,12 +159,12 @@ def test_a_complete_study_is_not_held_and_names_no_holder(run_small: Run, place:
 
 def test_fresh_puts_a_run_aside_that_nobody_holds_and_holds_the_new_one(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", STUDY) as folder:
-        folder.claim({"base": "b"})
+        folder.claim({"base": "b"}, {"torch": "1"})
     with open_run(tmp_path / "run", {"name": "another"}, fresh=True) as folder:
         assert names(folder.path) == {LOCK_FILE, HOLDER_FILE}
         with pytest.raises(StoreError, match="is running"), open_run(tmp_path / "run", STUDY):
             pytest.fail("two hold one folder")
-        folder.claim({"base": "b"})
+        folder.claim({"base": "b"}, {"torch": "1"})
     [aside] = [entry for entry in tmp_path.iterdir() if entry.name != "run"]
     assert aside.name.startswith("run.before-")
     assert STUDY_FILE in names(aside)
@@ -199,7 +199,7 @@ def test_fresh_twice_within_a_second_keeps_both_runs(
     monkeypatch.setattr(store, "datetime", SimpleNamespace(now=lambda zone: moment))
     for name in ("one", "two", "three"):
         with open_run(tmp_path / "run", {"name": name}, fresh=True) as folder:
-            folder.claim({"base": "b"})
+            folder.claim({"base": "b"}, {"torch": "1"})
     texts = [file.read_text() for file in tmp_path.rglob(STUDY_FILE)]
     assert sorted(texts) == ["name: one\n", "name: three\n", "name: two\n"]
 

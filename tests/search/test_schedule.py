@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.methods.contract import Ground
+from bakeoff.runs.records import EpochRecord
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.search.storage import Ledger

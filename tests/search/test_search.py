@@ -11,8 +11,9 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
+from bakeoff.methods.entries import Variant, variants_of
 from bakeoff.methods.low_rank.lora import Lora
-from bakeoff.search.options import SearchOptions, Variant, final_seeds, grid, grown, variants_of
+from bakeoff.search.options import SearchOptions, final_seeds, grid, grid_of, grown
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
 SEARCH = {"learning_rates": 3, "seeds": 2}
@@ -45,7 +46,7 @@ def variants(**options: Any) -> tuple[Variant, ...]:
 
 def rates_of(study: Study) -> tuple[float, ...]:
     assert study.options.search is not None
-    return study.entries[0].grid(study.options.search)
+    return grid_of(study.entries[0], study.options.search)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6])

@@ -84,7 +84,7 @@ def test_a_fault_after_the_tests_repeats_none_of_them(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bakeoff.study.runner.measure_footprints", broken)
+        patch.setattr("bakeoff.study.runner.measure_costs", broken)
         assert run_small(**changes).code == 130
     trained.clear()
     tested.clear()
@@ -92,7 +92,7 @@ def test_a_fault_after_the_tests_repeats_none_of_them(
     assert trained == []
     assert tested == []
     assert results()["status"] == "complete"
-    assert all(m["adapter_bytes"] for m in results()["methods"].values())
+    assert all(m["cost"]["adapter_bytes"] for m in results()["methods"].values())
 
 
 def test_a_rate_that_failed_is_told_and_the_study_goes_on(
@@ -109,7 +109,7 @@ def test_a_rate_that_failed_is_told_and_the_study_goes_on(
     assert run_small(**{**SEARCHED, "methods": {"head": {}}}).code == 0
     assert results()["candidates"]["head-lr0.001581-s0"]["state"] == "FAILED"
     assert any("rates failed and took no part" in note for note in results()["notes"])
-    assert results()["methods"]["head"]["test_nll"] is not None
+    assert results()["methods"]["head"]["test"]["nll"]["mean"] > 0
 
 
 def test_the_order_of_the_methods_belongs_to_the_study(run_small: Run) -> None:

@@ -15,8 +15,9 @@ import pytest
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
+from bakeoff.runs.records import EpochRecord
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.storage import Ledger, RungPruner
 from bakeoff.types import RunState
@@ -171,7 +172,7 @@ def test_a_candidate_that_starts_anew_has_a_trial_that_does(url: str) -> None:
     """As after a cohort that failed: what it had reached is no longer so."""
     ledger = opened(url)
     ledger.begin([one := train(candidate(), 3.0, 1.0)])
-    one.start_anew()
+    one.start_again()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ledger.write(train(one, 4.0))

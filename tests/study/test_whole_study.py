@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM
 from bakeoff.base.library_output import quiet
 from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
-from bakeoff.measure.costs import measure_footprints
 from bakeoff.report import write_report
 from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.reading import to_json
 from bakeoff.study.options import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.types import RunState
@@ -29,7 +29,7 @@ from bakeoff.types import RunState
 pytestmark = pytest.mark.slow
 
 ROUGE = {"rouge1", "rouge2", "rougeL", "rougeLsum"}
-BOUNDS = {"mean", "low", "high"}
+BOUNDS = {"mean", "low", "high", "per_seed"}
 TINY = Path(__file__).parents[2] / "src/bakeoff/base/tiny"
 STUDY: dict[str, Any] = {
     "name": "whole",
@@ -93,7 +93,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         patch.chdir(place)
         results = open_runner(place / "run").run()
         write_report(place / "run")
-        yield Finished(place / "run", results)
+        yield Finished(place / "run", to_json(results))
 
 
 @pytest.fixture
@@ -124,30 +124,42 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(results["data"]) == {"train", "validation", "test", "overlap"}
     baselines = results["baselines"]
     assert set(baselines) == {"zero_shot", "lead"}
-    assert set(baselines["zero_shot"]) == ROUGE | {"val_nll", "test_nll", "intervals"}
-    assert set(baselines["lead"]) == ROUGE | {"k", "intervals"}
+    assert set(baselines["zero_shot"]["test"]) == ROUGE | {"nll"}
+    assert set(baselines["zero_shot"]["validation"]) == {"nll"}
+    assert set(baselines["lead"]["test"]) == ROUGE
+    assert baselines["lead"]["sentences"] == 3
     for method in results["methods"].values():
-        assert set(method) == ROUGE | {
-            *("kind", "options", "state", "reason", "trainable_parameters", "learning_rate"),
-            *("epoch_seconds", "peak_memory_bytes", "adapter_bytes", "val_nll", "test_nll"),
-            *("test_nll_interval", "candidates", "generation_rows_per_second"),
-            *("micro_batch_size", "token_latency_seconds", "title"),
+        assert set(method) == {
+            *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
+            *("seeds", "cost", "validation", "test", "also_test", "outputs", "candidates"),
+            "search",
         }
-        assert all(set(method[key]) == BOUNDS for key in (*ROUGE, "test_nll_interval"))
+        assert set(method["test"]) == ROUGE | {"nll"}
+        assert all(set(found) == BOUNDS for found in method["test"].values())
+        assert all(len(found["per_seed"]) == 2 for found in method["test"].values())
+        assert method["outputs"]["examples"] == 2 * 4
+        assert 0 <= method["outputs"]["empty"] <= 8
     for candidate in results["candidates"].values():
         assert set(candidate) == {
-            *("method", "learning_rate", "seed", "state", "best_epoch", "epochs", "reason")
+            *("method", "options", "variant", "learning_rate", "seed", "state", "best_epoch"),
+            *("epochs", "cohort", "reason", "made_with", "files"),
         }
         assert [set(e) for e in candidate["epochs"]] == [
             {"epoch", "train_nll", "val_nll", "seconds"}
         ] * 2
+        made_with = candidate["made_with"]
+        assert made_with["slots"] >= 1 and made_with["micro_batch_size"] == 8
+        assert made_with["threads"] >= 1 and made_with["torch"] == torch.__version__
+        assert {"scores/test.npz", "predictions.jsonl"} < set(candidate["files"])
     for comparison in results["comparisons"]:
         assert set(comparison) == {
-            *("a", "b", "metric", "difference", "low", "high", "p_value", "verdict")
+            *("a", "b", "set", "metric", "difference", "low", "high", "p_value", "margin"),
+            *("level", "seeds", "examples", "verdict"),
         }
-    assert set(results["recommendation"]) == {
-        *("method", "why", "ties", "runners_up", "changes", "limits", "outside")
-    }
+        assert comparison["examples"] == 4 and comparison["set"] == "test"
+    assert {"method", "verdict", "why", "equivalent", "undecided", "behind", "needs"} < set(
+        results["recommendation"]
+    )
 
 
 def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished) -> None:
@@ -157,25 +169,26 @@ def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished)
     assert {c["state"] for c in results["candidates"].values()} == {RunState.COMPLETE}
     for method in results["methods"].values():
         assert len(method["candidates"]) == 2
-        assert math.isfinite(method["test_nll"]) and math.isfinite(method["val_nll"])
-        assert method["test_nll_interval"]["low"] <= method["test_nll"]
-        assert method["test_nll"] <= method["test_nll_interval"]["high"]
-        assert all(0 <= method[key]["mean"] <= 1 for key in ROUGE)
+        nll = method["test"]["nll"]
+        assert math.isfinite(method["validation"]["nll"]["mean"])
+        assert nll["low"] <= nll["mean"] <= nll["high"]
+        assert nll["mean"] == pytest.approx(sum(nll["per_seed"]) / 2)
+        assert all(0 <= method["test"][key]["mean"] <= 1 for key in ROUGE)
     pairs = {frozenset((c["a"], c["b"])) for c in results["comparisons"]}
     # The untuned base is compared with as well.
     assert len(pairs) == math.comb(len(STUDY["methods"]) + 1, 2)
 
 
 def test_training_lowers_the_test_nll_of_the_untuned_base(finished: Finished) -> None:
-    zero_shot = finished.results["baselines"]["zero_shot"]["test_nll"]
-    assert all(m["test_nll"] < zero_shot for m in finished.results["methods"].values())
+    zero_shot = finished.results["baselines"]["zero_shot"]["test"]["nll"]["mean"]
+    assert all(m["test"]["nll"]["mean"] < zero_shot for m in finished.results["methods"].values())
 
 
 def test_parameters_and_adapters_have_their_sizes(finished: Finished) -> None:
     config = json.loads((TINY / "config.json").read_text(encoding="utf-8"))
     width, layers, vocabulary = (config[k] for k in ("hidden_size", "num_layers", "vocab_size"))
-    counts = {n: m["trainable_parameters"] for n, m in finished.results["methods"].items()}
-    sizes = {n: m["adapter_bytes"] for n, m in finished.results["methods"].items()}
+    counts = {n: m["cost"]["trainable_parameters"] for n, m in finished.results["methods"].items()}
+    sizes = {n: m["cost"]["adapter_bytes"] for n, m in finished.results["methods"].items()}
 
     assert counts["untied"] == counts["tied"] == vocabulary * width
     assert counts["lora"] == layers * 2 * 2 * (width + width)  # rank 2 on queries and values
@@ -184,16 +197,17 @@ def test_parameters_and_adapters_have_their_sizes(finished: Finished) -> None:
     assert all(4 * counts[name] <= sizes[name] for name in counts)
 
 
-def test_footprints_come_from_the_measuring_process(finished: Finished) -> None:
+def test_costs_come_from_the_measuring_process(finished: Finished) -> None:
     assert finished.results["notes"] == []
     for method in finished.results["methods"].values():
-        seconds = method["epoch_seconds"]
+        cost = method["cost"]
+        seconds = cost["epoch_seconds"]
         assert 0 < seconds["train"] <= seconds["mean"] <= seconds["max"]
         assert seconds["validation"] > 0
         assert seconds["measured_steps"] >= 1
-        assert method["peak_memory_bytes"] > 1 << 20
-        assert method["generation_rows_per_second"] > 0
-        assert method["micro_batch_size"] == STUDY["protocol"]["micro_batch_size"]
+        assert cost["peak_memory_bytes"] > 1 << 20
+        assert cost["generation_rows_per_second"] > 0
+        assert cost["micro_batch_size"] == STUDY["protocol"]["micro_batch_size"]
 
 
 def test_the_study_as_written_is_the_study_that_ran(finished: Finished) -> None:
@@ -276,18 +290,10 @@ def test_only_a_removed_candidate_is_trained_again(
     shutil.rmtree(copied.folder / "candidates" / name)
     other = copied.folder / "candidates/lora-lr0.01-s0/adapter/adapter_model.safetensors"
     written = other.stat().st_mtime_ns
-    asked: list[list[str]] = []
-    measure = measure_footprints
-
-    def spy(bench: Any, findings: Any, archive: Any, view: Any) -> None:
-        asked.append([n for n in bench.methods if n not in findings.footprints])
-        measure(bench, findings, archive, view)
-
-    monkeypatch.setattr("bakeoff.study.runner.measure_footprints", spy)
+    monkeypatch.setattr("bakeoff.study.runner.measure_costs", None)  # would fail if it were called
 
     assert copied.again() == [name]
 
-    assert asked == [[]]
     assert other.stat().st_mtime_ns == written
     again = json.loads((copied.folder / "results.json").read_text(encoding="utf-8"))
     # Trained in a cohort of one instead of four: equal to rounding.
@@ -306,7 +312,7 @@ def without_times(results: Mapping[str, Any]) -> dict[str, Any]:
 def flat(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            if key not in ("environment", "seconds", "wall_seconds"):
+            if key not in ("environment", "seconds", "wall_seconds", "made_with", "files"):
                 yield from flat(value, f"{path}.{key}")
     elif isinstance(tree, (list, tuple)):
         for index, value in enumerate(tree):

@@ -109,7 +109,8 @@ def run(
     from bakeoff.report import write_report
     from bakeoff.report.live.rewriting import Rewriting
     from bakeoff.report.live.server import LiveServer
-    from bakeoff.runs.folder import RESULTS_FILE, open_run
+    from bakeoff.runs.folder import open_run
+    from bakeoff.runs.reading import RESULTS_FILE
     from bakeoff.study.options import load_study
     from bakeoff.study.runner import Runner
 
@@ -165,14 +166,14 @@ def plan(
     """Says what each method of a study will cost, and whether it fits; trains nothing."""
     from bakeoff.cli.plan_table import print_plan
     from bakeoff.measure.cards import card_named
-    from bakeoff.measure.plan import make_plan
     from bakeoff.study.options import load_study
+    from bakeoff.study.planning import plan_study
 
     card = None if gpu is None else card_named(gpu)
     loaded = load_study(study, overrides or [])
     told = Console(stderr=True)
     with told.status("planning") as status:
-        found = make_plan(loaded, device, card, lambda text: status.update(f"planning: {text}"))
+        found = plan_study(loaded, device, card, lambda text: status.update(f"planning: {text}"))
     if as_json:
         sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")
     else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 import bakeoff
+from bakeoff.files import new_folder, sha256_of
 
 # Raise when prepared data of the same key would come out different.
 FORMAT: Final = 1
@@ -57,26 +56,16 @@ def store(folder: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or not writable; nothing half-written stays under ``folder``.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.parent / f".{folder.name}.{uuid.uuid4().hex}"
-    try:
-        draft.mkdir()
+    if folder.exists() and load(folder) is None:
+        shutil.rmtree(folder)
+    with new_folder(folder, existing="keep") as draft:
         digests = {}
         for name, array in arrays.items():
             np.save(draft / f"{name}.npy", array, allow_pickle=False)
-            digests[name] = _file_digest(draft / f"{name}.npy")
+            digests[name] = sha256_of(draft / f"{name}.npy")
         body = json.dumps({"arrays": digests, "meta": meta})
         manifest = {"sha256": _digest(body.encode()), "body": body}
         (draft / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        if folder.exists() and load(folder) is None:
-            shutil.rmtree(folder)
-        try:
-            os.rename(draft, folder)
-        except OSError:
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
@@ -93,7 +82,7 @@ def load(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
         arrays: Arrays = {}
         for name, digest in body["arrays"].items():
             path = folder / f"{name}.npy"
-            if _file_digest(path) != digest:
+            if sha256_of(path) != digest:
                 return None
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -103,8 +92,3 @@ def load(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,17 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bakeoff.methods.contract import Method, Tensors
+from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """What one epoch of one candidate came to; NLLs in nats a supervised token."""
-
-    epoch: int
-    train_nll: float
-    val_nll: float
-    seconds: float
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,7 +39,7 @@ class Candidate:
     variant: str = ""
     snapshot: Tensors | None = None
 
-    def start_anew(self) -> None:
+    def start_again(self) -> None:
         """Forgets all training."""
         self.state, self.reason, self.epochs = RunState.WAITING, None, []
         self.best_epoch = self.tensors = self.snapshot = None

@@ -23,7 +23,7 @@ from bakeoff.engine.acceleration import quickened
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import Feed, to_device
-from bakeoff.engine.candidate import Candidate, EpochRecord, Observer
+from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.schedule import InTurn, Keeper, KeepNothing, Position, Schedule
@@ -31,6 +31,7 @@ from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.step import train_step as train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
+from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}
@@ -85,6 +86,11 @@ class Trainer:
         """The present cohort."""
         assert self._cohort is not None, "nobody is seated"
         return self._cohort
+
+    @property
+    def num_seated(self) -> int:
+        """Slots of the present cohort."""
+        return len(self._slots)
 
     @property
     def _running(self) -> list[Candidate | None]:

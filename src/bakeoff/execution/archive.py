@@ -1,90 +1,178 @@
-"""What a run keeps of each part, and how a later call takes it up again."""
+"""What a run keeps of each part, and how a later call takes it up again.
+
+Every file that a result rests on has its hash in the record beside it, and is compared with it
+before it is taken up: a torn or changed file is made again, never passed on.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
-from bakeoff.errors import CheckpointError
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import CheckpointError, StoreError
+from bakeoff.execution.findings import Findings, Floats, TestScores
+from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
 from bakeoff.metrics.rouge import ROUGE_KEYS
-from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, folder_bytes
-from bakeoff.study.results import Findings, TestScores
-from bakeoff.study.workbench import Workbench
+from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
+from bakeoff.runs.reading import from_json, to_json
+from bakeoff.runs.records import (
+    CandidateRecord,
+    CostRecord,
+    FileRecord,
+    Provenance,
+)
 from bakeoff.types import RunState
+
+RECORD_FILE = "record.json"
+ERROR_FILE = "error.txt"
+COSTS_FILE = "costs.json"
+NOTES_FILE = "notes.json"
+BASELINES = ("lead", "zero_shot")
+_PREDICTIONS = "predictions.jsonl"
+_SCORES = "scores/test.npz"
 
 
 class Archive:
-    """The run's folder as candidates, predictions, baselines and footprints."""
+    """The run's folder as candidates, predictions, baselines and costs.
 
-    def __init__(self, folder: RunFolder, bench: Workbench, findings: Findings) -> None:
+    Args:
+        folder: the run's, held by this process. bench: the study's base and data.
+        findings: what is known; kept in step with the folder.
+        made_with: versions and device of this call.
+    """
+
+    def __init__(
+        self, folder: RunFolder, bench: Workbench, findings: Findings, made_with: Provenance
+    ) -> None:
         self.folder = folder
         self.bench = bench
         self.findings = findings
+        self.made_with = made_with
+        lengths_N = np.diff(bench.data.splits["test"].completions.offsets)
+        self.tokens_N: Floats = lengths_N.astype(np.float64)
 
     def recall_candidate(self, candidate: Candidate) -> None:
         """Takes up a candidate that ended, where no checkpoint says how far training came."""
-        kept = self.folder.read_json(f"candidates/{candidate.id}/candidate.json")
-        if isinstance(kept, dict):
-            self._recall_candidate(candidate, kept)
+        record = self._record(candidate)
+        if record is None or not record.state.is_final or record.state is RunState.FAILED:
+            return
+        if record.state.is_eligible and self._damaged_adapter(candidate, record):
+            return
+        candidate.state, candidate.reason = record.state, record.reason
+        candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
 
     def recall_parts(self) -> None:
         """Takes up everything besides training that an earlier call left whole.
 
-        A candidate whose adapter is gone is to be trained again, if the test set is for it.
+        A candidate whose adapter is gone or damaged is to be trained again, if the test set is for
+        it.
         """
         for candidate in self.findings.candidates:
+            record = self._record(candidate)
+            if record is not None and candidate.state.is_final:
+                self.findings.records[candidate.id] = record
             if not candidate.state.is_eligible:
                 continue
-            adapter = self.folder.path / "candidates" / candidate.id / "adapter"
-            if adapter.is_dir():
+            fault = self._damaged_adapter(candidate, record)
+            if fault is None:
+                adapter = self._place(candidate) / "adapter"
                 self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
             elif candidate in self.findings.finals(candidate.method_name):
-                candidate.start_anew()
+                self.keep_note(f"{fault}; {candidate.id} is trained again")
+                self.findings.records.pop(candidate.id, None)
+                candidate.start_again()
         for candidate in self.findings.schedule.finals:
-            scores = self._recall_scores(f"candidates/{candidate.id}")
-            if scores is not None and candidate.state.is_eligible:
-                self.findings.test_scores[candidate.id] = scores
-        for name in ("lead", "zero_shot"):
-            kept = self.folder.read_json(f"baselines/{name}/baseline.json")
-            scores = self._recall_scores(f"baselines/{name}")
-            if isinstance(kept, dict) and scores is not None:
-                self.findings.baselines[name] = scores
-                if name == "zero_shot":
-                    self.findings.zero_shot_val_nll = kept["val_nll"]
-        footprints = self.folder.read_json("footprints.json")
-        if isinstance(footprints, dict):
-            self.findings.footprints.update(footprints)
-        notes = self.folder.read_json("notes.json")
+            record = self.findings.records.get(candidate.id)
+            if record is not None and candidate.state.is_eligible:
+                scores = self._recall_scores(f"candidates/{candidate.id}", record.files)
+                if scores is not None:
+                    self.findings.test_scores[candidate.id] = scores
+        for name in BASELINES:
+            self._recall_baseline(name)
+        self._recall_costs()
+        notes = self.folder.read_json(NOTES_FILE)
         if isinstance(notes, list):
-            self.findings.notes += notes
+            self.findings.notes += [str(note) for note in notes if note not in self.findings.notes]
 
-    def _recall_candidate(self, candidate: Candidate, kept: dict[str, Any]) -> None:
-        state = RunState(kept["state"])
-        adapter = self.folder.path / "candidates" / candidate.id / "adapter"
-        if not state.is_final or state is RunState.FAILED:
+    def _recall_baseline(self, name: str) -> None:
+        kept = self.folder.read_json(f"baselines/{name}/{RECORD_FILE}")
+        if not isinstance(kept, dict) or not isinstance(kept.get("files"), dict):
             return
-        if state.is_eligible and not adapter.is_dir():
-            return
-        candidate.state, candidate.reason = state, kept["reason"]
-        candidate.best_epoch = kept["best_epoch"]
-        candidate.epochs = [EpochRecord(**record) for record in kept["epochs"]]
+        where = f"baselines/{name}/{RECORD_FILE}"
+        files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
+        scores = self._recall_scores(f"baselines/{name}", files)
+        if scores is not None:
+            self.findings.baselines[name] = scores
+            if name == "zero_shot":
+                self.findings.zero_shot_val_nll = kept["val_nll"]
 
-    def _recall_scores(self, place: str) -> TestScores | None:
-        rows = self.folder.read_lines(f"{place}/predictions.jsonl")
-        if rows is None or len(rows) != len(self.bench.data.splits["test"]):
+    def _recall_costs(self) -> None:
+        kept = self.folder.read_json(COSTS_FILE)
+        for name, content in kept.items() if isinstance(kept, dict) else ():
+            try:
+                record = from_json(CostRecord, content, where=f"{COSTS_FILE}, {name}")
+            except StoreError as error:
+                self.keep_note(f"{error}. It is measured again")
+                continue
+            if name in self.findings.schedule.methods:
+                self.findings.costs[name] = record
+
+    def _record(self, candidate: Candidate) -> CandidateRecord | None:
+        place = f"candidates/{candidate.id}/{RECORD_FILE}"
+        content = self.folder.read_json(place)
+        if content is None:
             return None
-        rouge_N4 = np.array([[row[key] for key in ROUGE_KEYS] for row in rows], dtype=np.float64)
-        nlls = [row.get("nll") for row in rows]
-        nll_N = None if any(n is None for n in nlls) else np.array(nlls, dtype=np.float64)
-        return TestScores(rouge_N4=rouge_N4, nll_N=nll_N)
+        try:
+            return from_json(CandidateRecord, content, where=str(self.folder.path / place))
+        except StoreError as error:
+            self.keep_note(f"{error}. What it held is made again")
+            return None
 
-    def keep_candidate(self, candidate: Candidate) -> None:
-        """Writes a candidate that has ended: its curve, and the adapter of its best epoch."""
+    def _damaged_adapter(self, candidate: Candidate, record: CandidateRecord | None) -> str | None:
+        """What is wrong with a candidate's adapter, in words, or None."""
+        place = self._place(candidate)
+        files = {} if record is None else record.files
+        adapter = {name: file for name, file in files.items() if name.startswith("adapter/")}
+        if not adapter:
+            return f"{place / 'adapter'}: no record of its files was kept"
+        return damaged(place, adapter)
+
+    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> TestScores | None:
+        rests_on = {name: files[name] for name in (_SCORES, _PREDICTIONS) if name in files}
+        if len(rests_on) < 2:
+            return None
+        fault = damaged(self.folder.path / place, rests_on)
+        found = None if fault else self.folder.read_arrays(f"{place}/{_SCORES}")
+        if found is not None:
+            try:
+                scores = TestScores.of_statistics(found)
+            except (KeyError, IndexError, ValueError):
+                fault = (
+                    f"{self.folder.path / place / _SCORES}: holds other scores than this study's"
+                )
+            else:
+                if len(scores.rouge_N4) == len(self.bench.data.splits["test"]):
+                    return scores
+        if fault is not None:
+            self.keep_note(f"{fault}; the test set is scored again")
+        return None
+
+    def keep_candidate(
+        self, candidate: Candidate, *, slots: int | None = None, rows: int | None = None
+    ) -> None:
+        """Writes a candidate that has ended: its curve, and the adapter of its best epoch.
+
+        Args:
+            candidate: which. slots: candidates in its pass. rows: of its micro-batches.
+        """
         place = f"candidates/{candidate.id}"
         self.folder.write_lines(f"{place}/metrics.jsonl", [asdict(e) for e in candidate.epochs])
         if candidate.state.is_eligible and candidate.tensors is not None:
@@ -93,20 +181,37 @@ class Archive:
             adapter = self.folder.path / place / "adapter"
             self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
         candidate.tensors = None
-        # Last, since it says that the rest is whole.
-        self.folder.write_json(
-            f"{place}/candidate.json",
-            {
-                "method": candidate.method_name,
-                "variant": candidate.variant,
-                "learning_rate": candidate.learning_rate,
-                "seed": candidate.seed,
-                "state": candidate.state.value,
-                "reason": candidate.reason,
-                "best_epoch": candidate.best_epoch,
-                "epochs": [asdict(e) for e in candidate.epochs],
-            },
+        made_with = replace(self.made_with, slots=slots, micro_batch_size=rows)
+        self._keep_record(candidate, made_with, ("adapter/*",))
+
+    def keep_failure(self, candidate: Candidate, error: BaseException) -> None:
+        """Writes a failed candidate's record, and its whole traceback beside it."""
+        text = "".join(traceback.format_exception(error))
+        self.keep_error(candidate, text)
+        self.findings.test_scores.pop(candidate.id, None)
+        before = self.findings.records.get(candidate.id)
+        self._keep_record(
+            candidate, (before and before.made_with) or self.made_with, ("adapter/*",)
         )
+
+    def keep_error(self, candidate: Candidate, text: str) -> None:
+        """Writes what went wrong with a candidate, as the interpreter says it."""
+        self.folder.write_text(f"candidates/{candidate.id}/{ERROR_FILE}", text.rstrip() + "\n")
+
+    def _keep_record(
+        self, candidate: Candidate, made_with: Provenance, patterns: Sequence[str]
+    ) -> None:
+        """Writes a candidate's record: last, since it says that the rest is whole."""
+        place = self._place(candidate)
+        files = file_records(place, patterns) if candidate.state.is_eligible else {}
+        record = record_of(candidate, made_with, files, self.searched(candidate))
+        self.findings.records[candidate.id] = record
+        self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
+
+    def searched(self, candidate: Candidate) -> dict[str, Any]:
+        """The searched options of the candidate's variant, as plain values."""
+        entry = next(e for e in self.bench.entries if e.name == candidate.method_name)
+        return next(dict(v.searched) for v in entry.variants if v.label == candidate.variant)
 
     def tensors_of(self, candidate: Candidate) -> Tensors:
         """The best epoch's tensors, read back.
@@ -114,32 +219,50 @@ class Archive:
         Raises:
             CheckpointError: if the adapter is not whole.
         """
-        folder = self.folder.path / "candidates" / candidate.id
+        folder = self._place(candidate)
         try:
+            fault = self._damaged_adapter(candidate, self.findings.records.get(candidate.id))
+            if fault is not None:
+                raise CheckpointError(fault)
             return candidate.method.load(folder / "adapter")
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error}. To do so, remove {folder} and run the same command again"
+                f"{error}. Remove {folder} and run the same command again, which trains it again"
             ) from error
 
-    def keep_predictions(self, place: str, texts: Sequence[str], scores: TestScores) -> None:
-        """Writes what was generated for each test row, with its scores."""
-        lengths = np.diff(self.bench.data.splits["test"].completions.offsets)
+    def keep_scores(self, candidate: Candidate, texts: Sequence[str], scores: TestScores) -> None:
+        """Writes a candidate's test scores and texts, and their hashes into its record."""
+        self.findings.test_scores[candidate.id] = scores
+        place = f"candidates/{candidate.id}"
+        self._keep_predictions(place, texts, scores)
+        before = self.findings.records[candidate.id]
+        made_with = before.made_with or self.made_with
+        self._keep_record(candidate, made_with, ("adapter/*", _SCORES, _PREDICTIONS))
+
+    def _keep_predictions(self, place: str, texts: Sequence[str], scores: TestScores) -> None:
         rows = []
         for index, text in enumerate(texts):
             row: dict[str, Any] = {"index": index, "prediction": text}
             row |= {k: float(scores.rouge_N4[index, c]) for c, k in enumerate(ROUGE_KEYS)}
             if scores.nll_N is not None:
-                row |= {"nll": float(scores.nll_N[index]), "tokens": int(lengths[index])}
+                row |= {"nll": float(scores.nll_N[index]), "tokens": int(self.tokens_N[index])}
             rows.append(row)
-        self.folder.write_lines(f"{place}/predictions.jsonl", rows)
+        self.folder.write_lines(f"{place}/{_PREDICTIONS}", rows)
+        self.folder.write_arrays(f"{place}/{_SCORES}", scores.statistics(self.tokens_N))
 
     def keep_baseline(self, name: str, texts: Sequence[str], scores: TestScores) -> None:
         """Writes a baseline's predictions and what else is known of it."""
         self.findings.baselines[name] = scores
-        self.keep_predictions(f"baselines/{name}", texts, scores)
-        content = {"val_nll": self.findings.zero_shot_val_nll} if name == "zero_shot" else {}
-        self.folder.write_json(f"baselines/{name}/baseline.json", content)
+        place = f"baselines/{name}"
+        self._keep_predictions(place, texts, scores)
+        files = file_records(self.folder.path / place, (_SCORES, _PREDICTIONS))
+        content: dict[str, Any] = {
+            "made_with": to_json(self.made_with),
+            "files": {path: to_json(file) for path, file in files.items()},
+        }
+        if name == "zero_shot":
+            content["val_nll"] = self.findings.zero_shot_val_nll
+        self.folder.write_json(f"{place}/{RECORD_FILE}", content)
 
     def keep_examples(self) -> None:
         """Writes the test rows once, for the report and for readers."""
@@ -159,13 +282,41 @@ class Archive:
             ),
         )
 
-    def keep_footprint(self, name: str, footprint: dict[str, Any]) -> None:
-        """Writes one method's footprint."""
-        self.findings.footprints[name] = footprint
-        self.folder.write_json("footprints.json", self.findings.footprints)
+    def keep_cost(self, name: str, cost: CostRecord) -> None:
+        """Writes one method's costs."""
+        rows = cost.micro_batch_size
+        made_with = replace(self.made_with, slots=1, micro_batch_size=rows)
+        self.findings.costs[name] = replace(cost, made_with=made_with)
+        content = {key: to_json(record) for key, record in self.findings.costs.items()}
+        self.folder.write_json(COSTS_FILE, content)
 
     def keep_note(self, note: str) -> None:
-        """Writes something that the report must tell."""
+        """Writes something that the report must say."""
         if note not in self.findings.notes:
             self.findings.notes.append(note)
-            self.folder.write_json("notes.json", self.findings.notes)
+            self.folder.write_json(NOTES_FILE, self.findings.notes)
+
+    def _place(self, candidate: Candidate) -> Path:
+        return self.folder.path / "candidates" / candidate.id
+
+
+def record_of(
+    candidate: Candidate,
+    made_with: Provenance | None,
+    files: dict[str, FileRecord],
+    options: dict[str, Any],
+) -> CandidateRecord:
+    """A candidate as plain data."""
+    return CandidateRecord(
+        method=candidate.method_name,
+        options=options,
+        variant=candidate.variant,
+        learning_rate=candidate.learning_rate,
+        seed=candidate.seed,
+        state=candidate.state,
+        best_epoch=candidate.best_epoch,
+        epochs=tuple(candidate.epochs),
+        reason=candidate.reason,
+        made_with=made_with,
+        files=files,
+    )

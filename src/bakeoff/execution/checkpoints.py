@@ -7,13 +7,10 @@ for their rung.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,11 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bakeoff.engine.candidate import Candidate, EpochRecord
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
+from bakeoff.files import PART, disk_errors, new_file, sha256_of
 from bakeoff.methods.contract import Tensors
-from bakeoff.runs.folder import disk_errors, sync
+from bakeoff.runs.records import EpochRecord
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -35,6 +33,7 @@ _PAUSED: Final = "paused"
 _SUFFIX: Final = ".safetensors"
 _KEPT: Final = 2
 _META: Final = "bakeoff"
+_CHECKSUM: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +64,7 @@ class Checkpoints:
         self.notes: list[str] = []
         """What to tell of the checkpoints that were found."""
         self._references: list[set[str]] = []
+        self._boundary = ""
 
     def save(self, schedule: StudySchedule, progress: Progress) -> None:
         """Writes all that is there, beside its place, synced and renamed.
@@ -97,9 +97,12 @@ class Checkpoints:
             }
         names = self._names()
         number = int(names[-1].partition("-")[0]) + 1 if names else 0
-        self._write(self.path, f"{number:06d}-", tensors, content)
+        written = self._write(self.path, f"{number:06d}-", tensors, content)
+        if position is None or position.step == 0:
+            self._boundary = written.name
         for name in names[: 1 - _KEPT]:
-            (self.path / name).unlink(missing_ok=True)
+            if name != self._boundary:  # what a failed pass is set back to
+                (self.path / name).unlink(missing_ok=True)
         waiting = {_paused_prefix(c) for c in schedule.candidates if c.state is RunState.PAUSED}
         waiting |= {_paused_prefix(c) for c in schedule.candidates if _is_promoted(c)}
         self._references = [*self._references, waiting][-_KEPT:]
@@ -150,6 +153,47 @@ class Checkpoints:
             f"{self.path / _PAUSED}: the state of {candidate.id} after epoch "
             f"{len(candidate.epochs)} is missing or torn; it is trained from the start"
         )
+
+    def set_back(self, candidates: Sequence[Candidate]) -> None:
+        """Sets candidates back to the end of their last saved epoch, or to their start.
+
+        Their snapshot and their best tensors are those of the newest checkpoint between two
+        epochs; what was trained after it is lost.
+        """
+        saved = self._newest_between_epochs()
+        for candidate in candidates:
+            found = saved.get(candidate.id)
+            if found is None:
+                candidate.start_again()
+                continue
+            record, now, best = found
+            candidate.state, candidate.reason = RunState.WAITING, None
+            candidate.best_epoch = record["best_epoch"]
+            candidate.epochs = [EpochRecord(**epoch) for epoch in record["epochs"]]
+            candidate.tensors = best or None
+            if candidate.epochs:  # at its start there is nothing to go on from
+                candidate.snapshot = now
+                # To the disk: the next checkpoint may be of another candidate's pass.
+                self.pause(candidate)
+
+    def _newest_between_epochs(self) -> dict[str, tuple[dict[str, Any], Tensors, Tensors]]:
+        """Of the newest such checkpoint, by id: record, where training stood, best tensors."""
+        for name in reversed(self._names()):
+            found = _read(self.path / name)
+            place = found and found[0].get("position")
+            if found is None or not place or place["step"] != 0:
+                continue
+            content, tensors = found
+            records = {record["id"]: record for record in content["candidates"]}
+            return {
+                name: (
+                    records[name],
+                    _below(tensors, f"slot{slot}/now/"),
+                    _below(tensors, f"slot{slot}/best/"),
+                )
+                for slot, name in enumerate(place["seated"])
+            }
+        return {}
 
     def clear(self) -> None:
         """Removes all of them: the study is complete."""
@@ -235,31 +279,25 @@ class Checkpoints:
     ) -> Path:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
-            os.close(handle)
-            beside = Path(name)
+            draft = folder / f".{prefix}{PART}"
             try:
                 try:
-                    save_file(dict(tensors), beside, metadata={_META: json.dumps(content)})
+                    save_file(dict(tensors), draft, metadata={_META: json.dumps(content)})
                 except SafetensorError as error:
                     raise OSError(str(error)) from error
-                with beside.open("rb+") as file:
-                    checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-                    os.fsync(file.fileno())
-                target = folder / f"{prefix}{checksum}{_SUFFIX}"
-                beside.replace(target)
-                sync(folder)
+                # Its name holds its checksum, so that it is known only once it is written.
+                target = folder / f"{prefix}{sha256_of(draft)[:_CHECKSUM]}{_SUFFIX}"
+                with new_file(target) as beside:
+                    draft.replace(beside)
                 return target
-            except BaseException:
-                beside.unlink(missing_ok=True)
-                raise
+            finally:
+                draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Tensors] | None:
     """A file's JSON and tensors, or None where it is not whole."""
     try:
-        with path.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        checksum = sha256_of(path)[:_CHECKSUM]
         if not path.name.endswith(f"-{checksum}{_SUFFIX}"):
             return None
         with safe_open(path, framework="pt") as stored:

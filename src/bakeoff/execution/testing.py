@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.data.cleaning import clean
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.texts import decode
+from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import ScoreError, StoreError
 from bakeoff.execution.archive import Archive
+from bakeoff.execution.failures import reason_of
+from bakeoff.execution.findings import Findings, TestScores
 from bakeoff.execution.progress import ProgressView
 from bakeoff.methods.contract import Ground
 from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
 from bakeoff.metrics.sentences import lead
-from bakeoff.study.results import Findings, TestScores
-from bakeoff.study.workbench import Workbench
+from bakeoff.types import RunState
 
 
 class Tester:
@@ -50,29 +54,34 @@ class Tester:
 
     def baselines(self) -> None:
         """The untuned base and the document's first sentences."""
-        task, options = self.bench.study.options.task, self.bench.study.options
+        cleaning, sentences = self.bench.task.cleaning, self.bench.lead_sentences
         references = list(self.test.summaries)
         with RougeScorer() as scorer:
             if "lead" not in self.findings.baselines:
                 texts = [
                     "\n".join(
-                        clean(sentence, task.cleaning)
-                        for sentence in lead(document, options.lead_sentences).split("\n")
+                        clean(sentence, cleaning)
+                        for sentence in lead(document, sentences).split("\n")
                     )
                     for document in self.test.raw_documents
                 ]
                 rouge_N4 = scorer.submit(texts, references).result()
-                self.archive.keep_baseline("lead", texts, TestScores(rouge_N4=rouge_N4, nll_N=None))
+                scores = TestScores(rouge_N4=rouge_N4, nll_N=None, empty_N=_empty(texts))
+                self.archive.keep_baseline("lead", texts, scores)
             if "zero_shot" not in self.findings.baselines:
                 with Cohort(self.bench.base, [], 1) as cohort:
                     validation = self.bench.plans["validation"]
                     sums = example_nlls(cohort, 0, self.feed, validation)
                     self.findings.zero_shot_val_nll = mean_nll(sums, validation)
-                    [(summaries, nll_N)] = self._outcomes(
-                        cohort, [0], scorer, "zero-shot summaries"
+                    [(written, nll_N)] = self._outcomes(cohort, [0], scorer, "zero-shot summaries")
+                scores = written.scores(nll_N)
+                if (row := scores.bad_row()) is not None:
+                    self.archive.keep_note(
+                        f"zero-shot: the score of test row {row} is not a finite number, so the "
+                        "untuned base takes no part in the comparisons"
                     )
-                scores = TestScores(rouge_N4=summaries.scores(), nll_N=nll_N)
-                self.archive.keep_baseline("zero_shot", summaries.texts, scores)
+                    return
+                self.archive.keep_baseline("zero_shot", written.texts, scores)
                 self.view.say(
                     f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
                     f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
@@ -97,6 +106,62 @@ class Tester:
                         self._test(group, scorer)
 
     def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
+        """Tests candidates in one pass; where that fails, each alone, so that one fails alone."""
+        try:
+            outcomes = self._pass(group, scorer)
+        except StoreError:
+            raise
+        except Exception as error:  # whatever it is, the others are tested
+            failure: Exception | None = error
+        else:
+            failure = None
+        self.view.clear()
+        if failure is not None:
+            is_short = is_out_of_memory(failure)
+            if len(group) == 1:
+                self._fail(group[0], failure)
+                return
+            # The error holds the cohort, and its memory with it.
+            failure = None
+            release_memory()
+            if is_short:
+                self.archive.keep_note(
+                    f"memory is too small to test {len(group)} candidates in one pass; each goes "
+                    "alone"
+                )
+            for candidate in group:
+                if candidate.id not in self.findings.test_scores:
+                    self._test([candidate], scorer)
+            return
+        for candidate, (written, nll_N) in zip(group, outcomes, strict=True):
+            try:
+                scores = written.scores(nll_N)
+                if (row := scores.bad_row()) is not None:
+                    raise ScoreError(
+                        f"test row {row} of method {candidate.method_name}, seed "
+                        f"{candidate.seed}: its score is not a finite number"
+                    )
+                self.archive.keep_scores(candidate, written.texts, scores)
+            except StoreError:
+                raise
+            except Exception as error:
+                self._fail(candidate, error)
+                continue
+            self.view.say(
+                f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
+                f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
+            )
+
+    def _fail(self, candidate: Candidate, error: Exception) -> None:
+        """Marks a candidate that the test set cannot be scored with."""
+        candidate.state = RunState.FAILED
+        candidate.reason = f"testing failed: {reason_of(error)}"
+        self.archive.keep_failure(candidate, error)
+        self.view.on_end(candidate)
+
+    def _pass(
+        self, group: Sequence[Candidate], scorer: RougeScorer
+    ) -> list[tuple[_ScoredTexts, NDArray[np.float64]]]:
         methods = list(dict.fromkeys(c.method for c in group))
         with ExitStack() as stack:
             cohort = Cohort(self.bench.base, methods, len(group))
@@ -104,34 +169,29 @@ class Tester:
                 cohort.seat(slot, candidate.method, self.archive.tensors_of(candidate))
             stack.enter_context(cohort)
             names = ", ".join(dict.fromkeys(c.method_name for c in group))
-            outcomes = self._outcomes(
-                cohort, list(range(len(group))), scorer, f"summaries: {names}"
-            )
-        for candidate, (summaries, nll_N) in zip(group, outcomes, strict=True):
-            scores = TestScores(rouge_N4=summaries.scores(), nll_N=nll_N)
-            self.archive.keep_predictions(f"candidates/{candidate.id}", summaries.texts, scores)
-            self.findings.test_scores[candidate.id] = scores
-            self.view.say(
-                f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
-                f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
-            )
+            return self._outcomes(cohort, list(range(len(group))), scorer, f"summaries: {names}")
 
     def _outcomes(
         self, cohort: Cohort, slots: Sequence[int], scorer: RougeScorer, title: str
-    ) -> list[tuple[_ScoredTexts, np.ndarray]]:
+    ) -> list[tuple[_ScoredTexts, NDArray[np.float64]]]:
         """For each slot its generated texts and each example's NLL."""
         nlls = [example_nlls(cohort, slot, self.feed, self.plan) for slot in slots]
         prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
+        longest = self.bench.generation.max_new_tokens
         texts = {slot: _ScoredTexts(self.test.summaries, scorer) for slot in slots}
+
+        def written(slot: int, chosen: NDArray[np.int64], ids: list[list[int]]) -> None:
+            unfinished = [len(row) >= longest for row in ids]
+            texts[slot].add(chosen, decode(self.bench.base, ids), unfinished)
+
         generate(
             cohort,
             slots,
             prompts,
-            self.bench.study.options.generation,
+            self.bench.generation,
             progress=lambda done, total: self.view.count(title, done, total),
-            written=lambda slot, chosen, ids: texts[slot].add(chosen, decode(self.bench.base, ids)),
+            written=written,
         )
-        self.view.clear()
         return list(zip(texts.values(), nlls, strict=True))
 
 
@@ -144,20 +204,37 @@ class _ScoredTexts:
 
     def __init__(self, references: Sequence[str], scorer: RougeScorer) -> None:
         self.texts = [""] * len(references)
+        self._unfinished_N = np.zeros(len(references), dtype=np.bool_)
         self._references = references
         self._scorer = scorer
         self._pending: list[tuple[NDArray[np.int64], PendingScores]] = []
 
-    def add(self, chosen: NDArray[np.int64], texts: Sequence[str]) -> None:
+    def add(
+        self, chosen: NDArray[np.int64], texts: Sequence[str], unfinished: Sequence[bool]
+    ) -> None:
         """Takes in the texts of some of the examples and has them scored."""
         for index, text in zip(chosen, texts, strict=True):
             self.texts[int(index)] = text
+        self._unfinished_N[chosen] = unfinished
         references = [self._references[int(index)] for index in chosen]
         self._pending.append((chosen, self._scorer.submit(texts, references)))
 
-    def scores(self) -> NDArray[np.float64]:
-        """[N, 4] as ``rouge_scores`` returns them; waits for what is not scored yet."""
+    def scores(self, nll_N: NDArray[np.float64]) -> TestScores:
+        """The scores of all texts; waits for what is not scored yet.
+
+        Args:
+            nll_N: [N] summed nats of each reference.
+        """
         rouge_N4 = np.zeros((len(self.texts), len(ROUGE_KEYS)))
         for chosen, pending in self._pending:
             rouge_N4[chosen] = pending.result()
-        return rouge_N4
+        return TestScores(
+            rouge_N4=rouge_N4,
+            nll_N=nll_N,
+            empty_N=_empty(self.texts),
+            unfinished_N=self._unfinished_N,
+        )
+
+
+def _empty(texts: Sequence[str]) -> NDArray[np.bool_]:
+    return np.array([not text.strip() for text in texts], dtype=np.bool_)

@@ -17,19 +17,20 @@ from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.schedule import Position
+from bakeoff.engine.schedule import Position, Schedule
 from bakeoff.engine.score import EVALUATION_ROWS
 from bakeoff.engine.slots import free_bytes
 from bakeoff.engine.train import Trainer
+from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.saving import RunKeeper
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import Ground
-from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.workbench import Workbench
+from bakeoff.search.schedule import GroundSchedule, StudySchedule
 from bakeoff.types import RunState
 
 _MEMORY_SHARE = 0.25
@@ -37,7 +38,7 @@ _MEMORY_SHARE = 0.25
 
 
 class Follower(Protocol):
-    """Who is told how candidates come on; what it does may cost no training."""
+    """What follows how candidates come on; it may cost no training."""
 
     def epoch(self, candidate: Candidate) -> None:
         """A candidate's epoch has been validated: its last record."""
@@ -47,10 +48,11 @@ class Follower(Protocol):
 
 
 class RunObserver:
-    """Keeps what ends, and tells the person.
+    """Keeps what ends, and reports it.
 
     Attributes:
         kept: ids of the candidates that have ended and are written.
+        trainer: the present one, which knows the slots and the micro-batch.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class RunObserver:
         self.checkpoints = checkpoints
         self.followers = followers
         self.on_step = view.on_step
+        self.trainer: Trainer | None = None
 
     def on_epoch(self, candidate: Candidate) -> None:
-        """Writes the epoch into the search, then says so."""
+        """Writes the epoch into the search, then reports it."""
         self.schedule.note(candidate)
         self.view.on_epoch(candidate)
         for follower in self.followers:
@@ -81,8 +84,30 @@ class RunObserver:
         self.checkpoints.pause(candidate)
 
     def on_end(self, candidate: Candidate) -> None:
-        """Writes the candidate, then says so."""
-        self.archive.keep_candidate(candidate)
+        """Writes the candidate, then reports it; one that cannot be written fails alone."""
+        trainer = self.trainer
+        try:
+            self.archive.keep_candidate(
+                candidate,
+                slots=trainer.num_seated if trainer else None,
+                rows=trainer.micro_batch_size if trainer else None,
+            )
+        except StoreError:
+            raise
+        except Exception as error:
+            self.fail(candidate, error, "saving")
+            return
+        self._ended(candidate)
+
+    def fail(self, candidate: Candidate, error: BaseException, what: str) -> None:
+        """Marks a candidate as failed and writes its traceback."""
+        candidate.state = RunState.FAILED
+        candidate.reason = f"{what} failed: {reason_of(error)}"
+        candidate.tensors = candidate.snapshot = None
+        self.archive.keep_failure(candidate, error)
+        self._ended(candidate)
+
+    def _ended(self, candidate: Candidate) -> None:
         self.schedule.note(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
@@ -97,11 +122,12 @@ class RunObserver:
 
 @dataclass
 class TrainingStage:
-    """All training of a study: one ground after the other, until nobody waits.
+    """All training of a study: one ground after the other, until no candidate waits.
 
     Attributes:
         slots: candidates in one pass, by ground; decided once, as the rounding hangs on it.
-        followers: who else is told of epochs and ends.
+        checkpoint_minutes: the longest training inside an epoch that a crash can cost.
+        followers: what else follows epochs and ends.
     """
 
     bench: Workbench
@@ -111,6 +137,7 @@ class TrainingStage:
     checkpoints: Checkpoints
     stop: StopSignals
     slots: dict[str, int]
+    checkpoint_minutes: float = 10.0
     followers: Sequence[Follower] = ()
 
     def run(self, start: Progress | None) -> None:
@@ -142,15 +169,34 @@ class TrainingStage:
     def _train_ground(
         self, ground: Ground, position: Position | None, observer: RunObserver
     ) -> None:
-        """Trains what waits on one ground; a candidate that fails takes no other with it.
-
-        When a cohort of several fails, all candidates of the ground go alone from then on.
-        """
+        """Trains what waits on one ground; a candidate that fails takes no other with it."""
         part = self.schedule.of(ground)
         if ground.value not in self.slots:
             self.slots[ground.value] = self.bench.num_slots(part.waiting())
-        slots = self.slots[ground.value]
-        present: Sequence[Candidate] = position.seated if position else []
+        failure = self._attempt(ground, part, position, observer)
+        if failure is None:
+            return
+        suspects = self._set_back(failure, part, observer)
+        if len(suspects) == 1:
+            observer.fail(suspects[0], failure.error, "training")
+        elif failure.is_short_of_memory or self.slots[ground.value] == 1:
+            self.slots[ground.value] = 1
+            observer.on_note(
+                f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
+            )
+        else:
+            failure.error.__traceback__ = None
+            self._find_culprit(suspects, ground, observer)
+        self.schedule.settle()
+
+    def _attempt(
+        self,
+        ground: Ground,
+        schedule: Schedule,
+        position: Position | None,
+        observer: RunObserver,
+    ) -> _Failure | None:
+        """Trains whoever the schedule hands out; says what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
             with ExitStack() as stack:
@@ -163,43 +209,113 @@ class TrainingStage:
                     self.schedule,
                     self.stop,
                     Progress(slots=self.slots, ground=ground.value),
-                    self.bench.study.options.checkpoint_minutes,
+                    self.checkpoint_minutes,
                 )
                 trainer = Trainer(
                     self.bench.base,
                     feed,
                     plans["train"],
                     plans["validation"],
-                    self.bench.study.options.protocol,
+                    self.bench.protocol,
                     observer,
-                    slots,
+                    self.slots[ground.value],
                     keeper,
-                    self.bench.study.options.engine,
+                    self.bench.engine,
                 )
+                observer.trainer = trainer
                 stack.enter_context(self.stop.deferred())
-                trainer.run(part, position)
-            return
+                trainer.run(schedule, position)
+            return None
         except StoreError:
             raise
         except Exception as error:  # whatever it is, the others go on
-            # The error itself would keep the cohort alive, and its memory with it.
-            reason, is_short = f"{type(error).__name__}: {error}", is_out_of_memory(error)
-        self.view.clear()
-        present = (trainer.present if trainer else present) or part.waiting()[:1]
-        trainer = None
-        release_memory()
-        unfinished = [c for c in present if c.id not in observer.kept]
-        for candidate in unfinished:
-            candidate.start_anew()
-            if slots == 1:
-                candidate.state, candidate.reason = RunState.FAILED, reason
-                observer.on_end(candidate)
-        if slots > 1 and is_short:
-            observer.on_note(
-                f"memory is too small for {slots} candidates in one pass; each goes alone"
+            present = trainer.present if trainer and trainer.present else None
+            found = _Failure(
+                error=error,
+                present=present or (position.seated if position else []),
+                is_short_of_memory=is_out_of_memory(error),
             )
+        finally:
+            observer.trainer = None
+        self.view.clear()
+        return found
+
+    def _set_back(
+        self, failure: _Failure, part: GroundSchedule, observer: RunObserver
+    ) -> list[Candidate]:
+        """Sets the candidates that were in the failed pass back to their last whole epoch.
+
+        Returns:
+            Those that have not ended: one of them, or all together, failed.
+        """
+        present = failure.present or part.waiting()[:1]
+        suspects = [c for c in present if c.id not in observer.kept]
+        if len(suspects) > 1:
+            # The error's frames hold the cohort, and its memory with it.
+            failure.error.__traceback__ = None
+        release_memory()
+        self.checkpoints.set_back(suspects)
+        return suspects
+
+    def _find_culprit(
+        self, suspects: Sequence[Candidate], ground: Ground, observer: RunObserver
+    ) -> None:
+        """Trains one epoch of each alone until one fails; the others go on together after it."""
+        for candidate in suspects:
+            single = _OneEpoch(candidate, self.schedule)
+            failure = self._attempt(ground, single, None, observer)
+            if failure is not None:
+                if candidate.id not in observer.kept:
+                    observer.fail(candidate, failure.error, "training")
+                return
+            single.release()
+        # Each passes alone: what failed is the pass of all of them.
         self.slots[ground.value] = 1
-        self.schedule.settle()
+        observer.on_note(
+            f"{len(suspects)} candidates failed in one pass and none of them alone; each goes alone"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """What ended a trainer.
+
+    Attributes:
+        present: who would lose training by it.
+    """
+
+    error: Exception
+    present: Sequence[Candidate]
+    is_short_of_memory: bool
+
+
+class _OneEpoch:
+    """The schedule of one candidate for one epoch."""
+
+    def __init__(self, candidate: Candidate, whole: StudySchedule) -> None:
+        self._candidate: Candidate | None = candidate
+        self._trained, self._whole = candidate, whole
+
+    def next(self) -> Candidate | None:
+        """See ``engine.schedule.Schedule``."""
+        found, self._candidate = self._candidate, None
+        if found is not None:
+            if found.epochs and found.snapshot is None:
+                self._whole.on_return(found)
+            found.state = RunState.RUNNING
+        return found
+
+    def pauses(self, candidate: Candidate) -> bool:
+        """See ``engine.schedule.Schedule``."""
+        return True
+
+    def settle(self) -> None:
+        """See ``engine.schedule.Schedule``: decisions wait until the others are as far."""
+
+    def release(self) -> None:
+        """Lets the candidate wait for its next slot, unless a rung of its search holds it."""
+        if self._trained.state is RunState.PAUSED and not self._whole.pauses(self._trained):
+            self._trained.state = RunState.WAITING
 
 
 def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: ExitStack) -> Feed:

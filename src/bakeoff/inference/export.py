@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
 from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.files import disk_errors, new_folder
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.methods.contract import FileFormat
-from bakeoff.runs.folder import disk_errors
 
 
 class Target(StrEnum):
@@ -56,16 +53,8 @@ def export_candidate(run: FinishedRun, candidate_id: str | None, to: Target, out
         raise StoreError(f"{out}: exists already, and nothing is overwritten; name a new folder")
     kept = run.candidate(candidate_id)
     write = _as_peft(kept) if to is Target.PEFT else _merged(kept)
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-        try:
-            write(beside)
-            os.chmod(beside, 0o755)
-            os.rename(beside, out)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+    with disk_errors(out), new_folder(out, existing="refuse") as beside:
+        write(beside)
     return kept
 
 

@@ -13,9 +13,10 @@ from bakeoff.base.model import Base
 from bakeoff.config import load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.runs.folder import INPUTS_FILE, RESULTS_FILE, STUDY_FILE, read_json
+from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE
+from bakeoff.runs.reading import RESULTS_FILE, read_json
+from bakeoff.study.opening import load_base
 from bakeoff.study.options import Study, study_from_mapping
-from bakeoff.study.workbench import load_base
 from bakeoff.types import RunState
 
 

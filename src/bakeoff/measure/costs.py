@@ -1,12 +1,12 @@
-"""What a method costs alone: seconds an epoch, peak memory, generation speed.
+"""What a method costs alone: seconds per epoch, peak memory, generation speed.
 
 Each method is measured in processes of its own, after start-up: the base is loaded, and the method
 is seated in a cohort of one. In one process a sample of the study's own steps and validation
-batches is timed (``study/timing.py``); in another its largest step is run for its memory
-(``study/rehearsal.py``).
+batches is timed (``measure/timing.py``); in another its largest step is run for its memory
+(``measure/dry_run.py``).
 
-``python -m bakeoff.measure.costs JOB.json`` serves all methods and forks for each figure, where
-the system can, so that imports are paid once.
+One process serves all methods and forks for each figure, where the system can, so that imports are
+paid once. What it is started with (``study/measuring.py``) knows how a study is opened.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bakeoff.base.weights.sources import TINY_REFERENCE
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.execution.archive import Archive
-from bakeoff.execution.progress import ProgressView
+from bakeoff.engine.workbench import Workbench
+from bakeoff.files import disk_errors
 from bakeoff.measure.dry_run import rehearse
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
 from bakeoff.memory import (
@@ -36,72 +36,65 @@ from bakeoff.memory import (
     release_unused,
     settled_bytes,
 )
-from bakeoff.runs.folder import disk_errors
-from bakeoff.study.options import Study, study_from_mapping
-from bakeoff.study.results import Findings
-from bakeoff.study.workbench import Workbench, load_base, open_workbench
+from bakeoff.runs.reading import from_json, to_json
+from bakeoff.runs.records import CostRecord, EpochSeconds
 
 GENERATION_ROWS = 8
+_BUDGET = Budget()
+_ERROR_LINES = 40
+"""Of what a measuring process wrote before it died."""
 
 
-def measure_footprints(
-    bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
-) -> None:
-    """Measures every method that has none yet; one that fails is noted and has no figures."""
-    missing = [e.name for e in bench.study.entries if e.name not in findings.footprints]
-    study = _as_chosen(bench, findings)
-    if not missing:
-        return
-    title = "footprints"
-    view.count(title, 0, len(missing))
-    outcomes = _in_processes(study, bench.base.device.type, missing)
-    for done, (name, outcome) in enumerate(outcomes, start=1):
-        if "error" in outcome:
-            archive.keep_note(f"the footprint of {name} could not be measured: {outcome['error']}")
-        else:
-            archive.keep_footprint(name, outcome)
-        view.count(title, done, len(missing))
-    view.clear()
+@dataclass(frozen=True, kw_only=True)
+class CostFailure:
+    """A method that could not be measured.
+
+    Attributes:
+        reason: in one line. traceback: the whole, as far as it is known.
+    """
+
+    reason: str
+    traceback: str = ""
 
 
-def _as_chosen(bench: Workbench, findings: Findings) -> Study:
-    """The study without its search: every method with the options that were chosen."""
-    if bench.study.options.search is None:
-        return bench.study
-    entries = []
-    for entry in bench.study.entries:
-        search = findings.schedule.methods[entry.name]
-        shown = search.chosen or search.best() or search.searched[0]
-        variant = next(v for v in entry.variants if v.label == shown.variant)
-        entries.append(
-            replace(
-                entry,
-                rates=None,
-                learning_rate=shown.learning_rate,
-                variants=(replace(variant, label="", searched={}),),
-            )
-        )
-    options = replace(bench.study.options, search=None)
-    return replace(bench.study, options=options, entries=tuple(entries))
+@dataclass(frozen=True, kw_only=True)
+class Opener:
+    """How the measuring process opens the study.
+
+    Attributes:
+        bench: loads base and data.
+        small: loads a small base, for what any base needs once.
+    """
+
+    bench: Callable[[], Workbench]
+    small: Callable[[], object]
 
 
-def _in_processes(
-    study: Study, device: str, names: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Runs the measuring process and yields each method's outcome as it comes."""
+def measure_costs(
+    command: Sequence[str], job: Mapping[str, Any], names: Sequence[str], folder: Path
+) -> Iterator[tuple[str, CostRecord | CostFailure]]:
+    """Runs the measuring process and yields each method's outcome as it comes.
+
+    Args:
+        command: starts the process; a job's file is added to it.
+        job: what the process needs to open the study, as plain values.
+        names: of the methods.
+        folder: the process's working directory.
+    """
     with ExitStack() as stack:
         with disk_errors(Path(tempfile.gettempdir())):
-            job = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "job.json"
-            content = {"study": study.resolved, "device": device, "names": list(names)}
-            job.write_text(json.dumps(content), encoding="utf-8")
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            job_file = place / "job.json"
+            job_file.write_text(json.dumps({**job, "names": list(names)}), encoding="utf-8")
+            errors = stack.enter_context((place / "stderr").open("w+b"))
         release_unused()  # another process needs it more
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bakeoff.measure.costs", str(job)],
+            [*command, str(job_file)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             stdin=subprocess.DEVNULL,
-            cwd=study.root,
+            cwd=folder,
             text=True,
         )
         try:
@@ -111,31 +104,47 @@ def _in_processes(
                 name, _, outcome = line.partition(" ")
                 if name in pending:
                     pending.remove(name)
-                    yield name, json.loads(outcome)
-            for name in pending:
-                yield name, {"error": "the measuring process ended early"}
+                    yield name, _outcome(json.loads(outcome))
+            if pending:
+                code = process.wait()
+                errors.seek(0)
+                said = errors.read().decode("utf-8", "replace").splitlines()[-_ERROR_LINES:]
+                last = f": {said[-1].strip()}" if said else ""
+                reason = f"the measuring process ended early with status {code}{last}"
+                for name in pending:
+                    yield name, CostFailure(reason=reason, traceback="\n".join(said))
         finally:
             process.kill()
             process.wait()
 
 
-def measure_time(study: Study, name: str, device: str) -> dict[str, Any]:
+def _outcome(content: dict[str, Any]) -> CostRecord | CostFailure:
+    if "error" in content:
+        return CostFailure(reason=content["error"], traceback=content.get("traceback", ""))
+    return from_json(CostRecord, content, where="the measuring process")
+
+
+def measure_time(bench: Workbench, name: str, budget: Budget = _BUDGET) -> dict[str, Any]:
     """Times one method in this process.
 
+    Args:
+        bench: the study. name: the method's. budget: seconds that the samples may take.
+
     Returns:
-        ``epoch_seconds`` as ``timing.time_epoch`` gives them, ``generation_rows_per_second``,
-        ``token_latency_seconds`` and ``micro_batch_size``, the study's or what memory has halved.
+        The timed figures of a ``CostRecord``; ``micro_batch_size`` is the study's, or what memory
+        has halved.
     """
-    keep_freed()  # as the command line does
-    bench = open_workbench(study, device)
     method = bench.methods[name][""]
-    rows = study.options.protocol.micro_batch_size
+    rows = bench.protocol.micro_batch_size
     while True:
         try:
+            epoch = EpochSeconds(**time_epoch(bench, method, rows, budget))
+            rows_per_second = time_generation(bench, method, GENERATION_ROWS)
+            latency = token_latency(bench, method)
             return {
-                "epoch_seconds": time_epoch(bench, method, rows, Budget()),
-                "generation_rows_per_second": time_generation(bench, method, GENERATION_ROWS),
-                "token_latency_seconds": token_latency(bench, method),
+                "epoch_seconds": to_json(epoch),
+                "generation_rows_per_second": rows_per_second,
+                "token_latency_seconds": None if latency is None else {"mean": latency},
                 "micro_batch_size": rows,
             }
         except (RuntimeError, MemoryError) as error:
@@ -145,7 +154,7 @@ def measure_time(study: Study, name: str, device: str) -> dict[str, Any]:
         rows //= 2
 
 
-def measure_memory(study: Study, name: str, device: str, rows: int) -> dict[str, Any]:
+def measure_memory(opener: Opener, name: str, rows: int) -> dict[str, Any]:
     """Measures the memory of one method in this process, which has loaded no base before.
 
     Returns:
@@ -154,10 +163,9 @@ def measure_memory(study: Study, name: str, device: str, rows: int) -> dict[str,
     # From the beginning: what was freed in the heap would be filled again, and not be seen.
     give_back_at_once()
     # What any base needs once, such as the libraries' code, is no method's cost.
-    small = replace(study.options, base=TINY_REFERENCE, revision=None)
-    load_base(replace(study, options=small), device)
+    opener.small()
     before = settled_bytes()
-    bench = open_workbench(study, device)
+    bench = opener.bench()
     loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
     # Once to warm up what is kept between steps, such as kernels made for a shape.
@@ -170,15 +178,21 @@ def measure_memory(study: Study, name: str, device: str, rows: int) -> dict[str,
     return {"peak_memory_bytes": peak.bytes if on_gpu else peak.bytes + loaded}
 
 
-def _serve(job_file: str) -> None:
-    """The measuring process: forks for each figure, so that each starts from the same memory."""
-    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    study, device = study_from_mapping(job["study"], folder=Path.cwd()), job["device"]
-    for name in job["names"]:
-        outcome = apart(partial(measure_time, study, name, device))
+def serve(names: Sequence[str], opener: Opener) -> None:
+    """The measuring process: forks for each figure, so that each starts from the same memory.
+
+    Prints a line per method: its name and its figures, or its ``error``, as JSON.
+    """
+
+    def timed(name: str) -> dict[str, Any]:
+        keep_freed()  # as the command line does
+        return measure_time(opener.bench(), name)
+
+    for name in names:
+        outcome = apart(partial(timed, name))
         if "error" not in outcome:
             rows = outcome["micro_batch_size"]
-            outcome |= apart(partial(measure_memory, study, name, device, rows))
+            outcome |= apart(partial(measure_memory, opener, name, rows))
         print(name, json.dumps(outcome), flush=True)
 
 
@@ -186,16 +200,16 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What ``work`` gives in a fork of this process; here, where the system cannot fork.
 
     Returns:
-        Its outcome, or ``error`` in words.
+        Its outcome, or ``error`` in words and ``traceback``.
     """
     if not hasattr(os, "fork"):
-        return _outcome(work)
+        return _guarded(work)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
-            json.dump(_outcome(work), pipe)
+            json.dump(_guarded(work), pipe)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
@@ -207,12 +221,9 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _outcome(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return work()
     except Exception as error:  # whatever it is, the study goes on without this figure
-        return {"error": f"{type(error).__name__}: {error}"}
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1])
+        told = f"{type(error).__name__}: {error}"
+        return {"error": told, "traceback": traceback.format_exc()}

@@ -19,8 +19,8 @@ from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.step import train_step
+from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import Ground, Method
-from bakeoff.study.workbench import Workbench
 
 Stage = Literal["seated", "training", "validation"]
 _RATE = 1e-6
@@ -42,7 +42,7 @@ def rehearse(
         num_slots: candidates in the pass.
         done: told after each stage.
     """
-    protocol, device = bench.study.options.protocol, bench.base.device
+    protocol, device = bench.protocol, bench.base.device
     feed = stand_in_feed(bench, method.ground)
     cohort = seated(bench, method, num_slots=num_slots, trains=True)
     done("seated")
@@ -50,7 +50,7 @@ def rehearse(
     plan = bench.plans["train"]
     step = widest_step(plan, protocol.seeds[0], rows)
     longest = max(*plan.widths, *bench.plans["validation"].widths)
-    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
+    with cohort, quickened(cohort, longest, bench.engine) as graphs:
         train_step(cohort, feed, plan, [step] * num_slots, rates, rows, graphs)
         done("training")
         validation = bench.plans["validation"]
@@ -69,15 +69,13 @@ def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int
     """
     prompts = bench.data.splits["test"].generation_prompts
     longest = np.argsort(prompts.lengths, kind="stable")[::-1][:rows]
-    options = replace(
-        bench.study.options.generation, max_new_tokens=num_tokens, batch_rows=max(1, rows)
-    )
+    options = replace(bench.generation, max_new_tokens=num_tokens, batch_rows=max(1, rows))
     generate(cohort, [0], [prompts[int(i)] for i in longest], options)
 
 
 def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool = False) -> Cohort:
     """A cohort of fresh candidates of one method; enter it to use it."""
-    protocol = bench.study.options.protocol
+    protocol = bench.protocol
     cohort = Cohort(bench.base, [method], num_slots, protocol if trains else None)
     for slot in range(num_slots):
         generator = torch.Generator().manual_seed(protocol.seeds[0])

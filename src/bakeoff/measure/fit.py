@@ -8,11 +8,12 @@ from typing import Final
 
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.engine.slots import free_bytes
+from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
-from bakeoff.study.options import MethodEntry
-from bakeoff.study.workbench import Workbench
+from bakeoff.methods.entries import MethodEntry
+from bakeoff.search.schedule import StudySchedule
 
 _WIDTH_STEP: Final = 32
 _SHORTEST_DOCUMENT: Final = 32
@@ -51,7 +52,7 @@ class Need:
         return max(0, (available - self.alone.base_bytes) // max(1, self.alone.slot_bytes))
 
 
-def needs_of(bench: Workbench, predictor: Predictor) -> list[Need]:
+def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) -> list[Need]:
     """What each method needs, with as many candidates in a pass as the study would seat.
 
     A method that cannot be traced is left out and told to ``predictor.untraced``: what it needs is
@@ -59,14 +60,14 @@ def needs_of(bench: Workbench, predictor: Predictor) -> list[Need]:
     """
     found = []
     by_ground: dict[str, int] = {}
-    candidates = bench.schedule().candidates
-    for entry in bench.study.entries:
+    candidates = schedule.candidates
+    for entry in bench.entries:
         label, method = most_demanding(bench.base, entry)
         ground = method.ground
         if ground not in by_ground:
             here = [c for c in candidates if c.method.ground is ground]
             by_ground[ground] = bench.num_slots(here)
-        rows = bench.study.options.protocol.micro_batch_size
+        rows = bench.protocol.micro_batch_size
         try:
             alone = predictor.training(entry, label, rows)
         except Exception as error:  # a library may ask its tensors for values, or swap them
@@ -87,16 +88,16 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     A bound far above what any method takes: four times the states, and more than every number
     that a layer makes.
     """
-    base, protocol = bench.base, bench.study.options.protocol
+    base, protocol = bench.base, bench.protocol
     layers = int(getattr(base.model.config, "num_hidden_layers", 1))
     most = 0
     for variants in bench.methods.values():
         for method in variants.values():
-            length = bench.study.options.task.max_length + method.extra_positions
+            length = bench.task.max_length + method.extra_positions
             tokens = protocol.micro_batch_size * length
             numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
-    wanted = bench.study.options.slots
+    wanted = bench.slots
     slots = bench.useful_slots() if wanted == "auto" else wanted
     return _MARGIN * (model_bytes(base.source.model) + slots * most) < available
 
@@ -117,7 +118,7 @@ def remedy(
         return f"fewer candidates in one pass: --set slots={slots}"
     if any(need.alone.base_bytes > available for need in over):
         return "a smaller base: this one alone takes more than there is"
-    protocol = bench.study.options.protocol
+    protocol = bench.protocol
     worst = max(over, key=lambda need: need.alone.peak_bytes)
     rows = protocol.micro_batch_size
     smallest = worst.alone
@@ -148,7 +149,7 @@ def _shorter(
 
     What does not grow with the length is what the method holds without activations.
     """
-    task = bench.study.options.task
+    task = bench.task
     lengths = []
     for need in over:
         one = predictor.training(need.entry, need.label, 1)
@@ -161,7 +162,7 @@ def _shorter(
         return None
     return (
         f"shorter documents: --set task.max_length={length} --set protocol.micro_batch_size=1 "
-        f"--set protocol.grad_accum_steps={bench.study.options.protocol.rows_per_step}"
+        f"--set protocol.grad_accum_steps={bench.protocol.rows_per_step}"
     )
 
 
@@ -176,7 +177,7 @@ def refuse(needs: Sequence[Need], available: int, change: str, place: str) -> Do
     )
 
 
-def check_fit(bench: Workbench) -> None:
+def check_fit(bench: Workbench, schedule: StudySchedule) -> None:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
 
     Raises:
@@ -186,7 +187,7 @@ def check_fit(bench: Workbench) -> None:
         return
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
-    needs = needs_of(bench, predictor)
+    needs = needs_of(bench, predictor, schedule)
     change = remedy(bench, predictor, needs, available)
     if change is not None:
         raise refuse(needs, available, change, _PLACES[bench.base.device.type])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import torch
 
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.cards import (
     ARITHMETIC_EFFICIENCY,
     BANDWIDTH_EFFICIENCY,
@@ -21,12 +21,11 @@ from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_se
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
 from bakeoff.methods.contract import Ground
-from bakeoff.study.options import Study
-from bakeoff.study.workbench import Workbench, open_workbench
+from bakeoff.search.schedule import StudySchedule
 
 SAMPLE: Final = Budget(train=2.0, evaluation=0.7)
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +90,26 @@ class StudyPlan:
 
 
 def make_plan(
-    study: Study, device: str, card: Card | None = None, tell: Told = lambda text: None
+    bench: Workbench,
+    schedule: StudySchedule,
+    card: Card | None = None,
+    *,
+    load_seconds: float = 0.0,
+    report: Report = lambda text: None,
 ) -> StudyPlan:
     """Plans a study for this device, or for a card that is not here.
 
     Args:
-        study: what is planned.
-        device: ``auto``, ``cpu`` or ``cuda``; of no meaning where there is a card.
+        bench: what is planned; its base without values where there is a card.
+        schedule: the study's candidates.
         card: what to plan for instead of what is here.
-        tell: is told what is being done.
+        load_seconds: that loading took, a part of the study's wall clock.
+        report: called with what is being done.
     """
-    tell("loading base and data")
-    started = time.perf_counter()
-    bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
-    load_seconds = time.perf_counter() - started
     predictor = predictor_for(bench, card)
     available = card.usable_bytes if card else available_for(bench, predictor)
-    tell("tracing one step of each method")
-    needs = needs_of(bench, predictor)
+    report("tracing one step of each method")
+    needs = needs_of(bench, predictor, schedule)
     change = remedy(bench, predictor, needs, available)
     methods: dict[str, MethodPlan] = {}
     seconds: dict[str, MethodSeconds | None] = {}
@@ -119,18 +120,20 @@ def make_plan(
         if card is not None:
             seconds[name] = _estimated(bench, need, writing)
         elif fits:
-            tell(f"timing a few steps of {name}")
+            report(f"timing a few steps of {name}")
             seconds[name] = _timed(bench, need)
         else:
             seconds[name] = None
-        methods[name] = _method_plan(bench, predictor, need, writing, seconds[name], available)
+        methods[name] = _method_plan(
+            bench, predictor, schedule, need, writing, seconds[name], available
+        )
     return StudyPlan(
-        study=study.options.name,
+        study=bench.name,
         base=bench.base.source.description,
         device=_device(bench, predictor, available, card),
         basis="estimated" if card else "timed here",
         methods=methods,
-        wall_seconds=wall_seconds(bench, needs, seconds, load_seconds),
+        wall_seconds=wall_seconds(bench, schedule, needs, seconds, load_seconds),
         fits=change is None,
         remedy=change,
         notes=tuple(
@@ -145,22 +148,22 @@ def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:
     if card is None:
         return Predictor(bench)
     dtype = card.half_dtype
-    if bench.study.options.precision != "auto":
-        dtype = getattr(torch, bench.study.options.precision)
+    if bench.precision != "auto":
+        dtype = getattr(torch, bench.precision)
     return Predictor(bench, dtype=dtype, on_gpu=True, cost=card.cost())
 
 
 def _method_plan(
     bench: Workbench,
     predictor: Predictor,
+    schedule: StudySchedule,
     need: Need,
     writing: Writing,
     seconds: MethodSeconds | None,
     available: int,
 ) -> MethodPlan:
     method = bench.methods[need.entry.name][need.label]
-    search = bench.schedule().methods[need.entry.name]
-    candidates, epochs = epochs_at_most(bench, search)
+    candidates, epochs = epochs_at_most(schedule, need.entry.name)
     fitting = need.fitting_slots(available)
     return MethodPlan(
         kind=need.entry.kind,
@@ -194,7 +197,7 @@ def _timed(bench: Workbench, need: Need) -> MethodSeconds:
 def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
     """Seconds from the roofline of the card that the predictor was made for."""
     train, validation = bench.plans["train"], bench.plans["validation"]
-    alone, protocol = need.alone, bench.study.options.protocol
+    alone, protocol = need.alone, bench.protocol
     rounds = train.tokens_padded / alone.tokens
     checks = validation.tokens_padded / alone.validation_tokens
     extra = 0.0
@@ -203,7 +206,7 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
         tokens = train.tokens_padded + validation.tokens_padded
         extra = writing.first.seconds * tokens / max(1, _prompt_tokens(bench))
     training, validating = rounds * alone.training.seconds, checks * alone.validation.seconds
-    rows, wanted = largest_batch(bench), bench.study.options.generation.max_new_tokens
+    rows, wanted = largest_batch(bench), bench.generation.max_new_tokens
     batch_seconds = writing.first.seconds + (wanted - 1) * writing.further.seconds
     return MethodSeconds(
         epoch={

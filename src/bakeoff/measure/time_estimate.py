@@ -9,11 +9,11 @@ from typing import Any, Final
 import torch
 
 from bakeoff.base.products import product
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.costs import GENERATION_ROWS
 from bakeoff.measure.fit import Need
 from bakeoff.measure.timing import Budget, seconds_of
-from bakeoff.search.schedule import MethodSearch
-from bakeoff.study.workbench import Workbench
+from bakeoff.search.schedule import StudySchedule
 
 FOOTPRINT_START_SECONDS: Final = 6.0
 """The imports of the process that measures footprints."""
@@ -31,9 +31,9 @@ class MethodSeconds:
     latency: float | None
 
 
-def epochs_at_most(bench: Workbench, search: MethodSearch) -> tuple[int, int]:
+def epochs_at_most(schedule: StudySchedule, name: str) -> tuple[int, int]:
     """(candidates, epochs of all of them) of one method, if none stops early and no grid grows."""
-    epochs, schedule = bench.study.options.protocol.epochs, bench.schedule()
+    epochs, search = schedule.epochs, schedule.methods[name]
     if schedule.search is None:
         return len(search.finals), len(search.finals) * epochs
     alive = first = len(search.searched)
@@ -48,6 +48,7 @@ def epochs_at_most(bench: Workbench, search: MethodSearch) -> tuple[int, int]:
 
 def wall_seconds(
     bench: Workbench,
+    schedule: StudySchedule,
     needs: Sequence[Need],
     found: Mapping[str, MethodSeconds | None],
     load_seconds: float,
@@ -55,7 +56,6 @@ def wall_seconds(
     """The parts of the study's wall clock, as the results name them; None where one is unknown."""
     test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
     num_test = len(bench.data.splits["test"])
-    schedule = bench.schedule()
     training = testing = footprints = 0.0
     scoring: list[float] = []
     for need in needs:
@@ -64,7 +64,7 @@ def wall_seconds(
             return None
         epoch = seconds.epoch
         validation = epoch["validation"]
-        _, epochs = epochs_at_most(bench, schedule.methods[need.entry.name])
+        _, epochs = epochs_at_most(schedule, need.entry.name)
         training += epochs * (epoch["train"] + validation) + epoch["first_epoch_extra"]
         scored = test * validation + num_test / seconds.rows_per_second
         scoring.append(scored + validation)
@@ -86,16 +86,17 @@ def wall_seconds(
     return {**parts, "total": sum(parts.values())}
 
 
-def least_training_seconds(bench: Workbench, needs: Sequence[Need]) -> float:
+def least_training_seconds(
+    bench: Workbench, schedule: StudySchedule, needs: Sequence[Need]
+) -> float:
     """What all training takes where every product runs as fast as the fastest does here.
 
     Nothing of the study is run for it: the arithmetic is traced, and one product is timed.
     """
     train = bench.plans["train"]
-    schedule = bench.schedule()
     flops = 0.0
     for need in needs:
-        _, epochs = epochs_at_most(bench, schedule.methods[need.entry.name])
+        _, epochs = epochs_at_most(schedule, need.entry.name)
         one = sum(need.alone.training.flops.values())
         flops += epochs * one * train.tokens_padded / need.alone.tokens
     return flops / _product_rate(bench.base.device, bench.base.compute_dtype)

@@ -22,9 +22,9 @@ from bakeoff.engine.batch_source import Feed
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.step import train_step
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.dry_run import seated, stand_in_feed, write_summaries
 from bakeoff.methods.contract import Ground, Method
-from bakeoff.study.workbench import Workbench
 
 clock: Callable[[], float] = time.perf_counter
 """What all is timed by; a benchmark on a shared machine may put another in its place."""
@@ -56,7 +56,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
         ``mean`` (that spread over the epochs), their parts ``train``, ``validation`` and
         ``first_epoch_extra``; ``measured_steps`` of ``epoch_steps``.
     """
-    protocol, device = bench.study.options.protocol, bench.base.device
+    protocol, device = bench.protocol, bench.base.device
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
     if method.ground is Ground.HIDDEN_STATES:
@@ -66,7 +66,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
     steps = train.epoch(protocol.seeds[0], 0)
     longest = max(*train.widths, *validation.widths)
-    with cohort, quickened(cohort, longest, bench.study.options.engine) as graphs:
+    with cohort, quickened(cohort, longest, bench.engine) as graphs:
         optimizer = cohort.optimizer
         assert optimizer is not None
         # One micro-batch of each sampled step: the others cost the same.
@@ -129,7 +129,7 @@ def _time_validation(
 @torch.no_grad()
 def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
     """Seconds of computing hidden states once a study, from a sample of its batches."""
-    base, rows = bench.base, bench.study.options.protocol.micro_batch_size
+    base, rows = bench.base, bench.protocol.micro_batch_size
     plans = [bench.plans["train"], bench.plans["validation"]]
     batches = _spread([batch for plan in plans for batch in plan.in_length_order(rows)])
     total = sum(batch.input_ids.size for batch in batches)
@@ -147,14 +147,14 @@ def time_generation(bench: Workbench, method: Method, rows: int) -> float:
     test = bench.data.splits["test"]
     prompts = [test.generation_prompts[i] for i in range(min(rows, len(test)))]
     with seated(bench, method) as cohort:
-        options = bench.study.options.generation
+        options = bench.generation
         seconds = seconds_of(bench.base.device, generate, cohort, [0], prompts, options)
     return len(prompts) / seconds
 
 
 def time_writing(bench: Workbench, method: Method, rows: int) -> float:
     """As ``time_generation``, from the first few tokens: every summary as long as it may be."""
-    wanted = bench.study.options.generation.max_new_tokens
+    wanted = bench.generation.max_new_tokens
     short, long = 1, min(wanted, _FEW_TOKENS)
     device = bench.base.device
     with seated(bench, method) as cohort:
@@ -174,10 +174,8 @@ def token_latency(bench: Workbench, method: Method) -> float | None:
     The first token, which reads the document, is left out. None where no summary has two more.
     """
     prompts = bench.data.splits["test"].generation_prompts
-    asked = bench.study.options.generation.max_new_tokens
-    options = replace(
-        bench.study.options.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1
-    )
+    asked = bench.generation.max_new_tokens
+    options = replace(bench.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1)
     in_length_order = np.argsort(prompts.lengths, kind="stable")
     spans: list[float] = []
     with seated(bench, method) as cohort, _ticks(cohort) as ticks:

@@ -13,12 +13,12 @@ from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.backends.worker_threads import lanes_of
 from bakeoff.engine.step import MOST_LANE_BYTES
+from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.measure.dry_run import Stage, rehearse, seated, widest_step, write_summaries
 from bakeoff.measure.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
-from bakeoff.study.options import MethodEntry
-from bakeoff.study.workbench import Workbench
+from bakeoff.methods.entries import MethodEntry
 
 Cost = Callable[[float, float, torch.dtype], float]
 _TENSOR_ENTRY_BYTES = 96
@@ -121,7 +121,7 @@ class Predictor:
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
         plan = self.bench.plans["train"]
-        step = widest_step(plan, bench.study.options.protocol.seeds[0], rows)
+        step = widest_step(plan, bench.protocol.seeds[0], rows)
         validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
@@ -136,7 +136,7 @@ class Predictor:
 
     def writing(self, entry: MethodEntry, label: str, rows: int) -> Writing:
         """Traces the writing of ``rows`` summaries in one batch."""
-        wanted = self.bench.study.options.generation.max_new_tokens
+        wanted = self.bench.generation.max_new_tokens
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
         with _told(entry), traced(self._world, on_gpu=self._on_gpu):
@@ -214,9 +214,9 @@ def most_demanding(base: Base, entry: MethodEntry) -> tuple[str, Method]:
 
 def largest_batch(bench: Workbench) -> int:
     """Documents in one batch of writing test summaries, at most."""
-    options, test = bench.study.options, bench.data.splits["test"]
-    rows = options.generation.batch_rows
+    test = bench.data.splits["test"]
+    rows = bench.generation.batch_rows
     if rows == "auto":
-        longest = options.task.max_length + options.generation.max_new_tokens
+        longest = bench.task.max_length + bench.generation.max_new_tokens
         rows = rows_that_fit(bench.base, longest)
     return min(rows, len(test))

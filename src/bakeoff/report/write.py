@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
+from bakeoff.files import write_bytes
 from bakeoff.page.figure import Figure
 from bakeoff.report.answer import build_answer
 from bakeoff.report.comparable import comparability, labels_of
@@ -101,10 +100,10 @@ def _write(folder: Path, figures: Sequence[Figure], texts: Mapping[str, str]) ->
         pictures = folder / "figures"
         pictures.mkdir(exist_ok=True)
         for figure in figures:
-            _replace(pictures / f"{figure.name}.svg", figure.svg.encode("utf-8"))
-            _replace(pictures / f"{figure.name}.png", figure.png)
+            write_bytes(pictures / f"{figure.name}.svg", figure.svg.encode("utf-8"))
+            write_bytes(pictures / f"{figure.name}.png", figure.png)
         for name, text in texts.items():
-            _replace(folder / name, _encode(text))
+            write_bytes(folder / name, _encode(text))
     except OSError as error:
         raise _cannot_write(folder, error) from error
     return folder / "report.html"
@@ -120,15 +119,3 @@ def _cannot_write(folder: Path, error: OSError) -> StoreError:
 def _encode(text: str) -> bytes:
     # A model may write half of a surrogate pair, which UTF-8 has no form for.
     return text.encode("utf-8", "replace")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

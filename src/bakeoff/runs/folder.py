@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import json
-import math
-import os
-import shutil
 import tempfile
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
+from bakeoff.runs.reading import (
+    RESULTS_FILE,
+    finite,
+    read_json,
+    results_from,
+    to_json,
+)
+from bakeoff.runs.records import FileRecord, Results
 
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
-RESULTS_FILE = "results.json"
+PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 EXAMPLES_FILE = "examples.jsonl"
-_PART = ".part"
 _ID_KEY = "run"
-_FOLDERS_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
 _FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
 
@@ -78,16 +88,28 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=path):
                 pass
 
-    def claim(self, inputs: Mapping[str, str]) -> None:
+    def claim(
+        self,
+        inputs: Mapping[str, str],
+        versions: Mapping[str, str],
+        *,
+        mix_versions: bool = False,
+    ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
         A study that was refused leaves nothing behind that would refuse the mended one.
 
         Args:
             inputs: a hash of each thing that the study reads, such as its base and its data.
+            versions: of the libraries that results hang on.
+            mix_versions: goes on with what other versions kept.
+
+        Returns:
+            What a reader must know: that parts were made with other versions.
 
         Raises:
-            StoreError: if what an earlier call kept was made from other inputs.
+            StoreError: if what an earlier call kept was made from other inputs, or with other
+                versions and they are not to be mixed.
         """
         before = self.read_json(INPUTS_FILE)
         if isinstance(before, dict):
@@ -98,19 +120,42 @@ class RunFolder:
                     "so its results would not go together; restore what was there, give "
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
-            return
-        self.write_json(INPUTS_FILE, {**inputs, _ID_KEY: uuid.uuid4().hex})
+            return self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
+        content = {**inputs, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions)}
+        self.write_json(INPUTS_FILE, content)
         if not (self.path / STUDY_FILE).exists():
             self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
+        return []
+
+    def _check_versions(
+        self, before: Any, versions: Mapping[str, str], mix_versions: bool
+    ) -> list[str]:
+        if not isinstance(before, dict):
+            raise StoreError(
+                f"{self.path}: was begun by an older edition of bakeoff, whose candidates this one "
+                "cannot take up; finish it with that edition, give another folder with --out, or "
+                "put the earlier run aside with --fresh"
+            )
+        changed = [
+            f"{name} {before.get(name)} and {version}"
+            for name, version in versions.items()
+            if before.get(name) != version
+        ]
+        if not changed:
+            return []
+        if not mix_versions:
+            raise StoreError(
+                f"{self.path}: was begun with other versions (there and here: "
+                f"{', '.join(changed)}), and results of two versions may differ for that alone; "
+                "install those versions, put the earlier run aside with --fresh, or go on with "
+                "--mix-versions, which the report says"
+            )
+        return [f"parts of this run were made with other versions: {', '.join(changed)}"]
 
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for who holds the folder."""
         with disk_errors(self.path):
-            for entry in sorted(self.path.rglob(f".*{_PART}"), reverse=True):
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink(missing_ok=True)
+            remove_parts(self.path)
 
     @property
     def run_id(self) -> str:
@@ -140,22 +185,9 @@ class RunFolder:
             )
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a file beside its place and renames it, so that it is never half there."""
-        target = self.path / name
-        with disk_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, beside = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=_PART)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(beside, 0o644)
-                os.replace(beside, target)
-                sync(target.parent)
-            except BaseException:
-                Path(beside).unlink(missing_ok=True)
-                raise
+        """Writes a file, whole or not at all."""
+        with disk_errors(self.path / name):
+            write_bytes(self.path / name, text.encode("utf-8", "replace"))
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes JSON; numbers that are not finite become null."""
@@ -167,6 +199,28 @@ class RunFolder:
         lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
         self.write_text(name, "".join(line + "\n" for line in lines))
 
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Writes NumPy arrays by name into one ``.npz`` file."""
+        content = io.BytesIO()
+        np.savez_compressed(content, **dict(arrays))  # type: ignore[arg-type]
+        with disk_errors(self.path / name):
+            write_bytes(self.path / name, content.getvalue())
+
+    def write_results(self, results: Results) -> None:
+        """Writes ``results.json``; results that hold more are kept beside it before."""
+        before = self.read_json(RESULTS_FILE)
+        if before is not None:
+            try:
+                held = holding(results_from(before, where=RESULTS_FILE))
+            except StoreError:
+                held = None  # whatever it is, it may be worth a look
+            if held is None or any(
+                was > now for was, now in zip(held, holding(results), strict=True)
+            ):
+                with disk_errors(self.path / PREVIOUS_FILE):
+                    write_bytes(self.path / PREVIOUS_FILE, (self.path / RESULTS_FILE).read_bytes())
+        self.write_json(RESULTS_FILE, to_json(results))
+
     def read_json(self, name: str) -> Any | None:
         """The content of a JSON file, or None where it is missing or torn."""
         return read_json(self.path / name)
@@ -175,38 +229,61 @@ class RunFolder:
         """The rows of a JSON-lines file, or None where it is missing or torn."""
         try:
             text = (self.path / name).read_text(encoding="utf-8")
-            return [json.loads(line) for line in text.split("\n") if line]
-        except (OSError, ValueError):
+            rows = [json.loads(line) for line in text.split("\n") if line]
+        except (OSError, ValueError, RecursionError):
+            return None
+        return rows if all(isinstance(row, dict) for row in rows) else None
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """What ``write_arrays`` wrote, or None where it is missing or torn."""
+        try:
+            with np.load(self.path / name, allow_pickle=False) as found:
+                return {key: found[key] for key in found.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:
         """A folder that appears under ``name`` only when the context ends well."""
-        target = self.path / name
-        with disk_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=_PART))
-            try:
-                yield beside
-                if target.exists():
-                    shutil.rmtree(target)
-                os.chmod(beside, 0o755)
-                for file in beside.rglob("*"):
-                    sync(file)
-                sync(beside)
-                os.replace(beside, target)
-                sync(target.parent)
-            except BaseException:
-                shutil.rmtree(beside, ignore_errors=True)
-                raise
+        with disk_errors(self.path / name), new_folder(self.path / name) as beside:
+            yield beside
 
 
-def read_json(path: Path) -> Any | None:
-    """The content of a JSON file, or None where it is missing or torn."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def holding(results: Results) -> tuple[int, int, int, int]:
+    """How much results hold: whether complete, epochs, tested runs, measured methods."""
+    return (
+        int(results.status == "complete"),
+        sum(len(candidate.epochs) for candidate in results.candidates.values()),
+        sum(len(method.seeds) for method in results.methods.values()),
+        sum(method.cost.epoch_seconds is not None for method in results.methods.values()),
+    )
+
+
+def file_records(folder: Path, patterns: Iterable[str]) -> dict[str, FileRecord]:
+    """Size and hash of the files below a folder that match, by their path in it."""
+    found = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    return {
+        file.relative_to(folder).as_posix(): FileRecord(
+            bytes=file.stat().st_size, sha256=sha256_of(file)
+        )
+        for file in found
+        if file.is_file()
+    }
+
+
+def damaged(folder: Path, files: Mapping[str, FileRecord]) -> str | None:
+    """The first file that is not as its record says, in words, or None."""
+    for name, record in files.items():
+        path = folder / name
+        try:
+            size, digest = path.stat().st_size, sha256_of(path)
+        except OSError:
+            return f"{path}: is missing or cannot be read"
+        if size != record.bytes:
+            return f"{path}: has {size:,} bytes, but was written with {record.bytes:,}"
+        if digest != record.sha256:
+            return f"{path}: its content changed since it was written"
+    return None
 
 
 @contextmanager
@@ -237,64 +314,6 @@ def _without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _holds_files(path: Path) -> bool:
     """Whether a folder holds more than a lock and what a killed run left half written."""
     return path.is_dir() and any(
-        entry.suffix != _PART and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        entry.suffix != PART and entry.name not in (LOCK_FILE, HOLDER_FILE)
         for entry in path.iterdir()
     )
-
-
-@contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into errors with a remedy."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:
-        # Libraries written in Rust have errors of their own for what the system says.
-        full = "No space left on device" in str(error)
-        if isinstance(error, OSError):
-            full = full or error.errno in (errno.ENOSPC, errno.EDQUOT)
-        elif not full:
-            raise
-        remedy = (
-            "the disk is full; free some space and run the same command again, which goes on "
-            "where this run stopped"
-            if full
-            else "give a folder that can be written with --out"
-        )
-        said = getattr(error, "strerror", None) or error
-        raise StoreError(f"{place}: cannot be written ({said}): {remedy}") from error
-
-
-def sync(path: Path) -> None:
-    """Makes what was written to a file, or renamed in a folder, last.
-
-    Not every system can open or sync a folder for that.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if not path.is_dir() or error.errno not in _FOLDERS_CANNOT_SYNC:
-            raise
-    finally:
-        os.close(handle)
-
-
-def finite(content: Any) -> Any:
-    """The same content with null for every number that is not finite."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {key: finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [finite(value) for value in content]
-    return content
-
-
-def folder_bytes(path: Path) -> int:
-    """Bytes of all files below ``path``."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -20,13 +19,17 @@ _MOST_ERRORS = 3
 Record = TypeVar("Record")
 
 
-@cache
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
 def adapter_of(kind: Any) -> TypeAdapter[Any]:
     """What reads and writes one kind of record."""
-    # Imported here: it takes a tenth of a second, and who asks for help needs no records.
-    from pydantic import TypeAdapter
+    if kind not in _ADAPTERS:
+        # Imported here: it takes a tenth of a second, and who asks for help needs no records.
+        from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def to_json(record: Any) -> Any:

@@ -11,13 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
+from bakeoff.runs.candidates import EpochRecord as EpochRecord
+from bakeoff.runs.candidates import FileRecord as FileRecord
+from bakeoff.runs.candidates import Provenance as Provenance
+from bakeoff.runs.decisions import Answer as Answer
+from bakeoff.runs.decisions import Comparable as Comparable
+from bakeoff.runs.decisions import Comparison as Comparison
+from bakeoff.runs.decisions import Fallback as Fallback
+from bakeoff.runs.decisions import Needs as Needs
+from bakeoff.runs.decisions import Outside as Outside
+from bakeoff.runs.decisions import Recommendation as Recommendation
+from bakeoff.runs.decisions import RunnerUp as RunnerUp
 from bakeoff.types import RunState
 
 SCHEMA = 2
 """Of ``results.json``. Older ones are migrated where they are read."""
-
-Comparable = Literal["better", "worse", "equivalent", "undecided"]
-Answer = Literal["best", "cheapest_equivalent", "undecided", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,28 +66,6 @@ class TaskRecord:
 
     kind: str
     metrics: tuple[MetricRecord, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """With what a record was made.
-
-    Attributes:
-        bakeoff, torch, transformers, peft, python: versions.
-        device: the processor's or the card's name. precision: what the base computes in.
-        slots: candidates in its pass. micro_batch_size: rows of a slot in one pass.
-    """
-
-    bakeoff: str
-    torch: str | None = None
-    transformers: str | None = None
-    peft: str | None = None
-    python: str | None = None
-    device: str | None = None
-    precision: str | None = None
-    threads: int | None = None
-    slots: int | None = None
-    micro_batch_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,150 +250,6 @@ class MethodRecord:
     outputs: Outputs | None = None
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """One epoch of one candidate.
-
-    Attributes:
-        epoch: from 1. train_nll, val_nll: nats per supervised token.
-        seconds: wall clock of the epoch and its validation, shared with the cohort's others.
-    """
-
-    epoch: int
-    train_nll: float
-    val_nll: float
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileRecord:
-    """A file that a result rests on."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CandidateRecord:
-    """One method with one setting and one seed, and what came of it.
-
-    Attributes:
-        options: the searched options alone, as plain values.
-        variant: their label in the id, empty where nothing but the rate is searched.
-        cohort: of which it was a part, None where it is not known.
-        files: what its results rest on, by path below the candidate's folder.
-    """
-
-    method: str
-    options: dict[str, Any] = field(default_factory=dict)
-    variant: str = ""
-    learning_rate: float
-    seed: int
-    state: RunState
-    best_epoch: int | None
-    epochs: tuple[EpochRecord, ...]
-    cohort: str | None = None
-    reason: str | None = None
-    made_with: Provenance | None = None
-    files: dict[str, FileRecord] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One pair of methods or baselines on one set by one metric.
-
-    Attributes:
-        difference: ``a`` minus ``b``. low, high: its bounds at ``level``.
-        p_value: of no difference, corrected for the family.
-        margin: within which two count as equivalent, None where equivalence is not judged.
-        seeds: of ``a`` and of ``b``. examples: rows of the set.
-        verdict: speaks of ``a``.
-    """
-
-    a: str
-    b: str
-    set: str
-    metric: str
-    difference: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    margin: float | None
-    level: float
-    seeds: tuple[int, int]
-    examples: int
-    verdict: Comparable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fallback:
-    """What to do all the same: the least expected regret, and its bound, in the metric's unit."""
-
-    method: str
-    regret: float
-    bound: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What would decide an undecided answer; None where that is not known."""
-
-    seeds: int | None = None
-    rows: int | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunnerUp:
-    """Another method that took part, by the primary metric on the test set.
-
-    Attributes:
-        difference: it minus the recommended one.
-        verdict: of this method against the recommended one.
-    """
-
-    method: str
-    difference: float
-    low: float | None
-    high: float | None
-    verdict: Comparable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outside:
-    """A method that is not shown to meet the limits, with the reasons in words."""
-
-    method: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recommendation:
-    """Which method to use.
-
-    Attributes:
-        method: None unless ``verdict`` is ``best`` or ``cheapest_equivalent``.
-        why: one sentence.
-        equivalent, undecided, behind: the other methods that took part, by what is known of each
-            against the recommended one.
-        runners_up: the same, best first. changes: sentences on what would change the answer.
-        limits: in words. outside: methods that are not shown to meet them.
-    """
-
-    method: str | None
-    verdict: Answer
-    why: str
-    equivalent: tuple[str, ...] = ()
-    undecided: tuple[str, ...] = ()
-    behind: tuple[str, ...] = ()
-    needs: Needs | None = None
-    fallback: Fallback | None = None
-    runners_up: tuple[RunnerUp, ...] = ()
-    changes: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-    outside: tuple[Outside, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import Ground, Method
-from bakeoff.search.options import SearchOptions, final_seeds, grown
+from bakeoff.search.options import SearchOptions, final_seeds, grid_of, grown
 from bakeoff.search.storage import Ledger
 from bakeoff.types import RunState
 
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass
@@ -86,7 +87,7 @@ class StudySchedule:
 
     Attributes:
         methods: the state of each method's search, by name, in the study's order.
-        search: how is searched, or None.
+        search: how is searched, or None. epochs: the most that a candidate trains.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class StudySchedule:
         epochs: int,
         search: SearchOptions | None,
         ledger: Ledger | None = None,
-        tell: Told = lambda text: None,
+        tell: Report = lambda text: None,
     ) -> None:
         """Names the first candidates.
 
@@ -109,6 +110,7 @@ class StudySchedule:
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
+        self.epochs = epochs
         self.seeds = final_seeds(seeds, search.seeds) if search else tuple(seeds)
         self.rungs = search.rungs(epochs) if search else ()
         self.ledger = ledger
@@ -319,4 +321,22 @@ def _chosen(candidate: Candidate) -> str:
     options = f"{candidate.variant}, " if candidate.variant else ""
     return (
         f"{options}learning rate {candidate.learning_rate:g}, validation NLL {_loss(candidate):.4f}"
+    )
+
+
+def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySchedule:
+    """A study's first candidates, in its order; nothing is written down yet."""
+    return StudySchedule(
+        [
+            MethodSearch(
+                name=entry.name,
+                variants=dict(bench.methods[entry.name]),
+                rates=grid_of(entry, search) if search else (entry.learning_rate,),
+                centre=None if entry.rates else entry.method_type.default_learning_rate,
+            )
+            for entry in bench.entries
+        ],
+        bench.protocol.seeds,
+        bench.protocol.epochs,
+        search,
     )

@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from bakeoff.base.model import Base
 from bakeoff.base.precision import Precision
 from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE
 from bakeoff.base.weights.sources import TINY_REFERENCE
@@ -20,8 +19,9 @@ from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
+from bakeoff.methods.entries import MethodEntry, variants_of
 from bakeoff.methods.registry import METHODS, method_type
-from bakeoff.search.options import SearchOptions, Variant, grid, variants_of, without_password
+from bakeoff.search.options import SearchOptions, without_password
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
@@ -85,44 +85,6 @@ class StudyOptions:
                 f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "
                 "as 10"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodEntry:
-    """One method of a study, checked as far as that goes without the base.
-
-    Attributes:
-        learning_rate: the study's, or the method's default; the rate where nothing is searched.
-        rates: the study's own list of rates, or None.
-        variants: the combinations of its searched options, at least one.
-    """
-
-    name: str
-    kind: str
-    learning_rate: float
-    rates: tuple[float, ...] | None
-    variants: tuple[Variant, ...]
-
-    @property
-    def method_type(self) -> type[Method]:
-        """The class of the method."""
-        return method_type(self.kind, where=f"methods.{self.name}.kind")
-
-    def build(self, base: Base) -> dict[str, Method]:
-        """The method on a base, for each variant by its label.
-
-        Raises:
-            ConfigError: where an option does not fit the base.
-        """
-        where = f"methods.{self.name}"
-        return {v.label: self.method_type(v.options, base, where=where) for v in self.variants}
-
-    def grid(self, search: SearchOptions) -> tuple[float, ...]:
-        """The rates that the search begins with: the study's list, else the common rule's."""
-        if self.rates is not None:
-            return self.rates
-        centre = self.method_type.default_learning_rate
-        return grid(centre, search.learning_rates, search.grid_factor)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,18 +7,20 @@ nothing and an interrupted one goes on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError, StoreError
-from bakeoff.execution.archive import Archive
+from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.testing import Tester
@@ -27,17 +29,24 @@ from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.execution.training import Follower, TrainingStage
 from bakeoff.formatting import shown_seconds
-from bakeoff.measure.costs import measure_footprints
+from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
-from bakeoff.runs.folder import RESULTS_FILE, SEARCH_FILE, RunFolder
+from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
+from bakeoff.runs.reading import RESULTS_FILE, results_from
+from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.environment import now, provenance_of, versions
+from bakeoff.study.measuring import COMMAND, job_of
+from bakeoff.study.notes import unused_settings
+from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
-from bakeoff.study.results import Findings, build_results, now, unused_settings
+from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.study.workbench import Workbench, open_workbench
 from bakeoff.types import RunState
+
+_log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -47,11 +56,12 @@ class Runner:
         study: what to run.
         folder: where, opened for this study.
         device: ``auto``, ``cpu`` or ``cuda``.
-        console: where progress is told.
+        console: where progress is reported.
         stop: when the run is to end early; entered by the caller.
         force: runs also what needs more memory than there is.
-        on_news: is told when the results in the folder are new; without it they are written at
-            the end alone.
+        mix_versions: goes on with what other versions of the libraries kept.
+        on_news: called when the results in the folder are new; without it they are written at the
+            end alone.
     """
 
     def __init__(
@@ -63,27 +73,43 @@ class Runner:
         stop: StopSignals | None = None,
         *,
         force: bool = False,
+        mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
     ) -> None:
         self.study = study
         self.on_news = on_news
         self.force = force
+        self.mix_versions = mix_versions
         self.stop = stop or StopSignals()
         self.folder = folder
         self.device = device
         self.console = console
 
     def is_complete(self) -> bool:
-        """Whether the folder holds the whole study already."""
-        results = self.folder.read_json(RESULTS_FILE)
-        return isinstance(results, dict) and results.get("status") == "complete"
+        """Whether the folder holds the whole study already, and every file as it was written."""
+        content = self.folder.read_json(RESULTS_FILE)
+        if content is None:
+            return False
+        try:
+            results = results_from(content, where=str(self.folder.path / RESULTS_FILE))
+        except StoreError as error:
+            self._note(f"{error}")
+            return False
+        if results.status != "complete":
+            return False
+        for name, candidate in results.candidates.items():
+            fault = damaged(self.folder.path / "candidates" / name, candidate.files)
+            if fault is not None:
+                self._note(f"{fault}; what rests on it is made again")
+                return False
+        return True
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
         Checkpoints(self.folder.path).clear()
         self.folder.sweep()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Results:
         """Makes whatever is missing.
 
         Returns:
@@ -100,15 +126,15 @@ class Runner:
         with _timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        schedule = schedule_of(self.study, bench)
         if not self.force:
-            check_fit(bench)
+            check_fit(bench, schedule)
         if (left := self.stop.seconds_left) is not None:
-            self._warn_of_budget(bench, left)
-        self.folder.claim(bench.fingerprints())
+            self._warn_of_budget(bench, schedule, left)
+        mixed = self.folder.claim(bench.fingerprints(), versions(), mix_versions=self.mix_versions)
         self.folder.sweep()
-        schedule = bench.schedule()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
-        archive = Archive(self.folder, bench, findings)
+        archive = Archive(self.folder, bench, findings, provenance_of(bench))
         checkpoints = Checkpoints(self.folder.path)
         trackers = self._trackers(bench, archive)
         followers: list[Follower] = [trackers]
@@ -123,7 +149,8 @@ class Runner:
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
                 schedule.tell = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
-                for note in checkpoints.notes:
+                for note in (*checkpoints.notes, *mixed):
+                    archive.keep_note(note)
                     view.on_note(note)
                 self._search(bench, schedule, archive, checkpoints, view)
                 # Only now is it known which candidates the test set is for.
@@ -131,7 +158,9 @@ class Runner:
                 self._work(bench, findings, archive, view, checkpoints, start, followers)
         except StoreError:
             raise
-        except (KeyboardInterrupt, Exception):
+        except (KeyboardInterrupt, Exception) as error:
+            if not isinstance(error, KeyboardInterrupt):
+                _log.exception("the run ended early")
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
@@ -143,7 +172,12 @@ class Runner:
         trackers.finish(results)
         if complete:
             checkpoints.clear()
+        _log.info("results written: %s", results.status)
         return results
+
+    def _note(self, note: str) -> None:
+        _log.warning("%s", note)
+        self.console.print(f"  [yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
 
     def _trackers(self, bench: Workbench, archive: Archive) -> Following:
         return Following(
@@ -167,14 +201,12 @@ class Runner:
             schedule.on_new = archive.recall_candidate
             for candidate in schedule.candidates:
                 archive.recall_candidate(candidate)
-        for note in checkpoints.notes:
-            archive.keep_note(note)
         for candidate in schedule.candidates:
             method = schedule.methods[candidate.method_name]
             if candidate.state is RunState.FAILED and candidate in (
                 method.finals or method.searched
             ):
-                candidate.start_anew()
+                candidate.start_again()
         return start
 
     def _search(
@@ -191,7 +223,7 @@ class Runner:
             try:
                 checkpoints.fetch(candidate)
             except CheckpointError as error:
-                candidate.start_anew()
+                candidate.start_again()
                 archive.keep_note(str(error))
                 view.on_note(str(error))
 
@@ -211,7 +243,7 @@ class Runner:
                 run_id,
                 search,
                 schedule.rungs,
-                {e.name: {v.label: v.searched for v in e.variants} for e in bench.study.entries},
+                {e.name: {v.label: v.searched for v in e.variants} for e in bench.entries},
             )
 
         try:
@@ -221,7 +253,9 @@ class Runner:
                 raise
             # All of it can be written anew from what the run keeps.
             path.replace(path.with_name(f"{path.name}.broken"))
-            note = f"{error.place} was no database any more; it was put aside and written anew"
+            note = (
+                f"{error.place} could not be read as a database; it was put aside and written again"
+            )
             archive.keep_note(note)
             view.on_note(note)
             schedule.ledger = opened()
@@ -247,12 +281,59 @@ class Runner:
             tester.baselines()
         with _timed(wall, "training"):
             TrainingStage(
-                bench, findings.schedule, archive, view, checkpoints, self.stop, slots, followers
+                bench,
+                findings.schedule,
+                archive,
+                view,
+                checkpoints,
+                self.stop,
+                slots,
+                self.study.options.checkpoint_minutes,
+                followers,
             ).run(start)
         with _timed(wall, "test"):
             tester.candidates()
-        with _timed(wall, "footprint"):
-            measure_footprints(bench, findings, archive, view)
+        with _timed(wall, "costs"):
+            self._measure(bench, findings, archive, view)
+
+    def _measure(
+        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+    ) -> None:
+        """Measures every method that has no costs yet; one that fails is noted and has none."""
+        missing = [e.name for e in bench.entries if e.name not in findings.costs]
+        if not missing:
+            return
+        title = "costs"
+        view.count(title, 0, len(missing))
+        job = job_of(self.study, bench.base.device.type, findings.schedule)
+        outcomes = measure_costs(COMMAND, job, missing, self.study.root)
+        for done, (name, outcome) in enumerate(outcomes, start=1):
+            if isinstance(outcome, CostFailure):
+                self._measuring_failed(name, outcome, findings, archive, view)
+            else:
+                archive.keep_cost(name, outcome)
+            view.count(title, done, len(missing))
+        view.clear()
+
+    def _measuring_failed(
+        self,
+        name: str,
+        failure: CostFailure,
+        findings: Findings,
+        archive: Archive,
+        view: ProgressView,
+    ) -> None:
+        """What it was is in the folder of the method's first run, and on the screen."""
+        search = findings.schedule.methods[name]
+        shown = (search.finals or search.candidates)[0]
+        archive.keep_error(shown, failure.traceback or failure.reason)
+        note = (
+            f"the costs of {name} could not be measured: {failure.reason} (the whole error is in "
+            f"candidates/{shown.id}/{ERROR_FILE})"
+        )
+        archive.keep_note(note)
+        view.on_note(note)
+        _log.error("%s", note)
 
     def _write(
         self,
@@ -262,15 +343,15 @@ class Runner:
         started: float,
         *,
         complete: bool,
-    ) -> dict[str, Any]:
+    ) -> Results:
         wall["total"] = time.perf_counter() - started
-        results = build_results(bench, findings, complete=complete)
-        self.folder.write_json(RESULTS_FILE, results)
+        results = build_results(self.study, bench, findings, complete=complete)
+        self.folder.write_results(results)
         return results
 
-    def _warn_of_budget(self, bench: Workbench, left: float) -> None:
+    def _warn_of_budget(self, bench: Workbench, schedule: StudySchedule, left: float) -> None:
         """Says so where even the bare arithmetic of all epochs outlasts the time budget."""
-        least = least_training_seconds(bench, needs_of(bench, Predictor(bench)))
+        least = least_training_seconds(bench, schedule, needs_of(bench, Predictor(bench), schedule))
         if least > left:
             self.console.print(
                 f"  [yellow]note[/] training takes at least {shown_seconds(least)} here, and the "
@@ -300,7 +381,10 @@ class Runner:
 @contextmanager
 def _timed(wall: dict[str, float], part: str) -> Iterator[None]:
     before = time.perf_counter()
+    _log.info("%s: started", part)
     try:
         yield
     finally:
-        wall[part] = wall.get(part, 0.0) + time.perf_counter() - before
+        seconds = time.perf_counter() - before
+        wall[part] = wall.get(part, 0.0) + seconds
+        _log.info("%s: ended after %.1f s", part, seconds)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +23,7 @@ from bakeoff.base.library_output import quiet, silent
 from bakeoff.base.weights.folder import CONFIG_NAME, require_complete, translated
 from bakeoff.base.weights.gguf_metadata import read_gguf_metadata
 from bakeoff.errors import BaseModelError, CheckpointError, StoreError
+from bakeoff.files import new_folder
 
 # Part of the cached folder's name: a change in what is written makes the old folder unused.
 _RECIPE: Final = 1
@@ -69,32 +67,17 @@ def converted(path: Path, cache_dir: Path) -> tuple[Path, str]:
         tokenizer = gguf_tokenizer(path)
     model = _load(path)
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
-        try:
-            with quiet():
-                model.save_pretrained(beside)
-                if tokenizer is not None:
-                    tokenizer.save_pretrained(beside)
-            beside.chmod(0o755)
-            _settle(beside, folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        # Another process may finish the same conversion first.
+        with new_folder(folder, existing="keep") as beside, quiet():
+            model.save_pretrained(beside)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(beside)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"{cache_dir}: cannot keep the converted {path.name} ({error}); free space there, or "
             "choose another cache folder"
         ) from error
     return folder, fingerprint
-
-
-def _settle(beside: Path, folder: Path) -> None:
-    try:
-        os.rename(beside, folder)
-    except OSError:
-        # Another process finished the same conversion first.
-        if not (folder / CONFIG_NAME).is_file():
-            raise
 
 
 def _load(path: Path) -> PreTrainedModel:

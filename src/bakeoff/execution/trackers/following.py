@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.execution.trackers.contract import Cell, TrackedStudy, Tracker
 from bakeoff.execution.trackers.registry import TRACKERS
+from bakeoff.runs.records import Estimate, MethodRecord, Results
 
-_FIGURES = (
-    "state",
-    "learning_rate",
-    "val_nll",
-    "test_nll",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "rougeLsum",
-    "trainable_parameters",
-    "peak_memory_bytes",
-    "adapter_bytes",
-    "token_latency_seconds",
-)
+_COSTS = ("trainable_parameters", "peak_memory_bytes", "adapter_bytes")
 
 
 class Following:
-    """Tells each tracker of a study what happens.
+    """Passes on to each tracker of a study what happens.
 
     Args:
         names: of the trackers, in order.
-        study: what they are told at their start.
+        study: what they are given at their start.
         protocol: every candidate's, and num_steps: updates of an epoch, for the rate that it
             reached.
-        note: is told of a tracker that failed.
+        note: called where a tracker failed.
     """
 
     def __init__(
@@ -83,18 +70,34 @@ class Following:
             lambda tracker: tracker.state(candidate.id, candidate.state.value, candidate.reason)
         )
 
-    def finish(self, results: Mapping[str, Any]) -> None:
+    def finish(self, results: Results) -> None:
         """The results are there, whole or in part; nothing follows."""
-        rows = [[name, *map(_cell, map(row.get, _FIGURES))] for name, row in _methods(results)]
-        self._each(lambda tracker: tracker.table(("method", *_FIGURES), rows))
+        metrics = [metric.name for metric in results.task.metrics]
+        columns = (
+            "method",
+            "state",
+            "learning_rate",
+            "val_nll",
+            *(f"test_{name}" for name in metrics),
+            *_COSTS,
+            "token_latency_seconds",
+        )
+        rows = [_row(name, method, metrics) for name, method in results.methods.items()]
+        self._each(lambda tracker: tracker.table(columns, rows))
         self._each(lambda tracker: tracker.close())
 
 
-def _methods(results: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    return list(results["methods"].items())
+def _row(name: str, method: MethodRecord, metrics: Sequence[str]) -> list[Cell]:
+    def mean(estimate: Estimate | None) -> Cell:
+        return None if estimate is None else estimate.mean
 
-
-def _cell(value: Any) -> Cell:
-    """Intervals by their mean; text and numbers as they are."""
-    found = value.get("mean") if isinstance(value, Mapping) else value
-    return found if found is None or isinstance(found, str) else float(found)
+    costs = [getattr(method.cost, key) for key in _COSTS]
+    return [
+        name,
+        method.state.value,
+        method.learning_rate,
+        mean(method.validation.get("nll")),
+        *(mean(method.test.get(metric)) for metric in metrics),
+        *(None if cost is None else float(cost) for cost in costs),
+        mean(method.cost.token_latency_seconds),
+    ]

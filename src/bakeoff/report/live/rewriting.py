@@ -13,6 +13,8 @@ from typing import Final, Self
 
 import psutil
 
+from bakeoff.files import PART
+
 NICENESS: Final = 10
 REST_SECONDS: Final = 3.0
 """From the end of one report to the beginning of the next, at least."""
@@ -52,8 +54,10 @@ class Rewriting:
         self._news.set()
         self._thread.join()
         # What a killed writer left half written.
-        for left in (*self._folder.glob(".report.*"), *self._folder.glob("figures/.*")):
-            left.unlink(missing_ok=True)
+        for place in (self._folder, self._folder / "figures"):
+            for left in place.glob(f".*{PART}"):
+                if left.is_file():
+                    left.unlink(missing_ok=True)
 
     def _work(self) -> None:
         while True:

@@ -1,0 +1,100 @@
+"""What a study works on, made ready once: base, data, methods, schedules."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from bakeoff.base.model import Base
+from bakeoff.base.precision import Precision
+from bakeoff.data.batches import BatchPlan
+from bakeoff.data.options import TaskOptions
+from bakeoff.data.taskdata import TaskData
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.generation.generate import GenerationOptions
+from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.slots import auto_slots, useful_slots
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.entries import MethodEntry
+from bakeoff.types import SPLITS, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """A study with everything loaded.
+
+    Attributes:
+        name: the study's. entries: its methods, in order, and ``methods`` the same on the base, by
+            name, then by variant.
+        slots: candidates in one training pass, or ``auto``.
+        precision: what the study asks the base to compute in.
+        lead_sentences: of the lead baseline. plans: the schedule of each split.
+    """
+
+    name: str
+    base: Base
+    data: TaskData
+    entries: tuple[MethodEntry, ...]
+    methods: Mapping[str, Mapping[str, Method]]
+    task: TaskOptions
+    protocol: ProtocolOptions
+    generation: GenerationOptions
+    engine: EngineOptions
+    slots: int | Literal["auto"]
+    precision: Precision
+    lead_sentences: int
+
+    @cached_property
+    def plans(self) -> dict[Split, BatchPlan]:
+        """One schedule a split, the same for all methods."""
+        task, protocol = self.task, self.protocol
+        return {
+            split: BatchPlan(
+                self.data.splits[split].prompts,
+                self.data.splits[split].completions,
+                rows_per_step=protocol.rows_per_step,
+                max_length=task.max_length,
+                pad_id=int(self.base.tokenizer.pad_token_id),
+            )
+            for split in SPLITS
+        }
+
+    def fingerprints(self) -> dict[str, str]:
+        """What a resumed run must find as it was: base, tokenised data, device and precision."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            part = self.data.splits[split]
+            for ragged in (part.prompts, part.completions, part.generation_prompts):
+                digest.update(np.ascontiguousarray(ragged.offsets).data)
+                digest.update(np.ascontiguousarray(ragged.values).data)
+        return {
+            "base": self.base.source.fingerprint,
+            "data": digest.hexdigest(),
+            "device and precision": f"{self.base.device.type}, {self.base.compute_dtype}",
+        }
+
+    def num_slots(self, candidates: Sequence[Candidate]) -> int:
+        """Slots of the cohort that trains these candidates, all of one ground."""
+        wanted = self.slots
+        methods = [candidate.method for candidate in candidates]
+        if wanted == "auto" or methods[0].ground is Ground.OWN_BASE:
+            extra = max(m.extra_positions for m in methods)
+            rows = self.protocol.micro_batch_size
+            longest = rows * (self.task.max_length + extra)
+            wanted = auto_slots(self.base, methods, longest, self._pass_tokens(extra))
+        return min(len(candidates), wanted)
+
+    def useful_slots(self) -> int:
+        """Slots that ``slots: auto`` gives at most, whatever memory there is."""
+        return useful_slots(self.base.device, self._pass_tokens(0))
+
+    def _pass_tokens(self, extra: int) -> float:
+        """Tokens of one slot in one pass on average, with ``extra`` positions in each row."""
+        plan = self.plans["train"]
+        rows = min(self.protocol.micro_batch_size, len(plan.completions))
+        return rows * (plan.tokens_padded / max(1, len(plan.completions)) + extra)

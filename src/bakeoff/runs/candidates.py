@@ -1,0 +1,78 @@
+"""Records of candidates: one method with one setting and one seed, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bakeoff.types import RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """With what a record was made.
+
+    Attributes:
+        bakeoff, torch, transformers, peft, python: versions.
+        device: the processor's or the card's name. precision: what the base computes in.
+        slots: candidates in its pass. micro_batch_size: rows of a slot in one pass.
+    """
+
+    bakeoff: str
+    torch: str | None = None
+    transformers: str | None = None
+    peft: str | None = None
+    python: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    threads: int | None = None
+    slots: int | None = None
+    micro_batch_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One epoch of one candidate.
+
+    Attributes:
+        epoch: from 1. train_nll, val_nll: nats per supervised token.
+        seconds: wall clock of the epoch and its validation, shared with the cohort's others.
+    """
+
+    epoch: int
+    train_nll: float
+    val_nll: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """A file that a result rests on."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateRecord:
+    """One method with one setting and one seed, and what came of it.
+
+    Attributes:
+        options: the searched options alone, as plain values.
+        variant: their label in the id, empty where nothing but the rate is searched.
+        cohort: of which it was a part, None where it is not known.
+        files: what its results rest on, by path below the candidate's folder.
+    """
+
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    learning_rate: float
+    seed: int
+    state: RunState
+    best_epoch: int | None
+    epochs: tuple[EpochRecord, ...]
+    cohort: str | None = None
+    reason: str | None = None
+    made_with: Provenance | None = None
+    files: dict[str, FileRecord] = field(default_factory=dict)

@@ -1,0 +1,65 @@
+"""The process that measures what methods cost: ``python -m bakeoff.study.measuring JOB.json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.measure.costs import Opener, serve
+from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.opening import load_base, open_workbench
+from bakeoff.study.options import Study, study_from_mapping
+
+COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
+
+
+def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]:
+    """What the process needs, as plain values: the study with the settings that were chosen."""
+    return {"study": _as_chosen(study, schedule).resolved, "device": device}
+
+
+def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
+    """The study without its search: every method with the options that were chosen."""
+    if study.options.search is None:
+        return study
+    entries = []
+    for entry in study.entries:
+        search = schedule.methods[entry.name]
+        shown = search.chosen or search.best() or search.searched[0]
+        variant = next(v for v in entry.variants if v.label == shown.variant)
+        entries.append(
+            replace(
+                entry,
+                rates=None,
+                learning_rate=shown.learning_rate,
+                variants=(replace(variant, label="", searched={}),),
+            )
+        )
+    options = replace(study.options, search=None)
+    return replace(study, options=options, entries=tuple(entries))
+
+
+def opener_of(job: Mapping[str, Any]) -> Opener:
+    """How this process opens the study of a job."""
+    study = study_from_mapping(job["study"], folder=Path.cwd())
+    small = replace(study.options, base=TINY_REFERENCE, revision=None)
+    return Opener(
+        bench=partial(open_workbench, study, job["device"]),
+        small=partial(load_base, replace(study, options=small), job["device"]),
+    )
+
+
+def main() -> None:
+    """Measures the methods of the job that the command line names."""
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    serve(job["names"], opener_of(job))
+
+
+if __name__ == "__main__":
+    main()

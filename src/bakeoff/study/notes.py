@@ -1,0 +1,58 @@
+"""What a reader of the results must know of a study's search."""
+
+from __future__ import annotations
+
+from bakeoff.execution.findings import Findings
+from bakeoff.search.options import grid_of
+from bakeoff.study.options import Study
+from bakeoff.types import RunState
+
+
+def search_notes(study: Study, findings: Findings) -> list[str]:
+    """What a reader must know of the search: grids that grew, answers that lie at an edge."""
+    search = findings.schedule.search
+    if search is None:
+        return []
+    notes = []
+    sizes = {e.name: len(grid_of(e, search)) * len(e.variants) for e in study.entries}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        notes.append(f"the methods were not searched alike, as the study asks for: {listed}")
+    notes += unused_settings(study)
+    for name, method in findings.schedule.methods.items():
+        if method.num_grown:
+            notes.append(
+                f"{name}: the grid of learning rates grew by {method.num_grown} in search of the "
+                f"best rate (at most {search.growth})"
+            )
+        failed = [c for c in method.searched if c.state is RunState.FAILED]
+        if failed:
+            notes.append(
+                f"{name}: {len(failed)} of {len(method.searched)} rates failed and took no part in "
+                f"the choice; {failed[0].learning_rate:g}: {failed[0].reason}"
+            )
+        if method.chosen is not None and len(method.rates) > 1 and method.edge() is not None:
+            notes.append(
+                f"{name}: the chosen rate {method.chosen.learning_rate:g} still lies at the edge "
+                f"of its grid, which may grow by {search.growth}; raise search.growth to look "
+                "further"
+            )
+    return notes
+
+
+def unused_settings(study: Study) -> list[str]:
+    """What to say of rates and seeds that a study names, but a search does not use."""
+    if study.options.search is None:
+        return []
+    notes = [
+        f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} is not used, as the search "
+        "centres on the method's published default "
+        f"{entry.method_type.default_learning_rate:g}; a list of rates is a grid of one's own"
+        for entry in study.entries
+        if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
+    ]
+    seeds, used = study.options.protocol.seeds, study.options.search.seeds
+    if len(seeds) > used:
+        listed = ", ".join(map(str, seeds[used:]))
+        notes.append(f"protocol.seeds: {listed} not used, as search.seeds asks for {used}")
+    return notes

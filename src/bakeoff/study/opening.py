@@ -1,0 +1,127 @@
+"""Loads what a study works on: base, methods and data, so that its errors come before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from bakeoff.base.model import Base
+from bakeoff.base.precision import choose_device, choose_dtype
+from bakeoff.base.weights.sources import load_source
+from bakeoff.data.prepare import prepare
+from bakeoff.data.taskdata import TaskData
+from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Method
+from bakeoff.search.schedule import StudySchedule, first_candidates
+from bakeoff.study.options import Study
+
+
+def cache_folder() -> Path:
+    """Where prepared data and converted bases are kept: ``BAKEOFF_CACHE``, else the user's."""
+    named = os.environ.get("BAKEOFF_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
+    """Loads and prepares the study's base on a device; ``hollow`` takes its shapes alone."""
+    options = study.options
+    source = load_source(
+        options.base,
+        root=study.root,
+        cache_dir=cache_folder(),
+        trust_remote_code=options.trust_remote_code,
+        revision=options.revision,
+        hollow=hollow,
+    )
+    if hollow:
+        return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
+    place = choose_device(device)
+    base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
+    base.may_capture = options.engine.cuda_graph is not False
+    return base
+
+
+def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> None:
+    """Holds lengths against the base's positions before anything is read.
+
+    Raises:
+        ConfigError: naming the option that asks for too many.
+    """
+    limit = base.max_positions
+    if limit is None:
+        return
+    task, generation = study.options.task, study.options.generation
+    if task.max_length > limit:
+        raise ConfigError(
+            f"task.max_length: {task.max_length} is more than the {limit} positions of "
+            f"{study.options.base}; give at most {limit}"
+        )
+    prompt_room = task.max_length - task.max_summary_tokens + generation.max_new_tokens
+    if prompt_room > limit:
+        raise ConfigError(
+            f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
+            f"{task.max_length - task.max_summary_tokens} tokens needs {prompt_room} positions, "
+            f"but {study.options.base} has {limit}; shorten it or lower task.max_length"
+        )
+    for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
+        needed = max(task.max_length, prompt_room) + method.extra_positions
+        if needed > limit:
+            raise ConfigError(
+                f"methods.{name}.{method.length_option}: {method.extra_positions} positions before "
+                f"{needed - method.extra_positions} tokens need {needed} positions, but "
+                f"{study.options.base} has {limit}; shorten it or lower task.max_length"
+            )
+
+
+def prepare_data(study: Study, base: Base) -> TaskData:
+    """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
+    return prepare(
+        study.options.task,
+        base.tokenizer,
+        root=study.root,
+        cache_dir=cache_folder() / "data",
+        tokenizer_id=study.options.base,
+    )
+
+
+def open_workbench(study: Study, device: str, *, hollow: bool = False) -> Workbench:
+    """Loads everything; all errors of the study come before the first step of training.
+
+    Args:
+        study: what is loaded. device: where to.
+        hollow: takes the base's shapes alone, which can be traced and not run.
+    """
+    return workbench_of(study, load_base(study, device, hollow=hollow))
+
+
+def workbench_of(study: Study, base: Base) -> Workbench:
+    """The study on a base that is loaded already; see ``open_workbench``."""
+    methods = {entry.name: entry.build(base) for entry in study.entries}
+    check_positions(study, base, methods)
+    data = prepare_data(study, base)
+    options = study.options
+    return Workbench(
+        name=options.name,
+        base=base,
+        data=data,
+        entries=study.entries,
+        methods=methods,
+        task=options.task,
+        protocol=options.protocol,
+        generation=options.generation,
+        engine=options.engine,
+        slots=options.slots,
+        precision=options.precision,
+        lead_sentences=options.lead_sentences,
+    )
+
+
+def schedule_of(study: Study, bench: Workbench) -> StudySchedule:
+    """The study's first candidates, in its order; nothing is written down yet."""
+    return first_candidates(bench, study.options.search)
