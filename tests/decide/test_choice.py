@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bakeoff.decide.facts import cheapest, join, number
 
 from bakeoff.decide.choice import recommend
-from bakeoff.decide.facts import cheapest, join, number
 from bakeoff.decide.limits import limits_from
 
 

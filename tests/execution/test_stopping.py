@@ -17,9 +17,8 @@ import pytest
 import torch
 
 from bakeoff.engine import train
-from bakeoff.errors import ConfigError
 from bakeoff.execution import stopping
-from bakeoff.execution.stopping import Stopped, StopSignals, reserve_of, seconds_of
+from bakeoff.execution.stopping import Stopped, StopSignals, reserve_of
 
 Run = Callable[..., Any]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -49,35 +48,6 @@ def figures(tree: Any) -> Any:
 
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("2h", 7200.0),
-        ("90m", 5400.0),
-        ("1h30m", 5400.0),
-        ("45s", 45.0),
-        ("1d2h3m4s", 93784.0),
-        ("0.5h", 1800.0),
-        (" 2H ", 7200.0),
-    ],
-)
-def test_a_duration_is_days_hours_minutes_seconds(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "90", "2 h", "h", "-2h", "1.h", "2h30", "1e3s", "nan", "2w"])
-def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--budget .* is no duration") as caught:
-        seconds_of(text)
-    assert repr(text) in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["0s", "0h0m"])
-def test_no_time_at_all_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="no time at all"):
-        seconds_of(text)
 
 
 @pytest.mark.parametrize(

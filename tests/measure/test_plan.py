@@ -17,7 +17,6 @@ from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.measure.traced import Predictor
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import study_from_mapping
-from bakeoff.units import shown_bytes, shown_count, shown_seconds
 
 Run = Callable[..., Any]
 TWO = {"lora": {"rank": 2}, "head": {}}
@@ -153,23 +152,3 @@ def test_epochs_follow_from_the_search(
     study = study_from_mapping(small(**given), folder=place)
     schedule = schedule_of(study, open_workbench(study, "cpu"))
     assert epochs_at_most(schedule, "lora") == expected
-
-
-def test_numbers_are_shown_with_three_digits_and_a_unit() -> None:
-    assert [shown_bytes(n) for n in (None, 512, 19_600, 5 << 30)] == [
-        "–",
-        "512 B",
-        "19.1 KiB",
-        "5.00 GiB",
-    ]
-    assert [shown_count(n) for n in (512, 4100, 294_912)] == ["512", "4.10 k", "295 k"]
-    seconds = (None, 2e-6, 0.0019, 12.0, 150.0, 7200.0, 3 * 86400.0)
-    assert [shown_seconds(s) for s in seconds] == [
-        "–",
-        "2.0 µs",
-        "1.9 ms",
-        "12.0 s",
-        "2.5 min",
-        "2.0 h",
-        "3.0 d",
-    ]

@@ -104,7 +104,8 @@ def run(
     console = Console()
     # Imported late, so that `--help` answers at once.
     from bakeoff.decide.limits import limits_from
-    from bakeoff.execution.stopping import Stopped, StopSignals, seconds_of
+    from bakeoff.execution.stopping import Stopped, StopSignals
+    from bakeoff.formatting import seconds_of
     from bakeoff.report import write_report
     from bakeoff.report.live.rewriting import Rewriting
     from bakeoff.report.live.server import LiveServer
@@ -215,7 +216,7 @@ def report(
     from bakeoff.decide.choice import recommend
     from bakeoff.decide.limits import limits_from
     from bakeoff.report import write_report, write_side_by_side
-    from bakeoff.report.load import load_run
+    from bakeoff.runs.reading import read_results
 
     limits = limits_from(
         memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
@@ -233,7 +234,7 @@ def report(
     else:
         place = write_report(folders[0], limits)
         if limits.items():
-            why = recommend(load_run(folders[0]).results, limits)["why"]
+            why = recommend(read_results(folders[0]), limits).why
             console.print(escape(why), soft_wrap=True, highlight=False)
     console.print(escape(str(place)), soft_wrap=True, highlight=False)
 

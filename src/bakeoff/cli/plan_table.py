@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bakeoff.formatting import shown_bytes, shown_count, shown_seconds
 from bakeoff.measure.plan import StudyPlan
-from bakeoff.units import shown_bytes, shown_count, shown_seconds
 
 _PARTS = ("load", "baselines", "training", "test", "footprint")
 

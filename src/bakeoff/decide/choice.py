@@ -1,11 +1,11 @@
 """Which method to use: the rules, as one pure function of a run's results.
 
-1. Only methods that ended well and have a test NLL take part; while one may still change the
-   answer, nothing is recommended.
+1. Only methods that ended well and were tested take part; while one may still change the answer,
+   nothing is recommended.
 2. Where there are limits, only methods that are shown to meet each of them take part: a cost that
    was not measured is not shown to be within a limit.
-3. The lowest test NLL leads. It must lie clear of the untuned base's.
-4. Every method that the paired comparison with the leader calls a tie, or that was never
+3. The best primary metric on the test set leads. It must lie clear of the untuned base's.
+4. Every method that the paired comparison with the leader calls undecided, or that was never
    compared with it, is tied: a difference that was not shown is none. One that is shown to be
    behind another that takes part is no tie.
 5. Of the tied methods that are clear of the base, the cheapest is recommended: the smaller
@@ -14,28 +14,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from bakeoff.decide.changes import what_would_change
-from bakeoff.decide.facts import (
-    ZERO_SHOT,
-    Results,
-    cost,
-    difference,
-    dig,
-    finished_methods,
-    is_below_zero_shot,
-    is_tie,
-    join,
-    mapping,
-    may_still_finish,
-    nll_of,
-    number,
-    winner,
-)
 from bakeoff.decide.limits import Limits
+from bakeoff.decide.verdicts import (
+    ZERO_SHOT,
+    best_word,
+    comparison,
+    cost_order,
+    finished_methods,
+    is_ahead_of_zero_shot,
+    is_tie,
+    may_still_finish,
+    metric_scale,
+    metric_words,
+    rank,
+    tested,
+    value_of,
+    winner,
+    with_unit,
+)
+from bakeoff.formatting import join
+from bakeoff.runs.records import Outside, Recommendation, Results, RunnerUp
+
+_FEWEST_ROWS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,87 +47,78 @@ class Choice:
     """The outcome of rules 3 to 5 among some methods.
 
     Attributes:
-        leader: the lowest test NLL. pick: the recommended one, None where the leader is not clear
+        leader: the best test result. pick: the recommended one, None where the leader is not clear
             of the base. others: those that tie with the leader, without the pick.
     """
 
     leader: str
     pick: str | None
-    others: list[str]
+    others: tuple[str, ...]
 
 
-def recommend(results: Results, limits: Limits | None = None) -> dict[str, Any]:
+def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
     """Applies the rules above to a run's results, complete or partial.
 
     Args:
-        results: The content of ``results.json``; any key may be missing or null.
-        limits: What a method may cost at most.
+        results: what the run found; its own recommendation is not looked at.
+        limits: what a method may cost at most.
 
     Returns:
-        ``method`` (a name, or None), ``why`` (one sentence), ``ties`` (the names of the methods
-        that tie with the recommended one, in the study's order), ``runners_up`` (the other
-        methods that took part, best first, each with its difference from the recommended one),
-        ``changes`` (sentences on what would change the answer), ``limits`` (in words) and
-        ``outside`` (the methods that are not shown to meet them, each with its reasons).
+        The recommendation: ``best`` where nothing ties with the leader, ``cheapest_equivalent``
+        where something does, ``none`` where no method may be recommended, ``undecided`` while a
+        method may still change the answer or there are fewer than two test rows. Its ``undecided``
+        are the methods that tie, in the study's order.
     """
     limits = limits or Limits()
-    methods = mapping(results.get("methods"))
-    finished = finished_methods(results)
-    waiting = [name for name, entry in methods.items() if may_still_finish(entry)]
     outside = {
         name: breaches
-        for name, entry in finished.items()
-        if (breaches := limits.breaches(results, entry))
+        for name, method in finished_methods(results).items()
+        if (breaches := limits.breaches(results, method))
     }
-    inside = [name for name in finished if name not in outside]
-    answer: dict[str, Any] = {
-        "method": None,
-        "why": "",
-        "ties": [],
-        "runners_up": [],
-        "changes": [],
-        "limits": limits.described(),
-        "outside": [
-            {"method": name, "reasons": [breach.told for breach in breaches]}
+    inside = [name for name in finished_methods(results) if name not in outside]
+    blank = Recommendation(
+        method=None,
+        verdict="none",
+        why="",
+        limits=tuple(limits.described()),
+        outside=tuple(
+            Outside(method=name, reasons=tuple(breach.reason for breach in breaches))
             for name, breaches in outside.items()
-        ],
-    }
-    if (refusal := _refusal(results, finished, inside, waiting, answer)) is not None:
-        return {**answer, "why": f"Nothing is recommended{refusal}"}
+        ),
+    )
+    refusal = _refusal(results, inside, blank)
+    if refusal is not None:
+        return refusal
     choice = choose(results, inside)
     if choice.pick is None:
-        base = number(dig(results, "baselines", ZERO_SHOT, "test_nll"))
-        answer["why"] = (
-            f"Nothing is recommended: the lowest test NLL{_scope(outside)}, {choice.leader}'s "
-            f"{_nats(finished[choice.leader])}, is not shown to be below the untuned base's"
-            f"{'' if base is None else f' {base:.3f}'}."
-        )
-        return answer
-    return {
-        **answer,
-        "method": choice.pick,
-        "why": _why(finished, inside, choice, bool(outside)),
-        "ties": choice.others,
-        "runners_up": _runners_up(results, finished, inside, choice.pick),
-        "changes": what_would_change(
+        return replace(blank, why=_not_clear(results, choice.leader, bool(outside)))
+    runners_up = _runners_up(results, inside, choice.pick)
+    return replace(
+        blank,
+        method=choice.pick,
+        verdict="cheapest_equivalent" if choice.others else "best",
+        why=_why(results, inside, choice, choice.pick, bool(outside)),
+        undecided=choice.others,
+        behind=tuple(found.method for found in runners_up if found.verdict == "worse"),
+        runners_up=runners_up,
+        changes=what_would_change(
             results,
-            finished,
+            inside,
             outside,
             leader=choice.leader,
             pick=choice.pick,
             tied=choice.others,
             again=lambda names: choose(results, names).pick,
         ),
-    }
+    )
 
 
 def choose(results: Results, names: Sequence[str]) -> Choice:
     """Rules 3 to 5 among the named finished methods, of which there is at least one."""
-    finished = finished_methods(results)
-    leader = min(names, key=lambda name: (nll_of(finished[name]), cost(name, finished[name])))
-    clear = [name for name in names if is_below_zero_shot(results, name)]
+    leader = min(names, key=lambda name: rank(results, name))
+    clear = [name for name in names if is_ahead_of_zero_shot(results, name)]
     if leader not in clear:
-        return Choice(leader=leader, pick=None, others=[])
+        return Choice(leader=leader, pick=None, others=())
     tied = [
         name
         for name in names
@@ -133,105 +128,114 @@ def choose(results: Results, names: Sequence[str]) -> Choice:
             and not any(winner(results, name, other) == other for other in names)
         )
     ]
-    pick = min((n for n in tied if n in clear), key=lambda name: cost(name, finished[name]))
-    return Choice(leader=leader, pick=pick, others=[name for name in tied if name != pick])
+    pick = min(
+        (name for name in tied if name in clear),
+        key=lambda name: cost_order(name, results.methods[name]),
+    )
+    return Choice(leader=leader, pick=pick, others=tuple(name for name in tied if name != pick))
 
 
 def _refusal(
-    results: Results,
-    finished: Mapping[str, Mapping[str, Any]],
-    inside: Sequence[str],
-    waiting: Sequence[str],
-    answer: Mapping[str, Any],
-) -> str | None:
-    """Why nothing can be recommended at all, after the words that say so."""
+    results: Results, inside: Sequence[str], blank: Recommendation
+) -> Recommendation | None:
+    """Why nothing can be recommended at all, or None where something may be."""
+    finished = finished_methods(results)
+    waiting = [name for name, m in results.methods.items() if may_still_finish(results, m)]
+    unfinished = f"{join(waiting)} {'has' if len(waiting) == 1 else 'have'} not finished"
     if not finished:
-        reason = f"{join(waiting)} {_have(waiting)} not finished" if waiting else "none ended well"
-        return f": no method has a test result, as {reason}."
+        reason = unfinished if waiting else "none ended well"
+        why = f"Nothing is recommended: no method has a test result, as {reason}."
+        return replace(blank, verdict="undecided" if waiting else "none", why=why)
     if waiting:
-        leader = min(finished, key=lambda n: (nll_of(finished[n]), cost(n, finished[n])))
-        return (
-            f" yet: {join(waiting)} {_have(waiting)} not finished; so far {leader} has the lowest "
-            f"test NLL, {_nats(finished[leader])}."
+        leader = min(finished, key=lambda name: rank(results, name))
+        why = (
+            f"Nothing is recommended yet: {unfinished}; so far {leader} has the "
+            f"{best_word(results)} {metric_words(results)}, {with_unit(results, finished[leader])}."
         )
-    rows = number(dig(results, "data", "test", "examples"))
-    if rows is not None and rows < 2:
-        return ": one test row says nothing of others; give task.examples.test two or more."
+        return replace(blank, verdict="undecided", why=why)
+    if results.data.test.examples < _FEWEST_ROWS:
+        why = (
+            "Nothing is recommended: one test row says nothing of others; give task.examples.test "
+            "two or more."
+        )
+        return replace(blank, verdict="undecided", why=why)
     if not inside:
-        nearest = min(answer["outside"], key=lambda entry: len(entry["reasons"]))
-        return (
-            f": no method is shown to meet the limits ({join(answer['limits'])}). "
-            f"{nearest['method']} misses fewest: {join(nearest['reasons'])}."
+        nearest = min(blank.outside, key=lambda found: len(found.reasons))
+        why = (
+            "Nothing is recommended: no method is shown to meet the limits "
+            f"({join(blank.limits)}). {nearest.method} misses fewest: {join(nearest.reasons)}."
         )
+        return replace(blank, why=why)
     return None
 
 
+def _not_clear(results: Results, leader: str, has_outside: bool) -> str:
+    zero = results.baselines.get(ZERO_SHOT)
+    base = None if zero is None else zero.test.get(results.primary.name)
+    shown = "" if base is None else f" {metric_scale(results).write(base.mean)}"
+    side = "above" if results.primary.higher_is_better else "below"
+    return (
+        f"Nothing is recommended: the {best_word(results)} {metric_words(results)}"
+        f"{_scope(has_outside)}, {leader}'s {with_unit(results, results.methods[leader])}, is not "
+        f"shown to be {side} the untuned base's{shown}."
+    )
+
+
 def _why(
-    finished: Mapping[str, Mapping[str, Any]],
-    inside: Sequence[str],
-    choice: Choice,
-    has_outside: bool,
+    results: Results, inside: Sequence[str], choice: Choice, pick: str, has_outside: bool
 ) -> str:
-    pick, leader, others = str(choice.pick), choice.leader, choice.others
-    lowest, scope = _nats(finished[leader]), _scope(has_outside)
+    leader, others, methods = choice.leader, choice.others, results.methods
+    best, scope = with_unit(results, methods[leader]), _scope(has_outside)
+    side = "above" if results.primary.higher_is_better else "below"
+    has_best = f"{pick} has the {best_word(results)} {metric_words(results)}{scope}, {best}"
     if len(inside) == 1:
         only = "within the limits" if has_outside else "that ended well"
-        return f"{pick} is the only method {only}: {lowest}, below the untuned base's."
+        return f"{pick} is the only method {only}: {best}, {side} the untuned base's."
     if not others:
         num = len(inside) - 1
         which = "the other method" if num == 1 else f"each of the other {num} methods"
         if has_outside:
             which += " within the limits"
-        return (
-            f"{pick} has the lowest test NLL{scope}, {lowest}, and is ahead of {which} beyond "
-            "chance."
-        )
+        return f"{has_best}, and is ahead of {which} beyond chance."
     price = f"{'cheaper' if len(others) == 1 else 'cheapest of them'} to keep"
-    if any(cost(n, finished[n]) < cost(pick, finished[pick]) for n in others):
-        price = "cheapest to keep of those shown to be below the untuned base's"
+    ours = cost_order(pick, methods[pick])
+    if any(cost_order(name, methods[name]) < ours for name in others):
+        price = f"cheapest to keep of those shown to be {side} the untuned base's"
     if pick == leader:
-        return (
-            f"{pick} has the lowest test NLL{scope}, {lowest}; {join(others)} "
-            f"{'ties' if len(others) == 1 else 'tie'} with it, and {pick} is the {price}."
-        )
+        tie = "ties" if len(others) == 1 else "tie"
+        return f"{has_best}; {join(others)} {tie} with it, and {pick} is the {price}."
     rest = [name for name in others if name != leader]
     also = f", and with {join(rest)}," if rest else ""
     return (
-        f"{pick} ties with {leader}, whose test NLL is the lowest{scope} "
-        f"({nll_of(finished[pick]):.3f} against {lowest}){also} and is the {price}."
+        f"{pick} ties with {leader}, whose {metric_words(results)} is the {best_word(results)}"
+        f"{scope} ({value_of(results, methods[pick])} against {best}){also} and is the {price}."
     )
 
 
-def _runners_up(
-    results: Results, finished: Mapping[str, Mapping[str, Any]], inside: Sequence[str], pick: str
-) -> list[dict[str, Any]]:
-    """The others that took part by test NLL, with what each has more of it than the pick."""
+def _runners_up(results: Results, inside: Sequence[str], pick: str) -> tuple[RunnerUp, ...]:
+    """The others that took part, the best first, with what each has more of it than the pick."""
     found = []
-    for name in sorted(inside, key=lambda n: (nll_of(finished[n]), cost(n, finished[n]))):
+    for name in sorted(inside, key=lambda name: rank(results, name)):
         if name == pick:
             continue
-        gap = difference(results, name, pick)
+        gap = comparison(results, name, pick)
         found.append(
-            {
-                "method": name,
-                "difference": nll_of(finished[name]) - nll_of(finished[pick])
-                if gap is None
-                else gap.value,
-                "low": gap and gap.low,
-                "high": gap and gap.high,
-                "verdict": "tie" if is_tie(results, name, pick) else "behind",
-            }
+            RunnerUp(
+                method=name,
+                difference=_gap(results, name, pick) if gap is None else gap.difference,
+                low=None if gap is None else gap.low,
+                high=None if gap is None else gap.high,
+                verdict="undecided" if is_tie(results, name, pick) else "worse",
+            )
         )
-    return found
+    return tuple(found)
 
 
-def _scope(has_outside: object) -> str:
+def _gap(results: Results, a: str, b: str) -> float:
+    ours, theirs = (tested(results, results.methods[name]) for name in (a, b))
+    assert ours is not None and theirs is not None  # only finished methods take part
+    return ours.mean - theirs.mean
+
+
+def _scope(has_outside: bool) -> str:
     return " of those within the limits" if has_outside else ""
-
-
-def _nats(entry: Mapping[str, Any]) -> str:
-    return f"{nll_of(entry):.3f} nats a token"
-
-
-def _have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"

@@ -9,42 +9,16 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from bakeoff.decide.intervals import Floats, check_draws, checked_scores, example_draws
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.runs.records import Comparable, Comparison
 
 # Differences below this share of the values come from the order of additions.
 _ROUNDING: Final = 1e-12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The difference of two methods on one metric.
-
-    Attributes:
-        a: the first method.
-        b: the second method.
-        metric: what was measured.
-        difference: the statistic of ``a`` minus that of ``b``, in the metric's unit.
-        low: lower bound of the difference at the level that Holm's procedure used for the
-            verdict, which is stricter than the nominal level as soon as there are two pairs.
-        high: upper bound at the same level.
-        p_value: two-sided, after Holm's correction over all pairs.
-        verdict: the better one, or ``tie`` where the interval holds zero; a difference is called
-            exactly where ``p_value <= 1 - level``.
-    """
-
-    a: str
-    b: str
-    metric: str
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    verdict: Literal["a", "b", "tie"]
 
 
 def compare_methods(
@@ -53,6 +27,7 @@ def compare_methods(
     metric: str,
     weights: Mapping[str, np.ndarray] | None,
     higher_is_better: bool,
+    set: str = "test",
     resamples: int = 10_000,
     level: float = 0.95,
     seed: int = 0,
@@ -63,7 +38,7 @@ def compare_methods(
     seed effect for each method independently. A plain bootstrap over few seeds is too sure of
     itself: three seeds drawn with replacement show 2/3 of their variance, and their spread is
     itself hardly known. So a seed effect is drawn from a normal distribution with the
-    components' variance, and the difference is divided by a standard error that is drawn anew
+    components' variance, and the difference is divided by a standard error that is drawn again
     with Satterthwaite's degrees of freedom. Where the seeds vary much this is Welch's t-test
     over the seeds' means; where they do not, the paired bootstrap over examples. A method with
     a single seed has no seed effect: what is said holds for that very run of it, and nothing is
@@ -83,12 +58,17 @@ def compare_methods(
         weights: for each method [S, N] numbers of tokens where scores are sums over tokens; None
             where the statistic is the mean.
         higher_is_better: whether a positive difference speaks for ``a``.
+        set: whose rows they are, for the result.
         resamples: how often to draw.
         level: 1 minus the chance that any two equal methods are called different.
         seed: of the draws.
 
     Returns:
-        A comparison for each pair, in the order of ``itertools.combinations``.
+        A comparison for each pair, in the order of ``itertools.combinations``. Its bounds are at
+        the level that Holm's procedure used for the verdict, which is stricter than ``level`` as
+        soon as there are two pairs; its p-value is two-sided and corrected for all pairs. A
+        difference is called better or worse exactly where ``p_value <= 1 - level``; equivalence
+        is not judged.
 
     Raises:
         DataError: shapes that do not fit, fewer than two examples, or values that are not finite.
@@ -110,7 +90,25 @@ def compare_methods(
     rng = np.random.default_rng(seed)
     errors_BM = _example_errors(rng, resamples, methods)
     tests = [_test_pair(rng, methods, errors_BM, i, j) for i, j in pairs]
-    return _holm(names, pairs, tests, metric, higher_is_better, alpha)
+    decided = _holm(tests, higher_is_better, alpha)
+    return [
+        Comparison(
+            a=names[i],
+            b=names[j],
+            set=set,
+            metric=metric,
+            difference=test.difference,
+            low=found.low,
+            high=found.high,
+            p_value=found.p_value,
+            margin=None,
+            level=level,
+            seeds=(methods[i].num_seeds, methods[j].num_seeds),
+            examples=methods[i].influence.size,
+            verdict=found.verdict,
+        )
+        for (i, j), test, found in zip(pairs, tests, decided, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +134,14 @@ class _PairTest:
     error: float  # standard error of the difference
     draws: Floats  # [B] sorted downward: |t| if the methods were equal
     p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decided:
+    low: float
+    high: float
+    p_value: float
+    verdict: Comparable
 
 
 def _effects(
@@ -239,37 +245,21 @@ def _critical_rank(alpha: float, resamples: int) -> int:
     return math.floor(alpha * (resamples + 1) * (1.0 + 1e-12))
 
 
-def _holm(
-    names: list[str],
-    pairs: list[tuple[int, int]],
-    tests: list[_PairTest],
-    metric: str,
-    higher_is_better: bool,
-    alpha: float,
-) -> list[Comparison]:
+def _holm(tests: list[_PairTest], higher_is_better: bool, alpha: float) -> list[_Decided]:
     """Corrects step by step; pairs after the first tie keep the level at which it stopped."""
-    comparisons: dict[int, Comparison] = {}
+    decided: dict[int, _Decided] = {}
     corrected, stopped_at = 0.0, None
     for step, index in enumerate(sorted(range(len(tests)), key=lambda k: tests[k].p_value)):
-        test, (i, j) = tests[index], pairs[index]
+        test = tests[index]
         divisor = len(tests) - step if stopped_at is None else stopped_at
         corrected = max(corrected, min(1.0, (len(tests) - step) * test.p_value))
         rank = _critical_rank(alpha / divisor, test.draws.size)
         half_width = float(test.draws[rank - 1]) * test.error
         low, high = test.difference - half_width, test.difference + half_width
-        verdict: Literal["a", "b", "tie"] = "tie"
+        verdict: Comparable = "undecided"
         if low <= 0.0 <= high:
             stopped_at = divisor
         else:
-            verdict = "a" if (test.difference > 0.0) == higher_is_better else "b"
-        comparisons[index] = Comparison(
-            a=names[i],
-            b=names[j],
-            metric=metric,
-            difference=test.difference,
-            low=low,
-            high=high,
-            p_value=corrected,
-            verdict=verdict,
-        )
-    return [comparisons[index] for index in range(len(tests))]
+            verdict = "better" if (test.difference > 0.0) == higher_is_better else "worse"
+        decided[index] = _Decided(low=low, high=high, p_value=corrected, verdict=verdict)
+    return [decided[index] for index in range(len(tests))]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from bakeoff.decide.facts import Results, dig, mapping, number
-from bakeoff.execution.stopping import seconds_of
-from bakeoff.quantities import size_of
-from bakeoff.units import shown_bytes, shown_seconds
+from bakeoff.formatting import seconds_of, shown_bytes, shown_seconds, size_of
+from bakeoff.runs.records import MethodRecord, Results
+from bakeoff.runs.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,7 @@ class Price:
         least: what is said of the method that has the least of it.
         amount: how much of it there is, in a sentence, with ``{}`` for the written figure.
         noise: the share by which two measurements must differ to be called different.
-        read: the cost of a method, from the results and its entry, None where not measured.
+        read: the cost of a method, None where not measured.
         write: in words, with its unit. parse: the option's text to bytes or seconds.
     """
 
@@ -32,7 +31,7 @@ class Price:
     least: str
     amount: str
     noise: float
-    read: Callable[[Results, Mapping[str, Any]], float | None]
+    read: Callable[[Results, MethodRecord], float | None]
     write: Callable[[float], str]
     parse: Callable[[str, str], float]
 
@@ -41,11 +40,16 @@ class Price:
         return self.amount.format(self.write(value))
 
 
-def training_seconds(results: Results, entry: Mapping[str, Any]) -> float | None:
+def training_seconds(results: Results, method: MethodRecord) -> float | None:
     """The method's whole training alone: the protocol's epochs times its mean epoch."""
-    epochs = number(dig(results, "study", "protocol", "epochs"))
-    mean = number(mapping(entry.get("epoch_seconds")).get("mean"))
-    return None if epochs is None or mean is None else epochs * mean
+    epochs = setting(results.study, "protocol.epochs")
+    seconds = method.cost.epoch_seconds
+    return None if not isinstance(epochs, int) or seconds is None else epochs * seconds.mean
+
+
+def _latency(results: Results, method: MethodRecord) -> float | None:
+    found = method.cost.token_latency_seconds
+    return None if found is None else found.mean
 
 
 PRICES: Final = (
@@ -56,7 +60,7 @@ PRICES: Final = (
         least="needs the least memory",
         amount="{} of memory",
         noise=0.05,
-        read=lambda _, entry: number(entry.get("peak_memory_bytes")),
+        read=lambda _, method: method.cost.peak_memory_bytes,
         write=shown_bytes,
         parse=size_of,
     ),
@@ -78,18 +82,18 @@ PRICES: Final = (
         least="has the smallest adapter",
         amount="an adapter of {}",
         noise=0.0,
-        read=lambda _, entry: number(entry.get("adapter_bytes")),
+        read=lambda _, method: method.cost.adapter_bytes,
         write=shown_bytes,
         parse=size_of,
     ),
     Price(
         key="latency",
         option="--max-latency",
-        what="latency a token",
+        what="latency per token",
         least="writes a token fastest",
-        amount="{} a token",
+        amount="{} per token",
         noise=0.1,
-        read=lambda _, entry: number(entry.get("token_latency_seconds")),
+        read=_latency,
         write=shown_seconds,
         parse=seconds_of,
     ),
@@ -101,11 +105,11 @@ class Breach:
     """One limit that a method is not shown to meet.
 
     Attributes:
-        price: of which. told: in words. excess: cost over limit, infinite where not measured.
+        price: of which. reason: in words. excess: cost over limit, infinite where not measured.
     """
 
     price: Price
-    told: str
+    reason: str
     excess: float
 
 
@@ -131,19 +135,19 @@ class Limits:
         """Each limit in words."""
         return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
 
-    def breaches(self, results: Results, entry: Mapping[str, Any]) -> list[Breach]:
+    def breaches(self, results: Results, method: MethodRecord) -> list[Breach]:
         """Which limits the method is not shown to meet, each with what it costs instead."""
         found = []
         for price, limit in self.items():
-            value = price.read(results, entry)
+            value = price.read(results, method)
             if value is None:
-                told, excess = f"{price.what} not measured", math.inf
+                reason, excess = f"{price.what} not measured", math.inf
             elif value > limit:
-                told = f"{price.what} {price.write(value)}, over {price.write(limit)}"
+                reason = f"{price.what} {price.write(value)}, over {price.write(limit)}"
                 excess = value / limit
             else:
                 continue
-            found.append(Breach(price=price, told=told, excess=excess))
+            found.append(Breach(price=price, reason=reason, excess=excess))
         return found
 
 

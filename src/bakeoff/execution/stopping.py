@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -11,13 +10,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-from bakeoff.errors import ConfigError
-
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
-_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART: Final = r"(\d+(?:\.\d+)?)(ms|[dhms])"
-_DURATION: Final = re.compile(f"(?:{_PART})+")
 
 
 class Stopped(KeyboardInterrupt):
@@ -31,28 +25,6 @@ class Stopped(KeyboardInterrupt):
         super().__init__(why)
         self.exit_code = exit_code
         self.why = why
-
-
-def seconds_of(text: str, option: str = "--budget") -> float:
-    """Seconds of a duration such as ``2h``, ``90m``, ``1h30m`` or ``20ms``.
-
-    Args:
-        text: the duration.
-        option: what it was given for, to name in errors.
-
-    Raises:
-        ConfigError: for any other text.
-    """
-    given = text.strip().lower()
-    if not _DURATION.fullmatch(given):
-        raise ConfigError(
-            f"{option} {text!r}: is no duration; give hours, minutes, seconds or milliseconds, "
-            "such as 2h, 90m, 1h30m or 20ms"
-        )
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, given))
-    if seconds <= 0:
-        raise ConfigError(f"{option} {text!r}: is no time at all; give some, such as 2h")
-    return seconds
 
 
 def reserve_of(budget: float) -> float:

@@ -10,10 +10,10 @@ from bakeoff.base.meta_model import model_bytes
 from bakeoff.engine.slots import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
+from bakeoff.formatting import shown_bytes
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.units import shown_bytes
 
 _WIDTH_STEP: Final = 32
 _SHORTEST_DOCUMENT: Final = 32

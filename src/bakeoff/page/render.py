@@ -5,33 +5,15 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import vl_convert
 
 from bakeoff.page.charts import SERIES_END, Spec, themed
+from bakeoff.page.figure import Figure
 
 _SVG = "http://www.w3.org/2000/svg"
 _PNG_SCALE = 2.0
 _DROPPED = ("role", "aria-roledescription", "aria-hidden")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One figure in every form that the report needs."""
-
-    name: str
-    group: str
-    title: str
-    caption: str
-    alt: str
-    """What someone who does not see it should know."""
-    svg: str
-    """A file of its own, on white."""
-    inline: tuple[str, ...]
-    """For the page, one or several side by side: transparent, ids unique, each mark's text in
-    ``data-tip`` and whose it is in ``data-series``."""
-    png: bytes
 
 
 def render(

@@ -9,6 +9,7 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
+from bakeoff.formatting import Scale, shown_p_value, shown_rate, shown_whole
 from bakeoff.page import words
 from bakeoff.page.palette import dark_rules
 
@@ -23,12 +24,11 @@ def make_environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": words.count,
-        "rouge": words.rouge,
-        "nll": words.nll,
-        "rate": words.rate,
+        "count": shown_whole,
+        "nll": Scale().write,
+        "rate": shown_rate,
         "state": words.state,
-        "p_value": words.p_value,
+        "p_value": shown_p_value,
         "plain": words.plain,
         "breakable": _breakable,
     }

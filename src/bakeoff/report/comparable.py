@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
-from bakeoff.decide.facts import dig, join, mapping, number
+from bakeoff.formatting import MISSING, join, shown_whole
 from bakeoff.page import words
-from bakeoff.report.load import Run
-from bakeoff.report.table import QUALITY, ROUGE_LABELS
+from bakeoff.report.load import Run, row_metric_of
+from bakeoff.runs.records import Environment, MetricRecord
+from bakeoff.runs.settings import setting
 
 _MACHINE = ("device", "precision", "processors", "threads")
+_VERSIONS = ("bakeoff", "torch", "transformers", "base_fingerprint")
+Value = TypeVar("Value", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Comparability:
         obstacles: why quality cannot be compared at all; empty where it can.
         remarks: what differs without forbidding it, and what that means.
         same_tokens: whether the references were cut into the same number of tokens, without which
-            nats a token are of different units.
+            nats per token are of different units.
         same_machine: whether seconds and bytes were measured on like machines.
     """
 
@@ -40,28 +43,26 @@ def comparability(runs: Mapping[str, Run]) -> Comparability:
         runs: By their labels, two or more.
     """
     obstacles = [
-        told
-        for told in (_test_rows(runs), _metrics(runs), _generation(runs), _unfinished(runs))
-        if told is not None
+        found
+        for found in (_test_rows(runs), _metrics(runs), _generation(runs), _unfinished(runs))
+        if found is not None
     ]
     remarks = []
-    tokens = _by_value(runs, lambda run: dig(run.results, "data", "test", "tokens_supervised"))
-    same_tokens = len(tokens) == 1 and None not in tokens
+    tokens = _by_value(runs, lambda run: run.results.data.test.tokens_supervised)
+    same_tokens = len(tokens) == 1
     if not same_tokens:
+        results = next(iter(runs.values())).results
         remarks.append(
-            "The references were cut into different tokens, so nats a token are of different "
-            "units: test NLL is ranked within a study only, ROUGE across them."
+            "The references were cut into different tokens, so nats per token are of different "
+            f"units: test NLL is ranked within a study only, {row_metric_of(results).title} across "
+            "them."
         )
-    machines = _by_value(
-        runs, lambda run: tuple(dig(run.results, "environment", key) for key in _MACHINE)
-    )
+    machines = _by_value(runs, lambda run: _machine(run.results.environment))
     same_machine = len(machines) == 1
     if not same_machine:
-        told = "; ".join(
-            f"{join(labels)}: {_described(machine)}" for machine, labels in machines.items()
-        )
+        each = "; ".join(f"{join(labels)}: {machine}" for machine, labels in machines.items())
         remarks.append(
-            f"Time, memory and latency were measured on different machines ({told}) and are not "
+            f"Time, memory and latency were measured on different machines ({each}) and are not "
             "ranked across studies."
         )
     return Comparability(
@@ -73,16 +74,38 @@ def differing_settings(runs: Mapping[str, Run]) -> list[tuple[str, list[str]]]:
     """Every setting of the studies and of their surroundings that is not the same in all."""
     tables = []
     for run in runs.values():
-        study = {k: v for k, v in mapping(dig(run.results, "study")).items() if k != "name"}
+        study = {key: value for key, value in run.results.study.items() if key != "name"}
         table = dict(words.flatten(study))
-        for key in (*_MACHINE, "bakeoff", "torch", "transformers", "base_fingerprint"):
-            value = dig(run.results, "environment", key)
+        for key in (*_MACHINE, *_VERSIONS):
+            value = getattr(run.results.environment, key)
             if value is not None:
                 table[f"environment.{key}"] = words.plain(value)
         tables.append(table)
     keys = list(dict.fromkeys(key for table in tables for key in table))
-    rows = [(key, [table.get(key, words.MISSING) for table in tables]) for key in keys]
+    rows = [(key, [table.get(key, MISSING) for table in tables]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def labels_of(runs: Sequence[Run]) -> list[str]:
+    """A short name for each run: the study's, with its folder where two are called alike."""
+    names = [run.name for run in runs]
+    longer = [
+        name if names.count(name) == 1 else f"{name} ({run.folder.name})"
+        for name, run in zip(names, runs, strict=True)
+    ]
+    return [
+        label if longer.count(label) == 1 else f"{label} ({run.folder})"
+        for label, run in zip(longer, runs, strict=True)
+    ]
+
+
+def all_metrics(runs: Mapping[str, Run]) -> list[MetricRecord]:
+    """The metrics of all studies' tasks, each name once, in the order of the first that has it."""
+    found: dict[str, MetricRecord] = {}
+    for run in runs.values():
+        for metric in run.results.task.metrics:
+            found.setdefault(metric.name, metric)
+    return list(found.values())
 
 
 def _test_rows(runs: Mapping[str, Run]) -> str | None:
@@ -96,12 +119,12 @@ def _test_rows(runs: Mapping[str, Run]) -> str | None:
     groups = _by_value(runs, _digest)
     if len(groups) == 1:
         return None
-    told = "; ".join(
-        f"{join(labels)}: {words.plain(dig(runs[labels[0]].results, 'study', 'task', 'source'))}, "
-        f"{words.count(len(runs[labels[0]].examples))} rows"
+    each = "; ".join(
+        f"{join(labels)}: {words.plain(setting(runs[labels[0]].results.study, 'task.source'))}, "
+        f"{shown_whole(len(runs[labels[0]].examples))} rows"
         for labels in groups.values()
     )
-    return f"test data: the test rows differ ({told})"
+    return f"test data: the test rows differ ({each})"
 
 
 def _digest(run: Run) -> str:
@@ -116,71 +139,56 @@ def _digest(run: Run) -> str:
 
 def _metrics(runs: Mapping[str, Run]) -> str | None:
     def measured(run: Run) -> tuple[str, ...]:
-        entries = [mapping(e) for e in mapping(run.results.get("methods")).values()]
-        return tuple(key for key in QUALITY if any(_has(entry, key) for entry in entries))
+        methods = run.results.methods.values()
+        return tuple(
+            f"test {metric.title}" if metric.primary else metric.title
+            for metric in run.results.task.metrics
+            if any(metric.name in method.test for method in methods)
+        )
 
     groups = _by_value(runs, measured)
     if len(groups) == 1:
         return None
-    names = {"test_nll": "test NLL", **ROUGE_LABELS}
-    told = "; ".join(
-        f"{join(labels)}: {join([names[k] for k in keys]) or 'none'}"
-        for keys, labels in groups.items()
+    each = "; ".join(
+        f"{join(labels)}: {join(titles) or 'none'}" for titles, labels in groups.items()
     )
-    return f"metrics: not the same were measured ({told})"
-
-
-def _has(entry: Mapping[str, Any], key: str) -> bool:
-    value = entry.get(key)
-    return number(value) is not None or number(mapping(value).get("mean")) is not None
+    return f"metrics: not the same were measured ({each})"
 
 
 def _generation(runs: Mapping[str, Run]) -> str | None:
     settings = [
-        dict(words.flatten(mapping(dig(run.results, "study", "generation"))))
-        for run in runs.values()
+        dict(words.flatten(setting(run.results.study, "generation") or {})) for run in runs.values()
     ]
     keys = list(dict.fromkeys(key for one in settings for key in one))
-    told = []
+    differing = []
     for key in keys:
-        values = [one.get(key, words.MISSING) for one in settings]
+        values = [one.get(key, MISSING) for one in settings]
         if len(set(values)) > 1:
             each = ", ".join(f"{v} in {label}" for label, v in zip(runs, values, strict=True))
-            told.append(f"{key} is {each}")
-    return f"generation: {'; '.join(told)}" if told else None
+            differing.append(f"{key} is {each}")
+    return f"generation: {'; '.join(differing)}" if differing else None
 
 
 def _unfinished(runs: Mapping[str, Run]) -> str | None:
-    partial = [label for label, run in runs.items() if run.results.get("status") == "partial"]
+    partial = [label for label, run in runs.items() if run.results.status == "partial"]
     if not partial:
         return None
     return f"unfinished: {join(partial)} {'was' if len(partial) == 1 else 'were'} cut off"
 
 
-def _described(machine: Sequence[object]) -> str:
-    told = [
-        f"{words.plain(value)} {key}" if key in ("processors", "threads") else words.plain(value)
-        for key, value in zip(_MACHINE, machine, strict=True)
-        if value is not None
+def _machine(environment: Environment) -> str:
+    parts = [
+        f"{getattr(environment, key)} {key}"
+        if key in ("processors", "threads")
+        else str(getattr(environment, key))
+        for key in _MACHINE
+        if getattr(environment, key) is not None
     ]
-    return ", ".join(told) or "unknown"
+    return ", ".join(parts) or "unknown"
 
 
-def _by_value(runs: Mapping[str, Run], read: Callable[[Run], Any]) -> dict[Any, list[str]]:
-    groups: dict[Any, list[str]] = {}
+def _by_value(runs: Mapping[str, Run], read: Callable[[Run], Value]) -> dict[Value, list[str]]:
+    groups: dict[Value, list[str]] = {}
     for label, run in runs.items():
         groups.setdefault(read(run), []).append(label)
     return groups
-
-
-def labels_of(runs: Sequence[Run]) -> list[str]:
-    """A short name for each run: the study's, with its folder where two are called alike."""
-    names = [str(dig(run.results, "study", "name") or run.folder.name) for run in runs]
-    told = [
-        name if names.count(name) == 1 else f"{name} ({run.folder.name})"
-        for name, run in zip(names, runs, strict=True)
-    ]
-    return [
-        label if told.count(label) == 1 else f"{label} ({run.folder})"
-        for label, run in zip(told, runs, strict=True)
-    ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bakeoff.formatting import scale_of
 from bakeoff.report.load import Example, Run
 from bakeoff.report.table import Row
 
@@ -16,7 +17,7 @@ CHUNK = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """One test row and by how much the methods' ROUGE-1 differs on it."""
+    """One test row and by how much the methods' scores differ on it."""
 
     example: Example
     spread: float | None
@@ -40,7 +41,7 @@ class Browser:
 
 
 def rank_examples(run: Run, rows: list[Row]) -> list[Ranked]:
-    """Every row, the widest spread of ROUGE-1 over methods first, then by index.
+    """Every row, the widest spread of the run's ``row_metric`` first, then by index.
 
     Where fewer than two methods have predictions, the baselines count as well.
     """
@@ -54,15 +55,23 @@ def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
     """The data of the page's browser of examples."""
     names = [row.name for row in rows if row.name in run.predictions]
     predictions = [run.predictions[name] for name in names]
+    metric = run.row_metric
+    scale = scale_of(metric.unit)
     head = {
         "chunk": CHUNK,
+        "metric": {
+            "title": metric.title,
+            "unit": metric.unit,
+            "factor": scale.factor,
+            "digits": scale.digits,
+        },
         "names": names,
         "rows": [
             [
                 r.example.index,
                 _short(r.spread),
                 [
-                    _short(p.rouge1) if (p := found.get(r.example.index)) is not None else None
+                    _short(p.scores.get(metric.name)) if (p := found.get(r.example.index)) else None
                     for found in predictions
                 ],
             ]
@@ -81,11 +90,12 @@ def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
 
 
 def summaries(run: Run, rows: list[Row], index: int) -> Iterator[tuple[Row, str, float | None]]:
-    """What each method and baseline wrote for one row, in the table's order, with its ROUGE-1."""
+    """What each method and baseline wrote for one row, in the table's order, with its score."""
+    metric = run.row_metric.name
     for row in rows:
         found = run.predictions.get(row.name, {}).get(index)
         if found is not None:
-            yield row, found.text, found.rouge1
+            yield row, found.text, found.scores.get(metric)
 
 
 def inside_script(content: object) -> str:
@@ -109,10 +119,8 @@ def _short(score: float | None) -> float | None:
     return None if score is None else round(score, 4)
 
 
-def _spread(run: Run, names: list[str], index: int) -> float | None:
-    scores = [
-        found.rouge1
-        for name in names
-        if (found := run.predictions[name].get(index)) is not None and found.rouge1 is not None
-    ]
+def _spread(run: Run, names: Sequence[str], index: int) -> float | None:
+    metric = run.row_metric.name
+    found = [run.predictions[name].get(index) for name in names]
+    scores = [p.scores[metric] for p in found if p is not None and metric in p.scores]
     return max(scores) - min(scores) if len(scores) > 1 else None

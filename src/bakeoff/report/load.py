@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from bakeoff.runs.folder import EXAMPLES_FILE
+from bakeoff.runs.reading import read_results
+from bakeoff.runs.records import MetricRecord, Results
+from bakeoff.runs.settings import setting
 
-from bakeoff.decide.facts import dig, mapping, number
-from bakeoff.errors import StoreError
-
-SCHEMA = 1
+PREDICTIONS_FILE = "predictions.jsonl"
+CANDIDATES, BASELINES = "candidates", "baselines"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one method wrote for one test row."""
+    """What one method wrote for one test row.
+
+    Attributes:
+        scores: the row's own, by metric of the task; one that has none for a single row is absent.
+    """
 
     text: str
-    rouge1: float | None
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,42 +41,65 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that the report shows, as read; nothing is computed yet."""
+    """Everything that the report shows, as read; nothing is computed yet.
+
+    Attributes:
+        predictions: by method or baseline, then by the row's index.
+        chosen: the candidate whose predictions stand for its method.
+        notes: what could not be read.
+    """
 
     folder: Path
-    results: Mapping[str, Any]
+    results: Results
     examples: list[Example]
     predictions: dict[str, dict[int, Prediction]]
-    """By method or baseline, then by the row's index."""
     chosen: dict[str, str] = field(default_factory=dict)
-    """The candidate whose predictions stand for its method."""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The study's, or the folder's where the study has none."""
+        return str(setting(self.results.study, "name") or self.folder.name)
+
+    @property
+    def row_metric(self) -> MetricRecord:
+        """The metric by which single rows are compared; see ``row_metric_of``."""
+        return row_metric_of(self.results)
+
+
+def row_metric_of(results: Results) -> MetricRecord:
+    """The first metric of which more is better: a score of what was written, such as ROUGE-1.
+
+    The primary metric where the task has no such metric.
+    """
+    found = (metric for metric in results.task.metrics if metric.higher_is_better)
+    return next(found, results.primary)
 
 
 def load_run(folder: Path) -> Run:
     """Reads a run's folder.
 
     Raises:
-        StoreError: There is no ``results.json``, it is torn, or of another schema.
+        StoreError: as ``read_results`` does.
     """
-    results = _read_results(folder / "results.json")
+    results = read_results(folder)
     notes: list[str] = []
     examples = [
         Example(
-            index=int(row["index"]),
+            index=row["index"],
             document=str(row.get("document") or ""),
             reference=str(row.get("reference") or ""),
         )
-        for row in _lines(folder / "examples.jsonl", notes)
+        for row in lines(folder / EXAMPLES_FILE, notes)
     ]
     predictions: dict[str, dict[int, Prediction]] = {}
     chosen: dict[str, str] = {}
-    for name in ("zero_shot", "lead"):
-        if found := _predictions(folder / "baselines" / name, notes):
+    for name in results.baselines:
+        if is_folder_name(name) and (found := _predictions(folder / BASELINES / name, notes)):
             predictions[name] = found
-    for name in mapping(results.get("methods")):
-        for candidate in _candidates_in_order(results, name):
-            if found := _predictions(folder / "candidates" / candidate, notes):
+    for name in results.methods:
+        for candidate in candidates_in_order(results, name):
+            if found := _predictions(folder / CANDIDATES / candidate, notes):
                 predictions[name], chosen[name] = found, candidate
                 break
     return Run(
@@ -84,97 +112,42 @@ def load_run(folder: Path) -> Run:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """One method's scores over all test rows. Axis letters: S seeds, N test rows by index.
-
-    Attributes:
-        rouge1_SN: [S, N] F-measures in 0..1.
-        nll_SN, tokens_SN: [S, N] summed nats and tokens of each reference, or None.
-    """
-
-    rouge1_SN: NDArray[np.float64]
-    nll_SN: NDArray[np.float64] | None
-    tokens_SN: NDArray[np.float64] | None
-
-
-def all_scores(run: Run, method: str) -> Scores | None:
-    """The scores of every seed of a method that has all rows; None where none has."""
-    indices = sorted(example.index for example in run.examples)
-    rouges, nlls, tokens = [], [], []
-    for candidate in _candidates_in_order(run.results, method):
-        folder = run.folder / "candidates" / candidate
-        rows = {int(row["index"]): row for row in _lines(folder / "predictions.jsonl", [])}
-        found = [[number(mapping(rows.get(i)).get(key)) for i in indices]
-                 for key in ("rouge1", "nll", "tokens")]  # fmt: skip
-        if None in found[0] or not indices:
-            continue
-        rouges.append(found[0])
-        if None not in found[1] and None not in found[2]:
-            nlls.append(found[1])
-            tokens.append(found[2])
-    if not rouges:
-        return None
-    has_nll = len(nlls) == len(rouges)
-    return Scores(
-        rouge1_SN=np.array(rouges, dtype=np.float64),
-        nll_SN=np.array(nlls, dtype=np.float64) if has_nll else None,
-        tokens_SN=np.array(tokens, dtype=np.float64) if has_nll else None,
-    )
-
-
-def _read_results(path: Path) -> Mapping[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{path}: not found; a report is made from a run's folder, which `bakeoff run` writes"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(
-            f"{path}: not readable as JSON ({error}); run the study again to rewrite it"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
-    schema = results.get("schema") if isinstance(results, dict) else None
-    if schema != SCHEMA:
-        raise StoreError(
-            f"{path}: schema is {schema!r}, this version of bakeoff reads {SCHEMA}; "
-            "make the report with the version that ran the study"
-        )
-    return mapping(results)
-
-
-def _candidates_in_order(results: Mapping[str, Any], method: str) -> list[str]:
+def candidates_in_order(results: Results, method: str) -> list[str]:
     """The method's candidates at its chosen learning rate, lowest seed first.
 
     The lowest seed, not the best: examples of the luckiest seed would flatter the method.
     """
-    entry = mapping(dig(results, "methods", method))
-    rate = number(entry.get("learning_rate"))
-    named = [str(i) for i in entry.get("candidates") or ()]
-    details = {i: mapping(dig(results, "candidates", i)) for i in named}
+    record = results.methods[method]
 
-    def order(candidate: str) -> tuple[bool, float, str]:
-        found = details[candidate]
-        seed = number(found.get("seed"))
-        other_rate = rate is not None and number(found.get("learning_rate")) not in (rate, None)
-        return other_rate, float("inf") if seed is None else seed, candidate
+    def order(name: str) -> tuple[bool, float, str]:
+        found = results.candidates.get(name)
+        if found is None:
+            return True, math.inf, name
+        return found.learning_rate != record.learning_rate, found.seed, name
 
-    # An id is a folder's name, never a path that leads out of the run.
-    return sorted((i for i in named if Path(i).name == i), key=order)
+    return sorted(filter(is_folder_name, record.candidates), key=order)
 
 
-def _predictions(folder: Path, notes: list[str]) -> dict[int, Prediction]:
-    return {
-        int(row["index"]): Prediction(
-            text=str(row.get("prediction") or ""), rouge1=number(row.get("rouge1"))
-        )
-        for row in _lines(folder / "predictions.jsonl", notes)
+def is_folder_name(name: str) -> bool:
+    """Whether an id names a folder of the run, and never a path that leads out of it."""
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
+def row_scores(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row's scores by metric; its NLL is kept as a sum and becomes nats per token."""
+    scores = {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
+    tokens = scores.pop("tokens", 0.0)
+    nll = scores.pop("nll", None)
+    if nll is not None and tokens > 0:
+        scores["nll"] = nll / tokens
+    return {key: value for key, value in scores.items() if key != "index"}
 
 
-def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+def lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
     """The rows of a JSON-lines file; torn ones, as Ctrl-C may leave, are counted in ``notes``."""
     if not path.is_file():
         return
@@ -188,10 +161,17 @@ def _lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
             except (ValueError, RecursionError):
                 torn += 1
                 continue
-            if isinstance(row, dict) and isinstance(row.get("index"), int):
+            if isinstance(row, dict) and type(row.get("index")) is int:
                 yield row
             else:
                 torn += 1
     if torn:
         place = "/".join(path.parts[-3:]) if path.parent.name != path.anchor else path.name
         notes.append(f"{place}: {torn} unreadable line{'s' if torn > 1 else ''} left out")
+
+
+def _predictions(folder: Path, notes: list[str]) -> dict[int, Prediction]:
+    return {
+        row["index"]: Prediction(text=str(row.get("prediction") or ""), scores=row_scores(row))
+        for row in lines(folder / PREDICTIONS_FILE, notes)
+    }

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 
-from bakeoff.decide.facts import dig, mapping
+from bakeoff.formatting import MISSING, scale_of
 from bakeoff.page import words
-from bakeoff.page.render import Figure
+from bakeoff.page.figure import Figure
 from bakeoff.report.answer import Answer
 from bakeoff.report.examples import Ranked, summaries
-from bakeoff.report.figures.build import GROUPS
+from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
 from bakeoff.report.page import headline_facts, in_order, split_table, study_sections
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
+from bakeoff.runs.records import SplitRecord
 
 _NUM_EXAMPLES = 10
 _DOCUMENT_CHARACTERS = 600
@@ -27,12 +29,12 @@ def build_markdown(
 ) -> str:
     """The whole of ``report.md``; figures are links into ``figures/``."""
     results = run.results
-    lines = [f"# {escape(str(dig(results, 'study', 'name') or run.folder.name))}", ""]
+    lines = [f"# {escape(run.name)}", ""]
     lines += [f"**{escape(answer.verdict)}.** {escape(_whole(answer))}", ""]
     for title, items in (
         ("Limits", answer.limits),
         ("Outside the limits", answer.outside),
-        ("Runners-up", [f"{r.name}: {r.told}" for r in answer.rivals]),
+        ("Runners-up", [f"{r.name}: {r.text}" for r in answer.rivals]),
         ("What would change the answer", answer.changes),
         ("Before you rely on it" if answer.method else "What to know", answer.caveats),
     ):
@@ -52,25 +54,26 @@ def build_markdown(
         lines += ["## How each learning rate was found", "", escape(search_cost(results) or ""), ""]
         lines += [*_table(SEARCH_HEADS, [row.cells for row in searched]), ""]
     if examples:
-        lines += ["## Examples", "", "Where the methods' ROUGE-1 differs most.", ""]
+        where = f"Where the methods' {run.row_metric.title} differs most."
+        lines += ["## Examples", "", escape(where), ""]
     for ranked in examples[:_NUM_EXAMPLES]:
         lines += _example(run, rows, ranked)
     lines += ["## How it was made", "", "`bakeoff run study.yaml` repeats the study.", ""]
     for title, pairs in study_sections(results):
         lines += [*_table([title, ""], pairs), ""]
-    splits = split_table(results)
-    if splits:
-        keys = list(dict.fromkeys(key for counts in splits.values() for key in counts))
-        body = [[split, *(words.plain(counts.get(k)) for k in keys)] for split, counts in
-                splits.items()]  # fmt: skip
-        lines += [*_table(["split", *(key.replace("_", " ") for key in keys)], body), ""]
+    keys = [field.name for field in fields(SplitRecord)]
+    body = [
+        [split, *(words.plain(getattr(counts, key)) for key in keys)]
+        for split, counts in split_table(results).items()
+    ]
+    lines += [*_table(["split", *(key.replace("_", " ") for key in keys)], body), ""]
     for title, tree in (
-        ("overlap", mapping(dig(results, "data", "overlap"))),
-        ("environment", mapping(results.get("environment"))),
+        ("overlap", results.data.overlap),
+        ("environment", asdict(results.environment)),
     ):
         if tree:
             lines += [*_table([title, ""], words.flatten(tree)), ""]
-    notes = [*map(str, results.get("notes") or ()), *run.notes]
+    notes = [*results.notes, *run.notes]
     if notes:
         lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]
     return "\n".join(lines)
@@ -90,11 +93,13 @@ def _whole(answer: Answer) -> str:
 
 def _main_table(run: Run, rows: list[Row]) -> list[str]:
     marks = build_marks(run.results, rows)
-    columns = shown_columns(rows)
+    columns = shown_columns(run.results.task.metrics, rows)
     heads = ["method", *(f"{c.label} {c.unit}".strip() for c in columns)]
     body = []
-    for row in in_order(rows):
-        name = row.label if row.ended_well else f"{row.label} ({words.state(row.state)})"
+    for row in in_order(run.results, rows):
+        name = row.label
+        if row.state is not None and not row.ended_well:
+            name += f" ({words.state(row.state)})"
         cells = [
             _cell(column, row.cells.get(column.key), marks.get((row.name, column.key)))
             for column in columns
@@ -105,7 +110,7 @@ def _main_table(run: Run, rows: list[Row]) -> list[str]:
 
 def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
     if cell is None or cell.value is None:
-        return words.MISSING
+        return MISSING
     text = column.write(cell.value)
     if cell.low is not None and cell.high is not None:
         text += f" ({column.write(cell.low)} to {column.write(cell.high)})"
@@ -118,9 +123,12 @@ def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:
     more = " …" if len(document) < len(example.document) else ""
     lines = [f"### Row {example.index}", "", f"Document: {escape(document)}{more}", ""]
     body = [["reference", "", example.reference]]
-    body += [[row.label, words.rouge(score), text[:_SUMMARY_CHARACTERS]]
-             for row, text, score in summaries(run, rows, example.index)]  # fmt: skip
-    return [*lines, *_table(["", "ROUGE-1", "summary"], body), ""]
+    write = scale_of(run.row_metric.unit).write
+    body += [
+        [row.label, write(score), text[:_SUMMARY_CHARACTERS]]
+        for row, text, score in summaries(run, rows, example.index)
+    ]
+    return [*lines, *_table(["", run.row_metric.title, "summary"], body), ""]
 
 
 def _table(heads: Sequence[str], body: Iterable[Iterable[str]]) -> list[str]:

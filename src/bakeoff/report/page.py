@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from bakeoff.decide.facts import comparisons, dig, mapping, number
+from bakeoff.decide.verdicts import best_val_nll
+from bakeoff.formatting import scale_of, shown_whole
 from bakeoff.page import words
+from bakeoff.page.figure import Figure
 from bakeoff.page.palette import BASELINE_LOOK, looks
-from bakeoff.page.render import Figure
 from bakeoff.page.shell import make_environment, shell
 from bakeoff.report.answer import Answer
 from bakeoff.report.examples import Browser
-from bakeoff.report.figures.build import GROUPS
+from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
-from bakeoff.report.table import Row, build_marks, cheapest_name, shown_columns
+from bakeoff.report.table import (
+    Row,
+    Write,
+    build_marks,
+    cheapest_name,
+    metric_label,
+    shown_columns,
+)
+from bakeoff.runs.records import Comparison, Results, SplitRecord
+from bakeoff.runs.settings import setting
 
 _SPLIT_COLUMNS = {
     "examples": "Examples",
@@ -26,8 +36,16 @@ _SPLIT_COLUMNS = {
     "documents_truncated": "Documents cut to fit",
     "rows_skipped": "Rows skipped",
 }
-_COMPARISON = ("metric", "a", "b", "difference", "low", "high", "p_value", "verdict")
-_CANDIDATE = ("method", "learning_rate", "seed", "state", "best_epoch", "epochs", "reason")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One paired comparison as a row of its table."""
+
+    comparison: Comparison
+    title: str
+    write: Write
+    verdict: str
 
 
 def build_page(
@@ -46,12 +64,15 @@ def build_page(
         .get_template("report.html.j2")
         .render(
             **shell("report.js", "examples.js"),
-            name=str(dig(results, "study", "name") or run.folder.name),
+            name=run.name,
             meta=headline_facts(results),
             answer=answer,
             adapter=_adapter(run, answer.method),
-            rows=in_order(rows),
-            columns=shown_columns(rows),
+            rows=in_order(results, rows),
+            columns=shown_columns(results.task.metrics, rows),
+            primary=results.primary,
+            row_metric=run.row_metric,
+            metric_label=metric_label,
             marks=build_marks(results, rows),
             cheapest=cheapest_name(results, rows),
             looks=looks(row.name for row in rows if not row.is_baseline),
@@ -61,38 +82,54 @@ def build_page(
                 for key, title in GROUPS.items()
                 if any(f.group == key for f in figures)
             ],
-            comparisons=[_whole(c, _COMPARISON) for c in comparisons(results)],
-            candidates={
-                k: _whole(c, _CANDIDATE) for k, c in mapping(results.get("candidates")).items()
-            },
-            best_val=best_val,
+            comparisons=compared(results),
+            candidates=results.candidates,
+            best_val=best_val_nll,
             searched=searched_methods(results),
             search_heads=SEARCH_HEADS,
             search_cost=search_cost(results),
-            nll_or_rouge=lambda metric: (
-                words.rouge if str(metric).startswith("rouge") else words.nll
-            ),
             examples=examples,
             example_rows=[by_name[name] for name in examples.names],
             splits=split_table(results),
             split_columns=_SPLIT_COLUMNS,
-            overlap=words.flatten(mapping(dig(results, "data", "overlap"))),
+            overlap=words.flatten(results.data.overlap),
             study=study_sections(results),
-            environment=words.flatten(mapping(results.get("environment"))),
-            notes=[*map(str, results.get("notes") or ()), *run.notes],
-            is_partial=results.get("status") == "partial",
+            environment=words.flatten(asdict(results.environment)),
+            notes=[*results.notes, *run.notes],
+            is_partial=results.status == "partial",
         )
     )
 
 
-def in_order(rows: list[Row]) -> list[Row]:
-    """Rows from the lowest test NLL; those without any keep their order at the end."""
+def in_order(results: Results, rows: Sequence[Row]) -> list[Row]:
+    """Rows from the best primary result; those without any keep their order at the end."""
+    sign = -1.0 if results.primary.higher_is_better else 1.0
 
     def order(row: Row) -> float:
-        value = row.value("test_nll")
-        return math.inf if value is None else value
+        value = row.value(results.primary.name)
+        return math.inf if value is None else sign * value
 
     return sorted(rows, key=order)
+
+
+def compared(results: Results) -> list[Compared]:
+    """The comparisons on the test set, each with its verdict in a word."""
+    metrics = {metric.name: metric for metric in results.task.metrics}
+    found = []
+    for one in results.comparisons:
+        metric = metrics.get(one.metric)
+        if one.set != "test" or metric is None:
+            continue
+        ahead = {"better": one.a, "worse": one.b, "undecided": "tie"}
+        found.append(
+            Compared(
+                comparison=one,
+                title=metric_label(metric),
+                write=scale_of(metric.unit).write,
+                verdict=ahead.get(one.verdict, one.verdict),
+            )
+        )
+    return found
 
 
 def _adapter(run: Run, method: str | None) -> str | None:
@@ -102,45 +139,29 @@ def _adapter(run: Run, method: str | None) -> str | None:
     return place if candidate is not None and (run.folder / place).is_dir() else None
 
 
-def headline_facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+def headline_facts(results: Results) -> list[tuple[str, str]]:
     """Base, task, sizes and device: what the answer holds for."""
-    source = dig(results, "study", "task", "source")
     facts = [
-        ("Base", dig(results, "study", "base")),
-        ("Task", words.plain(source) if source is not None else None),
-        ("Training examples", _counted(dig(results, "data", "train", "examples"))),
-        ("Test examples", _counted(dig(results, "data", "test", "examples"))),
-        ("Device", dig(results, "environment", "device")),
-        ("Finished", dig(results, "environment", "finished")),
+        ("Base", setting(results.study, "base")),
+        ("Task", setting(results.study, "task.source")),
+        ("Training examples", shown_whole(results.data.train.examples)),
+        ("Test examples", shown_whole(results.data.test.examples)),
+        ("Device", results.environment.device),
+        ("Finished", results.environment.finished),
     ]
-    return [(label, str(value)) for label, value in facts if value is not None]
+    return [(label, words.plain(value)) for label, value in facts if value]
 
 
-def split_table(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Counts by split, for the splits that were read."""
-    found = {s: mapping(dig(results, "data", s)) for s in ("train", "validation", "test")}
-    return {split: counts for split, counts in found.items() if counts}
+def split_table(results: Results) -> dict[str, SplitRecord]:
+    """Counts by split."""
+    data = results.data
+    return {"train": data.train, "validation": data.validation, "test": data.test}
 
 
-def study_sections(results: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def study_sections(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
     """The resolved study by section: general settings first, then each mapping."""
-    study = mapping(results.get("study"))
+    study = results.study
     general = {k: v for k, v in study.items() if not isinstance(v, Mapping)}
     sections = [("study", words.flatten(general))] if general else []
     sections += [(k, words.flatten(v)) for k, v in study.items() if isinstance(v, Mapping)]
     return sections
-
-
-def best_val(candidate: Mapping[str, Any]) -> float | None:
-    """A candidate's lowest validation NLL."""
-    losses = [number(mapping(e).get("val_nll")) for e in candidate.get("epochs") or ()]
-    return min((loss for loss in losses if loss is not None), default=None)
-
-
-def _whole(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:
-    """The entry with None for what a partial result lacks."""
-    return {key: mapping(entry).get(key) for key in keys}
-
-
-def _counted(value: object) -> str | None:
-    return None if value is None else words.count(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from bakeoff.decide.facts import dig, mapping, number
+from bakeoff.formatting import MISSING, shown_rate, shown_whole
 from bakeoff.page import words
+from bakeoff.runs.records import MethodSearchRecord, Results
+from bakeoff.types import RunState
 
 SEARCH_HEADS = (
     "Method",
@@ -18,6 +18,7 @@ SEARCH_HEADS = (
     "Chosen",
     "Ended early",
 )
+_EARLY = (RunState.PRUNED, RunState.STOPPED, RunState.DIVERGED, RunState.FAILED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,59 +34,61 @@ class Searched:
     warning: str | None
 
 
-def searched_methods(results: Mapping[str, Any]) -> list[Searched]:
+def searched_methods(results: Results) -> list[Searched]:
     """A row for each method that was searched, in the study's order."""
-    rows = []
-    for name in mapping(results.get("methods")):
-        search = mapping(dig(results, "methods", name, "search"))
-        curve = [mapping(point) for point in search.get("curve") or ()]
-        rates = [r for point in curve if (r := number(point.get("learning_rate"))) is not None]
-        if not rates:
-            continue
-        chosen = next((p for p in curve if p.get("candidate") == search.get("chosen")), {})
-        told = [f"{k} {words.plain(v)}" for k, v in mapping(chosen.get("options")).items()]
-        shown = ", ".join([*told, words.rate(chosen.get("learning_rate"))]) if chosen else "–"
-        early = sum(p.get("state") in ("PRUNED", "STOPPED", "DIVERGED", "FAILED") for p in curve)
-        cells = (
-            name,
-            str(len(curve)),
-            words.rate(min(rates)),
-            words.rate(max(rates)),
-            str(search.get("grown") or 0),
-            shown,
-            str(early),
+    return [
+        _searched(name, method.search)
+        for name, method in results.methods.items()
+        if method.search is not None and method.search.curve
+    ]
+
+
+def _searched(name: str, search: MethodSearchRecord) -> Searched:
+    curve = search.curve
+    rates = [point.learning_rate for point in curve]
+    chosen = next((point for point in curve if point.candidate == search.chosen), None)
+    shown = MISSING
+    if chosen is not None:
+        options = [f"{key} {words.plain(value)}" for key, value in chosen.options.items()]
+        shown = ", ".join([*options, shown_rate(chosen.learning_rate)])
+    cells = (
+        name,
+        str(len(curve)),
+        shown_rate(min(rates)),
+        shown_rate(max(rates)),
+        str(search.grown),
+        shown,
+        str(sum(point.state in _EARLY for point in curve)),
+    )
+    failed = sum(point.state is RunState.FAILED for point in curve)
+    warning = None
+    if search.best_at_edge and chosen is not None and len(set(rates)) > 1:
+        warning = (
+            f"{name}'s best learning rate, {shown_rate(chosen.learning_rate)}, lies at the edge of "
+            "what was tried; a better one may lie beyond."
         )
-        warning = None
-        if search.get("best_at_edge") and len(set(rates)) > 1:
-            warning = (
-                f"{name}'s best learning rate, {words.rate(chosen.get('learning_rate'))}, lies at "
-                "the edge of what was tried; a better one may lie beyond."
-            )
-        failed = sum(p.get("state") == "FAILED" for p in curve)
-        if failed and warning is None:
-            warning = (
-                f"{failed} of {name}'s {len(curve)} candidates failed in its search and took no "
-                "part in the choice (see the notes)."
-            )
-        rows.append(Searched(cells=cells, warning=warning))
-    return rows
+    elif failed:
+        warning = (
+            f"{failed} of {name}'s {len(curve)} candidates failed in its search and took no part "
+            "in the choice (see the notes)."
+        )
+    return Searched(cells=cells, warning=warning)
 
 
-def search_cost(results: Mapping[str, Any]) -> str | None:
+def search_cost(results: Results) -> str | None:
     """A sentence on what the search trained, or None where nothing was searched."""
-    cost = mapping(results.get("search"))
-    trained, full = number(cost.get("tokens_trained")), number(cost.get("tokens_full_grid"))
-    if trained is None or not full:
+    cost = results.search
+    if cost is None or not cost.tokens_full_grid:
         return None
-    rungs = [words.plain(rung) for rung in cost.get("rungs") or ()]
     pruned = (
-        f"Weak rates were pruned after epoch {', '.join(rungs)} by validation NLL, by the same "
-        "rule for all methods. "
-        if rungs
+        f"Weak rates were pruned after epoch {', '.join(map(str, cost.rungs))} by validation NLL, "
+        "by the same rule for all methods. "
+        if cost.rungs
         else ""
     )
+    share = 100 * cost.tokens_trained / cost.tokens_full_grid
     return (
         "Each method was searched alone, on validation data, around its own published default. "
-        f"{pruned}All of it trained {words.count(trained)} tokens, {100 * trained / full:.0f}% of "
+        f"{pruned}All of it trained {shown_whole(cost.tokens_trained)} tokens, {share:.0f}% of "
         "what every rate with every seed would have."
     )

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from bakeoff.decide.facts import cheapest, comparisons, dig, mapping, number, winner
-from bakeoff.page import words
+from bakeoff.decide.verdicts import ZERO_SHOT, cheapest, winner
+from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_whole
+from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, MetricRecord, Results
+from bakeoff.types import RunState
+
+LEAD: Final = "lead"
+_BASELINES: Final = (ZERO_SHOT, LEAD)
+"""Those that come first, in this order."""
+Write = Callable[[float | None], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of figures."""
+    """One column of figures; ``metric`` is None where it is a cost."""
 
     key: str
     label: str
     unit: str
-    write: Callable[[object], str]
-    lower_is_better: bool
-    is_quality: bool
+    write: Write
+    metric: MetricRecord | None = None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the lowest figure is the best."""
+        return self.metric is None or not self.metric.higher_is_better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +44,12 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method or a baseline."""
+    """A method or a baseline; ``state`` is None for a baseline."""
 
     name: str
     label: str
     is_baseline: bool
-    state: str | None
+    state: RunState | None
     reason: str | None
     cells: Mapping[str, Cell]
     kind: str = ""
@@ -51,91 +62,76 @@ class Row:
     @property
     def ended_well(self) -> bool:
         """Whether its figures may be compared with others'."""
-        return self.state in (None, "COMPLETE", "STOPPED")
+        return self.state is None or self.state.is_eligible
 
 
-QUALITY = ("test_nll", "rouge1", "rouge2", "rougeL", "rougeLsum")
-ROUGE_LABELS = {
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-}
-
-
-def _column(
-    key: str, label: str, unit: str, write: Callable[[object], str], lower: bool = True
-) -> Column:
-    return Column(
-        key=key,
-        label=label,
-        unit=unit,
-        write=write,
-        lower_is_better=lower,
-        is_quality=key in QUALITY,
-    )
-
-
-COLUMNS = (
-    _column("test_nll", "Test NLL", "nats a token", words.nll),
-    *(_column(k, label, "× 100", words.rouge, False) for k, label in ROUGE_LABELS.items()),
-    _column("trainable_parameters", "Trainable parameters", "", words.count),
-    _column("epoch_max", "Longest epoch", "", words.seconds),
-    _column("epoch_mean", "Mean epoch", "", words.seconds),
-    _column("peak_memory_bytes", "Peak memory", "", words.size),
-    _column("adapter_bytes", "Adapter", "", words.size),
-    _column("token_latency_seconds", "Latency", "a token", words.seconds),
+COSTS: Final = (
+    Column(key="trainable_parameters", label="Trainable parameters", unit="", write=shown_whole),
+    Column(key="epoch_max", label="Longest epoch", unit="", write=shown_seconds),
+    Column(key="epoch_mean", label="Mean epoch", unit="", write=shown_seconds),
+    Column(key="peak_memory_bytes", label="Peak memory", unit="", write=shown_bytes),
+    Column(key="adapter_bytes", label="Adapter", unit="", write=shown_bytes),
+    Column(key="token_latency_seconds", label="Latency", unit="per token", write=shown_seconds),
 )
-
-
 # Measured by newer runs only; where no row has it, it has no column.
-_OPTIONAL = ("token_latency_seconds",)
+_OPTIONAL: Final = ("token_latency_seconds",)
 
 
-def shown_columns(rows: list[Row]) -> list[Column]:
-    """The columns of a table with these rows."""
-    return [
+def metric_label(metric: MetricRecord) -> str:
+    """What a metric's column and figures are called: ``Test NLL``, ``ROUGE-1``."""
+    return f"Test {metric.title}" if metric.primary else metric.title
+
+
+def shown_columns(metrics: Sequence[MetricRecord], rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table with these rows: the task's metrics, then the costs."""
+    quality = [
+        Column(
+            key=metric.name,
+            label=metric_label(metric),
+            unit=metric.unit,
+            write=scale_of(metric.unit).write,
+            metric=metric,
+        )
+        for metric in metrics
+    ]
+    costs = [
         column
-        for column in COLUMNS
+        for column in COSTS
         if column.key not in _OPTIONAL or any(row.value(column.key) is not None for row in rows)
     ]
+    return quality + costs
 
 
-def build_rows(results: Mapping[str, Any]) -> list[Row]:
+def build_rows(results: Results) -> list[Row]:
     """Methods in the study's order, then the baselines that were measured."""
-    rows = [_method(name, mapping(e)) for name, e in mapping(results.get("methods")).items()]
-    zero, lead = (mapping(dig(results, "baselines", name)) for name in ("zero_shot", "lead"))
-    if zero:
-        rows.append(_baseline("zero_shot", "zero-shot", zero))
-    if lead:
-        k = number(lead.get("k"))
-        rows.append(_baseline("lead", "lead-k" if k is None else f"lead-{k:.0f}", lead))
-    return rows
+    rows = [_method(name, record) for name, record in results.methods.items()]
+    first = [name for name in _BASELINES if name in results.baselines]
+    names = dict.fromkeys([*first, *results.baselines])
+    return rows + [_baseline(name, results.baselines[name]) for name in names]
 
 
-def build_marks(results: Mapping[str, Any], rows: list[Row]) -> dict[tuple[str, str], str]:
+def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """Which cells carry a word, by row name and column key.
 
-    ``best`` stands on the best method of a quality, ``tie`` on those that are not shown to differ
-    from it, ``least`` on the smallest cost. One method alone is compared with nobody.
+    ``best`` stands on the best method of a metric, ``tie`` on those that are not shown to differ
+    from it, ``least`` on the smallest cost. One method alone is compared with no one.
     """
     methods = [row for row in rows if not row.is_baseline and row.ended_well]
     marks: dict[tuple[str, str], str] = {}
     if len(methods) < 2:
         return marks
-    compared = {c.get("metric") for c in comparisons(results)}
-    for column in COLUMNS:
+    compared = {c.metric for c in results.comparisons if c.set == "test"}
+    for column in shown_columns(results.task.metrics, rows):
         found = {r.name: v for r in methods if (v := r.value(column.key)) is not None}
         if len(found) < 2 or len(set(found.values())) == 1:
             continue
-        choose = min if column.lower_is_better else max
-        best = choose(found.values())
+        best = (min if column.lower_is_better else max)(found.values())
         first = next(name for name, value in found.items() if value == best)
         for name, value in found.items():
             if value == best:
-                marks[name, column.key] = "best" if column.is_quality else "least"
+                marks[name, column.key] = "least" if column.metric is None else "best"
             elif (
-                column.is_quality
+                column.metric is not None
                 and column.key in compared
                 and winner(results, first, name, column.key) is None
             ):
@@ -143,45 +139,53 @@ def build_marks(results: Mapping[str, Any], rows: list[Row]) -> dict[tuple[str, 
     return marks
 
 
-def cheapest_name(results: Mapping[str, Any], rows: list[Row]) -> str | None:
+def cheapest_name(results: Results, rows: Sequence[Row]) -> str | None:
     """The method that is cheapest to keep, where there is more than one."""
     finished = [row for row in rows if not row.is_baseline and row.ended_well]
     return cheapest(results) if len(finished) > 1 else None
 
 
-def _method(name: str, entry: Mapping[str, Any]) -> Row:
-    interval = mapping(entry.get("test_nll_interval"))
-    cells = {"test_nll": _cell(entry.get("test_nll"), interval)}
-    for key in ROUGE_LABELS:
-        found = mapping(entry.get(key))
-        cells[key] = _cell(found.get("mean"), found)
-    epoch = mapping(entry.get("epoch_seconds"))
-    cells["epoch_max"], cells["epoch_mean"] = _cell(epoch.get("max")), _cell(epoch.get("mean"))
-    for key in (
-        "trainable_parameters",
-        "peak_memory_bytes",
-        "adapter_bytes",
-        "token_latency_seconds",
-    ):
-        cells[key] = _cell(entry.get(key))
-    state, reason = entry.get("state"), entry.get("reason")
+def baseline_label(name: str, record: BaselineRecord) -> str:
+    """What a baseline is called: ``zero-shot``, ``lead-3``."""
+    if name == LEAD:
+        return f"lead-{'k' if record.sentences is None else record.sentences}"
+    return name.replace("_", "-")
+
+
+def _method(name: str, record: MethodRecord) -> Row:
+    cost = record.cost
+    epoch = cost.epoch_seconds
+    cells = {metric: _cell(found) for metric, found in record.test.items()}
+    cells |= {
+        "trainable_parameters": Cell(value=cost.trainable_parameters),
+        "epoch_max": Cell(value=None if epoch is None else epoch.max),
+        "epoch_mean": Cell(value=None if epoch is None else epoch.mean),
+        "peak_memory_bytes": Cell(value=cost.peak_memory_bytes),
+        "adapter_bytes": Cell(value=cost.adapter_bytes),
+        "token_latency_seconds": _cell(cost.token_latency_seconds),
+    }
     return Row(
         name=name,
         label=name,
         is_baseline=False,
-        state=None if state is None else str(state),
-        reason=None if reason is None else str(reason),
+        state=record.state,
+        reason=record.reason,
         cells=cells,
-        kind=str(entry.get("kind") or ""),
-        learning_rate=number(entry.get("learning_rate")),
+        kind=record.kind,
+        learning_rate=record.learning_rate,
     )
 
 
-def _baseline(name: str, label: str, entry: Mapping[str, Any]) -> Row:
-    cells = {key: _cell(entry.get(key), dig(entry, "intervals", key)) for key in QUALITY}
-    return Row(name=name, label=label, is_baseline=True, state=None, reason=None, cells=cells)
+def _baseline(name: str, record: BaselineRecord) -> Row:
+    return Row(
+        name=name,
+        label=baseline_label(name, record),
+        is_baseline=True,
+        state=None,
+        reason=None,
+        cells={metric: _cell(found) for metric, found in record.test.items()},
+    )
 
 
-def _cell(value: object, interval: object = None) -> Cell:
-    found = mapping(interval)
-    return Cell(value=number(value), low=number(found.get("low")), high=number(found.get("high")))
+def _cell(found: Estimate | None) -> Cell:
+    return Cell() if found is None else Cell(value=found.mean, low=found.low, high=found.high)

@@ -8,20 +8,13 @@ from pathlib import Path
 from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
 from bakeoff.files import write_bytes
-from bakeoff.page.render import Figure
+from bakeoff.page.figure import Figure
 from bakeoff.report.answer import build_answer
 from bakeoff.report.comparable import comparability, labels_of
 from bakeoff.report.examples import build_browser, rank_examples
-from bakeoff.report.figures.build import build_figures
 from bakeoff.report.load import load_run
 from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
-from bakeoff.report.ranking import rank_studies
-from bakeoff.report.side_by_side import (
-    build_comparison_figures,
-    build_comparison_page,
-    build_entries,
-)
 from bakeoff.report.table import build_rows
 
 
@@ -41,6 +34,9 @@ def write_report(folder: Path, limits: Limits | None = None) -> Path:
     Raises:
         StoreError: The results cannot be read, or the report cannot be written.
     """
+    # Imported where figures are drawn: Altair and its renderer take longer than all the rest.
+    from bakeoff.report.figures.build import build_figures
+
     run = load_run(folder)
     rows = build_rows(run.results)
     answer = build_answer(run.results, rows, limits)
@@ -69,6 +65,10 @@ def write_side_by_side(
         StoreError: A run cannot be read; ``out`` is a run's own folder or cannot be written; or
             the runs were not measured alike and ``mix`` does not say to go on.
     """
+    from bakeoff.report.figures.side_by_side import build_comparison_figures
+    from bakeoff.report.ranking import rank_studies
+    from bakeoff.report.side_by_side import build_comparison_page, build_entries
+
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise StoreError("a run's folder is named twice; name each study once")
     if (out / "results.json").exists():
@@ -79,9 +79,9 @@ def write_side_by_side(
     runs = dict(zip(labels_of(loaded), loaded, strict=True))
     alike = comparability(runs)
     if alike.obstacles and not mix:
-        told = "".join(f"\n  {obstacle}" for obstacle in alike.obstacles)
+        shown = "".join(f"\n  {obstacle}" for obstacle in alike.obstacles)
         raise StoreError(
-            f"these studies were not measured alike, so no ranking of them would hold:{told}\n"
+            f"these studies were not measured alike, so no ranking of them would hold:{shown}\n"
             "Give --mix to see them side by side without a ranking."
         )
     ranking = rank_studies(runs, alike, limits)
@@ -112,7 +112,7 @@ def _write(folder: Path, figures: Sequence[Figure], texts: Mapping[str, str]) ->
 def _cannot_write(folder: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{error.filename or folder}: the report cannot be written "
-        f"({error.strerror or error}); free space or mend the folder's rights"
+        f"({error.strerror or error}); free some space or correct the folder's rights"
     )
 
 

@@ -28,6 +28,7 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.execution.training import Follower, TrainingStage
+from bakeoff.formatting import shown_seconds
 from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
@@ -44,7 +45,6 @@ from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.types import RunState
-from bakeoff.units import shown_seconds
 
 _log = logging.getLogger(__name__)
 

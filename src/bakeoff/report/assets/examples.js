@@ -4,7 +4,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const head = document.getElementById("rows-head");
   if (!head) return;
-  const { chunk, names, rows } = JSON.parse(head.textContent);
+  const { chunk, metric, names, rows } = JSON.parse(head.textContent);
   const FIRST = 10, MORE = 100, GROUP = 50;
   const byId = (id) => document.getElementById(id);
   const tools = byId("tools"), list = byId("list"), search = byId("search"), order = byId("order");
@@ -12,7 +12,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const boxes = names.map((_, i) => tools.querySelector(`input[data-column="${i}"]`));
   const labels = boxes.map((box) => box.closest("label"));
   const count = (n) => n.toLocaleString("en");
-  const score = (value) => value === null || value === undefined ? "–" : (100 * value).toFixed(1);
+  const score = (value) => value === null || value === undefined ? "–"
+    : (metric.factor * value).toFixed(metric.digits);
   const make = (tag, name, text) => {
     const element = document.createElement(tag);
     if (name) element.className = name;
@@ -82,7 +83,7 @@ document.addEventListener("DOMContentLoaded", () => {
     outer.hidden = !boxes[column].checked;
     const title = make("h4");
     const value = make("b", "", score(rows[at][2][column]));
-    value.title = "ROUGE-1 × 100";
+    value.title = `${metric.title} ${metric.unit}`.trim();
     title.append(labels[column].querySelector("svg").cloneNode(true),
       make("span", "", labels[column].textContent.trim()), value);
     const summary = make("p", "text");
@@ -191,7 +192,7 @@ document.addEventListener("DOMContentLoaded", () => {
     article.dataset.index = index;
     const title = make("h3", "", `Row ${index}`);
     title.tabIndex = -1;
-    if (spread !== null) title.append(" ", make("small", "", `ROUGE-1 differs by ${score(spread)}`));
+    if (spread !== null) title.append(" ", make("small", "", `${metric.title} differs by ${score(spread)}`));
     article.append(title);
     return article;
   };

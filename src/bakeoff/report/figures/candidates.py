@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from bakeoff.decide.facts import dig, mapping, number
-from bakeoff.page import words
+from bakeoff.decide.verdicts import ZERO_SHOT, best_val_nll
+from bakeoff.formatting import shown_rate
+from bakeoff.page.figure import Figure
 from bakeoff.page.palette import Look
-from bakeoff.page.render import Figure, render
+from bakeoff.page.render import render
 from bakeoff.report.figures import tradeoff
 from bakeoff.report.figures.curves import Curve, Panel, learning
+from bakeoff.runs.records import CandidateRecord, Results
+from bakeoff.types import RunState
+
+NLL = "nll"
 
 
-def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure]:
+def learning_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]:
     """The losses by epoch of every candidate that has any."""
     panels = []
-    for name in look:
-        curves = []
-        chosen = dig(results, "methods", name, "candidates") or ()
-        for key, candidate in mapping(results.get("candidates")).items():
-            found = mapping(candidate)
-            epochs = [
-                (epoch, number(e.get("train_nll")), number(e.get("val_nll")))
-                for e in map(mapping, found.get("epochs") or ())
-                if (epoch := number(e.get("epoch"))) is not None
-            ]
-            if found.get("method") == name and any(t or v for _, t, v in epochs):
-                title = f"{name}, rate {words.rate(found.get('learning_rate'))}"
-                title += f", seed {words.plain(found.get('seed'))}"
-                best = number(found.get("best_epoch"))
-                curves.append(
-                    Curve(
-                        title=title,
-                        epochs=epochs,
-                        best_epoch=best,
-                        is_chosen=not chosen or key in chosen,
-                    )
-                )
+    for name, record in results.methods.items():
+        curves = [
+            Curve(
+                title=_title(candidate),
+                epochs=[
+                    (epoch.epoch, epoch.train_nll, epoch.val_nll) for epoch in candidate.epochs
+                ],
+                best_epoch=candidate.best_epoch,
+                is_chosen=not record.candidates or key in record.candidates,
+            )
+            for key, candidate in results.candidates.items()
+            if candidate.method == name and candidate.epochs
+        ]
         if curves:
             panels.append(Panel(name=name, look=look[name], curves=curves))
     if not panels:
         return
-    faint = any(not c.is_chosen for p in panels for c in p.curves)
-    zero = number(dig(results, "baselines", "zero_shot", "val_nll"))
-    lowest = [
-        f"{p.name} {min(v for c in p.curves for *_, v in c.epochs if v is not None):.3f}"
-        for p in panels
-        if any(v is not None for c in p.curves for *_, v in c.epochs)
-    ]
+    faint = any(not curve.is_chosen for panel in panels for curve in panel.curves)
+    zero = _untuned(results)
+    losses = {
+        name: [
+            loss
+            for c in results.candidates.values()
+            if c.method == name
+            if (loss := best_val_nll(c)) is not None
+        ]
+        for name in (panel.name for panel in panels)
+    }
+    lowest = [f"{name} {min(found):.3f}" for name, found in losses.items()]
     whole, charts = learning(panels, zero)
     yield render(
         whole,
         name="learning_curves",
         group="course",
         title="Learning curves",
-        caption="NLL by epoch, a line a candidate: solid on validation data, dashed on training "
+        caption="NLL by epoch, a line per candidate: solid on validation data, dashed on training "
         "data; a filled point is the epoch that was kept."
         + (" Faint: learning rates that were not chosen." if faint else "")
         + (" Dotted: the untuned base." if zero is not None else ""),
@@ -67,40 +67,19 @@ def learning_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Itera
     )
 
 
-def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[Figure]:
+def rate_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]:
     """Loss against learning rate, where any method tried more than one."""
-    curves = []
-    for name in look:
-        trials: list[tuple[float, float, str]] = []
-        finals = dig(results, "methods", name, "candidates") or ()
-        variant = dig(results, "candidates", finals[0], "variant") if finals else None
-        for candidate in mapping(results.get("candidates")).values():
-            found = mapping(candidate)
-            if found.get("variant") != variant:
-                continue  # other options have a curve of their own
-            rate = number(found.get("learning_rate"))
-            losses = [number(mapping(e).get("val_nll")) for e in found.get("epochs") or ()]
-            known = [loss for loss in losses if loss is not None]
-            if found.get("method") == name and rate is not None and rate > 0 and known:
-                tip = f"{name}, rate {words.rate(rate)}, seed {words.plain(found.get('seed'))}"
-                trials.append((rate, min(known), f"{tip}: {min(known):.3f}"))
-        by_rate: dict[float, list[float]] = {}
-        for rate, loss, _ in trials:
-            by_rate.setdefault(rate, []).append(loss)
-        means = [(rate, sum(v) / len(v)) for rate, v in sorted(by_rate.items())]
-        if means:
-            curves.append(
-                tradeoff.RateCurve(name=name, look=look[name], means=means, trials=trials)
-            )
+    curves = [
+        tradeoff.RateCurve(name=name, look=look[name], means=means, trials=trials)
+        for name in results.methods
+        if (trials := _trials(results, name)) and (means := _means(trials))
+    ]
     if not any(len(curve.means) > 1 for curve in curves):
         return
     best = {c.name: min(c.means, key=lambda mean: mean[1])[0] for c in curves}
-    is_pruned = any(
-        mapping(c).get("state") == "PRUNED" for c in mapping(results.get("candidates")).values()
-    )
-    zero = number(dig(results, "baselines", "zero_shot", "val_nll"))
-    ceiling = zero or max(loss for c in curves for _, loss, _ in c.trials)
-    told = ", ".join(f"{name} {words.rate(rate)}" for name, rate in best.items())
+    is_pruned = any(c.state is RunState.PRUNED for c in results.candidates.values())
+    ceiling = _untuned(results) or max(loss for c in curves for _, loss, _ in c.trials)
+    rates = ", ".join(f"{name} {shown_rate(rate)}" for name, rate in best.items())
     yield render(
         tradeoff.rates(curves, ceiling),
         name="learning_rate",
@@ -109,5 +88,38 @@ def rate_figures(results: Mapping[str, Any], look: dict[str, Look]) -> Iterator[
         caption="Best validation NLL of every candidate; a ring marks each method's best rate. "
         "Each method has its own scale, so one rate for all would favour some."
         + (" A rate that was pruned stands where it was then." if is_pruned else ""),
-        alt=f"Loss against learning rate. Best rate: {told}.",
+        alt=f"Loss against learning rate. Best rate: {rates}.",
     )
+
+
+def _trials(results: Results, method: str) -> list[tuple[float, float, str]]:
+    """(rate, best validation NLL, its words) of each candidate with the chosen other options."""
+    finals = results.methods[method].candidates
+    final = results.candidates.get(finals[0]) if finals else None
+    variant = None if final is None else final.variant
+    trials = []
+    for candidate in results.candidates.values():
+        loss = best_val_nll(candidate)
+        if candidate.method != method or loss is None or candidate.learning_rate <= 0:
+            continue
+        if variant is not None and candidate.variant != variant:
+            continue  # other options have a curve of their own
+        trials.append((candidate.learning_rate, loss, f"{_title(candidate)}: {loss:.3f}"))
+    return trials
+
+
+def _means(trials: list[tuple[float, float, str]]) -> list[tuple[float, float]]:
+    by_rate: dict[float, list[float]] = {}
+    for rate, loss, _ in trials:
+        by_rate.setdefault(rate, []).append(loss)
+    return [(rate, sum(losses) / len(losses)) for rate, losses in sorted(by_rate.items())]
+
+
+def _title(candidate: CandidateRecord) -> str:
+    return f"{candidate.method}, rate {shown_rate(candidate.learning_rate)}, seed {candidate.seed}"
+
+
+def _untuned(results: Results) -> float | None:
+    zero = results.baselines.get(ZERO_SHOT)
+    found = None if zero is None else zero.validation.get(NLL)
+    return None if found is None else found.mean

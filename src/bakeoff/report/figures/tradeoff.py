@@ -29,22 +29,30 @@ _NAME_LIMIT = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Priced:
-    """One method's price and quality (``point.value``, lower is better)."""
+    """One method's price and quality (``point.value``)."""
 
     price: float
     point: Point
 
 
-def front(items: Sequence[Priced]) -> list[Priced]:
+def front(items: Sequence[Priced], *, higher_is_better: bool = False) -> list[Priced]:
     """Those that no other beats on price without losing quality, from cheap to dear."""
+    sign = -1.0 if higher_is_better else 1.0
     kept: list[Priced] = []
-    for item in sorted(items, key=lambda i: (i.price, i.point.value)):
-        if not kept or item.point.value < kept[-1].point.value:
+    for item in sorted(items, key=lambda i: (i.price, sign * i.point.value)):
+        if not kept or sign * item.point.value < sign * kept[-1].point.value:
             kept.append(item)
     return kept
 
 
-def pareto(items: Sequence[Priced], x_title: str, y_title: str, zero_shot: float | None) -> Spec:
+def pareto(
+    items: Sequence[Priced],
+    x_title: str,
+    y_title: str,
+    zero_shot: float | None,
+    *,
+    higher_is_better: bool = False,
+) -> Spec:
     """Points with their names, the front as steps, the untuned base as a rule where it fits."""
     ends = [v for i in items for v in (i.point.value, i.point.low, i.point.high) if v is not None]
     low, high = min(ends), max(ends)
@@ -59,7 +67,10 @@ def pareto(items: Sequence[Priced], x_title: str, y_title: str, zero_shot: float
     x = _x("price", x_title, x_axis, ticks)
     y = _y(y_title, y_axis)
     rows = [{**i.point.row(), "price": i.price} for i in items]
-    steps = [{"price": i.price, "value": i.point.value} for i in front(items)]
+    steps = [
+        {"price": i.price, "value": i.point.value}
+        for i in front(items, higher_is_better=higher_is_better)
+    ]
     steps.append({"price": x_axis.high, "value": steps[-1]["value"]})
     layers = [
         alt.Chart(data(steps))

@@ -1,0 +1,161 @@
+"""How figures are written for people, and how sizes and durations that people write are read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bakeoff.errors import ConfigError
+
+MISSING: Final = "–"
+"""Stands for a figure that is not known."""
+TIMES_100: Final = "× 100"
+"""The unit of shares that are read as points: ROUGE."""
+
+_BYTES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_COUNTS: Final = ("", "k", "M", "G")
+_SECONDS: Final = (
+    (1e-3, 1e-6, "µs"),
+    (1.0, 1e-3, "ms"),
+    (120.0, 1.0, "s"),
+    (7200.0, 60.0, "min"),
+    (172800.0, 3600.0, "h"),
+)
+"""Below so many seconds, the unit, in seconds, and its name."""
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b", re.IGNORECASE)
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART: Final = r"(\d+(?:\.\d+)?)(ms|[dhms])"
+_DURATION: Final = re.compile(f"(?:{_PART})+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How the values of a metric are written: times ``factor``, with so many decimals."""
+
+    factor: float = 1.0
+    digits: int = 3
+
+    def write(self, value: float | None) -> str:
+        """The value; a dash for None."""
+        return MISSING if value is None else f"{self.factor * value:.{self.digits}f}"
+
+    def signed(self, value: float) -> str:
+        """A difference with its sign."""
+        return signed(self.factor * value, self.digits)
+
+
+def scale_of(unit: str) -> Scale:
+    """How values of a unit are written: points with one decimal, all else with three."""
+    return Scale(factor=100.0, digits=1) if unit == TIMES_100 else Scale()
+
+
+def shown_bytes(value: float | None) -> str:
+    """Such as ``19.1 KiB``; a dash for None."""
+    return scaled(value, 1024, _BYTES)
+
+
+def shown_count(value: float | None) -> str:
+    """Such as ``4.10 k``; a dash for None."""
+    return scaled(value, 1000, _COUNTS)
+
+
+def scaled(value: float | None, step: int, units: Sequence[str]) -> str:
+    """Three digits and a unit: ``512``, ``4.10 k``, ``294 k``, ``19.1 KiB``."""
+    if value is None:
+        return MISSING
+    power = 0
+    while value >= 999.5 and power < len(units) - 1:
+        value, power = value / step, power + 1
+    digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {units[power]}".rstrip()
+
+
+def shown_seconds(value: float | None) -> str:
+    """Two or three digits and a unit: ``1.9 ms``, ``12 s``, ``4.5 min``, ``2.0 h``, ``3.1 d``."""
+    if value is None:
+        return MISSING
+    size, unit = next(((s, u) for limit, s, u in _SECONDS if value < limit), (86400.0, "d"))
+    number = value / size
+    return f"{number:.{0 if number >= 99.5 else 1}f} {unit}"
+
+
+def shown_whole(value: float | None) -> str:
+    """A whole number with thousands apart: ``294,912``; a dash for None."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def shown_rate(value: float | None) -> str:
+    """A learning rate, as short as it is exact: ``5e-3``; a dash for None."""
+    if value is None:
+        return MISSING
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    short = mantissa.rstrip("0").rstrip(".")
+    return f"{short}e{int(exponent)}"
+
+
+def shown_p_value(value: float | None) -> str:
+    """A p-value after a relation sign: ``= 0.030``, ``< 0.001``; a dash for None."""
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference with its sign, the minus as long as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def join(names: Sequence[str], word: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def size_of(text: str, option: str) -> float:
+    """Bytes of a size such as ``8GiB`` (1,024s) or ``10MB`` (1,000s).
+
+    Args:
+        text: the size.
+        option: what it was given for, to name in errors.
+
+    Raises:
+        ConfigError: for any other text.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigError(
+            f"{option} {text!r}: is no size; give a number and its unit, such as 8GiB, 500MiB or "
+            "10MB"
+        )
+    value, prefix, binary = found.groups()
+    unit = 1024.0 if binary else 1000.0
+    size = float(value) * math.pow(unit, " kmgt".index(prefix.lower() or " "))
+    if size <= 0:
+        raise ConfigError(f"{option} {text!r}: is no room at all; give some, such as 10MB")
+    return size
+
+
+def seconds_of(text: str, option: str = "--budget") -> float:
+    """Seconds of a duration such as ``2h``, ``90m``, ``1h30m`` or ``20ms``.
+
+    Args:
+        text: the duration.
+        option: what it was given for, to name in errors.
+
+    Raises:
+        ConfigError: for any other text.
+    """
+    given = text.strip().lower()
+    if not _DURATION.fullmatch(given):
+        raise ConfigError(
+            f"{option} {text!r}: is no duration; give hours, minutes, seconds or milliseconds, "
+            "such as 2h, 90m, 1h30m or 20ms"
+        )
+    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, given))
+    if seconds <= 0:
+        raise ConfigError(f"{option} {text!r}: is no time at all; give some, such as 2h")
+    return seconds

@@ -1,0 +1,10 @@
+"""Under which headings the figures stand, in the order of the page."""
+
+from typing import Final
+
+GROUPS: Final = {
+    "tradeoff": "Is the quality worth its price?",
+    "quality": "How good each method is, and which differences are real",
+    "cost": "What each method costs",
+    "course": "How the study went",
+}

@@ -1,0 +1,16 @@
+"""Settings of a study as its results keep them: the user's own YAML, with every default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def setting(study: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path such as ``protocol.epochs``; None where the study has none."""
+    found: Any = study
+    for key in path.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(key)
+    return found
