@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods import METHODS, Ground, method_type, stack_type
+from bakeoff.methods.contract import Ground
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
+from bakeoff.methods.registry import METHODS, method_type, stack_type
 
 
 def test_a_name_leads_to_its_method_and_its_stack() -> None:
@@ -36,7 +37,7 @@ def test_a_name_near_to_none_lists_them() -> None:
 
 @pytest.mark.parametrize("kind", list(METHODS))
 def test_options_are_frozen_and_have_defaults(kind: str) -> None:
-    options_type = METHODS[kind][0].options_type
+    options_type = METHODS[kind].options_type
     assert is_dataclass(options_type)
     options: Any = options_type()
     for field in fields(options):

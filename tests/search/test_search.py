@@ -11,7 +11,7 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
-from bakeoff.methods.low_rank.lora import Lora
+from bakeoff.methods.specs.lora import SPEC as LORA
 from bakeoff.search.options import SearchOptions, Variant, final_seeds, grid, grown, variants_of
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
@@ -40,7 +40,7 @@ def refusal(*overrides: str, **changes: Any) -> str:
 
 
 def variants(**options: Any) -> tuple[Variant, ...]:
-    return variants_of(Lora, options, where="methods.lora", may_search=True)
+    return variants_of(LORA, options, where="methods.lora", may_search=True)
 
 
 def rates_of(study: Study) -> tuple[float, ...]:

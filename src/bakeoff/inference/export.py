@@ -12,7 +12,7 @@ from pathlib import Path
 from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.inference.finished import FinishedRun, Kept
-from bakeoff.methods.contract import FileFormat
+from bakeoff.methods.specs.contract import FileFormat
 from bakeoff.runs.folder import disk_errors
 
 

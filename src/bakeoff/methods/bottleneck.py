@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite, sqrt
 from pathlib import Path
@@ -21,53 +20,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bakeoff.base.blocks import blocks, norms_before_mlps, stream_width
-from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods import adapters_files
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.padded import PaddedStack
+from bakeoff.methods.specs.bottleneck import SPEC, BottleneckOptions
+from bakeoff.methods.stack import StackHooks
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
 ATTENTION, MLP = "attention_adapters", "output_adapters"
 _DEFAULT_REDUCTION = 16.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class BottleneckOptions:
-    """Options of bottleneck adapters."""
-
-    variant: Literal["houlsby", "pfeiffer"] = "pfeiffer"
-    """``houlsby``: after attention and after the MLP, each on that part's output; ``pfeiffer``:
-    after the MLP, on the sum of its output and the residual stream."""
-    placement: Literal["sequential", "parallel"] = "sequential"
-    """``parallel``: beside the MLP (He et al. 2022), on the residual stream that enters it."""
-    reduction_factor: float | None = None
-    """The model's width over the bottleneck's; null: 16, unless ``size`` is given."""
-    size: int | None = None
-    """The bottleneck's width itself."""
-    activation: Literal["relu", "gelu", "gelu_new", "silu", "tanh"] = "relu"
-    """Between the two layers."""
-    scale: float = 1.0
-    """Factor on what is added (He et al. 2022 use 4 in parallel)."""
-    layers: tuple[int, ...] | None = None
-    """The blocks that get one, counted from 0; null: all."""
-
-
 class Bottleneck(Method):
     """Bottleneck adapters on one base."""
 
-    kind = "bottleneck"
-    title = "two small layers after, or beside, a block's attention and MLP"
-    paper = (
-        "Houlsby et al. 2019, arXiv:1902.00751; Pfeiffer et al. 2021, arXiv:2005.00247; "
-        "He et al. 2022, arXiv:2110.04366"
-    )
-    formula = "places x (2 x width x size + size + width), places = layers, or twice as many"
-    options_type = BottleneckOptions
-    file_format = FileFormat.ADAPTERS
-    default_learning_rate = 1e-3
-    learning_rate_source = "Houlsby et al. 2019, section 3.1 (3e-5 to 3e-3)"
+    spec = SPEC
     options: BottleneckOptions
 
     def __init__(self, options: BottleneckOptions, base: Base, *, where: str) -> None:
@@ -191,8 +160,6 @@ class Bottleneck(Method):
 class BottleneckStack(PaddedStack):
     """K slots' bottlenecks; narrower ones are padded with zeros."""
 
-    kind = "bottleneck"
-
     def __init__(self, base: Base, methods: Sequence[Bottleneck], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
         self._layers: dict[str, str] = {}
@@ -231,15 +198,16 @@ class BottleneckStack(PaddedStack):
         super().vacate(slot)
         self._scale_K11[slot] = 0.0
 
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a place, on the layer that ends the part."""
-        return {
-            layer: partial(self.apply, place, list(slots)) for place, layer in self._layers.items()
-        }
-
-    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a norm before an MLP, to see the residual stream."""
-        return {norm: partial(self.see, place) for place, norm in self._norms.items()}
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per place, on the layer that ends the part, and one per norm before an MLP, to see
+        the residual stream."""
+        chosen = list(slots)
+        return StackHooks(
+            linear={
+                layer: partial(self.apply, place, chosen) for place, layer in self._layers.items()
+            },
+            norms={norm: partial(self.see, place) for place, norm in self._norms.items()},
+        )
 
     def see(self, place: str, x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """Keeps the norm's input for the place that follows in the same block."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Method
+from bakeoff.methods.specs.contract import MethodSpec
 
 _SHORT = re.compile(r"[A-Za-z0-9._-]{1,12}")
 _DIGITS = 4
@@ -106,7 +106,7 @@ class Variant:
 
 
 def variants_of(
-    method: type[Method], given: Mapping[str, Any], *, where: str, may_search: bool
+    method: MethodSpec, given: Mapping[str, Any], *, where: str, may_search: bool
 ) -> tuple[Variant, ...]:
     """Every combination of the options that are given as lists of values.
 
@@ -152,7 +152,7 @@ def _labels(key: str, values: Sequence[Any]) -> list[str]:
     return [f"{key}.{number}" for number in range(len(values))]
 
 
-def _is_searched(method: type[Method], given: Mapping[str, Any], key: str) -> bool:
+def _is_searched(method: MethodSpec, given: Mapping[str, Any], key: str) -> bool:
     """Whether a list is no value of its option."""
     if not isinstance(given[key], list):
         return False

@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bakeoff.base.model import Base
-from bakeoff.base.precision import Precision
-from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE
-from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
-from bakeoff.engine.generation.generate import GenerationOptions
+from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Method
-from bakeoff.methods.registry import METHODS, method_type
+from bakeoff.methods.registry import METHODS, method_type, spec_of
+from bakeoff.methods.specs.contract import MethodSpec
 from bakeoff.search.options import SearchOptions, Variant, grid, variants_of, without_password
+from bakeoff.types import Precision
+
+if TYPE_CHECKING:
+    from bakeoff.base.model import Base
+    from bakeoff.methods.contract import Method
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
@@ -104,8 +106,13 @@ class MethodEntry:
     variants: tuple[Variant, ...]
 
     @property
+    def spec(self) -> MethodSpec:
+        """What describes the method, without its code."""
+        return spec_of(self.kind, where=f"methods.{self.name}.kind")
+
+    @property
     def method_type(self) -> type[Method]:
-        """The class of the method."""
+        """The class of the method, which loads PyTorch."""
         return method_type(self.kind, where=f"methods.{self.name}.kind")
 
     def build(self, base: Base) -> dict[str, Method]:
@@ -121,7 +128,7 @@ class MethodEntry:
         """The rates that the search begins with: the study's list, else the common rule's."""
         if self.rates is not None:
             return self.rates
-        centre = self.method_type.default_learning_rate
+        centre = self.spec.default_learning_rate
         return grid(centre, search.learning_rates, search.grid_factor)
 
 
@@ -228,7 +235,7 @@ def _entry(name: str, given: Mapping[str, Any], may_search: bool) -> MethodEntry
     kind = rest.pop("kind", name)
     if not isinstance(kind, str):
         raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
-    method = method_type(kind, where=f"{where}.kind")
+    method = spec_of(kind, where=f"{where}.kind")
     rate = rest.pop("learning_rate", None)
     if rate is None:
         rate = method.default_learning_rate
@@ -251,7 +258,7 @@ def _entry(name: str, given: Mapping[str, Any], may_search: bool) -> MethodEntry
     )
 
 
-def _checked_rate(rate: Any, method: type[Method], where: str) -> float:
+def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
         listed = "; a list of rates needs search" if isinstance(rate, list) else ""
         raise ConfigError(
