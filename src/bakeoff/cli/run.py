@@ -71,9 +71,6 @@ def run(
     console = Console()
     from bakeoff.decide.limits import limits_from
     from bakeoff.execution.stopping import Stopped, StopSignals, seconds_of
-    from bakeoff.report import write_report
-    from bakeoff.report.live.rewriting import Rewriting
-    from bakeoff.report.live.server import LiveServer
     from bakeoff.runs.folder import RESULTS_FILE, open_run
     from bakeoff.runs.log import level_of, run_log
     from bakeoff.study.options import load_study
@@ -92,7 +89,10 @@ def run(
         run_log(folder.path, level, study=loaded.options.name, device=device),
         ExitStack() as page,
     ):
-        # PyTorch is loaded only once the study is known to be a good one.
+        # Heavy, so loaded only once the study is known to be a good one.
+        from bakeoff.report import write_report
+        from bakeoff.report.live.rewriting import Rewriting
+        from bakeoff.report.live.server import LiveServer
         from bakeoff.study.runner import Runner
 
         stop = StopSignals(seconds, started)

@@ -22,7 +22,6 @@ from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
 from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank.updates import (
-    LowRankOptions,
     default_targets,
     draw_factors,
     oriented,
@@ -30,6 +29,7 @@ from bakeoff.methods.low_rank.updates import (
     principal_factors,
 )
 from bakeoff.methods.specs.lora import SPEC
+from bakeoff.methods.specs.low_rank import LowRankOptions
 from bakeoff.methods.stack import Stack, StackHooks
 
 
