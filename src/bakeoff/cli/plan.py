@@ -23,15 +23,15 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Says what each method of a study will cost, and whether it fits; trains nothing."""
-    from bakeoff.measure.cards import card_named
     from bakeoff.study.options import load_study
 
-    card = None if gpu is None else card_named(gpu)
     loaded = load_study(study, overrides or [])
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.cli.plan_table import print_plan
+    from bakeoff.measure.cards import card_named
     from bakeoff.measure.plan import make_plan
 
+    card = None if gpu is None else card_named(gpu)
     with Console(stderr=True).status("planning") as status:
         found = make_plan(loaded, device, card, lambda text: status.update(f"planning: {text}"))
     if as_json:
