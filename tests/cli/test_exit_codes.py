@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 
 import pytest
 
+import bakeoff
 from bakeoff.cli import exit_codes
 from bakeoff.cli.main import main
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped
 from bakeoff.runs.log import LOG_FILE
 from bakeoff.study.runner import Runner
 
+SOURCE = Path(bakeoff.__file__).parents[1]
 README = Path(__file__).parents[2] / "README.md"
 Ends = Callable[[BaseException | None], int]
 
@@ -64,6 +68,19 @@ def test_a_fault_goes_to_stderr_and_into_the_log(ends: Ends, place: Path) -> Non
         ends(ZeroDivisionError("of our own"))
     text = logged(place)
     assert "Traceback (most recent call last)" in text and "ZeroDivisionError: of our own" in text
+
+
+def test_the_shell_gets_a_fault_with_its_traceback() -> None:
+    code = "import bakeoff.cli.main as m; m.app = lambda: 1 / 0; m.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exit_codes.FAULT == 1
+    assert done.stderr.startswith("Traceback") and "ZeroDivisionError" in done.stderr
 
 
 def test_an_interrupt_before_a_run_has_begun(

@@ -10,6 +10,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
 from bakeoff.methods.registry import METHODS, method_type, stack_type
+from bakeoff.methods.stack import Stack
 
 
 def test_a_name_leads_to_its_method_and_its_stack() -> None:
@@ -33,6 +34,15 @@ def test_an_unknown_name_suggests_the_nearest(kind: str, nearest: str) -> None:
 def test_a_name_near_to_none_lists_them() -> None:
     with pytest.raises(ConfigError, match=re.escape("'zzz' is no method. Known methods: ")):
         method_type("zzz", where="methods.a.kind")
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_the_code_is_that_of_what_describes_it(kind: str) -> None:
+    method = method_type(kind, where="kind")
+    assert method.spec is METHODS[kind]
+    assert (method.kind, METHODS[kind].kind) == (kind, kind)
+    assert issubclass(stack_type(kind), Stack)
+    assert (METHODS[kind].family_option is None) == (not METHODS[kind].families())
 
 
 @pytest.mark.parametrize("kind", list(METHODS))

@@ -38,7 +38,7 @@ _CODE: Final[tuple[tuple[MethodSpec, str, str], ...]] = (
     (soft_prompt.SPEC, "prompts.soft_prompt:SoftPrompt", "prompts.soft_prompt:SoftPromptStack"),
     (p_tuning.SPEC, "prompts.p_tuning:PTuning", "prompts.p_tuning:PTuningStack"),
     (prefix.SPEC, "prompts.prefix:PrefixTuning", "prompts.prefix:PrefixStack"),
-    (bottleneck.SPEC, "bottleneck:Bottleneck", "bottleneck:BottleneckStack"),
+    (bottleneck.SPEC, "bottleneck:Bottleneck", "bottleneck_stack:BottleneckStack"),
     (ia3.SPEC, "ia3:Ia3", "ia3:Ia3Stack"),
     (bitfit.SPEC, "bitfit:BitFit", "bitfit:BitFitStack"),
     (last_layers.SPEC, "last_layers:LastLayers", "last_layers:LastLayersStack"),

@@ -1,0 +1,126 @@
+"""One method of a study: its kind, rates and variants, checked without the base."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.registry import METHODS, method_type, spec_of
+from bakeoff.methods.specs.contract import MethodSpec
+from bakeoff.search.options import SearchOptions, Variant, grid, variants_of
+
+if TYPE_CHECKING:
+    from bakeoff.base.model import Base
+    from bakeoff.methods.contract import Method
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BASELINES = ("zero_shot", "lead")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry:
+    """One method of a study, checked as far as that goes without the base.
+
+    Attributes:
+        learning_rate: the study's, or the method's default; the rate where nothing is searched.
+        rates: the study's own list of rates, or None.
+        variants: the combinations of its searched options, at least one.
+    """
+
+    name: str
+    kind: str
+    learning_rate: float
+    rates: tuple[float, ...] | None
+    variants: tuple[Variant, ...]
+
+    @property
+    def spec(self) -> MethodSpec:
+        """What describes the method, without its code."""
+        return spec_of(self.kind, where=f"methods.{self.name}.kind")
+
+    @property
+    def method_type(self) -> type[Method]:
+        """The class of the method, which loads PyTorch."""
+        return method_type(self.kind, where=f"methods.{self.name}.kind")
+
+    def build(self, base: Base) -> dict[str, Method]:
+        """The method on a base, for each variant by its label.
+
+        Raises:
+            ConfigError: where an option does not fit the base.
+        """
+        where = f"methods.{self.name}"
+        return {v.label: self.method_type(v.options, base, where=where) for v in self.variants}
+
+    def grid(self, search: SearchOptions) -> tuple[float, ...]:
+        """The rates that the search begins with: the study's list, else the common rule's."""
+        if self.rates is not None:
+            return self.rates
+        centre = self.spec.default_learning_rate
+        return grid(centre, search.learning_rates, search.grid_factor)
+
+
+def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> MethodEntry:
+    """Checks what a study gives for one method.
+
+    Args:
+        name: the study's own name for it.
+        given: its kind, learning rate and options.
+        may_search: whether lists of values are searched over.
+
+    Raises:
+        ConfigError: for anything that breaks a rule, by its path.
+    """
+    where = f"methods.{name}"
+    check_name(where, name)
+    if name.replace("-", "_").lower() in _BASELINES:
+        raise ConfigError(
+            f"{where}: {name!r} names a baseline of every report; choose another name"
+        )
+    rest = dict(given)
+    kind = rest.pop("kind", name)
+    if not isinstance(kind, str):
+        raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
+    method = spec_of(kind, where=f"{where}.kind")
+    rate = rest.pop("learning_rate", None)
+    if rate is None:
+        rate = method.default_learning_rate
+    rates = None
+    if may_search and isinstance(rate, list):
+        rates = tuple(_checked_rate(one, method, where) for one in rate)
+        # Ids name rates by six digits.
+        if not rates or len({f"{one:g}" for one in rates}) < len(rates):
+            raise ConfigError(
+                f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
+                "rate, and none twice (six digits count)"
+            )
+        rate = method.default_learning_rate
+    return MethodEntry(
+        name=name,
+        kind=kind,
+        learning_rate=_checked_rate(rate, method, where),
+        rates=rates,
+        variants=variants_of(method, rest, where=where, may_search=may_search),
+    )
+
+
+def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        listed = "; a list of rates needs search" if isinstance(rate, list) else ""
+        raise ConfigError(
+            f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
+            f"{method.default_learning_rate:g}{listed}"
+        )
+    return float(rate)
+
+
+def check_name(where: str, name: str) -> None:
+    """Raises ConfigError where a name cannot name a folder."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name!r} cannot name a folder; use at most 64 letters, digits, dots, "
+            "dashes and underscores, the first a letter or digit"
+        )
