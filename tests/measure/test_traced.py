@@ -35,7 +35,7 @@ from bakeoff.study.options import study_from_mapping
 FLOAT = 4
 ROWS = 2
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{kind: {"kind": kind} for kind, (m, _) in METHODS.items() if not m.families()},
+    **{kind: {"kind": kind} for kind, spec in METHODS.items() if spec.family_option is None},
     "peft": {"kind": "peft", "peft_type": "LOHA", "r": 4},
     "head_tied": {"kind": "head", "tied": True},
     "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
-from bakeoff.methods.contract import Method, Stack
+from bakeoff.methods.contract import Method
+from bakeoff.methods.stack import Stack
 
 
 class PaddedStack(Stack):

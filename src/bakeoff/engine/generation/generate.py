@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,55 +23,14 @@ from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, row
 from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
-from bakeoff.errors import ConfigError, OutOfMemoryError
+from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
+from bakeoff.errors import OutOfMemoryError
 
 Prompts = Sequence[NDArray[np.int32]]
 Order = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 Written = Callable[[int, Order, list[list[int]]], None]
 """Told a slot, which prompts, and the ids that it wrote for each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationOptions:
-    """One generation setting for all methods."""
-
-    strategy: Literal["greedy", "beam", "sample"] = "greedy"
-    """greedy, beam search, or sampling."""
-    max_new_tokens: int = 64
-    """The most tokens a summary may have."""
-    no_repeat_ngram: int = 3
-    """No sequence of this many generated tokens twice; 0 allows all."""
-    num_beams: int = 4
-    """Beams of the strategy ``beam``."""
-    temperature: float = 1.0
-    """Of the strategy ``sample``."""
-    top_p: float = 1.0
-    """Of the strategy ``sample``."""
-    seed: int = 0
-    """Of the strategy ``sample``."""
-    batch_rows: int | Literal["auto"] = "auto"
-    """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
-    memory holds with ease, 64 on a CPU."""
-
-    def __post_init__(self) -> None:
-        for key, lowest in (
-            ("max_new_tokens", 1),
-            ("no_repeat_ngram", 0),
-            ("num_beams", 1),
-            ("batch_rows", 1),
-        ):
-            value = getattr(self, key)
-            if value != "auto" and value < lowest:
-                raise ConfigError(
-                    f"generation.{key}: {getattr(self, key)} is below {lowest}; give {lowest} or "
-                    "more"
-                )
-        if not 0 < self.top_p <= 1 or self.temperature <= 0:
-            raise ConfigError(
-                "generation: top_p must be in (0, 1] and temperature above 0, not "
-                f"{self.top_p} and {self.temperature}"
-            )
 
 
 @torch.no_grad()
@@ -290,7 +248,7 @@ def _lent_head(cohort: Cohort) -> Iterator[None]:
     if weight.dim() != 3:
         yield
         return
-    own = [s.embedding_weight(cohort.slots) for s in cohort.stacks.values()]
+    own = [hooks.embedding_weight for hooks in cohort.hooks]
     head, embedding = base.head.weight, base.embedding.weight
     base.head.weight = nn.Parameter(weight[0].to(head.dtype), requires_grad=False)
     if any(w is not None for w in own):
