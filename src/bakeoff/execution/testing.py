@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.data.cleaning import clean
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
@@ -22,6 +23,7 @@ from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
 from bakeoff.metrics.sentences import lead
 from bakeoff.study.results import Findings, TestScores
 from bakeoff.study.workbench import Workbench
+from bakeoff.types import RunState
 
 
 class Tester:
@@ -83,7 +85,8 @@ class Tester:
         """Every final candidate that ended well and has not been tested yet, ground by ground.
 
         Groups are made of all of them and tested whole, so that an interrupted test, taken up
-        again, rounds as an undisturbed one.
+        again, rounds as an undisturbed one. Where memory does not hold a group, each of it goes
+        alone; a candidate that it does not hold alone has failed, and the rest is tested.
         """
         done = self.findings.test_scores
         eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
@@ -94,7 +97,35 @@ class Tester:
                 for start in range(0, len(here), size):
                     group = here[start : start + size]
                     if any(candidate.id not in done for candidate in group):
-                        self._test(group, scorer)
+                        self._test_or_split(group, scorer)
+
+    def _test_or_split(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
+        try:
+            self._test(group, scorer)
+            return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # The error itself would keep the cohort alive, and its memory with it.
+            reason = f"testing it ran out of memory ({type(error).__name__}: {error})"
+        self.view.clear()
+        release_memory()
+        if len(group) > 1:
+            self._note(
+                f"memory is too small to test {len(group)} candidates in one pass; each of "
+                f"{', '.join(candidate.id for candidate in group)} goes alone"
+            )
+            for candidate in group:
+                self._test_or_split([candidate], scorer)
+            return
+        # What it was trained to stays on the disk, so that the next call only tests it.
+        [candidate] = group
+        candidate.state, candidate.reason = RunState.FAILED, reason
+        self._note(f"{candidate.id} has no test figures: {reason}")
+
+    def _note(self, note: str) -> None:
+        self.archive.keep_note(note)
+        self.view.on_note(note)
 
     def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
         methods = list(dict.fromkeys(c.method for c in group))

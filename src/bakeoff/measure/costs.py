@@ -33,7 +33,6 @@ from bakeoff.memory import (
     PeakMemory,
     give_back_at_once,
     keep_freed,
-    release_unused,
     settled_bytes,
 )
 from bakeoff.runs.folder import disk_errors
@@ -60,6 +59,12 @@ def measure_footprints(
             archive.keep_note(f"the footprint of {name} could not be measured: {outcome['error']}")
         else:
             archive.keep_footprint(name, outcome)
+            wanted, measured = study.options.protocol.micro_batch_size, outcome["micro_batch_size"]
+            if measured < wanted:
+                archive.keep_note(
+                    f"the footprint of {name} was measured with a micro-batch of {measured} rows: "
+                    f"memory ran out with the study's {wanted}"
+                )
         view.count(title, done, len(missing))
     view.clear()
 
@@ -94,7 +99,7 @@ def _in_processes(
             job = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "job.json"
             content = {"study": study.resolved, "device": device, "names": list(names)}
             job.write_text(json.dumps(content), encoding="utf-8")
-        release_unused()  # another process needs it more
+        release_memory()  # another process needs it more
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bakeoff.measure.costs", str(job)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import torch
 
+from bakeoff.base.devices import standing_for
 from bakeoff.measure.cards import (
     ARITHMETIC_EFFICIENCY,
     BANDWIDTH_EFFICIENCY,
@@ -106,7 +107,24 @@ def make_plan(
     bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
     load_seconds = time.perf_counter() - started
     predictor = predictor_for(bench, card)
-    available = card.usable_bytes if card else available_for(bench, predictor)
+    if card is None:
+        available, profile = available_for(bench, predictor), None
+    else:
+        available = card.usable_bytes
+        profile = replace(card.profile(), free_bytes=available - predictor.base_bytes)
+    # How many candidates and rows the study would take hangs on the card as well.
+    with standing_for(profile):
+        return _planned(bench, predictor, available, card, load_seconds, tell)
+
+
+def _planned(
+    bench: Workbench,
+    predictor: Predictor,
+    available: int,
+    card: Card | None,
+    load_seconds: float,
+    tell: Told,
+) -> StudyPlan:
     tell("tracing one step of each method")
     needs = needs_of(bench, predictor)
     change = remedy(bench, predictor, needs, available)
@@ -115,7 +133,7 @@ def make_plan(
     for need in needs:
         name = need.entry.name
         writing = predictor.writing(need.entry, need.label, largest_batch(bench))
-        fits = need.alone.peak_bytes <= available
+        fits = need.alone.reserved_bytes <= available
         if card is not None:
             seconds[name] = _estimated(bench, need, writing)
         elif fits:
@@ -125,7 +143,7 @@ def make_plan(
             seconds[name] = None
         methods[name] = _method_plan(bench, predictor, need, writing, seconds[name], available)
     return StudyPlan(
-        study=study.options.name,
+        study=bench.study.options.name,
         base=bench.base.source.description,
         device=_device(bench, predictor, available, card),
         basis="estimated" if card else "timed here",
@@ -147,7 +165,7 @@ def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:
     dtype = card.half_dtype
     if bench.study.options.precision != "auto":
         dtype = getattr(torch, bench.study.options.precision)
-    return Predictor(bench, dtype=dtype, on_gpu=True, cost=card.cost())
+    return Predictor(bench, dtype=dtype, gpu=card.profile(), cost=card.cost())
 
 
 def _method_plan(
