@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from bakeoff.base.compiled import compiled_layers
+from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions
@@ -28,12 +29,14 @@ def quickened(cohort: Cohort, longest: int, options: EngineOptions) -> Iterator[
         What captures updates, or None where they run as they are.
     """
     base = cohort.base
-    on_gpu = base.device.type == "cuda"
-    compiles = on_gpu if options.compile == "auto" else options.compile
+    on_gpu = kind_of(base.device) == "cuda"
+    is_traced = present_profile() is not None
+    # A trace sees operations one by one; compiled code is only ever smaller.
+    compiles = not is_traced and (on_gpu if options.compile == "auto" else options.compile)
     captures = on_gpu and options.cuda_graph is not False
     with ExitStack() as stack:
         if options.gradient_checkpointing:
             stack.enter_context(recomputed_layers(base))
         if compiles and not cohort.trains_base and cohort.is_compilable:
             stack.enter_context(compiled_layers(base, longest + cohort.prompt_positions))
-        yield StepGraphs(cohort.state()) if captures and cohort.is_capturable else None
+        yield StepGraphs(capture=not is_traced) if captures and cohort.is_capturable else None

@@ -196,11 +196,6 @@ class Cohort:
         for stack in self.stacks.values():
             stack.vacate(slot)
 
-    def state(self) -> list[Tensor]:
-        """Every tensor that an update changes."""
-        assert self.optimizer is not None, "only what is trained has a state"
-        return self.optimizer.state()
-
     @property
     def is_capturable(self) -> bool:
         """Whether an update may be captured: no stack asks the device for anything."""

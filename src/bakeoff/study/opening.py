@@ -40,9 +40,10 @@ def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
         hollow=hollow,
     )
     if hollow:
-        return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
-    place = choose_device(device)
-    base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
+        base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
+    else:
+        place = choose_device(device)
+        base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
     base.may_capture = options.engine.cuda_graph is not False
     return base
 

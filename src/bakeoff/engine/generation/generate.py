@@ -10,7 +10,7 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` prompt tokens, ``P`` soft
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
+from bakeoff.engine.generation.rows import largest_power_of_two
 from bakeoff.errors import OutOfMemoryError
 
 Prompts = Sequence[NDArray[np.int32]]
@@ -100,9 +101,12 @@ class _Writer:
         rows = max(1, self._rows() // lanes.num)
         self._limit = rows
         starts = range(0, len(order), rows)
-        for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
-            for chosen, by_slot in found:
-                self._keep(chosen, by_slot)
+        # Graphs read weights that autocast has cast and keeps until its outermost context ends.
+        with self._cohort.autocast() if is_greedy else nullcontext():
+            for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
+                for chosen, by_slot in found:
+                    self._keep(chosen, by_slot)
+            self._greedy.release()
         return self._results
 
     def _rows(self) -> int:
@@ -111,7 +115,12 @@ class _Writer:
         if wanted == "auto":
             longest = max((len(p) for p in self._prompts), default=1)
             wanted = rows_that_fit(self._cohort.base, longest + self._options.max_new_tokens)
-        return max(1, wanted // len(self._cohort.slots))
+        rows = max(1, wanted // len(self._cohort.slots))
+        is_greedy = self._options.strategy == "greedy"
+        if is_greedy and self._greedy.is_frozen:
+            # What is filled up to a power of two must not be more than was asked for.
+            rows = largest_power_of_two(rows)
+        return rows
 
     def _keep(self, chosen: Order, by_slot: list[list[list[int]]]) -> None:
         slots = self._cohort.slots
@@ -145,6 +154,7 @@ class _Writer:
                         "generation ran out of memory with one prompt a slot; lower "
                         "task.max_length or generation.max_new_tokens"
                     ) from error
+            self._greedy.release()
             release_memory()
             # Whoever comes later need not find out again.
             self._limit = min(self._limit, len(chosen) // 2)
