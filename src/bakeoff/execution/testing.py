@@ -130,9 +130,15 @@ class Tester:
             self.bench.study.options.generation,
             progress=lambda done, total: self.view.count(title, done, total),
             written=lambda slot, chosen, ids: texts[slot].add(chosen, decode(self.bench.base, ids)),
+            note=self._note,
         )
         self.view.clear()
         return list(zip(texts.values(), nlls, strict=True))
+
+    def _note(self, text: str) -> None:
+        """Keeps a note for the report, and shows it."""
+        self.archive.keep_note(text)
+        self.view.on_note(text)
 
 
 class _ScoredTexts:

@@ -124,8 +124,7 @@ class HeadStack(Stack):
 
     def head_weight(self, slots: Sequence[int]) -> Tensor:
         """[K, V, D] float32."""
-        weight_KVD = self.tensors[_TENSOR]
-        return weight_KVD if len(slots) == self.num_slots else weight_KVD[list(slots)]
+        return self.narrowed(self.tensors[_TENSOR], slots)
 
     def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
         """The same weights where they are tied."""

@@ -19,6 +19,7 @@ from bakeoff.data.batches import BatchPlan
 from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.slots import auto_slots, useful_slots
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Ground, Method
@@ -120,6 +121,7 @@ class Workbench:
 def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
     """Loads and prepares the study's base on a device; ``hollow`` takes its shapes alone."""
     options = study.options
+    choose_algorithms(deterministic=options.engine.deterministic)
     source = load_source(
         options.base,
         root=study.root,

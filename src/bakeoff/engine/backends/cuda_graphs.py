@@ -44,11 +44,20 @@ class StepGraphs:
             that changed is put back.
         capture: False runs the update over the same buffers without a graph, for tests and for
             finding faults.
+        failed: is given what a capture failed by; unless it raises, this and all later updates run
+            without a graph. None raises.
     """
 
-    def __init__(self, state: Sequence[Tensor], *, capture: bool = True) -> None:
+    def __init__(
+        self,
+        state: Sequence[Tensor],
+        *,
+        capture: bool = True,
+        failed: Callable[[RuntimeError], None] | None = None,
+    ) -> None:
         self._state = list(state)
         self._capture = capture
+        self._failed = failed
         self._captured: dict[tuple[object, ...], _Captured] = {}
         self._pool: Any = None
         self.num_captures = 0
@@ -104,7 +113,7 @@ class StepGraphs:
                 tensor.copy_(kept)
         return static
 
-    def _record(self, update: Update, static: _Captured) -> torch.cuda.CUDAGraph:
+    def _record(self, update: Update, static: _Captured) -> torch.cuda.CUDAGraph | None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -112,8 +121,16 @@ class StepGraphs:
                 update(static.passes, static.tokens_K, static.rates_K)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            static.total_K.copy_(update(static.passes, static.tokens_K, static.rates_K))
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                static.total_K.copy_(update(static.passes, static.tokens_K, static.rates_K))
+        except RuntimeError as error:
+            # The warm-up went well: it is the capture that the update does not bear.
+            if self._failed is None:
+                raise
+            self._failed(error)
+            self._capture = False
+            return None
         self._pool = graph.pool()
         return graph
 

@@ -20,6 +20,7 @@ from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import decoding
 from bakeoff.base.prefix import PrefixedDecodingState
 from bakeoff.base.products import product
+from bakeoff.engine.capture import Note, StepTimer, give_up_capturing
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.repeats import block_repeats
 
@@ -73,6 +74,8 @@ class Greedy:
         max_new_tokens: of each row. no_repeat_ngram: see ``GenerationOptions``.
         frozen: whether a step works on memory that stays where it is, as a graph needs it.
         capture: whether it is captured; False runs the same step without a graph.
+        note: is told if a step turns out not to be capturable.
+        timer: is told when a step begins, and what of it is start-up.
     """
 
     def __init__(
@@ -83,13 +86,19 @@ class Greedy:
         no_repeat_ngram: int,
         frozen: bool | None = None,
         capture: bool = True,
+        note: Note | None = None,
+        timer: StepTimer | None = None,
     ) -> None:
         self._cohort = cohort
         self._length = max_new_tokens
         self._ngram = no_repeat_ngram
-        on_gpu = cohort.base.device.type == "cuda" and cohort.base.may_capture
-        self._frozen = on_gpu if frozen is None else frozen
-        self._capture = capture and on_gpu
+        may_capture = (
+            cohort.base.device.type == "cuda" and cohort.base.may_capture and cohort.is_capturable
+        )
+        self._frozen = may_capture if frozen is None else frozen
+        self._capture = capture and may_capture
+        self._note = note
+        self._timer = timer or StepTimer()
         self._check_every = 16 if self._frozen else 4
         self._kept: dict[tuple[int, int], _Rows] = {}
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
@@ -179,6 +188,7 @@ class Greedy:
 
     def _read(self, x_KBTD: Tensor, num_padding_R: Tensor) -> _Rows:
         """Takes in the prompts and chooses each row's first token."""
+        self._timer.step()
         num_slots, num_rows, num_prompt, _ = x_KBTD.shape
         device = x_KBTD.device
         capacity = num_prompt + self._length
@@ -213,15 +223,18 @@ class Greedy:
 
     def _advance(self, rows: _Rows, step: int) -> None:
         """One more token of every row."""
-        if not self._capture:
-            self._token(rows, step)
-            return
+        self._timer.step()
         key = (len(rows.next_R), rows.cache.capacity)
-        if key not in self._graphs:
-            self._graphs[key] = self._captured(lambda: self._token(rows, step), rows)
-        self._graphs[key].replay()
+        if self._capture and key not in self._graphs:
+            with self._timer.start_up():
+                self._capture_step(key, lambda: self._token(rows, step), rows)
+        if key in self._graphs:
+            self._graphs[key].replay()
+        else:
+            self._token(rows, step)
 
-    def _captured(self, token: Callable[[], None], rows: _Rows) -> torch.cuda.CUDAGraph:
+    def _capture_step(self, key: tuple[int, int], token: Callable[[], None], rows: _Rows) -> None:
+        """Captures a step, unless that fails: then this and all later ones run as they are."""
         before = [tensor.clone() for tensor in rows.numbers()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -229,12 +242,17 @@ class Greedy:
             token()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            token()
-        self._pool = graph.pool()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool):
+                token()
+            self._pool = graph.pool()
+            self._graphs[key] = graph
+        except RuntimeError as error:
+            give_up_capturing(self._cohort.base, error, self._note)
+            self._capture = False
+            self._graphs.clear()
         for tensor, kept in zip(rows.numbers(), before, strict=True):
             tensor.copy_(kept)
-        return graph
 
     def _token(self, rows: _Rows, step: int) -> None:
         """Reads the newest token of every row and chooses the next; waits for nothing."""
