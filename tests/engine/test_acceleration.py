@@ -25,9 +25,8 @@ from bakeoff.engine.train import Trainer
 from bakeoff.methods.registry import METHODS
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Bench, Kit
-
     from bakeoff.methods.contract import Method
+    from tests.engine.conftest import Bench, Kit
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 3, "target_modules": ("q_proj", "v_proj")}),

@@ -21,9 +21,8 @@ from bakeoff.engine.step import train_step
 from bakeoff.measure.tracing import Trace
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Bench, Kit
-
     from bakeoff.data.batches import BatchPlan
+    from tests.engine.conftest import Bench, Kit
 
 from tests.engine.stub_graphs import Graph, Stream, StubGraphs, stub_graphs
 

@@ -133,8 +133,7 @@ class Tester:
                     f"memory is too small to test {len(group)} candidates in one pass; each of "
                     f"{', '.join(candidate.id for candidate in group)} goes alone"
                 )
-                self.archive.keep_note(note)
-                self.view.on_note(note)
+                self._note(note)
             for candidate in group:
                 if candidate.id not in self.findings.test_scores:
                     self._test([candidate], scorer)
@@ -201,8 +200,14 @@ class Tester:
             self.bench.generation,
             progress=lambda done, total: self.view.count(title, done, total),
             written=written,
+            note=self._note,
         )
         return list(zip(texts.values(), nlls, strict=True))
+
+    def _note(self, text: str) -> None:
+        """Keeps a note for the report, and shows it."""
+        self.archive.keep_note(text)
+        self.view.on_note(text)
 
 
 class _ScoredTexts:

@@ -114,5 +114,4 @@ class HeadStack(Stack):
 
     def weight(self, slots: Sequence[int]) -> Tensor:
         """[K, V, D] float32."""
-        weight_KVD = self.tensors[_TENSOR]
-        return weight_KVD if len(slots) == self.num_slots else weight_KVD[list(slots)]
+        return self.narrowed(self.tensors[_TENSOR], slots)

@@ -50,11 +50,6 @@ class PaddedStack(Stack):
         for held_K in self._held.values():
             held_K[slot] = False
 
-    def narrowed(self, stacked: Tensor, slots: Sequence[int]) -> Tensor:
-        """[K, ...] the part of the given slots."""
-        # Without a copy where all are asked for, as in every training pass.
-        return stacked if len(slots) == self.num_slots else stacked[list(slots)]
-
     def of(self, name: str, slots: Sequence[int]) -> Tensor:
         """[K, ...] the tensor of the given slots."""
         return self.narrowed(self.tensors[name], slots)

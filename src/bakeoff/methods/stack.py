@@ -83,6 +83,7 @@ class Stack(ABC):
         self.base = base
         self.num_slots = num_slots
         self.tensors: Tensors = {}
+        self._indices: dict[tuple[int, ...], Tensor] = {}
 
     @property
     @abstractmethod
@@ -166,6 +167,28 @@ class Stack(ABC):
     def vacate(self, slot: int) -> None:
         """Puts the null element into the slot; the optimizer has zeroed its values already."""
         return None
+
+    def narrowed(self, stacked: Tensor, slots: Sequence[int]) -> Tensor:
+        """The part of some slots, in their order.
+
+        Args:
+            stacked: [K, ...] of all slots. slots: which.
+
+        Returns:
+            [len(slots), ...]; ``stacked`` itself where all are asked for, as in every training
+            pass.
+        """
+        if len(slots) == self.num_slots:
+            return stacked
+        return stacked.index_select(0, self._index_of(slots))
+
+    def _index_of(self, slots: Sequence[int]) -> Tensor:
+        """[len(slots)] int64 the slots, made once: a list is copied to the device at every use,
+        which waits for it, and which no graph can hold."""
+        key = tuple(slots)
+        if key not in self._indices:
+            self._indices[key] = torch.tensor(key, dtype=torch.int64, device=self.base.device)
+        return self._indices[key]
 
     # What a training step asks of a stack beside its tensors.
 

@@ -57,10 +57,18 @@ class StepGraphs:
     Args:
         capture: False runs the update over the same buffers without a graph, for tests and for
             finding faults.
+        failed: is given what a capture failed by; unless it raises, this and all later updates run
+            without a graph. None raises.
     """
 
-    def __init__(self, *, capture: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        capture: bool = True,
+        failed: Callable[[RuntimeError], None] | None = None,
+    ) -> None:
         self._capture = capture
+        self._failed = failed
         self._captured: dict[tuple[object, ...], _Captured] = {}
         self.num_captures = 0
         """How often an update was captured, for tests."""
@@ -125,16 +133,20 @@ class StepGraphs:
         # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
         living = (found.graph for found in self._captured.values() if found.graph is not None)
         pool = next((other.pool() for other in living), None)
+        is_short = False
         try:
             with masks_collected() as masks, torch.cuda.graph(graph, pool=pool, stream=stream):
                 _update(update, static)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed = True
-        else:
-            failed = False
-        if failed:
+            is_short = is_out_of_memory(error)
+            if not is_short:
+                # The warm-up went well: it is the capture that the update does not bear.
+                if self._failed is None or not isinstance(error, RuntimeError):
+                    raise
+                self._failed(error)
+                self._capture = False
+                return
+        if is_short:
             # Only here is the error gone, and with it what its frames held.
             release_memory()
             return

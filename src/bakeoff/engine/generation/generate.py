@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bakeoff.base.prefix import lent
+from bakeoff.engine.backends.capture import Note, StepTimer
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, rows_that_fit
 from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
 from bakeoff.engine.cohort import Cohort
@@ -42,6 +43,9 @@ def generate(
     options: GenerationOptions,
     progress: Progress | None = None,
     written: Written | None = None,
+    *,
+    note: Note | None = None,
+    timer: StepTimer | None = None,
 ) -> list[list[list[int]]]:
     """Continues every prompt under each of the slots' candidates.
 
@@ -52,6 +56,8 @@ def generate(
         options: how.
         progress: told (prompts done, prompts in all) after each batch.
         written: told each slot's part of a batch as soon as it is there.
+        note: told if steps turn out not to be capturable in a graph.
+        timer: follows the steps of greedy generation.
 
     Returns:
         For each slot, for each prompt, the generated ids without the end token.
@@ -64,7 +70,14 @@ def generate(
         alone = [generate(cohort, [slot], prompts, options, progress, written) for slot in slots]
         return [texts for [texts] in alone]
     with cohort.only(slots):
-        return _Writer(cohort, prompts, options, progress, written).run()
+        greedy = Greedy(
+            cohort,
+            max_new_tokens=options.max_new_tokens,
+            no_repeat_ngram=options.no_repeat_ngram,
+            note=note,
+            timer=timer,
+        )
+        return _Writer(cohort, prompts, options, greedy, progress, written).run()
 
 
 class _Writer:
@@ -75,6 +88,7 @@ class _Writer:
         cohort: Cohort,
         prompts: Prompts,
         options: GenerationOptions,
+        greedy: Greedy,
         progress: Progress | None,
         written: Written | None,
     ) -> None:
@@ -86,11 +100,7 @@ class _Writer:
         self._done = 0
         self._limit = len(prompts)
         self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
-        self._greedy = Greedy(
-            cohort,
-            max_new_tokens=options.max_new_tokens,
-            no_repeat_ngram=options.no_repeat_ngram,
-        )
+        self._greedy = greedy
 
     def run(self) -> list[list[list[int]]]:
         """See ``generate``."""

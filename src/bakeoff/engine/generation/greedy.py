@@ -21,6 +21,7 @@ from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix
 from bakeoff.base.products import product
+from bakeoff.engine.backends.capture import Note, StepTimer, give_up_capturing
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.backends.streams import on_side_stream, side_stream
 from bakeoff.engine.cohort import Cohort
@@ -43,9 +44,11 @@ class Greedy:
         cohort: entered, and narrowed to the slots that write.
         max_new_tokens: of each row. no_repeat_ngram: see ``GenerationOptions``.
         frozen: whether a step works on memory that stays where it is, as a graph needs it; None
-            does so on a GPU.
+            does so on a GPU where the cohort can be captured.
         capture: whether a frozen step is captured; None does so on a GPU, and False runs the same
             step without a graph.
+        note: called if a step turns out not to be capturable.
+        timer: called when a step begins, and around what of it is start-up.
 
     Attributes:
         is_frozen: see ``frozen``; each slot's rows are then filled up to a power of two.
@@ -59,14 +62,20 @@ class Greedy:
         no_repeat_ngram: int,
         frozen: bool | None = None,
         capture: bool | None = None,
+        note: Note | None = None,
+        timer: StepTimer | None = None,
     ) -> None:
         self._cohort = cohort
         self._length = max_new_tokens
         self._ngram = no_repeat_ngram
-        self.is_frozen = writes_frozen(cohort.base) if frozen is None else frozen
+        if frozen is None:
+            frozen = writes_frozen(cohort.base) and cohort.is_capturable
+        self.is_frozen = frozen
         # What stands for a GPU has no graphs.
         can_capture = cohort.base.device.type == "cuda" and cohort.base.may_capture
         self._captures = self.is_frozen and (can_capture if capture is None else capture)
+        self._note = note
+        self._timer = timer or StepTimer()
         self._check_every = 16 if self.is_frozen else 4
         self._storage: RowStorage | None = None
         self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph | None] = {}
@@ -153,6 +162,7 @@ class Greedy:
 
     def _read(self, x_KBTD: Tensor, num_padding_R: Tensor) -> Rows:
         """Takes in the prompts and chooses each row's first token."""
+        self._timer.step()
         num_rows, num_prompt = x_KBTD.shape[1:3]
         device = x_KBTD.device
         capacity = num_prompt + self._length
@@ -190,33 +200,38 @@ class Greedy:
 
     def _advance(self, rows: Rows, step: int) -> None:
         """One more token of every row."""
+        self._timer.step()
         key = (len(rows.next_R), rows.cache.capacity)
         graph = self._graphs.get(key)
         if graph is not None:
             graph.replay()
         elif self._captures and key not in self._graphs:
-            with on_side_stream(rows.next_R.device):
-                self._token(rows, step)
-            self._graphs[key] = self._captured(rows, step)
+            with self._timer.start_up():
+                with on_side_stream(rows.next_R.device):
+                    self._token(rows, step)
+                self._graphs[key] = self._captured(rows, step)
         else:
             self._token(rows, step)
 
     def _captured(self, rows: Rows, step: int) -> torch.cuda.CUDAGraph | None:
-        """The step as a graph; None, for good, where memory does not suffice for one."""
+        """The step as a graph; None, for good, where that fails: it then runs as it is."""
         graph = torch.cuda.CUDAGraph()
         # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
         pool = next((g.pool() for g in self._graphs.values() if g is not None), None)
         stream = side_stream(rows.next_R.device)
+        is_short = False
         try:
             with torch.cuda.graph(graph, pool=pool, stream=stream):
                 self._token(rows, step)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            failed = True
-        else:
-            failed = False
-        if failed:
+            is_short = is_out_of_memory(error)
+            if not is_short:
+                if not isinstance(error, RuntimeError):
+                    raise
+                give_up_capturing(self._cohort.base, error, self._note)
+                self._captures = False
+                return None
+        if is_short:
             # Only here is the error gone, and with it what its frames held.
             release_memory()
             return None

@@ -282,7 +282,7 @@ class LoraStack(Stack):
     def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
         """Narrows a tensor of all slots to some."""
         if len(slots) < self.num_slots:
-            return lambda tensor: tensor[slots]
+            return lambda tensor: self.narrowed(tensor, slots)
         # Without gradients they are to look like a part of more slots: compiled code asks.
         return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
 

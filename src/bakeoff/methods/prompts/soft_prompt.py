@@ -163,6 +163,4 @@ class SoftPromptStack(Stack):
 
     def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
         """([K, P, D] vectors, [K] how many of them count)."""
-        if len(slots) == self.num_slots:
-            return self.tensors[_TENSOR], self._lengths_K
-        return self.tensors[_TENSOR][list(slots)], self._lengths_K[list(slots)]
+        return self.narrowed(self.tensors[_TENSOR], slots), self.narrowed(self._lengths_K, slots)
