@@ -1,6 +1,7 @@
 """Where the harness takes hold of the package: bases, methods, plans, and what has no values.
 
-All imports of the package stand here and in ``actions.py``.
+Imports of the package stand here, and those of its engine in ``actions.py``, ``probes.py`` and
+``budgets.py``.
 """
 
 from __future__ import annotations

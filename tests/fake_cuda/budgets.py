@@ -42,6 +42,8 @@ def measured(name: str) -> dict[str, int]:
 
     ``peak_bytes`` counts everything on the device but the base's own weights.
     """
+    from bakeoff.engine.acceleration import quickened
+    from bakeoff.engine.generation.generate import GenerationOptions, generate
     from tests.fake_cuda import actions
     from tests.fake_cuda.bridge import base_of, method_of, plan_of, rows
     from tests.fake_cuda.watch import RECORD
@@ -57,11 +59,11 @@ def measured(name: str) -> dict[str, int]:
         with actions.seated(base, method, trains=what == "update") as cohort:
             if what == "update":
                 plan = plan_of(4, rows_per_step=4, prompt=(40, 60))
-                with actions.quickened(cohort, 72, actions.ENGINE) as graphs:
+                with quickened(cohort, 72, actions.ENGINE) as graphs:
                     actions.epoch(cohort, actions.feed_of(base, method, plan), plan, graphs)
             else:
-                options = actions.GenerationOptions(max_new_tokens=20, batch_rows=8)
-                actions.generate(cohort, [0], rows(16, (20, 50), 3), options)
+                options = GenerationOptions(max_new_tokens=20, batch_rows=8)
+                generate(cohort, [0], rows(16, (20, 50), 3), options)
         return {
             "peak_bytes": RECORD.peak_bytes - before,
             "operations": RECORD.last_graph,

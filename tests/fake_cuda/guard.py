@@ -21,12 +21,8 @@ _COMPILERS: Final = ("c++", "g++", "clang++")
 def compiler() -> str | None:
     """The C++ compiler: ``CXX``, else the first of the usual names that is there; else None."""
     named = os.environ.get("CXX")
-    return next((found for name in (named, *_COMPILERS) if name and (found := which(name))), None)
-
-
-def which(name: str) -> str | None:
-    """Where a program is."""
-    return shutil.which(name)
+    found = (shutil.which(name) for name in (named, *_COMPILERS) if name)
+    return next((program for program in found if program), None)
 
 
 def build() -> Path:
@@ -63,9 +59,10 @@ def build() -> Path:
 
 def environment() -> dict[str, str]:
     """The environment of a process in which fake CUDA tensors have gradients."""
+    libraries = [str(_torch_folder() / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     return os.environ | {
         "LD_PRELOAD": str(build()),
-        "LD_LIBRARY_PATH": os.pathsep.join([str(_torch_folder() / "lib")]),
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",

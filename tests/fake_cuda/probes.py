@@ -11,7 +11,9 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.batch_source import TokenFeed
 from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.schedule import KeepNothing
 from bakeoff.measure import timing
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
@@ -77,7 +79,7 @@ def rotary(name: str) -> dict[str, Any]:
     """A base whose rotary embeddings follow the largest position: training, then generation."""
     base = base_of(name, "bf16")
     method = _all_linear(base)
-    observer = actions.trained(base, method, actions.KeepNothing())
+    observer = actions.trained(base, method, KeepNothing())
     after_training = base.may_capture
     RECORD.clear()
     notes: list[str] = []
@@ -136,7 +138,7 @@ def broken_step() -> dict[str, Any]:
     return found | {"may_capture": base.may_capture}
 
 
-class _Failing(actions.TokenFeed):
+class _Failing(TokenFeed):
     """Fails in the pass: always, or only while a graph is captured."""
 
     def __init__(self, error: RuntimeError, *, in_capture: bool) -> None:
