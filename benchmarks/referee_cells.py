@@ -121,7 +121,7 @@ def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Comp
             rng.random((studies, 1, cell.rows)),
             ease,
         )
-        reach = _ACCURACY + _shift(cell, m)
+        reach = np.asarray(_ACCURACY + _shift(cell, m))
         if m < cell.methods:
             reach = reach + _seed_effects(cell, rng, studies, m)
         flips = rng.random((studies, seeds, cell.rows)) < _FLIPS
@@ -140,7 +140,7 @@ def _macro_f1(cell: Cell, rng: np.random.Generator, studies: int) -> list[Compon
     for m, seeds, fixed in _all(cell):
         hard = rng.random((studies, 1, cell.rows))
         other = (gold + rng.integers(1, 3, (studies, 1, cell.rows))) % 3
-        reach = _ACCURACY + _shift(cell, m)
+        reach = np.asarray(_ACCURACY + _shift(cell, m))
         if m < cell.methods:
             reach = reach + _seed_effects(cell, rng, studies, m)
         flips = rng.random((studies, seeds, cell.rows)) < _FLIPS

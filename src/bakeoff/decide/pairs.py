@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,8 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
             floor = np.where(own.fixed, floor, np.minimum(floor, own_freedom))
         sure = total <= rounding**2
         satterthwaite = total**2 / np.where(squares > 0.0, squares, 1.0) - 0.5
-        _fill(difference, i, j, np.where(np.abs(gap) <= rounding, 0.0, gap), sign=-1.0)
+        difference[..., i, j] = np.where(np.abs(gap) <= rounding, 0.0, gap)
+        difference[..., j, i] = -difference[..., i, j]
         _fill(variance, i, j, np.where(sure, 0.0, total))
         _fill(row_variance, i, j, by_rows)
         _fill(freedom, i, j, np.maximum(satterthwaite, floor))
@@ -167,6 +169,6 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
     )
 
 
-def _fill(square: NDArray[np.generic], i: int, j: int, value: object, sign: float = 1.0) -> None:
+def _fill(square: NDArray[Any], i: int, j: int, value: NDArray[Any]) -> None:
     square[..., i, j] = value
-    square[..., j, i] = sign * value if sign != 1.0 else value  # type: ignore[operator]
+    square[..., j, i] = value

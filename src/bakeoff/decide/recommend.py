@@ -86,22 +86,22 @@ def choose(
     chosen, rest = np.asarray(candidates, dtype=np.intp), np.asarray(baselines, dtype=np.intp)
     sign = 1.0 if higher_is_better else -1.0
     better, near_p = tests.p_above(0.0, sign), tests.p_above(-margin, sign)
-    size, among = len(chosen), np.ix_(chosen, chosen)
+    size = len(chosen)
     self_pairs = np.eye(size, dtype=np.bool_)
     step = alpha / max(1, size - 1)
 
     over = np.ones((*values.shape[:-1], size), dtype=np.bool_)
     beaten = np.zeros_like(over)
     if len(rest):
-        worst = better[(..., *np.ix_(chosen, rest))].max(axis=-1)
+        worst = better[..., chosen[:, None], rest].max(axis=-1)
         over = holm(worst) <= alpha
-        no_gain = near_p[(..., *np.ix_(rest, chosen))].min(axis=-2)
+        no_gain = near_p[..., rest[:, None], chosen].min(axis=-2)
         beaten = no_gain <= alpha / len(rest)
-    near = np.where(self_pairs, 0.0, near_p[(..., *among)]).max(axis=-1) <= step
+    near = np.where(self_pairs, 0.0, near_p[..., chosen[:, None], chosen]).max(axis=-1) <= step
 
     means = sign * values[..., chosen]
     lead = np.argmax(means, axis=-1)
-    ahead = np.where(self_pairs, 0.0, better[(..., *among)])
+    ahead = np.where(self_pairs, 0.0, better[..., chosen[:, None], chosen])
     ahead = np.take_along_axis(ahead, lead[..., None, None], axis=-2)[..., 0, :]
     is_lead = np.arange(size) == lead[..., None]
     behind = (ahead <= step) & ~near & ~is_lead
@@ -113,8 +113,8 @@ def choose(
     cheapest = usable & (cheapest == cheapest.min(axis=-1, keepdims=True))
     pick = np.argmax(np.where(cheapest, means, -np.inf), axis=-1)
 
-    ready = tests.has_seeds[..., np.concatenate([chosen, rest]), np.concatenate([chosen, rest])]
-    ready = ready.all(axis=-1)
+    taking_part = np.concatenate([chosen, rest])
+    ready = np.asarray(tests.has_seeds[..., taking_part, taking_part].all(axis=-1))
     none = beaten.all(axis=-1) & ~over.any(axis=-1)
     outcome = np.select(
         [~ready, is_best, usable.any(axis=-1), none],
@@ -133,4 +133,3 @@ def choose(
         behind=behind,
         ready=ready,
     )
-
