@@ -9,14 +9,14 @@ are drawn once for each row and method, so a test set says something of other ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.decide.components import Components, components
-from bakeoff.decide.influence import Floats, of_means, of_ratios, of_sums
+from bakeoff.decide.influence import Floats, Influence, of_means, of_ratios, of_sums
 
 Kind = Literal["mean", "accuracy", "tokens", "macro_f1"]
 # Chance of a right answer, and how often a run answers otherwise than its method mostly does.
@@ -34,7 +34,8 @@ class Cell:
             first ``varied`` methods to the others'.
         interaction: standard deviation of method by row. noise: of run by row.
         skewed: seeds' effects are exponential instead of normal.
-        kind: of the metric. shifts: added to each method's scores. baseline: of one run, last.
+        kind: of the metric. shifts: added to each method's scores; baselines stay where they are.
+        baselines: of one run each, last. margin: what does not matter, where it is asked.
     """
 
     name: str
@@ -49,8 +50,8 @@ class Cell:
     skewed: bool = False
     kind: Kind = "mean"
     shifts: tuple[float, ...] = ()
-    baseline: bool = False
-    costs: tuple[float, ...] = field(default=())
+    baselines: int = 0
+    margin: float = 0.0
 
     @property
     def spreads(self) -> Floats:
@@ -60,10 +61,18 @@ class Cell:
         return spreads
 
 
-def draw(cell: Cell, rng: np.random.Generator, studies: int) -> list[Components]:
-    """The components of each method of so many studies, the baseline's last."""
+def draw(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
+    """The scores of each method in so many studies, baselines last."""
     makers = {"mean": _means, "accuracy": _accuracies, "tokens": _tokens, "macro_f1": _macro_f1}
     return makers[cell.kind](cell, rng, studies)
+
+
+def parts(cell: Cell, drawn: list[Influence]) -> list[Components]:
+    """The variance components of each method; a baseline's one run is all there is of it."""
+    return [
+        components(influence, one_run_is_fixed=m >= cell.methods)
+        for m, influence in enumerate(drawn)
+    ]
 
 
 def _seed_effects(cell: Cell, rng: np.random.Generator, studies: int, m: int) -> Floats:
@@ -74,7 +83,7 @@ def _seed_effects(cell: Cell, rng: np.random.Generator, studies: int, m: int) ->
 
 
 def _shift(cell: Cell, m: int) -> float:
-    return cell.shifts[m] if cell.shifts else 0.0
+    return cell.shifts[m] if m < len(cell.shifts) else 0.0
 
 
 def _raw(cell: Cell, rng: np.random.Generator, studies: int, m: int, seeds: int) -> Floats:
@@ -87,35 +96,32 @@ def _raw(cell: Cell, rng: np.random.Generator, studies: int, m: int, seeds: int)
     return scores + _shift(cell, m)
 
 
-def _all(cell: Cell) -> list[tuple[int, int, bool]]:
-    """(position, seeds, whether one run is all there is) of each method."""
-    methods = [(m, cell.seeds, False) for m in range(cell.methods)]
-    return methods + [(cell.methods, 1, True)] * cell.baseline
+def _all(cell: Cell) -> list[tuple[int, int]]:
+    """Position and seeds of each method."""
+    methods = [(m, cell.seeds) for m in range(cell.methods)]
+    return methods + [(cell.methods + b, 1) for b in range(cell.baselines)]
 
 
-def _means(cell: Cell, rng: np.random.Generator, studies: int) -> list[Components]:
-    return [
-        components(of_means(_raw(cell, rng, studies, m, seeds)), one_run_is_fixed=fixed)
-        for m, seeds, fixed in _all(cell)
-    ]
+def _means(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
+    return [of_means(_raw(cell, rng, studies, m, seeds)) for m, seeds in _all(cell)]
 
 
-def _tokens(cell: Cell, rng: np.random.Generator, studies: int) -> list[Components]:
+def _tokens(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
     """Nats over tokens; the lengths vary as those of summaries do, and a long row is steadier."""
     lengths = np.ceil(rng.lognormal(3.0, 0.8, (studies, 1, cell.rows)))
     found = []
-    for m, seeds, fixed in _all(cell):
+    for m, seeds in _all(cell):
         nats = (2.0 + _raw(cell, rng, studies, m, seeds)) * lengths
         weights = np.broadcast_to(lengths, nats.shape)
-        found.append(components(of_ratios(nats, weights), one_run_is_fixed=fixed))
+        found.append(of_ratios(nats, weights))
     return found
 
 
-def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Components]:
+def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
     """Right or wrong: a row is hard for all; a method has rows of its own; a run flips some."""
     ease = rng.random((studies, 1, cell.rows))
     found = []
-    for m, seeds, fixed in _all(cell):
+    for m, seeds in _all(cell):
         own = np.where(
             rng.random((studies, 1, cell.rows)) < 2.0 * cell.interaction,
             rng.random((studies, 1, cell.rows)),
@@ -127,17 +133,17 @@ def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Comp
         flips = rng.random((studies, seeds, cell.rows)) < _FLIPS
         own = np.where(flips, rng.random((studies, seeds, cell.rows)), own)
         right = (own < reach).astype(np.float64)
-        found.append(components(of_means(right), one_run_is_fixed=fixed))
+        found.append(of_means(right))
     return found
 
 
-def _macro_f1(cell: Cell, rng: np.random.Generator, studies: int) -> list[Components]:
+def _macro_f1(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
     """Three labels, of which the rarest has ten rows; each method errs on rows of its own."""
     gold = np.arange(cell.rows) % 2 + 1
     gold[:_RARE_ROWS] = 0
     one_hot = np.eye(3)
     found = []
-    for m, seeds, fixed in _all(cell):
+    for m, seeds in _all(cell):
         hard = rng.random((studies, 1, cell.rows))
         other = (gold + rng.integers(1, 3, (studies, 1, cell.rows))) % 3
         reach = np.asarray(_ACCURACY + _shift(cell, m))
@@ -154,7 +160,7 @@ def _macro_f1(cell: Cell, rng: np.random.Generator, studies: int) -> list[Compon
             ],
             axis=-1,
         )
-        found.append(components(of_sums(counts, macro_f1), one_run_is_fixed=fixed))
+        found.append(of_sums(counts, macro_f1))
     return found
 
 

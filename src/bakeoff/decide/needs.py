@@ -41,8 +41,8 @@ def needed(
 ) -> Needs | None:
     """The least sizes at which a pair is decided, by its standard error.
 
-    Two methods that are equal are then shown equal up to the margin, and two that differ by the
-    margin are told apart, each with about 80 % probability. Rows go before seeds: where the rows
+    A method that is as good as the other is then shown no worse by the margin with about 80 %
+    probability, and one worse by the margin is shown worse. Rows go before seeds: where rows
     alone leave too much, no number of seeds helps.
 
     Args:

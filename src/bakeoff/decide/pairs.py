@@ -98,11 +98,16 @@ def pair_indices(num_methods: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def judge(tests: PairTests, margin: float, alpha: float) -> Verdicts:
-    """The verdict of every pair, with at most ``alpha`` of studies wrong in any of them."""
+def judge(tests: PairTests, margin: float, alpha: float, counted: Bools | None = None) -> Verdicts:
+    """The verdict of every pair, with at most ``alpha`` of studies wrong in any of them.
+
+    Args:
+        tests: of all pairs. margin: what does not matter. alpha: 1 - level.
+        counted: [..., K] the pairs that are judged now; None for all.
+    """
     i, j = pair_indices(tests.difference.shape[-1])
-    p_different = holm(tests.p_different()[..., i, j])
-    p_equivalent = holm(tests.p_equivalent(margin)[..., i, j])
+    p_different = holm(tests.p_different()[..., i, j], counted)
+    p_equivalent = holm(tests.p_equivalent(margin)[..., i, j], counted)
     equivalent = p_equivalent <= alpha
     return Verdicts(
         p_different=p_different,
