@@ -47,6 +47,7 @@ def _sections() -> list[tuple[str, Part, Callable[[Cell, int], Figures]]]:
     rivals = {
         "wrong": "these rules",
         "wrong_own_variances": "own variances",
+        "wrong_first_order": "ratios to first order",
         "holm_welch": "Holm–Welch",
         "games_howell": "Games–Howell",
         "pooled_tukey": "pooled Tukey",

@@ -9,7 +9,7 @@ are drawn once for each row and method, so a test set says something of other ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -135,6 +135,24 @@ def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Infl
         right = (own < reach).astype(np.float64)
         found.append(of_means(right))
     return found
+
+
+def first_order_ratios(influence: Influence) -> Influence:
+    """Of ratios, what each row adds to first order: ``(score - statistic * weight) / mean weight``.
+
+    The rule that leaving rows out replaced, for the comparison. The scores of a row follow from
+    what it adds, up to a factor that the weights alone make.
+    """
+    weights = influence.row_means[..., None, :, 1]
+    whole = weights.sum(axis=-1, keepdims=True)
+    ratio = influence.u.mean(axis=-1, keepdims=True)
+    num_rows = weights.shape[-1]
+    pull = influence.u - ratio
+    # u was centred: the score's own pull adds up to zero, which gives the centre back.
+    share = (whole - weights) / (num_rows - 1)
+    centre = -(pull * share).sum(axis=-1, keepdims=True) / share.sum(axis=-1, keepdims=True)
+    own = (pull + centre) * share
+    return replace(influence, u=ratio + own / weights.mean(axis=-1, keepdims=True))
 
 
 def _macro_f1(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.decide.components import Components, components, own_variances
+from bakeoff.decide.components import Components, SeedVariance, components, own_variances
 from bakeoff.decide.influence import Bools, Floats, Influence, of_means
 from bakeoff.decide.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
 from bakeoff.decide.pairs import judge, pair_indices, pair_tests
 from bakeoff.decide.recommend import Choice, Outcome, choose
-from referee_cells import Cell, draw, parts
+from referee_cells import Cell, draw, first_order_ratios, parts
 from referee_rivals import games_howell, holm_welch, pooled_tukey
 
 ALPHA = 0.05
@@ -23,6 +24,7 @@ RIVALS: dict[str, Callable[[Floats, float], Bools]] = {
 }
 _AIMS: tuple[Aim, ...] = ("pairs", "recommendation")
 _CHUNK_SCORES = 4_000_000
+_TINY = 1e-30
 Figures = dict[str, float]
 
 
@@ -34,8 +36,12 @@ def chunks(cell: Cell, studies: int) -> Iterator[tuple[list[Components], Floats]
         of the methods alone.
     """
     for drawn in _draws(cell, studies):
-        means = [influence.u.mean(axis=-1) for influence in drawn[: cell.methods]]
-        yield parts(cell, drawn), np.stack(means or [np.empty((0, 0))], axis=-1)
+        yield parts(cell, drawn), _seed_means(cell, drawn)
+
+
+def _seed_means(cell: Cell, drawn: list[Influence]) -> Floats:
+    means = [influence.u.mean(axis=-1) for influence in drawn[: cell.methods]]
+    return np.stack(means or [np.empty((0, 0))], axis=-1)
 
 
 def _draws(cell: Cell, studies: int) -> Iterator[list[Influence]]:
@@ -47,29 +53,43 @@ def _draws(cell: Cell, studies: int) -> Iterator[list[Influence]]:
 
 def equal_figures(cell: Cell, studies: int) -> Figures:
     """Of methods that are all equal: studies with a wrong call, and coverage, in percent."""
-    counts: dict[str, list[float]] = {}
-    for methods, means in chunks(cell, studies):
+    counts: dict[str, list[Floats]] = {}
+
+    def add(name: str, values: Bools | Floats) -> None:
+        counts.setdefault(name, []).append(np.ravel(values).astype(np.float64))
+
+    for drawn in _draws(cell, studies):
+        methods = parts(cell, drawn)
         tests = pair_tests(methods)
         i, j = pair_indices(len(methods))
-        add = counts.setdefault
-        add("wrong", []).extend(judge(tests, 0.0, ALPHA).different.any(axis=-1))
-        own = pair_tests(methods, own_variances(methods))
-        add("wrong_own_variances", []).extend(judge(own, 0.0, ALPHA).different.any(axis=-1))
+        add("wrong", _any_called(methods))
+        add("wrong_own_variances", _any_called(methods, own_variances(methods)))
+        if cell.kind == "tokens":
+            add("wrong_first_order", _any_called(parts(cell, [*map(first_order_ratios, drawn)])))
         tested = tests.tested[..., i, j]
-        covered = np.where(tested, tests.p_different()[..., i, j] > ALPHA, np.nan)
-        add("coverage", []).extend(covered[tested])
+        add("coverage", (tests.p_different()[..., i, j] > ALPHA)[tested])
         residual = np.stack([m.residual for m in methods], axis=-1)
-        share = residual[..., i] + residual[..., j]
-        whole = np.maximum(tests.variance[..., i, j], 1e-30)
-        add("residual_share", []).extend((share / whole)[tested])
-        add("row_share", []).extend((tests.row_variance[..., i, j] / whole)[tested])
+        whole = np.maximum(tests.variance[..., i, j], _TINY)
+        add("row_share", (tests.row_variance[..., i, j] / whole)[tested])
+        add("residual_share", ((residual[..., i] + residual[..., j]) / whole)[tested])
         if cell.methods > 1 and cell.seeds > 1:
+            means = _seed_means(cell, drawn)
             for name, rival in RIVALS.items():
-                add(name, []).extend(rival(means, ALPHA).any(axis=-1))
+                add(name, np.asarray(rival(means, ALPHA).any(axis=-1)))
     return {
-        name: (100.0 if "share" not in name else 1.0) * float(np.mean(values)) if values else np.nan
+        name: _mean(values) * (1.0 if name.endswith("share") else 100.0)
         for name, values in counts.items()
     }
+
+
+def _any_called(methods: Sequence[Components], seeds: SeedVariance | None = None) -> Bools:
+    """[B] whether some pair is called different."""
+    return np.asarray(judge(pair_tests(methods, seeds), 0.0, ALPHA).different.any(axis=-1))
+
+
+def _mean(values: Sequence[Floats]) -> float:
+    whole = np.concatenate(values)
+    return float(whole.mean()) if whole.size else math.nan
 
 
 def power_figures(cell: Cell, studies: int) -> Figures:
@@ -105,7 +125,9 @@ def margin_figures(cell: Cell, studies: int) -> Figures:
         choice = _choice(cell, methods, costs=shifts.tolist())
         counts.setdefault("worse_recommended", []).extend(bad[choice.method])
         equivalent = judge(tests, cell.margin, ALPHA).equivalent
-        counts.setdefault("called_equivalent", []).extend(equivalent[:, apart].any(axis=-1))
+        counts.setdefault("called_equivalent", []).extend(
+            np.asarray(equivalent[:, apart].any(axis=-1))
+        )
         counts.setdefault("recommended", []).extend(choice.method >= 0)
     return {name: 100.0 * float(np.mean(values)) for name, values in counts.items()}
 

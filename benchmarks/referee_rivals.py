@@ -34,8 +34,11 @@ def welch(means: Floats) -> tuple[Floats, Floats]:
     mean, variance = means.mean(axis=1), means.var(axis=1, ddof=1) / seeds
     i, j = pair_indices(means.shape[2])
     total = variance[:, i] + variance[:, j]
-    freedom = (seeds - 1.0) * total**2 / (variance[:, i] ** 2 + variance[:, j] ** 2)
-    return (mean[:, i] - mean[:, j]) / np.sqrt(total), freedom
+    squares = variance[:, i] ** 2 + variance[:, j] ** 2
+    gap, sure = mean[:, i] - mean[:, j], squares == 0.0
+    freedom = (seeds - 1.0) * np.where(sure, 1.0, total**2 / np.where(sure, 1.0, squares))
+    t = np.where(sure, np.where(gap == 0.0, 0.0, np.inf), gap / np.sqrt(np.where(sure, 1.0, total)))
+    return t, freedom
 
 
 def holm_welch(means: Floats, alpha: float) -> Bools:

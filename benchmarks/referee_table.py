@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from referee_cells import Cell
+from referee_cells import Cell, Kind
 from referee_figures import Figures
 
 _SEEDS = (3, 5, 10)
+_KINDS: tuple[tuple[Kind, str], ...] = (("accuracy", "accuracy"), ("tokens", "NLL over tokens"))
 # Noise of runs that leaves seeds to be nearly all of the variance.
 _QUIET = 0.02
 
@@ -68,7 +69,7 @@ def equal_cells() -> list[Cell]:
     ]
     found += [
         Cell(name=f"{title}, {n} rows, {s} seeds", kind=kind, rows=n, seeds=s, interaction=0.1)
-        for kind, title in (("accuracy", "accuracy"), ("tokens", "NLL over tokens"))
+        for kind, title in _KINDS
         for n in (50, 300, 2000)
         for s in _SEEDS
     ]
@@ -207,21 +208,33 @@ def adaptive_cells() -> list[Cell]:
         Cell(name="4 equal methods", margin=0.005, noise=_QUIET),
         Cell(name="4 equal methods, two at ratio 10", varied=2, ratio=10.0, noise=_QUIET),
         Cell(
-            name="one of 4 better by 0.02",
-            shifts=(0.02, 0.0, 0.0, 0.0),
+            name="one of 4 better by 0.015",
+            shifts=(0.015, 0.0, 0.0, 0.0),
             margin=0.005,
+            noise=_QUIET,
+        ),
+        Cell(
+            name="one of 4 worse by the margin of 0.02",
+            shifts=(0.0, 0.0, 0.0, -0.02),
+            margin=0.02,
+            noise=_QUIET,
+        ),
+        Cell(
+            name="3 of 4 worse by the margin of 0.01",
+            shifts=(0.0, -0.01, -0.01, -0.01),
+            margin=0.01,
             noise=_QUIET,
         ),
     ]
 
 
 def fixed_cells() -> list[Cell]:
-    """The last of them with each number of seeds that there is a look at."""
+    """One better method, with each number of seeds that there is a look at."""
     return [
         Cell(
-            name=f"one of 4 better by 0.02, {s} seeds",
+            name=f"one of 4 better by 0.015, {s} seeds",
             seeds=s,
-            shifts=(0.02, 0.0, 0.0, 0.0),
+            shifts=(0.015, 0.0, 0.0, 0.0),
             margin=0.005,
             noise=_QUIET,
         )

@@ -3,10 +3,11 @@
 Axis letters: S seeds, N rows (or groups of rows), C columns of additive statistics. Every array may
 have axes before these, one entry for each of several studies that are judged at once.
 
-A seed's statistic is linearised around that seed's own value, so that the mean over rows of its
-``u`` is the value itself: the mean of scores exactly, a ratio of sums to first order, any other
-function of sums by leaving each row out (Efron and Stein 1981, "The jackknife estimate of
-variance").
+What a row adds is found by leaving it out (Efron and Stein 1981, "The jackknife estimate of
+variance"), around the value of each seed, so that the mean over rows of a seed's ``u`` is that
+seed's value. For a mean it is the score itself. For a ratio of sums it is ``(score - statistic *
+weight) / mean weight``, times ``(N - 1) / N / (1 - weight's share)``: without that factor, heavy
+rows hide some of their own noise, as they pull the statistic towards themselves.
 """
 
 from __future__ import annotations
@@ -67,10 +68,12 @@ def of_ratios(scores: Floats, weights: Floats) -> Influence:
         scores: [..., S, N] sums over what a row's weight counts.
         weights: [..., S, N], above zero.
     """
-    ratio = (scores.sum(axis=-1) / weights.sum(axis=-1))[..., None]
+    whole = weights.sum(axis=-1, keepdims=True)
+    ratio = scores.sum(axis=-1, keepdims=True) / whole
+    pull = (scores.shape[-1] - 1) * (scores - ratio * weights) / (whole - weights)
     both = np.stack([scores, weights], axis=-1)
     return Influence(
-        u=ratio + (scores - ratio * weights) / weights.mean(axis=-1, keepdims=True),
+        u=ratio + pull - pull.mean(axis=-1, keepdims=True),
         row_means=both.mean(axis=-3),
         identical=_all_same(both),
     )

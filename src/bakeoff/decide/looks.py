@@ -56,8 +56,8 @@ def look_alphas(alpha: float, *, at_least: int = 3, at_most: int = 10) -> dict[i
     shares = {seeds: share for seeds, share in _LOOKS.items() if at_least <= seeds <= at_most}
     if not shares:
         raise ConfigError(
-            f"protocol.seeds: there is no look from at_least {at_least} to at_most {at_most} seeds; "
-            f"looks are at {', '.join(map(str, _LOOKS))}: let the bounds hold one of them"
+            f"protocol.seeds: no look lies between at_least {at_least} and at_most {at_most}; "
+            f"looks are at {', '.join(map(str, _LOOKS))}: seeds: let the bounds hold one"
         )
     whole = sum(shares.values())
     return {seeds: alpha * share / whole for seeds, share in shares.items()}
