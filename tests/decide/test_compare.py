@@ -181,6 +181,11 @@ def test_few_rows_that_differ_are_withheld() -> None:
     assert found.comparisons[0].why == "they differ on 6 of 200 rows only; at least 10 are needed"
     assert found.comparisons[1].why is not None
     assert found.comparisons[1].why.startswith("they agree on all 200 rows")
+    assert "a and b are not compared: they differ on 6 of 200 rows" in found.recommendation.why
+    assert found.recommendation.needs is None  # a and same never differ
+    two = judged({"a": a, "b": b}).recommendation
+    assert two.needs is not None
+    assert two.needs.rows == 334  # ten of them would differ
 
 
 def test_weights_make_a_ratio() -> None:
@@ -209,6 +214,16 @@ def test_uneven_weights_are_warned_of() -> None:
     found = judged(study({"a": 0.0, "b": 0.0}, rows=60), weights=weights)
     assert len(found.warnings) == 2
     assert "count as 4 equal rows" in found.warnings[0]
+
+
+def test_a_few_large_rows_are_warned_of() -> None:
+    rng = np.random.default_rng(3)
+    rare = np.zeros((3, 200))
+    rare[:, :4] = 5.0
+    scores = {"rare": rare + 0.01 * rng.random((3, 200)), "even": 0.1 + 0.1 * rng.random((3, 200))}
+    (warning,) = judged(scores).warnings
+    assert warning.startswith("a few rows make most of the difference between rare and even")
+    assert judged(study(CLEAR)).warnings == ()
 
 
 def test_groups_are_what_is_drawn() -> None:

@@ -78,7 +78,7 @@ def recommendation(
             needs, why = Needs(seeds=MIN_SEEDS, rows=None), wording.too_few_seeds(unready)
         else:
             needs = _needs(parts, seeds, tests, choice, rest, question)
-            reasons = [question.withheld] if question.withheld is not None else []
+            reasons = _reasons(methods, tests, choice, rest, question)
             why = wording.undecided(setting, leader, open_, needs, reasons)
         fallback = least_regret(
             names,
@@ -119,6 +119,31 @@ def _parts(
             # A near method that nothing shows better than the baselines is undecided as well.
             open_.append(names[position])
     return sorted(equivalent), sorted(open_), behind
+
+
+def _reasons(
+    methods: Mapping[str, Components],
+    tests: PairTests,
+    choice: Choice,
+    baselines: Sequence[int],
+    question: Question,
+) -> list[str]:
+    """Why pairs that stand in the way were not judged at all."""
+    if question.withheld is not None:
+        return [question.withheld]
+    names = list(methods)
+    rows = int(next(iter(methods.values())).rows.shape[-1])
+    alive = choice.candidates[~choice.behind].tolist()
+    return [
+        wording.untested(
+            min(names[i], names[j]),
+            max(names[i], names[j]),
+            wording.few_rows(int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS),
+        )
+        for i in alive
+        for j in (*(k for k in alive if k > i), *baselines)
+        if not tests.tested[i, j]
+    ]
 
 
 def _needs(

@@ -20,6 +20,8 @@ from bakeoff.decide.pairs import (
 from bakeoff.decide.question import Question
 from bakeoff.decide.result import Comparison, Judgement, PairVerdict
 
+_COCHRAN = 25.0
+
 
 def judge_methods(
     methods: Mapping[str, Components], question: Question, warnings: Sequence[str] = ()
@@ -35,10 +37,11 @@ def judge_methods(
     tests = pair_tests(parts, seeds)
     if question.withheld is not None:
         tests = replace(tests, tested=np.zeros_like(tests.tested))
+    skewed = _skewed(methods, tests)
     return Judgement(
         comparisons=_comparisons(methods, tests, question),
         recommendation=recommendation(methods, seeds, tests, question),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *([wording.skewed_rows(skewed)] if skewed else [])),
     )
 
 
@@ -75,6 +78,22 @@ def _comparisons(
             )
         )
     return tuple(found)
+
+
+def _skewed(methods: Mapping[str, Components], tests: PairTests) -> list[tuple[str, str]]:
+    """Pairs whose rows differ by a few large amounts, so that their mean is far from normal.
+
+    N should be more than 25 times the square of the skewness. Source: Cochran 1977, "Sampling
+    techniques", section 2.15. It only matters where the rows make much of the variance.
+    """
+    names = list(methods)
+    num_rows = next(iter(methods.values())).rows.shape[-1]
+    skewed = num_rows < _COCHRAN * tests.skewness**2
+    skewed &= tests.row_variance >= 0.5 * tests.variance
+    return [
+        (names[i], names[j])
+        for i, j in zip(*np.nonzero(np.triu(skewed & tests.tested, 1)), strict=True)
+    ]
 
 
 def _withheld(

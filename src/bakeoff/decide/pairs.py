@@ -35,6 +35,7 @@ class PairTests:
         difference: [..., M, M] the statistic of i minus that of j; zero where it is rounding.
         variance: [..., M, M] of the difference; "V". Zero where it is rounding.
         row_variance: [..., M, M] the part that the rows make, residuals included; "R".
+        skewness: [..., M, M] of the differences from row to row, without its sign.
         freedom: [..., M, M] degrees of freedom of ``variance``.
         differing_rows: [..., M, M] on how many rows the means over seeds differ.
         has_seeds: [..., M, M] whether both are fixed or have three seeds; on the diagonal, i alone.
@@ -44,6 +45,7 @@ class PairTests:
     difference: Floats
     variance: Floats
     row_variance: Floats
+    skewness: Floats
     freedom: Floats
     differing_rows: NDArray[np.intp]
     has_seeds: Bools
@@ -131,7 +133,7 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
     seeds = seeds or raised_variances(methods)
     size = len(methods)
     shape = (*methods[0].mean.shape, size, size)
-    difference, variance, row_variance = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    difference, variance, row_variance, skewness = (np.zeros(shape) for _ in range(4))
     freedom, differing = np.ones(shape), np.zeros(shape, dtype=np.intp)
     has_seeds = np.ones(shape, dtype=np.bool_)
     num_rows = methods[0].rows.shape[-1]
@@ -142,7 +144,10 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         a, b = methods[i], methods[j]
         rounding = _ROUNDING * np.maximum(a.scale, b.scale)
         gap = a.mean - b.mean
-        by_rows = (a.rows - b.rows).var(axis=-1, ddof=1) / num_rows
+        apart = a.rows - b.rows
+        apart -= apart.mean(axis=-1, keepdims=True)
+        squares_of_rows = np.einsum("...n,...n->...", apart, apart)
+        by_rows = squares_of_rows / (num_rows - 1) / num_rows
         total, squares = by_rows.copy(), by_rows**2 / (num_rows - 1)
         floor = np.full(gap.shape, num_rows - 1.0)
         for k in (i, j):
@@ -158,6 +163,10 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         difference[..., j, i] = -difference[..., i, j]
         _fill(variance, i, j, np.where(sure, 0.0, total))
         _fill(row_variance, i, j, by_rows)
+        cubes = np.einsum("...n,...n,...n->...", apart, apart, apart)
+        flat = by_rows <= rounding**2
+        spread = np.where(flat, 1.0, squares_of_rows / num_rows) ** 1.5
+        _fill(skewness, i, j, np.where(flat, 0.0, np.abs(cubes) / num_rows / spread))
         _fill(freedom, i, j, np.maximum(satterthwaite, floor))
         gaps = np.abs(a.row_means - b.row_means)
         scales = np.maximum(np.abs(a.row_means), np.abs(b.row_means))
@@ -167,6 +176,7 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         difference=difference,
         variance=variance,
         row_variance=row_variance,
+        skewness=skewness,
         freedom=freedom,
         differing_rows=differing,
         has_seeds=has_seeds,

@@ -112,7 +112,7 @@ def undecided(
     else:
         text = f"Nothing is recommended: {leader} has the best mean, but is not shown to be best"
     text += f" ({setting.limits})."
-    text += "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in reasons)
+    text += "".join(f" {reason}." for reason in reasons)
     if needs is not None:
         parts = [
             f"{count} {what}"
@@ -136,6 +136,21 @@ def few_pair_seeds(names: Sequence[str]) -> str:
     """Why a pair is not judged."""
     have = "has" if len(names) == 1 else "have"
     return f"{joined(names)} {have} fewer than {MIN_SEEDS} seeds"
+
+
+def untested(a: str, b: str, why: str) -> str:
+    """A reason in a recommendation."""
+    return f"{a} and {b} are not compared: {why}"
+
+
+def skewed_rows(pairs: Sequence[tuple[str, str]]) -> str:
+    """A warning."""
+    named = "; ".join(f"{a} and {b}" for a, b in pairs[:3])
+    more = f" and {len(pairs) - 3} other pairs" if len(pairs) > 3 else ""
+    return (
+        f"a few rows make most of the difference between {named}{more}, so there are too few rows "
+        "for the level to hold; verdicts on them are less certain than they look"
+    )
 
 
 def few_weights(name: str, effective: float) -> str:
