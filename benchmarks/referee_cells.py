@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.components import Components, components
+from bakeoff.decide.components import Components, components_of
 from bakeoff.decide.influence import Floats, Influence, of_means, of_ratios, of_sums
 
 Kind = Literal["mean", "accuracy", "tokens", "macro_f1"]
@@ -70,7 +70,7 @@ def draw(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
 def parts(cell: Cell, drawn: list[Influence]) -> list[Components]:
     """The variance components of each method; a baseline's one run is all there is of it."""
     return [
-        components(influence, one_run_is_fixed=m >= cell.methods)
+        components_of(influence, one_run_is_fixed=m >= cell.methods)
         for m, influence in enumerate(drawn)
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.decide.components import Components, SeedVariance, components, own_variances
+from bakeoff.decide.components import Components, SeedVariance, components_of, own_variances
 from bakeoff.decide.influence import Bools, Floats, Influence, of_means
 from bakeoff.decide.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
 from bakeoff.decide.pairs import judge, pair_indices, pair_tests
@@ -178,7 +178,7 @@ def _looked_at(cell: Cell, scores: Sequence[Floats], aim: Aim) -> tuple[Standing
     for num_seeds, alpha in look_alphas(ALPHA).items():
         for k in wanted:
             seeds[k] = num_seeds
-        methods = [components(of_means(scores[k][: seeds[k]])) for k in everyone]
+        methods = [components_of(of_means(scores[k][: seeds[k]])) for k in everyone]
         standing = look(
             methods,
             standing,

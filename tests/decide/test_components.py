@@ -5,7 +5,7 @@ import pytest
 
 from bakeoff.decide.components import (
     Components,
-    components,
+    components_of,
     own_variances,
     raised_variances,
 )
@@ -31,7 +31,7 @@ def test_components_by_hand() -> None:
     # Rows 1, 3; seeds -1, +1; one score of noise in each, with opposite signs.
     effects = np.array([[0.0, 2.0], [2.0, 4.0]])
     noise = np.array([[0.5, -0.5], [-0.5, 0.5]])
-    found = components(of_means(effects + noise))
+    found = components_of(of_means(effects + noise))
     assert found.mean == 2.0
     assert found.rows.tolist() == [1.0, 3.0]
     assert found.seed_variance == pytest.approx(2.0 / 2)  # variance of 1 and 3, over two seeds
@@ -42,7 +42,7 @@ def test_components_by_hand() -> None:
 
 def test_noise_alone_is_as_large_in_both() -> None:
     scores = np.random.default_rng(0).standard_normal((4000, 4, 50))
-    found = components(of_means(scores))
+    found = components_of(of_means(scores))
     assert found.seed_variance.mean() == pytest.approx(1 / 200, rel=0.05)
     assert found.residual.mean() == pytest.approx(1 / 200, rel=0.05)
 
@@ -50,13 +50,13 @@ def test_noise_alone_is_as_large_in_both() -> None:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_fixed_method_has_no_variance_of_seeds(seeds: int) -> None:
     scores = np.tile(np.random.default_rng(0).standard_normal(30), (seeds, 1))
-    found = components(of_means(scores), one_run_is_fixed=True)
+    found = components_of(of_means(scores), one_run_is_fixed=True)
     assert found.fixed
     assert found.seed_variance == found.residual == 0.0
 
 
 def test_one_run_of_a_method_is_not_fixed() -> None:
-    assert not components(of_means(np.arange(30.0)[None])).fixed
+    assert not components_of(of_means(np.arange(30.0)[None])).fixed
 
 
 def test_low_variances_of_three_seeds_are_raised_by_hand() -> None:
@@ -77,12 +77,27 @@ def test_freedom_is_at_most_the_pool_has() -> None:
     assert found.freedom.tolist() == [5.0, 1.0, 1.0, 1.0, 0.0]
 
 
+@pytest.mark.parametrize("seeds", [5, 10])
+def test_from_five_seeds_on_the_others_count_as_one_seed(seeds: int) -> None:
+    found = raised_variances([spread_of(v, seeds) for v in (1.0, 4.0, 9.0, 16.0)])
+    pool = (1 + 4 + 9) / 3
+    assert found.variance[0] == pytest.approx((pool + (seeds - 1) * 1.0) / seeds / seeds)
+    assert found.variance[2:] == pytest.approx([9 / seeds, 16 / seeds])
+    assert found.freedom.tolist() == [seeds, seeds, seeds - 1, seeds - 1]
+
+
+def test_without_weight_nothing_is_raised_from_five_seeds_on() -> None:
+    methods = [spread_of(v, 5) for v in (1.0, 4.0, 9.0, 16.0)]
+    own, found = own_variances(methods), raised_variances(methods, with_more_seeds=0.0)
+    assert found.variance == pytest.approx(own.variance)
+    assert np.array_equal(found.freedom, own.freedom)
+
+
 @pytest.mark.parametrize(
     "methods",
     [
         [spread_of(v) for v in (1.0, 4.0, 9.0)],  # three only
         [*(spread_of(v) for v in (1.0, 4.0, 9.0)), spread_of(0.0, fixed=True)],
-        [spread_of(v, 5) for v in (1.0, 4.0, 9.0, 16.0)],  # enough seeds
     ],
 )
 def test_own_variances_stay(methods: list[Components]) -> None:
@@ -107,8 +122,8 @@ def test_no_variance_is_lowered() -> None:
 
 def test_several_studies_at_once_are_each_alone() -> None:
     scores = np.random.default_rng(4).standard_normal((5, 6, 3, 40))  # studies, methods
-    together = raised_variances([components(of_means(scores[:, m])) for m in range(6)])
+    together = raised_variances([components_of(of_means(scores[:, m])) for m in range(6)])
     for b in range(5):
-        alone = raised_variances([components(of_means(scores[b, m])) for m in range(6)])
+        alone = raised_variances([components_of(of_means(scores[b, m])) for m in range(6)])
         assert together.variance[b] == pytest.approx(alone.variance)
         assert np.array_equal(together.freedom[b], alone.freedom)

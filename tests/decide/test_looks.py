@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bakeoff.decide.components import Components, components
+from bakeoff.decide.components import Components, components_of
 from bakeoff.decide.influence import of_means
 from bakeoff.decide.looks import NOTHING_SAID, Standing, look, look_alphas, wants_seeds
 from bakeoff.decide.recommend import Outcome
@@ -46,7 +46,7 @@ def drawn(shifts: list[float], spreads: list[float], seed: int = 0) -> list[np.n
 def looked(
     scores: list[np.ndarray], seeds: list[int], before: Standing, num_seeds: int, alpha: float
 ) -> tuple[list[Components], Standing]:
-    methods = [components(of_means(s[:n])) for s, n in zip(scores, seeds, strict=True)]
+    methods = [components_of(of_means(s[:n])) for s, n in zip(scores, seeds, strict=True)]
     return methods, look(
         methods,
         before,

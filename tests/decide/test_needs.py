@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bakeoff.decide.components import components, own_variances
+from bakeoff.decide.components import components_of, own_variances
 from bakeoff.decide.design import PairSpread, pair_spread
 from bakeoff.decide.influence import of_means
 from bakeoff.decide.needs import Needs, most, needed
@@ -18,10 +18,13 @@ ALPHA = 0.05
 def test_a_spread_gives_back_the_variance_that_it_came_from() -> None:
     rng = np.random.default_rng(0)
     methods = [
-        components(of_means(rng.standard_normal((1, 50)) + 0.2 * rng.standard_normal((s, 50))))
+        components_of(of_means(rng.standard_normal((1, 50)) + 0.2 * rng.standard_normal((s, 50))))
         for s in (4, 4)
     ]
-    methods = [*methods, components(of_means(rng.standard_normal((1, 50))), one_run_is_fixed=True)]
+    methods = [
+        *methods,
+        components_of(of_means(rng.standard_normal((1, 50))), one_run_is_fixed=True),
+    ]
     own, tests = own_variances(methods), pair_tests(methods, own_variances(methods))
     for i, j in ((0, 1), (0, 2)):
         spread = pair_spread(

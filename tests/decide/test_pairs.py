@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bakeoff.decide.components import Components, components
+from bakeoff.decide.components import Components, components_of
 from bakeoff.decide.influence import of_means
 from bakeoff.decide.pairs import PairTests, judge, pair_indices, pair_tests
 
 
 def method(scores: np.ndarray, *, fixed: bool = False) -> Components:
-    return components(of_means(np.asarray(scores, dtype=float)), one_run_is_fixed=fixed)
+    return components_of(of_means(np.asarray(scores, dtype=float)), one_run_is_fixed=fixed)
 
 
 def only_seeds(means: np.ndarray, rows: int = 40) -> np.ndarray:

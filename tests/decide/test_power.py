@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bakeoff.decide.components import components
+from bakeoff.decide.components import components_of
 from bakeoff.decide.influence import of_means
 from bakeoff.decide.margin import default_margin, verdicts_by_margin
 from bakeoff.decide.pairs import judge, pair_tests
@@ -33,7 +33,7 @@ def test_default_margin(
 def test_verdicts_by_margin() -> None:
     rng = np.random.default_rng(0)
     ease = rng.standard_normal(300)
-    methods = [components(of_means(ease + 0.01 * rng.standard_normal((3, 300)))) for _ in "abc"]
+    methods = [components_of(of_means(ease + 0.01 * rng.standard_normal((3, 300)))) for _ in "abc"]
     tests = pair_tests(methods)
     found = verdicts_by_margin(tests, [0.0, 0.001, 1.0], 0.05)
     assert [margin for margin, _ in found] == [0.0, 0.001, 1.0]
@@ -50,7 +50,7 @@ def simulated(shift: float, seeds: int, rows: int, margin: float) -> tuple[float
     for m in range(2):
         scores = 0.08 / 2**0.5 * rng.standard_normal((studies, 1, rows))
         scores = scores + 0.005 * rng.standard_normal((studies, seeds, 1)) + m * shift
-        methods.append(components(of_means(scores)))
+        methods.append(components_of(of_means(scores)))
     tests = pair_tests(methods)
     called = [judge(tests, 0.0, 0.05).different, judge(tests, margin, 0.05).equivalent]
     return float(called[0].mean()), float(called[1].mean())

@@ -5,7 +5,7 @@ imported where a probability is first computed.
 """
 
 from bakeoff.decide.compare import compare
-from bakeoff.decide.components import Components, components
+from bakeoff.decide.components import Components, components_of
 from bakeoff.decide.influence import Influence, of_means, of_ratios, of_sums, sum_groups
 from bakeoff.decide.judging import judge_methods
 from bakeoff.decide.margin import default_margin, verdicts_by_margin
@@ -23,7 +23,7 @@ __all__ = [
     "Question",
     "Recommendation",
     "compare",
-    "components",
+    "components_of",
     "default_margin",
     "judge_methods",
     "of_means",

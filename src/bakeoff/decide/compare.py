@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from numpy.typing import ArrayLike
 
 from bakeoff.decide import checks, wording
-from bakeoff.decide.components import components
+from bakeoff.decide.components import components_of
 from bakeoff.decide.influence import of_means, of_ratios
 from bakeoff.decide.judging import judge_methods
 from bakeoff.decide.question import Question
@@ -64,7 +64,7 @@ def compare(
     methods, warnings = {}, []
     for name, (own, counts) in arrays.items():
         influence = of_means(own) if counts is None else of_ratios(own, counts)
-        methods[name] = components(influence, one_run_is_fixed=name in fixed)
+        methods[name] = components_of(influence, one_run_is_fixed=name in fixed)
         if counts is None:
             continue
         effective = checks.effective_number(counts)

@@ -13,8 +13,13 @@ import numpy as np
 
 from bakeoff.decide.influence import Bools, Floats, Influence
 
-# From this number of seeds on, a method's own variance is used as it is.
-ENOUGH_SEEDS = 5
+# With fewer seeds, the other methods' variance counts as much as four more of them ...
+FEW_SEEDS = 5
+_WEIGHT_OF_POOL = 4.0
+# ... and from there on as much as one: enough where seeds' effects are skewed, so that a method
+# with a low variance is often one that is far off as well, and little enough where methods vary
+# very differently.
+_WEIGHT_WITH_MORE_SEEDS = 1.0
 # Fewer methods than this say too little of how seeds vary in general.
 MIN_POOLED_METHODS = 4
 
@@ -44,7 +49,7 @@ class Components:
     scale: Floats
 
 
-def components(influence: Influence, *, one_run_is_fixed: bool = False) -> Components:
+def components_of(influence: Influence, *, one_run_is_fixed: bool = False) -> Components:
     """The variance components of one method.
 
     Args:
@@ -96,13 +101,20 @@ def own_variances(methods: Sequence[Components]) -> SeedVariance:
     return SeedVariance(variance=variance, freedom=np.broadcast_to(freedom, variance.shape))
 
 
-def raised_variances(methods: Sequence[Components]) -> SeedVariance:
-    """Own variances; low ones of few seeds are raised towards those of the other methods.
+def raised_variances(
+    methods: Sequence[Components], *, with_more_seeds: float = _WEIGHT_WITH_MORE_SEEDS
+) -> SeedVariance:
+    """Own variances, of which low ones are raised towards those of the other methods.
 
     Three seeds often show too little of their spread by chance, and with many methods some always
-    do. So a low variance of fewer than five seeds is raised towards the mean of the others, the
-    largest left out; none is lowered, as plain pooling would hide the method that varies most.
+    do. So a low variance is raised towards the mean of the others, the largest left out; none is
+    lowered, as plain pooling would hide the method that varies most. Only with four methods or
+    more that vary with their seeds.
     Source: Smyth 2004, "Linear models and empirical Bayes methods", here in one direction.
+
+    Args:
+        methods: all that take part.
+        with_more_seeds: the degrees of freedom that the others count for from five seeds on.
     """
     own = own_variances(methods)
     seeds = own.freedom + 1.0
@@ -115,9 +127,10 @@ def raised_variances(methods: Sequence[Components]) -> SeedVariance:
     pool_freedom = weights.sum(axis=-1, keepdims=True)
     pool = (weights * per_seed).sum(axis=-1, keepdims=True) / np.maximum(pool_freedom, 1.0)
     enough = counted.sum(axis=-1, keepdims=True) >= MIN_POOLED_METHODS
-    low = enough & counted & (seeds < ENOUGH_SEEDS) & (per_seed < pool)
-    raised = (4.0 * pool + own.freedom * per_seed) / (seeds + 3.0) / seeds
+    weight = np.where(seeds < FEW_SEEDS, _WEIGHT_OF_POOL, with_more_seeds)
+    low = enough & counted & (per_seed < pool)
+    raised = (weight * pool + own.freedom * per_seed) / (weight + own.freedom) / seeds
     return SeedVariance(
         variance=np.where(low, raised, own.variance),
-        freedom=np.where(low, np.minimum(seeds + 3.0, pool_freedom), own.freedom),
+        freedom=np.where(low, np.minimum(own.freedom + weight, pool_freedom), own.freedom),
     )
