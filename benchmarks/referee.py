@@ -46,6 +46,7 @@ class Asked:
 def _sections() -> list[tuple[str, Part, Callable[[Cell, int], Figures]]]:
     rivals = {
         "wrong": "these rules",
+        "wrong_few_raised": "raised below five seeds only",
         "wrong_own_variances": "own variances",
         "wrong_first_order": "ratios to first order",
         "holm_welch": "Holm–Welch",
@@ -107,6 +108,7 @@ def _sections() -> list[tuple[str, Part, Callable[[Cell, int], Figures]]]:
                 cells=table.power_cells(),
                 figures={
                     "rules": "these rules",
+                    "few_raised": "raised below five seeds only",
                     "own_variances": "own variances",
                     "holm_welch": "Holm–Welch",
                     "games_howell": "Games–Howell",

@@ -8,7 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.decide.components import Components, SeedVariance, components_of, own_variances
+from bakeoff.decide.components import (
+    Components,
+    SeedVariance,
+    components_of,
+    own_variances,
+    raised_variances,
+)
 from bakeoff.decide.influence import Bools, Floats, Influence, of_means
 from bakeoff.decide.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
 from bakeoff.decide.pairs import judge, pair_indices, pair_tests
@@ -63,7 +69,8 @@ def equal_figures(cell: Cell, studies: int) -> Figures:
         tests = pair_tests(methods)
         i, j = pair_indices(len(methods))
         add("wrong", _any_called(methods))
-        add("wrong_own_variances", _any_called(methods, own_variances(methods)))
+        for name, rule in _OTHER_RULES.items():
+            add(f"wrong_{name}", _any_called(methods, rule(methods)))
         if cell.kind == "tokens":
             add("wrong_first_order", _any_called(parts(cell, [*map(first_order_ratios, drawn)])))
         tested = tests.tested[..., i, j]
@@ -80,6 +87,17 @@ def equal_figures(cell: Cell, studies: int) -> Figures:
         name: _mean(values) * (1.0 if name.endswith("share") else 100.0)
         for name, values in counts.items()
     }
+
+
+def _raised_below_five(methods: Sequence[Components]) -> SeedVariance:
+    """Low variances are raised with fewer than five seeds only."""
+    return raised_variances(methods, with_more_seeds=0.0)
+
+
+_OTHER_RULES: dict[str, Callable[[Sequence[Components]], SeedVariance]] = {
+    "few_raised": _raised_below_five,
+    "own_variances": own_variances,
+}
 
 
 def _any_called(methods: Sequence[Components], seeds: SeedVariance | None = None) -> Bools:
@@ -101,8 +119,8 @@ def power_figures(cell: Cell, studies: int) -> Figures:
     for methods, means in chunks(cell, studies):
         tests = pair_tests(methods)
         calls = {"rules": judge(tests, 0.0, ALPHA).different}
-        own = pair_tests(methods, own_variances(methods))
-        calls["own_variances"] = judge(own, 0.0, ALPHA).different
+        for name, rule in _OTHER_RULES.items():
+            calls[name] = judge(pair_tests(methods, rule(methods)), 0.0, ALPHA).different
         calls |= {name: rival(means, ALPHA) for name, rival in RIVALS.items()}
         right = np.sign(tests.difference[..., i, j]) == true
         for name, called in calls.items():
@@ -146,6 +164,7 @@ def adaptive_figures(cell: Cell, studies: int) -> Figures:
     """Looks at 3, 5 and 10 seeds: wrong calls, the best one found, in percent, and seeds spent."""
     shifts = np.array(cell.shifts or (0.0,) * cell.methods)
     best = int(np.argmax(shifts))
+    is_one = int((shifts == shifts[best]).sum()) == 1
     figures: Figures = {}
     most = replace(cell, seeds=max(look_alphas(ALPHA)))
     for aim in _AIMS:
@@ -166,7 +185,7 @@ def adaptive_figures(cell: Cell, studies: int) -> Figures:
         figures[f"{aim}_wrong"] = 100.0 * float(np.mean(wrong))
         figures[f"{aim}_seeds"] = float(np.mean(spent))
         if cell.shifts:
-            figures[f"{aim}_best_found"] = 100.0 * float(np.mean(found))
+            figures[f"{aim}_best_found"] = 100.0 * float(np.mean(found)) if is_one else math.nan
             figures[f"{aim}_worse_recommended"] = 100.0 * float(np.mean(misled))
     return figures
 

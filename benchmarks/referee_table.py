@@ -179,6 +179,18 @@ def power_cells() -> list[Cell]:
                     noise=_QUIET,
                 )
             )
+    found += [
+        Cell(
+            name=f"one of 12 better by {gap}, six at ratio 10, {s} seeds",
+            methods=12,
+            seeds=s,
+            shifts=(0.0,) * 11 + (gap,),
+            ratio=10.0,
+            varied=6,
+            noise=_QUIET,
+        )
+        for s, gap in ((3, 0.06), (5, 0.04), (10, 0.025))
+    ]
     for s, gap in ((3, 0.02), (5, 0.015), (10, 0.01)):
         found.append(
             Cell(
