@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import bakeoff
 from bakeoff.decide import Judgement, compare
@@ -68,6 +69,16 @@ def test_lower_is_better_turns_verdicts_and_not_differences() -> None:
     assert down.recommendation.method == "c"
 
 
+def test_intervals_hold_for_all_pairs_together() -> None:
+    scores = {name: runs[0] for name, runs in study(CLEAR, rows=50).items()}
+    found = judged(scores, baselines=["a", "b"], level=0.9).comparisons[0]
+    gap = scores["a"] - scores["b"]
+    error = stats.sem(gap)
+    reach = stats.t.isf(0.1 / 3 / 2, 49) * error  # three pairs, two sides
+    assert found.low == pytest.approx(gap.mean() - reach)
+    assert found.high == pytest.approx(gap.mean() + reach)
+
+
 def test_equal_methods_and_their_costs() -> None:
     scores = study(CLOSE)
     assert judged(scores).comparisons[0].verdict == "equivalent"
@@ -91,6 +102,7 @@ def test_order_does_not_matter(shifts: dict[str, float], seeds: int) -> None:
     for order in itertools.permutations(scores):
         found = judged({name: scores[name] for name in order}, costs=costs)
         ours, theirs = found.recommendation, expected.recommendation
+        assert ours.fallback == theirs.fallback
         assert (ours.verdict, ours.method, ours.needs) == (
             theirs.verdict,
             theirs.method,
@@ -106,6 +118,14 @@ def test_order_does_not_matter(shifts: dict[str, float], seeds: int) -> None:
             assert c.verdict == mirrored.get(turned.verdict, turned.verdict)
             assert (c.low, c.high) == pytest.approx((-turned.high, -turned.low))
             assert c.p_value == pytest.approx(turned.p_value)
+
+
+def test_ties_go_by_name() -> None:
+    right = (np.random.default_rng(4).random((3, 200)) < 0.8).astype(float)
+    scores = {"b": right, "a": right[:, ::-1], "c": np.roll(right, 50, axis=1)}
+    for order in itertools.permutations(scores):
+        found = judged({name: scores[name] for name in order}, margin=0.5).recommendation
+        assert (found.verdict, found.method) == ("cheapest_equivalent", "a")
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -161,6 +161,13 @@ def test_over_is_corrected_for_the_number_of_methods() -> None:
     assert not chosen(np.array([1.8, 1.8, 1.8, 0.0]), 1.0, 1, None).over.any()
 
 
+def test_none_is_corrected_for_the_number_of_baselines() -> None:
+    # The method gains 1.8 errors less than the margin on each baseline.
+    error = 1.0 / 1.8
+    assert chosen(np.array([0.0, 0.0]), error, 1, None).outcome == Outcome.NONE
+    assert chosen(np.array([0.0, 0.0, 0.0]), error, 2, None).outcome == Outcome.UNDECIDED
+
+
 def test_lower_is_better_mirrors() -> None:
     values = np.random.default_rng(0).normal(size=(200, 5))
     for sign in (1.0, -1.0):
