@@ -9,7 +9,7 @@ from bakeoff.decide.components import components_of
 from bakeoff.decide.influence import of_means
 from bakeoff.decide.margin import default_margin, verdicts_by_margin
 from bakeoff.decide.pairs import judge, pair_tests
-from bakeoff.decide.power import power, typical_spread
+from bakeoff.decide.power import pair_power, typical_spread
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def simulated(shift: float, seeds: int, rows: int, margin: float) -> tuple[float
 @pytest.mark.parametrize(("seeds", "rows"), [(5, 300), (10, 100), (4, 300)])
 def test_power_is_what_simulation_finds(seeds: int, rows: int) -> None:
     spread = typical_spread(row=0.08, seed=0.005)
-    found = power(spread, seeds=seeds, rows=rows, num_methods=2, margin=0.02, alpha=0.05)
+    found = pair_power(spread, seeds=seeds, rows=rows, num_methods=2, margin=0.02, alpha=0.05)
     assert simulated(found.detectable, seeds, rows, 0.02)[0] == pytest.approx(0.8, abs=0.03)
     assert simulated(0.0, seeds, rows, 0.02)[1] == pytest.approx(found.recognised, abs=0.03)
 
 
 def test_rows_are_named_before_seeds() -> None:
     spread = typical_spread(row=0.28, seed=0.005)
-    few = power(spread, seeds=5, rows=300, num_methods=4, margin=0.02, alpha=0.05)
+    few = pair_power(spread, seeds=5, rows=300, num_methods=4, margin=0.02, alpha=0.05)
     assert few.limit == "rows"
     assert few.needs is not None
     assert (few.needs.seeds, few.recognised) == (None, 0.0)
     assert few.needs.rows is not None and 2000 < few.needs.rows < 5000
-    many = power(spread, seeds=3, rows=3000, num_methods=4, margin=0.02, alpha=0.05)
+    many = pair_power(spread, seeds=3, rows=3000, num_methods=4, margin=0.02, alpha=0.05)
     assert many.limit == "seeds"
     assert many.needs is not None
     assert many.needs.rows is None
     assert many.recognised > 0.3
-    wild = power(
+    wild = pair_power(
         typical_spread(row=1e7, seed=0.0), seeds=3, rows=300, num_methods=2, margin=0.02, alpha=0.05
     )
     assert (wild.limit, wild.needs) == ("rows", None)
@@ -85,7 +85,8 @@ def test_rows_are_named_before_seeds() -> None:
 def test_more_methods_find_less() -> None:
     spread = typical_spread(row=0.08, seed=0.005)
     two, ten = (
-        power(spread, seeds=5, rows=300, num_methods=m, margin=0.02, alpha=0.05) for m in (2, 10)
+        pair_power(spread, seeds=5, rows=300, num_methods=m, margin=0.02, alpha=0.05)
+        for m in (2, 10)
     )
     assert two.detectable < ten.detectable
     assert two.recognised > ten.recognised
@@ -93,7 +94,7 @@ def test_more_methods_find_less() -> None:
 
 @pytest.mark.parametrize(("seeds", "rows"), [(2, 300), (5, 9)])
 def test_a_design_that_says_nothing(seeds: int, rows: int) -> None:
-    found = power(
+    found = pair_power(
         typical_spread(row=0.01, seed=0.005),
         seeds=seeds,
         rows=rows,
@@ -105,7 +106,7 @@ def test_a_design_that_says_nothing(seeds: int, rows: int) -> None:
 
 
 def test_outputs_that_never_change_are_found_at_once() -> None:
-    found = power(
+    found = pair_power(
         typical_spread(row=0.0, seed=0.0), seeds=3, rows=50, num_methods=2, margin=0.1, alpha=0.05
     )
     assert (found.detectable, found.recognised, found.limit) == (0.0, 1.0, None)

@@ -51,7 +51,7 @@ def typical_spread(*, row: float, seed: float, residual: float = 0.0) -> PairSpr
     return PairSpread(row=row**2, seeds=(seed**2,) * 2, residuals=(residual**2,) * 2)
 
 
-def power(
+def pair_power(
     spread: PairSpread, *, seeds: int, rows: int, num_methods: int, margin: float, alpha: float
 ) -> Power:
     """What may be expected of a design.
