@@ -231,9 +231,17 @@ def test_weights_make_a_ratio() -> None:
 def test_uneven_weights_are_warned_of() -> None:
     weights = np.ones(60)
     weights[:3] = 100.0
-    found = judged(study({"a": 0.0, "b": 0.0}, rows=60), weights=weights)
-    assert len(found.warnings) == 2
-    assert "count as 4 equal rows" in found.warnings[0]
+    scores = study({"a": 0.0, "b": 0.0}, rows=60)
+    found = judged(scores, weights=weights)
+    assert found.warnings == (
+        "the weights are so uneven that they count as 4 equal ones; intervals are too narrow "
+        "below 20",
+    )
+    found = judged(scores, weights={"a": weights, "b": np.ones(60)})
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("the weights of a are so uneven")
+    found = judged(scores, groups=[*range(20), *[20] * 40])
+    assert found.warnings[0].startswith("the sizes of the groups are so uneven")
 
 
 def test_a_few_large_rows_are_warned_of() -> None:
@@ -299,6 +307,9 @@ def test_bad_arguments() -> None:
         (DataError, "must be above zero", good, {"weights": np.arange(400.0)}),
         (DataError, r"weights has the shape \[1, 3\]", good, {"weights": np.ones(3)}),
         (DataError, r"weights\['b'\] is missing", good, {"weights": {"a": np.ones(400)}}),
+        (DataError, "scores has the key 3", {**good, 3: good["a"]}, {}),  # type: ignore[dict-item]
+        (ConfigError, "higher_is_better is 'no'", good, {"higher_is_better": "no"}),
+        (ConfigError, "costs is a list", good, {"costs": [1, 2]}),
         (ConfigError, "level is 1.0", good, {"level": 1.0}),
         (ConfigError, "level is 0", good, {"level": 0}),
         (ConfigError, "margin is -0.1", good, {"margin": -0.1}),

@@ -63,6 +63,7 @@ def recommendation(
         baselines=list(question.baselines),
         num_candidates=len(order),
         has_costs=question.costs is not None,
+        unit=question.unit,
     )
     leader = names[int(choice.leader)]
     needs = fallback = None
@@ -138,7 +139,9 @@ def _reasons(
         wording.untested(
             min(names[i], names[j]),
             max(names[i], names[j]),
-            wording.few_rows(int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS),
+            wording.few_rows(
+                int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS, question.unit
+            ),
         )
         for i in alive
         for j in (*(k for k in alive if k > i), *baselines)

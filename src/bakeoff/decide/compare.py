@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from numpy.typing import ArrayLike
 
-from bakeoff.decide import checks, wording
+from bakeoff.decide import checks
+from bakeoff.decide.arrays import checked_arrays, uneven_weights
 from bakeoff.decide.components import components_of
 from bakeoff.decide.influence import of_means, of_ratios
 from bakeoff.decide.judging import judge_methods
@@ -55,26 +56,22 @@ def compare(
 
     Raises:
         DataError: scores, weights or groups that are missing, of a wrong shape or not finite.
-        ConfigError: margin, level, baselines or costs that break a rule. Both are a ValueError.
+        ConfigError: any other argument that breaks a rule. Both are a ValueError.
     """
     margin, level = checks.check_margin(margin), checks.check_level(level)
-    arrays = checks.checked_arrays(scores, weights, groups)
+    arrays = checked_arrays(scores, weights, groups)
     names = list(arrays)
     fixed = checks.check_baselines(baselines, names)
-    methods, warnings = {}, []
+    methods = {}
     for name, (own, counts) in arrays.items():
         influence = of_means(own) if counts is None else of_ratios(own, counts)
         methods[name] = components_of(influence, one_run_is_fixed=name in fixed)
-        if counts is None:
-            continue
-        effective = checks.effective_number(counts)
-        if effective < checks.MIN_EFFECTIVE_WEIGHTS:
-            warnings.append(wording.few_weights(name, effective))
     question = Question(
-        higher_is_better=bool(higher_is_better),
+        higher_is_better=checks.check_direction(higher_is_better),
         margin=margin,
         alpha=1.0 - level,
         baselines=fixed,
         costs=checks.check_costs(costs, names, fixed),
+        unit="rows" if groups is None else "groups",
     )
-    return judge_methods(methods, question, warnings)
+    return judge_methods(methods, question, uneven_weights(arrays, weights is not None))

@@ -108,4 +108,6 @@ def _withheld(
     if question.withheld is not None:
         return question.withheld
     rows = int(next(iter(methods.values())).rows.shape[-1])
-    return wording.few_rows(int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS)
+    return wording.few_rows(
+        int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS, question.unit
+    )

@@ -17,6 +17,7 @@ class Question:
         candidates: names that may be recommended, as those that meet the limits; None for all that
             are no baselines.
         costs: of each candidate; None where they are all the same.
+        unit: what N counts, in the plural: rows or groups.
         withheld: why nothing may be said at all, as of a macro-F1 with a label of few test rows.
     """
 
@@ -27,6 +28,7 @@ class Question:
     candidates: Sequence[str] | None = None
     costs: Mapping[str, float] | None = None
     withheld: str | None = None
+    unit: str = "rows"
 
     @property
     def sign(self) -> float:

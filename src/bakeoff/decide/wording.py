@@ -16,7 +16,7 @@ class Setting:
     Attributes:
         margin: a difference that does not matter. level: of the verdicts.
         baselines: their names. num_candidates: how many methods take part.
-        has_costs: whether costs are known.
+        has_costs: whether costs are known. unit: what N counts, in the plural.
     """
 
     margin: float
@@ -24,6 +24,7 @@ class Setting:
     baselines: Sequence[str]
     num_candidates: int
     has_costs: bool
+    unit: str
 
     @property
     def limits(self) -> str:
@@ -116,7 +117,10 @@ def undecided(
     if needs is not None:
         parts = [
             f"{count} {what}"
-            for count, what in ((needs.seeds, "seeds of each method"), (needs.rows, "test rows"))
+            for count, what in (
+                (needs.seeds, "seeds of each method"),
+                (needs.rows, f"test {setting.unit}"),
+            )
             if count is not None
         ]
         return f"{text} {joined(parts)} would decide it with about 80 % probability."
@@ -125,11 +129,13 @@ def undecided(
     return text
 
 
-def few_rows(differing: int, total: int, least: int) -> str:
+def few_rows(differing: int, total: int, least: int, unit: str) -> str:
     """Why a pair is not judged."""
     if differing == 0:
-        return f"they agree on all {total} rows, which says little of rows on which they differ"
-    return f"they differ on {differing} of {total} rows only; at least {least} are needed"
+        return (
+            f"they agree on all {total} {unit}, which says little of those on which they would not"
+        )
+    return f"they differ on {differing} of {total} {unit} only; at least {least} are needed"
 
 
 def few_pair_seeds(names: Sequence[str]) -> str:
@@ -153,11 +159,11 @@ def skewed_rows(pairs: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def few_weights(name: str, effective: float) -> str:
+def few_weights(what: str, effective: float) -> str:
     """A warning."""
     return (
-        f"the weights of {name} are so uneven that they count as {effective:.0f} equal rows; "
-        "intervals are too narrow below 20"
+        f"{what} are so uneven that they count as {effective:.0f} equal ones; intervals are too "
+        "narrow below 20"
     )
 
 
