@@ -306,6 +306,7 @@ def test_bad_arguments() -> None:
         (DataError, "missing label", good, {"groups": [None, *range(399)]}),
         (DataError, "must be above zero", good, {"weights": np.arange(400.0)}),
         (DataError, r"weights has the shape \[1, 3\]", good, {"weights": np.ones(3)}),
+        (DataError, r"weights has the shape \[2, 400\]", good, {"weights": np.ones((2, 400))}),
         (DataError, r"weights\['b'\] is missing", good, {"weights": {"a": np.ones(400)}}),
         (DataError, "scores has the key 3", {**good, 3: good["a"]}, {}),  # type: ignore[dict-item]
         (ConfigError, "higher_is_better is 'no'", good, {"higher_is_better": "no"}),

@@ -108,3 +108,10 @@ def test_equal_methods_are_seldom_called_different_over_all_looks() -> None:
             _, standing = looked(scores, [num_seeds] * 3, standing, num_seeds, alpha)
         wrong += any(verdict != "equivalent" for verdict in standing.verdicts.values())
     assert wrong <= 27  # asked: 5 %; three standard errors of 300 studies above it
+
+
+def test_those_behind_take_no_further_part() -> None:
+    given = Standing(verdicts={}, behind=frozenset({1}), outcome=Outcome.UNDECIDED, method=None)
+    _, after = looked(drawn([0.0, 9.0], [0.02, 0.02]), [5, 5], given, 5, 0.015)
+    assert (after.outcome, after.method) == (Outcome.BEST, 0)
+    assert after.behind == {1}
