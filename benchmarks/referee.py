@@ -78,6 +78,16 @@ def _sections() -> list[tuple[str, Part, Callable[[Cell, int], Figures]]]:
             figures.equal_figures,
         ),
         (
+            "rare",
+            Part(
+                title="Two equal methods, one of which scores on few rows: called different, %",
+                cells=table.rare_cells(),
+                figures={key: rivals[key] for key in ("wrong", "coverage", "row_share")},
+                most={},
+            ),
+            figures.equal_figures,
+        ),
+        (
             "margin",
             Part(
                 title="Some methods are worse by the margin, and the cheaper ones, %",
@@ -168,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         found[name] = results
         print(table.markdown(part, results), end="\n\n", flush=True)
     asked = what_is_asked(found)
-    print("### What is asked\n\n| figure | asked | found | |\n| --- | --- | --- | --- |")
+    if asked:
+        print("### What is asked\n\n| figure | asked | found | |\n| --- | --- | --- | --- |")
     for one in asked:
         print(f"| {one.what} | {one.asked} | {one.found} | {'met' if one.met else '**missed**'} |")
     seconds = time.perf_counter() - started
@@ -244,7 +255,7 @@ def _coverage(results: _Counted) -> list[Asked]:
     seeds_lead = [(c, f) for c, f in covered if f["row_share"] < 0.5 and f["residual_share"] < 0.5]
     checks = [
         Asked(
-            what="coverage of unadjusted intervals",
+            what="coverage of unadjusted intervals, skewed seeds aside",
             asked="at least 93 %",
             found=f"{low[1]['coverage']:.1f} % ({low[0].name})",
             met=low[1]["coverage"] >= 93.0,

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from bakeoff.decide.components import Components, components_of
 from bakeoff.decide.influence import Floats, Influence, of_means, of_ratios, of_sums
 
-Kind = Literal["mean", "accuracy", "tokens", "macro_f1"]
+Kind = Literal["mean", "accuracy", "tokens", "macro_f1", "rare"]
 # Chance of a right answer, and how often a run answers otherwise than its method mostly does.
 _ACCURACY, _FLIPS = 0.8, 0.05
 _RARE_ROWS = 10
+# The share of rows that are not zero, of all methods but the first; and the mean over all rows.
+_FILLED, _RARE_MEAN = 0.5, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Cell:
             first ``varied`` methods to the others'.
         interaction: standard deviation of method by row. noise: of run by row.
         skewed: seeds' effects are exponential instead of normal.
-        kind: of the metric. shifts: added to each method's scores; baselines stay where they are.
+        kind: of the metric. rare: the first method's share of rows that are not zero, where the
+        kind is ``rare``. shifts: added to each method's scores; baselines stay where they are.
         baselines: of one run each, last. margin: what does not matter, where it is asked.
     """
 
@@ -50,6 +53,7 @@ class Cell:
     skewed: bool = False
     kind: Kind = "mean"
     shifts: tuple[float, ...] = ()
+    rare: float = 0.0
     baselines: int = 0
     margin: float = 0.0
 
@@ -63,7 +67,13 @@ class Cell:
 
 def draw(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
     """The scores of each method in so many studies, baselines last."""
-    makers = {"mean": _means, "accuracy": _accuracies, "tokens": _tokens, "macro_f1": _macro_f1}
+    makers = {
+        "mean": _means,
+        "accuracy": _accuracies,
+        "tokens": _tokens,
+        "macro_f1": _macro_f1,
+        "rare": _rare,
+    }
     return makers[cell.kind](cell, rng, studies)
 
 
@@ -134,6 +144,18 @@ def _accuracies(cell: Cell, rng: np.random.Generator, studies: int) -> list[Infl
         own = np.where(flips, rng.random((studies, seeds, cell.rows)), own)
         right = (own < reach).astype(np.float64)
         found.append(of_means(right))
+    return found
+
+
+def _rare(cell: Cell, rng: np.random.Generator, studies: int) -> list[Influence]:
+    """The same mean of all, which the first method makes of a few rows with large scores."""
+    found = []
+    for m, seeds in _all(cell):
+        share = cell.rare if m == 0 else _FILLED
+        shape = (studies, 1, cell.rows)
+        large = rng.exponential(size=shape) * (rng.random(shape) < share) * (_RARE_MEAN / share)
+        runs = 1.0 + 0.1 * rng.standard_normal((studies, seeds, cell.rows))
+        found.append(of_means(large * runs))
     return found
 
 

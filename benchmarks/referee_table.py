@@ -117,6 +117,21 @@ def skewed_cells() -> list[Cell]:
     ]
 
 
+def rare_cells() -> list[Cell]:
+    """Two methods with the same mean, of which one has it from a few rows."""
+    return [
+        Cell(
+            name=f"{share:.0%} of rows against half of them, {n} rows",
+            methods=2,
+            rows=n,
+            kind="rare",
+            rare=share,
+        )
+        for share in (0.02, 0.05, 0.1)
+        for n in (50, 300, 2000)
+    ]
+
+
 def margin_cells() -> list[Cell]:
     """Some methods are worse by the margin, exactly."""
     found = []

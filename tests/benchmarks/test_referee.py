@@ -70,6 +70,7 @@ def test_every_cell_has_a_name_of_its_own(module: Load) -> None:
     for cells in (
         table.equal_cells(),
         table.skewed_cells(),
+        table.rare_cells(),
         table.margin_cells(),
         table.baseline_cells(),
         table.power_cells(),
