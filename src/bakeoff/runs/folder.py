@@ -21,6 +21,7 @@ from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
+from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
 from bakeoff.runs.reading import (
     RESULTS_FILE,
     finite,
@@ -34,7 +35,6 @@ STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
-EXAMPLES_FILE = "examples.jsonl"
 _ID_KEY = "run"
 _VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
