@@ -44,7 +44,7 @@ FOUR_METHODS = (
     "full: {kind: full, learning_rate: 1e-3}}"
 )
 DIVERGING = (
-    "methods={wild: {kind: full, learning_rate: 1e5}, "
+    "methods={wild: {kind: lora, learning_rate: 1e30}, "
     "lora: {kind: lora, target_modules: all-linear}, "
     "soft_prompt: {kind: soft_prompt}, head: {kind: head}}"
 )

@@ -1,107 +1,22 @@
-"""The page: what it holds, that text stays text, and that it asks nothing of the network."""
+"""The page: what it holds."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.golden_folders import golden
 from tests.report.conftest import ONE_MEGABYTE
+from tests.report.nodes import Node, browser, parse, table, tags
 
 from bakeoff.decide.choice import recommend
 from bakeoff.formatting import shown_bytes, shown_seconds
 from bakeoff.runs.records import Results
 
-VOID = {"area", "base", "br", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
-ALLOWED = {
-    "a", "article", "b", "body", "caption", "code", "dd", "details", "div", "dl", "dt", "em",
-    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "head",
-    "header", "html", "i", "input", "label", "legend", "li", "link", "main", "mark", "meta",
-    "nav", "noscript", "ol", "option", "output", "p", "script", "section", "select", "small",
-    "span", "strong", "style", "button", "summary", "table", "tbody", "td", "th", "thead",
-    "title", "tr", "ul", "wbr",
-    "svg", "g", "path", "text", "line", "rect", "defs", "clippath",
-}  # fmt: skip
 METHODS = ("traditional", "lora", "lora_small", "full")
 RATES = {"traditional": "2e-3", "lora": "5e-3", "lora_small": "5e-3", "full": "1e-3"}
 BY_LOSS = ["full", "lora", "lora_small", "traditional", "zero-shot", "lead-3"]
-
-
-class Node:
-    """An element with its attributes and what lies in it."""
-
-    def __init__(self, tag: str, attrs: dict[str, str]) -> None:
-        self.tag, self.attrs = tag, attrs
-        self.children: list[Node | str] = []
-
-    def all(self, tag: str = "", **attrs: str) -> list[Node]:
-        """The elements below, by tag, class (``class_``), id or ``data_`` attribute."""
-        wanted = {k.rstrip("_").replace("_", "-"): v for k, v in attrs.items()}
-
-        def fits(node: Node) -> bool:
-            have = {k: v.split() if k == "class" else [v] for k, v in node.attrs.items()}
-            named = not tag or node.tag == tag
-            return named and all(v in have.get(k, ()) for k, v in wanted.items())
-
-        return [node for node in self.walk() if fits(node)]
-
-    def one(self, tag: str = "", **attrs: str) -> Node:
-        (found,) = self.all(tag, **attrs)
-        return found
-
-    def walk(self) -> Iterator[Node]:
-        for child in self.children:
-            if isinstance(child, Node):
-                yield child
-                yield from child.walk()
-
-    @property
-    def text(self) -> str:
-        return "".join(c if isinstance(c, str) else c.text for c in self.children)
-
-
-class Reader(HTMLParser):
-    """Builds the tree and fails where tags are not balanced."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.root = Node("", {})
-        self.open = [self.root]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        node = Node(tag, {key: value or "" for key, value in attrs})
-        assert len(node.attrs) == len(attrs), f"<{tag}> has an attribute twice"
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-    def handle_comment(self, data: str) -> None:
-        raise AssertionError(f"a comment in the page: {data[:60]}")
-
-
-def parse(folder: Path) -> Node:
-    reader = Reader()
-    reader.feed((folder / "report.html").read_text("utf-8"))
-    reader.close()
-    assert reader.open == [reader.root]
-    return reader.root
 
 
 @pytest.fixture(scope="module")
@@ -124,32 +39,9 @@ def cut_off(partial: Path) -> Node:
     return parse(partial)
 
 
-@pytest.fixture(scope="module")
-def attacked(hostile: Path) -> Node:
-    return parse(hostile)
-
-
-@pytest.fixture(scope="module", params=["page", "cut_off", "attacked"])
+@pytest.fixture(scope="module", params=["complete", "partial", "hostile"])
 def any_page(request: pytest.FixtureRequest) -> Node:
-    found: Node = request.getfixturevalue(request.param)
-    return found
-
-
-def table(page: Node) -> dict[str, dict[str, Node]]:
-    """The main table: row name, then column, to its cell."""
-    main = page.one("table", class_="main")
-    heads = [
-        th.one(class_="label").text.replace("\u2011", "-") for th in main.one("thead").all("th")
-    ]
-    return {
-        row.one("th").attrs["data-value"]: dict(zip(heads[1:], row.all("td"), strict=True))
-        for row in main.one("tbody").all("tr")
-    }
-
-
-def tags(page: Node) -> dict[str, list[str]]:
-    rows = page.one("table", class_="main").one("tbody").all("th")
-    return {th.attrs["data-value"]: [t.text for t in th.all(class_="tag")] for th in rows}
+    return parse(request.getfixturevalue(request.param))
 
 
 class TestAnswer:
@@ -372,102 +264,3 @@ class TestPartial:
         assert cut_off.text.count("Every paired comparison") == 0
         marks = [em.text for em in cut_off.one("table", class_="main").all("em")]
         assert not marks
-
-
-class TestHostileText:
-    def test_it_stays_text_in_every_place(
-        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
-    ) -> None:
-        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
-        notes = [li.text for li in attacked.one(class_="notes").all("li")]
-        assert notes[-len(shown) :] == shown
-        assert attacked.one("title").text == f"{shown[0]} · bakeoff"
-        assert attacked.one("h1").text == shown[0]
-        pairs = [dd.text for dd in attacked.one(class_="meta").all("dd")]
-        assert shown[0] in pairs
-        assert set(hostile_names) <= set(table(attacked))
-        assert f"{hostile_names[3]} failed: {shown[1]}." in attacked.one(class_="caveats").text
-
-    def test_documents_and_predictions_stay_text(
-        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
-    ) -> None:
-        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
-        head, rows = browser(attacked)
-        assert head["names"][:4] == list(hostile_names)
-        for (at, *_), (document, _, reference, written) in zip(head["rows"], rows, strict=True):
-            assert document == shown[at % len(shown)]
-            assert reference == shown[(at + 1) % len(shown)]
-            assert set(written) == {shown[(at + 2) % len(shown)]}
-
-    def test_no_data_can_end_its_script_element(self, attacked: Node) -> None:
-        for script in attacked.all("script", type="application/json"):
-            assert not set(script.text) & set("<>&")
-
-    def test_names_stay_text_in_figures(
-        self, attacked: Node, hostile: Path, hostile_names: tuple[str, ...]
-    ) -> None:
-        words = " ".join(svg.attrs["aria-label"] for svg in attacked.all("svg", role="img"))
-        assert all(name in words for name in hostile_names)
-        for path in (hostile / "figures").glob("*.svg"):
-            drawn = path.read_text("utf-8")
-            assert drawn.count("<script") == drawn.count("<img") == 0
-
-    def test_no_template_of_its_is_run(self, attacked: Node) -> None:
-        assert "{{7*7}} {% raw %} ${7*7}" in attacked.one(class_="notes").text
-
-
-class TestNetwork:
-    def test_only_known_elements_and_no_handlers_or_style_attributes(self, any_page: Node) -> None:
-        for element in any_page.walk():
-            assert element.tag in ALLOWED
-            assert not [key for key in element.attrs if key.startswith("on")]
-            assert "style" not in element.attrs, f"<{element.tag}>: the policy forbids it"
-        kinds = [e.attrs.get("type") for e in any_page.all("script")]
-        assert kinds.count(None) == 2 and set(kinds) == {None, "application/json"}
-        assert len(any_page.all("style")) == 1
-
-    def test_nothing_is_asked_of_another_place(self, any_page: Node) -> None:
-        asks = ("action", "background", "data", "formaction", "href", "ping", "poster", "src",
-                "srcset", "xlink:href")  # fmt: skip
-        for element in any_page.walk():
-            for key in asks:
-                value = element.attrs.get(key, "#")
-                assert value.startswith("#") or (element.tag, value) == ("link", "data:,")
-        style, script = any_page.one("style").text, "".join(scripts(any_page))
-        for word in ("@import", "url(", "src:", "//"):
-            assert style.count(word) == 0, word
-        for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "http"):
-            assert script.count(word) == 0, word
-
-    def test_the_policy_allows_exactly_what_the_page_inlines(self, any_page: Node) -> None:
-        head = [c for c in any_page.one("head").children if isinstance(c, Node)]
-        policy_at = next(i for i, e in enumerate(head) if "content-security-policy" in
-                         e.attrs.get("http-equiv", "").lower())  # fmt: skip
-        assert all(element.tag == "meta" for element in head[:policy_at])
-        parts = [part.split() for part in head[policy_at].attrs["content"].split(";")]
-        assert {part[0]: part[1:] for part in parts} == {
-            "default-src": ["'none'"],
-            "style-src": [digest(any_page.one("style").text)],
-            "script-src": [digest(text) for text in scripts(any_page)],
-            "img-src": ["data:"],
-            "base-uri": ["'none'"],
-            "form-action": ["'none'"],
-        }
-
-
-def scripts(page: Node) -> list[str]:
-    """What is run."""
-    return [e.text for e in page.all("script") if "type" not in e.attrs]
-
-
-def browser(page: Node) -> tuple[dict[str, Any], list[Any]]:
-    """The data of the browser of examples: its head, and the rows of all its blocks."""
-    head = json.loads(page.one("script", id="rows-head").text)
-    blocks = [json.loads(block.text) for block in page.all("script", class_="rows")]
-    assert all(len(block) == head["chunk"] for block in blocks[:-1])
-    return head, [row for block in blocks for row in block]
-
-
-def digest(text: str) -> str:
-    found = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
-    return f"'sha256-{found}'"
