@@ -12,7 +12,7 @@ SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser check bench clean
+.PHONY: help demo test test-browser soak check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 14
@@ -28,6 +28,9 @@ test: $(VENV)/installed-dev ## install and run the tests
 
 test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)
+
+soak: $(VENV)/installed-dev ## every method in every form on fake CUDA tensors: over 1000 cases
+	@BAKEOFF_FAKE_CUDA=full $(BIN)/python -m pytest -m fake_cuda tests/fake_cuda $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'ruff check';    $(BIN)/ruff check .

@@ -24,7 +24,8 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods import METHODS, Method
+from bakeoff.methods.contract import Method
+from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
 
 ROWS, TOKENS, SUPERVISED = 4, 256, 56
@@ -88,7 +89,7 @@ def main() -> None:
     base = Base(source, device=torch.device("cpu"), dtype=getattr(torch, arguments.dtype))
     methods = []
     for kind, options in ENTRIES:
-        chosen, _ = METHODS[kind]
+        chosen = method_type(kind, where="kind")
         methods.append(chosen(chosen.options_type(**options), base, where=f"methods.{kind}"))
     alone = [seconds(base, [method], arguments.repeats) for method in methods]
     for (kind, options), spent in zip(ENTRIES, alone, strict=True):

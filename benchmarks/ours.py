@@ -21,8 +21,8 @@ from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import train_step
 from bakeoff.execution.training import open_feed
-from bakeoff.methods import method_type
 from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
 from measuring import Engine
 from memory import synchronize, taken_bytes

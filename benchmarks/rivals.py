@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bakeoff.methods.contract import FileFormat, Method, Tensors
+from bakeoff.methods.contract import Method, Tensors
+from bakeoff.methods.specs.contract import FileFormat
 from measuring import Engine, SkippedError
 from workload import LEARNING_RATE, Labelled, Workload
 

@@ -62,6 +62,12 @@ class Study:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+# Nine lines that would stand for a billion values.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+
+
 def error_of(mapping: dict[str, Any], cls: type[Any] = Study, path: str = "") -> str:
     with pytest.raises(ConfigError) as caught:
         from_mapping(cls, mapping, path=path)
@@ -99,6 +105,12 @@ class TestLoadYaml:
             ("1_000", "1_000"),
             ("'5e-3'", "5e-3"),
             ("=", "="),
+            ("<<", "<<"),
+            ("0b11", "0b11"),
+            ("1_0.5", "1_0.5"),
+            ("tRUE", "tRUE"),
+            ("!!str 5", "5"),
+            ("!!float 5", 5.0),
             ("[a, 1, {b: 2.5}]", ["a", 1, {"b": 2.5}]),
         ],
     )
@@ -127,6 +139,12 @@ class TestLoadYaml:
             ("a: !!python/object/apply:os.getcwd []\n", ["line 1, column 4", "python/object"]),
             ("a: !!binary aGk=\n", ["line 1", "binary"]),
             ("a: &x {b: *x}\n", ["line 1", "recursive"]),
+            ("a: &x [*x]\n", ["line 1", "recursive"]),
+            ("a:\n\tb: 1\n", ["s.yaml, line 2, column 1", "\\t"]),
+            ("a: 1\nb: !rank 8\n", ["s.yaml, line 2, column 4", "tag '!rank'"]),
+            ("a: !!set {b}\n", ["line 1, column 4", "set"]),
+            ("a: !!omap [b: 1]\n", ["line 1, column 4", "omap"]),
+            (BOMB, ["s.yaml, line 1", "aliases make more than 100000 values"]),
             ("a: 1\n---\nb: 2\n", ["line 2", "document"]),
             ("a: \x00\n", ["s.yaml", "not readable"]),
             ("a: " + "[" * 5000, ["s.yaml"]),
@@ -286,9 +304,14 @@ class TestDumpYaml:
         assert type(loaded["x"]) is type(value)
 
     def test_keys_stay_in_order_and_lists_on_one_line(self) -> None:
-        assert dump_yaml({"b": 0.005, "a": ("x", "y"), "c": {"d": None}}) == (
-            "b: 0.005\na: [x, y]\nc:\n  d: null\n"
+        assert dump_yaml({"b": 0.005, "a": ("x", "z"), "c": {"d": None}}) == (
+            "b: 0.005\na: [x, z]\nc:\n  d: null\n"
         )
+
+    def test_text_that_either_version_of_yaml_reads_otherwise_is_quoted(self) -> None:
+        texts = ["on", "y", "5e-3", "1_000", "010", "2024-01-31", "1:30", "null", "="]
+        assert dump_yaml({"x": texts}) == f"x: [{', '.join(repr(text) for text in texts)}]\n"
+        assert dump_yaml({"x": 5e-05, "y": 1e22}) == "x: 5.0e-05\n'y': 1.0e+22\n"
 
     def test_shared_values_get_no_anchor(self) -> None:
         shared = [{"a": 1}]

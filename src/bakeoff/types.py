@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, Literal
 
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Which number format the frozen base computes in."""
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 

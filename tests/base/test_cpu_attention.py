@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from bakeoff.base.attention import cpu as cpu_attention
 from bakeoff.base.attention import interface as attention
 from bakeoff.base.attention.cpu import blockwise_attention, serves
-from bakeoff.base.attention.interface import attend, fused_attention
+from bakeoff.base.attention.interface import attend
+from bakeoff.base.devices import GpuProfile, standing_for
 
 # Rows, heads, heads of keys, positions, key width, value width, scaling, window.
 SHAPES = [
@@ -140,6 +141,6 @@ def test_whoever_stands_for_a_gpu_keeps_the_fused_kernel(monkeypatch: pytest.Mon
     for window in (None, 9):
         attend(_query(), _query(), _query(), module=layer, scaling=None, window=window)
     assert len(calls) == 2
-    with fused_attention():
+    with standing_for(GpuProfile(is_ampere=True)):
         attend(_query(), _query(), _query(), module=layer, scaling=None, window=None)
     assert len(calls) == 2

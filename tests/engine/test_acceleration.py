@@ -22,12 +22,11 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.recompute import recomputed_layers
 from bakeoff.engine.train import Trainer
-from bakeoff.methods.registry import METHODS, stack_type
+from bakeoff.methods.registry import METHODS
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Bench, Kit
-
     from bakeoff.methods.contract import Method
+    from tests.engine.conftest import Bench, Kit
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"rank": 3, "target_modules": ("q_proj", "v_proj")}),
@@ -238,8 +237,8 @@ def test_what_the_processor_would_choose_by_length_is_compiled_once(
 def test_what_is_compilable_compiles_once(kit: Kit) -> None:
     bench = kit.bench("gpt_neo")
     graphs = {}
-    for kind in METHODS:
-        if stack_type(kind).trains_alone:
+    for kind, spec in METHODS.items():
+        if spec.trains_alone:
             continue
         cohort = seated(bench, [(kind, {})] * 2)
         if cohort.is_compilable:

@@ -36,10 +36,10 @@ def test_a_rank_of_zero_is_the_base(kit: Kit, bench: Bench) -> None:
         assert isinstance(stack, LoraStack)
         cohort.seat(0, method, kit.perturbed(method, seed=1))
         layer = next(name for name in stack.layers if name.endswith("q_proj"))
-        assert not torch.equal(stack.linear_hooks([0, 1])[layer](x_KND, y_KNE), y_KNE)
+        assert not torch.equal(stack.hooks([0, 1]).linear[layer](x_KND, y_KNE), y_KNE)
         for part, shape in (("lora_a", (2, 32, 0)), ("lora_b", (2, 0, 32))):
             stack.tensors[f"{layer}.{part}"] = torch.zeros(shape)
-        assert torch.equal(stack.linear_hooks([0, 1])[layer](x_KND, y_KNE), y_KNE)
+        assert torch.equal(stack.hooks([0, 1]).linear[layer](x_KND, y_KNE), y_KNE)
 
 
 def directly_tuned(bench: Bench, train: BatchPlan, names: Sequence[str], rate: float) -> float:

@@ -64,7 +64,7 @@ def curve(kit: Kit, bench: Bench, *, captured: bool) -> np.ndarray:
     feed = TokenFeed(bench.base.device)
     losses = []
     with make(bench, protocol) as cohort:
-        graphs = StepGraphs(cohort.state()) if captured else None
+        graphs = StepGraphs() if captured else None
         rates_K = torch.full((len(KINDS),), 1e-2, dtype=torch.float64, device="cuda")
         for epoch in range(2):
             for step in plan.epoch(5, epoch):

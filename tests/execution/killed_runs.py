@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.studies import ScorerHere, measured_here
 
 import bakeoff.report
 from bakeoff.cli.main import main
@@ -29,6 +28,7 @@ from bakeoff.execution import testing
 from bakeoff.execution.progress import ProgressView
 from bakeoff.search import storage as ledger
 from bakeoff.study import runner
+from tests.studies import ScorerHere, measured_here
 
 EVENTS = 260
 """About as many as an undisturbed run of the test's study has."""

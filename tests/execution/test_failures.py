@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import torch
 from bakeoff.engine import train
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.train import Trainer
+from bakeoff.execution.archive import Archive
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.testing import Tester
 from bakeoff.measure.costs import CostFailure
 from bakeoff.methods.low_rank.lora import Lora
 from bakeoff.report import write_report
+from bakeoff.runs.records import CostRecord
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -212,6 +215,76 @@ def test_a_method_that_cannot_be_measured_is_noted_with_its_error(
     assert written == "Traceback ...\nno room\n"
     assert results()["methods"]["lora"]["cost"]["peak_memory_bytes"] is None
     assert results()["status"] == "complete"
+
+
+def test_costs_from_smaller_batches_are_noted(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
+) -> None:
+    cost = CostRecord(peak_memory_bytes=7, micro_batch_size=2)
+    monkeypatch.setattr("bakeoff.study.runner.measure_costs", lambda *_: iter([("lora", cost)]))
+    assert run_small().code == 0
+    assert results()["notes"] == [
+        "the costs of lora were measured with a micro-batch of 2 rows: memory ran out with the "
+        "study's 4"
+    ]
+    found = results()["methods"]["lora"]["cost"]
+    assert (found["peak_memory_bytes"], found["made_with"]["micro_batch_size"]) == (7, 2)
+
+
+def small_test_memory(monkeypatch: pytest.MonkeyPatch, *, lost: Sequence[str] = ()) -> list[int]:
+    """Testing holds one candidate at a time, and some not at all; returns the passes' sizes."""
+    original, sizes = Tester._outcomes, []
+    tensors_of = Archive.tensors_of
+
+    def outcomes(self: Tester, cohort: Any, slots: Any, *rest: Any) -> Any:
+        sizes.append(len(slots))
+        if len(slots) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, cohort, slots, *rest)
+
+    def tensors(self: Archive, candidate: Any) -> Any:
+        if candidate.id in lost and sizes[1:]:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+        return tensors_of(self, candidate)
+
+    monkeypatch.setattr(Tester, "_outcomes", outcomes)
+    monkeypatch.setattr(Archive, "tensors_of", tensors)
+    return sizes
+
+
+def test_candidates_that_memory_does_not_hold_together_are_tested_alone(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
+) -> None:
+    sizes = small_test_memory(monkeypatch)
+    assert run_small(protocol={"seeds": [0, 1]}).code == 0
+    assert sizes == [1, 2, 1, 1]  # the first is the untuned base
+    assert results()["status"] == "complete"
+    assert len(results()["methods"]["lora"]["candidates"]) == 2
+    assert "memory is too small to test 2 candidates in one pass" in results()["notes"][-1]
+
+
+def test_a_candidate_that_cannot_be_tested_fails_alone_and_is_only_tested_again(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, trained: list[str], results: Results
+) -> None:
+    with monkeypatch.context() as patch:
+        small_test_memory(patch, lost=["lora-lr0.01-s1"])
+        outcome = run_small(protocol={"seeds": [0, 1, 2]})
+    assert outcome.code == 0, outcome.err
+    assert states(results()) == {
+        "lora-lr0.01-s0": "COMPLETE",
+        "lora-lr0.01-s1": "FAILED",
+        "lora-lr0.01-s2": "COMPLETE",
+    }
+    assert (
+        "testing failed: RuntimeError: CUDA" in results()["candidates"]["lora-lr0.01-s1"]["reason"]
+    )
+    assert results()["status"] == "partial"
+    assert results()["methods"]["lora"]["seeds"] == [0, 2]
+    assert len(trained) == 3
+    assert run_small(protocol={"seeds": [0, 1, 2]}).code == 0
+    assert results()["status"] == "complete"
+    assert set(states(results()).values()) == {"COMPLETE"}
+    assert len(trained) == 3, "its training had ended well"
 
 
 def test_patience_stops_a_candidate_early_and_its_best_epoch_counts(

@@ -125,7 +125,7 @@ def test_a_run_on_a_terminal_shows_bars(
     run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bakeoff.cli.main.Console", lambda **_: Console(force_terminal=True, width=100)
+        "bakeoff.cli.run.Console", lambda **_: Console(force_terminal=True, width=100)
     )
     out = run_small(protocol={"seeds": [0, 1]}).out
     plain = CONTROL.sub("", out)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.base.devices import GpuProfile
 from bakeoff.config import dump_yaml
+from bakeoff.engine.slots import MOST_SLOTS
 from bakeoff.errors import ConfigError
 from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
 from bakeoff.measure.time_estimate import epochs_at_most
@@ -71,6 +73,24 @@ def test_a_card_that_is_not_here_is_an_estimate_and_says_so(plan_small: Run) -> 
     told = plan_small("--gpu", "T4", precision="auto").out
     assert "T4, float16" in told
     assert "All times are estimates, never measured" in " ".join(told.split())
+
+
+def test_slots_and_rows_of_a_card_follow_from_the_card(
+    plan_small: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from the memory and the cores of the machine that plans."""
+    changes = {"protocol": {"seeds": list(range(40))}, "slots": "auto", "methods": TWO}
+    found = []
+    for free in (1 << 20, 1 << 40):
+        monkeypatch.setattr(
+            "bakeoff.engine.backends.memory.available_bytes", lambda free=free: free
+        )
+        plan = json.loads(plan_small("--json", "--gpu", "T4", **changes).out)
+        found.append(plan["methods"])
+    assert found[0] == found[1]
+    assert found[0]["lora"]["slots"] == MOST_SLOTS
+    assert CARDS["T4"].profile() == GpuProfile(is_ampere=False, free_bytes=CARDS["T4"].usable_bytes)
+    assert CARDS["A10"].profile().is_ampere
 
 
 def test_a_study_that_does_not_fit_is_planned_and_told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from bakeoff.base.attention import windows
+from bakeoff.base.devices import GpuProfile
 from bakeoff.base.injection import linear_shape
 from bakeoff.engine.loss import chunk_tokens
+from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import folder_bytes
@@ -26,6 +29,7 @@ from bakeoff.measure.dry_run import (
     widest_step,
     write_summaries,
 )
+from bakeoff.measure.fit import Need
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.measure.tracing import Trace
 from bakeoff.methods.registry import METHODS
@@ -33,9 +37,10 @@ from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
 
 FLOAT = 4
+GPU = GpuProfile(is_ampere=True)
 ROWS = 2
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{kind: {"kind": kind} for kind, (m, _) in METHODS.items() if not m.families()},
+    **{kind: {"kind": kind} for kind, spec in METHODS.items() if spec.family_option is None},
     "peft": {"kind": "peft", "peft_type": "LOHA", "r": 4},
     "head_tied": {"kind": "head", "tied": True},
     "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},
@@ -97,7 +102,7 @@ def test_the_base_is_counted_once_in_float32(bench: Workbench, predictor: Predic
     assert predictor.base_bytes == FLOAT * model.num_parameters() + buffers
     low = Predictor(bench, dtype=torch.bfloat16)
     assert low.base_bytes == pytest.approx(1.5 * predictor.base_bytes)
-    gpu = Predictor(bench, dtype=torch.bfloat16, on_gpu=True)
+    gpu = Predictor(bench, dtype=torch.bfloat16, gpu=GPU)
     assert gpu.base_bytes == pytest.approx(0.5 * predictor.base_bytes)
 
 
@@ -206,3 +211,78 @@ def test_the_variant_that_trains_most_is_planned_for(
     label, method = most_demanding(bench.base, bench.entries[0])
     assert label == "rank16"
     assert method is not None and method.options.rank == 16
+
+
+@pytest.fixture(scope="module")
+def on_gpu(bench: Workbench) -> Predictor:
+    return Predictor(bench, dtype=torch.float16, gpu=GPU)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_gpus_pass_is_traced_without_one(bench: Workbench, on_gpu: Predictor, name: str) -> None:
+    """State and gradients are the least, whatever is computed; no method is left out."""
+    found = on_gpu.training(entry_of(bench, name), "", ROWS)
+    states = 4 * FLOAT * bench.methods[name][""].num_trainable
+    assert found.slot_bytes > found.held_bytes >= states
+    assert found.reserved_bytes >= found.peak_bytes == on_gpu.base_bytes + found.slot_bytes
+    assert on_gpu.writing(entry_of(bench, name), "", ROWS).peak_bytes > on_gpu.base_bytes
+
+
+def test_full_tuning_on_a_gpu_holds_masters_and_one_block_of_the_optimizer(
+    bench: Workbench, on_gpu: Predictor
+) -> None:
+    """Neither a copy of the state, nor the small blocks of a CPU."""
+    found = on_gpu.training(entry_of(bench, "full"), "", ROWS)
+    values = FLOAT * bench.methods["full"][""].num_trainable
+    assert 4 * values <= found.held_bytes <= 4.2 * values
+    # Two temporary tensors of an update's block, which is all of so small a base.
+    assert 6 * values <= found.slot_bytes < 7 * values + _chunk_bytes(bench)
+
+
+def _chunk_bytes(bench: Workbench) -> int:
+    """Logits of one chunk of a GPU, in float32 and rounded, and as much in passing."""
+    return 4 * 256 * bench.base.vocabulary * FLOAT
+
+
+def test_a_gpus_chunks_are_larger(bench: Workbench, predictor: Predictor) -> None:
+    gpu = Predictor(bench, dtype=torch.float32, gpu=GPU)
+    here, there = (p.training(entry_of(bench, "head"), "", ROWS) for p in (predictor, gpu))
+    more = (256 - chunk_tokens(bench.base.device)) * bench.base.vocabulary * FLOAT
+    assert there.slot_bytes - here.slot_bytes > more
+    assert there.training.flops[torch.float32] > here.training.flops[torch.float32]
+
+
+def test_validation_counts_beside_a_captured_update(bench: Workbench, on_gpu: Predictor) -> None:
+    entry = entry_of(bench, "lora")
+    captured = on_gpu.training(entry, "", ROWS)
+    options = replace(bench.study.options, engine=EngineOptions(cuda_graph=False))
+    plain_bench = replace(bench, study=replace(bench.study, options=options))
+    plain_bench.__dict__["plans"] = bench.plans
+    plain = Predictor(plain_bench, dtype=torch.float16, gpu=GPU).training(entry, "", ROWS)
+    assert captured.beside_bytes > 0 == plain.beside_bytes
+    need = Need(entry=entry, label="", alone=captured, slots=3)
+    assert need.bytes == (captured.base_bytes + 3 * captured.slot_bytes + captured.beside_bytes)
+    assert need.fitting_slots(need.bytes) == 3
+    assert need.fitting_slots(need.bytes - 1) == 2
+
+
+def test_writing_on_a_gpu_fills_rows_up_and_has_room_for_all_tokens(
+    bench: Workbench, on_gpu: Predictor
+) -> None:
+    entry = entry_of(bench, "lora")
+    peaks = {rows: on_gpu.writing(entry, "", rows).peak_bytes for rows in (1, 2, 3, 4)}
+    assert len(bench.data.splits["test"]) == 4
+    assert peaks[1] < peaks[2] < 0.8 * peaks[3]
+    assert peaks[3] == pytest.approx(peaks[4], rel=0.05)
+    longer = replace(bench.study.options.generation, max_new_tokens=300)
+    options = replace(bench.study.options, generation=longer)
+    long_bench = replace(bench, study=replace(bench.study, options=options))
+    long_bench.__dict__["plans"] = bench.plans
+    more = Predictor(long_bench, dtype=torch.float16, gpu=GPU).writing(entry, "", 4)
+    config: Any = bench.base.model.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = bench.base.embedding_width // config.num_attention_heads
+    position = 2 * 2 * config.num_hidden_layers * heads * width
+    wanted = bench.study.options.generation.max_new_tokens
+    grown = (300 - wanted - 64) * 4 * position
+    assert more.peak_bytes - peaks[4] > grown

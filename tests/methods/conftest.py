@@ -27,7 +27,8 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
 from bakeoff.engine.cohort import Cohort
-from bakeoff.methods import METHODS, Method
+from bakeoff.methods.contract import Method
+from bakeoff.methods.registry import method_type
 
 WEIGHTS_SEED = 11
 _IDS: dict[str, Any] = {"vocab_size": 257, "bos_token_id": 256, "eos_token_id": 256}
@@ -119,7 +120,7 @@ def build() -> Callable[..., Method]:
     """Makes a method from its kind, a base and the options by name."""
 
     def call(kind: str, base: Base, **options: Any) -> Method:
-        method, _ = METHODS[kind]
+        method = method_type(kind, where="methods.x.kind")
         return method(method.read_options(options, path="methods.x"), base, where="methods.x")
 
     return call

@@ -24,7 +24,7 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import CheckpointError
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 
 GOLDEN = Path(__file__).parent / "golden" / "adapters"
 VOCABULARY, WIDTH = 31, 12

@@ -15,7 +15,7 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 
 LENGTHS_B = torch.tensor([12, 9, 4])
 ORACLE = [(a, norms) for a in ("gpt_neo", "llama", "gpt2", "gpt_neox") for norms in (False, True)]

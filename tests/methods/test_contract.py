@@ -15,7 +15,8 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError
-from bakeoff.methods import METHODS, Ground, Method
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.registry import METHODS, method_type
 
 Tensors = dict[str, Tensor]
 NextToken = Callable[[Cohort, Tensor, Tensor], Tensor]
@@ -30,8 +31,8 @@ NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     (a, kind, dict(NEEDED.get((a, kind), {})))
     for a in TIED + UNTIED
-    for kind, (method, _) in METHODS.items()
-    if not method.families()
+    for kind, spec in METHODS.items()
+    if spec.family_option is None
 ]
 CASES += [(a, "bitfit", {"norms": True}) for a in ("gpt_neo", "gpt2", "gpt_neox")]
 CASES += [(a, "head", {"tied": True}) for a in TIED]
@@ -341,8 +342,11 @@ class TestContract:
         assert draws == (method.kind not in DRAWS_NOTHING and not is_given)
 
     def test_it_says_what_it_is(self, method: Method) -> None:
-        assert METHODS[method.kind] == (type(method), METHODS[method.kind][1])
-        assert METHODS[method.kind][1].kind == method.kind
+        assert method_type(method.kind, where="kind") is type(method)
+        assert METHODS[method.kind] is method.spec
+        overrides_merging = type(method).merged_weights is not Method.merged_weights
+        assert method.spec.mergeable == overrides_merging == method.is_mergeable()
+        assert method.spec.trains_alone == (method.ground is Ground.OWN_BASE)
         for text in ("title", "paper", "formula", "learning_rate_source"):
             assert len(getattr(method, text)) > 5
         assert 0 < method.default_learning_rate < 1

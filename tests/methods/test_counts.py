@@ -22,7 +22,7 @@ from bakeoff.base.library_output import quiet
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config
 from bakeoff.base.weights.sources import Source
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 
 
 def shapes_only(config: PreTrainedConfig) -> Base:

@@ -17,7 +17,7 @@ from bakeoff.base.library_output import quiet
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
-from bakeoff.methods import Ground, Method
+from bakeoff.methods.contract import Ground, Method
 from bakeoff.methods.full import FullStack
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods import Ground, Method
+from bakeoff.methods.contract import Ground, Method
 
 
 def test_a_tied_head_needs_a_tied_base(

@@ -16,7 +16,7 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods import Ground, Method
+from bakeoff.methods.contract import Ground, Method
 
 LENGTHS_B = torch.tensor([12, 9, 4])
 ORACLE = [(a, n, h) for a in ("gpt_neo", "llama", "gpt2", "gpt_neox") for n, h in ((1, True),)]

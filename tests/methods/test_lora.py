@@ -14,7 +14,7 @@ from torch import Tensor
 from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.low_rank.lora import Lora
 
 Perturbed = Callable[[Method], dict[str, Tensor]]

@@ -15,15 +15,16 @@ from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.base.library_output import quiet
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods import METHODS, Method
+from bakeoff.methods.contract import Method
+from bakeoff.methods.registry import METHODS
 from bakeoff.methods.switcher import Switcher
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
 MERGEABLE: list[tuple[str, dict[str, Any]]] = [
     # Llama has no biases to fit.
     (kind, {"norms": True} if kind == "bitfit" else {})
-    for kind, (method, _) in METHODS.items()
-    if method.is_mergeable() and not method.families()
+    for kind, spec in METHODS.items()
+    if spec.mergeable and spec.family_option is None
 ]
 MERGEABLE += [
     ("head", {"tied": True}),

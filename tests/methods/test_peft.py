@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.ia3 import Ia3
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
 from bakeoff.methods.low_rank.updates import peft_name

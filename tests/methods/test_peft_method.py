@@ -16,10 +16,10 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.peft_library.method import PeftMethod
-from bakeoff.methods.peft_library.options import options_of, peft_types, read_peft_options
 from bakeoff.methods.peft_library.stack import PeftStack
+from bakeoff.methods.specs.peft import options_of, peft_types, read_peft_options
 from bakeoff.methods.switcher import Switcher
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")

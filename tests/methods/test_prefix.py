@@ -20,7 +20,7 @@ from bakeoff.base.weights.sources import Source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import ConfigError
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.prompts.prefix import flat
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods import METHODS, Ground, method_type, stack_type
+from bakeoff.methods.contract import Ground
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
+from bakeoff.methods.registry import METHODS, method_type, stack_type
+from bakeoff.methods.stack import Stack
 
 
 def test_a_name_leads_to_its_method_and_its_stack() -> None:
@@ -35,8 +37,17 @@ def test_a_name_near_to_none_lists_them() -> None:
 
 
 @pytest.mark.parametrize("kind", list(METHODS))
+def test_the_code_is_that_of_what_describes_it(kind: str) -> None:
+    method = method_type(kind, where="kind")
+    assert method.spec is METHODS[kind]
+    assert (method.kind, METHODS[kind].kind) == (kind, kind)
+    assert issubclass(stack_type(kind), Stack)
+    assert (METHODS[kind].family_option is None) == (not METHODS[kind].families())
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
 def test_options_are_frozen_and_have_defaults(kind: str) -> None:
-    options_type = METHODS[kind][0].options_type
+    options_type = METHODS[kind].options_type
     assert is_dataclass(options_type)
     options: Any = options_type()
     for field in fields(options):

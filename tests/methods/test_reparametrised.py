@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods import Method
+from bakeoff.methods.contract import Method
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 LENGTHS_B = torch.tensor([12, 9, 4])

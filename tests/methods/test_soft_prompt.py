@@ -19,8 +19,8 @@ from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
 from bakeoff.config import from_mapping
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods import Method
-from bakeoff.methods.prompts.soft_prompt import FromAdapter, SoftPromptOptions
+from bakeoff.methods.contract import Method
+from bakeoff.methods.specs.soft_prompt import FromAdapter, SoftPromptOptions
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
-from bakeoff.methods.entries import Variant, variants_of
-from bakeoff.methods.low_rank.lora import Lora
+from bakeoff.methods.specs.lora import SPEC as LORA
+from bakeoff.methods.variants import Variant, variants_of
 from bakeoff.search.options import SearchOptions, final_seeds, grid, grid_of, grown
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
@@ -41,7 +41,7 @@ def refusal(*overrides: str, **changes: Any) -> str:
 
 
 def variants(**options: Any) -> tuple[Variant, ...]:
-    return variants_of(Lora, options, where="methods.lora", may_search=True)
+    return variants_of(LORA, options, where="methods.lora", may_search=True)
 
 
 def rates_of(study: Study) -> tuple[float, ...]:

@@ -32,8 +32,8 @@ class HollowBase(Base):
         """
         self.__dict__.update(original.__dict__)
         self.compute_dtype = dtype or original.compute_dtype
-        # What stands for a GPU is traced on the CPU: an autograd graph of tensors on a device that
-        # is not here cannot run backward. Shapes, and so bytes, are the same.
+        # What stands for a GPU is traced on the CPU (``model.devices``): an autograd graph of
+        # tensors on a device that is not here cannot run backward.
         self.device = torch.device("cpu")
         self._original = original.source.model
         hollow = hollow_copy(original.source.model, torch.float32)

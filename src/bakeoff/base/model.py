@@ -42,11 +42,9 @@ class Base:
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
         is_compiled: whether the layers run as compiled code.
-        may_capture: whether a token of generation may be captured in a graph on a GPU.
     """
 
     is_compiled = False
-    may_capture = True
 
     def __init__(
         self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
@@ -57,6 +55,7 @@ class Base:
             BaseModelError: if the architecture does something that the engine would miss.
         """
         self.source = source
+        self._captures = [True]  # one for the base and all its copies
         self.device = device
         self.compute_dtype = dtype
         register_attention()
@@ -140,6 +139,15 @@ class Base:
                 )
                 state.advance(stop - start)
         return torch.cat(parts, dim=1)[:, _PROBE_PADDING:]
+
+    @property
+    def may_capture(self) -> bool:
+        """Whether steps through it, or through a copy of it, may be captured in graphs on a GPU."""
+        return self._captures[0]
+
+    @may_capture.setter
+    def may_capture(self, value: bool) -> None:
+        self._captures[0] = value
 
     @property
     def has_values(self) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from bakeoff.errors import ConfigError
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+from bakeoff.types import Precision as Precision
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from bakeoff.base.attention.decoding import DecodingState
+from bakeoff.base.attention.decoding import CacheStorage, DecodingState
 from bakeoff.base.attention.interface import LENT_ATTENTION_NAME, decoding, extended
 from bakeoff.base.model import Base
 from bakeoff.errors import BaseModelError
@@ -201,7 +201,13 @@ def lent(base: Base, prefix: Prefix | None) -> Iterator[PreTrainedModel]:
 class PrefixedDecodingState(DecodingState):
     """A cache that begins with each row's prefix; left-padded prompts follow."""
 
-    def __init__(self, num_padding_R: Tensor, capacity: int, prefix: Prefix) -> None:
+    def __init__(
+        self,
+        num_padding_R: Tensor,
+        capacity: int,
+        prefix: Prefix,
+        storage: CacheStorage | None = None,
+    ) -> None:
         """Starts with the prefix alone.
 
         Args:
@@ -209,8 +215,9 @@ class PrefixedDecodingState(DecodingState):
                 not counted.
             capacity: the most positions, prompt and continuation together, without the prefix.
             prefix: of the slots whose rows these are, in order.
+            storage: see ``DecodingState``; its positions include the prefix.
         """
-        super().__init__(num_padding_R, capacity)
+        super().__init__(num_padding_R, capacity, storage)
         self._prefix = prefix
         self.before = prefix.num_positions
         self._rows_of_slots_R = torch.arange(

@@ -1,10 +1,11 @@
-"""The list of methods: what each is, takes and can do, as the methods themselves say it."""
+"""The list of methods: what each is, takes and can do, as their specs say it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -12,31 +13,39 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from bakeoff.config import to_mapping
-from bakeoff.methods.contract import FileFormat
 from bakeoff.methods.registry import METHODS
+from bakeoff.methods.specs.contract import FileFormat, MethodSpec
 
 
-def describe_methods() -> list[dict[str, Any]]:
-    """Every method as a plain mapping."""
+def describe_methods(
+    specs: Iterable[MethodSpec] | None = None, *, with_families: bool = True
+) -> list[dict[str, Any]]:
+    """Methods as plain mappings.
+
+    Args:
+        specs: of which methods; all of them without.
+        with_families: also the options of each family, which may have to load a library.
+    """
     described = []
-    for kind, (method, stack) in METHODS.items():
+    for spec in METHODS.values() if specs is None else specs:
+        families = spec.families() if with_families else {}
         described.append(
             {
-                "kind": kind,
-                "title": method.title,
-                "paper": method.paper,
-                "parameters": method.formula,
-                "default_learning_rate": method.default_learning_rate,
-                "learning_rate_source": method.learning_rate_source,
-                "stacked": not stack.trains_alone,
-                "mergeable": method.is_mergeable(),
-                "file_format": method.file_format.value,
+                "kind": spec.kind,
+                "title": spec.title,
+                "paper": spec.paper,
+                "parameters": spec.formula,
+                "default_learning_rate": spec.default_learning_rate,
+                "learning_rate_source": spec.learning_rate_source,
+                "stacked": not spec.trains_alone,
+                "mergeable": spec.mergeable,
+                "file_format": spec.file_format.value,
                 "exportable": [
-                    *(["peft"] if method.file_format is FileFormat.PEFT else []),
-                    *(["merged"] if method.is_mergeable() else []),
+                    *(["peft"] if spec.file_format is FileFormat.PEFT else []),
+                    *(["merged"] if spec.mergeable else []),
                 ],
-                "options": _options(method.options_type),
-                "families": {name: _options(kind) for name, kind in method.families().items()},
+                "options": _options(spec.options_type),
+                "families": {name: _options(kind) for name, kind in families.items()},
             }
         )
     return described
@@ -57,27 +66,43 @@ def _type_name(kind: Any) -> str:
     return kind.__name__ if type(kind) is type else str(kind).replace("typing.", "")
 
 
-def print_methods(console: Console) -> None:
-    """Prints every method with its options and their defaults."""
-    for method in describe_methods():
-        kind = method["kind"]
+def print_methods(
+    console: Console,
+    specs: Iterable[MethodSpec] | None = None,
+    *,
+    with_families: bool = False,
+) -> None:
+    """Prints methods with their options and their defaults.
+
+    Args:
+        console: where to.
+        specs: of which methods; all of them without.
+        with_families: also names the families of options, which may have to load a library.
+    """
+    specs = list(METHODS.values() if specs is None else specs)
+    described = describe_methods(specs, with_families=with_families)
+    for spec, method in zip(specs, described, strict=True):
+        kind = spec.kind
         # A long title goes on below, indented as what belongs to the method.
-        first, *rest = textwrap.wrap(f"{kind}: {method['title']}", console.width - 2)
+        first, *rest = textwrap.wrap(f"{kind}: {spec.title}", console.width - 2)
         console.print(f"[bold]{kind}[/]{escape(first[len(kind) :])}", highlight=False)
         lines = [
             *rest,
-            f"{method['paper']}; parameters: {method['parameters']}",
+            f"{spec.paper}; parameters: {spec.formula}",
             _abilities(method),
-            f"learning_rate: {method['default_learning_rate']:g}  "
-            f"({method['learning_rate_source']})",
+            f"learning_rate: {spec.default_learning_rate:g}  ({spec.learning_rate_source})",
         ]
         for name, option in method["options"].items():
             lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
         if method["families"]:
-            first = next(iter(method["options"]))
             lines.append(
-                f"{first} is one of {', '.join(method['families'])}; each has options of its own, "
-                "which --json lists"
+                f"{spec.family_option} is one of {', '.join(method['families'])}; each has options "
+                "of its own, which --json lists"
+            )
+        elif spec.family_option is not None:
+            lines.append(
+                f"further options depend on {spec.family_option}: bakeoff methods {kind} names "
+                "its values, and --json their options"
             )
         for line in lines:
             console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)

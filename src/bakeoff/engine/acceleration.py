@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from bakeoff.base.compiled import compiled_layers
+from bakeoff.base.devices import kind_of, present_profile
+from bakeoff.engine.backends.capture import Note, give_up_capturing
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions
@@ -13,7 +15,9 @@ from bakeoff.engine.recompute import recomputed_layers
 
 
 @contextmanager
-def quickened(cohort: Cohort, longest: int, options: EngineOptions) -> Iterator[StepGraphs | None]:
+def quickened(
+    cohort: Cohort, longest: int, options: EngineOptions, note: Note | None = None
+) -> Iterator[StepGraphs | None]:
     """Compiles and recomputes layers for as long as the context lasts.
 
     Compiled are the layers of a frozen base whose methods' hooks allow it; captured is an update
@@ -23,17 +27,25 @@ def quickened(cohort: Cohort, longest: int, options: EngineOptions) -> Iterator[
         cohort: entered.
         longest: tokens of the longest row, soft prompts not counted.
         options: how.
+        note: is told if updates turn out not to be capturable.
 
     Yields:
         What captures updates, or None where they run as they are.
     """
     base = cohort.base
-    on_gpu = base.device.type == "cuda"
-    compiles = on_gpu if options.compile == "auto" else options.compile
-    captures = on_gpu and options.cuda_graph is not False
+    on_gpu = kind_of(base.device) == "cuda"
+    is_traced = present_profile() is not None
+    # A trace sees operations one by one; compiled code is only ever smaller.
+    compiles = not is_traced and (on_gpu if options.compile == "auto" else options.compile)
+    captures = on_gpu and options.cuda_graph is not False and base.may_capture
     with ExitStack() as stack:
         if options.gradient_checkpointing:
             stack.enter_context(recomputed_layers(base))
         if compiles and not cohort.trains_base and cohort.is_compilable:
             stack.enter_context(compiled_layers(base, longest + cohort.prompt_positions))
-        yield StepGraphs(cohort.state()) if captures and cohort.is_capturable else None
+        if captures and cohort.is_capturable:
+            yield StepGraphs(
+                capture=not is_traced, failed=lambda error: give_up_capturing(base, error, note)
+            )
+        else:
+            yield None

@@ -22,8 +22,9 @@ from bakeoff.engine.join import join_prompt
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods.contract import Method, Stack, Tensors
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import stack_type
+from bakeoff.methods.stack import Stack, StackHooks
 from bakeoff.methods.training_pass import TrainingPass, training_pass
 
 
@@ -86,20 +87,11 @@ class Cohort:
             start = stop
         self._sites: dict[str, Site] = {}
         self._slots: list[int] = list(range(num_slots))
+        self._hooks = [stack.hooks(self._slots) for stack in self.stacks.values()]
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        names = [
-            name
-            for stack in self.stacks.values()
-            for hooks in (
-                stack.linear_hooks,
-                stack.input_hooks,
-                stack.linear_products,
-                stack.norm_hooks,
-            )
-            for name in hooks(self._slots)
-        ]
+        names = [name for hooks in self._hooks for name in hooks.sites]
         ordered = list(dict.fromkeys(names))
         self._sites = self._exit.enter_context(self.base.sites(ordered, self.num_slots))
         with torch.enable_grad():
@@ -117,9 +109,10 @@ class Cohort:
 
     def _select(self, slots: list[int]) -> None:
         self._slots = slots
-        hooks = [s.linear_hooks(slots) | s.norm_hooks(slots) for s in self.stacks.values()]
-        inputs = [stack.input_hooks(slots) for stack in self.stacks.values()]
-        products = {n: p for s in self.stacks.values() for n, p in s.linear_products(slots).items()}
+        self._hooks = [stack.hooks(slots) for stack in self.stacks.values()]
+        hooks = [{**found.linear, **found.norms} for found in self._hooks]
+        inputs = [found.inputs for found in self._hooks]
+        products = {name: p for found in self._hooks for name, p in found.products.items()}
         for name, site in self._sites.items():
             site.num_slots = len(slots)
             site.hooks = [by_name[name] for by_name in hooks if name in by_name]
@@ -144,6 +137,11 @@ class Cohort:
     def slots(self) -> list[int]:
         """The slots that the present passes are for."""
         return self._slots
+
+    @property
+    def hooks(self) -> list[StackHooks]:
+        """Where each stack acts in the present passes."""
+        return self._hooks
 
     @contextmanager
     def training_pass(self, first_row: int, num_rows: int) -> Iterator[None]:
@@ -197,11 +195,6 @@ class Cohort:
             self._values_Kn[slot] = 0
         for stack in self.stacks.values():
             stack.vacate(slot)
-
-    def state(self) -> list[Tensor]:
-        """Every tensor that an update changes."""
-        assert self.optimizer is not None, "only what is trained has a state"
-        return self.optimizer.state()
 
     @property
     def is_capturable(self) -> bool:
@@ -266,14 +259,14 @@ class Cohort:
     @property
     def prompt_positions(self) -> int:
         """P, positions that the longest prompt of the stacks adds to every row."""
-        found = [stack.prompt(self._slots) for stack in self.stacks.values()]
-        return max((p[0].shape[1] for p in found if p is not None), default=0)
+        found = [hooks.prompt()[0] for hooks in self._hooks if hooks.prompt is not None]
+        return max((vectors_KPD.shape[1] for vectors_KPD in found), default=0)
 
     def embed(self, ids_KBT: Tensor) -> Tensor:
         """[K, B, T] token ids to [K, B, T, D] embeddings in compute dtype."""
-        for stack in self.stacks.values():
-            weight_KVD = stack.embedding_weight(self._slots)
-            if weight_KVD is not None:
+        for hooks in self._hooks:
+            if hooks.embedding_weight is not None:
+                weight_KVD = hooks.embedding_weight()
                 num_slots, vocabulary, width = weight_KVD.shape
                 offset_K = torch.arange(num_slots, device=ids_KBT.device) * vocabulary
                 flat = weight_KVD.reshape(-1, width)
@@ -284,8 +277,7 @@ class Cohort:
 
     def prompts(self) -> tuple[Tensor, Tensor] | None:
         """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
-        stacks = [stack.prompt(self._slots) for stack in self.stacks.values()]
-        found = [prompt for prompt in stacks if prompt is not None]
+        found = [hooks.prompt() for hooks in self._hooks if hooks.prompt is not None]
         if not found:
             return None
         longest = max(vectors_KPD.shape[1] for vectors_KPD, _ in found)
@@ -299,10 +291,9 @@ class Cohort:
 
     def prefix(self) -> Prefix | None:
         """Keys and values before the tokens' of the present slots, in compute dtype."""
-        for stack in self.stacks.values():
-            prefix = stack.prefix(self._slots)
-            if prefix is not None:
-                return prefix.to(self.base.compute_dtype)
+        for hooks in self._hooks:
+            if hooks.prefix is not None:
+                return hooks.prefix().to(self.base.compute_dtype)
         return None
 
     def hidden_states(self, ids_KBT: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -341,10 +332,9 @@ class Cohort:
 
     def head(self) -> tuple[Tensor, Tensor | None]:
         """The head's ([V, D] or [K, V, D] weight, bias) for the present slots."""
-        for stack in self.stacks.values():
-            weight_KVD = stack.head_weight(self._slots)
-            if weight_KVD is not None:
-                return weight_KVD, self.base.head.bias
+        for hooks in self._hooks:
+            if hooks.head_weight is not None:
+                return hooks.head_weight(), self.base.head.bias
         return self.base.head.weight, self.base.head.bias
 
     def losses(

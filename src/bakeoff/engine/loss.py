@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from bakeoff.base.devices import kind_of
 from bakeoff.base.products import product
 
 _OUTER_VALUES = 1 << 22
@@ -36,9 +37,10 @@ def chunk_tokens(device: torch.device, head_values: int = 0) -> int:
     Args:
         device: where. head_values: of the head, all slots share one size.
     """
-    if head_values >= _LARGE_HEAD and device.type in _CHUNK_TOKENS_OF_LARGE_HEADS:
-        return _CHUNK_TOKENS_OF_LARGE_HEADS[device.type]
-    return _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cuda"])
+    kind = kind_of(device)
+    if head_values >= _LARGE_HEAD and kind in _CHUNK_TOKENS_OF_LARGE_HEADS:
+        return _CHUNK_TOKENS_OF_LARGE_HEADS[kind]
+    return _CHUNK_TOKENS.get(kind, _CHUNK_TOKENS["cuda"])
 
 
 def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -51,7 +53,7 @@ def _products(x_KCD: Tensor, weight: Tensor) -> Tensor:
     """[K, C, E] products with a [E, D] weight for all slots, or a [K, E, D] one for each."""
     if weight.dim() == 2:
         return product(x_KCD, weight)
-    if x_KCD.device.type != "cpu":
+    if kind_of(x_KCD.device) != "cpu":
         return torch.bmm(x_KCD, weight.transpose(1, 2))
     if len(weight) == 1:
         return product(x_KCD, weight[0])
@@ -66,7 +68,7 @@ def _add_outer(total: Tensor, left_KCV: Tensor, right_KCD: Tensor) -> None:
             left_KCV.flatten(0, 1)[None],
             right_KCD.flatten(0, 1)[None],
         )
-    if total.device.type == "cpu":
+    if kind_of(total.device) == "cpu":
         size = max(1, _OUTER_VALUES // total.shape[-1])
         for own, left, right in zip(total, left_KCV, right_KCD, strict=True):
             for part, slopes in zip(own.split(size), left.split(size, dim=1), strict=True):

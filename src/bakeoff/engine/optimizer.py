@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bakeoff.base.devices import kind_of
+
 _INITIAL_LOSS_SCALE = 2.0**14
 _GROWTH_INTERVAL = 1000
 _BLOCK_VALUES = {"cpu": 1 << 22, "cuda": 1 << 26}
@@ -61,19 +63,6 @@ class SlotAdamW:
         self._good_steps_K[slot] = 0
         self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
         self.alive_K[slot] = True
-
-    def state(self) -> list[Tensor]:
-        """Every tensor that ``step`` and the passes before it change."""
-        return [
-            self.values_Kn,
-            self.grads_Kn,
-            self._first_Kn,
-            self._second_Kn,
-            self.num_updates_K,
-            self.alive_K,
-            self.loss_scale_K,
-            self._good_steps_K,
-        ]
 
     def moments(self, slot: int) -> dict[str, Tensor]:
         """Views of one slot's first and second moments, each [n]."""
@@ -170,4 +159,4 @@ class SlotAdamW:
 
 def _block_values(device: torch.device) -> int:
     """Values of all slots together in a block."""
-    return _BLOCK_VALUES.get(device.type, _BLOCK_VALUES["cuda"])
+    return _BLOCK_VALUES.get(kind_of(device), _BLOCK_VALUES["cuda"])

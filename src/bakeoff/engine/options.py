@@ -22,6 +22,12 @@ class EngineOptions:
     gradient_checkpointing: bool = False
     """Whether a layer's activations are computed again in the backward pass instead of kept: less
     memory, a third more time."""
+    deterministic: bool = False
+    """Whether only kernels compute that give the same bits for the same input
+    (``torch.use_deterministic_algorithms``, a fixed cuBLAS workspace of 32 MiB a stream): without
+    it, training on a GPU that is resumed agrees with training that was not up to rounding. It makes
+    sums over rows and gradients of gathers slower, and refuses a base for which there is no such
+    kernel. A CPU in float32 needs none of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

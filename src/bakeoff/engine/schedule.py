@@ -17,7 +17,9 @@ from bakeoff.methods.contract import Tensors
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """A moment of training between two steps, from which the same bits follow.
+    """A moment of training between two steps, from which the same updates follow.
+
+    On a CPU in float32 they are the same to the bit.
 
     Attributes:
         seated: the candidates in their slots, in order.

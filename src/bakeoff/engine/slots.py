@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
+from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
+from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.loss import chunk_tokens
-from bakeoff.memory import available_bytes
 from bakeoff.methods.contract import Ground, Method
 
 MOST_SLOTS = 32
@@ -26,13 +27,6 @@ _STATE_BYTES = 16  # value, gradient and two moments in float32
 _MEMORY_SHARE = 0.5
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device, or available on the machine."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return available_bytes()
-
-
 def useful_slots(device: torch.device, tokens: float) -> int:
     """Slots up to which a pass gets faster by the token; at least one, at most ``MOST_SLOTS``.
 
@@ -42,7 +36,7 @@ def useful_slots(device: torch.device, tokens: float) -> int:
         device: where.
         tokens: of one slot in one pass, on average.
     """
-    saturating = SATURATING_TOKENS.get(device.type, SATURATING_TOKENS["cuda"])
+    saturating = SATURATING_TOKENS.get(kind_of(device), SATURATING_TOKENS["cuda"])
     return max(1, min(MOST_SLOTS, math.ceil(saturating / max(1.0, tokens))))
 
 

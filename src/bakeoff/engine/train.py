@@ -3,8 +3,9 @@
 All slots march in step through epochs of the same length. A candidate that ends or pauses frees its
 slot, and the next one sits down at the next epoch with its own data order, step count and schedule.
 The cohort is as wide as candidates are seated: a slot that nobody needs costs nothing. What an
-epoch computes follows from who sits where, so that training that goes on from a ``Position`` gives
-the same bits as training that never stopped.
+epoch computes follows from who sits where: training that goes on from a ``Position`` makes the same
+updates as training that never stopped, on a CPU in float32 to the bit (for a GPU see
+``EngineOptions.deterministic``).
 """
 
 from __future__ import annotations
@@ -178,7 +179,9 @@ class Trainer:
             cohort = Cohort(self.base, self._methods, len(candidates), self.protocol)
             self._cohort = self._open.enter_context(cohort)
             longest = max(*self.train_plan.widths, *self.validation_plan.widths)
-            self._graphs = self._open.enter_context(quickened(cohort, longest, self.engine))
+            self._graphs = self._open.enter_context(
+                quickened(cohort, longest, self.engine, self.observer.on_note)
+            )
         self._slots = list(candidates)
         for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
             if candidate.state is not RunState.DIVERGED:
@@ -234,8 +237,8 @@ class Trainer:
         nll_K = torch.zeros(len(seated), dtype=torch.float64, device=device)
         tokens_K = torch.zeros_like(nll_K)
         if start is not None:
-            nll_K += torch.tensor(start.train_nll, dtype=torch.float64)
-            tokens_K += torch.tensor(start.train_tokens, dtype=torch.float64)
+            nll_K += torch.tensor(start.train_nll, dtype=torch.float64, device=device)
+            tokens_K += torch.tensor(start.train_tokens, dtype=torch.float64, device=device)
         num_steps = self.train_plan.num_steps
 
         def position() -> Position:

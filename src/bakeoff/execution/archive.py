@@ -6,7 +6,6 @@ before it is taken up: a torn or changed file is made again, never passed on.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError, StoreError
+from bakeoff.execution.failures import traceback_of
 from bakeoff.execution.findings import Findings, Floats, TestScores
 from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
@@ -186,8 +186,7 @@ class Archive:
 
     def keep_failure(self, candidate: Candidate, error: BaseException) -> None:
         """Writes a failed candidate's record, and its whole traceback beside it."""
-        text = "".join(traceback.format_exception(error))
-        self.keep_error(candidate, text)
+        self.keep_error(candidate, traceback_of(error))
         self.findings.test_scores.pop(candidate.id, None)
         before = self.findings.records.get(candidate.id)
         self._keep_record(

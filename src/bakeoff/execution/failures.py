@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Final
 
 _LONGEST: Final = 300
@@ -12,3 +13,8 @@ def reason_of(error: BaseException) -> str:
     said = " ".join(str(error).split())
     shown = said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}\u2026"
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+def traceback_of(error: BaseException) -> str:
+    """The whole traceback, causes included, as the interpreter writes it."""
+    return "".join(traceback.format_exception(error))

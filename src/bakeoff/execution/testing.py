@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
@@ -19,13 +20,15 @@ from bakeoff.engine.texts import decode
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ScoreError, StoreError
 from bakeoff.execution.archive import Archive
-from bakeoff.execution.failures import reason_of
+from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings, TestScores
 from bakeoff.execution.progress import ProgressView
 from bakeoff.methods.contract import Ground
 from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
 from bakeoff.metrics.sentences import lead
 from bakeoff.types import RunState
+
+_log = logging.getLogger(__name__)
 
 
 class Tester:
@@ -92,7 +95,8 @@ class Tester:
         """Every final candidate that ended well and has not been tested yet, ground by ground.
 
         Groups are made of all of them and tested whole, so that an interrupted test, taken up
-        again, rounds as an undisturbed one.
+        again, rounds as an undisturbed one. Where memory does not hold a group, each of it goes
+        alone; a candidate that it does not hold alone has failed, and the rest is tested.
         """
         done = self.findings.test_scores
         eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
@@ -125,10 +129,11 @@ class Tester:
             failure = None
             release_memory()
             if is_short:
-                self.archive.keep_note(
-                    f"memory is too small to test {len(group)} candidates in one pass; each goes "
-                    "alone"
+                note = (
+                    f"memory is too small to test {len(group)} candidates in one pass; each of "
+                    f"{', '.join(candidate.id for candidate in group)} goes alone"
                 )
+                self._note(note)
             for candidate in group:
                 if candidate.id not in self.findings.test_scores:
                     self._test([candidate], scorer)
@@ -153,11 +158,15 @@ class Tester:
             )
 
     def _fail(self, candidate: Candidate, error: Exception) -> None:
-        """Marks a candidate that the test set cannot be scored with."""
+        """Marks a candidate that cannot be tested; what it was trained to stays on the disk.
+
+        So the next call only tests it.
+        """
         candidate.state = RunState.FAILED
         candidate.reason = f"testing failed: {reason_of(error)}"
-        self.archive.keep_failure(candidate, error)
+        self.archive.keep_error(candidate, traceback_of(error))
         self.view.on_end(candidate)
+        _log.error("%s: %s", candidate.id, candidate.reason)
 
     def _pass(
         self, group: Sequence[Candidate], scorer: RougeScorer
@@ -191,8 +200,14 @@ class Tester:
             self.bench.generation,
             progress=lambda done, total: self.view.count(title, done, total),
             written=written,
+            note=self._note,
         )
         return list(zip(texts.values(), nlls, strict=True))
+
+    def _note(self, text: str) -> None:
+        """Keeps a note for the report, and shows it."""
+        self.archive.keep_note(text)
+        self.view.on_note(text)
 
 
 class _ScoredTexts:

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.schedule import Position, Schedule
 from bakeoff.engine.score import EVALUATION_ROWS
-from bakeoff.engine.slots import free_bytes
 from bakeoff.engine.train import Trainer
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError

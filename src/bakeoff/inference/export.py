@@ -10,7 +10,7 @@ from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import disk_errors, new_folder
 from bakeoff.inference.finished import FinishedRun, Kept
-from bakeoff.methods.contract import FileFormat
+from bakeoff.methods.specs.contract import FileFormat
 
 
 class Target(StrEnum):

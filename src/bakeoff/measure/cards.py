@@ -14,6 +14,7 @@ from typing import Final
 
 import torch
 
+from bakeoff.base.devices import GpuProfile
 from bakeoff.errors import ConfigError
 
 ARITHMETIC_EFFICIENCY: Final = 0.4
@@ -49,6 +50,10 @@ class Card:
     def usable_bytes(self) -> int:
         """Memory that a study may fill."""
         return int(USABLE_MEMORY * self.memory_gib * 2**30)
+
+    def profile(self) -> GpuProfile:
+        """What a trace that stands for it goes by, with all of its memory free."""
+        return GpuProfile(is_ampere=self.half_dtype == torch.bfloat16, free_bytes=self.usable_bytes)
 
     def cost(self) -> Callable[[float, float, torch.dtype], float]:
         """The roofline: (flops, bytes moved, format) of one operation to seconds."""

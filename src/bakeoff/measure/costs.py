@@ -33,7 +33,6 @@ from bakeoff.memory import (
     PeakMemory,
     give_back_at_once,
     keep_freed,
-    release_unused,
     settled_bytes,
 )
 from bakeoff.runs.reading import from_json, to_json
@@ -87,7 +86,7 @@ def measure_costs(
             job_file = place / "job.json"
             job_file.write_text(json.dumps({**job, "names": list(names)}), encoding="utf-8")
             errors = stack.enter_context((place / "stderr").open("w+b"))
-        release_unused()  # another process needs it more
+        release_memory()  # another process needs it more
         process = subprocess.Popen(
             [*command, str(job_file)],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},

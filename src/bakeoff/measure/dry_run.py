@@ -18,6 +18,7 @@ from bakeoff.engine.acceleration import quickened
 from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
+from bakeoff.engine.generation.rows import power_of_two
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import Ground, Method
@@ -33,7 +34,7 @@ def rehearse(
     *,
     num_slots: int = 1,
     done: Callable[[Stage], None] = lambda stage: None,
-) -> None:
+) -> bool:
     """Seats candidates of one method, makes their largest update and their largest validation.
 
     Args:
@@ -41,6 +42,9 @@ def rehearse(
         rows: of one micro-batch of one slot, and of one pass of validation.
         num_slots: candidates in the pass.
         done: told after each stage.
+
+    Returns:
+        Whether updates run over buffers that stay, as they do where they are captured.
     """
     protocol, device = bench.protocol, bench.base.device
     feed = stand_in_feed(bench, method.ground)
@@ -57,6 +61,7 @@ def rehearse(
         with torch.no_grad(), cohort.only([0]):
             feed.losses(cohort, feed.pack(validation, [widest_batch(validation, rows)]))
         done("validation")
+    return graphs is not None
 
 
 def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int) -> None:
@@ -69,7 +74,9 @@ def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int
     """
     prompts = bench.data.splits["test"].generation_prompts
     longest = np.argsort(prompts.lengths, kind="stable")[::-1][:rows]
-    options = replace(bench.generation, max_new_tokens=num_tokens, batch_rows=max(1, rows))
+    # Where rows are filled up to a power of two, all are still one batch.
+    batch_rows = power_of_two(max(1, len(longest)))
+    options = replace(bench.generation, max_new_tokens=num_tokens, batch_rows=batch_rows)
     generate(cohort, [0], [prompts[int(i)] for i in longest], options)
 
 

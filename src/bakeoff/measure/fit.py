@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bakeoff.base.meta_model import model_bytes
-from bakeoff.engine.slots import free_bytes
+from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
@@ -45,11 +45,13 @@ class Need:
     @property
     def bytes(self) -> int:
         """At the peak of training, the base included."""
-        return self.alone.base_bytes + self.slots * self.alone.slot_bytes
+        alone = self.alone
+        return alone.base_bytes + self.slots * alone.slot_bytes + alone.beside_bytes
 
     def fitting_slots(self, available: int) -> int:
         """Candidates of this method in one pass that the memory holds; zero where none fits."""
-        return max(0, (available - self.alone.base_bytes) // max(1, self.alone.slot_bytes))
+        room = available - self.alone.base_bytes - self.alone.beside_bytes
+        return max(0, room // max(1, self.alone.slot_bytes))
 
 
 def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) -> list[Need]:
@@ -119,14 +121,14 @@ def remedy(
     if any(need.alone.base_bytes > available for need in over):
         return "a smaller base: this one alone takes more than there is"
     protocol = bench.protocol
-    worst = max(over, key=lambda need: need.alone.peak_bytes)
+    worst = max(over, key=lambda need: need.alone.reserved_bytes)
     rows = protocol.micro_batch_size
     smallest = worst.alone
     while rows > 1:
         rows //= 2
         tried = [predictor.training(need.entry, need.label, rows) for need in over]
-        smallest = max(tried, key=lambda one: one.peak_bytes)
-        if smallest.peak_bytes <= available:
+        smallest = max(tried, key=lambda one: one.reserved_bytes)
+        if smallest.reserved_bytes <= available:
             accumulated = -(-protocol.rows_per_step // rows)
             alone = " --set slots=1" if any(n.slots > 1 for n in needs) else ""
             return (
@@ -155,7 +157,7 @@ def _shorter(
         one = predictor.training(need.entry, need.label, 1)
         fixed = one.held_bytes
         room = available - one.base_bytes - fixed
-        a_token = (one.slot_bytes - fixed) / max(1, one.tokens)
+        a_token = (one.slot_bytes + one.beside_bytes - fixed) / max(1, one.tokens)
         lengths.append(int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
     length = min(lengths)
     if length < task.max_summary_tokens + _SHORTEST_DOCUMENT or length >= task.max_length:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import torch
 
+from bakeoff.base.devices import standing_for
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.cards import (
     ARITHMETIC_EFFICIENCY,
@@ -107,7 +108,25 @@ def make_plan(
         report: called with what is being done.
     """
     predictor = predictor_for(bench, card)
-    available = card.usable_bytes if card else available_for(bench, predictor)
+    if card is None:
+        available, profile = available_for(bench, predictor), None
+    else:
+        available = card.usable_bytes
+        profile = replace(card.profile(), free_bytes=available - predictor.base_bytes)
+    # How many candidates and rows the study would take depends on the card as well.
+    with standing_for(profile):
+        return _planned(bench, schedule, predictor, available, card, load_seconds, report)
+
+
+def _planned(
+    bench: Workbench,
+    schedule: StudySchedule,
+    predictor: Predictor,
+    available: int,
+    card: Card | None,
+    load_seconds: float,
+    report: Report,
+) -> StudyPlan:
     report("tracing one step of each method")
     needs = needs_of(bench, predictor, schedule)
     change = remedy(bench, predictor, needs, available)
@@ -116,7 +135,7 @@ def make_plan(
     for need in needs:
         name = need.entry.name
         writing = predictor.writing(need.entry, need.label, largest_batch(bench))
-        fits = need.alone.peak_bytes <= available
+        fits = need.alone.reserved_bytes <= available
         if card is not None:
             seconds[name] = _estimated(bench, need, writing)
         elif fits:
@@ -150,7 +169,7 @@ def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:
     dtype = card.half_dtype
     if bench.precision != "auto":
         dtype = getattr(torch, bench.precision)
-    return Predictor(bench, dtype=dtype, on_gpu=True, cost=card.cost())
+    return Predictor(bench, dtype=dtype, gpu=card.profile(), cost=card.cost())
 
 
 def _method_plan(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import torch
 
+from bakeoff.base.devices import GpuProfile, profile_of
 from bakeoff.base.meta_model import HollowBase
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.backends.worker_threads import lanes_of
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation.greedy import writes_frozen
+from bakeoff.engine.generation.rows import largest_power_of_two
 from bakeoff.engine.step import MOST_LANE_BYTES
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError, ConfigError
@@ -30,10 +34,12 @@ class Prediction:
     """One candidate of a method, alone.
 
     Attributes:
-        base_bytes: what the base takes before anybody is seated.
+        base_bytes: what the base takes before any candidate is seated.
         slot_bytes: what the candidate adds at its peak: its tensors, gradients and moments, and
             one micro-batch's activations.
         held_bytes: the part of it that is there between two steps.
+        beside_bytes: what a validation takes beside all that, once for all candidates of a pass:
+            the memory of a captured update stays its graph's. Zero where nothing is captured.
         training: the work of one update from one micro-batch of ``tokens`` padded tokens.
         validation: the work of one batch of ``validation_tokens`` padded tokens.
         rows: of the micro-batch.
@@ -42,6 +48,7 @@ class Prediction:
     base_bytes: int
     slot_bytes: int
     held_bytes: int
+    beside_bytes: int
     training: Work
     validation: Work
     tokens: int
@@ -50,8 +57,13 @@ class Prediction:
 
     @property
     def peak_bytes(self) -> int:
-        """What the results call ``peak_memory_bytes``."""
+        """What the results call ``peak_memory_bytes``: the most that tensors hold at a time."""
         return self.base_bytes + self.slot_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What must be free for it."""
+        return self.peak_bytes + self.beside_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +87,7 @@ class Predictor:
     Args:
         bench: the study, with or without a real base; nothing of it is changed.
         dtype: what the base computes in; the bench's own without.
-        on_gpu: whether the base's float32 original lies elsewhere than what is traced.
+        gpu: what the passes are traced for; the bench's own device without.
         cost: see ``engine.tracing.Trace``.
     """
 
@@ -84,16 +96,18 @@ class Predictor:
         bench: Workbench,
         *,
         dtype: torch.dtype | None = None,
-        on_gpu: bool | None = None,
+        gpu: GpuProfile | None = None,
         cost: Cost | None = None,
     ) -> None:
-        self._on_gpu = bench.base.device.type == "cuda" if on_gpu is None else on_gpu
+        self.gpu = gpu or profile_of(bench.base.device)
+        # There the base's float32 original lies elsewhere than what is traced.
+        self._on_gpu = self.gpu is not None
         self._cost = cost
         self.bench = bench
         self.untraced: dict[str, str] = {}
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
-        with traced(self._world, on_gpu=self._on_gpu):
+        with traced(self._world, gpu=self.gpu):
             self.base = HollowBase(bench.base, dtype=dtype)
         is_copied = self._on_gpu or self.base.compute_dtype != torch.float32
         self.base_bytes = self.base.held_bytes if is_copied else 0
@@ -108,7 +122,7 @@ class Predictor:
             rows: of a micro-batch.
         """
         stages: dict[Stage, tuple[int, int, Work]] = {}
-        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
+        with _told(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._hollow(entry, label)
             trace = self._trace()
 
@@ -117,7 +131,7 @@ class Predictor:
                 trace.begin()
 
             with trace:
-                rehearse(bench, method, rows, done=done)
+                is_captured = rehearse(bench, method, rows, done=done)
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
         plan = self.bench.plans["train"]
@@ -127,6 +141,11 @@ class Predictor:
             base_bytes=self.base_bytes,
             slot_bytes=max(stages[stage][0] for stage in counted) + self._lane_bytes(method),
             held_bytes=stages["training"][1],
+            beside_bytes=(
+                max(0, stages["validation"][0] - stages["training"][1])
+                if is_captured and self._on_gpu
+                else 0
+            ),
             training=stages["training"][2],
             validation=stages["validation"][2],
             tokens=len(step.examples) * step.width,
@@ -139,16 +158,18 @@ class Predictor:
         wanted = self.bench.generation.max_new_tokens
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
-        with _told(entry), traced(self._world, on_gpu=self._on_gpu):
+        with _told(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._hollow(entry, label)
             for num_tokens in (short, long):
                 trace = self._trace()
                 with trace, seated(bench, method) as cohort:
                     trace.begin()
-                    write_summaries(bench, cohort, rows, num_tokens)
+                    # The cache has room for all tokens from the start, so that all are asked for.
+                    with suppress(_EnoughError), _stopped_after(cohort, num_tokens):
+                        write_summaries(bench, cohort, rows, wanted)
                     found[num_tokens] = trace.peak_bytes, trace.work
         more = long - short
-        # The cache of keys and values has room for all that may be written.
+        # What looks at the cache grows with what is written.
         growth = max(0, found[long][0] - found[short][0]) / more
         return Writing(
             peak_bytes=self.base_bytes + found[short][0] + round(growth * max(0, wanted - short)),
@@ -158,7 +179,7 @@ class Predictor:
 
     def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
         """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
-        with traced(self._world, on_gpu=self._on_gpu):
+        with traced(self._world, gpu=self.gpu):
             _, method = self._hollow(entry, label)
             kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
         return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())
@@ -195,6 +216,28 @@ def _told(entry: MethodEntry) -> Iterator[None]:
         ) from error
 
 
+class _EnoughError(Exception):
+    """As many tokens as were to be traced are written."""
+
+
+@contextmanager
+def _stopped_after(cohort: Cohort, num_tokens: int) -> Iterator[None]:
+    """Raises ``_EnoughError`` where the decoder is called for one more token."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > num_tokens:
+            raise _EnoughError
+
+    handle = cohort.base.decoder.register_forward_pre_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _share(less: Work, more: Work, parts: int) -> Work:
     """The difference of two pieces of work, cut into equal parts."""
     return Work(
@@ -219,4 +262,6 @@ def largest_batch(bench: Workbench) -> int:
     if rows == "auto":
         longest = bench.task.max_length + bench.generation.max_new_tokens
         rows = rows_that_fit(bench.base, longest)
+    if bench.generation.strategy == "greedy" and writes_frozen(bench.base):
+        rows = largest_power_of_two(rows)
     return min(rows, len(test))

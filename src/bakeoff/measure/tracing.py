@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,12 +23,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from bakeoff.base.attention.interface import fused_attention
 from bakeoff.base.attention.windows import masks_apart
+from bakeoff.base.devices import GpuProfile, standing_for
+from bakeoff.engine.backends.gpu_kernels import GpuAttention
 
 # These read of their first input no more than they write.
 _GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
 _ATTENTION: Final = "_scaled_dot_product_flash_attention_for_cpu"
+_WINDOWED: Final = ("_flash_attention_forward", "_flash_attention_backward")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,11 @@ class Trace(TorchDispatchMode):
         written = sum(_bytes(t) for t in outputs)
         read = written if name in _GATHERS else sum(_bytes(t) for t in inputs)
         flops = 0.0
-        if packet in flop_registry:
+        if name.startswith(_WINDOWED):
+            flops = _windowed_flops(args, backward=name.endswith("_backward"))
+        elif packet in flop_registry:
+            # Of two batched products, one says its output's format besides.
+            args = args[:2] if packet is torch.ops.aten.bmm else args
             flops = float(flop_registry[packet](*args, **kwargs, out_val=result))
         elif name.startswith(_ATTENTION):
             flops = _attention_flops(args, backward=name.endswith("_backward"))
@@ -144,18 +150,22 @@ def fake_world() -> FakeTensorMode:
 
 
 @contextmanager
-def traced(world: FakeTensorMode | None = None, *, on_gpu: bool = False) -> Iterator[None]:
+def traced(world: FakeTensorMode | None = None, *, gpu: GpuProfile | None = None) -> Iterator[None]:
     """Tensors made inside have no values; real ones that come in are taken by their shape.
 
     Args:
         world: that of tensors made earlier; a new one without.
-        on_gpu: whether what is traced stands for a pass on a GPU.
+        gpu: what the trace stands for; None traces passes as they are.
     """
     # With more threads narrow bases compute in lanes, and a trace sees the calling thread alone.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _traced(world or fake_world()), fused_attention(on_gpu):
+        with ExitStack() as stack:
+            stack.enter_context(_traced(world or fake_world()))
+            if gpu is not None:
+                stack.enter_context(standing_for(gpu))
+                stack.enter_context(GpuAttention(gpu))
             yield
     finally:
         torch.set_num_threads(threads)
@@ -185,3 +195,10 @@ def _attention_flops(args: Any, *, backward: bool) -> float:
     query_BHTC, key_BHSC = (args[1], args[2]) if backward else (args[0], args[1])
     rows, heads, queries, width = query_BHTC.shape
     return float((10 if backward else 4) * rows * heads * queries * key_BHSC.shape[2] * width)
+
+
+def _windowed_flops(args: Any, *, backward: bool) -> float:
+    """As ``_attention_flops``, of the flash kernel's own layout."""
+    query_BTHC, key_BSHC = (args[1], args[2]) if backward else (args[0], args[1])
+    rows, queries, heads, width = query_BTHC.shape
+    return float((10 if backward else 4) * rows * heads * queries * key_BSHC.shape[1] * width)

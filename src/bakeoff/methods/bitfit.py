@@ -7,7 +7,6 @@ its width out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     check_settings,
@@ -27,29 +26,16 @@ from bakeoff.methods.files import (
     write_tensors,
 )
 from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
+from bakeoff.methods.specs.bitfit import SPEC, BitFitOptions
+from bakeoff.methods.stack import StackHooks
 
 _WEIGHTS = "bitfit.safetensors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BitFitOptions:
-    """Options of BitFit."""
-
-    norms: bool = False
-    """Whether the norms' weights are trained too; a base without biases has nothing else."""
 
 
 class BitFit(Method):
     """BitFit on one base. A head's own bias, where it has one, stays frozen."""
 
-    kind = "bitfit"
-    title = "the biases of linear layers and norms (on request norms' weights)"
-    paper = "Ben Zaken et al. 2022, arXiv:2106.10199"
-    formula = "all biases; with norms, also the weights of all norms"
-    options_type = BitFitOptions
-    file_format = FileFormat.OWN
-    default_learning_rate = 1e-3
-    learning_rate_source = "Ben Zaken et al. 2022, appendix A.2 (1e-4 to 1e-3)"
+    spec = SPEC
     options: BitFitOptions
 
     def __init__(self, options: BitFitOptions, base: Base, *, where: str) -> None:
@@ -110,32 +96,23 @@ class BitFit(Method):
 class BitFitStack(OwnWeightsStack):
     """K slots' biases and norm weights; the base's own where a slot has none."""
 
-    kind = "bitfit"
-
     def __init__(self, base: Base, methods: Sequence[BitFit], num_slots: int) -> None:
         own = {name: t for method in methods for name, t in method.parameters.items()}
         super().__init__(base, methods, num_slots, own)
         self._rescaled = [n.removesuffix(".weight") for n in self.shapes if n.endswith(".weight")]
 
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a linear layer with a bias."""
-        return {
-            layer: partial(self.shift, layer, list(slots))
-            for layer in self._biased()
-            if layer not in self._norms
-        }
-
-    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a norm of which something is trained."""
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per linear layer with a bias, and one per norm of which something is trained."""
         shifted: dict[str, LinearHook] = {
-            layer: partial(self.shift, layer, list(slots))
-            for layer in self._biased()
-            if layer in self._norms
+            layer: partial(self.shift, layer, list(slots)) for layer in self._biased()
         }
         rescaled: dict[str, LinearHook] = {
             layer: partial(self.renorm, layer, list(slots)) for layer in self._rescaled
         }
-        return shifted | rescaled
+        return StackHooks(
+            linear={name: hook for name, hook in shifted.items() if name not in self._norms},
+            norms={n: hook for n, hook in shifted.items() if n in self._norms} | rescaled,
+        )
 
     def _biased(self) -> list[str]:
         return [name.removesuffix(".bias") for name in self.shapes if name.endswith(".bias")]

@@ -2,72 +2,33 @@
 
 The files are those of the library ``adapters``, whose three arrangements these are.
 
-Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` the model's width, ``M`` the
-bottleneck's.
+Axis letters: ``D`` the model's width, ``M`` the bottleneck's.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from math import isfinite, sqrt
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from bakeoff.base.blocks import blocks, norms_before_mlps, stream_width
-from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods import adapters_files
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
-from bakeoff.methods.padded import PaddedStack
+from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.specs.bottleneck import SPEC, BottleneckOptions
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
 ATTENTION, MLP = "attention_adapters", "output_adapters"
 _DEFAULT_REDUCTION = 16.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class BottleneckOptions:
-    """Options of bottleneck adapters."""
-
-    variant: Literal["houlsby", "pfeiffer"] = "pfeiffer"
-    """``houlsby``: after attention and after the MLP, each on that part's output; ``pfeiffer``:
-    after the MLP, on the sum of its output and the residual stream."""
-    placement: Literal["sequential", "parallel"] = "sequential"
-    """``parallel``: beside the MLP (He et al. 2022), on the residual stream that enters it."""
-    reduction_factor: float | None = None
-    """The model's width over the bottleneck's; null: 16, unless ``size`` is given."""
-    size: int | None = None
-    """The bottleneck's width itself."""
-    activation: Literal["relu", "gelu", "gelu_new", "silu", "tanh"] = "relu"
-    """Between the two layers."""
-    scale: float = 1.0
-    """Factor on what is added (He et al. 2022 use 4 in parallel)."""
-    layers: tuple[int, ...] | None = None
-    """The blocks that get one, counted from 0; null: all."""
-
-
 class Bottleneck(Method):
     """Bottleneck adapters on one base."""
 
-    kind = "bottleneck"
-    title = "two small layers after, or beside, a block's attention and MLP"
-    paper = (
-        "Houlsby et al. 2019, arXiv:1902.00751; Pfeiffer et al. 2021, arXiv:2005.00247; "
-        "He et al. 2022, arXiv:2110.04366"
-    )
-    formula = "places x (2 x width x size + size + width), places = layers, or twice as many"
-    options_type = BottleneckOptions
-    file_format = FileFormat.ADAPTERS
-    default_learning_rate = 1e-3
-    learning_rate_source = "Houlsby et al. 2019, section 3.1 (3e-5 to 3e-3)"
+    spec = SPEC
     options: BottleneckOptions
 
     def __init__(self, options: BottleneckOptions, base: Base, *, where: str) -> None:
@@ -186,115 +147,3 @@ class Bottleneck(Method):
             "scaling": float(options.scale),
             "leave_out": [n for n in range(len(self.blocks)) if n not in self.chosen],
         }
-
-
-class BottleneckStack(PaddedStack):
-    """K slots' bottlenecks; narrower ones are padded with zeros."""
-
-    kind = "bottleneck"
-
-    def __init__(self, base: Base, methods: Sequence[Bottleneck], num_slots: int) -> None:
-        super().__init__(base, methods, num_slots)
-        self._layers: dict[str, str] = {}
-        self._norms: dict[str, str] = {}
-        for method in methods:
-            for place in method.places:
-                block = next(b for b in method.blocks if place.startswith(f"{b.name}."))
-                is_mlp = place.endswith(MLP)
-                self._layers[place] = block.mlp_output if is_mlp else block.attention_output
-            for block_name, norm in method.stream_norms.items():
-                self._norms[f"{block_name}.{MLP}"] = norm
-        self._activations = list(dict.fromkeys(method.options.activation for method in methods))
-
-        def of_slots(dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(num_slots, 1, 1, dtype=dtype, device=base.device)
-
-        self._scale_K11 = of_slots()
-        # What the first layer reads is a sum of the part's output and the residual stream.
-        self._reads_output_K11, self._reads_stream_K11 = of_slots(), of_slots()
-        self._activation_K11 = of_slots(torch.int64)
-        # Of each thread its own: passes go side by side.
-        self._present = threading.local()
-
-    def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
-        """Seats a candidate with its own arrangement."""
-        assert isinstance(method, Bottleneck)
-        super().place(slot, method, tensors)
-        options = method.options
-        self._scale_K11[slot] = options.scale
-        self._reads_output_K11[slot] = float(options.placement == "sequential")
-        self._reads_stream_K11[slot] = float(method.reads_stream)
-        self._activation_K11[slot] = self._activations.index(options.activation)
-
-    def vacate(self, slot: int) -> None:
-        """A scale of zero: nothing is added."""
-        super().vacate(slot)
-        self._scale_K11[slot] = 0.0
-
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a place, on the layer that ends the part."""
-        return {
-            layer: partial(self.apply, place, list(slots)) for place, layer in self._layers.items()
-        }
-
-    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a norm before an MLP, to see the residual stream."""
-        return {norm: partial(self.see, place) for place, norm in self._norms.items()}
-
-    def see(self, place: str, x_KND: Tensor, y_KND: Tensor) -> Tensor:
-        """Keeps the norm's input for the place that follows in the same block."""
-        vars(self._present)[place] = x_KND
-        return y_KND
-
-    def apply(self, place: str, slots: list[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
-        """Adds each slot's scaled bottleneck to the output of a block's part.
-
-        Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; in parallel He et al. 2022,
-        arXiv:2110.04366, section 3.3.
-
-        Args:
-            place: which. slots: which slots the rows belong to, in order.
-            x_KNE: [K, N, E] the last layer's input, not used.
-            y_KND: [K, N, D] its output.
-
-        Returns:
-            [K, N, D]. Equal to ``y_KND`` until the first update: ``up`` starts at zero.
-        """
-        dtype = y_KND.dtype
-        read_KND = y_KND
-        stream_KND = vars(self._present).pop(place, None)
-        if stream_KND is not None:
-            reads_output_K11, reads_stream_K11 = (
-                self.narrowed(t, slots).to(dtype)
-                for t in (self._reads_output_K11, self._reads_stream_K11)
-            )
-            read_KND = y_KND * reads_output_K11 + stream_KND * reads_stream_K11
-        down_KMD, down_KM, up_KDM, up_KD = (
-            self.of(f"{place}.{part}", slots).to(dtype)
-            for part in ("down.weight", "down.bias", "up.weight", "up.bias")
-        )
-        hidden_KNM = torch.baddbmm(down_KM[:, None], read_KND, down_KMD.transpose(1, 2))
-        added_KND = torch.baddbmm(
-            up_KD[:, None], self._activate(hidden_KNM, slots), up_KDM.transpose(1, 2)
-        )
-        held_K11 = self.held(f"{place}.up.bias", slots)[:, None, None]
-        scale_K11 = self.narrowed(self._scale_K11, slots) * held_K11
-        return torch.addcmul(y_KND, added_KND, scale_K11.to(dtype))
-
-    def _activate(self, hidden_KNM: Tensor, slots: list[int]) -> Tensor:
-        """Each slot's own activation; all of them map zero to zero, so that padding stays zero."""
-        chosen = _activate(self._activations[0], hidden_KNM)
-        for number, name in enumerate(self._activations[1:], start=1):
-            is_this_K11 = self.narrowed(self._activation_K11, slots) == number
-            chosen = torch.where(is_this_K11, _activate(name, hidden_KNM), chosen)
-        return chosen
-
-
-def _activate(name: Activation, x: Tensor) -> Tensor:
-    if name == "relu":
-        return F.relu(x)
-    if name == "silu":
-        return F.silu(x)
-    if name == "tanh":
-        return torch.tanh(x)
-    return F.gelu(x, approximate="tanh" if name == "gelu_new" else "none")

@@ -1,34 +1,23 @@
-"""A study's methods, checked as far as that goes without the base, and their searched options."""
+"""One method of a study: its kind, rates and variants, checked without the base."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Method
-from bakeoff.methods.registry import method_type
+from bakeoff.methods.registry import METHODS, method_type, spec_of
+from bakeoff.methods.specs.contract import MethodSpec
+from bakeoff.methods.variants import Variant, variants_of
 
-_SHORT = re.compile(r"[A-Za-z0-9._-]{1,12}")
+if TYPE_CHECKING:
+    from bakeoff.base.model import Base
+    from bakeoff.methods.contract import Method
 
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One combination of a method's searched options.
-
-    Attributes:
-        label: tells it from the others in ids; empty where nothing is searched.
-        options: an instance of the method's ``options_type``.
-        searched: the searched options alone, as plain values.
-    """
-
-    label: str
-    options: Any
-    searched: dict[str, Any]
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BASELINES = ("zero_shot", "lead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +37,13 @@ class MethodEntry:
     variants: tuple[Variant, ...]
 
     @property
+    def spec(self) -> MethodSpec:
+        """What describes the method, without its code."""
+        return spec_of(self.kind, where=f"methods.{self.name}.kind")
+
+    @property
     def method_type(self) -> type[Method]:
-        """The class of the method."""
+        """The class of the method, which loads PyTorch."""
         return method_type(self.kind, where=f"methods.{self.name}.kind")
 
     def build(self, base: Base) -> dict[str, Method]:
@@ -62,61 +56,64 @@ class MethodEntry:
         return {v.label: self.method_type(v.options, base, where=where) for v in self.variants}
 
 
-def variants_of(
-    method: type[Method], given: Mapping[str, Any], *, where: str, may_search: bool
-) -> tuple[Variant, ...]:
-    """Every combination of the options that are given as lists of values.
+def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> MethodEntry:
+    """Checks what a study gives for one method.
 
-    A list that is itself a value of its option, such as a list of layer names, is one value.
+    Args:
+        name: the study's own name for it.
+        given: its kind, learning rate and options.
+        may_search: whether lists of values are searched over.
 
     Raises:
-        ConfigError: a value that breaks a rule, or a list where nothing is searched.
+        ConfigError: for anything that breaks a rule, by its path.
     """
-    searched = {key: value for key, value in given.items() if _is_searched(method, given, key)}
-    if not searched or not may_search:
-        # Without a search a list is a wrong value, and the strict loading says so.
-        try:
-            options: Any = method.read_options(given, path=where)
-        except ConfigError as error:
-            if not searched:
-                raise
+    where = f"methods.{name}"
+    check_name(where, name)
+    if name.replace("-", "_").lower() in _BASELINES:
+        raise ConfigError(
+            f"{where}: {name!r} names a baseline of every report; choose another name"
+        )
+    rest = dict(given)
+    kind = rest.pop("kind", name)
+    if not isinstance(kind, str):
+        raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
+    method = spec_of(kind, where=f"{where}.kind")
+    rate = rest.pop("learning_rate", None)
+    if rate is None:
+        rate = method.default_learning_rate
+    rates = None
+    if may_search and isinstance(rate, list):
+        rates = tuple(_checked_rate(one, method, where) for one in rate)
+        # Ids name rates by six digits.
+        if not rates or len({f"{one:g}" for one in rates}) < len(rates):
             raise ConfigError(
-                f"{error} A list of values is searched over: set search, such as search: "
-                "{learning_rates: 6, seeds: 3}, or give one value."
-            ) from None
-        return (Variant(label="", options=options, searched={}),)
-    for key, values in searched.items():
-        if not values or len({repr(value) for value in values}) < len(values):
-            raise ConfigError(
-                f"{where}.{key}: {values!r} is searched over, so it must hold at least one value, "
-                "and none twice"
+                f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
+                "rate, and none twice (six digits count)"
             )
-    found = []
-    labels = {key: _labels(key, values) for key, values in searched.items()}
-    for places in itertools.product(*(range(len(values)) for values in searched.values())):
-        chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
-        label = "-".join(labels[key][i] for key, i in zip(searched, places, strict=True))
-        options = method.read_options({**given, **chosen}, path=where)
-        found.append(Variant(label=label, options=options, searched=chosen))
-    return tuple(found)
+        rate = method.default_learning_rate
+    return MethodEntry(
+        name=name,
+        kind=kind,
+        learning_rate=_checked_rate(rate, method, where),
+        rates=rates,
+        variants=variants_of(method, rest, where=where, may_search=may_search),
+    )
 
 
-def _labels(key: str, values: Sequence[Any]) -> list[str]:
-    """A part of an id for each value: the value where all are short and differ, else its number."""
-    told = [str(value) for value in values]
-    if all(map(_SHORT.fullmatch, told)) and len(set(told)) == len(told):
-        return [f"{key}{value}" for value in told]
-    return [f"{key}.{number}" for number in range(len(values))]
+def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+        listed = "; a list of rates needs search" if isinstance(rate, list) else ""
+        raise ConfigError(
+            f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
+            f"{method.default_learning_rate:g}{listed}"
+        )
+    return float(rate)
 
 
-def _is_searched(method: type[Method], given: Mapping[str, Any], key: str) -> bool:
-    """Whether a list is no value of its option."""
-    if not isinstance(given[key], list):
-        return False
-    # Which options a method has may hang on the others.
-    others = {name: value for name, value in given.items() if not isinstance(value, list)}
-    try:
-        method.read_options({**others, key: given[key]})
-    except ConfigError:
-        return True
-    return False
+def check_name(where: str, name: str) -> None:
+    """Raises ConfigError where a name cannot name a folder."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name!r} cannot name a folder; use at most 64 letters, digits, dots, "
+            "dashes and underscores, the first a letter or digit"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,28 +10,16 @@ from torch import Tensor
 
 from bakeoff.base.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 from bakeoff.base.model import Base
-from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import read_tensors
-
-
-@dataclass(frozen=True, kw_only=True)
-class FullOptions:
-    """Full tuning has no options."""
+from bakeoff.methods.specs.full import SPEC, FullOptions
+from bakeoff.methods.stack import Stack
 
 
 class Full(Method):
     """Tuning of all parameters of one base."""
 
-    kind = "full"
-    title = "every parameter of a copy of the base"
-    paper = "the ordinary fine-tuning that the others are compared with"
-    formula = "all parameters"
-    options_type = FullOptions
-    default_learning_rate = 5e-5
-    learning_rate_source = (
-        "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
-    )
-    file_format = FileFormat.TRANSFORMERS
+    spec = SPEC
     options: FullOptions
 
     @property
@@ -67,9 +54,6 @@ class Full(Method):
 
 class FullStack(Stack):
     """One slot: a base of its own whose parameters are the trained tensors."""
-
-    kind = "full"
-    trains_alone = True
 
     def __init__(self, base: Base, methods: Sequence[Full], num_slots: int) -> None:
         if num_slots != 1:

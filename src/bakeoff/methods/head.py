@@ -8,7 +8,7 @@ are computed once a study. ``tied: true`` trains the shared weight: the embeddin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     OWN_WEIGHTS,
@@ -25,29 +25,16 @@ from bakeoff.methods.files import (
     write_json,
     write_tensors,
 )
+from bakeoff.methods.specs.head import SPEC, HeadOptions
+from bakeoff.methods.stack import Stack, StackHooks
 
 _TENSOR = "weight"
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadOptions:
-    """Options of head tuning."""
-
-    tied: bool = False
-    """Whether the input embedding changes with the head (only where the base ties them)."""
 
 
 class Head(Method):
     """Tuning of the output layer on one base."""
 
-    kind = "head"
-    title = "the output layer alone (the seed's 'traditional' tuning)"
-    paper = "feature-based transfer, as in Howard & Ruder 2018, arXiv:1801.06146"
-    formula = "vocabulary x width"
-    options_type = HeadOptions
-    default_learning_rate = 5e-4
-    learning_rate_source = "the seed's own second run, which beat its 5e-3"
-    file_format = FileFormat.OWN
+    spec = SPEC
     options: HeadOptions
 
     def __init__(self, options: HeadOptions, base: Base, *, where: str) -> None:
@@ -106,8 +93,6 @@ class Head(Method):
 class HeadStack(Stack):
     """K slots' heads, all tied or all untied."""
 
-    kind = "head"
-
     def __init__(self, base: Base, methods: Sequence[Head], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
         self._tied = methods[0].options.tied
@@ -122,11 +107,11 @@ class HeadStack(Stack):
         """The base's own head."""
         self.tensors[_TENSOR][slot] = self.base.head.weight
 
-    def head_weight(self, slots: Sequence[int]) -> Tensor:
-        """[K, V, D] float32."""
-        weight_KVD = self.tensors[_TENSOR]
-        return weight_KVD if len(slots) == self.num_slots else weight_KVD[list(slots)]
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """The heads, which are the embeddings too where they are tied."""
+        weight = partial(self.weight, slots)
+        return StackHooks(head_weight=weight, embedding_weight=weight if self._tied else None)
 
-    def embedding_weight(self, slots: Sequence[int]) -> Tensor | None:
-        """The same weights where they are tied."""
-        return self.head_weight(slots) if self._tied else None
+    def weight(self, slots: Sequence[int]) -> Tensor:
+        """[K, V, D] float32."""
+        return self.narrowed(self.tensors[_TENSOR], slots)

@@ -7,17 +7,16 @@ its width out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from bakeoff.base.injection import InputHook, LinearHook, linear_shape, select_linear_layers
+from bakeoff.base.injection import linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -27,33 +26,16 @@ from bakeoff.methods.files import (
 )
 from bakeoff.methods.low_rank.updates import oriented
 from bakeoff.methods.padded import PaddedStack
+from bakeoff.methods.specs.ia3 import SPEC, Ia3Options
+from bakeoff.methods.stack import StackHooks
 
 _OUTPUT, _INPUT = ".output_factors", ".input_factors"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ia3Options:
-    """Options of (IA)³."""
-
-    target_modules: str | tuple[str, ...] | None = None
-    """Layer names or their ends, a regular expression, ``all-linear``, or null: what PEFT
-    targets in this architecture by default."""
-    feedforward_modules: str | tuple[str, ...] | None = None
-    """Which of the targets have their input scaled instead of their output; null: those that PEFT
-    takes for feed-forward layers in this architecture."""
 
 
 class Ia3(Method):
     """(IA)³ on one base."""
 
-    kind = "ia3"
-    title = "trained factors on linear layers' outputs and feed-forward inputs"
-    paper = "Liu et al. 2022, arXiv:2205.05638"
-    formula = "sum over target layers of out, or of in for feed-forward layers"
-    options_type = Ia3Options
-    file_format = FileFormat.PEFT
-    default_learning_rate = 3e-3
-    learning_rate_source = "Liu et al. 2022, section 3.3 (3e-3 with Adafactor)"
+    spec = SPEC
     options: Ia3Options
 
     def __init__(self, options: Ia3Options, base: Base, *, where: str) -> None:
@@ -194,23 +176,20 @@ class Ia3(Method):
 class Ia3Stack(PaddedStack):
     """K slots' factors; one where a slot has none."""
 
-    kind = "ia3"
-
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a layer whose output is scaled."""
-        return {
-            name.removesuffix(_OUTPUT): partial(self.scale_output, name, list(slots))
-            for name in self.shapes
-            if name.endswith(_OUTPUT)
-        }
-
-    def input_hooks(self, slots: Sequence[int]) -> dict[str, InputHook]:
-        """One hook a layer whose input is scaled."""
-        return {
-            name.removesuffix(_INPUT): partial(self.scale, name, list(slots))
-            for name in self.shapes
-            if name.endswith(_INPUT)
-        }
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per layer, on its output or on its input."""
+        return StackHooks(
+            linear={
+                name.removesuffix(_OUTPUT): partial(self.scale_output, name, list(slots))
+                for name in self.shapes
+                if name.endswith(_OUTPUT)
+            },
+            inputs={
+                name.removesuffix(_INPUT): partial(self.scale, name, list(slots))
+                for name in self.shapes
+                if name.endswith(_INPUT)
+            },
+        )
 
     def scale_output(self, name: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
         """[K, N, E] the frozen layer's output, each feature times its slot's factor."""

@@ -7,7 +7,6 @@ its width out, ``V`` vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.base.blocks import blocks
-from bakeoff.base.injection import LinearHook, LinearProduct
 from bakeoff.base.model import Base
 from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     check_settings,
@@ -28,32 +26,17 @@ from bakeoff.methods.files import (
     write_tensors,
 )
 from bakeoff.methods.own_weights import OwnWeightsStack, source_parameters
+from bakeoff.methods.specs.last_layers import SPEC, LastLayersOptions
+from bakeoff.methods.stack import StackHooks
 
 _WEIGHTS = "last_layers.safetensors"
 _PARTS = ("weight", "bias")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LastLayersOptions:
-    """Options of tuning the last layers."""
-
-    num_layers: int = 1
-    """How many blocks, counted from the end; the final norm comes with them."""
-    head: bool = True
-    """Whether the head is trained too; where the base ties it to the embedding, it is untied."""
-
-
 class LastLayers(Method):
     """Tuning of one base's last layers. A head's own bias, where it has one, stays frozen."""
 
-    kind = "last_layers"
-    title = "the last blocks with the final norm and the head"
-    paper = "gradual unfreezing, as in Howard & Ruder 2018, arXiv:1801.06146"
-    formula = "num_layers x parameters of a block + final norm (+ vocabulary x width with the head)"
-    options_type = LastLayersOptions
-    default_learning_rate = 1e-4
-    learning_rate_source = "twice the default of Transformers' Trainer, which is for all layers"
-    file_format = FileFormat.OWN
+    spec = SPEC
     options: LastLayersOptions
 
     def __init__(self, options: LastLayersOptions, base: Base, *, where: str) -> None:
@@ -130,8 +113,6 @@ class LastLayers(Method):
 class LastLayersStack(OwnWeightsStack):
     """K slots' last layers; in a slot with fewer of them the base's own."""
 
-    kind = "last_layers"
-
     def __init__(self, base: Base, methods: Sequence[LastLayers], num_slots: int) -> None:
         own = {name: t for method in methods for name, t in method.parameters.items()}
         super().__init__(base, methods, num_slots, own)
@@ -142,13 +123,22 @@ class LastLayersStack(OwnWeightsStack):
         self._layers = [name for name in weights if name in self._linear]
         self._trained_norms = [name for name in weights if name in self._norms]
 
-    def linear_products(self, slots: Sequence[int]) -> dict[str, LinearProduct]:
-        """One a linear layer: the frozen product is not computed at all."""
-        return {layer: partial(self.product, layer, list(slots)) for layer in self._layers}
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per linear layer, whose frozen product is not computed at all, one per norm, and the
+        head where any method trains it."""
+        chosen = list(slots)
+        head = self._head
+        return StackHooks(
+            products={layer: partial(self.product, layer, chosen) for layer in self._layers},
+            norms={layer: partial(self.renorm, layer, chosen) for layer in self._trained_norms},
+            head_weight=None if head is None else partial(self._own_head, head, chosen),
+        )
 
-    def norm_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a norm."""
-        return {layer: partial(self.renorm, layer, list(slots)) for layer in self._trained_norms}
+    def _own_head(self, name: str, slots: list[int]) -> Tensor:
+        """[K, V, D] float32."""
+        weight_KVD = self.value(name, slots)
+        assert weight_KVD is not None
+        return weight_KVD
 
     def product(self, layer: str, slots: list[int], x_KND: Tensor) -> Tensor:
         """[K, N, E] the layer with each slot's own weight and bias on [K, N, D]."""
@@ -161,7 +151,3 @@ class LastLayersStack(OwnWeightsStack):
         if bias_KE is None:
             return torch.bmm(x_KND, weight_KDE)
         return torch.baddbmm(bias_KE[:, None].to(x_KND.dtype), x_KND, weight_KDE)
-
-    def head_weight(self, slots: Sequence[int]) -> Tensor | None:
-        """[K, V, D] float32, or None where no method trains the head."""
-        return None if self._head is None else self.value(self._head, slots)

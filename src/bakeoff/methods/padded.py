@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
-from bakeoff.methods.contract import Method, Stack
+from bakeoff.methods.contract import Method
+from bakeoff.methods.stack import Stack
 
 
 class PaddedStack(Stack):
@@ -48,11 +49,6 @@ class PaddedStack(Stack):
         """Nothing is held."""
         for held_K in self._held.values():
             held_K[slot] = False
-
-    def narrowed(self, stacked: Tensor, slots: Sequence[int]) -> Tensor:
-        """[K, ...] the part of the given slots."""
-        # Without a copy where all are asked for, as in every training pass.
-        return stacked if len(slots) == self.num_slots else stacked[list(slots)]
 
     def of(self, name: str, slots: Sequence[int]) -> Tensor:
         """[K, ...] the tensor of the given slots."""

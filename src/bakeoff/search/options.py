@@ -87,7 +87,7 @@ def grid_of(entry: MethodEntry, search: SearchOptions) -> tuple[float, ...]:
     """The rates that a method's search begins with: the study's list, else the common rule's."""
     if entry.rates is not None:
         return entry.rates
-    centre = entry.method_type.default_learning_rate
+    centre = entry.spec.default_learning_rate
     return grid(centre, search.learning_rates, search.grid_factor)
 
 

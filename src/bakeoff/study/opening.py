@@ -13,6 +13,7 @@ from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import load_source
 from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData
+from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
@@ -31,6 +32,7 @@ def cache_folder() -> Path:
 def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
     """Loads and prepares the study's base on a device; ``hollow`` takes its shapes alone."""
     options = study.options
+    choose_algorithms(deterministic=options.engine.deterministic)
     source = load_source(
         options.base,
         root=study.root,
@@ -40,9 +42,10 @@ def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
         hollow=hollow,
     )
     if hollow:
-        return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
-    place = choose_device(device)
-    base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
+        base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
+    else:
+        place = choose_device(device)
+        base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
     base.may_capture = options.engine.cuda_graph is not False
     return base
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from bakeoff.base.precision import Precision
-from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE
-from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
-from bakeoff.engine.generation.generate import GenerationOptions
+from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Method
-from bakeoff.methods.entries import MethodEntry, variants_of
-from bakeoff.methods.registry import METHODS, method_type
+from bakeoff.methods.entries import MethodEntry as MethodEntry
+from bakeoff.methods.entries import check_name, entry_of
 from bakeoff.search.options import SearchOptions, without_password
+from bakeoff.types import Precision
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
-_BASELINES = ("zero_shot", "lead")
 # These never mean a folder, whatever lies beside the study.
 _RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
@@ -69,7 +64,7 @@ class StudyOptions:
     between calls."""
 
     def __post_init__(self) -> None:
-        _safe_name("name", self.name)
+        check_name("name", self.name)
         if not self.methods:
             raise ConfigError(
                 "methods: there is none; name at least one, such as lora: {kind: lora}"
@@ -157,7 +152,9 @@ def study_from_mapping(
     options = from_mapping(StudyOptions, merged)
     options.task.validate()
     may_search = options.search is not None
-    entries = tuple(_entry(name, given, may_search) for name, given in options.methods.items())
+    entries = tuple(
+        entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
+    )
     return Study(options=options, entries=entries, root=Path.cwd())
 
 
@@ -176,56 +173,4 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         source = task["source"]
         task["source"] = (
             {k: found(v) for k, v in source.items()} if isinstance(source, dict) else found(source)
-        )
-
-
-def _entry(name: str, given: Mapping[str, Any], may_search: bool) -> MethodEntry:
-    where = f"methods.{name}"
-    _safe_name(where, name)
-    if name.replace("-", "_").lower() in _BASELINES:
-        raise ConfigError(
-            f"{where}: {name!r} names a baseline of every report; choose another name"
-        )
-    rest = dict(given)
-    kind = rest.pop("kind", name)
-    if not isinstance(kind, str):
-        raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
-    method = method_type(kind, where=f"{where}.kind")
-    rate = rest.pop("learning_rate", None)
-    if rate is None:
-        rate = method.default_learning_rate
-    rates = None
-    if may_search and isinstance(rate, list):
-        rates = tuple(_checked_rate(one, method, where) for one in rate)
-        # Ids name rates by six digits.
-        if not rates or len({f"{one:g}" for one in rates}) < len(rates):
-            raise ConfigError(
-                f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
-                "rate, and none twice (six digits count)"
-            )
-        rate = method.default_learning_rate
-    return MethodEntry(
-        name=name,
-        kind=kind,
-        learning_rate=_checked_rate(rate, method, where),
-        rates=rates,
-        variants=variants_of(method, rest, where=where, may_search=may_search),
-    )
-
-
-def _checked_rate(rate: Any, method: type[Method], where: str) -> float:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
-        listed = "; a list of rates needs search" if isinstance(rate, list) else ""
-        raise ConfigError(
-            f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
-            f"{method.default_learning_rate:g}{listed}"
-        )
-    return float(rate)
-
-
-def _safe_name(where: str, name: str) -> None:
-    if not _SAFE_NAME.fullmatch(name):
-        raise ConfigError(
-            f"{where}: {name!r} cannot name a folder; use at most 64 letters, digits, dots, "
-            "dashes and underscores, the first a letter or digit"
         )

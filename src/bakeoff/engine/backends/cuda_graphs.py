@@ -4,53 +4,72 @@ Launching a step's some thousand kernels one by one takes longer than computing 
 graph launches them all at once; what changes from step to step is copied into the buffers that the
 graph reads. A cohort's shapes never change, so that there is one graph for each width of a step.
 
+The first update of a width runs as it is written, over the buffers: it warms up what a capture must
+not do for the first time, and it counts. Capturing after it computes nothing, so that nothing need
+be put back and no copy of the optimizer's state is held.
+
 Axis letters: ``K`` slots, ``N`` supervised tokens of a slot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.attention.windows import masks_collected
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.backends.streams import on_side_stream, side_stream
 from bakeoff.engine.batch_source import Packed
 
 Update = Callable[[Sequence[Packed], Tensor, Tensor], Tensor]
 """Maps (passes, [K] tokens, [K] rates) to [K] summed NLLs; asks the device for nothing."""
 
-_WARMUP_RUNS = 2
 _ROOM = 256
 """Supervised tokens by whose multiples the buffers grow."""
 
 
 @dataclass
 class _Captured:
+    """One width's buffers, and its graph once it has been captured.
+
+    Attributes:
+        is_warm: whether the update has run over the buffers.
+        masks: what the graph reads besides: it knows their addresses and does not own them.
+    """
+
     passes: list[Packed]
     tokens_K: Tensor
     rates_K: Tensor
     total_K: Tensor
-    graph: torch.cuda.CUDAGraph | None
+    graph: torch.cuda.CUDAGraph | None = None
+    is_warm: bool = False
+    masks: list[Tensor] = field(default_factory=list)
 
 
 class StepGraphs:
     """Captured updates of one cohort, by the shape of what they read.
 
     Args:
-        state: every tensor that an update changes. Capturing runs the update some times, and what
-            that changed is put back.
         capture: False runs the update over the same buffers without a graph, for tests and for
             finding faults.
+        failed: is given what a capture failed by; unless it raises, this and all later updates run
+            without a graph. None raises.
     """
 
-    def __init__(self, state: Sequence[Tensor], *, capture: bool = True) -> None:
-        self._state = list(state)
+    def __init__(
+        self,
+        *,
+        capture: bool = True,
+        failed: Callable[[RuntimeError], None] | None = None,
+    ) -> None:
         self._capture = capture
+        self._failed = failed
         self._captured: dict[tuple[object, ...], _Captured] = {}
-        self._pool: Any = None
         self.num_captures = 0
         """How often an update was captured, for tests."""
 
@@ -65,57 +84,77 @@ class StepGraphs:
 
         Returns:
             [K] summed NLLs, valid until the next call.
+
+        Raises:
+            RuntimeError: if memory runs out before the update has changed anything; what runs out
+                later, in the capture, is met here.
         """
+        found = self._buffers_for(passes, tokens_K, rates_K)
+        for packed, buffer in zip(passes, found.passes, strict=True):
+            _load(packed, buffer)
+        found.tokens_K.copy_(tokens_K, non_blocking=True)
+        found.rates_K.copy_(rates_K, non_blocking=True)
+        if found.graph is not None:
+            found.graph.replay()
+        elif self._capture and not found.is_warm:
+            with on_side_stream(tokens_K.device):
+                _update(update, found)
+            found.is_warm = True
+            self._record(update, found)
+        else:
+            _update(update, found)
+        return found.total_K
+
+    def _buffers_for(
+        self, passes: Sequence[Packed], tokens_K: Tensor, rates_K: Tensor
+    ) -> _Captured:
         key = tuple(_shape(packed) for packed in passes)
         found = self._captured.get(key)
         if found is None or any(
             packed.targets_KN.shape[1] > buffer.targets_KN.shape[1]
             for packed, buffer in zip(passes, found.passes, strict=True)
         ):
-            found = self._prepare(update, passes, tokens_K, rates_K)
-            self._captured[key] = found
-        for packed, buffer in zip(passes, found.passes, strict=True):
-            _load(packed, buffer)
-        found.tokens_K.copy_(tokens_K, non_blocking=True)
-        found.rates_K.copy_(rates_K, non_blocking=True)
-        if found.graph is None:
-            found.total_K.copy_(update(found.passes, found.tokens_K, found.rates_K))
-        else:
-            found.graph.replay()
-        return found.total_K
+            found = self._captured[key] = _Captured(
+                passes=[_empty_like(packed) for packed in passes],
+                tokens_K=tokens_K.clone(),
+                rates_K=rates_K.clone(),
+                total_K=torch.zeros_like(tokens_K),
+            )
+            self.num_captures += 1
+        return found
 
-    def _prepare(
-        self, update: Update, passes: Sequence[Packed], tokens_K: Tensor, rates_K: Tensor
-    ) -> _Captured:
-        buffers = [_empty_like(packed) for packed in passes]
-        static = _Captured(
-            buffers, tokens_K.clone(), rates_K.clone(), torch.zeros_like(tokens_K), None
-        )
-        self.num_captures += 1
-        if not self._capture:
-            return static
-        for packed, buffer in zip(passes, buffers, strict=True):
-            _load(packed, buffer)
-        before = [tensor.clone() for tensor in self._state]
-        try:
-            static.graph = self._record(update, static)
-        finally:
-            for tensor, kept in zip(self._state, before, strict=True):
-                tensor.copy_(kept)
-        return static
+    def _record(self, update: Update, static: _Captured) -> None:
+        """Captures the update that has just run; without memory for it, it stays uncaptured.
 
-    def _record(self, update: Update, static: _Captured) -> torch.cuda.CUDAGraph:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARMUP_RUNS):
-                update(static.passes, static.tokens_K, static.rates_K)
-        torch.cuda.current_stream().wait_stream(stream)
+        That update counts, so that an error of the capture must not have it run again.
+        """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            static.total_K.copy_(update(static.passes, static.tokens_K, static.rates_K))
-        self._pool = graph.pool()
-        return graph
+        stream = side_stream(static.tokens_K.device)
+        # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
+        living = (found.graph for found in self._captured.values() if found.graph is not None)
+        pool = next((other.pool() for other in living), None)
+        is_short = False
+        try:
+            with masks_collected() as masks, torch.cuda.graph(graph, pool=pool, stream=stream):
+                _update(update, static)
+        except (RuntimeError, MemoryError) as error:
+            is_short = is_out_of_memory(error)
+            if not is_short:
+                # The warm-up went well: it is the capture that the update does not bear.
+                if self._failed is None or not isinstance(error, RuntimeError):
+                    raise
+                self._failed(error)
+                self._capture = False
+                return
+        if is_short:
+            # Only here is the error gone, and with it what its frames held.
+            release_memory()
+            return
+        static.graph, static.masks = graph, masks
+
+
+def _update(update: Update, static: _Captured) -> None:
+    static.total_K.copy_(update(static.passes, static.tokens_K, static.rates_K))
 
 
 def _shape(packed: Packed) -> tuple[object, ...]:
@@ -143,7 +182,7 @@ def _load(packed: Packed, buffer: Packed) -> None:
 
 
 def _tensors(packed: Packed) -> list[tuple[str, Tensor]]:
-    found = [(field.name, getattr(packed, field.name)) for field in fields(packed)]
+    found = [(part.name, getattr(packed, part.name)) for part in fields(packed)]
     return [(name, value) for name, value in found if isinstance(value, Tensor)]
 
 

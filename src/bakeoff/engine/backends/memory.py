@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
+from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.base.model import Base
-from bakeoff.memory import release_unused
+from bakeoff.memory import available_bytes, release_unused
+
+_OUT_OF_MEMORY: Final = (
+    # PyTorch's allocators.
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    # CUDA's libraries, which allocate by themselves: cuBLAS, cuBLASLt, cuDNN (before and since
+    # version 9), cuSPARSE, cuSOLVER, cuFFT, and the runtime's own name.
+    "_STATUS_ALLOC_FAILED",
+    "HOST_ALLOCATION_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+    "CUFFT_ALLOC_FAILED",
+    "cudaErrorMemoryAllocation",
+    # Without memory for its first workspace, cuBLAS reports that it has not been initialised.
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that the device or the machine has no memory left."""
+    """Whether an exception means that the device or the machine has no memory left.
+
+    An allocation that fails inside a capture ends the capture, whose own error is then the one
+    that arrives: the error that it replaced is looked at as well.
+    """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
+    if not isinstance(error, RuntimeError):
+        return False
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
-    )
+    if any(sign in text for sign in _OUT_OF_MEMORY):
+        return True
+    replaced = error.__cause__ or error.__context__
+    return "captur" in text and replaced is not None and is_out_of_memory(replaced)
 
 
 def release_memory() -> None:
@@ -25,6 +49,21 @@ def release_memory() -> None:
     release_unused()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device, or available on the machine.
+
+    On a GPU, blocks that PyTorch has reserved and nothing uses count as free: it hands them out
+    again, though the driver takes them for used.
+    """
+    profile = present_profile()
+    if profile is not None:
+        return profile.free_bytes
+    if device.type != "cuda":
+        return available_bytes()
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + max(0, unused)
 
 
 _CPU_ROWS = 64
@@ -41,7 +80,7 @@ def rows_that_fit(base: Base, num_positions: int) -> int:
         base: the base.
         num_positions: of one row, prompt and continuation together.
     """
-    if base.device.type == "cpu":
+    if kind_of(base.device) == "cpu":
         return _CPU_ROWS
     config: Any = base.model.config
     heads = int(getattr(config, "num_attention_heads", 1))
@@ -49,8 +88,8 @@ def rows_that_fit(base: Base, num_positions: int) -> int:
     layers = int(getattr(config, "num_hidden_layers", 1))
     width = int(getattr(config, "head_dim", None) or base.embedding_width // heads)
     itemsize = base.compute_dtype.itemsize
-    # Keys and values, those of half the rows once more; the prompt's pass; logits and their like.
-    cache = 1.5 * 2 * layers * kept * width * num_positions * itemsize
+    # Keys and values; the prompt's pass; logits and their like.
+    cache = 2 * layers * kept * width * num_positions * itemsize
     row_bytes = cache + 12 * base.embedding_width * num_positions * itemsize + 16 * base.vocabulary
-    fitting = max(1, int(_MEMORY_SHARE * torch.cuda.mem_get_info(base.device)[0] / row_bytes))
+    fitting = max(1, int(_MEMORY_SHARE * free_bytes(base.device) / row_bytes))
     return min(_MOST_ROWS, 1 << (fitting.bit_length() - 1))

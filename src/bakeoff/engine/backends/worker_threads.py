@@ -19,6 +19,7 @@ from typing import TypeVar
 
 import torch
 
+from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 
 WIDEST = 384
@@ -88,6 +89,6 @@ ONE_LANE = _shared(1)
 
 def lanes_of(base: Base) -> Lanes:
     """The lanes of a base: on a CPU one for each of PyTorch's threads, if the base is narrow."""
-    if base.device.type != "cpu" or base.width > WIDEST or base.is_compiled:
+    if kind_of(base.device) != "cpu" or base.width > WIDEST or base.is_compiled:
         return ONE_LANE
     return _shared(torch.get_num_threads())

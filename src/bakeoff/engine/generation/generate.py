@@ -10,9 +10,8 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` prompt tokens, ``P`` soft
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,59 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bakeoff.base.prefix import lent
+from bakeoff.engine.backends.capture import Note, StepTimer
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, rows_that_fit
 from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
-from bakeoff.errors import ConfigError, OutOfMemoryError
+from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
+from bakeoff.engine.generation.rows import largest_power_of_two
+from bakeoff.errors import OutOfMemoryError
 
 Prompts = Sequence[NDArray[np.int32]]
 Order = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 Written = Callable[[int, Order, list[list[int]]], None]
 """Told a slot, which prompts, and the ids that it wrote for each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationOptions:
-    """One generation setting for all methods."""
-
-    strategy: Literal["greedy", "beam", "sample"] = "greedy"
-    """greedy, beam search, or sampling."""
-    max_new_tokens: int = 64
-    """The most tokens a summary may have."""
-    no_repeat_ngram: int = 3
-    """No sequence of this many generated tokens twice; 0 allows all."""
-    num_beams: int = 4
-    """Beams of the strategy ``beam``."""
-    temperature: float = 1.0
-    """Of the strategy ``sample``."""
-    top_p: float = 1.0
-    """Of the strategy ``sample``."""
-    seed: int = 0
-    """Of the strategy ``sample``."""
-    batch_rows: int | Literal["auto"] = "auto"
-    """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
-    memory holds with ease, 64 on a CPU."""
-
-    def __post_init__(self) -> None:
-        for key, lowest in (
-            ("max_new_tokens", 1),
-            ("no_repeat_ngram", 0),
-            ("num_beams", 1),
-            ("batch_rows", 1),
-        ):
-            value = getattr(self, key)
-            if value != "auto" and value < lowest:
-                raise ConfigError(
-                    f"generation.{key}: {getattr(self, key)} is below {lowest}; give {lowest} or "
-                    "more"
-                )
-        if not 0 < self.top_p <= 1 or self.temperature <= 0:
-            raise ConfigError(
-                "generation: top_p must be in (0, 1] and temperature above 0, not "
-                f"{self.top_p} and {self.temperature}"
-            )
 
 
 @torch.no_grad()
@@ -83,6 +43,9 @@ def generate(
     options: GenerationOptions,
     progress: Progress | None = None,
     written: Written | None = None,
+    *,
+    note: Note | None = None,
+    timer: StepTimer | None = None,
 ) -> list[list[list[int]]]:
     """Continues every prompt under each of the slots' candidates.
 
@@ -93,6 +56,8 @@ def generate(
         options: how.
         progress: told (prompts done, prompts in all) after each batch.
         written: told each slot's part of a batch as soon as it is there.
+        note: told if steps turn out not to be capturable in a graph.
+        timer: follows the steps of greedy generation.
 
     Returns:
         For each slot, for each prompt, the generated ids without the end token.
@@ -105,7 +70,14 @@ def generate(
         alone = [generate(cohort, [slot], prompts, options, progress, written) for slot in slots]
         return [texts for [texts] in alone]
     with cohort.only(slots):
-        return _Writer(cohort, prompts, options, progress, written).run()
+        greedy = Greedy(
+            cohort,
+            max_new_tokens=options.max_new_tokens,
+            no_repeat_ngram=options.no_repeat_ngram,
+            note=note,
+            timer=timer,
+        )
+        return _Writer(cohort, prompts, options, greedy, progress, written).run()
 
 
 class _Writer:
@@ -116,6 +88,7 @@ class _Writer:
         cohort: Cohort,
         prompts: Prompts,
         options: GenerationOptions,
+        greedy: Greedy,
         progress: Progress | None,
         written: Written | None,
     ) -> None:
@@ -127,11 +100,7 @@ class _Writer:
         self._done = 0
         self._limit = len(prompts)
         self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
-        self._greedy = Greedy(
-            cohort,
-            max_new_tokens=options.max_new_tokens,
-            no_repeat_ngram=options.no_repeat_ngram,
-        )
+        self._greedy = greedy
 
     def run(self) -> list[list[list[int]]]:
         """See ``generate``."""
@@ -142,9 +111,12 @@ class _Writer:
         rows = max(1, self._rows() // lanes.num)
         self._limit = rows
         starts = range(0, len(order), rows)
-        for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
-            for chosen, by_slot in found:
-                self._keep(chosen, by_slot)
+        # Graphs read weights that autocast has cast and keeps until its outermost context ends.
+        with self._cohort.autocast() if is_greedy else nullcontext():
+            for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
+                for chosen, by_slot in found:
+                    self._keep(chosen, by_slot)
+            self._greedy.release()
         return self._results
 
     def _rows(self) -> int:
@@ -153,7 +125,12 @@ class _Writer:
         if wanted == "auto":
             longest = max((len(p) for p in self._prompts), default=1)
             wanted = rows_that_fit(self._cohort.base, longest + self._options.max_new_tokens)
-        return max(1, wanted // len(self._cohort.slots))
+        rows = max(1, wanted // len(self._cohort.slots))
+        is_greedy = self._options.strategy == "greedy"
+        if is_greedy and self._greedy.is_frozen:
+            # What is filled up to a power of two must not be more than was asked for.
+            rows = largest_power_of_two(rows)
+        return rows
 
     def _keep(self, chosen: Order, by_slot: list[list[list[int]]]) -> None:
         slots = self._cohort.slots
@@ -187,6 +164,7 @@ class _Writer:
                         "generation ran out of memory with one prompt a slot; lower "
                         "task.max_length or generation.max_new_tokens"
                     ) from error
+            self._greedy.release()
             release_memory()
             # Whoever comes later need not find out again.
             self._limit = min(self._limit, len(chosen) // 2)
@@ -290,7 +268,7 @@ def _lent_head(cohort: Cohort) -> Iterator[None]:
     if weight.dim() != 3:
         yield
         return
-    own = [s.embedding_weight(cohort.slots) for s in cohort.stacks.values()]
+    own = [hooks.embedding_weight for hooks in cohort.hooks]
     head, embedding = base.head.weight, base.embedding.weight
     base.head.weight = nn.Parameter(weight[0].to(head.dtype), requires_grad=False)
     if any(w is not None for w in own):

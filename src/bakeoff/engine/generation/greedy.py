@@ -1,7 +1,9 @@
 """Greedy continuation: rows of all slots together, finished rows leave.
 
 On a CPU, rows leave as soon as that is worth the copying. On a GPU a token's step is captured in a
-graph, one for each number of rows, and rows leave whenever half of them have ended.
+graph, one for each number of rows, and rows leave whenever half of them have ended: each slot has a
+power of two of them, so that batches share their graphs. The first token of such a number is
+written as the step stands, which warms up what a capture must not do for the first time.
 
 Axis letters: ``K`` slots, ``B`` rows of a slot, ``R`` = K * B, ``T`` prompt positions,
 ``G`` generated tokens, ``V`` vocabulary, ``D`` width.
@@ -9,60 +11,30 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``R`` = K * B, ``T`` prompt pos
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import decoding
-from bakeoff.base.prefix import PrefixedDecodingState
+from bakeoff.base.devices import kind_of
+from bakeoff.base.model import Base
+from bakeoff.base.prefix import Prefix
 from bakeoff.base.products import product
+from bakeoff.engine.backends.capture import Note, StepTimer, give_up_capturing
+from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.backends.streams import on_side_stream, side_stream
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.repeats import block_repeats
+from bakeoff.engine.generation.rows import Rows, RowStorage, new_cache, power_of_two
 
 _ROOM = 64
 """Positions by whose multiples the cache of a captured step grows."""
 
 
-@dataclass(kw_only=True)
-class _Rows:
-    """Rows under way, all at the same step.
-
-    Attributes:
-        cache: keys and values. before_R1: positions of each row's prefix.
-        generated_RG: what has been written. finished_R: which rows have ended.
-        next_R: the newest token. position_R1: the position that it takes.
-        written_1: [1] how many of the G are there, on the device.
-    """
-
-    cache: DecodingState
-    generated_RG: Tensor
-    finished_R: Tensor
-    next_R: Tensor
-    position_R1: Tensor
-    written_1: Tensor
-
-    def numbers(self) -> list[Tensor]:
-        """Whatever a step changes, the cache's content aside."""
-        counter = self.cache.counter
-        found = [self.generated_RG, self.finished_R, self.next_R, self.position_R1, self.written_1]
-        return [*found, *([] if counter is None else [counter])]
-
-    def keep(self, rows: Tensor) -> None:
-        """Lets all other rows leave."""
-        self.cache.keep_rows(rows)
-        self.generated_RG, self.finished_R = self.generated_RG[rows], self.finished_R[rows]
-        self.next_R, self.position_R1 = self.next_R[rows], self.position_R1[rows]
-
-    def take(self, other: _Rows, rows: Tensor) -> None:
-        """Becomes, in its own memory, the given rows of ``other``."""
-        self.cache.take(other.cache, rows)
-        for mine, theirs in zip(self.numbers()[:4], other.numbers()[:4], strict=True):
-            torch.index_select(theirs, 0, rows, out=mine)
-        self.written_1.copy_(other.written_1)
+def writes_frozen(base: Base) -> bool:
+    """Whether steps over this base work on memory that stays where it is."""
+    return kind_of(base.device) == "cuda" and base.may_capture
 
 
 class Greedy:
@@ -71,8 +43,15 @@ class Greedy:
     Args:
         cohort: entered, and narrowed to the slots that write.
         max_new_tokens: of each row. no_repeat_ngram: see ``GenerationOptions``.
-        frozen: whether a step works on memory that stays where it is, as a graph needs it.
-        capture: whether it is captured; False runs the same step without a graph.
+        frozen: whether a step works on memory that stays where it is, as a graph needs it; None
+            does so on a GPU where the cohort can be captured.
+        capture: whether a frozen step is captured; None does so on a GPU, and False runs the same
+            step without a graph.
+        note: called if a step turns out not to be capturable.
+        timer: called when a step begins, and around what of it is start-up.
+
+    Attributes:
+        is_frozen: see ``frozen``; each slot's rows are then filled up to a power of two.
     """
 
     def __init__(
@@ -82,18 +61,24 @@ class Greedy:
         max_new_tokens: int,
         no_repeat_ngram: int,
         frozen: bool | None = None,
-        capture: bool = True,
+        capture: bool | None = None,
+        note: Note | None = None,
+        timer: StepTimer | None = None,
     ) -> None:
         self._cohort = cohort
         self._length = max_new_tokens
         self._ngram = no_repeat_ngram
-        on_gpu = cohort.base.device.type == "cuda" and cohort.base.may_capture
-        self._frozen = on_gpu if frozen is None else frozen
-        self._capture = capture and on_gpu
-        self._check_every = 16 if self._frozen else 4
-        self._kept: dict[tuple[int, int], _Rows] = {}
-        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
-        self._pool: Any = None
+        if frozen is None:
+            frozen = writes_frozen(cohort.base) and cohort.is_capturable
+        self.is_frozen = frozen
+        # What stands for a GPU has no graphs.
+        can_capture = cohort.base.device.type == "cuda" and cohort.base.may_capture
+        self._captures = self.is_frozen and (can_capture if capture is None else capture)
+        self._note = note
+        self._timer = timer or StepTimer()
+        self._check_every = 16 if self.is_frozen else 4
+        self._storage: RowStorage | None = None
+        self._graphs: dict[tuple[int, int], torch.cuda.CUDAGraph | None] = {}
         end_id = cohort.base.tokenizer.eos_token_id
         assert isinstance(end_id, int)
         self._end_id = end_id
@@ -109,11 +94,15 @@ class Greedy:
             [R, G] tokens; from the first end token on, all are end tokens.
         """
         num_slots, num_rows = x_KBTD.shape[:2]
-        result_RG = torch.full(
-            (num_slots * num_rows, self._length), self._end_id, device=x_KBTD.device
-        )
-        origin_R = torch.arange(num_slots * num_rows, device=x_KBTD.device)
+        if self.is_frozen:
+            x_KBTD, num_padding_R = _filled_up(x_KBTD, num_padding_R, power_of_two(num_rows))
+        present = x_KBTD.shape[1]
+        total = num_slots * present
+        result_RG = torch.full((total, self._length), self._end_id, device=x_KBTD.device)
+        origin_R = torch.arange(total, device=x_KBTD.device)
         rows = self._read(x_KBTD, num_padding_R)
+        if present > num_rows:
+            rows.finished_R.view(num_slots, present)[:, num_rows:] = True
         for step in range(1, self._length):
             if step % self._check_every == 0:
                 going = self._going(rows)
@@ -125,118 +114,130 @@ class Greedy:
                     rows, origin_R = self._narrowed(rows, chosen), origin_R[chosen]
             self._advance(rows, step)
         result_RG[origin_R] = rows.generated_RG
+        if present > num_rows:
+            result_RG = result_RG.view(num_slots, present, -1)[:, :num_rows].flatten(0, 1)
         return result_RG
 
-    def _going(self, rows: _Rows) -> int:
+    def release(self) -> None:
+        """Drops graphs and memory, as when there is none left; the next batch makes new ones."""
+        self._graphs.clear()
+        self._storage = None
+        if self.is_frozen:
+            # What graphs read of it, and a copy of all weights where those are trained in place.
+            torch.clear_autocast_cache()
+
+    @cached_property
+    def _prefix(self) -> Prefix | None:
+        """Once for all batches: a graph reads it by its address."""
+        return self._cohort.prefix()
+
+    def _going(self, rows: Rows) -> int:
         """Rows of the slot that has most of them unfinished; the only place that waits."""
         num_slots = len(self._cohort.slots)
         return int((~rows.finished_R).view(num_slots, -1).sum(dim=1).max())
 
     def _may_leave(self, going: int, present: int) -> bool:
-        if self._frozen:
+        if self.is_frozen:
             return going <= present // 2
         return present - going >= max(1, present // 8)
 
-    def _unfinished(self, rows: _Rows, going: int) -> Tensor:
+    def _unfinished(self, rows: Rows, going: int) -> Tensor:
         """Of each slot as many rows, as rows lie grouped by slot: the unfinished ones first."""
         num_slots = len(self._cohort.slots)
         finished_KB = rows.finished_R.view(num_slots, -1)
         num_rows = finished_KB.shape[1]
-        count = num_rows // 2 if self._frozen else going
+        count = power_of_two(going) if self.is_frozen else going
         order_KB = torch.argsort(finished_KB.int(), dim=1, stable=True)[:, :count]
         first_K1 = torch.arange(num_slots, device=order_KB.device)[:, None] * num_rows
         return (order_KB + first_K1).flatten()
 
-    def _narrowed(self, rows: _Rows, chosen: Tensor) -> _Rows:
-        if not self._frozen:
+    def _narrowed(self, rows: Rows, chosen: Tensor) -> Rows:
+        if not self.is_frozen:
             rows.keep(chosen)
             return rows
-        key = (len(chosen), rows.cache.capacity)
-        smaller = self._kept.get(key)
-        if smaller is None:
-            cache = self._cache(rows.cache.num_padding_B[chosen], rows.cache.capacity)
-            cache.freeze()
-            smaller = self._kept[key] = self._rows(cache, rows.position_R1[chosen])
+        assert self._storage is not None
+        smaller = self._storage.rows(len(chosen), rows.cache.capacity)
         smaller.take(rows, chosen)
         return smaller
 
-    def _cache(self, num_padding_R: Tensor, capacity: int) -> DecodingState:
-        prefix = self._cohort.prefix()
-        if prefix is None:
-            return DecodingState(num_padding_R, capacity)
-        return PrefixedDecodingState(num_padding_R, capacity, prefix)
-
-    def _rows(self, cache: DecodingState, position_R1: Tensor) -> _Rows:
-        device, total = position_R1.device, len(position_R1)
-        return _Rows(
-            cache=cache,
-            generated_RG=torch.full((total, self._length), self._end_id, device=device),
-            finished_R=torch.zeros(total, dtype=torch.bool, device=device),
-            next_R=torch.zeros(total, dtype=torch.int64, device=device),
-            position_R1=position_R1.clone(),
-            written_1=torch.zeros(1, dtype=torch.int64, device=device),
-        )
-
-    def _read(self, x_KBTD: Tensor, num_padding_R: Tensor) -> _Rows:
+    def _read(self, x_KBTD: Tensor, num_padding_R: Tensor) -> Rows:
         """Takes in the prompts and chooses each row's first token."""
-        num_slots, num_rows, num_prompt, _ = x_KBTD.shape
+        self._timer.step()
+        num_rows, num_prompt = x_KBTD.shape[1:3]
         device = x_KBTD.device
         capacity = num_prompt + self._length
-        prefix = self._cohort.prefix()
+        prefix = self._prefix
         before_R1: Tensor | int = 0
         if prefix is not None:
             before_R1 = prefix.lengths_K.repeat_interleave(num_rows)[:, None]
         place_T = torch.arange(num_prompt, device=device)
         position_RT = (place_T[None] - num_padding_R[:, None]).clamp(min=0) + before_R1
-        after_R1 = num_prompt - num_padding_R[:, None] + before_R1
-        if self._frozen:
+        if self.is_frozen:
             capacity = -(-capacity // _ROOM) * _ROOM
-            key = (num_slots * num_rows, capacity)
-            if key not in self._kept:
-                cache = self._cache(num_padding_R.clone(), capacity)
-                self._kept[key] = self._rows(cache, after_R1)
-            rows = self._kept[key]
-            rows.cache.reopen(num_padding_R)
-            rows.generated_RG.fill_(self._end_id)
-            rows.finished_R.zero_()
-            rows.position_R1.copy_(after_R1)
-            rows.written_1.zero_()
+            rows = self._stored(num_padding_R, capacity)
         else:
-            rows = self._rows(self._cache(num_padding_R, capacity), after_R1)
+            rows = Rows.empty(new_cache(num_padding_R, capacity, prefix), self._length)
+        rows.begin(self._end_id, num_prompt - num_padding_R[:, None] + before_R1)
         with decoding(rows.cache):
             hidden_RTD = self._cohort.base.hidden_states(x_KBTD.flatten(0, 1), position_RT)
             rows.cache.advance(num_prompt)
-        if self._frozen:
+        if self.is_frozen:
             rows.cache.freeze()
         self._choose(rows, hidden_RTD[:, -1], 0)
         return rows
 
-    def _advance(self, rows: _Rows, step: int) -> None:
-        """One more token of every row."""
-        if not self._capture:
-            self._token(rows, step)
-            return
-        key = (len(rows.next_R), rows.cache.capacity)
-        if key not in self._graphs:
-            self._graphs[key] = self._captured(lambda: self._token(rows, step), rows)
-        self._graphs[key].replay()
+    def _stored(self, num_padding_R: Tensor, capacity: int) -> Rows:
+        """Rows of the storage, which becomes larger where they do not fit."""
+        total = len(num_padding_R)
+        if self._storage is None or not self._storage.holds(total, capacity):
+            self.release()
+            self._storage = RowStorage(
+                total, capacity, self._length, num_padding_R.device, self._prefix
+            )
+        rows = self._storage.rows(total, capacity)
+        rows.cache.reopen(num_padding_R)
+        return rows
 
-    def _captured(self, token: Callable[[], None], rows: _Rows) -> torch.cuda.CUDAGraph:
-        before = [tensor.clone() for tensor in rows.numbers()]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            token()
-        torch.cuda.current_stream().wait_stream(stream)
+    def _advance(self, rows: Rows, step: int) -> None:
+        """One more token of every row."""
+        self._timer.step()
+        key = (len(rows.next_R), rows.cache.capacity)
+        graph = self._graphs.get(key)
+        if graph is not None:
+            graph.replay()
+        elif self._captures and key not in self._graphs:
+            with self._timer.start_up():
+                with on_side_stream(rows.next_R.device):
+                    self._token(rows, step)
+                self._graphs[key] = self._captured(rows, step)
+        else:
+            self._token(rows, step)
+
+    def _captured(self, rows: Rows, step: int) -> torch.cuda.CUDAGraph | None:
+        """The step as a graph; None, for good, where that fails: it then runs as it is."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            token()
-        self._pool = graph.pool()
-        for tensor, kept in zip(rows.numbers(), before, strict=True):
-            tensor.copy_(kept)
+        # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
+        pool = next((g.pool() for g in self._graphs.values() if g is not None), None)
+        stream = side_stream(rows.next_R.device)
+        is_short = False
+        try:
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                self._token(rows, step)
+        except (RuntimeError, MemoryError) as error:
+            is_short = is_out_of_memory(error)
+            if not is_short:
+                if not isinstance(error, RuntimeError):
+                    raise
+                give_up_capturing(self._cohort.base, error, self._note)
+                self._captures = False
+                return None
+        if is_short:
+            # Only here is the error gone, and with it what its frames held.
+            release_memory()
+            return None
         return graph
 
-    def _token(self, rows: _Rows, step: int) -> None:
+    def _token(self, rows: Rows, step: int) -> None:
         """Reads the newest token of every row and chooses the next; waits for nothing."""
         cohort = self._cohort
         x_KB1D = cohort.embed(rows.next_R.view(len(cohort.slots), -1, 1))
@@ -246,14 +247,14 @@ class Greedy:
         rows.position_R1 += 1
         self._choose(rows, hidden_R1D[:, -1], step)
 
-    def _choose(self, rows: _Rows, last_RD: Tensor, step: int) -> None:
+    def _choose(self, rows: Rows, last_RD: Tensor, step: int) -> None:
         logits_RV = self._logits(last_RD)
-        if self._frozen:
+        if self.is_frozen:
             block_repeats(logits_RV, rows.generated_RG, self._ngram, rows.written_1)
         else:
             block_repeats(logits_RV, rows.generated_RG[:, :step], self._ngram)
         next_R = torch.where(rows.finished_R, self._end_id, logits_RV.argmax(dim=-1))
-        if self._frozen:
+        if self.is_frozen:
             rows.generated_RG.index_copy_(1, rows.written_1, next_R[:, None])
             rows.written_1 += 1
         else:
@@ -271,3 +272,13 @@ class Greedy:
         else:
             logits = product(last_RD, weight)
         return logits.float() if bias is None else logits.float() + bias.float()
+
+
+def _filled_up(x_KBTD: Tensor, num_padding_R: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """As many rows of each slot; those that are missing are its last row again."""
+    num_slots, present = x_KBTD.shape[:2]
+    if present == num_rows:
+        return x_KBTD, num_padding_R
+    index_B = torch.arange(num_rows, device=x_KBTD.device).clamp(max=present - 1)
+    padding_KB = num_padding_R.view(num_slots, present)
+    return x_KBTD.index_select(1, index_B), padding_KB.index_select(1, index_B).flatten()

@@ -7,44 +7,26 @@ Axis letters: ``K`` slots, ``L`` layers, ``N`` positions of a slot, ``D`` a laye
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
-from bakeoff.methods.low_rank.updates import LowRankOptions, oriented
+from bakeoff.methods.low_rank.updates import oriented
+from bakeoff.methods.specs.dora import SPEC
+from bakeoff.methods.stack import StackHooks
 
 _SMALLEST_NORM = 1e-12
 """A weight whose column is zero has no direction; its magnitude starts at zero too."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DoraOptions(LowRankOptions):
-    """Options of DoRA."""
-
-    init: Literal["kaiming", "orthogonal"] = "kaiming"
-    """How the factors start: ``kaiming`` (the second one zero) or ``orthogonal`` (both not zero,
-    their product zero; the rank must be even)."""
-
-
 class Dora(Lora):
     """DoRA on one base: ``magnitude * (W + BA) / ||W + BA||``, the norm over a layer's inputs."""
 
-    kind = "dora"
-    title = "LoRA on the weights' direction, and their magnitudes"
-    paper = "Liu et al. 2024, arXiv:2402.09353"
-    formula = "sum over target layers of rank x (in + out) + out"
-    options_type = DoraOptions
-    default_learning_rate = 1e-3
-    learning_rate_source = (
-        "LoRA's: Liu et al. 2024 tune both alike (2e-4 and 1e-4 for LLaMA-7B); 1e-3 for small bases"
-    )
+    spec = SPEC
     uses_dora = True
 
     @property
@@ -79,7 +61,6 @@ class Dora(Lora):
 class DoraStack(LoraStack):
     """K slots' directions and magnitudes."""
 
-    kind = "dora"
     parts = ("lora_a", "lora_b", "magnitude")
 
     def __init__(self, base: Base, methods: Sequence[Dora], num_slots: int) -> None:
@@ -108,11 +89,14 @@ class DoraStack(LoraStack):
         """Its hooks know their layer's name, and count the passes."""
         return False
 
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a target layer, which remembers its factors from one evaluation pass to the
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per target layer, which remembers its factors from one evaluation pass to the
         next."""
         kept: dict[str, tuple[int, Tensor]] = {}
-        return {layer: partial(self.apply_dora, layer, list(slots), kept) for layer in self.layers}
+        apply = self.apply_dora
+        return StackHooks(
+            linear={layer: partial(apply, layer, list(slots), kept) for layer in self.layers}
+        )
 
     def apply_dora(
         self,

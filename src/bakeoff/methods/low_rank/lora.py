@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,42 +18,25 @@ from torch import Tensor, nn
 from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
 from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank.updates import (
-    LowRankOptions,
     default_targets,
     draw_factors,
     oriented,
     plan_layers,
     principal_factors,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraOptions(LowRankOptions):
-    """Options of LoRA."""
-
-    init: Literal["kaiming", "orthogonal", "pissa"] = "kaiming"
-    """How the factors start: ``kaiming`` (the second one zero), ``orthogonal`` (both not zero,
-    their product zero; the rank must be even), or ``pissa``: the weight's principal part, which is
-    taken from the frozen weight (Meng et al. 2024, arXiv:2404.02948)."""
+from bakeoff.methods.specs.lora import SPEC
+from bakeoff.methods.specs.low_rank import LowRankOptions
+from bakeoff.methods.stack import Stack, StackHooks
 
 
 class Lora(Method):
     """LoRA on one base."""
 
-    kind = "lora"
-    title = "a low-rank update beside frozen linear layers"
-    paper = "Hu et al. 2021, arXiv:2106.09685"
-    formula = "sum over target layers of rank x (in + out)"
-    options_type: ClassVar[type] = LoraOptions
-    default_learning_rate = 1e-3
-    learning_rate_source = (
-        "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"
-    )
-    file_format = FileFormat.PEFT
+    spec = SPEC
     uses_dora: ClassVar[bool] = False
     """What PEFT's settings say."""
     options: Any
@@ -209,7 +191,6 @@ class LowRankHook:
 class LoraStack(Stack):
     """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
 
-    kind = "lora"
     parts: ClassVar[tuple[str, ...]] = ("lora_a", "lora_b")
 
     def __init__(self, base: Base, methods: Sequence[Lora], num_slots: int) -> None:
@@ -270,9 +251,9 @@ class LoraStack(Stack):
             for tensor in fixed:
                 tensor[slot] = 0.0
 
-    def linear_hooks(self, slots: Sequence[int]) -> dict[str, LinearHook]:
-        """One hook a target layer."""
-        return {layer: self._hook(layer, list(slots)) for layer in self.layers}
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """One per target layer."""
+        return StackHooks(linear={layer: self._hook(layer, list(slots)) for layer in self.layers})
 
     @property
     def is_compilable(self) -> bool:
@@ -301,7 +282,7 @@ class LoraStack(Stack):
     def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
         """Narrows a tensor of all slots to some."""
         if len(slots) < self.num_slots:
-            return lambda tensor: tensor[slots]
+            return lambda tensor: self.narrowed(tensor, slots)
         # Without gradients they are to look like a part of more slots: compiled code asks.
         return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
 

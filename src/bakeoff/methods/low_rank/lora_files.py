@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bakeoff.base.injection import select_linear_layers
+from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
 from bakeoff.methods.files import (
@@ -22,15 +23,32 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
-from bakeoff.methods.low_rank.updates import peft_name, peft_plan
-
-if TYPE_CHECKING:
-    from bakeoff.methods.low_rank.lora import Lora
+from bakeoff.methods.low_rank.updates import LayerPlan, peft_name, peft_plan
 
 _PRINCIPAL_TOLERANCE = 1e-3
 
 
-def write_low_rank(method: Lora, tensors: Tensors, folder: Path) -> None:
+class LowRank(Protocol):
+    """What these files need to know of a low-rank method on a base."""
+
+    uses_dora: ClassVar[bool]
+    options: Any
+    base: Base
+    where: str
+    targets: list[str]
+    plan: dict[str, LayerPlan]
+    layers: dict[str, nn.Module]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The trained tensors, by name."""
+
+    @property
+    def principal(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """([D, R], [R, E]) of each layer whose principal part is taken from the frozen weight."""
+
+
+def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
     """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``.
 
     With ``pissa``, what is written is the ordinary LoRA of twice the rank that PEFT converts
@@ -60,7 +78,7 @@ def write_low_rank(method: Lora, tensors: Tensors, folder: Path) -> None:
     )
 
 
-def read_low_rank(method: Lora, folder: Path) -> Tensors:
+def read_low_rank(method: LowRank, folder: Path) -> Tensors:
     """Reads PEFT's files back.
 
     Raises:
@@ -90,7 +108,7 @@ def read_low_rank(method: Lora, folder: Path) -> Tensors:
     return whole
 
 
-def _settings(method: Lora) -> dict[str, Any]:
+def _settings(method: LowRank) -> dict[str, Any]:
     """Rank and scale in PEFT's keys; layers unlike most stand in its patterns."""
     options = method.options
     alpha = float(options.rank if options.alpha is None else options.alpha)
@@ -113,7 +131,7 @@ def _settings(method: Lora) -> dict[str, Any]:
     }
 
 
-def _check(method: Lora, path: Path) -> None:
+def _check(method: LowRank, path: Path) -> None:
     """Holds PEFT's settings against ours by what they mean for each layer."""
     check_settings(path, {"peft_type": "LORA", "use_dora": method.uses_dora, "lora_bias": False})
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +140,7 @@ def _check(method: Lora, path: Path) -> None:
         check_settings(path, ours)
 
 
-def _targets(method: Lora) -> list[str]:
+def _targets(method: LowRank) -> list[str]:
     """The shortest ends of names that mean exactly the chosen layers, else full names."""
     endings = sorted({name.rpartition(".")[2] for name in method.targets})
     if (
@@ -133,7 +151,7 @@ def _targets(method: Lora) -> list[str]:
     return method.targets
 
 
-def _fan_in_fan_out(method: Lora) -> bool:
+def _fan_in_fan_out(method: LowRank) -> bool:
     return not any(isinstance(layer, nn.Linear) for layer in method.layers.values())
 
 

@@ -20,7 +20,7 @@ from bakeoff.base.library_output import quiet
 from bakeoff.base.model import Base
 from bakeoff.config import to_mapping
 from bakeoff.errors import BaseModelError, ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -28,11 +28,10 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
-from bakeoff.methods.peft_library.options import (
+from bakeoff.methods.specs.peft import (
+    SPEC,
     PeftOptions,
     config_class,
-    options_of,
-    peft_types,
     read_peft_options,
 )
 
@@ -45,27 +44,8 @@ _FREE_SETTINGS = frozenset({"target_modules", "inference_mode", "peft_version", 
 class PeftMethod(Method):
     """One of PEFT's methods on one base."""
 
-    kind = "peft"
-    title = "any other method of the installed PEFT, by its peft_type"
-    paper = "PEFT, Mangrulkar et al. 2022, github.com/huggingface/peft; each type names its own"
-    formula = "whatever PEFT sets to be trained"
-    options_type = PeftOptions
-    default_learning_rate = 1e-3
-    learning_rate_source = (
-        "within what PEFT's examples use for low-rank methods (1e-4 to 1e-2); types differ"
-    )
-    file_format = FileFormat.PEFT
+    spec = SPEC
     options: PeftOptions
-
-    @classmethod
-    def read_options(cls, given: Mapping[str, Any], *, path: str = "") -> PeftOptions:
-        """The fields of PEFT's own configuration, by its ``peft_type``."""
-        return read_peft_options(given, path=path)
-
-    @classmethod
-    def families(cls) -> dict[str, type]:
-        """The options of each ``peft_type`` of the installed PEFT."""
-        return {name: options_of(name) for name in peft_types()}
 
     def __init__(self, options: PeftOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)

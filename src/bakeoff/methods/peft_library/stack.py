@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
-from bakeoff.methods.contract import Method, Stack, Tensors
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.peft_library.method import PeftMethod, trained_parameters
+from bakeoff.methods.stack import Stack
 
 _ALLOCATOR = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """What AdaLoRA's allocator of ranks remembers from step to step, each by parameter."""

@@ -6,7 +6,7 @@ Axis letters: ``K`` slots, ``P`` prompt positions, ``D`` width of the embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,41 +14,23 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Tensors
+from bakeoff.methods.contract import Ground, Tensors
 from bakeoff.methods.prompts.reparametrised import (
     Reparametrised,
     ReparametrisedStack,
     drawn_layer,
     layer,
 )
+from bakeoff.methods.specs.p_tuning import SPEC, PTuningOptions
+from bakeoff.methods.stack import StackHooks
 
 _LAYERS = ("mlp_head.0", "mlp_head.2", "mlp_head.4")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PTuningOptions:
-    """Options of P-tuning."""
-
-    prompt_length: int = 12
-    """How many vectors stand before the tokens."""
-    hidden: int | None = None
-    """Width of the prompt encoder; null: that of the embedding, as PEFT has it."""
 
 
 class PTuning(Reparametrised):
     """P-tuning on one base; the encoder is PEFT's of three layers (``MLP``)."""
 
-    kind = "p_tuning"
-    title = "a soft prompt trained through a prompt encoder of three layers"
-    paper = "Liu et al. 2021, arXiv:2103.10385"
-    formula = (
-        "prompt_length x d + d x hidden + hidden + hidden x hidden + hidden + hidden x d + d, "
-        "d = embedding width"
-    )
-    options_type = PTuningOptions
-    file_format = FileFormat.PEFT
-    default_learning_rate = 1e-3
-    learning_rate_source = "PEFT's example of p-tuning (1e-3)"
+    spec = SPEC
     options: PTuningOptions
 
     def __init__(self, options: PTuningOptions, base: Base, *, where: str) -> None:
@@ -134,8 +116,6 @@ class PTuning(Reparametrised):
 class PTuningStack(ReparametrisedStack):
     """K slots' prompts; shorter ones are followed by unused rows."""
 
-    kind = "p_tuning"
-
-    def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """([K, P, D] vectors, [K] how many of them count)."""
-        return self.vectors(slots)
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """The vectors before the tokens."""
+        return StackHooks(prompt=partial(self.vectors, slots))

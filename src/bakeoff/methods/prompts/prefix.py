@@ -7,7 +7,7 @@ Axis letters: ``K`` slots, ``P`` prefix positions, ``L`` layers, ``H`` key heads
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefix_of_embeddings
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Tensors
+from bakeoff.methods.contract import Ground, Tensors
 from bakeoff.methods.prompts.reparametrised import (
     FOLDED,
     Reparametrised,
@@ -24,42 +24,16 @@ from bakeoff.methods.prompts.reparametrised import (
     drawn_layer,
     layer,
 )
+from bakeoff.methods.specs.prefix import SPEC, PrefixOptions
+from bakeoff.methods.stack import StackHooks
 
 RANDOM, VOCABULARY = "random", "vocabulary"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrefixOptions:
-    """Options of prefix tuning."""
-
-    prefix_length: int = 20
-    """How many positions stand before the tokens."""
-    projection: bool = False
-    """Whether keys and values are trained through a network of two layers (Li & Liang 2021,
-    section 4.3)."""
-    hidden: int | None = None
-    """Width of that network; null: that of one layer's keys, as PEFT has it."""
-    init: str | None = None
-    """``vocabulary``: the keys and values that the base computes for random tokens; ``random``:
-    normal numbers; any other text: those that it computes for the text's tokens, repeated to the
-    length. Null: ``vocabulary``, or ``random`` with a network, which can start in no other way."""
 
 
 class PrefixTuning(Reparametrised):
     """Prefix tuning on one base."""
 
-    kind = "prefix"
-    title = "trained keys and values before the tokens' own in every layer"
-    paper = "Li & Liang 2021, arXiv:2101.00190"
-    formula = (
-        "prefix_length x 2 x layers x d, d = key heads x head width; with projection "
-        "d x (prefix_length + hidden + 2 x layers x (hidden + 1)) + hidden"
-    )
-    options_type = PrefixOptions
-    file_format = FileFormat.PEFT
-    default_learning_rate = 1e-2
-    learning_rate_source = "PEFT's example of prefix tuning (1e-2)"
-    length_option = "prefix_length"
+    spec = SPEC
     options: PrefixOptions
 
     def __init__(self, options: PrefixOptions, base: Base, *, where: str) -> None:
@@ -186,11 +160,13 @@ class PrefixTuning(Reparametrised):
 class PrefixStack(ReparametrisedStack):
     """K slots' prefixes; what lies beyond a slot's own length is masked."""
 
-    kind = "prefix"
-
     def __init__(self, base: Base, methods: Sequence[PrefixTuning], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
         self._heads = (methods[0].num_layers * 2, methods[0].num_key_heads, methods[0].head_width)
+
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """Keys and values before the tokens'."""
+        return StackHooks(prefix=partial(self.prefix, slots))
 
     def prefix(self, slots: Sequence[int]) -> Prefix:
         """The prefixes of the given slots, in float32."""

@@ -93,13 +93,14 @@ class ReparametrisedStack(PaddedStack):
         # What was given in the adapters' form and is not trained; made when first needed.
         self._given_KPE: Tensor | None = None
         self._is_given_K = torch.zeros(num_slots, dtype=torch.bool, device=base.device)
+        self._is_given = [False] * num_slots  # the same, without asking the device
 
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Seats a candidate in either form."""
         is_given = FOLDED in tensors and FOLDED not in method.shapes
         super().place(slot, method, {} if is_given else tensors)
         self._lengths_K[slot] = method.extra_positions
-        self._is_given_K[slot] = is_given
+        self._is_given_K[slot] = self._is_given[slot] = is_given
         if is_given:
             if self._given_KPE is None:
                 shape = (self.num_slots, self._num_positions, self._width)
@@ -109,7 +110,7 @@ class ReparametrisedStack(PaddedStack):
 
     def take(self, slot: int, method: Method) -> Tensors:
         """Copies out what was placed, in its form."""
-        if bool(self._is_given_K[slot]):
+        if self._is_given[slot]:
             assert self._given_KPE is not None
             kept = self._given_KPE[slot, : method.extra_positions]
             return {FOLDED: kept.to("cpu", copy=True)}
@@ -119,7 +120,7 @@ class ReparametrisedStack(PaddedStack):
         """A length of zero."""
         super().vacate(slot)
         self._lengths_K[slot] = 0
-        self._is_given_K[slot] = False
+        self._is_given_K[slot] = self._is_given[slot] = False
 
     def vectors(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
         """([K, P, E] vectors, [K] how many of them count)."""

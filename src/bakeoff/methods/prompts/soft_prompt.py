@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods.contract import FileFormat, Ground, Method, Stack, Tensors
+from bakeoff.methods.contract import Ground, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -21,44 +21,16 @@ from bakeoff.methods.files import (
     read_tensors,
     write_tensors,
 )
+from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, SoftPromptOptions
+from bakeoff.methods.stack import Stack, StackHooks
 
 _TENSOR = "prompt_embeddings"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromAdapter:
-    """A soft prompt that another training left."""
-
-    adapter: Path
-    """A folder with PEFT's files of prompt tuning, from the working directory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoftPromptOptions:
-    """Options of soft prompts."""
-
-    prompt_length: int = 12
-    """How many vectors stand before the tokens."""
-    init: str | FromAdapter = "vocabulary"
-    """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
-    own spread; any other text: its tokens' embeddings; ``{adapter: FOLDER}``: the vectors of
-    another soft prompt. Tokens or vectors that are too many are cut off at the end, and those that
-    are too few are repeated from the start."""
 
 
 class SoftPrompt(Method):
     """Prompt tuning on one base."""
 
-    kind = "soft_prompt"
-    title = "trained vectors in front of the embedded tokens"
-    paper = "Lester et al. 2021, arXiv:2104.08691"
-    formula = "prompt_length x embedding width"
-    options_type = SoftPromptOptions
-    default_learning_rate = 5e-2
-    learning_rate_source = (
-        "between Lester et al. 2021, section 3 (0.3 with Adafactor) and PEFT's examples (3e-2)"
-    )
-    file_format = FileFormat.PEFT
+    spec = SPEC
     options: SoftPromptOptions
 
     def __init__(self, options: SoftPromptOptions, base: Base, *, where: str) -> None:
@@ -166,8 +138,6 @@ class SoftPrompt(Method):
 class SoftPromptStack(Stack):
     """K slots' prompts; shorter ones are followed by unused rows."""
 
-    kind = "soft_prompt"
-
     def __init__(self, base: Base, methods: Sequence[SoftPrompt], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
         self._length = max(method.options.prompt_length for method in methods)
@@ -187,8 +157,10 @@ class SoftPromptStack(Stack):
         """A length of zero: no prompt."""
         self._lengths_K[slot] = 0
 
+    def hooks(self, slots: Sequence[int]) -> StackHooks:
+        """The vectors before the tokens."""
+        return StackHooks(prompt=partial(self.prompt, slots))
+
     def prompt(self, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
         """([K, P, D] vectors, [K] how many of them count)."""
-        if len(slots) == self.num_slots:
-            return self.tensors[_TENSOR], self._lengths_K
-        return self.tensors[_TENSOR][list(slots)], self._lengths_K[list(slots)]
+        return self.narrowed(self.tensors[_TENSOR], slots), self.narrowed(self._lengths_K, slots)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
+from bakeoff.methods.specs.contract import FileFormat, MethodSpec
 
 _OURS: Final = frozenset(
     {
@@ -135,3 +136,32 @@ def _is_plain(kind: Any) -> bool:
         is_container = origin in (*_PLAIN, typing.Union, types.UnionType)
         return is_container and all(map(_is_plain, inner))
     return kind in _PLAIN or kind is Any
+
+
+class _PeftSpec(MethodSpec):
+    """Options come from the installed PEFT, which is imported when they are asked for."""
+
+    def read_options(self, given: Mapping[str, Any], *, path: str = "") -> PeftOptions:
+        """The fields of PEFT's own configuration, by its ``peft_type``."""
+        return read_peft_options(given, path=path)
+
+    def families(self) -> dict[str, type]:
+        """The options of each ``peft_type`` of the installed PEFT."""
+        return {name: options_of(name) for name in peft_types()}
+
+
+SPEC: Final = _PeftSpec(
+    kind="peft",
+    title="any other method of the installed PEFT, by its peft_type",
+    paper="PEFT, Mangrulkar et al. 2022, github.com/huggingface/peft; each type names its own",
+    formula="whatever PEFT sets to be trained",
+    options_type=PeftOptions,
+    default_learning_rate=1e-3,
+    learning_rate_source=(
+        "within what PEFT's examples use for low-rank methods (1e-4 to 1e-2); types differ"
+    ),
+    file_format=FileFormat.PEFT,
+    mergeable=True,
+    trains_alone=True,
+    family_option="peft_type",
+)

@@ -1,0 +1,69 @@
+"""Which kind of device a pass is for: the one that its tensors are on, or a GPU that it stands for.
+
+A plan for a GPU is traced with tensors of shapes alone. They are the CPU's, as PyTorch's autograd
+runs backward only on devices that it was built for, but what is traced must take every turn that
+the GPU's pass would: sizes of chunks, static buffers, kernels of attention. Whoever chooses by the
+kind of device therefore asks ``kind_of`` and not the tensor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+_AMPERE = (8, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuProfile:
+    """What the engine's choices on a GPU hang on.
+
+    Attributes:
+        is_ampere: whether its compute capability is 8.0 or more: it multiplies bfloat16 and has
+            the flash kernel of attention.
+        free_bytes: memory for training and generation.
+    """
+
+    is_ampere: bool
+    free_bytes: int = 0
+
+
+class _Present(threading.local):
+    """What passes in this thread stand for."""
+
+    profile: GpuProfile | None = None
+
+
+_present = _Present()
+
+
+def kind_of(device: torch.device) -> str:
+    """``cpu`` or ``cuda``: for what kind of device a pass over tensors on ``device`` is."""
+    return device.type if _present.profile is None else "cuda"
+
+
+def present_profile() -> GpuProfile | None:
+    """The GPU that passes in this thread stand for, if they do."""
+    return _present.profile
+
+
+@contextmanager
+def standing_for(profile: GpuProfile | None) -> Iterator[None]:
+    """Lets what is inside choose as it would on that GPU; None leaves everything as it is."""
+    before = _present.profile
+    _present.profile = profile or before
+    try:
+        yield
+    finally:
+        _present.profile = before
+
+
+def profile_of(device: torch.device) -> GpuProfile | None:
+    """The profile of a device that is here; None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return GpuProfile(is_ampere=torch.cuda.get_device_capability(device) >= _AMPERE)

@@ -1,0 +1,28 @@
+"""The commands of ``bakeoff``, each in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from bakeoff.cli.exit_codes import MEANINGS
+from bakeoff.cli.export import export
+from bakeoff.cli.methods import methods
+from bakeoff.cli.plan import plan
+from bakeoff.cli.predict import predict
+from bakeoff.cli.report import report
+from bakeoff.cli.run import run
+from bakeoff.cli.version import version
+
+_COMMANDS = (run, plan, report, predict, export, methods, version)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Finds the right way to fine-tune a language model.",
+    epilog="Exit codes: "
+    + " | ".join(f"{code}: {meaning}" for code, meaning in MEANINGS.items())
+    + ".",
+)
+for command in _COMMANDS:
+    app.command()(command)

@@ -1,0 +1,41 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyArgument = Annotated[
+    Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Recommends only methods whose training peaks within SIZE: 8GiB."
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="... whose whole training alone (the epochs times the mean epoch) takes at most TIME: "
+        "1h, 90m.",
+    ),
+]
+MaxAdapterSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="... whose adapter takes at most SIZE on disk: 10MB."),
+]
+MaxLatency = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
+]

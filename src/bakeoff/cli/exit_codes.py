@@ -1,0 +1,19 @@
+"""What the process's exit code means; ``bakeoff --help`` and the README print this."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OK: Final = 0
+FAULT: Final = 1
+BAD_INPUT: Final = 2
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+MEANINGS: Final = {
+    OK: "all is well; a candidate that failed is reported as FAILED and does not change this",
+    FAULT: "a fault of bakeoff's own; the traceback goes to stderr and into the run's run.log",
+    BAD_INPUT: "bad input, or a refusal; the reason goes to stderr",
+    INTERRUPTED: "interrupted; what is there is saved and reported",
+    TERMINATED: "terminated, or at the end of --budget; what is there is saved and reported",
+}

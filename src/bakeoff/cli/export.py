@@ -1,0 +1,40 @@
+"""``bakeoff export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bakeoff.cli.common import RunArgument
+
+
+def export(
+    folder: RunArgument,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="peft: files for PeftModel.from_pretrained; merged: an ordinary Transformers "
+            "checkpoint.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    candidate: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which; the recommended method's best one without."),
+    ] = None,
+) -> None:
+    """Writes a candidate's adapter, or its merged model, for other libraries."""
+    from bakeoff.inference.export import export_candidate, target_of
+    from bakeoff.inference.finished import FinishedRun
+
+    target = target_of(to)
+    kept = export_candidate(FinishedRun(folder, "cpu"), candidate, target, out)
+    Console().print(
+        f"{escape(kept.id)} ({target.value}): {escape(str(out))}", soft_wrap=True, highlight=False
+    )

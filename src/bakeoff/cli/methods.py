@@ -1,0 +1,29 @@
+"""``bakeoff methods``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bakeoff.cli.common import JsonOption
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One method; all of them without.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lists the methods with their options and defaults."""
+    from bakeoff.cli.catalogue import describe_methods, print_methods
+    from bakeoff.methods.registry import METHODS, spec_of
+
+    chosen = list(METHODS.values()) if name is None else [spec_of(name, where="bakeoff methods")]
+    if as_json:
+        sys.stdout.write(json.dumps(describe_methods(chosen), indent=2) + "\n")
+    else:
+        print_methods(Console(), chosen, with_families=name is not None)

@@ -1,0 +1,51 @@
+"""``bakeoff predict``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bakeoff.cli.common import DeviceOption, RunArgument
+
+
+def predict(
+    folder: RunArgument,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE ...]",
+            help="Texts, one document a file, or csv, json, jsonl or parquet with the study's "
+            "column; - or none is the standard input.",
+        ),
+    ] = None,
+    candidates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--candidate", metavar="ID", help="Whose; the recommended method's best one without."
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="text, csv, json, jsonl or parquet; auto goes by endings."),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per summary.")] = False,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged", help="Merges each candidate into the base's weights while it writes."
+        ),
+    ] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Summarises documents with candidates of a run: one line per summary."""
+    from bakeoff.inference.finished import FinishedRun
+    from bakeoff.inference.predict import as_line, predict, read_input
+
+    run = FinishedRun(folder, device)
+    documents = read_input(run, files or [], form, sys.stdin.buffer)
+    kept = [run.candidate(one) for one in candidates] if candidates else [run.candidate()]
+    for prediction in predict(run, kept, documents, merged=merged):
+        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(kept) > 1))
+        sys.stdout.flush()

@@ -1,0 +1,60 @@
+"""``bakeoff report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bakeoff.cli.common import MaxAdapterSize, MaxLatency, MaxMemory, MaxTime
+from bakeoff.errors import ConfigError
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the page of several studies goes; runs/side-by-side without."),
+    ] = None,
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix", help="Shows studies that were not measured alike, without ranking them."
+        ),
+    ] = False,
+    max_memory: MaxMemory = None,
+    max_time: MaxTime = None,
+    max_adapter_size: MaxAdapterSize = None,
+    max_latency: MaxLatency = None,
+) -> None:
+    """Writes a run's report again, or one page of several studies side by side.
+
+    With limits it recommends within them; a cost that was not measured is not shown to be within.
+    """
+    from bakeoff.decide.choice import recommend
+    from bakeoff.decide.limits import limits_from
+    from bakeoff.report import write_report, write_side_by_side
+    from bakeoff.runs.reading import read_results
+
+    limits = limits_from(
+        memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+    )
+    console = Console()
+    if len(folders) > 1:
+        place = write_side_by_side(
+            folders, out or Path("runs/side-by-side"), mix=mix, limits=limits
+        )
+    elif out is not None or mix:
+        raise ConfigError(
+            f"{'--out' if out else '--mix'}: is for several studies; one study's report goes into "
+            "its own folder"
+        )
+    else:
+        place = write_report(folders[0], limits)
+        if limits.items():
+            why = recommend(read_results(folders[0]), limits).why
+            console.print(escape(why), soft_wrap=True, highlight=False)
+    console.print(escape(str(place)), soft_wrap=True, highlight=False)

@@ -1,0 +1,32 @@
+"""The side stream on which everything that is to be captured is warmed up and captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_streams: dict[torch.device, Any] = {}
+
+
+def side_stream(device: torch.device) -> Any:
+    """One ``torch.cuda.Stream`` per device for the whole process.
+
+    cuBLAS keeps a workspace of some megabytes for each stream that it has run on and never gives
+    it back, so that a new stream for each capture would pin a new workspace.
+    """
+    if device not in _streams:
+        _streams[device] = torch.cuda.Stream(device)
+    return _streams[device]
+
+
+@contextmanager
+def on_side_stream(device: torch.device) -> Iterator[None]:
+    """Runs what is inside on the side stream, after what came before and before what follows."""
+    stream = side_stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream(device).wait_stream(stream)

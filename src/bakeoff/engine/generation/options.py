@@ -1,0 +1,50 @@
+"""The options of generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bakeoff.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """One generation setting for all methods."""
+
+    strategy: Literal["greedy", "beam", "sample"] = "greedy"
+    """greedy, beam search, or sampling."""
+    max_new_tokens: int = 64
+    """The most tokens a summary may have."""
+    no_repeat_ngram: int = 3
+    """No sequence of this many generated tokens twice; 0 allows all."""
+    num_beams: int = 4
+    """Beams of the strategy ``beam``."""
+    temperature: float = 1.0
+    """Of the strategy ``sample``."""
+    top_p: float = 1.0
+    """Of the strategy ``sample``."""
+    seed: int = 0
+    """Of the strategy ``sample``."""
+    batch_rows: int | Literal["auto"] = "auto"
+    """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
+    memory holds with ease, 64 on a CPU."""
+
+    def __post_init__(self) -> None:
+        for key, lowest in (
+            ("max_new_tokens", 1),
+            ("no_repeat_ngram", 0),
+            ("num_beams", 1),
+            ("batch_rows", 1),
+        ):
+            value = getattr(self, key)
+            if value != "auto" and value < lowest:
+                raise ConfigError(
+                    f"generation.{key}: {getattr(self, key)} is below {lowest}; give {lowest} or "
+                    "more"
+                )
+        if not 0 < self.top_p <= 1 or self.temperature <= 0:
+            raise ConfigError(
+                "generation: top_p must be in (0, 1] and temperature above 0, not "
+                f"{self.top_p} and {self.temperature}"
+            )

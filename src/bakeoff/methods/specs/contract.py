@@ -1,0 +1,68 @@
+"""What describes a method without its code, so that nothing heavy is loaded to ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bakeoff.config import from_mapping
+
+
+class FileFormat(StrEnum):
+    """Whose files an adapter is."""
+
+    PEFT = "peft"  # loads with PeftModel.from_pretrained
+    ADAPTERS = "adapters"  # loads with the library of that name
+    TRANSFORMERS = "transformers"  # an ordinary checkpoint of a whole model
+    OWN = "bakeoff"  # no library has such a method
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSpec:
+    """One method, as far as it can be described without a base and without PyTorch.
+
+    Attributes:
+        kind: its name in the registry.
+        title: one line for ``bakeoff methods``.
+        paper: where it comes from.
+        formula: the number of trained parameters, in words.
+        options_type: the frozen dataclass of its options, every field with a default.
+        default_learning_rate: used where the study names none.
+        learning_rate_source: who published that rate.
+        file_format: whose files an adapter is.
+        mergeable: whether what it learns can be weights of the base itself.
+        trains_alone: whether its cohort has one slot and a base of its own.
+        length_option: the option that decides on positions before the tokens, for errors.
+        family_option: the option that further options depend on, or None.
+    """
+
+    kind: str
+    title: str
+    paper: str
+    formula: str
+    options_type: type
+    default_learning_rate: float
+    learning_rate_source: str
+    file_format: FileFormat
+    mergeable: bool
+    trains_alone: bool = False
+    length_option: str = "prompt_length"
+    family_option: str | None = None
+
+    def read_options(self, given: Mapping[str, Any], *, path: str = "") -> Any:
+        """The options of a study as an instance of ``options_type``.
+
+        Args:
+            given: keys and plain values.
+            path: where they stand in the study, for errors.
+
+        Raises:
+            ConfigError: names each setting that is wrong.
+        """
+        return from_mapping(self.options_type, given, path=path)
+
+    def families(self) -> dict[str, type]:
+        """The dataclasses of further options by the value of ``family_option``; else empty."""
+        return {}

@@ -1,0 +1,33 @@
+"""The options of DoRA, and what describes the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bakeoff.methods.specs.contract import FileFormat, MethodSpec
+from bakeoff.methods.specs.low_rank import LowRankOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoraOptions(LowRankOptions):
+    """Options of DoRA."""
+
+    init: Literal["kaiming", "orthogonal"] = "kaiming"
+    """How the factors start: ``kaiming`` (the second one zero) or ``orthogonal`` (both not zero,
+    their product zero; the rank must be even)."""
+
+
+SPEC: Final = MethodSpec(
+    kind="dora",
+    title="LoRA on the weights' direction, and their magnitudes",
+    paper="Liu et al. 2024, arXiv:2402.09353",
+    formula="sum over target layers of rank x (in + out) + out",
+    options_type=DoraOptions,
+    default_learning_rate=1e-3,
+    learning_rate_source=(
+        "LoRA's: Liu et al. 2024 tune both alike (2e-4 and 1e-4 for LLaMA-7B); 1e-3 for small bases"
+    ),
+    file_format=FileFormat.PEFT,
+    mergeable=True,
+)

@@ -1,0 +1,29 @@
+"""The options of full tuning, and what describes the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bakeoff.methods.specs.contract import FileFormat, MethodSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullOptions:
+    """Full tuning has no options."""
+
+
+SPEC: Final = MethodSpec(
+    kind="full",
+    title="every parameter of a copy of the base",
+    paper="the ordinary fine-tuning that the others are compared with",
+    formula="all parameters",
+    options_type=FullOptions,
+    default_learning_rate=5e-5,
+    learning_rate_source=(
+        "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
+    ),
+    file_format=FileFormat.TRANSFORMERS,
+    mergeable=True,
+    trains_alone=True,
+)

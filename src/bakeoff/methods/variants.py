@@ -1,0 +1,89 @@
+"""Combinations of a method's options that are given as lists of values, to be searched."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bakeoff.errors import ConfigError
+from bakeoff.methods.specs.contract import MethodSpec
+
+_SHORT = re.compile(r"[A-Za-z0-9._-]{1,12}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One combination of a method's searched options.
+
+    Attributes:
+        label: tells it from the others in ids; empty where nothing is searched.
+        options: an instance of the method's ``options_type``.
+        searched: the searched options alone, as plain values.
+    """
+
+    label: str
+    options: Any
+    searched: dict[str, Any]
+
+
+def variants_of(
+    method: MethodSpec, given: Mapping[str, Any], *, where: str, may_search: bool
+) -> tuple[Variant, ...]:
+    """Every combination of the options that are given as lists of values.
+
+    A list that is itself a value of its option, such as a list of layer names, is one value.
+
+    Raises:
+        ConfigError: a value that breaks a rule, or a list where nothing is searched.
+    """
+    searched = {key: value for key, value in given.items() if _is_searched(method, given, key)}
+    if not searched or not may_search:
+        # Without a search a list is a wrong value, and the strict loading says so.
+        try:
+            options: Any = method.read_options(given, path=where)
+        except ConfigError as error:
+            if not searched:
+                raise
+            raise ConfigError(
+                f"{error} A list of values is searched over: set search, such as search: "
+                "{learning_rates: 6, seeds: 3}, or give one value."
+            ) from None
+        return (Variant(label="", options=options, searched={}),)
+    for key, values in searched.items():
+        if not values or len({repr(value) for value in values}) < len(values):
+            raise ConfigError(
+                f"{where}.{key}: {values!r} is searched over, so it must hold at least one value, "
+                "and none twice"
+            )
+    found = []
+    labels = {key: _labels(key, values) for key, values in searched.items()}
+    for places in itertools.product(*(range(len(values)) for values in searched.values())):
+        chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
+        label = "-".join(labels[key][i] for key, i in zip(searched, places, strict=True))
+        options = method.read_options({**given, **chosen}, path=where)
+        found.append(Variant(label=label, options=options, searched=chosen))
+    return tuple(found)
+
+
+def _labels(key: str, values: Sequence[Any]) -> list[str]:
+    """A part of an id for each value: the value where all are short and differ, else its number."""
+    shown = [str(value) for value in values]
+    if all(map(_SHORT.fullmatch, shown)) and len(set(shown)) == len(shown):
+        return [f"{key}{value}" for value in shown]
+    return [f"{key}.{number}" for number in range(len(values))]
+
+
+def _is_searched(method: MethodSpec, given: Mapping[str, Any], key: str) -> bool:
+    """Whether a list is no value of its option."""
+    if not isinstance(given[key], list):
+        return False
+    # Which options a method has may hang on the others.
+    others = {name: value for name, value in given.items() if not isinstance(value, list)}
+    try:
+        method.read_options({**others, key: given[key]})
+    except ConfigError:
+        return True
+    return False

@@ -1,0 +1,170 @@
+"""Captured updates: the first one counts, nothing is copied, and what graphs read stays there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from bakeoff.base.attention import windows
+from bakeoff.engine import step as step_module
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.backends.worker_threads import Lanes
+from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.step import train_step
+from bakeoff.measure.tracing import Trace
+
+if TYPE_CHECKING:
+    from bakeoff.data.batches import BatchPlan
+    from tests.engine.conftest import Bench, Kit
+
+from tests.engine.stub_graphs import Graph, Stream, StubGraphs, stub_graphs
+
+CPU = torch.device("cpu")
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("lora", {"rank": 3, "dropout": 0.25}),
+    ("soft_prompt", {"prompt_length": 5}),
+    ("prefix", {"prefix_length": 4}),
+]
+FULL: list[tuple[str, dict[str, Any]]] = [("full", {})]
+NUM_STEPS = 6
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubGraphs]:
+    monkeypatch.setattr(step_module, "lanes_of", lambda base: Lanes(1))
+    with stub_graphs() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module", params=["gpt_neo", "llama"])
+def bench(kit: Kit, request: pytest.FixtureRequest) -> Bench:
+    return kit.bench(request.param)
+
+
+@pytest.fixture
+def plan(kit: Kit) -> BatchPlan:
+    return kit.plan(30, prompt=(4, 60), max_length=72, rows_per_step=6)
+
+
+def seated(bench: Bench, kinds: list[tuple[str, dict[str, Any]]]) -> Cohort:
+    methods = [bench.method(kind, **options) for kind, options in kinds]
+    cohort = Cohort(bench.base, methods, len(methods), ProtocolOptions())
+    for slot, method in enumerate(methods):
+        tensors = method.initial(torch.Generator().manual_seed(slot))
+        cohort.seat(slot, method, tensors, slot)
+    return cohort
+
+
+def curve(cohort: Cohort, plan: BatchPlan, graphs: StepGraphs | None) -> np.ndarray:
+    """[steps, K] summed losses."""
+    rates_K = torch.full((cohort.num_slots,), 1e-2, dtype=torch.float64)
+    steps = [step for epoch in range(2) for step in plan.epoch(5, epoch)][:NUM_STEPS]
+    found = []
+    for step in steps:
+        steps_K = [step] * cohort.num_slots
+        total_K, _ = train_step(cohort, TokenFeed(CPU), plan, steps_K, rates_K, 3, graphs)
+        found.append(total_K.numpy().copy())
+    return np.array(found)
+
+
+def note_peak(trace: Trace, peaks: list[int]) -> None:
+    peaks.append(trace.peak_bytes)
+
+
+def values_of(cohort: Cohort) -> torch.Tensor:
+    assert cohort.optimizer is not None
+    return cohort.optimizer.values_Kn
+
+
+@pytest.mark.parametrize("kinds", [KINDS, FULL], ids=["together", "full"])
+def test_captured_updates_are_the_updates(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan, kinds: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The update that warms up is made once, and capturing makes none."""
+    with seated(bench, kinds) as plain:
+        expected = curve(plain, plan, None)
+    with seated(bench, kinds) as captured:
+        found = curve(captured, plan, StepGraphs())
+    assert 0 < len(stub.captures) < NUM_STEPS
+    # Room for more supervised tokens is filled up, and sums over it round otherwise.
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    torch.testing.assert_close(values_of(captured), values_of(plain), rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_buffers_give_the_same_bits_captured_or_not(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan
+) -> None:
+    with seated(bench, KINDS) as plain:
+        expected = curve(plain, plan, StepGraphs(capture=False))
+    assert not stub.captures
+    with seated(bench, KINDS) as captured:
+        assert np.array_equal(curve(captured, plan, StepGraphs()), expected)
+    assert torch.equal(values_of(captured), values_of(plain))
+
+
+def test_capturing_holds_no_copy_of_the_optimizers_state(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan
+) -> None:
+    found = {}
+    for capture in (False, True):
+        # The stand-in keeps what it must put back, so that only what lives up to the beginning of
+        # a capture is looked at.
+        peaks: list[int] = []
+        with Trace() as trace, seated(bench, FULL) as cohort:
+            trace.begin()
+            stub.before_capture = partial(note_peak, trace, peaks)
+            curve(cohort, plan, StepGraphs(capture=capture))
+            found[capture] = peaks[0] if capture else trace.peak_bytes
+    assert len(stub.captures) > 1
+    assert found[True] <= found[False]
+
+
+def test_all_captures_share_one_stream_and_one_pool(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan
+) -> None:
+    """cuBLAS keeps a workspace for each stream that it has run on."""
+    with seated(bench, KINDS) as cohort:
+        curve(cohort, plan, StepGraphs())
+    assert len(stub.captures) > 1
+    assert Stream.made == 1
+    assert len({stream for _, stream in stub.captures}) == 1
+    assert [pool for pool, _ in stub.captures] == [None, *[7] * (len(stub.captures) - 1)]
+
+
+def test_an_update_whose_capture_has_no_memory_counts_once(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan
+) -> None:
+    """It has been made by then: whoever made it again from smaller batches would make it twice."""
+    with seated(bench, KINDS) as plain:
+        expected = curve(plain, plan, StepGraphs(capture=False))
+    stub.fails = lambda: torch.OutOfMemoryError("CUDA out of memory")
+    with seated(bench, KINDS) as cohort:
+        graphs = StepGraphs()
+        assert np.array_equal(curve(cohort, plan, graphs), expected)
+        assert Graph.living == 0
+    assert len(stub.captures) == graphs.num_captures, "each width is tried once"
+
+
+def test_masks_that_graphs_read_stay_until_they_are_dropped(
+    stub: StubGraphs, kit: Kit, plan: BatchPlan
+) -> None:
+    bench = kit.bench("gpt_neo")
+    windows._band_masks.clear()
+    with seated(bench, KINDS[:1]) as cohort:
+        graphs = StepGraphs()
+        curve(cohort, plan, graphs)
+        read = list(windows._band_masks.values())
+        kept = [mask for captured in graphs._captured.values() for mask in captured.masks]
+        assert read and {id(mask) for mask in kept} == {id(mask) for mask in read}
+        windows._band_masks.clear()
+        curve(cohort, plan, graphs)
+        # New masks are made for whoever reads them now; the graphs' own are as they were.
+        after = [mask for captured in graphs._captured.values() for mask in captured.masks]
+        assert all(mine is before for mine, before in zip(after, kept, strict=True))

@@ -1,0 +1,279 @@
+"""What is done with a method on the device of shapes, and what is noted of it.
+
+Each action raises where the real device would; what it returns goes into a test's hands as JSON.
+
+Axis letters: ``K`` slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from bakeoff.study.workbench import Workbench
+
+from bakeoff.base.model import Base
+from bakeoff.data.ragged import Ragged
+from bakeoff.data.taskdata import SplitData, TaskData
+from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.schedule import KeepNothing, Position
+from bakeoff.engine.score import example_nlls
+from bakeoff.engine.step import train_step
+from bakeoff.engine.train import Trainer
+from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
+from bakeoff.methods.contract import Ground, Method
+from bakeoff.study.options import study_from_mapping
+from tests.fake_cuda.bridge import plan_of, rows, trains_alone
+from tests.fake_cuda.device import CUDA
+from tests.fake_cuda.watch import RECORD, without_waits
+
+ENGINE: Final = EngineOptions(compile=False)
+"""Compiled layers need a real device; all else is as ``auto`` has it on a GPU."""
+PROTOCOL: Final = ProtocolOptions(epochs=1, micro_batch_size=2, grad_accum_steps=1, patience=None)
+_NEW_TOKENS: Final = 36
+_STOP_AFTER: Final = 2
+
+
+class StoppedError(Exception):
+    """Training is interrupted."""
+
+
+@dataclass
+class Keeper(KeepNothing):
+    """Takes a position after some steps, and may interrupt training there."""
+
+    stops: bool
+    at: int = _STOP_AFTER
+    position: Position | None = None
+    steps: int = 0
+
+    def between_steps(self, position: Callable[[], Position]) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            self.position = position()
+            if self.stops:
+                raise StoppedError
+
+
+@dataclass
+class Observer:
+    """Keeps what it is told."""
+
+    ended: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def on_step(
+        self,
+        seated: Sequence[Candidate | None],
+        step: int,
+        num_steps: int,
+        train_nll: Sequence[float],
+        rates: Sequence[float],
+    ) -> None: ...
+
+    def on_epoch(self, candidate: Candidate) -> None: ...
+
+    def on_pause(self, candidate: Candidate) -> None: ...
+
+    def on_end(self, candidate: Candidate) -> None:
+        self.ended.append(candidate.state.value)
+
+    def on_note(self, note: str) -> None:
+        self.notes.append(note)
+
+
+def seated(base: Base, method: Method, *, trains: bool = True) -> Cohort:
+    """A cohort of fresh candidates: two, or one where the method trains alone."""
+    num_slots = 1 if trains_alone(method) else 2
+    cohort = Cohort(base, [method], num_slots, PROTOCOL if trains else None)
+    for slot in range(num_slots):
+        drawn = method.initial(torch.Generator().manual_seed(slot))
+        cohort.seat(slot, method, drawn, slot)
+    return cohort
+
+
+def feed_of(base: Base, method: Method, *plans: Any) -> Feed:
+    """How the plans reach a cohort of the method."""
+    if method.ground is not Ground.HIDDEN_STATES:
+        return TokenFeed(CUDA)
+    with Cohort(base, [], 1) as empty:
+        return HiddenFeed({p: keep_hidden_states(empty, p, rows=4) for p in plans}, CUDA)
+
+
+def train(base: Base, method: Method) -> dict[str, Any]:
+    """An epoch of captured updates of two micro-batches, one more and one without graphs, both of
+    which may not wait."""
+    plan = plan_of(8, rows_per_step=4, prompt=(4, 60))
+    with seated(base, method) as cohort, quickened(cohort, 72, ENGINE) as graphs:
+        feed = feed_of(base, method, plan)
+        RECORD.clear()
+        epoch(cohort, feed, plan, graphs)
+        found = {"captures": RECORD.captures, "operations": RECORD.last_graph}
+        RECORD.clear()
+        if graphs is not None:
+            with without_waits():
+                epoch(cohort, feed, plan, graphs)
+            found["captured_again"] = RECORD.captures
+            found["replays"] = RECORD.replays
+            with without_waits():
+                epoch(cohort, feed, plan, None, steps=1)
+    return found | {"steps": plan.num_steps}
+
+
+def epoch(
+    cohort: Cohort, feed: Feed, plan: Any, graphs: StepGraphs | None, steps: int | None = None
+) -> None:
+    rates_K = torch.full((cohort.num_slots,), 1e-2, dtype=torch.float64, device=CUDA)
+    for step in plan.epoch(0, 0)[:steps]:
+        train_step(cohort, feed, plan, [step] * cohort.num_slots, rates_K, 2, graphs)
+
+
+def evaluate(base: Base, method: Method) -> dict[str, Any]:
+    """Validation of one slot: of a narrowed cohort, where there are two."""
+    plan = plan_of(6)
+    with seated(base, method) as cohort:
+        feed = feed_of(base, method, plan)
+        RECORD.clear()
+        sums = example_nlls(cohort, cohort.num_slots - 1, feed, plan, rows=4)
+    return {"finite": bool(np.isfinite(sums).all()), "examples": len(sums), "waits": _waits()}
+
+
+def write(base: Base, method: Method) -> dict[str, Any]:
+    """Greedy generation of one slot, and of all of them together; rows leave on the way."""
+    found: dict[str, Any] = {"waits": []}
+    with seated(base, method, trains=False) as cohort:
+        for slots in [[0], [0, 1]][: cohort.num_slots]:
+            prompts = rows(6, (3, 40), 3)
+            options = GenerationOptions(
+                max_new_tokens=_NEW_TOKENS, batch_rows=len(slots) * len(prompts)
+            )
+            RECORD.clear()
+            texts = generate(cohort, slots, prompts, options)
+            found["waits"] += _waits()
+            found[f"slots{len(slots)}"] = {
+                "captures": RECORD.captures,
+                "replays": RECORD.replays,
+                "operations": RECORD.last_graph,
+                "texts": [len(of_slot) for of_slot in texts],
+            }
+    return found
+
+
+def snapshot(base: Base, method: Method) -> dict[str, Any]:
+    """Whole training, with a snapshot in the middle of an epoch."""
+    keeper = Keeper(stops=False)
+    observer = trained(base, method, keeper)
+    assert keeper.position is not None
+    position = keeper.position
+    return {
+        "states": observer.ended,
+        "notes": observer.notes,
+        "step": position.step,
+        "devices": sorted({t.device.type for s in position.snapshots for t in s.values()}),
+    }
+
+
+def restore(base: Base, method: Method) -> dict[str, Any]:
+    """Training that is interrupted in the middle of an epoch and goes on from there."""
+    keeper = Keeper(stops=True)
+    with suppress(StoppedError):
+        trained(base, method, keeper)
+    assert keeper.position is not None and keeper.position.step > 0
+    observer = trained(base, method, KeepNothing(), keeper.position)
+    return {
+        "states": observer.ended,
+        "notes": observer.notes,
+        "candidates": len(keeper.position.seated),
+    }
+
+
+def trained(
+    base: Base, method: Method, keeper: KeepNothing, start: Position | None = None
+) -> Observer:
+    plan, validation = plan_of(6), plan_of(3)
+    observer = Observer()
+    feed = feed_of(base, method, plan, validation)
+    slots = 1 if trains_alone(method) else 2
+    candidates = [
+        Candidate(id=f"c{i}", method_name="m", method=method, learning_rate=1e-2, seed=i)
+        for i in range(slots if start is None else 0)
+    ]
+    trainer = Trainer(base, feed, plan, validation, PROTOCOL, observer, slots, keeper, ENGINE)
+    trainer.run(candidates, start)
+    return observer
+
+
+def measure(base: Base, method: Method) -> dict[str, Any]:
+    """Seconds of an epoch, rows per second and token latency, as a study measures them."""
+    bench = workbench(base, method)
+    epoch = time_epoch(bench, method, 2, Budget(train=0.0, evaluation=0.0))
+    speed = time_generation(bench, method, 4)
+    latency = token_latency(bench, method)
+    return {
+        "measured_steps": epoch["measured_steps"],
+        "seconds": epoch["max"],
+        "rows_per_second": speed,
+        "latency": latency,
+    }
+
+
+def workbench(base: Base, method: Method) -> Workbench:
+    """A study of one method on random examples."""
+    study = study_from_mapping(
+        {
+            "name": "shapes",
+            "base": "tiny",
+            "task": {"source": "rows", "document": "text", "summary": "short", "max_length": 72},
+            "protocol": {"epochs": 2, "micro_batch_size": 2, "grad_accum_steps": 1},
+            "methods": {"m": {"kind": "lora"}},
+            "generation": {"max_new_tokens": 24},
+            "engine": {"compile": False},
+        },
+        folder=Path.cwd(),
+    )
+    splits = {name: _split(size) for name, size in (("train", 4), ("validation", 2), ("test", 3))}
+    data = TaskData(splits=cast(Any, splits), overlap=cast(Any, None), warnings=[], seed=0)
+    return Workbench(study=study, base=base, data=data, methods={"m": {"": method}})
+
+
+def _split(size: int) -> SplitData:
+    plan = plan_of(size)
+    return SplitData(
+        documents=[""] * size,
+        raw_documents=[""] * size,
+        summaries=[""] * size,
+        rows=np.arange(size),
+        prompts=cast(Ragged, plan.prompts),
+        completions=cast(Ragged, plan.completions),
+        generation_prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
+        tokens_raw=0,
+        tokens_supervised=0,
+        documents_truncated=0,
+        rows_skipped=0,
+    )
+
+
+def _waits() -> list[str]:
+    return sorted({f"{wait.where}: {wait.what}" for wait in RECORD.waits})
+
+
+RUN: Final[dict[str, Callable[[Base, Method], dict[str, Any]]]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "generate": write,
+    "snapshot": snapshot,
+    "restore": restore,
+    "measure": measure,
+}
+"""The actions by the names that ``cases.ACTIONS`` gives them."""

@@ -1,0 +1,75 @@
+"""What is run on fake CUDA tensors: the axes, their full product and a pairwise selection of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Final
+
+from tests.fake_cuda.pairwise import all_pairs
+
+METHODS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "head": ("head", {}),
+    "head-tied": ("head", {"tied": True}),
+    "lora": ("lora", {"rank": 2}),
+    "lora-dropout": ("lora", {"rank": 2, "dropout": 0.5}),
+    "dora": ("dora", {"rank": 2}),
+    "soft-prompt": ("soft_prompt", {"prompt_length": 3}),
+    "p-tuning": ("p_tuning", {"prompt_length": 3}),
+    "prefix": ("prefix", {"prefix_length": 4}),
+    "prefix-projected": ("prefix", {"prefix_length": 4, "projection": True}),
+    "bottleneck": ("bottleneck", {}),
+    "bottleneck-houlsby": ("bottleneck", {"variant": "houlsby"}),
+    "bottleneck-parallel": ("bottleneck", {"placement": "parallel"}),
+    "ia3": ("ia3", {}),
+    "bitfit": ("bitfit", {"norms": True}),
+    "last-layers": ("last_layers", {}),
+    "full": ("full", {}),
+    "peft-fourierft": ("peft", {"peft_type": "FOURIERFT", "n_frequency": 8}),
+    "peft-loha": ("peft", {"peft_type": "LOHA", "r": 2}),
+}
+"""By the name in a test's id: the method's kind and options."""
+DTYPES: Final = ("bf16", "fp16", "fp32")
+BASES: Final = ("gpt_neo", "llama", "qwen3", "gemma3")
+ACTIONS: Final = ("train", "evaluate", "generate", "snapshot", "restore", "measure")
+IMPOSSIBLE: Final = frozenset({("gemma3", "head-tied")})
+"""Gemma scales its embedding's rows, so that no head can be tied to it: refused by the method."""
+FULL: Final = "BAKEOFF_FAKE_CUDA"
+"""The variable of the environment that asks for the full product when it is ``full``."""
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """One action of one method on one base in one format."""
+
+    base: str
+    dtype: str
+    method: str
+    action: str
+
+    @property
+    def id(self) -> str:
+        """What a test of it is called."""
+        return f"{self.method}-{self.dtype}-{self.base}-{self.action}"
+
+    @classmethod
+    def of_id(cls, name: str) -> Case:
+        """The case that is called so."""
+        method, dtype, base, action = name.rsplit("-", 3)
+        return cls(base, dtype, method, action)
+
+
+def selection() -> list[Case]:
+    """The cases of an ordinary run: all pairs; with ``BAKEOFF_FAKE_CUDA=full`` all there are."""
+    axes: tuple[tuple[str, ...], ...] = (BASES, DTYPES, tuple(METHODS), ACTIONS)
+    wanted = os.environ.get(FULL, "pairs")
+    if wanted not in ("pairs", "full"):
+        raise ValueError(f"{FULL}: {wanted!r} is unknown; give pairs or full")
+    rows: Sequence[tuple[object, ...]]
+    if wanted == "full":
+        rows = [row for row in product(*axes) if (row[0], row[2]) not in IMPOSSIBLE]
+    else:
+        rows = all_pairs(axes, frozenset((0, base, 2, name) for base, name in IMPOSSIBLE))
+    return sorted(Case(*(str(value) for value in row)) for row in rows)

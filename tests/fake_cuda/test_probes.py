@@ -1,0 +1,95 @@
+"""What the review of the first edition found to crash on a GPU, and that the watch sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.fake_cuda.conftest import Children
+
+pytestmark = pytest.mark.fake_cuda
+NAMES = (
+    "forbidden",
+    "allowed",
+    "rotary-dynamic",
+    "rotary-longrope",
+    "broken-step",
+    "costs",
+    "narrowed",
+    "fourier-generation",
+    "resumed",
+)
+
+
+@pytest.fixture(scope="module")
+def found(children: Children) -> Any:
+    """What a probe found; all run in one process."""
+    names = {name: f"probe:{name}" for name in NAMES}
+    children.start(names.values())
+    return lambda name: children.found(names[name])
+
+
+def test_the_watch_refuses_what_no_graph_holds(found: Any) -> None:
+    assert set(found("forbidden").values()) == {"refused"}
+
+
+def test_the_watch_lets_through_what_a_graph_holds(found: Any) -> None:
+    answers = found("allowed")
+    assert (answers["waits"], answers["waited"], answers["grad"]) == (0, "refused", "cuda:0")
+
+
+def test_a_base_that_cannot_be_captured_runs_uncaptured_with_one_note(found: Any) -> None:
+    """Dynamic rotary embeddings branch on the largest position in every pass."""
+    answers = found("rotary-dynamic")
+    assert answers["states"] == ["COMPLETE", "COMPLETE"]
+    [note] = answers["notes"]
+    assert "cannot be captured in CUDA graphs (item() while a graph is captured" in note
+    assert not answers["may_capture"]
+    # Generation after training knows; where it comes first, it finds out, once.
+    assert answers["captures"] == answers["replays"] == 0
+    assert answers["notes_later"] == []
+    assert len(answers["notes_of_generation"]) == 1
+    assert answers["texts"] == 6
+
+
+def test_rotary_embeddings_that_choose_without_a_branch_are_captured(found: Any) -> None:
+    answers = found("rotary-longrope")
+    assert answers["states"] == ["COMPLETE", "COMPLETE"]
+    assert answers["notes"] == answers["notes_later"] == answers["notes_of_generation"] == []
+    assert answers["may_capture"]
+    assert answers["captures"] > 0
+
+
+def test_only_a_failed_capture_falls_back(found: Any) -> None:
+    answers = found("broken-step")
+    assert answers["broken"] == "shapes differ"
+    assert answers["memory"] == "CUDA error: out of memory", "a smaller batch may help"
+    assert answers["broken notes"] == answers["memory notes"] == "0"
+    assert answers["may_capture"]
+
+
+def test_no_cost_holds_the_capture(found: Any) -> None:
+    answers = found("costs")
+    assert answers["captures"] > 0
+    assert answers["latency"] == pytest.approx(0.25), "a replay's time"
+    # Two prompts through 23 replays, after the token that the prompts' own pass gives.
+    assert answers["rows_per_second"] == pytest.approx(2 / (23 * 0.25))
+
+
+def test_slots_are_narrowed_by_an_index_made_once(found: Any) -> None:
+    answers = found("narrowed")
+    assert answers == {"shapes": [[1, 5], [1, 5]], "whole": True, "waits": 0}
+
+
+def test_what_says_it_cannot_be_captured_is_not(found: Any) -> None:
+    answers = found("fourier-generation")
+    assert (answers["captures"], answers["texts"], answers["notes"]) == (0, 6, [])
+    assert answers["may_capture"], "the base itself is not at fault"
+
+
+def test_an_epoch_goes_on_from_its_middle(found: Any) -> None:
+    answers = found("resumed")
+    assert 0 < answers["step"] < answers["later"]
+    assert answers["sums"]
