@@ -12,10 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
@@ -30,6 +27,9 @@ from bakeoff.runs.reading import (
     to_json,
 )
 from bakeoff.runs.records import FileRecord, Results
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
@@ -201,6 +201,9 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes NumPy arrays by name into one ``.npz`` file."""
+        # Imported here and below: who only reads a run's records needs no arrays.
+        import numpy as np
+
         content = io.BytesIO()
         np.savez_compressed(content, **dict(arrays))  # type: ignore[arg-type]
         with disk_errors(self.path / name):
@@ -236,6 +239,8 @@ class RunFolder:
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """What ``write_arrays`` wrote, or None where it is missing or torn."""
+        import numpy as np
+
         try:
             with np.load(self.path / name, allow_pickle=False) as found:
                 return {key: found[key] for key in found.files}
