@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tests.golden_folders import GOLDEN, golden, rows_of, save, write_rows
-
 from bakeoff.decide.verdicts import comparison
 from bakeoff.runs.records import CandidateRecord, Comparison, Estimate, MethodRecord, Results
+from tests.golden_folders import GOLDEN, golden, rows_of, save, write_rows
 
 SOURCE = "searched"
 _STEP = 0.02

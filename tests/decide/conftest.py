@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.golden_folders import golden, with_costs
 
 from bakeoff.runs.records import Results
+from tests.golden_folders import golden, with_costs
 
 GIB = 1024**3
 COSTS = {

@@ -6,6 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+
+from bakeoff.decide.choice import recommend
+from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.runs.records import Comparable, Estimate, Recommendation, Results
+from bakeoff.types import RunState
 from tests.decide.conftest import GIB
 from tests.golden_folders import (
     GOLDEN,
@@ -15,11 +20,6 @@ from tests.golden_folders import (
     with_test,
     with_verdicts,
 )
-
-from bakeoff.decide.choice import recommend
-from bakeoff.decide.limits import Limits, limits_from
-from bakeoff.runs.records import Comparable, Estimate, Recommendation, Results
-from bakeoff.types import RunState
 
 Verdicts = dict[tuple[str, str], Comparable]
 UNDECIDED: Verdicts = {("lora", "head"): "undecided"}

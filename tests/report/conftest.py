@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden_folders import copy_of, renamed, rows_of, save, with_methods, write_rows
-from tests.grown_runs import write_grown
 
 from bakeoff.decide.limits import Limits
 from bakeoff.report import write_report, write_side_by_side
 from bakeoff.runs.records import Results
 from bakeoff.types import RunState
+from tests.golden_folders import copy_of, renamed, rows_of, save, with_methods, write_rows
+from tests.grown_runs import write_grown
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.golden_folders import golden, with_methods
 
 from bakeoff.report.answer import build_answer
 from bakeoff.report.table import build_rows
 from bakeoff.runs.records import Estimate, Results
 from bakeoff.types import RunState
+from tests.golden_folders import golden, with_methods
 
 
 def caveats(results: Results) -> list[str]:

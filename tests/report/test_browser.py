@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden_folders import golden
 
 from bakeoff.formatting import shown_bytes
+from tests.golden_folders import golden
 
 pytestmark = pytest.mark.browser
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.golden_folders import copy_of
 from typer.testing import CliRunner
 
 from bakeoff.cli.main import app
+from tests.golden_folders import copy_of
 
 
 def test_limits_are_answered_at_once_and_stand_in_the_report(tmp_path: Path) -> None:

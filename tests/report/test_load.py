@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.golden_folders import copy_of, rows_of, save, with_methods, write_rows
 
 from bakeoff.report.load import load_run
 from bakeoff.report.scores import all_scores
+from tests.golden_folders import copy_of, rows_of, save, with_methods, write_rows
 
 
 def test_the_lowest_seed_of_the_chosen_rate_speaks_for_a_method(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.golden_folders import golden
 
 from bakeoff.report.markdown import escape
+from tests.golden_folders import golden
 
 
 def tables(text: str) -> list[list[list[str]]]:

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.golden_folders import golden
-from tests.report.conftest import ONE_MEGABYTE
-from tests.report.nodes import Node, browser, parse, table, tags
 
 from bakeoff.decide.choice import recommend
 from bakeoff.formatting import shown_bytes, shown_seconds
 from bakeoff.runs.records import Results
+from tests.golden_folders import golden
+from tests.report.conftest import ONE_MEGABYTE
+from tests.report.nodes import Node, browser, parse, table, tags
 
 METHODS = ("traditional", "lora", "lora_small", "full")
 RATES = {"traditional": "2e-3", "lora": "5e-3", "lora_small": "5e-3", "full": "1e-3"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.report.nodes import Node, browser, digest, parse, scripts, table
 
 ALLOWED = {

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden_folders import Change, copy_of, rows_of, write_rows
 from typer.testing import CliRunner
 
 from bakeoff.cli.main import app
@@ -19,6 +18,7 @@ from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
 from bakeoff.report.scores import all_scores
 from bakeoff.runs.records import Results
+from tests.golden_folders import Change, copy_of, rows_of, write_rows
 
 Twin = Callable[..., Path]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.golden_folders import copy_of
 
 TRAINING = {"torch", "transformers", "peft", "datasets", "optuna", "tokenizers", "accelerate"}

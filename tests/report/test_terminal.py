@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.golden_folders import Change, copy_of, golden, renamed, with_methods
 
 from bakeoff.cli.catalogue import describe_methods, print_methods
 from bakeoff.decide.choice import recommend
@@ -18,6 +17,7 @@ from bakeoff.report.terminal import print_summary
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, Results
 from bakeoff.types import RunState
+from tests.golden_folders import Change, copy_of, golden, renamed, with_methods
 
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"
 LARGE = CostRecord(

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.golden_folders import copy_of, golden, with_methods, write_rows
-from tests.grown_runs import write_grown
 
 from bakeoff.errors import StoreError
 from bakeoff.formatting import shown_bytes, shown_seconds, shown_whole
@@ -18,6 +16,8 @@ from bakeoff.page.render import render
 from bakeoff.report import write_report
 from bakeoff.runs.records import SCHEMA, CostRecord, Results
 from bakeoff.types import RunState
+from tests.golden_folders import copy_of, golden, with_methods, write_rows
+from tests.grown_runs import write_grown
 
 FIGURES = {
     "pareto_memory", "pareto_time", "pareto_parameters", "test_nll", "test_rouge1",
@@ -149,6 +149,30 @@ class TestGolden:
         assert "Nothing is recommended: no method has a test result" in page
         assert "head is not started." in page
         assert (tmp_path / "figures" / "learning_curves.svg").is_file()
+
+
+class TestMetrics:
+    def test_a_primary_metric_of_which_more_is_better_turns_order_and_figures(
+        self, tmp_path: Path
+    ) -> None:
+        def by_rouge(results: Results) -> Results:
+            metrics = tuple(
+                replace(metric, primary=metric.name == "rouge1") for metric in results.task.metrics
+            )
+            return replace(results, task=replace(results.task, metrics=metrics))
+
+        results = copy_of("four", tmp_path, by_rouge)
+        page = write_report(tmp_path).read_text("utf-8")
+        text = (tmp_path / "report.md").read_text("utf-8")
+        assert "Test ROUGE-1 against peak memory" in page and "Upper left is better." in page
+        assert "has the highest test ROUGE-1" in page or "is the highest (" in page
+        best = max(results.methods, key=lambda name: results.methods[name].test["rouge1"].mean)
+        table = text[text.index("| method |") :].splitlines()
+        assert "Test ROUGE-1 × 100" in table[0]
+        # lead-3 trains nothing and writes better than all.
+        assert table[2].startswith("| lead-3 |") and table[3].startswith(f"| {best} |")
+        tips = (tmp_path / "figures" / "differences_rouge1.svg").read_text("utf-8")
+        assert "left of the line is worse" in page and "minus" in tips
 
 
 class TestMissing:

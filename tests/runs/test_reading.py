@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden_folders import GOLDEN, golden
 
 from bakeoff.errors import StoreError
 from bakeoff.runs.reading import from_json, read_results, results_from, to_json
 from bakeoff.runs.records import SCHEMA, Comparison, Estimate, Results
 from bakeoff.types import RunState
+from tests.golden_folders import GOLDEN, golden
 
 Content = dict[str, Any]
 
