@@ -1,3 +1,24 @@
 """bakeoff finds the right way to fine-tune a language model."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bakeoff.decide import compare
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Hands ``compare`` on where it is first asked for, so that ``import bakeoff`` stays quick."""
+    if name == "compare":
+        from importlib import import_module
+
+        from bakeoff.decide import compare
+
+        # It is about to be needed; loaded here, the first call is as quick as any other.
+        import_module("scipy.special")
+        return compare
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

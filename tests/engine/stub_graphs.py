@@ -16,12 +16,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+FAILING_CALL = 130
+"""Operations of a capture before the one that fails."""
+
 
 class Recorder(TorchDispatchMode):
     """Records the operations inside, and the content of what they write to."""
 
-    def __init__(self) -> None:
+    def __init__(self, fails: Callable[[], Exception] | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._fails = fails
         self.calls: list[tuple[Any, Any, Any, Any]] = []
         self._before: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -35,6 +39,8 @@ class Recorder(TorchDispatchMode):
                     self._before[key] = whole, whole.clone()
         result = func(*args, **kwargs)
         self.calls.append((func, args, kwargs, result))
+        if self._fails is not None and len(self.calls) == FAILING_CALL:
+            raise self._fails()
         return result
 
     def put_back(self) -> None:
@@ -87,7 +93,7 @@ class StubGraphs:
     Attributes:
         captures: the pool and the stream of each capture.
         before_capture: called at the beginning of each.
-        fails: makes what is raised at the end of each, as where memory is short.
+        fails: makes what is raised in the midst of each, as where memory is short.
     """
 
     def __init__(self) -> None:
@@ -99,13 +105,13 @@ class StubGraphs:
     def graph(self, graph: Graph, pool: object = None, stream: object = None) -> Iterator[None]:
         self.before_capture()
         self.captures.append((pool, stream))
-        recorder = Recorder()
-        with recorder:
-            yield
-        with torch.no_grad():
-            recorder.put_back()
-        if self.fails is not None:
-            raise self.fails()
+        recorder = Recorder(self.fails)
+        try:
+            with recorder:
+                yield
+        finally:
+            with torch.no_grad():
+                recorder.put_back()
         graph.calls = recorder.calls
 
 

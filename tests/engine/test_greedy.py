@@ -113,6 +113,11 @@ class Watched(Greedy):
         self.shapes: list[tuple[int, int]] = []
         self.made.append(self)
 
+    def _captured(self, rows: Any, step: int) -> Any:
+        graph = super()._captured(rows, step)
+        assert graph is not None or not rows.cache._masks, "memory of a capture that failed"
+        return graph
+
     def _advance(self, rows: Any, step: int) -> None:
         super()._advance(rows, step)
         assert self._storage is not None

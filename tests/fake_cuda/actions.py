@@ -15,7 +15,6 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
-from bakeoff.study.workbench import Workbench
 
 from bakeoff.base.model import Base
 from bakeoff.data.ragged import Ragged
@@ -31,8 +30,10 @@ from bakeoff.engine.schedule import KeepNothing, Position
 from bakeoff.engine.score import example_nlls
 from bakeoff.engine.step import train_step
 from bakeoff.engine.train import Trainer
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
 from bakeoff.methods.contract import Ground, Method
+from bakeoff.study.opening import workbench_of
 from bakeoff.study.options import study_from_mapping
 from tests.fake_cuda.bridge import plan_of, rows, trains_alone
 from tests.fake_cuda.device import CUDA
@@ -244,7 +245,7 @@ def workbench(base: Base, method: Method) -> Workbench:
     )
     splits = {name: _split(size) for name, size in (("train", 4), ("validation", 2), ("test", 3))}
     data = TaskData(splits=cast(Any, splits), overlap=cast(Any, None), warnings=[], seed=0)
-    return Workbench(study=study, base=base, data=data, methods={"m": {"": method}})
+    return workbench_of(study, base, methods={"m": {"": method}}, data=data)
 
 
 def _split(size: int) -> SplitData:

@@ -13,11 +13,11 @@ from tests.fake_cuda.cases import METHODS, Case, selection
 pytestmark = pytest.mark.fake_cuda
 
 EVALUATION_WAITS = {
-    "contract.Stack._index_of: a copy to the device",  # once a selection of slots
+    "stack.Stack._index_of: a copy to the device",  # once a selection of slots
     "evaluate._example_nlls: a copy to the host",
 }
 GENERATION_WAITS = {
-    "contract.Stack._index_of: a copy to the device",
+    "stack.Stack._index_of: a copy to the device",
     "generate._generate_batch: a copy to the device",
     "greedy.Greedy._going: item()",
     "generate._until_end: tolist()",

@@ -65,7 +65,7 @@ def test_rotary_embeddings_that_choose_without_a_branch_are_captured(found: Any)
 def test_only_a_failed_capture_falls_back(found: Any) -> None:
     answers = found("broken-step")
     assert answers["broken"] == "shapes differ"
-    assert answers["memory"] == "CUDA error: out of memory", "a smaller batch may help"
+    assert answers["memory"] == "went on", "the update has run; its shape stays uncaptured"
     assert answers["broken notes"] == answers["memory notes"] == "0"
     assert answers["may_capture"]
 
@@ -74,8 +74,8 @@ def test_no_cost_holds_the_capture(found: Any) -> None:
     answers = found("costs")
     assert answers["captures"] > 0
     assert answers["latency"] == pytest.approx(0.25), "a replay's time"
-    # Two prompts through 23 replays, after the token that the prompts' own pass gives.
-    assert answers["rows_per_second"] == pytest.approx(2 / (23 * 0.25))
+    # 24 tokens: one by the prompts' own pass, and one each to warm up two and then one row.
+    assert answers["rows_per_second"] == pytest.approx(2 / (21 * 0.25))
 
 
 def test_slots_are_narrowed_by_an_index_made_once(found: Any) -> None:

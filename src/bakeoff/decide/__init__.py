@@ -1,1 +1,44 @@
-"""What a study's scores show: intervals, comparisons, and which method to use."""
+"""What may be said of methods that were scored on the same rows, and which of them to use.
+
+Needs numpy and scipy alone, and knows nothing of studies: scores go in, verdicts come out. scipy is
+imported where a probability is first computed.
+"""
+
+from bakeoff.decide.compare import compare
+from bakeoff.decide.components import Components, components_of
+from bakeoff.decide.influence import Influence, of_means, of_ratios, of_sums, sum_groups
+from bakeoff.decide.judging import judge_methods
+from bakeoff.decide.looks import NOTHING_SAID, Standing, look, look_alphas, wants_seeds
+from bakeoff.decide.margin import default_margin, verdicts_by_margin
+from bakeoff.decide.needs import Needs
+from bakeoff.decide.power import Power, pair_power, typical_spread
+from bakeoff.decide.question import Question
+from bakeoff.decide.result import Comparison, Fallback, Judgement, Recommendation
+
+__all__ = [
+    "NOTHING_SAID",
+    "Comparison",
+    "Components",
+    "Fallback",
+    "Influence",
+    "Judgement",
+    "Needs",
+    "Power",
+    "Question",
+    "Recommendation",
+    "Standing",
+    "compare",
+    "components_of",
+    "default_margin",
+    "judge_methods",
+    "look",
+    "look_alphas",
+    "of_means",
+    "of_ratios",
+    "of_sums",
+    "pair_power",
+    "sum_groups",
+    "typical_spread",
+    "verdicts_by_margin",
+    "wants_seeds",
+]

@@ -103,11 +103,24 @@ def open_workbench(study: Study, device: str, *, hollow: bool = False) -> Workbe
     return workbench_of(study, load_base(study, device, hollow=hollow))
 
 
-def workbench_of(study: Study, base: Base) -> Workbench:
-    """The study on a base that is loaded already; see ``open_workbench``."""
-    methods = {entry.name: entry.build(base) for entry in study.entries}
-    check_positions(study, base, methods)
-    data = prepare_data(study, base)
+def workbench_of(
+    study: Study,
+    base: Base,
+    *,
+    methods: Mapping[str, Mapping[str, Method]] | None = None,
+    data: TaskData | None = None,
+) -> Workbench:
+    """The study on a base that is loaded already; see ``open_workbench``.
+
+    Args:
+        study: what is loaded. base: where its methods act.
+        methods: made already, by name and variant. data: prepared already.
+    """
+    if methods is None:
+        methods = {entry.name: entry.build(base) for entry in study.entries}
+    if data is None:
+        check_positions(study, base, methods)
+        data = prepare_data(study, base)
     options = study.options
     return Workbench(
         name=options.name,

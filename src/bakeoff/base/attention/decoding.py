@@ -170,10 +170,9 @@ class DecodingState:
         self.is_frozen = True
         self._masks.clear()
 
-    @property
-    def counter(self) -> Tensor | None:
-        """[1] the device's count of positions, once the cache has been frozen."""
-        return self._counted_1
+    def drop_masks(self) -> None:
+        """Forgets what a pass that did not end has made for its layers."""
+        self._masks.clear()
 
     def advance(self, num_positions: int) -> None:
         """Moves the write position after all layers have seen ``num_positions`` more."""

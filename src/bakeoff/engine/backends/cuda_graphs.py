@@ -133,24 +133,24 @@ class StepGraphs:
         # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
         living = (found.graph for found in self._captured.values() if found.graph is not None)
         pool = next((other.pool() for other in living), None)
-        is_short = False
         try:
             with masks_collected() as masks, torch.cuda.graph(graph, pool=pool, stream=stream):
                 _update(update, static)
         except (RuntimeError, MemoryError) as error:
-            is_short = is_out_of_memory(error)
-            if not is_short:
-                # The warm-up went well: it is the capture that the update does not bear.
-                if self._failed is None or not isinstance(error, RuntimeError):
-                    raise
+            if is_out_of_memory(error):
+                is_short = True
+            elif self._failed is None or not isinstance(error, RuntimeError):
+                raise
+            else:
+                # The update has run: it is the capture that it does not bear.
                 self._failed(error)
-                self._capture = False
-                return
-        if is_short:
-            # Only here is the error gone, and with it what its frames held.
-            release_memory()
+                self._capture, is_short = False, False
+        else:
+            static.graph, static.masks = graph, masks
             return
-        static.graph, static.masks = graph, masks
+        # Only here is the error gone, and with it what its frames held.
+        if is_short:
+            release_memory()
 
 
 def _update(update: Update, static: _Captured) -> None:

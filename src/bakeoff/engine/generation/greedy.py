@@ -44,11 +44,11 @@ class Greedy:
         cohort: entered, and narrowed to the slots that write.
         max_new_tokens: of each row. no_repeat_ngram: see ``GenerationOptions``.
         frozen: whether a step works on memory that stays where it is, as a graph needs it; None
-            does so on a GPU where the cohort can be captured.
+            does so on a GPU.
         capture: whether a frozen step is captured; None does so on a GPU, and False runs the same
             step without a graph.
-        note: called if a step turns out not to be capturable.
-        timer: called when a step begins, and around what of it is start-up.
+        note: is told if a step turns out not to be capturable.
+        timer: is told when a step begins, and what of it is start-up.
 
     Attributes:
         is_frozen: see ``frozen``; each slot's rows are then filled up to a power of two.
@@ -68,11 +68,10 @@ class Greedy:
         self._cohort = cohort
         self._length = max_new_tokens
         self._ngram = no_repeat_ngram
-        if frozen is None:
-            frozen = writes_frozen(cohort.base) and cohort.is_capturable
-        self.is_frozen = frozen
+        may_freeze = writes_frozen(cohort.base) and cohort.is_capturable
+        self.is_frozen = may_freeze if frozen is None else frozen
         # What stands for a GPU has no graphs.
-        can_capture = cohort.base.device.type == "cuda" and cohort.base.may_capture
+        can_capture = may_freeze and cohort.base.device.type == "cuda"
         self._captures = self.is_frozen and (can_capture if capture is None else capture)
         self._note = note
         self._timer = timer or StepTimer()
@@ -214,12 +213,14 @@ class Greedy:
             self._token(rows, step)
 
     def _captured(self, rows: Rows, step: int) -> torch.cuda.CUDAGraph | None:
-        """The step as a graph; None, for good, where that fails: it then runs as it is."""
+        """The step as a graph; None, for good, where memory does not suffice for one.
+
+        Where it fails by anything else, this and all later steps run as they are.
+        """
         graph = torch.cuda.CUDAGraph()
         # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
         pool = next((g.pool() for g in self._graphs.values() if g is not None), None)
         stream = side_stream(rows.next_R.device)
-        is_short = False
         try:
             with torch.cuda.graph(graph, pool=pool, stream=stream):
                 self._token(rows, step)
@@ -230,12 +231,13 @@ class Greedy:
                     raise
                 give_up_capturing(self._cohort.base, error, self._note)
                 self._captures = False
-                return None
+        else:
+            return graph
+        # Only here is the error gone, and with it what its frames held.
+        rows.cache.drop_masks()
         if is_short:
-            # Only here is the error gone, and with it what its frames held.
             release_memory()
-            return None
-        return graph
+        return None
 
     def _token(self, rows: Rows, step: int) -> None:
         """Reads the newest token of every row and chooses the next; waits for nothing."""

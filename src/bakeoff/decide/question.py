@@ -1,0 +1,35 @@
+"""What is asked of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of the scores.
+
+    Attributes:
+        higher_is_better: of the metric. margin: a difference that does not matter.
+        alpha: the share of studies in which any verdict may be wrong.
+        baselines: names that are never recommended.
+        candidates: names that may be recommended, as those that meet the limits; None for all that
+            are no baselines.
+        costs: of each candidate; None where they are all the same.
+        unit: what N counts, in the plural: rows or groups.
+        withheld: why nothing may be said at all, as of a macro-F1 with a label of few test rows.
+    """
+
+    higher_is_better: bool
+    margin: float
+    alpha: float
+    baselines: Sequence[str] = ()
+    candidates: Sequence[str] | None = None
+    costs: Mapping[str, float] | None = None
+    withheld: str | None = None
+    unit: str = "rows"
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.higher_is_better else -1.0

@@ -1,0 +1,171 @@
+"""The sentences that a recommendation carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bakeoff.decide.needs import Needs
+from bakeoff.decide.pairs import MIN_SEEDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every sentence may refer to.
+
+    Attributes:
+        margin: a difference that does not matter. level: of the verdicts.
+        baselines: their names. num_candidates: how many methods take part.
+        has_costs: whether costs are known. unit: what N counts, in the plural.
+    """
+
+    margin: float
+    level: float
+    baselines: Sequence[str]
+    num_candidates: int
+    has_costs: bool
+    unit: str
+
+    @property
+    def limits(self) -> str:
+        return f"margin {self.margin:.3g}, level {self.level:.3g}"
+
+    @property
+    def over_baselines(self) -> str:
+        if not self.baselines:
+            return ""
+        return f" and better than the {_noun(self.baselines, 'baseline')} {joined(self.baselines)}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def best(setting: Setting, method: str) -> str:
+    if setting.num_candidates == 1:
+        if not setting.baselines:
+            return f"{method} is the only method, and there is no baseline to stand against."
+        return (
+            f"{method} is the only method; it is shown better than the "
+            f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)} "
+            f"(level {setting.level:.3g})."
+        )
+    others = setting.num_candidates - 1
+    which = "the other method" if others == 1 else f"each of the other {others} methods"
+    level = f"(level {setting.level:.3g})"
+    return f"{method} is shown better than {which}{setting.over_baselines} {level}."
+
+
+def cheapest_equivalent(
+    setting: Setting, method: str, equal: Sequence[str], open_: Sequence[str]
+) -> str:
+    if not equal:
+        text = f"{method} is shown no worse than any other method by more than the margin"
+    else:
+        rank = "the cheapest" if setting.has_costs else "the one with the best mean"
+        text = (
+            f"{joined(sorted([method, *equal]))} are shown worse than no other method by the "
+            f"margin or more, and {method} is {rank} of those"
+        )
+        if setting.baselines:
+            text += " that are also shown better than every baseline"
+    text += f" ({setting.limits})."
+    if open_:
+        text += f" Undecided: {joined(open_)}."
+    return text
+
+
+def none(setting: Setting, leader: str) -> str:
+    return (
+        f"No method is shown better than the {_noun(setting.baselines, 'baseline')} "
+        f"{joined(setting.baselines)}, and each is shown to gain less than the margin on "
+        f"{'it' if len(setting.baselines) == 1 else 'one of them'} ({setting.limits}); {leader} "
+        "has the best mean of the methods."
+    )
+
+
+def too_few_seeds(names: Sequence[str]) -> str:
+    have, seed = ("has", "its seed") if len(names) == 1 else ("have", "their seeds")
+    return (
+        f"Nothing is recommended: {joined(names)} {have} fewer than {MIN_SEEDS} seeds, so what is "
+        f"seen may be due to {seed}; train at least {MIN_SEEDS}."
+    )
+
+
+def undecided(
+    setting: Setting,
+    leader: str,
+    open_: Sequence[str],
+    needs: Needs | None,
+    reasons: Sequence[str],
+) -> str:
+    """Args: reasons: why pairs were not judged at all, if any were not."""
+    if len(open_) > 1:
+        text = f"Nothing is recommended: {joined(open_)} cannot be told apart, nor shown equal"
+        if setting.baselines:
+            text += ", or are not shown better than every baseline"
+    elif setting.baselines:
+        text = (
+            f"Nothing is recommended: {leader} has the best mean, but is not shown better than the "
+            f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)}"
+        )
+    else:
+        text = f"Nothing is recommended: {leader} has the best mean, but is not shown to be best"
+    text += f" ({setting.limits})."
+    text += "".join(f" {reason}." for reason in reasons)
+    if needs is not None:
+        parts = [
+            f"{count} {what}"
+            for count, what in (
+                (needs.seeds, "seeds of each method"),
+                (needs.rows, f"test {setting.unit}"),
+            )
+            if count is not None
+        ]
+        return f"{text} {joined(parts)} would decide it with about 80 % probability."
+    if setting.margin == 0.0:
+        return f"{text} With a margin of zero no size shows two methods equal; give a margin."
+    return text
+
+
+def few_rows(differing: int, total: int, least: int, unit: str) -> str:
+    """Why a pair is not judged."""
+    if differing == 0:
+        return (
+            f"they agree on all {total} {unit}, which says little of those on which they would not"
+        )
+    return f"they differ on {differing} of {total} {unit} only; at least {least} are needed"
+
+
+def few_pair_seeds(names: Sequence[str]) -> str:
+    """Why a pair is not judged."""
+    have = "has" if len(names) == 1 else "have"
+    return f"{joined(names)} {have} fewer than {MIN_SEEDS} seeds"
+
+
+def untested(a: str, b: str, why: str) -> str:
+    """A reason in a recommendation."""
+    return f"{a} and {b} are not compared: {why}"
+
+
+def skewed_rows(pairs: Sequence[tuple[str, str]]) -> str:
+    """A warning."""
+    named = "; ".join(f"{a} and {b}" for a, b in pairs[:3])
+    more = f" and {len(pairs) - 3} other pairs" if len(pairs) > 3 else ""
+    return (
+        f"a few rows make most of the difference between {named}{more}, so there are too few rows "
+        "for the level to hold; verdicts on them are less certain than they look"
+    )
+
+
+def few_weights(what: str, effective: float) -> str:
+    """A warning."""
+    return (
+        f"{what} are so uneven that they count as {effective:.0f} equal ones; intervals are too "
+        "narrow below 20"
+    )
+
+
+def _noun(names: Sequence[str], noun: str) -> str:
+    return noun if len(names) == 1 else f"{noun}s"

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bakeoff.decide.components import components_of
+from bakeoff.decide.influence import of_means
+from bakeoff.decide.margin import default_margin, verdicts_by_margin
+from bakeoff.decide.pairs import judge, pair_tests
+from bakeoff.decide.power import pair_power, typical_spread
+
+
+@pytest.mark.parametrize(
+    ("methods", "baselines", "higher", "expected"),
+    [
+        ([0.9, 0.7], [0.2, 0.4], True, 0.05),  # a tenth of 0.5
+        ([2.0, 2.5], [3.0, 3.5], False, 0.1),
+        ([0.45], [0.4], True, 0.02 / 4),  # a tenth of it would be too little
+        ([0.3], [0.4], True, 0.02 / 4),  # no gain
+        ([0.3], [], True, 0.02),
+        ([], [0.3], True, 0.02),
+    ],
+)
+def test_default_margin(
+    methods: list[float], baselines: list[float], higher: bool, expected: float
+) -> None:
+    found = default_margin(methods, baselines, higher_is_better=higher, metric_default=0.02)
+    assert found == pytest.approx(expected)
+
+
+def test_verdicts_by_margin() -> None:
+    rng = np.random.default_rng(0)
+    ease = rng.standard_normal(300)
+    methods = [components_of(of_means(ease + 0.01 * rng.standard_normal((3, 300)))) for _ in "abc"]
+    tests = pair_tests(methods)
+    found = verdicts_by_margin(tests, [0.0, 0.001, 1.0], 0.05)
+    assert [margin for margin, _ in found] == [0.0, 0.001, 1.0]
+    counts = [int(verdicts.equivalent.sum()) for _, verdicts in found]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts[-1] == 3
+
+
+def simulated(shift: float, seeds: int, rows: int, margin: float) -> tuple[float, float]:
+    """Shares of studies in which a pair is called different, and equivalent."""
+    rng, studies = np.random.default_rng(1), 3000
+    methods = []
+    for m in range(2):
+        scores = 0.08 / 2**0.5 * rng.standard_normal((studies, 1, rows))
+        scores = scores + 0.005 * rng.standard_normal((studies, seeds, 1)) + m * shift
+        methods.append(components_of(of_means(scores)))
+    tests = pair_tests(methods)
+    called = [judge(tests, 0.0, 0.05).different, judge(tests, margin, 0.05).equivalent]
+    return float(called[0].mean()), float(called[1].mean())
+
+
+@pytest.mark.parametrize(("seeds", "rows"), [(5, 300), (10, 100), (4, 300)])
+def test_power_is_what_simulation_finds(seeds: int, rows: int) -> None:
+    spread = typical_spread(row=0.08, seed=0.005)
+    found = pair_power(spread, seeds=seeds, rows=rows, num_methods=2, margin=0.02, alpha=0.05)
+    assert simulated(found.detectable, seeds, rows, 0.02)[0] == pytest.approx(0.8, abs=0.03)
+    assert simulated(0.0, seeds, rows, 0.02)[1] == pytest.approx(found.recognised, abs=0.03)
+
+
+def test_rows_are_named_before_seeds() -> None:
+    spread = typical_spread(row=0.28, seed=0.005)
+    few = pair_power(spread, seeds=5, rows=300, num_methods=4, margin=0.02, alpha=0.05)
+    assert few.limit == "rows"
+    assert few.needs is not None
+    assert (few.needs.seeds, few.recognised) == (None, 0.0)
+    assert few.needs.rows is not None and 2000 < few.needs.rows < 5000
+    many = pair_power(spread, seeds=3, rows=3000, num_methods=4, margin=0.02, alpha=0.05)
+    assert many.limit == "seeds"
+    assert many.needs is not None
+    assert many.needs.rows is None
+    assert many.recognised > 0.3
+    wild = pair_power(
+        typical_spread(row=1e7, seed=0.0), seeds=3, rows=300, num_methods=2, margin=0.02, alpha=0.05
+    )
+    assert (wild.limit, wild.needs) == ("rows", None)
+
+
+def test_more_methods_find_less() -> None:
+    spread = typical_spread(row=0.08, seed=0.005)
+    two, ten = (
+        pair_power(spread, seeds=5, rows=300, num_methods=m, margin=0.02, alpha=0.05)
+        for m in (2, 10)
+    )
+    assert two.detectable < ten.detectable
+    assert two.recognised > ten.recognised
+
+
+@pytest.mark.parametrize(("seeds", "rows"), [(2, 300), (5, 9)])
+def test_a_design_that_says_nothing(seeds: int, rows: int) -> None:
+    found = pair_power(
+        typical_spread(row=0.01, seed=0.005),
+        seeds=seeds,
+        rows=rows,
+        num_methods=2,
+        margin=1.0,
+        alpha=0.05,
+    )
+    assert (found.detectable, found.recognised) == (math.inf, 0.0)
+
+
+def test_outputs_that_never_change_are_found_at_once() -> None:
+    found = pair_power(
+        typical_spread(row=0.0, seed=0.0), seeds=3, rows=50, num_methods=2, margin=0.1, alpha=0.05
+    )
+    assert (found.detectable, found.recognised, found.limit) == (0.0, 1.0, None)
