@@ -2,28 +2,29 @@
 
     .venv/bin/python benchmarks/report.py [--rows 3000] [--methods 10] [--browser]
 
-Writes a synthetic run into a temporary folder (documents as long as CNN/DailyMail's, about 4,000
-characters), makes its report, and prints seconds and bytes, with and without the examples. With
-``--browser`` it opens the page in Chromium (``make test-browser`` installs Playwright), shows all
-rows, scrolls through them, and prints the seconds to load, to search, and the longest frame.
+Writes a golden run made large into a temporary folder (documents as long as CNN/DailyMail's, about
+4,000 characters), makes its report, and prints seconds and bytes, with and without the examples.
+With ``--browser`` it opens the page in Chromium (``make test-browser`` installs Playwright), shows
+all rows, scrolls through them, and prints the seconds to load, to search, and the longest frame.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from bakeoff.report import write_report
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.grown_runs import write_grown
+
 DOCUMENT_WORDS = 690
 SUMMARY_WORDS = 45
 SCROLL = """async (step) => {
@@ -50,16 +51,6 @@ SCROLL = """async (step) => {
             tasks_over_50_ms: tasks.length, longest_task_ms: Math.max(0, ...tasks),
             built: document.querySelectorAll("article:has(.card)").length};
 }"""
-
-
-def synthetic_runs() -> ModuleType:
-    """The tests' own writer of runs."""
-    path = ROOT / "tests" / "report" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("synthetic_runs", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def write_rows(folder: Path, rows: int) -> None:
@@ -135,10 +126,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rates = (0.1, 0.3, 1.0, 3.0, 10.0)
-        synthetic_runs().write_run(
-            folder, num_methods=given.methods, seeds=3, epochs=10, examples=given.rows, rates=rates
-        )
+        write_grown(folder, [f"method_{i}" for i in range(given.methods)], given.rows)
         write_rows(folder, given.rows)
         seconds, size = timed(folder)
         print(f"{given.methods} methods x {given.rows} rows: {seconds:.1f} s, {size / 1e6:.1f} MB")

@@ -43,6 +43,11 @@ FOUR_METHODS = (
     "lora_small: {kind: lora, target_modules: all-linear, rank: 6, learning_rate: 5e-3}, "
     "full: {kind: full, learning_rate: 1e-3}}"
 )
+DIVERGING = (
+    "methods={wild: {kind: lora, learning_rate: 1e30}, "
+    "lora: {kind: lora, target_modules: all-linear}, "
+    "soft_prompt: {kind: soft_prompt}, head: {kind: head}}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,15 @@ RUNS = (
             "protocol.seeds=[0, 1]",
             FOUR_METHODS,
         ),
-        commit=FIRST_EDITION,
+    ),
+    Golden(
+        name="searched",
+        settings=(*SMALL, METHODS, "name=searched", "search.learning_rates=2", "search.seeds=2"),
+    ),
+    Golden(
+        name="partial",
+        settings=(*SMALL, DIVERGING, "name=cut-off"),
+        stop_at="candidates/lora-*/adapter",
     ),
 )
 

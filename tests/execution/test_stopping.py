@@ -41,7 +41,7 @@ def _one_thread() -> Iterator[None]:
 def figures(tree: Any) -> Any:
     """The results without what no two runs share."""
     if isinstance(tree, Mapping):
-        kept = {k: v for k, v in tree.items() if k not in ("environment", "seconds")}
+        kept = {k: v for k, v in tree.items() if k not in ("environment", "seconds", "cost")}
         return {key: figures(value) for key, value in kept.items()}
     return [figures(value) for value in tree] if isinstance(tree, list) else tree
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from bakeoff.formatting import shown_bytes
+from tests.golden_folders import golden
+
 pytestmark = pytest.mark.browser
 
 FLAGS = (
@@ -137,7 +140,7 @@ class TestOpening:
 class TestSorting:
     def test_a_head_sorts_and_says_so(self, wide: Path, open_page: Open) -> None:
         page = open_page(wide)
-        assert names(page)[0] == "lora_all_linear_layers_rank_32"
+        assert names(page)[0] == "lora"
         heads = page.locator("table.main thead th")
         assert heads.nth(1).get_attribute("aria-sort") == "ascending"
         rouge = page.get_by_role("button", name="ROUGE\u20111")
@@ -164,7 +167,7 @@ class TestSorting:
         page.keyboard.press("Enter")
         assert names(page)[0] == "soft_prompt"
         page.keyboard.press("Space")
-        assert names(page)[0] == "full"
+        assert names(page)[0] == "prefix"
 
 
 class TestFigures:
@@ -172,12 +175,15 @@ class TestFigures:
         self, wide: Path, open_page: Open
     ) -> None:
         page = open_page(wide)
-        mark = page.locator('path[data-tip^="lora: test NLL 2.431"]').first
+        lora = golden("searched").methods["lora"]
+        start = f"lora: test NLL {lora.test['nll'].mean:.3f}"
+        mark = page.locator(f'path[data-tip^="{start}"]').first
         mark.scroll_into_view_if_needed()
         mark.hover()
         tip = page.locator("#tip")
         assert tip.is_visible()
-        assert tip.inner_text().startswith("lora: test NLL 2.431, 7.46 GiB")
+        memory = shown_bytes(lora.cost.peak_memory_bytes)
+        assert tip.inner_text().startswith(f"{start}, {memory}")
         lit = page.locator(".plot:has(.on)").count()
         assert lit > 8
         assert page.locator('.on:not([data-series="lora"])').count() == 0
@@ -204,13 +210,13 @@ class TestSideBySide:
         page = open_page(side_by_side)
         assert page.get_by_text("Why they cannot be ranked").is_visible()
         page.locator("#legend").get_by_role("button", name="two").click()
-        assert page.locator('.on[data-series="gpt-neo-cnn two"]').count() > 8
+        assert page.locator('.on[data-series="four-methods two"]').count() > 8
         page.get_by_role("button", name="Study").click()
         heads = page.locator("table.main thead th")
         assert heads.nth(1).get_attribute("aria-sort") == "ascending"
         assert heads.nth(3).get_attribute("aria-sort") is None
         page.get_by_role("button", name="Adapter").click()
-        assert names(page)[0] == "soft_prompt"
+        assert names(page)[0] == "lora_small"
 
 
 class TestExamples:

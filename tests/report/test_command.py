@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from typer.testing import CliRunner
 
 from bakeoff.cli.main import app
+from tests.golden_folders import copy_of
 
-Writer = Callable[..., dict[str, Any]]
 
-
-def test_limits_are_answered_at_once_and_stand_in_the_report(
-    run_writer: Writer, tmp_path: Path
-) -> None:
-    run_writer(tmp_path, num_methods=4, epochs=2)
-    limits = ["--max-memory", "7.2GiB", "--max-time", "1h", "--max-adapter-size", "10MB"]
+def test_limits_are_answered_at_once_and_stand_in_the_report(tmp_path: Path) -> None:
+    copy_of("four", tmp_path)
+    limits = ["--max-memory", "1GiB", "--max-time", "1d", "--max-adapter-size", "300kB"]
     done = CliRunner().invoke(app, ["report", str(tmp_path), *limits])
     assert done.exit_code == 0, done.output
     why, place = done.output.splitlines()
-    assert why.startswith("soft_prompt is the only method within the limits: 2.741 nats a token")
+    assert why.startswith("lora_small is the only method within the limits: 2.158 nats per token")
     assert place == f"{tmp_path}/report.html"
     page = Path(place).read_text("utf-8")
     assert (
-        "Limits: peak memory at most 7.20 GiB; training time at most 60.0 min; adapter size at "
-        "most 9.54 MiB." in page
+        "Limits: peak memory at most 1.00 GiB; training time at most 24.0 h; adapter size at "
+        "most 293 KiB." in page
     )
-    assert "lora: peak memory 7.46 GiB, over 7.20 GiB" in page
+    assert "full: adapter size 4.40 MiB, over 293 KiB" in page

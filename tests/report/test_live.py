@@ -26,7 +26,7 @@ PATIENCE = 20
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run's folder with a report and with what is nobody's business."""
+    """A run's folder with a report and with what is no one's business."""
     run = tmp_path / "run"
     (run / "figures").mkdir(parents=True)
     (run / "checkpoints").mkdir()

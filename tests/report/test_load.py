@@ -3,50 +3,70 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from bakeoff.report.load import load_run
-
-
-def write(folder: Path, methods: dict[str, Any], candidates: dict[str, Any]) -> None:
-    results = {"schema": 1, "methods": methods, "candidates": candidates}
-    (folder / "results.json").write_text(json.dumps(results))
-
-
-def predict(folder: Path, text: str) -> None:
-    folder.mkdir(parents=True)
-    row = {"index": 0, "prediction": text, "rouge1": 0.5}
-    (folder / "predictions.jsonl").write_text(json.dumps(row) + "\n")
+from bakeoff.report.scores import all_scores
+from tests.golden_folders import copy_of, rows_of, save, with_methods, write_rows
 
 
 def test_the_lowest_seed_of_the_chosen_rate_speaks_for_a_method(tmp_path: Path) -> None:
-    ids = {"m-10": (10, 0.1), "m-2": (2, 0.1), "m-0": (0, 0.9)}
-    candidates = {i: {"seed": seed, "learning_rate": rate} for i, (seed, rate) in ids.items()}
-    write(tmp_path, {"m": {"learning_rate": 0.1, "candidates": list(ids)}}, candidates)
-    for i in ids:
-        predict(tmp_path / "candidates" / i, i)
-    run = load_run(tmp_path)
-    assert run.chosen == {"m": "m-2"}
-    assert run.predictions["m"][0].text == "m-2"
+    results = copy_of("four", tmp_path)
+    zero, one = results.methods["lora"].candidates
+    assert load_run(tmp_path).chosen["lora"] == zero
+    # A candidate at another rate comes last, whatever its seed.
+    other = replace(results.candidates[zero], learning_rate=0.5)
+    save(tmp_path, replace(results, candidates={**results.candidates, zero: other}))
+    assert load_run(tmp_path).chosen["lora"] == one
+
+
+def test_a_row_has_its_scores_by_metric_and_its_loss_per_token(tmp_path: Path) -> None:
+    results = copy_of("four", tmp_path)
+    candidate = results.methods["full"].candidates[0]
+    row = rows_of(tmp_path / "candidates" / candidate / "predictions.jsonl")[3]
+    found = load_run(tmp_path).predictions["full"][3]
+    assert found.text == row["prediction"]
+    assert found.scores["rouge1"] == row["rouge1"]
+    assert found.scores["nll"] == pytest.approx(row["nll"] / row["tokens"])
+    assert set(found.scores) == {metric.name for metric in results.task.metrics}
 
 
 def test_a_candidate_never_leads_out_of_the_folder(tmp_path: Path) -> None:
     run_folder = tmp_path / "run"
-    run_folder.mkdir()
-    predict(tmp_path / "secret", "secret")
-    (run_folder / "candidates").mkdir()
-    ids = ["../../secret", str(tmp_path / "secret"), ".."]
-    write(run_folder, {"m": {"candidates": ids}}, {})
-    assert load_run(run_folder).predictions == {}
+    results = copy_of("four", run_folder)
+    source = run_folder / "candidates" / results.methods["lora"].candidates[0]
+    write_rows(tmp_path / "secret" / "predictions.jsonl", rows_of(source / "predictions.jsonl"))
+    ids = ("../../secret", str(tmp_path / "secret"), "..", "")
+    save(run_folder, with_methods(results, lora={"candidates": ids}))
+    assert "lora" not in load_run(run_folder).predictions
 
 
 def test_torn_and_foreign_lines_are_counted(tmp_path: Path) -> None:
-    write(tmp_path, {}, {})
+    copy_of("four", tmp_path)
     good = {"index": 3, "document": None, "reference": "r"}
-    lines = [json.dumps(good), "", "[1]", '{"index": "x"}', "[" * 90_000, '{"index": 4, "doc']
+    lines = [
+        json.dumps(good), "", "[1]", '{"index": "x"}', '{"index": true}', "[" * 90_000,
+        '{"index": 4, "doc',
+    ]  # fmt: skip
     (tmp_path / "examples.jsonl").write_text("\n".join(lines))
     run = load_run(tmp_path)
     assert [(e.index, e.document, e.reference) for e in run.examples] == [(3, "", "r")]
     (note,) = run.notes
-    assert note.endswith("examples.jsonl: 4 unreadable lines left out")
+    assert note.endswith("examples.jsonl: 5 unreadable lines left out")
+
+
+def test_a_seed_whose_predictions_are_torn_has_no_scores(tmp_path: Path) -> None:
+    results = copy_of("four", tmp_path)
+    found = all_scores(load_run(tmp_path), "lora")
+    assert found is not None and found.nll_SN is not None
+    assert found.written_SN.shape == found.nll_SN.shape == (2, 16)
+    assert found.written_SN.mean() == pytest.approx(results.methods["lora"].test["rouge1"].mean)
+    for candidate, rest in zip(results.methods["lora"].candidates, (1, 0), strict=True):
+        path = tmp_path / "candidates" / candidate / "predictions.jsonl"
+        text = path.read_text("utf-8")
+        path.write_text(text[: len(text) - 20], "utf-8")
+        found = all_scores(load_run(tmp_path), "lora")
+        assert (0 if found is None else len(found.written_SN)) == rest

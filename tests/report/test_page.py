@@ -1,100 +1,22 @@
-"""The page: what it holds, that text stays text, and that it asks nothing of the network."""
+"""The page: what it holds."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-VOID = {"area", "base", "br", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
-ALLOWED = {
-    "a", "article", "b", "body", "caption", "code", "dd", "details", "div", "dl", "dt", "em",
-    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "head",
-    "header", "html", "i", "input", "label", "legend", "li", "link", "main", "mark", "meta",
-    "nav", "noscript", "ol", "option", "output", "p", "script", "section", "select", "small",
-    "span", "strong", "style", "button", "summary", "table", "tbody", "td", "th", "thead",
-    "title", "tr", "ul", "wbr",
-    "svg", "g", "path", "text", "line", "rect", "defs", "clippath",
-}  # fmt: skip
-METHODS = ("traditional", "lora", "soft_prompt", "full")
-BY_LOSS = ["full", "lora", "soft_prompt", "traditional", "zero-shot", "lead-3"]
+from bakeoff.decide.choice import recommend
+from bakeoff.formatting import shown_bytes, shown_seconds
+from bakeoff.runs.records import Results
+from tests.golden_folders import golden
+from tests.report.conftest import ONE_MEGABYTE
+from tests.report.nodes import Node, browser, parse, table, tags
 
-
-class Node:
-    """An element with its attributes and what lies in it."""
-
-    def __init__(self, tag: str, attrs: dict[str, str]) -> None:
-        self.tag, self.attrs = tag, attrs
-        self.children: list[Node | str] = []
-
-    def all(self, tag: str = "", **attrs: str) -> list[Node]:
-        """The elements below, by tag, class (``class_``), id or ``data_`` attribute."""
-        wanted = {k.rstrip("_").replace("_", "-"): v for k, v in attrs.items()}
-
-        def fits(node: Node) -> bool:
-            have = {k: v.split() if k == "class" else [v] for k, v in node.attrs.items()}
-            named = not tag or node.tag == tag
-            return named and all(v in have.get(k, ()) for k, v in wanted.items())
-
-        return [node for node in self.walk() if fits(node)]
-
-    def one(self, tag: str = "", **attrs: str) -> Node:
-        (found,) = self.all(tag, **attrs)
-        return found
-
-    def walk(self) -> Iterator[Node]:
-        for child in self.children:
-            if isinstance(child, Node):
-                yield child
-                yield from child.walk()
-
-    @property
-    def text(self) -> str:
-        return "".join(c if isinstance(c, str) else c.text for c in self.children)
-
-
-class Reader(HTMLParser):
-    """Builds the tree and fails where tags are not balanced."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.root = Node("", {})
-        self.open = [self.root]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        node = Node(tag, {key: value or "" for key, value in attrs})
-        assert len(node.attrs) == len(attrs), f"<{tag}> has an attribute twice"
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-    def handle_comment(self, data: str) -> None:
-        raise AssertionError(f"a comment in the page: {data[:60]}")
-
-
-def parse(folder: Path) -> Node:
-    reader = Reader()
-    reader.feed((folder / "report.html").read_text("utf-8"))
-    reader.close()
-    assert reader.open == [reader.root]
-    return reader.root
+METHODS = ("traditional", "lora", "lora_small", "full")
+RATES = {"traditional": "2e-3", "lora": "5e-3", "lora_small": "5e-3", "full": "1e-3"}
+BY_LOSS = ["full", "lora", "lora_small", "traditional", "zero-shot", "lead-3"]
 
 
 @pytest.fixture(scope="module")
@@ -103,92 +25,113 @@ def page(complete: Path) -> Node:
 
 
 @pytest.fixture(scope="module")
+def within(limited: Path) -> Node:
+    return parse(limited)
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return golden("four")
+
+
+@pytest.fixture(scope="module")
 def cut_off(partial: Path) -> Node:
     return parse(partial)
 
 
-@pytest.fixture(scope="module")
-def attacked(hostile: Path) -> Node:
-    return parse(hostile)
-
-
-@pytest.fixture(scope="module", params=["page", "cut_off", "attacked"])
+@pytest.fixture(scope="module", params=["complete", "partial", "hostile"])
 def any_page(request: pytest.FixtureRequest) -> Node:
-    found: Node = request.getfixturevalue(request.param)
-    return found
-
-
-def table(page: Node) -> dict[str, dict[str, Node]]:
-    """The main table: row name, then column, to its cell."""
-    main = page.one("table", class_="main")
-    heads = [
-        th.one(class_="label").text.replace("\u2011", "-") for th in main.one("thead").all("th")
-    ]
-    return {
-        row.one("th").attrs["data-value"]: dict(zip(heads[1:], row.all("td"), strict=True))
-        for row in main.one("tbody").all("tr")
-    }
-
-
-def tags(page: Node) -> dict[str, list[str]]:
-    rows = page.one("table", class_="main").one("tbody").all("th")
-    return {th.attrs["data-value"]: [t.text for t in th.all(class_="tag")] for th in rows}
+    return parse(request.getfixturevalue(request.param))
 
 
 class TestAnswer:
-    def test_a_tie_is_said_as_a_tie(self, page: Node) -> None:
+    def test_the_best_is_named_with_what_it_beats(self, page: Node) -> None:
         headline = page.one(class_="headline")
-        assert headline.one("strong").text == "Use lora"
-        assert "it ties with full, is the cheaper to keep and beats the other 2 m" in headline.text
-        why = page.one(class_="why").text
-        assert "lora ties with full, whose test NLL is the lowest (2.431 against 2.428" in why
-        assert "ties" in tags(page)["full"]
-        assert table(page)["lora"]["Test NLL"].one("em").text == "tie"
+        assert headline.one("strong").text == "Use full"
+        assert "it beats the other 3 methods and the untuned base beyond chance" in headline.text
+        assert tags(page)["full"] == ["recommended"]
 
-    def test_the_answer_names_its_price(self, page: Node) -> None:
-        told = page.one(class_="headline").text
-        assert told.endswith("it costs 13.6 min an epoch, 7.46 GiB of memory and 1.13 MiB to keep.")
-        facts = {f.one("dt").text: f.one("b").text for f in page.one(class_="facts").all("div")}
-        assert facts["Trainable parameters"] == "294,912"
+    def test_a_tie_is_said_as_a_tie(self, within: Node) -> None:
+        headline = within.one(class_="headline")
+        assert headline.one("strong").text == "Use lora_small"
+        assert "it ties with lora, is the cheaper to keep and beats the untuned" in headline.text
+        why = within.one(class_="why").text
+        assert "lora_small ties with lora, whose test NLL is the lowest of those within" in why
+        assert "ties" in tags(within)["lora"]
 
-    def test_the_answer_says_how_sure_it_is_and_what_would_change_it(self, page: Node) -> None:
-        assert "at the 95\u00a0% level" in page.one(class_="why").text
-        first, *_ = page.one(class_="changes").all("li")
-        assert first.text == (
-            "More test rows or seeds may tell lora and full apart: full minus lora is −0.003 nats "
-            "a token, anywhere from −0.023 to +0.017."
+    def test_limits_and_what_misses_them_are_said(self, within: Node) -> None:
+        assert within.one(class_="limits").text == "Limits: adapter size at most 977 KiB."
+        outside = [li.text for li in within.one(class_="outside").all("li")]
+        assert outside[1].startswith("full: adapter size 4.40 MiB, over 977 KiB")
+
+    def test_the_answer_names_its_price(self, page: Node, results: Results) -> None:
+        cost = results.methods["full"].cost
+        assert cost.epoch_seconds is not None
+        assert page.one(class_="headline").text.endswith(
+            f"it costs {shown_seconds(cost.epoch_seconds.mean)} per epoch, "
+            f"{shown_bytes(cost.peak_memory_bytes)} of memory and "
+            f"{shown_bytes(cost.adapter_bytes)} to keep."
         )
-        rivals = [li.text for li in page.one(class_="rivals").all("li")]
-        assert rivals[0] == "full −0.003 nats a token (−0.023 to +0.017), a tie"
-        assert rivals[1].startswith("soft_prompt +0.310")
-        assert rivals[1].count("tie") == 0
+        facts = {f.one("dt").text: f.one("b").text for f in page.one(class_="facts").all("div")}
+        assert facts["Trainable parameters"] == "1,119,488"
+        assert list(facts)[:2] == ["Test NLL, nats per token", "ROUGE-1 × 100"]
 
-    def test_what_to_know_before_is_told(self, page: Node) -> None:
-        told = page.one(class_="caveats").text
-        assert "Only 30 test examples" in told
-        assert "12 test rows also stand in the training data." in told
-        assert "lead-3, which trains nothing, has the higher ROUGE-1: 37.1 against 34.2." in told
+    def test_the_answer_says_how_sure_it_is_and_what_would_change_it(
+        self, within: Node, results: Results
+    ) -> None:
+        assert "at the 95\u00a0% level" in within.one(class_="why").text
+        assert "corrected (Holm) for the 10 pairs compared" in within.one(class_="why").text
+        given = recommend(results, ONE_MEGABYTE)
+        changes = [li.text for li in within.one(class_="changes").all("li")]
+        assert changes == list(given.changes)
+        assert changes[0].startswith("Without the limits full would be recommended")
+        (rival,) = [li.text for li in within.one(class_="rivals").all("li")]
+        (runner_up,) = given.runners_up
+        sign = "\u2212" if runner_up.difference < 0 else "+"
+        assert rival.startswith(f"lora {sign}{abs(runner_up.difference):.3f} nats per token (")
+        assert rival.endswith("), a tie")
+
+    def test_a_rival_that_is_behind_is_no_tie(self, page: Node) -> None:
+        rivals = [li.text for li in page.one(class_="rivals").all("li")]
+        assert [rival.partition(" ")[0] for rival in rivals] == [
+            "lora",
+            "lora_small",
+            "traditional",
+        ]
+        assert not [rival for rival in rivals if rival.endswith("tie")]
+
+    def test_what_to_know_before_is_said(self, page: Node) -> None:
+        caveats = page.one(class_="caveats").text
+        assert "Only 16 test examples" in caveats
+        assert "One learning rate per method, the study's own" in caveats
+        assert "lead-3, which trains nothing, has the higher ROUGE-1: " in caveats
 
     def test_a_comparison_says_tie_or_the_winners_name(self, page: Node) -> None:
         rows = [
             [cell.text for cell in row.all("td")]
             for row in page.one("section", id="figures").all("tr")
-            if row.all("th", data_value="test_nll")
+            if row.all("th", data_value="nll")
         ]
         verdicts = {(cells[0], cells[1]): cells[-1] for cells in rows}
-        assert len(verdicts) == 6
-        assert verdicts["lora", "full"] == "tie"
-        assert verdicts["lora", "soft_prompt"] == "lora"
-        assert verdicts["soft_prompt", "full"] == "full"
+        assert len(verdicts) == 10
+        assert verdicts["lora", "lora_small"] == "tie"
+        assert verdicts["lora", "full"] == "full"
+        assert verdicts["traditional", "lora"] == "lora"
 
 
 class TestTable:
-    def test_every_method_and_baseline_has_a_row_with_intervals(self, page: Node) -> None:
+    def test_every_method_and_baseline_has_a_row_with_intervals(
+        self, page: Node, results: Results
+    ) -> None:
         found = table(page)
         assert list(found) == BY_LOSS
-        assert found["lora"]["Test NLL"].text == "2.4312.406 to 2.456tie"
-        assert found["full"]["ROUGE-1"].text == "33.832.9 to 34.7tie"
-        assert found["zero-shot"]["Test NLL"].text == "3.0663.036 to 3.096"
+        nll, rouge = (results.methods["lora"].test[key] for key in ("nll", "rouge1"))
+        assert None not in (nll.low, nll.high, rouge.low, rouge.high)
+        assert found["lora"]["Test NLL"].text == f"{nll.mean:.3f}{nll.low:.3f} to {nll.high:.3f}"
+        assert rouge.low is not None and rouge.high is not None
+        assert found["lora"]["ROUGE-1"].text == (
+            f"{100 * rouge.mean:.1f}{100 * rouge.low:.1f} to {100 * rouge.high:.1f}tie"
+        )
         assert found["lead-3"]["Test NLL"].text == "–"
         for name, cells in found.items():
             for metric in ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"):
@@ -203,20 +146,25 @@ class TestTable:
             if cell.all("em")
         }
         assert marked["full", "Test NLL"] == "best"
-        assert marked["lora", "ROUGE-1"] == "best"
-        for column in ("Trainable parameters", "Longest epoch", "Peak memory", "Adapter"):
-            assert marked["soft_prompt", column] == "least"
+        assert marked["full", "ROUGE-1"] == "best"
+        assert marked["lora", "ROUGE-1"] == "tie"
+        assert ("lora", "Test NLL") not in marked
+        for column in ("Trainable parameters", "Adapter"):
+            assert marked["lora_small", column] == "least"
+        for column in ("Longest epoch", "Mean epoch", "Peak memory", "Latency"):
+            assert [m for (_, c), m in marked.items() if c == column] == ["least"]
         assert not {name for name, _ in marked} & {"zero-shot", "lead-3"}
-        assert tags(page)["soft_prompt"] == ["cheapest"]
-        assert tags(page)["lora"] == ["recommended"]
+        assert tags(page)["lora_small"] == ["cheapest"]
         assert tags(page)["lead-3"] == ["not trained"]
 
-    def test_the_costs_are_written_with_their_units(self, page: Node) -> None:
+    def test_the_costs_are_written_with_their_units(self, page: Node, results: Results) -> None:
         cells = {k: cell.text for k, cell in table(page)["traditional"].items()}
-        assert cells["Trainable parameters"] == "38,597,376"
-        assert cells["Longest epoch"] == "14.4 min"
-        assert cells["Peak memory"] == "7.57 GiB"
-        assert cells["Adapter"] == "147 MiB"
+        cost = results.methods["traditional"].cost
+        assert cost.epoch_seconds is not None
+        assert cells["Trainable parameters"] == "262,144"
+        assert cells["Longest epoch"].startswith(shown_seconds(cost.epoch_seconds.max))
+        assert cells["Peak memory"].startswith(shown_bytes(cost.peak_memory_bytes))
+        assert cells["Adapter"].startswith("1.00 MiB")
 
 
 class TestFigures:
@@ -239,7 +187,8 @@ class TestFigures:
         for name in METHODS:
             for seed in (0, 1):
                 for epoch in (1, 2, 3):
-                    start = f"{name}, rate 5e-3, seed {seed}, epoch {epoch}: validation "
+                    rate = RATES[name]
+                    start = f"{name}, rate {rate}, seed {seed}, epoch {epoch}: validation "
                     assert sum(tip.startswith(start) for tip in tips) == 1
 
     def test_ids_are_unique_and_all_that_is_pointed_at_exists(self, any_page: Node) -> None:
@@ -258,9 +207,12 @@ class TestExamples:
         head, rows = browser(page)
         assert head["names"] == [*METHODS, "zero_shot", "lead"]
         given = [json.loads(x) for x in (complete / "examples.jsonl").read_text().splitlines()]
-        path = complete / "candidates" / "lora-s0" / "predictions.jsonl"
+        path = complete / "candidates" / "lora-lr0.005-s0" / "predictions.jsonl"
         lora = [json.loads(line) for line in path.read_text().splitlines()]
-        assert sorted(index for index, *_ in head["rows"]) == list(range(30))
+        assert sorted(index for index, *_ in head["rows"]) == list(range(16))
+        assert head["metric"] == {
+            "title": "ROUGE-1", "unit": "× 100", "factor": 100.0, "digits": 1,
+        }  # fmt: skip
         for (index, _, scores), row in zip(head["rows"], rows, strict=True):
             document, is_cut, reference, written = row
             assert [document, reference] == [given[index]["document"], given[index]["reference"]]
@@ -286,125 +238,29 @@ class TestPartial:
         assert cut_off.one(class_="headline").text == "No recommendation"
         told = cut_off.one(class_="answer").text
         assert "The study was cut off" in told
-        assert "traditional is not finished." in told
-        assert "soft_prompt is not started." in told
-        assert "full failed: no memory left, even at one row." in told
-        assert "prefix diverged." in told
-        assert "so far lora has the lowest test NLL, 2.431" in told
+        assert "lora is not finished." in told
+        assert "lora_small is not started." in told
+        assert "traditional failed: no memory left, even at one row." in told
+        assert "lora and lora_small have not finished; so far full has the lowest test NLL" in told
 
     def test_missing_figures_are_dashes_and_states_are_tags(self, cut_off: Node) -> None:
         found = table(cut_off)
-        assert list(found) == ["lora", "zero-shot", "traditional", "soft_prompt", "full", "prefix"]
-        assert {cell.text for cell in found["full"].values()} == {"–"}
-        assert tags(cut_off)["full"] == ["failed"]
-        assert tags(cut_off)["traditional"] == ["not finished"]
-        assert found["lora"]["Test NLL"].text == "2.4312.406 to 2.456"
+        assert list(found) == ["full", "zero-shot", "traditional", "lora", "lora_small", "lead-3"]
+        missing = ("Test NLL", "ROUGE-1", "Longest epoch", "Mean epoch")
+        assert {found["traditional"][column].text for column in missing} == {"–"}
+        assert tags(cut_off)["traditional"] == ["failed"]
+        assert tags(cut_off)["lora"] == ["not finished"]
+        assert tags(cut_off)["lora_small"] == ["not started"]
+        assert " to " in found["full"]["Test NLL"].text
 
     def test_torn_predictions_are_noted_and_the_rest_is_shown(self, cut_off: Node) -> None:
         notes = cut_off.one(class_="notes").text
-        assert "candidates/lora-s0/predictions.jsonl: 1 unreadable line left out" in notes
+        place = "candidates/full-lr0.001-s0/predictions.jsonl"
+        assert f"{place}: 1 unreadable line left out" in notes
         head, rows = browser(cut_off)
-        assert len(head["rows"]) == len(rows) == 12
+        assert len(head["rows"]) == len(rows) == 16
 
     def test_no_comparisons_are_claimed(self, cut_off: Node) -> None:
         assert cut_off.text.count("Every paired comparison") == 0
-        assert not cut_off.one("table", class_="main").all("em")
-
-
-class TestHostileText:
-    def test_it_stays_text_in_every_place(
-        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
-    ) -> None:
-        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
-        notes = [li.text for li in attacked.one(class_="notes").all("li")]
-        assert notes[-len(shown) :] == shown
-        assert attacked.one("title").text == f"{shown[0]} · bakeoff"
-        assert attacked.one("h1").text == shown[0]
-        pairs = [dd.text for dd in attacked.one(class_="meta").all("dd")]
-        assert shown[0] in pairs
-        assert set(hostile_names) <= set(table(attacked))
-        assert f"{hostile_names[3]} failed: {shown[1]}." in attacked.one(class_="caveats").text
-
-    def test_documents_and_predictions_stay_text(
-        self, attacked: Node, hostile_texts: tuple[str, ...], hostile_names: tuple[str, ...]
-    ) -> None:
-        shown = [text.encode("utf-8", "replace").decode() for text in hostile_texts]
-        head, rows = browser(attacked)
-        assert head["names"][:4] == list(hostile_names)
-        for (at, *_), (document, _, reference, written) in zip(head["rows"], rows, strict=True):
-            assert document == shown[at % len(shown)]
-            assert reference == shown[(at + 1) % len(shown)]
-            assert set(written) == {shown[(at + 2) % len(shown)]}
-
-    def test_no_data_can_end_its_script_element(self, attacked: Node) -> None:
-        for script in attacked.all("script", type="application/json"):
-            assert not set(script.text) & set("<>&")
-
-    def test_names_stay_text_in_figures(
-        self, attacked: Node, hostile: Path, hostile_names: tuple[str, ...]
-    ) -> None:
-        words = " ".join(svg.attrs["aria-label"] for svg in attacked.all("svg", role="img"))
-        assert all(name in words for name in hostile_names)
-        for path in (hostile / "figures").glob("*.svg"):
-            drawn = path.read_text("utf-8")
-            assert drawn.count("<script") == drawn.count("<img") == 0
-
-    def test_no_template_of_its_is_run(self, attacked: Node) -> None:
-        assert "{{7*7}} {% raw %} ${7*7}" in attacked.one(class_="notes").text
-
-
-class TestNetwork:
-    def test_only_known_elements_and_no_handlers_or_style_attributes(self, any_page: Node) -> None:
-        for element in any_page.walk():
-            assert element.tag in ALLOWED
-            assert not [key for key in element.attrs if key.startswith("on")]
-            assert "style" not in element.attrs, f"<{element.tag}>: the policy forbids it"
-        kinds = [e.attrs.get("type") for e in any_page.all("script")]
-        assert kinds.count(None) == 2 and set(kinds) == {None, "application/json"}
-        assert len(any_page.all("style")) == 1
-
-    def test_nothing_is_asked_of_another_place(self, any_page: Node) -> None:
-        asks = ("action", "background", "data", "formaction", "href", "ping", "poster", "src",
-                "srcset", "xlink:href")  # fmt: skip
-        for element in any_page.walk():
-            for key in asks:
-                value = element.attrs.get(key, "#")
-                assert value.startswith("#") or (element.tag, value) == ("link", "data:,")
-        style, script = any_page.one("style").text, "".join(scripts(any_page))
-        for word in ("@import", "url(", "src:", "//"):
-            assert style.count(word) == 0, word
-        for word in ("fetch(", "XMLHttpRequest", "import(", "innerHTML", "eval(", "http"):
-            assert script.count(word) == 0, word
-
-    def test_the_policy_allows_exactly_what_the_page_inlines(self, any_page: Node) -> None:
-        head = [c for c in any_page.one("head").children if isinstance(c, Node)]
-        policy_at = next(i for i, e in enumerate(head) if "content-security-policy" in
-                         e.attrs.get("http-equiv", "").lower())  # fmt: skip
-        assert all(element.tag == "meta" for element in head[:policy_at])
-        parts = [part.split() for part in head[policy_at].attrs["content"].split(";")]
-        assert {part[0]: part[1:] for part in parts} == {
-            "default-src": ["'none'"],
-            "style-src": [digest(any_page.one("style").text)],
-            "script-src": [digest(text) for text in scripts(any_page)],
-            "img-src": ["data:"],
-            "base-uri": ["'none'"],
-            "form-action": ["'none'"],
-        }
-
-
-def scripts(page: Node) -> list[str]:
-    """What is run."""
-    return [e.text for e in page.all("script") if "type" not in e.attrs]
-
-
-def browser(page: Node) -> tuple[dict[str, Any], list[Any]]:
-    """The data of the browser of examples: its head, and the rows of all its blocks."""
-    head = json.loads(page.one("script", id="rows-head").text)
-    blocks = [json.loads(block.text) for block in page.all("script", class_="rows")]
-    assert all(len(block) == head["chunk"] for block in blocks[:-1])
-    return head, [row for block in blocks for row in block]
-
-
-def digest(text: str) -> str:
-    found = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
-    return f"'sha256-{found}'"
+        marks = [em.text for em in cut_off.one("table", class_="main").all("em")]
+        assert not marks

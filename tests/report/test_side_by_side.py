@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +14,33 @@ from bakeoff.cli.main import app
 from bakeoff.errors import StoreError
 from bakeoff.report import write_side_by_side
 from bakeoff.report.comparable import comparability, differing_settings, labels_of
-from bakeoff.report.load import Run, all_scores, load_run
+from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
+from bakeoff.report.scores import all_scores
+from bakeoff.runs.records import Results
+from tests.golden_folders import Change, copy_of, rows_of, write_rows
 
-Writer = Callable[..., dict[str, Any]]
-Change = Callable[[dict[str, Any]], None]
+Twin = Callable[..., Path]
 
 
 @pytest.fixture
-def twin(run_writer: Writer, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a run of two methods; what ``change`` does to its results is all that differs."""
+def twin(tmp_path: Path) -> Twin:
+    """Copies a golden run; its name and what ``change`` does to it are all that differs."""
 
-    def written(name: str, change: Change | None = None) -> Path:
-        folder = tmp_path / name
-        if not (tmp_path / "model").exists():
-            (tmp_path / "model").mkdir()
-            run_writer(tmp_path / "model", num_methods=2, examples=40, seeds=2, epochs=1)
-        shutil.copytree(tmp_path / "model", folder)
-        results = json.loads((folder / "results.json").read_text())
-        results["study"]["name"] = name
-        if change is not None:
-            change(results)
-        (folder / "results.json").write_text(json.dumps(results))
-        return folder
+    def written(name: str, change: Change = lambda results: results) -> Path:
+        def named(results: Results) -> Results:
+            return change(replace(results, study={**results.study, "name": name}))
+
+        copy_of("four", tmp_path / name, named)
+        return tmp_path / name
 
     return written
 
 
 def shift(folder: Path, by: float) -> None:
-    """Moves ROUGE-1 of all rows that lora wrote."""
-    for path in (folder / "candidates").glob("lora-*/predictions.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        for row in rows:
-            row["rouge1"] += by
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    """Moves ROUGE-1 of all rows that the recommended method wrote."""
+    for path in (folder / "candidates").glob("full-*/predictions.jsonl"):
+        write_rows(path, [{**row, "rouge1": row["rouge1"] + by} for row in rows_of(path)])
 
 
 def loaded(*folders: Path) -> dict[str, Run]:
@@ -56,107 +48,131 @@ def loaded(*folders: Path) -> dict[str, Run]:
     return dict(zip(labels_of(runs), runs, strict=True))
 
 
-def set_at(*path: str, to: Any) -> Change:
-    def change(results: dict[str, Any]) -> None:
-        *way, last = path
-        for key in way:
-            results = results[key]
-        results[last] = to
+def with_setting(*path: str, to: Any) -> Change:
+    """Another value of a setting of the study."""
+
+    def change(results: Results) -> Results:
+        study: dict[str, Any] = {**results.study}
+        inner = study
+        for key in path[:-1]:
+            inner[key] = {**inner[key]}
+            inner = inner[key]
+        inner[path[-1]] = to
+        return replace(results, study=study)
 
     return change
 
 
+def with_tokens(tokens: int) -> Change:
+    """Another number of tokens in the references."""
+
+    def change(results: Results) -> Results:
+        test = replace(results.data.test, tokens_supervised=tokens)
+        return replace(results, data=replace(results.data, test=test))
+
+    return change
+
+
+def interrupted(results: Results) -> Results:
+    return replace(results, status="partial")
+
+
 class TestWhatIsAlike:
-    def test_studies_of_the_same_rows_are(self, twin: Callable[..., Path]) -> None:
+    def test_studies_of_the_same_rows_are(self, twin: Twin) -> None:
         found = comparability(loaded(twin("a"), twin("b")))
         assert (found.obstacles, found.remarks) == ([], [])
         assert found.same_tokens and found.same_machine
 
-    def test_one_other_word_in_one_test_row_is_an_obstacle(self, twin: Callable[..., Path]) -> None:
+    def test_one_other_word_in_one_test_row_is_an_obstacle(self, twin: Twin) -> None:
         one, two = twin("a"), twin("b")
         path = two / "examples.jsonl"
-        path.write_text(path.read_text().replace(" months ", " years ", 1))
-        (told,) = comparability(loaded(one, two)).obstacles
-        assert told == (
-            "test data: the test rows differ (a: abisee/cnn_dailymail, 40 rows; "
-            "b: abisee/cnn_dailymail, 40 rows)"
-        )
+        rows = rows_of(path)
+        rows[5]["document"] += " indeed"
+        write_rows(path, rows)
+        (obstacle,) = comparability(loaded(one, two)).obstacles
+        assert obstacle == "test data: the test rows differ (a: wire, 16 rows; b: wire, 16 rows)"
 
-    def test_rows_that_are_not_kept_show_nothing(self, twin: Callable[..., Path]) -> None:
+    def test_rows_that_are_not_kept_show_nothing(self, twin: Twin) -> None:
         one, two = twin("a"), twin("b")
         (two / "examples.jsonl").unlink()
-        (told,) = comparability(loaded(one, two)).obstacles
-        assert told.startswith("test data: b has no examples.jsonl")
+        (obstacle,) = comparability(loaded(one, two)).obstacles
+        assert obstacle.startswith("test data: b has no examples.jsonl")
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "obstacle"),
         [
             (
-                set_at("study", "generation", "no_repeat_ngram", to=0),
+                with_setting("generation", "no_repeat_ngram", to=0),
                 "generation: no_repeat_ngram is 3 in a, 0 in b",
             ),
-            (set_at("status", to="partial"), "unfinished: b was cut off"),
+            (interrupted, "unfinished: b was cut off"),
         ],
     )
-    def test_other_obstacles_are_named(
-        self, twin: Callable[..., Path], change: Change, told: str
-    ) -> None:
-        assert comparability(loaded(twin("a"), twin("b", change))).obstacles == [told]
+    def test_other_obstacles_are_named(self, twin: Twin, change: Change, obstacle: str) -> None:
+        assert comparability(loaded(twin("a"), twin("b", change))).obstacles == [obstacle]
 
-    def test_other_metrics(self, twin: Callable[..., Path]) -> None:
-        def without_rouge(results: dict[str, Any]) -> None:
-            for entry in results["methods"].values():
-                entry["rougeLsum"] = None
+    def test_other_metrics(self, twin: Twin) -> None:
+        def without_rouge(results: Results) -> Results:
+            methods = {
+                name: replace(
+                    method, test={k: v for k, v in method.test.items() if k != "rougeLsum"}
+                )
+                for name, method in results.methods.items()
+            }
+            return replace(results, methods=methods)
 
-        (told,) = comparability(loaded(twin("a"), twin("b", without_rouge))).obstacles
-        assert told.startswith("metrics: not the same were measured (a: test NLL, ROUGE-1")
+        (obstacle,) = comparability(loaded(twin("a"), twin("b", without_rouge))).obstacles
+        assert obstacle.startswith("metrics: not the same were measured (a: test NLL, ROUGE-1")
 
-    def test_another_tokenizer_or_machine_is_only_remarked(self, twin: Callable[..., Path]) -> None:
-        def change(results: dict[str, Any]) -> None:
-            results["environment"]["device"] = "NVIDIA H100"
-            results["data"]["test"]["tokens_supervised"] = 1
+    def test_another_tokenizer_or_machine_is_only_remarked(self, twin: Twin) -> None:
+        def change(results: Results) -> Results:
+            elsewhere = replace(results.environment, device="NVIDIA H100", threads=2)
+            return with_tokens(1)(replace(results, environment=elsewhere))
 
         found = comparability(loaded(twin("a"), twin("b", change)))
         assert found.obstacles == []
         assert not found.same_tokens and not found.same_machine
-        assert "nats a token are of different units" in found.remarks[0]
-        assert "NVIDIA T4, float16, 2 threads; b: NVIDIA H100" in found.remarks[1]
+        assert "nats per token are of different units" in found.remarks[0]
+        assert "test NLL is ranked within a study only, ROUGE-1 across" in found.remarks[0]
+        assert "a: cpu, float32, " in found.remarks[1]
+        assert "2 threads" in found.remarks[1] and "b: NVIDIA H100" in found.remarks[1]
 
-    def test_settings_that_differ_are_listed(self, twin: Callable[..., Path]) -> None:
-        runs = loaded(twin("a"), twin("b", set_at("study", "base", to="other")))
-        assert differing_settings(runs) == [("base", ["EleutherAI/gpt-neo-125m", "other"])]
+    def test_settings_that_differ_are_listed(self, twin: Twin) -> None:
+        runs = loaded(twin("a"), twin("b", with_setting("base", to="other")))
+        assert differing_settings(runs) == [("base", ["tiny", "other"])]
 
-    def test_studies_called_alike_get_their_folders_name(self, twin: Callable[..., Path]) -> None:
-        runs = loaded(twin("a"), twin("b", set_at("study", "name", to="a")))
+    def test_studies_called_alike_get_their_folders_name(self, twin: Twin) -> None:
+        runs = loaded(twin("a"), twin("b", with_setting("name", to="a")))
         assert list(runs) == ["a (a)", "a (b)"]
 
 
 class TestRanking:
-    def test_equal_studies_tie(self, twin: Callable[..., Path]) -> None:
+    def test_equal_studies_tie(self, twin: Twin) -> None:
         runs = loaded(twin("a"), twin("b"))
         found = rank_studies(runs, comparability(runs))
         assert found.best == "a" and found.ties == ["b"]
         assert found.verdict == "a and b tie"
-        assert {c.metric for c in found.comparisons} == {"rouge1", "test_nll"}
+        assert {c.metric for c in found.comparisons} == {"rouge1", "nll"}
 
-    def test_a_difference_that_is_one_is_said(self, twin: Callable[..., Path]) -> None:
+    def test_a_difference_that_is_one_is_said(self, twin: Twin) -> None:
         runs = loaded(twin("a"), b := twin("b"))
         shift(b, 0.4)
         found = rank_studies(runs, comparability(runs))
         assert (found.best, found.ties, found.verdict) == ("b", [], "b leads")
-        scores = all_scores(runs["b"], "lora")
-        assert scores is not None and scores.rouge1_SN.shape == (2, 40)
-        assert f"{100 * scores.rouge1_SN.mean():.1f}" in found.sentence
-        assert "it is ahead of a's lora" in found.sentence
+        scores = all_scores(runs["b"], "full")
+        assert scores is not None and scores.written_SN.shape == (2, 16)
+        assert f"its full has the highest ROUGE-1, {100 * scores.written_SN.mean():.1f}" in (
+            found.sentence
+        )
+        assert "it is ahead of a's full" in found.sentence
 
-    def test_nats_of_other_tokens_are_not_compared(self, twin: Callable[..., Path]) -> None:
-        change = set_at("data", "test", "tokens_supervised", to=1)
-        runs = loaded(twin("a"), twin("b", change))
+    def test_nats_of_other_tokens_are_not_compared(self, twin: Twin) -> None:
+        runs = loaded(twin("a"), twin("b", with_tokens(1)))
         found = rank_studies(runs, comparability(runs))
         assert {c.metric for c in found.comparisons} == {"rouge1"}
 
-    def test_nothing_is_ranked_over_an_obstacle(self, twin: Callable[..., Path]) -> None:
-        runs = loaded(twin("a"), b := twin("b", set_at("status", to="partial")))
+    def test_nothing_is_ranked_over_an_obstacle(self, twin: Twin) -> None:
+        runs = loaded(twin("a"), b := twin("b", interrupted))
         shift(b, 0.4)
         found = rank_studies(runs, comparability(runs))
         assert (found.best, found.comparisons) == (None, [])
@@ -164,10 +180,8 @@ class TestRanking:
 
 
 class TestPage:
-    def test_it_refuses_and_says_why_and_mixes_when_asked(
-        self, twin: Callable[..., Path], tmp_path: Path
-    ) -> None:
-        change = set_at("study", "generation", "strategy", to="beam")
+    def test_it_refuses_and_says_why_and_mixes_when_asked(self, twin: Twin, tmp_path: Path) -> None:
+        change = with_setting("generation", "strategy", to="beam")
         folders = [str(twin("a")), str(twin("b", change))]
         out = tmp_path / "out"
         done = CliRunner().invoke(app, ["report", *folders, "--out", str(out)])
@@ -182,10 +196,8 @@ class TestPage:
         assert "strategy is greedy in a, beam in b" in page
         assert page.count('class="tag good"') == 2
 
-    def test_it_shows_every_method_and_links_each_report(
-        self, twin: Callable[..., Path], tmp_path: Path
-    ) -> None:
-        one, two = twin("a"), twin("b", set_at("study", "name", to="<script>alert(1)</script>"))
+    def test_it_shows_every_method_and_links_each_report(self, twin: Twin, tmp_path: Path) -> None:
+        one, two = twin("a"), twin("b", with_setting("name", to="<script>alert(1)</script>"))
         (one / "report.html").write_text("there")
         page = write_side_by_side([one, two], tmp_path / "deep" / "out").read_text("utf-8")
         assert page.count('<tr class="pick">') == 2
@@ -194,17 +206,15 @@ class TestPage:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert page.count("<script>") == 1
         figures = {path.name for path in (tmp_path / "deep" / "out" / "figures").iterdir()}
-        assert {"rouge1.svg", "rouge1.png", "test_nll.svg"} <= figures
+        assert {"rouge1.svg", "rouge1.png", "nll.svg"} <= figures
 
-    def test_a_runs_own_report_is_never_overwritten(self, twin: Callable[..., Path]) -> None:
+    def test_a_runs_own_report_is_never_overwritten(self, twin: Twin) -> None:
         one, two = twin("a"), twin("b")
         with pytest.raises(StoreError, match="is a run's own folder"):
             write_side_by_side([one, two], one)
         with pytest.raises(StoreError, match="named twice"):
             write_side_by_side([one, one], two.parent / "out")
 
-    def test_options_for_several_are_refused_for_one(
-        self, twin: Callable[..., Path], tmp_path: Path
-    ) -> None:
+    def test_options_for_several_are_refused_for_one(self, twin: Twin, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["report", str(twin("a")), "--out", str(tmp_path / "x")])
         assert "--out: is for several studies" in str(done.exception)

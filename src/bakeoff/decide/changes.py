@@ -11,6 +11,7 @@ from bakeoff.decide.verdicts import (
     loss_of,
     metric_scale,
     metric_words,
+    unit_words,
     value_of,
     winner,
 )
@@ -86,7 +87,7 @@ def _more_rows(results: Results, leader: str, pick: str, tied: Sequence[str]) ->
     shown = ""
     if gap is not None and gap.low is not None and gap.high is not None:
         shown = (
-            f": {rival} minus {pick} is {scale.signed(gap.difference)} {results.primary.unit}, "
+            f": {rival} minus {pick} is {scale.signed(gap.difference)} {unit_words(results)}, "
             f"anywhere from {scale.signed(gap.low)} to {scale.signed(gap.high)}"
         )
     return [f"More test rows or seeds may tell {join([pick, *tied])} apart{shown}."]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from bakeoff.formatting import Scale, scale_of
+from bakeoff.formatting import TIMES_100, Scale, scale_of
 from bakeoff.runs.records import (
     CandidateRecord,
     Comparable,
@@ -164,7 +164,13 @@ def best_word(results: Results) -> str:
 
 def with_unit(results: Results, method: MethodRecord) -> str:
     """The method's primary test result with its unit: ``2.431 nats per token``."""
-    return f"{value_of(results, method)} {results.primary.unit}".rstrip()
+    return f"{value_of(results, method)} {unit_words(results)}".rstrip()
+
+
+def unit_words(results: Results) -> str:
+    """The primary metric's unit as it follows a figure: ``nats per token``, ``points``."""
+    unit = results.primary.unit
+    return "points" if unit == TIMES_100 else unit
 
 
 def value_of(results: Results, method: MethodRecord) -> str:

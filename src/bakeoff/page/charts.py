@@ -76,7 +76,7 @@ def layered(
 ) -> Spec:
     """Charts on top of each other.
 
-    Joined as plain mappings: Altair's own layers copy and validate every part anew at each level,
+    Joined as plain mappings: Altair's own layers copy and validate every part again at each level,
     which takes seconds for a page of figures.
     """
     with alt.data_transformers.enable(consolidate_datasets=False):

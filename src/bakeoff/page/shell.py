@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from bakeoff.formatting import Scale, shown_p_value, shown_rate, shown_whole
 from bakeoff.page import words
 from bakeoff.page.palette import dark_rules
 
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
 
 def make_environment() -> jinja2.Environment:
     """Templates in which whatever is put in is escaped, and what is missing is an error."""
+    # Imported here and below: only who writes a page needs it.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(asset),
         autoescape=True,
@@ -37,6 +42,8 @@ def make_environment() -> jinja2.Environment:
 
 def shell(*script_names: str) -> dict[str, object]:
     """The style sheet, the scripts and the policy that allows these and nothing else."""
+    from markupsafe import Markup
+
     style = asset("report.css").replace("/* dark marks */", dark_rules())
     scripts = [asset(name) for name in script_names]
     return {
@@ -59,6 +66,8 @@ def asset(name: str) -> str:
 
 def _breakable(text: str) -> Markup:
     """The escaped text with leave to break after underscores."""
+    from markupsafe import Markup
+
     return Markup("_<wbr>").join(text.split("_"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
-from bakeoff.decide.verdicts import ZERO_SHOT, cost_order, metric_scale
+from bakeoff.decide.verdicts import ZERO_SHOT, cost_order, metric_scale, unit_words
 from bakeoff.formatting import join, scale_of, shown_bytes, shown_rate, shown_seconds, shown_whole
 from bakeoff.page import words
 from bakeoff.report.caveats import caveats
@@ -134,7 +134,7 @@ def _sure(results: Results) -> str:
 
 def _rival(results: Results, found: RunnerUp) -> Rival:
     scale = metric_scale(results)
-    text = f"{scale.signed(found.difference)} {results.primary.unit}".rstrip()
+    text = f"{scale.signed(found.difference)} {unit_words(results)}".rstrip()
     if found.low is not None and found.high is not None:
         text += f" ({scale.signed(found.low)} to {scale.signed(found.high)})"
     is_tie = found.verdict != "worse"

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff.runs.folder import EXAMPLES_FILE
-from bakeoff.runs.reading import read_results
+from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 

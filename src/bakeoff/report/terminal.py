@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,10 +13,12 @@ from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
 from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
 from bakeoff.report.table import build_rows
-from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord
 from bakeoff.types import RunState
+
+if TYPE_CHECKING:
+    from bakeoff.runs.folder import RunFolder
 
 _MOST_METRICS = 4
 """As many as 80 columns hold."""

@@ -12,15 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
+from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
 from bakeoff.runs.reading import (
     RESULTS_FILE,
     finite,
@@ -30,11 +28,13 @@ from bakeoff.runs.reading import (
 )
 from bakeoff.runs.records import FileRecord, Results
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
-EXAMPLES_FILE = "examples.jsonl"
 _ID_KEY = "run"
 _VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
@@ -201,6 +201,9 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes NumPy arrays by name into one ``.npz`` file."""
+        # Imported here and below: who only reads a run's records needs no arrays.
+        import numpy as np
+
         content = io.BytesIO()
         np.savez_compressed(content, **dict(arrays))  # type: ignore[arg-type]
         with disk_errors(self.path / name):
@@ -236,6 +239,8 @@ class RunFolder:
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
         """What ``write_arrays`` wrote, or None where it is missing or torn."""
+        import numpy as np
+
         try:
             with np.load(self.path / name, allow_pickle=False) as found:
                 return {key: found[key] for key in found.files}

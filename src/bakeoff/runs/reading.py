@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 RESULTS_FILE = "results.json"
+EXAMPLES_FILE = "examples.jsonl"
 _MOST_ERRORS = 3
 Record = TypeVar("Record")
 

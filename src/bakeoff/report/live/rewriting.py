@@ -21,7 +21,7 @@ REST_SECONDS: Final = 3.0
 
 
 class Rewriting:
-    """While it is entered, ``news`` has the report written anew, one at a time.
+    """While it is entered, ``news`` has the report written again, one at a time.
 
     Drawing takes seconds of a core, so that it is done elsewhere and gives way to training. What
     fails there fails in silence: the next report, or the last, which the run writes itself, says.

@@ -59,7 +59,7 @@ class _Server(ThreadingHTTPServer):
     folder: Path
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that hangs up is nobody's concern."""
+        """A browser that hangs up is no one's concern."""
 
 
 class _Handler(BaseHTTPRequestHandler):
