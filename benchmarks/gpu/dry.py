@@ -10,7 +10,8 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,13 +100,13 @@ def _install_loading(real: Any) -> None:
     import ours
     from bakeoff.base.model import Base
     from bakeoff.base.weights.sources import load_source
-    from bakeoff.study import workbench
+    from bakeoff.study import opening
 
     def loaded(*arguments: Any, **settings: Any) -> Any:
         with real():
             return load_source(*arguments, **settings)
 
-    for place in (ours, workbench):
+    for place in (ours, opening):
         vars(place)["load_source"] = loaded
     base: Any = Base
     prepared = Base.__init__

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.methods import METHODS
+from bakeoff.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu" / "campaign.py"
