@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import Source, load_source
@@ -71,13 +73,15 @@ class OurTraining(Engine):
 
     Args:
         base: the base. base_bytes: what came with it.
-        name: one of ``METHODS``.
+        method: one of ``METHODS`` by its name, or any method on the base.
         slots: candidates in a pass, all with the same start and data.
         work: what they learn from.
         options: of the engine.
+        rate: of learning.
+        note: is told if updates turn out not to be capturable.
 
     Attributes:
-        method: the method on the base.
+        method: the method on the base. graphs: what captures its updates; None where nothing does.
         trains_on_hidden_states: whether they are computed once. hidden_seconds: what that takes.
     """
 
@@ -85,13 +89,15 @@ class OurTraining(Engine):
         self,
         base: Base,
         base_bytes: int,
-        name: str,
+        method: str | Method,
         slots: int,
         work: Workload,
         options: EngineOptions | None = None,
+        rate: float = LEARNING_RATE,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(base.device)
-        self.method = method_of(name, base)
+        self.method = method_of(method, base) if isinstance(method, str) else method
         self.work, self.share, self.standing_bytes = work, slots, base_bytes
         plans = [plan for plan in (work.plan, work.validation) if plan is not None]
         self.trains_on_hidden_states = self.method.ground is Ground.HIDDEN_STATES
@@ -107,10 +113,10 @@ class OurTraining(Engine):
             self.cohort.seat(slot, self.method, initial_tensors(self.method))
         self._open.enter_context(self.cohort)
         longest = max(width for plan in plans for width in plan.widths)
-        self._graphs = self._open.enter_context(
-            quickened(self.cohort, longest, options or EngineOptions())
+        self.graphs = self._open.enter_context(
+            quickened(self.cohort, longest, options or EngineOptions(), note)
         )
-        self._rates_K = torch.full((slots,), LEARNING_RATE, dtype=torch.float64, device=base.device)
+        self._rates_K = torch.full((slots,), rate, dtype=torch.float64, device=base.device)
 
     def _warm_up(self, base: Base) -> None:
         """One pass, so that the hidden states' time is not that of a library's first call."""
@@ -120,12 +126,16 @@ class OurTraining(Engine):
 
     def step(self, index: int) -> float:
         """One update of all slots; returns the first slot's mean NLL."""
+        return float(self.update(index)[0])
+
+    def update(self, index: int) -> Tensor:
+        """One update of all slots; returns their [K] mean NLLs, which nothing has waited for."""
         plan = self.work.plan
         steps = [plan.epoch(SEED, 0)[index]] * self.share
         nll_K, tokens_K = train_step(
-            self.cohort, self.feed, plan, steps, self._rates_K, self.work.rows, self._graphs
+            self.cohort, self.feed, plan, steps, self._rates_K, self.work.rows, self.graphs
         )
-        return float(nll_K[0] / tokens_K[0])
+        return nll_K / tokens_K
 
     def evaluate(self, rows: int) -> float:
         """The first slot's mean NLL over the validation examples, in batches of ``rows``."""

@@ -109,6 +109,34 @@ def random_plan(
     )
 
 
+def ragged_plan(
+    *, steps: int, rows_per_step: int, max_length: int, vocabulary: int, words: int = 32
+) -> BatchPlan:
+    """Examples of many lengths over few of the tokens, so that there is something to learn soon.
+
+    Args:
+        steps: updates of an epoch. rows_per_step: examples of each.
+        max_length: of the longest example.
+        vocabulary: V; the tokens are the first ``words`` of it. words: how many are used.
+    """
+    draw = np.random.default_rng(SEED)
+    count = steps * rows_per_step
+    lengths = draw.integers(max_length // 2, max_length + 1, count)
+    supervised = np.maximum(1, lengths // draw.integers(3, 6, count))
+    most = min(words, vocabulary - 1)
+
+    def rows(sizes: Iterable[int]) -> Ragged:
+        return Ragged.from_rows([draw.integers(1, most, n).astype(np.int32) for n in sizes])
+
+    return BatchPlan(
+        rows(lengths - supervised),
+        rows(supervised),
+        rows_per_step=rows_per_step,
+        max_length=max_length,
+        pad_id=0,
+    )
+
+
 def sampled(plan: BatchPlan, examples: Iterable[int], max_length: int) -> BatchPlan:
     """A plan of some of the examples alone."""
     chosen: Sequence[int] = [int(example) for example in examples]

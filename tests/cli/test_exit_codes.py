@@ -30,7 +30,7 @@ def ends(run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Ends
 
     def call(error: BaseException | None) -> int:
         def work(self: Runner) -> dict[str, Any]:
-            self.folder.claim({})
+            self.folder.claim({}, {})
             if error is not None:
                 raise error
             return {}

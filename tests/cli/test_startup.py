@@ -13,7 +13,7 @@ import pytest
 import bakeoff
 
 SOURCE = Path(bakeoff.__file__).parents[1]
-HEAVY = ("torch", "transformers", "peft", "optuna", "datasets", "altair", "pyarrow", "numpy")
+HEAVY = ("torch", "transformers", "peft", "optuna", "datasets", "altair", "pyarrow")
 # Says on stderr what the entry point has loaded, however it ends.
 CALL = """
 import sys, json

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bakeoff.engine import score
+from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.train import Trainer
 from bakeoff.methods.low_rank.lora import Lora
 
@@ -85,9 +87,7 @@ def test_neighbours_of_a_failed_candidate_go_on_from_their_last_epoch(
 def test_one_score_that_is_no_number_fails_its_candidate_alone(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, place: Path, results: Results
 ) -> None:
-    from bakeoff.execution import testing
-
-    nlls = testing.example_nlls
+    nlls = score.example_nlls
 
     def broken(cohort: Any, slot: int, feed: Any, plan: Any) -> Any:
         found = nlls(cohort, slot, feed, plan)
@@ -96,7 +96,7 @@ def test_one_score_that_is_no_number_fails_its_candidate_alone(
             found[3] = np.nan
         return found
 
-    monkeypatch.setattr(testing, "example_nlls", broken)
+    monkeypatch.setattr("bakeoff.execution.testing.example_nlls", broken)
     outcome = run_small(methods=THREE, protocol={"seeds": [0, 5]})
     assert outcome.code == 0
     assert states(results())["two"] == "FAILED"
@@ -115,16 +115,12 @@ def test_one_score_that_is_no_number_fails_its_candidate_alone(
 def test_a_pass_that_fails_in_testing_is_made_again_one_by_one(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
 ) -> None:
-    from bakeoff.execution import testing
-
-    generate = testing.generate
-
     def broken(cohort: Any, slots: Any, *rest: Any, **options: Any) -> Any:
         if any(m is not None and m.options.rank == 3 for m in cohort.seated):
             raise RuntimeError("cannot write")
         return generate(cohort, slots, *rest, **options)
 
-    monkeypatch.setattr(testing, "generate", broken)
+    monkeypatch.setattr("bakeoff.execution.testing.generate", broken)
     assert run_small(methods=THREE).code == 0
     assert states(results()) == {"one": "COMPLETE", "two": "COMPLETE", "three": "FAILED"}
     assert results()["methods"]["one"]["test"]["nll"]["mean"] > 0

@@ -24,7 +24,7 @@ MANY = {
     "lora": {"rank": 2, "learning_rate": [1e-3, 1e-2, 1e-1]},
     "full": {"learning_rate": [1e-4]},
 }
-SEARCH = {"learning_rates": 3, "seeds": 1}
+SEARCH: dict[str, Any] = {"learning_rates": 3, "seeds": 1}
 SEARCHED = SearchOptions(**SEARCH)
 
 

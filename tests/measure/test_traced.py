@@ -255,8 +255,7 @@ def test_a_gpus_chunks_are_larger(bench: Workbench, predictor: Predictor) -> Non
 def test_validation_counts_beside_a_captured_update(bench: Workbench, on_gpu: Predictor) -> None:
     entry = entry_of(bench, "lora")
     captured = on_gpu.training(entry, "", ROWS)
-    options = replace(bench.study.options, engine=EngineOptions(cuda_graph=False))
-    plain_bench = replace(bench, study=replace(bench.study, options=options))
+    plain_bench = replace(bench, engine=EngineOptions(cuda_graph=False))
     plain_bench.__dict__["plans"] = bench.plans
     plain = Predictor(plain_bench, dtype=torch.float16, gpu=GPU).training(entry, "", ROWS)
     assert captured.beside_bytes > 0 == plain.beside_bytes
@@ -274,15 +273,13 @@ def test_writing_on_a_gpu_fills_rows_up_and_has_room_for_all_tokens(
     assert len(bench.data.splits["test"]) == 4
     assert peaks[1] < peaks[2] < 0.8 * peaks[3]
     assert peaks[3] == pytest.approx(peaks[4], rel=0.05)
-    longer = replace(bench.study.options.generation, max_new_tokens=300)
-    options = replace(bench.study.options, generation=longer)
-    long_bench = replace(bench, study=replace(bench.study, options=options))
+    long_bench = replace(bench, generation=replace(bench.generation, max_new_tokens=300))
     long_bench.__dict__["plans"] = bench.plans
     more = Predictor(long_bench, dtype=torch.float16, gpu=GPU).writing(entry, "", 4)
     config: Any = bench.base.model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = bench.base.embedding_width // config.num_attention_heads
     position = 2 * 2 * config.num_hidden_layers * heads * width
-    wanted = bench.study.options.generation.max_new_tokens
+    wanted = bench.generation.max_new_tokens
     grown = (300 - wanted - 64) * 4 * position
     assert more.peak_bytes - peaks[4] > grown

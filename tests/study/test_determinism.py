@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from bakeoff.study.workbench import load_base
 
 from bakeoff.engine.determinism import choose_algorithms
+from bakeoff.study.opening import load_base
 from bakeoff.study.options import study_from_mapping
 
 

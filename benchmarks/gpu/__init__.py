@@ -1,0 +1,1 @@
+"""What only a GPU can answer: ``campaign.py`` and its stages."""

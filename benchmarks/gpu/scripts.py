@@ -1,0 +1,67 @@
+"""A benchmark's script, run inside a stage: its lines of JSON become parts of the stage."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpu.records import Report, SkippedError
+
+
+class _Lines(io.TextIOBase):
+    """A stream that hands on every whole line."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._tell(line)
+        return len(text)
+
+
+def run_script(
+    report: Report,
+    module: str,
+    argv: Sequence[str],
+    says: Callable[[dict[str, Any]], tuple[str, str]],
+) -> None:
+    """Runs a benchmark's ``main`` and reports each line as soon as it is printed.
+
+    Args:
+        report: told. module: the benchmark. argv: its arguments.
+        says: maps a line to (the part's name, the sentence on it).
+    """
+
+    def tell(line: str) -> None:
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            print(line)  # a library's own
+            return
+        name, sentence = says(content)
+        with report.part(name) as found:
+            found |= content
+            if "skipped" in content:
+                raise SkippedError(str(content["skipped"]))
+            found["says"] = sentence
+
+    import sys
+
+    log = sys.stdout
+    lines = _Lines(lambda line: _outside(log, tell, line))
+    with contextlib.redirect_stdout(lines):
+        importlib.import_module(module).main(list(argv))
+
+
+def _outside(log: Any, tell: Callable[[str], None], line: str) -> None:
+    with contextlib.redirect_stdout(log):
+        tell(line)

@@ -1,0 +1,1 @@
+"""The stages of a campaign; each module has ``run(report, place, ...)``."""
