@@ -54,7 +54,7 @@ def test_a_recommendation_of_a_finished_study_needs_neither(tmp_path: Path) -> N
         "from bakeoff.runs.reading import read_results\n"
         f"recommend(read_results(Path({str(tmp_path)!r})))"
     )
-    assert not loaded_by(code) & (TRAINING | DRAWING | {"numpy"})
+    assert not loaded_by(code) & (TRAINING | DRAWING)
 
 
 def test_the_report_of_a_finished_study_loads_nothing_that_trains(tmp_path: Path) -> None:
