@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.components import Components, components_of
-from bakeoff.decide.influence import Floats, Influence, of_means, of_ratios, of_sums
+from bakeoff.decide.referee.components import Components, components_of
+from bakeoff.decide.referee.influence import Floats, Influence, of_means, of_ratios, of_sums
 
 Kind = Literal["mean", "accuracy", "tokens", "macro_f1", "rare"]
 # Chance of a right answer, and how often a run answers otherwise than its method mostly does.

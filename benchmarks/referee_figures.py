@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.decide.components import (
+from bakeoff.decide.referee.components import (
     Components,
     SeedVariance,
     components_of,
     own_variances,
     raised_variances,
 )
-from bakeoff.decide.influence import Bools, Floats, Influence, of_means
-from bakeoff.decide.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
-from bakeoff.decide.pairs import judge, pair_indices, pair_tests
-from bakeoff.decide.recommend import Choice, Outcome, choose
+from bakeoff.decide.referee.influence import Bools, Floats, Influence, of_means
+from bakeoff.decide.referee.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
+from bakeoff.decide.referee.pairs import judge, pair_indices, pair_tests
+from bakeoff.decide.referee.recommend import Choice, Outcome, choose
 from referee_cells import Cell, draw, first_order_ratios, parts
 from referee_rivals import games_howell, holm_welch, pooled_tukey
 

@@ -13,10 +13,10 @@ import functools
 import numpy as np
 from scipy.stats import studentized_range
 
-from bakeoff.decide.distributions import t_cdf
-from bakeoff.decide.holm import holm
-from bakeoff.decide.influence import Bools, Floats
-from bakeoff.decide.pairs import pair_indices
+from bakeoff.decide.referee.distributions import t_cdf
+from bakeoff.decide.referee.holm import holm
+from bakeoff.decide.referee.influence import Bools, Floats
+from bakeoff.decide.referee.pairs import pair_indices
 
 _GRID = 9
 

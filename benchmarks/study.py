@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _tell_ours(base: str, run: OurRun) -> None:
     methods = run.results["methods"]
+    peaks = {name: found["cost"]["peak_memory_bytes"] for name, found in methods.items()}
     tell(
         engine=OURS,
         case=f"{base} study",
@@ -63,7 +64,7 @@ def _tell_ours(base: str, run: OurRun) -> None:
         seconds=round(run.seconds, 3),
         wall_seconds=run.results["environment"]["wall_seconds"],
         peak_memory_bytes=run.peak_memory_bytes,
-        method_peak_memory_bytes={n: found["peak_memory_bytes"] for n, found in methods.items()},
+        method_peak_memory_bytes=peaks,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bakeoff.decide import compare
+    from bakeoff.decide.referee import compare
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare"]
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
     if name == "compare":
         from importlib import import_module
 
-        from bakeoff.decide import compare
+        from bakeoff.decide.referee import compare
 
         # It is about to be needed; loaded here, the first call is as quick as any other.
         import_module("scipy.special")

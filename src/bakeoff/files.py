@@ -42,7 +42,7 @@ def new_file(target: Path) -> Iterator[Path]:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.chmod(0o644)
-        beside.replace(target)
+        os.replace(beside, target)
         sync(target.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ def new_folder(
         if existing == "replace" and target.exists():
             shutil.rmtree(target)
         try:
-            beside.rename(target)
+            os.replace(beside, target)
         except OSError:
             if not target.exists():
                 raise

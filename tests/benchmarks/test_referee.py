@@ -55,7 +55,7 @@ def test_rivals_equal_scipy(module: Load) -> None:
 
 
 def test_ratios_to_first_order(module: Load) -> None:
-    cells, influence = module("referee_cells"), module("bakeoff.decide.influence")
+    cells, influence = module("referee_cells"), module("bakeoff.decide.referee.influence")
     rng = np.random.default_rng(0)
     weights = np.broadcast_to(rng.lognormal(3.0, 0.8, (2, 1, 40)), (2, 3, 40))
     scores = weights * rng.standard_normal((2, 3, 40))

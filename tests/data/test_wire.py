@@ -17,7 +17,7 @@ from bakeoff.data.wire.phrasing import Desk, Draw, Facts, compile_template, writ
 from bakeoff.errors import DataError
 
 SPLITS: tuple[WireSplit, ...] = ("train", "validation", "test", "pretrain")
-TINY = Path(bakeoff.__file__).parent / "model" / "tiny"
+TINY = Path(bakeoff.__file__).parent / "base" / "tiny"
 TOKEN = re.compile(r"\d[\d.,:-]*\d|\d|[^\W\d][\w'-]*")
 
 

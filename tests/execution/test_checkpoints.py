@@ -260,13 +260,14 @@ def test_before_a_torn_checkpoint_the_one_before_counts(
 ) -> None:
     case = Case(base, "lora", tmp_path)
     case.interrupted(4)
-    older, newest = case.files()
+    boundary, older, newest = case.files()
     newest.write_bytes(tear(newest.read_bytes()))
     found = case.places.load(case.schedule())
     assert found is not None and found.position is not None
     assert found.position.step == 2  # three steps were made: before the first, and after each
 
-    older.write_bytes(tear(older.read_bytes()))
+    for file in (older, boundary):
+        file.write_bytes(tear(file.read_bytes()))
     assert case.places.load(anew := case.schedule()) is None
     assert {(c.state, len(c.epochs)) for c in anew.candidates} == {(RunState.WAITING, 0)}
 
@@ -288,13 +289,15 @@ def test_a_checkpoint_of_another_version_changes_nothing(
     assert {c.state for c in schedule.candidates} == {RunState.WAITING}
 
 
-def test_only_two_are_kept_and_their_numbers_rise(base: Base, tmp_path: Path) -> None:
+def test_two_and_the_last_between_epochs_are_kept_and_their_numbers_rise(
+    base: Base, tmp_path: Path
+) -> None:
     case = Case(base, "lora", tmp_path)
     numbers = []
     for chances in (1, 4, 4):
         case.interrupted(chances)
         numbers.append([int(file.name[:6]) for file in case.files()])
-    assert numbers == [[0], [3, 4], [7, 8]]
+    assert numbers == [[0], [1, 3, 4], [1, 7, 8]]
     assert {entry.name for entry in case.places.path.iterdir()} == {f.name for f in case.files()}
 
 

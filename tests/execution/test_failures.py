@@ -96,7 +96,7 @@ def test_a_candidate_that_raises_fails_alone(
         "lora-lr0.01-s1": "FAILED",
         "lora-lr0.01-s2": "COMPLETE",
     }
-    reason = f"{type(error).__name__}: {error}"
+    reason = f"training failed: {type(error).__name__}: {error}"
     assert results()["candidates"]["lora-lr0.01-s1"]["reason"] == reason
     assert f"failed: {reason}" in outcome.out
     assert results()["methods"]["lora"]["state"] == "FAILED"
@@ -130,7 +130,9 @@ def test_a_candidate_that_cannot_be_written_fails(
     monkeypatch.setattr(Lora, "save", broken)
     assert run_small(methods={"lora": TWO["lora"], "head": {"learning_rate": 1e-2}}).code == 0
     assert states(results()) == {"lora-lr0.01-s0": "FAILED", "head-lr0.01-s0": "COMPLETE"}
-    assert results()["methods"]["lora"]["reason"] == "ValueError: a tensor that no file takes"
+    assert results()["methods"]["lora"]["reason"] == (
+        "saving failed: ValueError: a tensor that no file takes"
+    )
 
 
 def test_a_failed_candidate_is_tried_again_by_the_next_call(

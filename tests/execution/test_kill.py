@@ -23,7 +23,8 @@ METHODS = {
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 3},
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}
-TIMES = ("environment", "seconds")
+TIMES = ("environment", "seconds", "cost")
+NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json")
 SLOTS = 3
 
 
@@ -39,7 +40,13 @@ def kept(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(folder.rglob("*")):
         name = str(file.relative_to(folder))
-        if not file.is_file() or name in ("inputs.json", "study.db", ".lock"):
+        if not file.is_file() or name in (
+            "inputs.json",
+            "study.db",
+            ".lock",
+            "run.log",
+            "costs.json",
+        ):
             continue
         if file.suffix == ".json":
             found[name] = figures(json.loads(file.read_text(encoding="utf-8")))

@@ -227,7 +227,7 @@ def test_a_file_that_is_no_database_is_put_aside_and_written_anew(
     (place / "out/study.db").write_bytes(b"no database at all" * 99)
     assert run_small(**changes).code == 0
     assert (place / "out/study.db.broken").exists()
-    assert any("put aside and written anew" in note for note in results()["notes"])
+    assert any("put aside and written again" in note for note in results()["notes"])
     assert results()["candidates"] == before["candidates"]
     assert len(optuna.get_all_study_names(f"sqlite:///{place}/out/study.db")) == 1
 

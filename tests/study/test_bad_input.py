@@ -221,7 +221,7 @@ def test_a_device_that_is_not_there_is_refused(run_small: Run) -> None:
     assert_refused(run_small("--device", "cuda"), "no CUDA device", "use cpu or auto")
 
 
-def test_a_torn_adapter_is_refused_with_a_remedy_that_works(
+def test_a_torn_adapter_is_named_and_its_candidate_trained_again(
     run_small: Run, place: Path, trained: list[str], results: Callable[[], dict[str, Any]]
 ) -> None:
     methods = {"lora": {"learning_rate": 1e-2}, "head": {"learning_rate": 1e-2}}
@@ -235,16 +235,12 @@ def test_a_torn_adapter_is_refused_with_a_remedy_that_works(
     weights.write_bytes(weights.read_bytes()[:-9])
     trained.clear()
 
-    outcome = run_small(methods=methods)
-    remedy = f"remove {torn.relative_to(place)} and run the same command again"
-    assert_refused(outcome, "adapter_model.safetensors", "not a whole safetensors file", remedy)
-    assert results()["status"] == "partial"
-
-    shutil.rmtree(torn)
     assert run_small(methods=methods).code == 0
     assert trained == ["lora-lr0.01-s0"]
+    assert any("adapter_model.safetensors: has" in note for note in results()["notes"])
     for name, method in results()["methods"].items():
-        assert method["test_nll"] == before["methods"][name]["test_nll"]
+        nll = method["test"]["nll"]["mean"]
+        assert nll == pytest.approx(before["methods"][name]["test"]["nll"]["mean"], rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 from peft import PeftModel
@@ -21,7 +22,8 @@ from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
 from bakeoff.report import write_report
 from bakeoff.runs.folder import RunFolder
-from bakeoff.runs.reading import to_json
+from bakeoff.runs.reading import results_from, to_json
+from bakeoff.runs.schema import shipped_schema
 from bakeoff.study.options import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.types import RunState
@@ -108,9 +110,12 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
 
     assert set(results) == {
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
-        *("candidates", "comparisons", "recommendation", "notes"),
+        *("task", "candidates", "comparisons", "recommendation", "search", "notes"),
     }
-    assert (results["schema"], results["status"]) == (1, "complete")
+    assert (results["schema"], results["status"]) == (2, "complete")
+    assert results == to_json(results_from(results, where="it"))
+    jsonschema.validate(results, shipped_schema())
+    assert [m["name"] for m in results["task"]["metrics"] if m["primary"]] == ["nll"]
     assert {"bakeoff", "torch", "transformers", "device", "precision", "seed_of_data"} <= set(
         results["environment"]
     )

@@ -46,7 +46,7 @@ def run(report: Report, place: Place) -> None:
         return
     for name in _tried(place.dry_run):
         with report.part(name) as found:
-            costs = {key: results["methods"][name].get(key) for key in COSTS}
+            costs = {key: results["methods"][name]["cost"][key] for key in COSTS}
             found |= costs
             found["says"] = ", ".join(f"{k} {_short(v)}" for k, v in costs.items())
             missing = [key for key in COSTS if costs.get(key) is None]

@@ -21,6 +21,7 @@ from bakeoff.execution.findings import Findings, Floats, TestScores
 from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
 from bakeoff.metrics.rouge import ROUGE_KEYS
+from bakeoff.runs.arrays import arrays_bytes, read_arrays
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
 from bakeoff.runs.reading import from_json, to_json
 from bakeoff.runs.records import (
@@ -150,7 +151,7 @@ class Archive:
         if len(rests_on) < 2:
             return None
         fault = damaged(self.folder.path / place, rests_on)
-        found = None if fault else self.folder.read_arrays(f"{place}/{_SCORES}")
+        found = None if fault else read_arrays(self.folder.path / place / _SCORES)
         if found is not None:
             try:
                 scores = TestScores.of_statistics(found)
@@ -247,7 +248,9 @@ class Archive:
                 row |= {"nll": float(scores.nll_N[index]), "tokens": int(self.tokens_N[index])}
             rows.append(row)
         self.folder.write_lines(f"{place}/{_PREDICTIONS}", rows)
-        self.folder.write_arrays(f"{place}/{_SCORES}", scores.statistics(self.tokens_N))
+        self.folder.write_bytes(
+            f"{place}/{_SCORES}", arrays_bytes(scores.statistics(self.tokens_N))
+        )
 
     def keep_baseline(self, name: str, texts: Sequence[str], scores: TestScores) -> None:
         """Writes a baseline's predictions and what else is known of it."""

@@ -115,7 +115,9 @@ class Checkpoints:
             found = _read(self.path / name)
             if found is not None:
                 try:
-                    return self._take_up(schedule, *found)
+                    progress = self._take_up(schedule, *found)
+                    self._boundary = self._newest_boundary()
+                    return progress
                 except (KeyError, TypeError, ValueError):
                     pass  # whole, but not of this study or this version
             # It must not count as one of those that are kept.
@@ -175,6 +177,16 @@ class Checkpoints:
                 candidate.snapshot = now
                 # To the disk: the next checkpoint may be of another candidate's pass.
                 self.pause(candidate)
+
+    def _newest_boundary(self) -> str:
+        """The name of the newest checkpoint between two epochs, or nothing."""
+        for name in reversed(self._names()):
+            found = _read(self.path / name)
+            if found is not None:
+                place = found[0].get("position")
+                if not place or place["step"] == 0:
+                    return name
+        return ""
 
     def _newest_between_epochs(self) -> dict[str, tuple[dict[str, Any], Tensors, Tensors]]:
         """Of the newest such checkpoint, by id: record, where training stood, best tensors."""

@@ -176,7 +176,7 @@ class TrainingStage:
         if failure is None:
             return
         suspects = self._set_back(failure, part, observer)
-        if len(suspects) == 1:
+        if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
         elif failure.is_short_of_memory or self.slots[ground.value] == 1:
             self.slots[ground.value] = 1
@@ -249,7 +249,7 @@ class TrainingStage:
         """
         present = failure.present or part.waiting()[:1]
         suspects = [c for c in present if c.id not in observer.kept]
-        if len(suspects) > 1:
+        if len(present) > 1:
             # The error's frames hold the cohort, and its memory with it.
             failure.error.__traceback__ = None
         release_memory()
@@ -268,11 +268,13 @@ class TrainingStage:
                     observer.fail(candidate, failure.error, "training")
                 return
             single.release()
-        # Each passes alone: what failed is the pass of all of them.
-        self.slots[ground.value] = 1
-        observer.on_note(
-            f"{len(suspects)} candidates failed in one pass and none of them alone; each goes alone"
-        )
+        if len(suspects) > 1:
+            # Each passes alone: what failed is the pass of all of them.
+            self.slots[ground.value] = 1
+            observer.on_note(
+                f"{len(suspects)} candidates failed in one pass and none of them alone; each goes "
+                "alone"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -29,7 +26,7 @@ from bakeoff.runs.reading import (
 from bakeoff.runs.records import FileRecord, Results
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
@@ -189,6 +186,11 @@ class RunFolder:
         with disk_errors(self.path / name):
             write_bytes(self.path / name, text.encode("utf-8", "replace"))
 
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Writes a file, whole or not at all."""
+        with disk_errors(self.path / name):
+            write_bytes(self.path / name, content)
+
     def write_json(self, name: str, content: Any) -> None:
         """Writes JSON; numbers that are not finite become null."""
         text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
@@ -198,16 +200,6 @@ class RunFolder:
         """Writes JSON lines."""
         lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
         self.write_text(name, "".join(line + "\n" for line in lines))
-
-    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Writes NumPy arrays by name into one ``.npz`` file."""
-        # Imported here and below: who only reads a run's records needs no arrays.
-        import numpy as np
-
-        content = io.BytesIO()
-        np.savez_compressed(content, **dict(arrays))  # type: ignore[arg-type]
-        with disk_errors(self.path / name):
-            write_bytes(self.path / name, content.getvalue())
 
     def write_results(self, results: Results) -> None:
         """Writes ``results.json``; results that hold more are kept beside it before."""
@@ -236,16 +228,6 @@ class RunFolder:
         except (OSError, ValueError, RecursionError):
             return None
         return rows if all(isinstance(row, dict) for row in rows) else None
-
-    def read_arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """What ``write_arrays`` wrote, or None where it is missing or torn."""
-        import numpy as np
-
-        try:
-            with np.load(self.path / name, allow_pickle=False) as found:
-                return {key: found[key] for key in found.files}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None
 
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:

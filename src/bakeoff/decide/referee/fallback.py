@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bakeoff.decide.components import Components, SeedVariance
-from bakeoff.decide.distributions import t_quantile
-from bakeoff.decide.pairs import PairTests
-from bakeoff.decide.result import Fallback
+from bakeoff.decide.referee.components import Components, SeedVariance
+from bakeoff.decide.referee.distributions import t_quantile
+from bakeoff.decide.referee.pairs import PairTests
+from bakeoff.decide.referee.result import Fallback
 
 _DRAWS = 4096
 _SEED = 0

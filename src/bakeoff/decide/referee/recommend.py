@@ -23,9 +23,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.holm import holm
-from bakeoff.decide.influence import Bools, Floats
-from bakeoff.decide.pairs import PairTests
+from bakeoff.decide.referee.holm import holm
+from bakeoff.decide.referee.influence import Bools, Floats
+from bakeoff.decide.referee.pairs import PairTests
 
 
 class Outcome(IntEnum):

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from bakeoff.decide import wording
-from bakeoff.decide.advice import recommendation
-from bakeoff.decide.components import Components, raised_variances
-from bakeoff.decide.pairs import (
+from bakeoff.decide.referee import wording
+from bakeoff.decide.referee.advice import recommendation
+from bakeoff.decide.referee.components import Components, raised_variances
+from bakeoff.decide.referee.pairs import (
     MIN_DIFFERING_ROWS,
     PairTests,
     judge,
     pair_indices,
     pair_tests,
 )
-from bakeoff.decide.question import Question
-from bakeoff.decide.result import Comparison, Judgement, PairVerdict
+from bakeoff.decide.referee.question import Question
+from bakeoff.decide.referee.result import Comparison, Judgement, PairVerdict
 
 _COCHRAN = 25.0
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.components import Components, SeedVariance, raised_variances
-from bakeoff.decide.distributions import t_cdf, t_quantile
-from bakeoff.decide.holm import holm
-from bakeoff.decide.influence import Bools, Floats
+from bakeoff.decide.referee.components import Components, SeedVariance, raised_variances
+from bakeoff.decide.referee.distributions import t_cdf, t_quantile
+from bakeoff.decide.referee.holm import holm
+from bakeoff.decide.referee.influence import Bools, Floats
 
 # With fewer seeds nothing is said of a method that varies with them.
 MIN_SEEDS = 3

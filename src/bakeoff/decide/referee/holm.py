@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bakeoff.decide.influence import Bools, Floats
+from bakeoff.decide.referee.influence import Bools, Floats
 
 
 def holm(p_values: Floats, counted: Bools | None = None) -> Floats:

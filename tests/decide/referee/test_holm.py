@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bakeoff.decide.holm import holm
+from bakeoff.decide.referee.holm import holm
 
 
 def reference(p_values: list[float]) -> list[float]:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bakeoff.decide.components import Components, components_of
-from bakeoff.decide.influence import of_means
-from bakeoff.decide.pairs import PairTests, judge, pair_indices, pair_tests
+from bakeoff.decide.referee.components import Components, components_of
+from bakeoff.decide.referee.influence import of_means
+from bakeoff.decide.referee.pairs import PairTests, judge, pair_indices, pair_tests
 
 
 def method(scores: np.ndarray, *, fixed: bool = False) -> Components:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.design import PairSpread, Sizes
-from bakeoff.decide.distributions import t_quantile
-from bakeoff.decide.influence import Floats
-from bakeoff.decide.pairs import MIN_SEEDS
+from bakeoff.decide.referee.design import PairSpread, Sizes
+from bakeoff.decide.referee.distributions import t_quantile
+from bakeoff.decide.referee.influence import Floats
+from bakeoff.decide.referee.pairs import MIN_SEEDS
 
 # More seeds than the last look has are worth naming only where more rows do not help.
 _LAST_LOOK = 10

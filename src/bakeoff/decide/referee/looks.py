@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from bakeoff.decide.components import Components
-from bakeoff.decide.pairs import judge, pair_indices, pair_tests
-from bakeoff.decide.recommend import Outcome, choose
-from bakeoff.decide.result import PairVerdict
+from bakeoff.decide.referee.components import Components
+from bakeoff.decide.referee.pairs import judge, pair_indices, pair_tests
+from bakeoff.decide.referee.recommend import Outcome, choose
+from bakeoff.decide.referee.result import PairVerdict
 from bakeoff.errors import ConfigError
 
 # Number of seeds at each look, and its share of the error.

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bakeoff.decide.components import Components, components_of, own_variances
-from bakeoff.decide.fallback import least_regret
-from bakeoff.decide.influence import of_means
-from bakeoff.decide.pairs import pair_tests
-from bakeoff.decide.result import Fallback
+from bakeoff.decide.referee.components import Components, components_of, own_variances
+from bakeoff.decide.referee.fallback import least_regret
+from bakeoff.decide.referee.influence import of_means
+from bakeoff.decide.referee.pairs import pair_tests
+from bakeoff.decide.referee.result import Fallback
 
 
 def asked(methods: dict[str, Components], sign: float = 1.0) -> Fallback:

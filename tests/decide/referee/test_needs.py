@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bakeoff.decide.components import components_of, own_variances
-from bakeoff.decide.design import PairSpread, pair_spread
-from bakeoff.decide.influence import of_means
-from bakeoff.decide.needs import Needs, most, needed
-from bakeoff.decide.pairs import pair_tests
+from bakeoff.decide.referee.components import components_of, own_variances
+from bakeoff.decide.referee.design import PairSpread, pair_spread
+from bakeoff.decide.referee.influence import of_means
+from bakeoff.decide.referee.needs import Needs, most, needed
+from bakeoff.decide.referee.pairs import pair_tests
 
 ALPHA = 0.05
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bakeoff.decide.influence import Bools, Floats, Influence
+from bakeoff.decide.referee.influence import Bools, Floats, Influence
 
 # With fewer seeds, the other methods' variance counts as much as four more of them ...
 FEW_SEEDS = 5

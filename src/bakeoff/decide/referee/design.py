@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.components import Components, SeedVariance
-from bakeoff.decide.influence import Floats
+from bakeoff.decide.referee.components import Components, SeedVariance
+from bakeoff.decide.referee.influence import Floats
 
 Sizes = int | NDArray[np.int64] | Floats
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bakeoff.decide.influence import of_means, of_ratios, of_sums, sum_groups
+from bakeoff.decide.referee.influence import of_means, of_ratios, of_sums, sum_groups
 from bakeoff.errors import DataError
 
 

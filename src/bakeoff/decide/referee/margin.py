@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bakeoff.decide.pairs import PairTests, Verdicts, judge
+from bakeoff.decide.referee.pairs import PairTests, Verdicts, judge
 
 # Of the best method's gain over the best baseline.
 _SHARE_OF_GAIN = 0.1

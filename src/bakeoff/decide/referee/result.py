@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bakeoff.decide.needs import Needs
+from bakeoff.decide.referee.needs import Needs
 
 PairVerdict = Literal["better", "worse", "equivalent", "undecided"]
 RecommendationVerdict = Literal["best", "cheapest_equivalent", "undecided", "none"]

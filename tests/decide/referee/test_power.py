@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from bakeoff.decide.components import components_of
-from bakeoff.decide.influence import of_means
-from bakeoff.decide.margin import default_margin, verdicts_by_margin
-from bakeoff.decide.pairs import judge, pair_tests
-from bakeoff.decide.power import pair_power, typical_spread
+from bakeoff.decide.referee.components import components_of
+from bakeoff.decide.referee.influence import of_means
+from bakeoff.decide.referee.margin import default_margin, verdicts_by_margin
+from bakeoff.decide.referee.pairs import judge, pair_tests
+from bakeoff.decide.referee.power import pair_power, typical_spread
 
 
 @pytest.mark.parametrize(

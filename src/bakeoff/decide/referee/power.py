@@ -8,15 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from bakeoff.decide.design import PairSpread
-from bakeoff.decide.distributions import (
+from bakeoff.decide.referee.design import PairSpread
+from bakeoff.decide.referee.distributions import (
     chi_square_quantile,
     noncentrality,
     normal_cdf,
     t_quantile,
 )
-from bakeoff.decide.needs import Needs, needed
-from bakeoff.decide.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
+from bakeoff.decide.referee.needs import Needs, needed
+from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
 
 _CHANCE = 0.8
 _QUADRATURE = 400

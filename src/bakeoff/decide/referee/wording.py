@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bakeoff.decide.needs import Needs
-from bakeoff.decide.pairs import MIN_SEEDS
+from bakeoff.decide.referee.needs import Needs
+from bakeoff.decide.referee.pairs import MIN_SEEDS
 
 
 @dataclass(frozen=True, kw_only=True)

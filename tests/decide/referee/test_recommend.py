@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from bakeoff.decide.influence import Floats
-from bakeoff.decide.pairs import PairTests
-from bakeoff.decide.recommend import Choice, Outcome, choose
+from bakeoff.decide.referee.influence import Floats
+from bakeoff.decide.referee.pairs import PairTests
+from bakeoff.decide.referee.recommend import Choice, Outcome, choose
 
 ALPHA = 0.05
 MARGIN = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bakeoff.decide.influence import Floats
+from bakeoff.decide.referee.influence import Floats
 
 
 def t_cdf(freedom: ArrayLike, t: ArrayLike) -> Floats:

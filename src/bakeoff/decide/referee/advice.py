@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bakeoff.decide import wording
-from bakeoff.decide.components import Components, SeedVariance
-from bakeoff.decide.design import pair_spread
-from bakeoff.decide.fallback import least_regret
-from bakeoff.decide.needs import Needs, most, needed
-from bakeoff.decide.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS, PairTests
-from bakeoff.decide.question import Question
-from bakeoff.decide.recommend import Choice, Outcome, choose
-from bakeoff.decide.result import Recommendation, RecommendationVerdict
+from bakeoff.decide.referee import wording
+from bakeoff.decide.referee.components import Components, SeedVariance
+from bakeoff.decide.referee.design import pair_spread
+from bakeoff.decide.referee.fallback import least_regret
+from bakeoff.decide.referee.needs import Needs, most, needed
+from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS, PairTests
+from bakeoff.decide.referee.question import Question
+from bakeoff.decide.referee.recommend import Choice, Outcome, choose
+from bakeoff.decide.referee.result import Recommendation, RecommendationVerdict
 
 _VERDICTS: Mapping[Outcome, RecommendationVerdict] = {
     Outcome.UNDECIDED: "undecided",

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from numpy.typing import ArrayLike
 
-from bakeoff.decide import checks
-from bakeoff.decide.arrays import checked_arrays, uneven_weights
-from bakeoff.decide.components import components_of
-from bakeoff.decide.influence import of_means, of_ratios
-from bakeoff.decide.judging import judge_methods
-from bakeoff.decide.question import Question
-from bakeoff.decide.result import Judgement
+from bakeoff.decide.referee import checks
+from bakeoff.decide.referee.arrays import checked_arrays, uneven_weights
+from bakeoff.decide.referee.components import components_of
+from bakeoff.decide.referee.influence import of_means, of_ratios
+from bakeoff.decide.referee.judging import judge_methods
+from bakeoff.decide.referee.question import Question
+from bakeoff.decide.referee.result import Judgement
 
 
 def compare(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bakeoff.decide import wording
-from bakeoff.decide.influence import Floats, sum_groups
+from bakeoff.decide.referee import wording
+from bakeoff.decide.referee.influence import Floats, sum_groups
 from bakeoff.errors import DataError
 
 # Below this effective number of weights, a ratio is too far from normal.

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bakeoff.decide.components import (
+from bakeoff.decide.referee.components import (
     Components,
     components_of,
     own_variances,
     raised_variances,
 )
-from bakeoff.decide.influence import of_means
+from bakeoff.decide.referee.influence import of_means
 
 
 def spread_of(per_seed: float, seeds: int = 3, *, fixed: bool = False) -> Components:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bakeoff.decide.components import Components, components_of
-from bakeoff.decide.influence import of_means
-from bakeoff.decide.looks import NOTHING_SAID, Standing, look, look_alphas, wants_seeds
-from bakeoff.decide.recommend import Outcome
+from bakeoff.decide.referee.components import Components, components_of
+from bakeoff.decide.referee.influence import of_means
+from bakeoff.decide.referee.looks import NOTHING_SAID, Standing, look, look_alphas, wants_seeds
+from bakeoff.decide.referee.recommend import Outcome
 from bakeoff.errors import ConfigError
 
 
