@@ -65,8 +65,11 @@ class Archive:
         record = self._record(candidate)
         if record is None or not record.state.is_final or record.state is RunState.FAILED:
             return
-        if record.state.is_eligible and self._damaged_adapter(candidate, record):
-            return
+        if record.state.is_eligible:
+            fault = self._damaged_adapter(candidate, record)
+            if fault is not None:
+                self.keep_note(f"{fault}; {candidate.id} is trained again")
+                return
         candidate.state, candidate.reason = record.state, record.reason
         candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
 

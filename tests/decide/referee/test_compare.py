@@ -326,7 +326,7 @@ def test_bad_arguments() -> None:
         with pytest.raises(kind, match=message):
             judged(scores, **changes)
     with pytest.raises(DataError, match="scores is a list"):
-        compare([1.0], higher_is_better=True, margin=0.0)
+        compare([1.0], higher_is_better=True, margin=0.0)  # type: ignore[arg-type]
 
 
 def test_it_is_handed_on_by_the_package_and_needs_no_torch() -> None:
