@@ -15,15 +15,15 @@ from torch import Tensor
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.acceleration import quickened
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.acceleration import accelerated
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import train_step
-from bakeoff.execution.training import open_feed
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.execution.training import open_batch_source
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
 from measuring import Engine
@@ -100,11 +100,11 @@ class OurTraining(Engine):
         self.method = method_of(method, base) if isinstance(method, str) else method
         self.work, self.share, self.standing_bytes = work, slots, base_bytes
         plans = [plan for plan in (work.plan, work.validation) if plan is not None]
-        self.trains_on_hidden_states = self.method.ground is Ground.HIDDEN_STATES
+        self.trains_on_hidden_states = self.method.execution_path is ExecutionPath.HIDDEN_STATES
         if self.trains_on_hidden_states:
             self._warm_up(base)
         started = time.perf_counter()
-        self.feed = open_feed(base, self.method.ground, plans, self._open)
+        self.batch_source = open_batch_source(base, self.method.execution_path, plans, self._open)
         synchronize(base.device)
         self.hidden_seconds = time.perf_counter() - started
         protocol = ProtocolOptions(micro_batch_size=work.rows, weight_decay=0.01)
@@ -114,7 +114,7 @@ class OurTraining(Engine):
         self._open.enter_context(self.cohort)
         longest = max(width for plan in plans for width in plan.widths)
         self.graphs = self._open.enter_context(
-            quickened(self.cohort, longest, options or EngineOptions(), note)
+            accelerated(self.cohort, longest, options or EngineOptions(), note)
         )
         self._rates_K = torch.full((slots,), rate, dtype=torch.float64, device=base.device)
 
@@ -133,7 +133,7 @@ class OurTraining(Engine):
         plan = self.work.plan
         steps = [plan.epoch(SEED, 0)[index]] * self.share
         nll_K, tokens_K = train_step(
-            self.cohort, self.feed, plan, steps, self._rates_K, self.work.rows, self.graphs
+            self.cohort, self.batch_source, plan, steps, self._rates_K, self.work.rows, self.graphs
         )
         return nll_K / tokens_K
 
@@ -141,7 +141,7 @@ class OurTraining(Engine):
         """The first slot's mean NLL over the validation examples, in batches of ``rows``."""
         plan = self.work.validation
         assert plan is not None, "nothing to validate on"
-        return mean_nll(example_nlls(self.cohort, 0, self.feed, plan, rows=rows), plan)
+        return mean_nll(example_nlls(self.cohort, 0, self.batch_source, plan, rows=rows), plan)
 
 
 class OurWriter(Engine):
@@ -188,5 +188,5 @@ class OurWriter(Engine):
 
     def nll(self, plan: BatchPlan) -> float:
         """The first slot's mean NLL of a plan's completions."""
-        sums = example_nlls(self.cohort, 0, TokenFeed(self.device), plan)
+        sums = example_nlls(self.cohort, 0, TokenSource(self.device), plan)
         return mean_nll(sums, plan)

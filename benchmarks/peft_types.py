@@ -21,7 +21,7 @@ import torch
 from peft import PeftType
 
 from bakeoff.config import load_yaml
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
@@ -122,13 +122,19 @@ def start_gap(method: Method) -> float:
 
 def trained_nll(bench: Workbench, method: Method, rate: float, protocol: ProtocolOptions) -> float:
     """Validation NLL after training; infinite where it diverges."""
-    feed = TokenFeed(bench.base.device)
+    batch_source = TokenSource(bench.base.device)
     candidate = Candidate(
         id="x", method_name="x", method=method, learning_rate=rate, seed=protocol.seeds[0]
     )
     plans = bench.plans
     trainer = Trainer(
-        bench.base, feed, plans["train"], plans["validation"], protocol, Silent(), num_slots=1
+        bench.base,
+        batch_source,
+        plans["train"],
+        plans["validation"],
+        protocol,
+        Silent(),
+        num_slots=1,
     )
     trainer.run([candidate])
     return candidate.best_val_nll if candidate.best_val_nll is not None else float("inf")
@@ -197,7 +203,7 @@ def main() -> None:
     study = study_from_mapping(load_yaml(STUDY, where="STUDY"), folder=Path.cwd())
     bench = open_workbench(study, "cpu")
     with Cohort(bench.base, [], 1) as empty:
-        sums = example_nlls(empty, 0, TokenFeed(bench.base.device), bench.plans["validation"])
+        sums = example_nlls(empty, 0, TokenSource(bench.base.device), bench.plans["validation"])
     zero_shot = mean_nll(sums, bench.plans["validation"])
     rows = []
     for name in arguments.types or sorted(kind.value for kind in PeftType):

@@ -28,7 +28,7 @@ from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training import TrainingStage
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.search.storage import Ledger
+from bakeoff.search.storage import SearchStorage
 from bakeoff.study.environment import provenance_of, versions
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study, load_study
@@ -48,7 +48,7 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     run = RunFolder(folder, study.resolved)
     run.claim(bench.fingerprints(), versions())
     schedule = schedule_of(study, bench)
-    schedule.ledger = Ledger(
+    schedule.storage = SearchStorage(
         f"sqlite:///{folder / 'study.db'}",
         study.options.name,
         run.run_id,
@@ -56,7 +56,7 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
         schedule.rungs,
         {e.name: {v.label: v.searched for v in e.variants} for e in study.entries},
     )
-    schedule.ledger.begin(schedule.candidates)
+    schedule.storage.begin(schedule.candidates)
     findings = Findings(schedule=schedule)
     checkpoints = Checkpoints(folder)
     schedule.on_return = checkpoints.fetch
@@ -64,7 +64,7 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     with ProgressView(Console(stderr=True), epochs=study.options.protocol.epochs) as view:
         schedule.tell = view.say
         TrainingStage(bench, schedule, archive, view, checkpoints, StopSignals(), {}).run(None)
-    schedule.ledger.close()
+    schedule.storage.close()
     return schedule, bench.plans["train"].tokens_padded, time.perf_counter() - started
 
 

@@ -8,12 +8,12 @@ the report. The rivals' time is computed: on the same data a few of their traini
 batches and generated batches are timed, in turn and after warm-up, and their medians are multiplied
 by how many the study has: for each method, the epochs that ours trained it for, each with its
 validation, and one generation of the test set with the adapter that ours trained, at the rival's
-best batch size. What else a study does (data, baselines, test likelihoods, ROUGE, footprints, the
+best batch size. What else a study does (data, baselines, test likelihoods, ROUGE, costs, the
 report) counts for ours alone. ``Trainer`` writes no text; its generation is the plain loop's.
 
 Prints one JSON object a line: engine, case and part, seconds of a step, of a row, and in all, peak
 memory; the last line sums up, with ``ratio`` (a rival's seconds over ours) for the whole study, its
-training and its test. What ours spends once, some 20 s of start, imports and footprints, is most of
+training and its test. What ours spends once, some 20 s of start, imports and costs, is most of
 a study that is over in a minute: ``--quick`` shows that all runs, not how fast a study is.
 First losses, likelihoods after an update and those of the trained adapters
 must agree.

@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.engine.options import EngineOptions
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 from flags import common_flags, parsed, positive, told
 from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, tell
 from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
@@ -85,7 +85,7 @@ def _case(
 ) -> dict[str, tuple[float, int | None]]:
     """Tokens a second and peak memory of each engine; nothing where ours cannot be."""
     on_method = method_of(method, base)
-    if on_method.ground is Ground.OWN_BASE and slots > 1:
+    if on_method.execution_path is ExecutionPath.OWN_BASE and slots > 1:
         tell(engine=OURS, case=case, skipped=f"{method} has a base of its own and trains alone")
         return {}
     contest = Contest(case, base.device, required=[OURS, "plain"])

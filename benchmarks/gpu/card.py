@@ -13,10 +13,10 @@ from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.schedule import KeepNothing, Position
+from bakeoff.engine.schedule import Position, SaveNothing
 from bakeoff.engine.train import Trainer
-from bakeoff.execution.training import open_feed
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.execution.training import open_batch_source
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.registry import method_type
 from gpu.records import SkippedError
 from ours import load_base
@@ -80,7 +80,7 @@ def method_on(base: Base, kind: str) -> Method:
 
 def slots_of(method: Method, wanted: int) -> int:
     """How many of its candidates share a pass."""
-    return 1 if method.ground is Ground.OWN_BASE else wanted
+    return 1 if method.execution_path is ExecutionPath.OWN_BASE else wanted
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Notes:
         self.notes.append(note)
 
 
-class StopAt(KeepNothing):
+class StopAt(SaveNothing):
     """Stops training in the middle of an epoch and keeps where it stood.
 
     Args:
@@ -135,11 +135,11 @@ class StopAt(KeepNothing):
         self._now = 0, 0
 
     def between_epochs(self, position: Callable[[], Position]) -> None:
-        """See ``Keeper``."""
+        """See ``Saver``."""
         self._now = self._now[0] + 1, 0
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        """See ``Keeper``."""
+        """See ``Saver``."""
         self._now = self._now[0], self._now[1] + 1
         if self._now == self._wanted:
             self.position = position()
@@ -177,19 +177,21 @@ class Training:
             for seed in range(self.slots)
         ]
 
-    def trainer(self, observer: Notes, keeper: KeepNothing | None = None) -> Trainer:
+    def trainer(self, observer: Notes, saver: SaveNothing | None = None) -> Trainer:
         """A trainer of them."""
         with ExitStack() as stack:  # nothing of this size goes to a file
-            feed = open_feed(self.base, self.method.ground, [self.plan], stack)
+            batch_source = open_batch_source(
+                self.base, self.method.execution_path, [self.plan], stack
+            )
         return Trainer(
             self.base,
-            feed,
+            batch_source,
             self.plan,
             self.plan,
             self.protocol,
             observer,
             self.slots,
-            keeper,
+            saver,
             self.engine,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source, load_source
 
@@ -32,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     config = scratch_config("scratch:tiny-llama")
     config.tie_word_embeddings = False
-    with quiet():
+    with silence_libraries():
         scratch_model(config, SAVED_SEED).save_pretrained(folder)
         byte_tokenizer(256).save_pretrained(folder)
     return folder

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OPTConfi
 from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base.injection import LinearSite, linear_layers, linear_shape, select_linear_layers
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.products import FrozenConv1D
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config
@@ -28,7 +28,7 @@ IDS: dict[str, Any] = {"vocab_size": 257, "bos_token_id": 256, "eos_token_id": 2
 
 def base_of(config: PreTrainedConfig, device: str = "cpu") -> Base:
     auto: Any = AutoModelForCausalLM
-    with torch.device(device), quiet():
+    with torch.device(device), silence_libraries():
         model = auto.from_config(config, dtype=torch.float32)
     source = Source(
         reference="x", model=model, tokenizer=byte_tokenizer(32), fingerprint="", description=""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from bakeoff.base.meta_model import HollowBase, model_bytes
+from bakeoff.base.meta_model import MetaBase, model_bytes
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 
@@ -23,13 +23,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base(source, device=CPU, dtype=torch.float32)
 
 
-def hollow(base: Base, dtype: torch.dtype | None = None) -> HollowBase:
+def meta(base: Base, dtype: torch.dtype | None = None) -> MetaBase:
     with FakeTensorMode():
-        return HollowBase(base, dtype=dtype)
+        return MetaBase(base, dtype=dtype)
 
 
 def test_it_has_the_weights_shapes_and_no_values(base: Base) -> None:
-    found = dict(hollow(base).model.named_parameters())
+    found = dict(meta(base).model.named_parameters())
     assert {n: p.shape for n, p in found.items()} == {
         n: p.shape for n, p in base.model.named_parameters()
     }
@@ -37,12 +37,12 @@ def test_it_has_the_weights_shapes_and_no_values(base: Base) -> None:
 
 
 def test_the_original_keeps_its_own(base: Base) -> None:
-    hollow(base)
+    meta(base)
     assert not any(isinstance(p, FakeTensor) for p in base.model.parameters())
 
 
 def test_the_head_stays_tied_to_the_embedding(base: Base) -> None:
-    empty = hollow(base)
+    empty = meta(base)
     assert base.is_tied and empty.is_tied
     assert empty.head.weight is empty.embedding.weight
 
@@ -51,7 +51,7 @@ def test_bytes_count_shared_weights_once(base: Base) -> None:
     num_buffers = sum(b.numel() for b in base.model.buffers())
     expected = 4 * (base.model.num_parameters() + num_buffers)
     assert model_bytes(base.model) == expected
-    empty = hollow(base, torch.bfloat16)
+    empty = meta(base, torch.bfloat16)
     assert empty.source_bytes == expected
     assert empty.held_bytes == expected // 2
     assert empty.compute_dtype == torch.bfloat16
@@ -59,7 +59,7 @@ def test_bytes_count_shared_weights_once(base: Base) -> None:
 
 def test_a_private_copy_is_a_float32_model_of_its_own(base: Base) -> None:
     with FakeTensorMode():
-        empty = HollowBase(base, dtype=torch.bfloat16)
+        empty = MetaBase(base, dtype=torch.bfloat16)
         twin, _ = empty.private_copy()
     assert twin.head.weight.dtype == torch.float32
     assert empty.head.weight.dtype == torch.bfloat16

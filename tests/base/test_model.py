@@ -26,7 +26,7 @@ from transformers import (
 
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import ATTENTION_NAME, decoding
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
@@ -95,7 +95,7 @@ WINDOWED = ("qwen2-mixed", "mistral", "gemma3", "gpt_neo", "gpt_neo-256")
 def redrawn(config: PreTrainedConfig) -> Any:
     """A float32 model as Transformers makes it, every weight redrawn; the same at every call."""
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model = auto.from_config(config, dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(WEIGHTS_SEED)
     with torch.no_grad():

@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
@@ -47,7 +47,7 @@ GROUPED: dict[str, Any] = {**SIZES, "num_key_value_heads": 2}
 
 def source_of(config: PreTrainedConfig) -> Source:
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model = auto.from_config(config, dtype=torch.float32)
     return Source(
         reference="this/base",
@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, Callable[[], PreTrainedConfig], str]] = [
 def test_what_would_be_computed_wrongly_is_refused(
     config: Callable[[], PreTrainedConfig], words: str
 ) -> None:
-    with quiet():
+    with silence_libraries():
         source = source_of(config())
         with pytest.raises(BaseModelError) as caught:
             prepared(source)

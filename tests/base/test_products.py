@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base import products
-from bakeoff.base.products import has_onednn, product, quicken_products
+from bakeoff.base.products import accelerate_products, has_onednn, product
 
 SHAPES = [  # leading axes, width in, width out
     ((1,), 1, 1),
@@ -177,7 +177,7 @@ def test_every_linear_layer_of_a_model_is_quickened_and_copies_stay_so(
     before, conv_before = model(ids).logits, conv(x)
     names = list(model.state_dict())
     outer: Any = nn.ModuleList([model, conv])
-    quicken_products(outer)
+    accelerate_products(outer)
     twin = copy.deepcopy(model)
     calls.clear()
     torch.testing.assert_close(twin(ids).logits, before)

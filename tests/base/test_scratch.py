@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.scratch import scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -29,7 +29,7 @@ def logits(model: Any) -> torch.Tensor:
 )
 def test_published_shapes_have_their_published_size(reference: str, parameters: int) -> None:
     auto: Any = AutoModelForCausalLM
-    with torch.device("meta"), quiet():
+    with torch.device("meta"), silence_libraries():
         model = auto.from_config(scratch_config(reference))
     assert model.num_parameters() == parameters
 

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError, CheckpointError
@@ -47,7 +47,7 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def save_with_tokenizer(model: Any, folder: Path) -> None:
-    with quiet():
+    with silence_libraries():
         model.save_pretrained(folder)
         byte_tokenizer(64).save_pretrained(folder)
 
@@ -59,7 +59,7 @@ def test_a_folder_loads_relative_and_absolute_with_its_own_weights(
     folder: Path, load: Callable[..., Source]
 ) -> None:
     source = load("base")
-    with quiet():
+    with silence_libraries():
         reference: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     assert torch.equal(logits(source.model), logits(reference))
     assert not source.model.training
@@ -83,7 +83,7 @@ def test_sharded_weights_load_and_a_missing_shard_is_named(
     saved: Path, tmp_path: Path, load: Callable[..., Source]
 ) -> None:
     whole = load(str(saved))
-    with quiet():
+    with silence_libraries():
         whole.model.save_pretrained(tmp_path / "shards", max_shard_size="100KB")
         whole.tokenizer.save_pretrained(tmp_path / "shards")
     shards = sorted((tmp_path / "shards").glob("model-*.safetensors"))
@@ -252,7 +252,7 @@ def test_a_model_that_looks_ahead_is_refused_whatever_it_is_called(
     config = small_bert()
     config.is_decoder = True
     torch.manual_seed(SEED)
-    with quiet():
+    with silence_libraries():
         save_with_tokenizer(BertLMHeadModel(config), tmp_path / "bert")
     edit_json(tmp_path / "bert" / "config.json", is_decoder=False)
     with pytest.raises(BaseModelError, match=r"BertLMHeadModel.*not causal"):
@@ -385,8 +385,8 @@ def test_loading_is_silent_and_restores_the_settings(
 def test_quiet_restores_bars_that_were_off() -> None:
     bars: Any = transformers_logging
     hub: Any = hub_utils
-    with quiet():
-        with quiet():
+    with silence_libraries():
+        with silence_libraries():
             assert bars.get_verbosity() == logging.ERROR
         assert hub.are_progress_bars_disabled()
         assert not bars.is_progress_bar_enabled()

@@ -26,7 +26,7 @@ from bakeoff.base.weights.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, s
 from bakeoff.base.weights.sources import Source
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
-from bakeoff.engine.batch_source import Feed, TokenFeed
+from bakeoff.engine.batch_source import BatchSource, TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.train import Trainer
@@ -250,13 +250,13 @@ def run_cohort(
     validation: BatchPlan,
     protocol: ProtocolOptions,
     *,
-    feed: Feed | None = None,
+    batch_source: BatchSource | None = None,
     observer: Recorder | None = None,
 ) -> Recorder:
     """Trains candidates through one cohort."""
     observer = observer or Recorder()
-    feed = feed or TokenFeed(base.device)
-    Trainer(base, feed, train, validation, protocol, observer, num_slots).run(candidates)
+    batch_source = batch_source or TokenSource(base.device)
+    Trainer(base, batch_source, train, validation, protocol, observer, num_slots).run(candidates)
     return observer
 
 

@@ -14,10 +14,10 @@ from torch._dynamo import config as dynamo_config
 from bakeoff.base.attention.cpu import SHORTEST
 from bakeoff.base.compiled import compiled_layers, decoder_layers
 from bakeoff.base.model import Base
-from bakeoff.engine import acceleration as quicken
-from bakeoff.engine.acceleration import quickened
-from bakeoff.engine.backends.worker_threads import lanes_of
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine import acceleration as accelerate
+from bakeoff.engine.acceleration import accelerated
+from bakeoff.engine.backends.worker_threads import worker_threads_of
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.recompute import recomputed_layers
@@ -189,7 +189,9 @@ def test_a_whole_training_compiles_twice(
     """Once for updates and once for validations, whatever the number of threads."""
     bench = kit.bench("llama")
     monkeypatch.setattr(
-        quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, counting)
+        accelerate,
+        "compiled_layers",
+        lambda base, longest: compiled_layers(base, longest, counting),
     )
     method = bench.method("soft_prompt", prompt_length=3)
     candidates = [kit.candidate(method, 1e-3, seed=k, id=f"{k}") for k in range(4)]
@@ -200,7 +202,7 @@ def test_a_whole_training_compiles_twice(
     try:
         Trainer(
             bench.base,
-            TokenFeed(bench.base.device),
+            TokenSource(bench.base.device),
             train,
             validation,
             ProtocolOptions(epochs=1, micro_batch_size=2),
@@ -208,7 +210,9 @@ def test_a_whole_training_compiles_twice(
             2,
             engine=EngineOptions(compile=True, cuda_graph=False),
         ).run(candidates)
-        assert lanes_of(bench.base).num == 2, "without compiled layers there would be two lanes"
+        assert worker_threads_of(bench.base).num == 2, (
+            "without compiled layers there would be two workers"
+        )
     finally:
         torch.set_num_threads(before)
     assert counting.graphs == 2
@@ -306,7 +310,7 @@ def test_only_what_allows_it_is_compiled(bench: Bench) -> None:
     expectations = {"lora": True, "soft_prompt": True, "ia3": False, "dora": False, "prefix": False}
     for kind, expected in expectations.items():
         cohort = Cohort(bench.base, [bench.method(kind)], 1, ProtocolOptions())
-        with cohort, quickened(cohort, 20, options) as graphs:
+        with cohort, accelerated(cohort, 20, options) as graphs:
             assert bench.base.is_compiled == expected
             assert graphs is None
         assert not bench.base.is_compiled

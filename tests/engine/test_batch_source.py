@@ -11,7 +11,7 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.batch_source import HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.batch_source import HiddenStateSource, TokenSource, keep_hidden_states
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.score import example_nlls
@@ -27,13 +27,13 @@ def bench(kit: Kit, request: pytest.FixtureRequest) -> Bench:
     return kit.bench(request.param, tied=request.param == "gpt_neo")
 
 
-def kept(base: Base, plans: list[BatchPlan], folder: Path | None = None) -> HiddenFeed:
+def kept(base: Base, plans: list[BatchPlan], folder: Path | None = None) -> HiddenStateSource:
     hidden = {}
     with Cohort(base, [], 1) as empty:
         for index, plan in enumerate(plans):
             path = None if folder is None else str(folder / f"hidden{index}.bin")
             hidden[plan] = keep_hidden_states(empty, plan, rows=5, path=path)
-    return HiddenFeed(hidden, CPU)
+    return HiddenStateSource(hidden, CPU)
 
 
 @pytest.mark.parametrize("in_file", [False, True])
@@ -41,14 +41,14 @@ def test_losses_and_gradients_are_those_through_the_base(
     kit: Kit, bench: Bench, tmp_path: Path, in_file: bool
 ) -> None:
     plan = kit.plan(13)
-    feeds = (TokenFeed(CPU), kept(bench.base, [plan], tmp_path if in_file else None))
+    batch_sources = (TokenSource(CPU), kept(bench.base, [plan], tmp_path if in_file else None))
     if in_file:
         [file] = tmp_path.iterdir()
         num_tokens = int(plan.completions.offsets[-1])
         assert file.stat().st_size == num_tokens * bench.base.width * 4
     method = bench.method("head")
     outcomes = []
-    for feed in feeds:
+    for batch_source in batch_sources:
         with Cohort(bench.base, [method], 2, ProtocolOptions()) as cohort:
             for slot in range(2):
                 cohort.seat(slot, method, kit.perturbed(method, seed=slot))
@@ -57,7 +57,7 @@ def test_losses_and_gradients_are_those_through_the_base(
                 plan.rectangle(np.array([3, 0, 7]), num_rows=4, width=40),
                 plan.rectangle(np.array([12]), num_rows=4, width=40),
             ]
-            sums, each = feed.losses(cohort, feed.pack(plan, rectangles))
+            sums, each = batch_source.losses(cohort, batch_source.pack(plan, rectangles))
             sums.sum().backward()
             assert cohort.optimizer is not None
             outcomes.append((sums.detach(), each, cohort.optimizer.grads_Kn.clone()))
@@ -76,8 +76,8 @@ def test_head_candidates_on_kept_states_follow_their_solo_curves_through_the_bas
 
     rates = [1e-2, 1e-3, 3e-3]
     together = [kit.candidate(method, r, seed=i, id=f"h{i}") for i, r in enumerate(rates)]
-    feed = kept(bench.base, [train, validation])
-    kit.run(bench.base, together, 2, train, validation, protocol, feed=feed)
+    batch_source = kept(bench.base, [train, validation])
+    kit.run(bench.base, together, 2, train, validation, protocol, batch_source=batch_source)
     for index, candidate in enumerate(together):
         alone = kit.candidate(method, rates[index], seed=index)
         kit.run(bench.base, [alone], 1, train, validation, protocol)
@@ -92,6 +92,6 @@ def test_evaluation_from_kept_states(kit: Kit, bench: Bench) -> None:
     method = bench.method("head")
     with Cohort(bench.base, [method], 1) as cohort:
         cohort.seat(0, method, kit.perturbed(method, seed=1))
-        expected = example_nlls(cohort, 0, TokenFeed(CPU), plan)
+        expected = example_nlls(cohort, 0, TokenSource(CPU), plan)
         actual = example_nlls(cohort, 0, kept(bench.base, [plan]), plan, rows=4)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)

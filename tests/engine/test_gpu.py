@@ -13,7 +13,7 @@ import torch
 from bakeoff.base.attention.windows import knows_windows
 from bakeoff.base.compiled import compiled_layers
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation import generate as generation
 from bakeoff.engine.generation.generate import GenerationOptions, generate
@@ -61,14 +61,14 @@ def never_waiting() -> Iterator[None]:
 def curve(kit: Kit, bench: Bench, *, captured: bool) -> np.ndarray:
     protocol = ProtocolOptions(micro_batch_size=3, grad_accum_steps=2)
     plan = kit.plan(30, prompt=(4, 60), max_length=72, rows_per_step=6)
-    feed = TokenFeed(bench.base.device)
+    batch_source = TokenSource(bench.base.device)
     losses = []
     with make(bench, protocol) as cohort:
         graphs = StepGraphs() if captured else None
         rates_K = torch.full((len(KINDS),), 1e-2, dtype=torch.float64, device="cuda")
         for epoch in range(2):
             for step in plan.epoch(5, epoch):
-                arguments = (cohort, feed, plan, [step] * len(KINDS), rates_K, 3, graphs)
+                arguments = (cohort, batch_source, plan, [step] * len(KINDS), rates_K, 3, graphs)
                 if epoch == 1:  # all is captured by now
                     with never_waiting():
                         total_K, tokens_K = train_step(*arguments)

@@ -15,10 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bakeoff.base.attention.interface import attend_one
 from bakeoff.base.attention.windows import windowed_attention
 from bakeoff.base.devices import GpuProfile, kind_of, present_profile, profile_of, standing_for
-from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import free_bytes, rows_that_fit
-from bakeoff.engine.backends.worker_threads import lanes_of
+from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.loss import chunk_tokens
@@ -74,7 +74,7 @@ def test_sizes_are_the_gpus(kit: Kit) -> None:
     here = (chunk_tokens(CPU), chunk_tokens(CPU, 1 << 24), _block_values(CPU))
     with standing_for(AMPERE):
         there = (chunk_tokens(CPU), chunk_tokens(CPU, 1 << 24), _block_values(CPU))
-        assert lanes_of(base).num == 1
+        assert worker_threads_of(base).num == 1
         assert free_bytes(CPU) == AMPERE.free_bytes
         assert rows_that_fit(base, 64) > 64, "as many as a CPU gets at most"
     assert (here, there) == ((32, 128, 1 << 22), (256, 256, 1 << 26))
@@ -180,7 +180,7 @@ def test_updates_run_over_the_buffers_of_a_graph_without_one(
     options = EngineOptions(cuda_graph=cuda_graph)
     monkeypatch.setattr(torch.cuda, "graph", None)  # whoever captures here fails
     with standing_for(AMPERE), Cohort(bench.base, [method], 1, ProtocolOptions()) as cohort:
-        with quickened(cohort, 20, options) as graphs:
+        with accelerated(cohort, 20, options) as graphs:
             assert isinstance(graphs, StepGraphs) is (cuda_graph == "auto")
             assert graphs is None or not graphs._capture
             assert not bench.base.is_compiled

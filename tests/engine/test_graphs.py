@@ -13,8 +13,8 @@ import torch
 from bakeoff.base.attention import windows
 from bakeoff.engine import step as step_module
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.backends.worker_threads import Lanes
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.backends.worker_threads import WorkerThreads
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
@@ -38,7 +38,7 @@ NUM_STEPS = 6
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubGraphs]:
-    monkeypatch.setattr(step_module, "lanes_of", lambda base: Lanes(1))
+    monkeypatch.setattr(step_module, "worker_threads_of", lambda base: WorkerThreads(1))
     with stub_graphs() as stub:
         yield stub
 
@@ -69,7 +69,7 @@ def curve(cohort: Cohort, plan: BatchPlan, graphs: StepGraphs | None) -> np.ndar
     found = []
     for step in steps:
         steps_K = [step] * cohort.num_slots
-        total_K, _ = train_step(cohort, TokenFeed(CPU), plan, steps_K, rates_K, 3, graphs)
+        total_K, _ = train_step(cohort, TokenSource(CPU), plan, steps_K, rates_K, 3, graphs)
         found.append(total_K.numpy().copy())
     return np.array(found)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bakeoff.engine.backends.worker_threads import Lanes
+from bakeoff.engine.backends.worker_threads import WorkerThreads
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation import generate as generation
 from bakeoff.engine.generation import greedy as greedy_module
@@ -52,8 +52,8 @@ def cohort(kit: Kit, bench: Bench) -> Cohort:
 
 
 @pytest.fixture
-def no_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "lanes_of", lambda base: Lanes(1))
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "worker_threads_of", lambda base: WorkerThreads(1))
 
 
 def ends_early(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
@@ -70,7 +70,7 @@ def ends_early(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
     monkeypatch.setattr(Greedy, "_logits", logits)
 
 
-@pytest.mark.usefixtures("no_lanes")
+@pytest.mark.usefixtures("no_workers")
 @pytest.mark.parametrize("share", [1_000_000, 6])
 @pytest.mark.parametrize("ngram", [0, 2, 3])
 def test_the_frozen_step_writes_what_the_open_one_writes(
@@ -127,7 +127,7 @@ class Watched(Greedy):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
-    monkeypatch.setattr(generation, "lanes_of", lambda base: Lanes(1))
+    monkeypatch.setattr(generation, "worker_threads_of", lambda base: WorkerThreads(1))
     monkeypatch.setattr(generation, "Greedy", Watched)
     # The bases here have few positions, so that a small step stands for the usual one.
     monkeypatch.setattr(greedy_module, "_ROOM", 8)
@@ -228,7 +228,7 @@ def test_rows_that_have_ended_leave(
     cohort: Cohort, prompts: list[NDArray[np.int32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_early(monkeypatch, 4)
-    monkeypatch.setattr(generation, "lanes_of", lambda base: Lanes(1))
+    monkeypatch.setattr(generation, "worker_threads_of", lambda base: WorkerThreads(1))
     widths: list[int] = []
     original = Greedy._token
 
@@ -245,18 +245,20 @@ def test_rows_that_have_ended_leave(
     assert all(width % 3 == 0 for width in widths)
 
 
-@pytest.mark.parametrize("num_lanes", [2, 3])
-def test_lanes_write_what_one_lane_writes(
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_workers_write_what_one_worker_writes(
     cohort: Cohort,
     prompts: list[NDArray[np.int32]],
     monkeypatch: pytest.MonkeyPatch,
-    num_lanes: int,
+    num_workers: int,
 ) -> None:
     options = GenerationOptions(max_new_tokens=12, batch_rows=9)
     found = []
     with cohort:
-        for count in (1, num_lanes):
-            monkeypatch.setattr(generation, "lanes_of", lambda base, count=count: Lanes(count))
+        for count in (1, num_workers):
+            monkeypatch.setattr(
+                generation, "worker_threads_of", lambda base, count=count: WorkerThreads(count)
+            )
             found.append(generate(cohort, [0, 1, 2], prompts, options))
     assert found[0] == found[1]
 

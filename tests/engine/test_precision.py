@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -59,8 +64,8 @@ def test_half_precision_follows_float32(
         base = benches[each].base
         method = benches[each].method(kind, **options)
         candidate = kit.candidate(method, rate)
-        feed: Feed = TokenFeed(CPU)
-        if method.ground is Ground.HIDDEN_STATES:
+        batch_source: BatchSource = TokenSource(CPU)
+        if method.execution_path is ExecutionPath.HIDDEN_STATES:
             with ExitStack() as stack:
                 empty = stack.enter_context(Cohort(base, [], 1))
                 kept = {
@@ -69,8 +74,8 @@ def test_half_precision_follows_float32(
                     )
                     for i, plan in enumerate((train, validation))
                 }
-                feed = HiddenFeed(kept, CPU)
-        kit.run(base, [candidate], 1, train, validation, PROTOCOL, feed=feed)
+                batch_source = HiddenStateSource(kept, CPU)
+        kit.run(base, [candidate], 1, train, validation, PROTOCOL, batch_source=batch_source)
         assert candidate.state == "COMPLETE"
         assert candidate.tensors is not None
         assert {tensor.dtype for tensor in candidate.tensors.values()} == {torch.float32}

@@ -15,11 +15,16 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import PreTrainedModel
 
 from bakeoff.data.batches import BatchPlan, Step
-from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -135,7 +140,11 @@ def steps_of(plan: BatchPlan) -> list[Step]:
 
 
 def run_ours(
-    cohort: Cohort, feed: Feed, plan: BatchPlan, rate: float, monkeypatch: pytest.MonkeyPatch
+    cohort: Cohort,
+    batch_source: BatchSource,
+    plan: BatchPlan,
+    rate: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[tuple[float, Tensors]]:
     """The same from a cohort of one."""
     optimizer = cohort.optimizer
@@ -155,16 +164,18 @@ def run_ours(
     rates_K = torch.tensor([rate], dtype=torch.float64)
     for step in steps_of(plan):
         total_K, tokens_K = train_step(
-            cohort, feed, plan, [step], rates_K, PROTOCOL.micro_batch_size
+            cohort, batch_source, plan, [step], rates_K, PROTOCOL.micro_batch_size
         )
         yield (total_K / tokens_K).item(), seen[-1]
 
 
-def feed_of(bench: Bench, method: Method, plan: BatchPlan) -> Feed:
-    if method.ground is not Ground.HIDDEN_STATES:
-        return TokenFeed(bench.base.device)
+def batch_source_of(bench: Bench, method: Method, plan: BatchPlan) -> BatchSource:
+    if method.execution_path is not ExecutionPath.HIDDEN_STATES:
+        return TokenSource(bench.base.device)
     with Cohort(bench.base, [], 1) as empty:
-        return HiddenFeed({plan: keep_hidden_states(empty, plan, rows=16)}, bench.base.device)
+        return HiddenStateSource(
+            {plan: keep_hidden_states(empty, plan, rows=16)}, bench.base.device
+        )
 
 
 CASES: list[tuple[str, dict[str, Any], bool, float, Callable[..., Plain]]] = [
@@ -205,13 +216,13 @@ def test_a_cohort_trains_as_a_plain_loop_does(
         for name, parameter in plain.trained.items():
             parameter.copy_(initial[name].t() if plain.transposed else initial[name])
 
-    feed = feed_of(bench, method, plan)
+    batch_source = batch_source_of(bench, method, plan)
     losses = []
     with Cohort(bench.base, [method], 1, PROTOCOL) as cohort:
         cohort.seat(0, method, initial)
         pairs = zip(
             run_plain(plain, plan, rate),
-            run_ours(cohort, feed, plan, rate, monkeypatch),
+            run_ours(cohort, batch_source, plan, rate, monkeypatch),
             strict=True,
         )
         for update, ((expected, theirs), (actual, ours)) in enumerate(pairs):

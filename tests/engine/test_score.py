@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.batch_source import Packed, TokenFeed
+from bakeoff.engine.batch_source import Packed, TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.errors import OutOfMemoryError
@@ -40,7 +40,7 @@ def test_example_nlls_are_transformers_losses(kit: Kit, base_kind: str, rows: in
     bench = kit.bench(base_kind)
     plan = kit.plan(11, prompt=(3, 50), max_length=64)
     with Cohort(bench.base, [], 1) as cohort:
-        sums = example_nlls(cohort, 0, TokenFeed(CPU), plan, rows=rows)
+        sums = example_nlls(cohort, 0, TokenSource(CPU), plan, rows=rows)
     expected = one_by_one(bench, plan)
     np.testing.assert_allclose(sums, expected, rtol=1e-5)
     num_tokens = sum(len(plan.completions[i]) for i in range(11))
@@ -60,15 +60,15 @@ def test_a_slot_is_evaluated_as_if_it_were_alone(kit: Kit) -> None:
             if neighbour is not None:
                 tensors = {n: t * neighbour for n, t in kit.perturbed(prompt, seed=2).items()}
                 cohort.seat(0, prompt, tensors)
-            outcomes.append(example_nlls(cohort, 1, TokenFeed(CPU), plan))
+            outcomes.append(example_nlls(cohort, 1, TokenSource(CPU), plan))
     assert np.array_equal(outcomes[0], outcomes[1])
     assert np.array_equal(outcomes[0], outcomes[2])
     with Cohort(bench.base, [], 1) as untuned:
-        base_nlls = example_nlls(untuned, 0, TokenFeed(CPU), plan)
+        base_nlls = example_nlls(untuned, 0, TokenSource(CPU), plan)
     assert not np.allclose(outcomes[0], base_nlls, rtol=1e-3)
 
 
-class SmallDevice(TokenFeed):
+class SmallDevice(TokenSource):
     def __init__(self, limit: int) -> None:
         super().__init__(CPU)
         self.limit = limit
@@ -89,10 +89,10 @@ def test_out_of_memory_halves_the_rows(kit: Kit) -> None:
     bench = kit.bench("llama")
     plan = kit.plan(11)
     with Cohort(bench.base, [], 1) as cohort:
-        expected = example_nlls(cohort, 0, TokenFeed(CPU), plan)
-        feed = SmallDevice(limit=3)
-        sums = example_nlls(cohort, 0, feed, plan, rows=8)
-        assert feed.rows == [8, 4, 2, 2, 2, 2, 2, 1]
+        expected = example_nlls(cohort, 0, TokenSource(CPU), plan)
+        batch_source = SmallDevice(limit=3)
+        sums = example_nlls(cohort, 0, batch_source, plan, rows=8)
+        assert batch_source.rows == [8, 4, 2, 2, 2, 2, 2, 1]
         np.testing.assert_allclose(sums, expected, rtol=1e-6)
         with pytest.raises(OutOfMemoryError, match="one row"):
             example_nlls(cohort, 0, SmallDevice(limit=0), plan)
@@ -101,7 +101,7 @@ def test_out_of_memory_halves_the_rows(kit: Kit) -> None:
 def test_other_errors_pass(kit: Kit) -> None:
     bench = kit.bench("llama")
 
-    class Broken(TokenFeed):
+    class Broken(TokenSource):
         def losses(
             self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
         ) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 
 from bakeoff.engine import slots
 from bakeoff.engine.slots import MOST_SLOTS, SATURATING_TOKENS, auto_slots, useful_slots
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -25,8 +25,8 @@ def base(device: torch.device = CPU) -> Any:
     )
 
 
-def method(ground: Ground = Ground.BASE, num_trainable: int = 1000) -> Any:
-    return SimpleNamespace(ground=ground, num_trainable=num_trainable)
+def method(execution_path: ExecutionPath = ExecutionPath.BASE, num_trainable: int = 1000) -> Any:
+    return SimpleNamespace(execution_path=execution_path, num_trainable=num_trainable)
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
@@ -59,7 +59,7 @@ def test_short_rows_make_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_base_of_its_own_sits_alone() -> None:
-    assert auto_slots(base(), [method(Ground.OWN_BASE)], 16) == 1
+    assert auto_slots(base(), [method(ExecutionPath.OWN_BASE)], 16) == 1
 
 
 def test_a_large_head_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +67,6 @@ def test_a_large_head_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "free_bytes", lambda device: 1 << 30)
     wide = base()
     wide.vocabulary = 250_000
-    assert auto_slots(wide, [method(Ground.HIDDEN_STATES)], 16) < auto_slots(
-        base(), [method(Ground.HIDDEN_STATES)], 16
+    assert auto_slots(wide, [method(ExecutionPath.HIDDEN_STATES)], 16) < auto_slots(
+        base(), [method(ExecutionPath.HIDDEN_STATES)], 16
     )

@@ -1,4 +1,4 @@
-"""The update: lanes and buffers change nothing, and it asks the device for nothing."""
+"""The update: workers and buffers change nothing, and it asks the device for nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.engine import step as step_module
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.backends.worker_threads import Lanes
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.backends.worker_threads import WorkerThreads
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import pack_step, train_step, update
@@ -55,7 +55,7 @@ def trained(kit: Kit, bench: Bench, graphs: Callable[[Cohort], StepGraphs | None
         for epoch in range(2):
             for step in plan.epoch(5, epoch)[:4]:
                 total_K, tokens_K = train_step(
-                    cohort, TokenFeed(CPU), plan, [step] * len(KINDS), rates_K, 3, captured
+                    cohort, TokenSource(CPU), plan, [step] * len(KINDS), rates_K, 3, captured
                 )
                 losses.append((total_K / tokens_K).numpy().copy())
         if captured is not None:
@@ -63,23 +63,25 @@ def trained(kit: Kit, bench: Bench, graphs: Callable[[Cohort], StepGraphs | None
     return np.array(losses)
 
 
-@pytest.mark.parametrize("num_lanes", [2, 3])
-def test_lanes_follow_the_curve_of_one_lane(
-    kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch, num_lanes: int
+@pytest.mark.parametrize("num_workers", [2, 3])
+def test_workers_follow_the_curve_of_one_worker(
+    kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
     curves = []
-    for count in (1, num_lanes, num_lanes):
-        monkeypatch.setattr(step_module, "lanes_of", lambda base, count=count: Lanes(count))
+    for count in (1, num_workers, num_workers):
+        monkeypatch.setattr(
+            step_module, "worker_threads_of", lambda base, count=count: WorkerThreads(count)
+        )
         curves.append(trained(kit, bench, lambda cohort: None))
     np.testing.assert_allclose(curves[1], curves[0], rtol=1e-4)
-    assert np.array_equal(curves[1], curves[2]), "the same lanes, the same bits"
+    assert np.array_equal(curves[1], curves[2]), "the same workers, the same bits"
     assert not np.allclose(curves[0][-1], curves[0][0], rtol=1e-3)
 
 
 def test_an_update_over_static_buffers_is_the_update(
     kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_module, "lanes_of", lambda base: Lanes(1))
+    monkeypatch.setattr(step_module, "worker_threads_of", lambda base: WorkerThreads(1))
     plain = trained(kit, bench, lambda cohort: None)
     buffered = trained(kit, bench, lambda cohort: StepGraphs(capture=False))
     np.testing.assert_allclose(buffered, plain, rtol=1e-5)
@@ -103,9 +105,11 @@ def test_an_update_asks_the_device_for_nothing(kit: Kit, bench: Bench) -> None:
     protocol = ProtocolOptions(micro_batch_size=3, grad_accum_steps=2)
     plan = kit.plan(12, rows_per_step=6)
     with make(bench, protocol) as cohort:
-        packed = pack_step(TokenFeed(CPU), plan, [plan.epoch(5, 0)[0]] * len(KINDS), 3)
+        packed = pack_step(TokenSource(CPU), plan, [plan.epoch(5, 0)[0]] * len(KINDS), 3)
         rates_K = torch.full((len(KINDS),), 1e-2, dtype=torch.float64)
         with NoQuestions():  # type: ignore[no-untyped-call]
-            update(cohort, TokenFeed(CPU), packed.passes, packed.tokens_K, rates_K, Lanes(1))
+            update(
+                cohort, TokenSource(CPU), packed.passes, packed.tokens_K, rates_K, WorkerThreads(1)
+            )
         with NoQuestions(), pytest.raises(AssertionError, match="waits"):  # type: ignore[no-untyped-call]
             rates_K.sum().item()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
-from bakeoff.engine.batch_source import Packed, TokenFeed
+from bakeoff.engine.batch_source import Packed, TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
@@ -58,7 +58,7 @@ def first_gradients(kit: Kit, bench: Bench, protocol: ProtocolOptions, plan: Bat
         cohort.optimizer.clip_norm = None
         steps = [plan.epoch(c.seed, 0)[0] for c in candidates]
         rates_K = torch.zeros(2, dtype=torch.float64)
-        train_step(cohort, TokenFeed(CPU), plan, steps, rates_K, protocol.micro_batch_size)
+        train_step(cohort, TokenSource(CPU), plan, steps, rates_K, protocol.micro_batch_size)
         return cohort.optimizer.grads_Kn.clone()
 
 
@@ -91,7 +91,7 @@ def test_one_times_eight_trains_as_four_times_two(kit: Kit, bench: Bench) -> Non
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4)
 
 
-class SmallDevice(TokenFeed):
+class SmallDevice(TokenSource):
     """Has room for so many rows of all slots together when gradients are needed."""
 
     def __init__(self, limit: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
@@ -122,8 +122,8 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_update(
     protocol = protocol_of(4, 2, epochs=2)
     calm, tight = pair(kit, bench), pair(kit, bench)
     undisturbed = kit.run(bench.base, calm, 2, train, validation, protocol)
-    feed = SmallDevice(limit=2, error=error)
-    seen = kit.run(bench.base, tight, 2, train, validation, protocol, feed=feed)
+    batch_source = SmallDevice(limit=2, error=error)
+    seen = kit.run(bench.base, tight, 2, train, validation, protocol, batch_source=batch_source)
     assert [c.state for c in tight] == [RunState.COMPLETE] * 2
     np.testing.assert_allclose(outcome(tight), outcome(calm), rtol=1e-4)
     for candidate in calm:
@@ -140,13 +140,21 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_update(
 
 def test_no_memory_for_one_row_is_an_error(kit: Kit, bench: Bench) -> None:
     train, validation = kit.plan(8), kit.plan(4, seed=7)
-    feed = SmallDevice(limit=1)
+    batch_source = SmallDevice(limit=1)
     with pytest.raises(OutOfMemoryError, match="one row"):
-        kit.run(bench.base, pair(kit, bench), 2, train, validation, protocol_of(4, 2), feed=feed)
+        kit.run(
+            bench.base,
+            pair(kit, bench),
+            2,
+            train,
+            validation,
+            protocol_of(4, 2),
+            batch_source=batch_source,
+        )
 
 
 def test_other_errors_are_not_taken_for_memory(kit: Kit, bench: Bench) -> None:
-    class Broken(TokenFeed):
+    class Broken(TokenSource):
         def losses(
             self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
         ) -> tuple[Tensor, Tensor]:
@@ -154,7 +162,15 @@ def test_other_errors_are_not_taken_for_memory(kit: Kit, bench: Bench) -> None:
 
     train, validation = kit.plan(8), kit.plan(4, seed=7)
     with pytest.raises(RuntimeError, match="sizes do not match"):
-        kit.run(bench.base, pair(kit, bench), 2, train, validation, protocol_of(), feed=Broken(CPU))
+        kit.run(
+            bench.base,
+            pair(kit, bench),
+            2,
+            train,
+            validation,
+            protocol_of(),
+            batch_source=Broken(CPU),
+        )
 
 
 @pytest.fixture
@@ -163,7 +179,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[float]]:
     plans: dict[int, list[float]] = {}
 
     def validate(
-        cohort: Cohort, slot: int, feed: object, plan: BatchPlan, **options: object
+        cohort: Cohort, slot: int, batch_source: object, plan: BatchPlan, **options: object
     ) -> NDArray[np.float64]:
         nll = plans[slot].pop(0)
         return np.diff(plan.completions.offsets) * nll
@@ -349,11 +365,11 @@ def test_rows_of_empty_slots_are_idle(kit: Kit, bench: Bench) -> None:
     np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-5)
 
 
-def test_feeds_see_micro_batches_of_one_width(kit: Kit, bench: Bench) -> None:
+def test_batch_sources_see_micro_batches_of_one_width(kit: Kit, bench: Bench) -> None:
     """Slots with different orders still share each step's rectangle."""
     shapes: list[set[tuple[int, ...]]] = []
 
-    class Watching(TokenFeed):
+    class Watching(TokenSource):
         def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
             shapes.append({batch.input_ids.shape for batch in batches})
             return super().pack(plan, batches)
@@ -366,7 +382,7 @@ def test_feeds_see_micro_batches_of_one_width(kit: Kit, bench: Bench) -> None:
         train,
         kit.plan(4, seed=7),
         protocol_of(4, 2, epochs=1),
-        feed=Watching(CPU),
+        batch_source=Watching(CPU),
     )
     assert all(len(found) == 1 for found in shapes)
     assert len(set().union(*shapes)) >= 3

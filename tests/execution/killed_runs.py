@@ -26,7 +26,7 @@ from bakeoff.engine import train
 from bakeoff.engine.train import Trainer
 from bakeoff.execution import testing
 from bakeoff.execution.progress import ProgressView
-from bakeoff.search import storage as ledger
+from bakeoff.search import storage as storage
 from bakeoff.study import runner
 from tests.studies import ScorerHere, measured_here
 
@@ -79,7 +79,7 @@ def child(study: str, folder: Path, log: Path, fatal: int) -> None:
         (os, "unlink"),
         (train, "train_step"),
         (testing, "generate"),
-        (ledger.Ledger, "write"),
+        (storage.SearchStorage, "write"),
     ):
         watch(owner, name, event, event)
     null = os.open(os.devnull, os.O_WRONLY)

@@ -26,7 +26,7 @@ from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
 from bakeoff.execution import checkpoints
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.training import open_feed
+from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.search.schedule import MethodSearch, StudySchedule
@@ -89,7 +89,9 @@ class Keep:
     chances: int
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        self.places.save(self.schedule, Progress(slots={"x": 2}, ground="x", position=position()))
+        self.places.save(
+            self.schedule, Progress(slots={"x": 2}, execution_path="x", position=position())
+        )
         self.chances -= 1
         if self.chances == 0:
             raise BreakError
@@ -146,14 +148,16 @@ class Case:
         with ExitStack() as stack:
             Trainer(
                 self.base,
-                open_feed(self.base, self.method.ground, [training, validation], stack),
+                open_batch_source(
+                    self.base, self.method.execution_path, [training, validation], stack
+                ),
                 training,
                 validation,
                 protocol,
                 self.ended,
                 self.num_slots,
                 Keep(self.places, schedule, chances),
-            ).run(schedule.of(self.method.ground), progress.position if progress else None)
+            ).run(schedule.of(self.method.execution_path), progress.position if progress else None)
         return schedule
 
     def interrupted(self, chances: int) -> None:
@@ -218,7 +222,7 @@ def test_what_was_saved_is_loaded_to_the_bit(base: Base, tmp_path: Path, kind: s
     torch.manual_seed(99)
     loaded = case.places.load(again := case.schedule())
     assert loaded is not None and loaded.position is not None
-    assert (loaded.slots, loaded.ground) == ({"x": 2}, "x")
+    assert (loaded.slots, loaded.execution_path) == ({"x": 2}, "x")
     assert torch.equal(torch.get_rng_state(), random)
     assert 0 < position.step == loaded.position.step
     for key in ("train_nll", "train_tokens", "seconds", "micro_batch_size"):

@@ -89,8 +89,8 @@ def test_one_score_that_is_no_number_fails_its_candidate_alone(
 ) -> None:
     nlls = score.example_nlls
 
-    def broken(cohort: Any, slot: int, feed: Any, plan: Any) -> Any:
-        found = nlls(cohort, slot, feed, plan)
+    def broken(cohort: Any, slot: int, batch_source: Any, plan: Any) -> Any:
+        found = nlls(cohort, slot, batch_source, plan)
         method = cohort.seated[slot]
         if method is not None and method.options.rank == 2 and len(found) == len(plan.prompts) == 4:
             found[3] = np.nan

@@ -19,20 +19,25 @@ import torch
 from bakeoff.base.model import Base
 from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData, TaskData
-from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.schedule import KeepNothing, Position
+from bakeoff.engine.schedule import Position, SaveNothing
 from bakeoff.engine.score import example_nlls
 from bakeoff.engine.step import train_step
 from bakeoff.engine.train import Trainer
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.study.opening import workbench_of
 from bakeoff.study.options import study_from_mapping
 from tests.fake_cuda.bridge import plan_of, rows, trains_alone
@@ -51,7 +56,7 @@ class StoppedError(Exception):
 
 
 @dataclass
-class Keeper(KeepNothing):
+class Saver(SaveNothing):
     """Takes a position after some steps, and may interrupt training there."""
 
     stops: bool
@@ -104,49 +109,53 @@ def seated(base: Base, method: Method, *, trains: bool = True) -> Cohort:
     return cohort
 
 
-def feed_of(base: Base, method: Method, *plans: Any) -> Feed:
+def batch_source_of(base: Base, method: Method, *plans: Any) -> BatchSource:
     """How the plans reach a cohort of the method."""
-    if method.ground is not Ground.HIDDEN_STATES:
-        return TokenFeed(CUDA)
+    if method.execution_path is not ExecutionPath.HIDDEN_STATES:
+        return TokenSource(CUDA)
     with Cohort(base, [], 1) as empty:
-        return HiddenFeed({p: keep_hidden_states(empty, p, rows=4) for p in plans}, CUDA)
+        return HiddenStateSource({p: keep_hidden_states(empty, p, rows=4) for p in plans}, CUDA)
 
 
 def train(base: Base, method: Method) -> dict[str, Any]:
     """An epoch of captured updates of two micro-batches, one more and one without graphs, both of
     which may not wait."""
     plan = plan_of(8, rows_per_step=4, prompt=(4, 60))
-    with seated(base, method) as cohort, quickened(cohort, 72, ENGINE) as graphs:
-        feed = feed_of(base, method, plan)
+    with seated(base, method) as cohort, accelerated(cohort, 72, ENGINE) as graphs:
+        batch_source = batch_source_of(base, method, plan)
         RECORD.clear()
-        epoch(cohort, feed, plan, graphs)
+        epoch(cohort, batch_source, plan, graphs)
         found = {"captures": RECORD.captures, "operations": RECORD.last_graph}
         RECORD.clear()
         if graphs is not None:
             with without_waits():
-                epoch(cohort, feed, plan, graphs)
+                epoch(cohort, batch_source, plan, graphs)
             found["captured_again"] = RECORD.captures
             found["replays"] = RECORD.replays
             with without_waits():
-                epoch(cohort, feed, plan, None, steps=1)
+                epoch(cohort, batch_source, plan, None, steps=1)
     return found | {"steps": plan.num_steps}
 
 
 def epoch(
-    cohort: Cohort, feed: Feed, plan: Any, graphs: StepGraphs | None, steps: int | None = None
+    cohort: Cohort,
+    batch_source: BatchSource,
+    plan: Any,
+    graphs: StepGraphs | None,
+    steps: int | None = None,
 ) -> None:
     rates_K = torch.full((cohort.num_slots,), 1e-2, dtype=torch.float64, device=CUDA)
     for step in plan.epoch(0, 0)[:steps]:
-        train_step(cohort, feed, plan, [step] * cohort.num_slots, rates_K, 2, graphs)
+        train_step(cohort, batch_source, plan, [step] * cohort.num_slots, rates_K, 2, graphs)
 
 
 def evaluate(base: Base, method: Method) -> dict[str, Any]:
     """Validation of one slot: of a narrowed cohort, where there are two."""
     plan = plan_of(6)
     with seated(base, method) as cohort:
-        feed = feed_of(base, method, plan)
+        batch_source = batch_source_of(base, method, plan)
         RECORD.clear()
-        sums = example_nlls(cohort, cohort.num_slots - 1, feed, plan, rows=4)
+        sums = example_nlls(cohort, cohort.num_slots - 1, batch_source, plan, rows=4)
     return {"finite": bool(np.isfinite(sums).all()), "examples": len(sums), "waits": _waits()}
 
 
@@ -173,10 +182,10 @@ def write(base: Base, method: Method) -> dict[str, Any]:
 
 def snapshot(base: Base, method: Method) -> dict[str, Any]:
     """Whole training, with a snapshot in the middle of an epoch."""
-    keeper = Keeper(stops=False)
-    observer = trained(base, method, keeper)
-    assert keeper.position is not None
-    position = keeper.position
+    saver = Saver(stops=False)
+    observer = trained(base, method, saver)
+    assert saver.position is not None
+    position = saver.position
     return {
         "states": observer.ended,
         "notes": observer.notes,
@@ -187,30 +196,32 @@ def snapshot(base: Base, method: Method) -> dict[str, Any]:
 
 def restore(base: Base, method: Method) -> dict[str, Any]:
     """Training that is interrupted in the middle of an epoch and goes on from there."""
-    keeper = Keeper(stops=True)
+    saver = Saver(stops=True)
     with suppress(StoppedError):
-        trained(base, method, keeper)
-    assert keeper.position is not None and keeper.position.step > 0
-    observer = trained(base, method, KeepNothing(), keeper.position)
+        trained(base, method, saver)
+    assert saver.position is not None and saver.position.step > 0
+    observer = trained(base, method, SaveNothing(), saver.position)
     return {
         "states": observer.ended,
         "notes": observer.notes,
-        "candidates": len(keeper.position.seated),
+        "candidates": len(saver.position.seated),
     }
 
 
 def trained(
-    base: Base, method: Method, keeper: KeepNothing, start: Position | None = None
+    base: Base, method: Method, saver: SaveNothing, start: Position | None = None
 ) -> Observer:
     plan, validation = plan_of(6), plan_of(3)
     observer = Observer()
-    feed = feed_of(base, method, plan, validation)
+    batch_source = batch_source_of(base, method, plan, validation)
     slots = 1 if trains_alone(method) else 2
     candidates = [
         Candidate(id=f"c{i}", method_name="m", method=method, learning_rate=1e-2, seed=i)
         for i in range(slots if start is None else 0)
     ]
-    trainer = Trainer(base, feed, plan, validation, PROTOCOL, observer, slots, keeper, ENGINE)
+    trainer = Trainer(
+        base, batch_source, plan, validation, PROTOCOL, observer, slots, saver, ENGINE
+    )
     trainer.run(candidates, start)
     return observer
 

@@ -155,7 +155,7 @@ def method_of(base: Base, name: str) -> Method:
 
 def trains_alone(method: Method) -> bool:
     """Whether its cohort has one slot."""
-    return method.ground.name == "OWN_BASE"
+    return method.execution_path.name == "OWN_BASE"
 
 
 def rows(count: int, lengths: tuple[int, int], seed: int) -> list[np.ndarray]:

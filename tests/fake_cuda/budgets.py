@@ -42,7 +42,7 @@ def measured(name: str) -> dict[str, int]:
 
     ``peak_bytes`` counts everything on the device but the base's own weights.
     """
-    from bakeoff.engine.acceleration import quickened
+    from bakeoff.engine.acceleration import accelerated
     from bakeoff.engine.generation.generate import GenerationOptions, generate
     from tests.fake_cuda import actions
     from tests.fake_cuda.bridge import base_of, method_of, plan_of, rows
@@ -59,8 +59,8 @@ def measured(name: str) -> dict[str, int]:
         with actions.seated(base, method, trains=what == "update") as cohort:
             if what == "update":
                 plan = plan_of(4, rows_per_step=4, prompt=(40, 60))
-                with quickened(cohort, 72, actions.ENGINE) as graphs:
-                    actions.epoch(cohort, actions.feed_of(base, method, plan), plan, graphs)
+                with accelerated(cohort, 72, actions.ENGINE) as graphs:
+                    actions.epoch(cohort, actions.batch_source_of(base, method, plan), plan, graphs)
             else:
                 options = GenerationOptions(max_new_tokens=20, batch_rows=8)
                 generate(cohort, [0], rows(16, (20, 50), 3), options)

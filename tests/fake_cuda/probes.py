@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from bakeoff.base.model import Base
-from bakeoff.engine.acceleration import quickened
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.acceleration import accelerated
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.generation.generate import GenerationOptions, generate
-from bakeoff.engine.schedule import KeepNothing
+from bakeoff.engine.schedule import SaveNothing
 from bakeoff.measure import timing
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
@@ -79,7 +79,7 @@ def rotary(name: str) -> dict[str, Any]:
     """A base whose rotary embeddings follow the largest position: training, then generation."""
     base = base_of(name, "bf16")
     method = _all_linear(base)
-    observer = actions.trained(base, method, KeepNothing())
+    observer = actions.trained(base, method, SaveNothing())
     after_training = base.may_capture
     RECORD.clear()
     notes: list[str] = []
@@ -126,11 +126,11 @@ def broken_step() -> dict[str, Any]:
             "memory": RuntimeError("CUDA error: out of memory"),
         }.items():
             notes: list[str] = []
-            with quickened(cohort, 72, actions.ENGINE, notes.append) as graphs:
+            with accelerated(cohort, 72, actions.ENGINE, notes.append) as graphs:
                 assert graphs is not None
-                feed = _Failing(error, in_capture=name == "memory")
+                batch_source = _Failing(error, in_capture=name == "memory")
                 try:
-                    actions.epoch(cohort, feed, plan, graphs)
+                    actions.epoch(cohort, batch_source, plan, graphs)
                     found[name] = "went on"
                 except RuntimeError as raised:
                     found[name] = str(raised)
@@ -138,7 +138,7 @@ def broken_step() -> dict[str, Any]:
     return found | {"may_capture": base.may_capture}
 
 
-class _Failing(TokenFeed):
+class _Failing(TokenSource):
     """Fails in the pass: always, or only while a graph is captured."""
 
     def __init__(self, error: RuntimeError, *, in_capture: bool) -> None:
@@ -146,7 +146,7 @@ class _Failing(TokenFeed):
         self._error, self._in_capture = error, in_capture
 
     def losses(self, *arguments: Any) -> Any:
-        """See ``Feed``."""
+        """See ``BatchSource``."""
         if not self._in_capture or torch.cuda.is_current_stream_capturing():
             raise self._error
         return super().losses(*arguments)
@@ -210,12 +210,12 @@ def resumed() -> dict[str, Any]:
     """What a resumed epoch has summed: the earlier part, on the device."""
     base = base_of("gpt_neo", "bf16")
     method = method_of(base, "lora")
-    keeper = actions.Keeper(stops=True)
+    saver = actions.Saver(stops=True)
     with suppress(actions.StoppedError):
-        actions.trained(base, method, keeper)
-    position = keeper.position
+        actions.trained(base, method, saver)
+    position = saver.position
     assert position is not None
-    last = actions.Keeper(stops=False, at=1)
+    last = actions.Saver(stops=False, at=1)
     actions.trained(base, method, last, position)
     assert last.position is not None
     return {

@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.inference import export
 from bakeoff.inference.finished import FinishedRun
 
@@ -94,7 +94,7 @@ def test_the_merged_model_is_the_candidate(run: Path, cli: Run, place: Path, kin
     assert outcome.out == f"{IDS[kind]} (merged): m/deep\n"
     ids, expected = candidate_logits(run, IDS[kind])
     auto: Any = AutoModelForCausalLM
-    with quiet(), torch.no_grad():
+    with silence_libraries(), torch.no_grad():
         model = auto.from_pretrained(str(place / "m/deep")).eval()
         assert (model(input_ids=ids).logits - expected).abs().max() <= 1e-5
         assert len(AutoTokenizer.from_pretrained(str(place / "m/deep"))) > 0

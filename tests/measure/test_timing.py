@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bakeoff.base.compiled import compiled_layers
-from bakeoff.engine import acceleration as quicken
+from bakeoff.engine import acceleration as accelerate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import timing
@@ -87,7 +87,7 @@ def test_what_compilation_takes_is_in_no_epoch(
 
     monkeypatch.setattr(timing, "clock", clock)
     monkeypatch.setattr(
-        quicken, "compiled_layers", lambda base, longest: compiled_layers(base, longest, backend)
+        accelerate, "compiled_layers", lambda base, longest: compiled_layers(base, longest, backend)
     )
     engine = replace(bench.engine, compile=True, cuda_graph=False)
     compiling = replace(bench, engine=engine)

@@ -22,9 +22,9 @@ from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import folder_bytes
 from bakeoff.measure.dry_run import (
-    rehearse,
+    dry_run,
     seated,
-    stand_in_feed,
+    stand_in_batch_source,
     widest_batch,
     widest_step,
     write_summaries,
@@ -90,7 +90,7 @@ def test_traced_bytes_are_those_of_the_real_passes(
         predicted = predictor.training(entry_of(bench, name), "", ROWS)
     trace = Trace((bench.base.model, bench.base.source.model))
     with trace, one_thread():
-        rehearse(bench, bench.methods[name][""], ROWS)
+        dry_run(bench, bench.methods[name][""], ROWS)
     # Arrays of token ids are seen by one of them only: as fake tensors.
     assert predicted.slot_bytes == pytest.approx(trace.peak_bytes, rel=0.03)
     assert predicted.rows == ROWS
@@ -114,7 +114,7 @@ def test_full_tuning_holds_four_numbers_a_parameter(bench: Workbench, predictor:
     assert found.slot_bytes > found.held_bytes
 
 
-def test_lanes_hold_gradients_of_their_own(bench: Workbench, predictor: Predictor) -> None:
+def test_workers_hold_gradients_of_their_own(bench: Workbench, predictor: Predictor) -> None:
     entry, method = entry_of(bench, "lora"), bench.methods["lora"][""]
     before = torch.get_num_threads()
     found = []
@@ -180,13 +180,15 @@ def losses_of(bench: Workbench, name: str) -> torch.Tensor:
     """Each token's loss in the widest validation batch, after real passes of all kinds."""
     plan = bench.plans["validation"]
     method = bench.methods[name][""]
-    feed = stand_in_feed(bench, method.ground)
+    batch_source = stand_in_batch_source(bench, method.execution_path)
     with seated(bench, method, trains=True) as cohort:
         rates = torch.tensor([1e-3], dtype=torch.float64)
         step = widest_step(bench.plans["train"], 0, ROWS)
-        train_step(cohort, feed, bench.plans["train"], [step], rates, ROWS)
+        train_step(cohort, batch_source, bench.plans["train"], [step], rates, ROWS)
         with torch.no_grad():
-            return feed.losses(cohort, feed.pack(plan, [widest_batch(plan, ROWS)]))[1]
+            return batch_source.losses(cohort, batch_source.pack(plan, [widest_batch(plan, ROWS)]))[
+                1
+            ]
 
 
 @pytest.mark.parametrize("name", [n for n in VARIANTS if n != "full"])

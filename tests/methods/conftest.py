@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
@@ -72,7 +72,7 @@ def _config(architecture: str) -> PreTrainedConfig:
 def fresh_model(architecture: str) -> PreTrainedModel:
     """A model as Transformers makes it, all weights redrawn; the same at every call."""
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model: PreTrainedModel = auto.from_config(_config(architecture), dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(WEIGHTS_SEED)
     with torch.no_grad():

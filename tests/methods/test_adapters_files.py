@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
@@ -55,7 +55,7 @@ def golden_base(architecture: str) -> Base:
             **common,
         )
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model = auto.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
         for index, (name, parameter) in enumerate(sorted(model.named_parameters())):

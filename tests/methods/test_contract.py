@@ -15,7 +15,7 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.registry import METHODS, method_type
 
 Tensors = dict[str, Tensor]
@@ -282,7 +282,7 @@ class TestContract:
         token_logits: Callable[..., Tensor],
         solo_logits: Callable[..., Tensor],
     ) -> None:
-        if method.ground is Ground.OWN_BASE:
+        if method.execution_path is ExecutionPath.OWN_BASE:
             pytest.skip("has no second slot")
         seats = [(smaller, perturbed(smaller, 5)), (method, perturbed(method, 6))]
         with Cohort(method.base, [method, smaller], 3) as cohort, torch.no_grad():
@@ -313,7 +313,7 @@ class TestContract:
         token_logits: Callable[..., Tensor],
         untuned_logits: Callable[..., Tensor],
     ) -> None:
-        num_slots = 1 if method.ground is Ground.OWN_BASE else 2
+        num_slots = 1 if method.execution_path is ExecutionPath.OWN_BASE else 2
         expected = untuned_logits(method.base, ids_BT)
         ids_KBT = ids_BT.expand(num_slots, -1, -1)
         with Cohort(method.base, [method], num_slots) as cohort, torch.no_grad():
@@ -346,7 +346,7 @@ class TestContract:
         assert METHODS[method.kind] is method.spec
         overrides_merging = type(method).merged_weights is not Method.merged_weights
         assert method.spec.mergeable == overrides_merging == method.is_mergeable()
-        assert method.spec.trains_alone == (method.ground is Ground.OWN_BASE)
+        assert method.spec.trains_alone == (method.execution_path is ExecutionPath.OWN_BASE)
         for text in ("title", "paper", "formula", "learning_rate_source"):
             assert len(getattr(method, text)) > 5
         assert 0 < method.default_learning_rate < 1

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config
 from bakeoff.base.weights.sources import Source
@@ -28,7 +28,7 @@ from bakeoff.methods.contract import Method
 def shapes_only(config: PreTrainedConfig) -> Base:
     """A base without numbers: what a method counts are shapes."""
     auto: Any = AutoModelForCausalLM
-    with torch.device("meta"), quiet():
+    with torch.device("meta"), silence_libraries():
         model = auto.from_config(config, dtype=torch.float32)
     source = Source(
         reference="shapes",

@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bakeoff.base.attention.interface import ATTENTION_NAME
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.full import FullStack
 
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
@@ -39,7 +39,7 @@ def test_the_export_is_a_transformers_checkpoint(
     folder = tmp_path / "export"
     method.save(tensors, folder)
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model, report = auto.from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
     expected = solo_logits(method, tensors, ids_BT)
@@ -74,7 +74,7 @@ def test_all_parameters_are_trained_and_tied_ones_once(
     method = build("full", base_of(architecture))
     expected = {n: tuple(p.shape) for n, p in fresh(architecture).named_parameters()}
     assert dict(sorted(method.shapes.items())) == dict(sorted(expected.items()))
-    assert method.ground is Ground.OWN_BASE
+    assert method.execution_path is ExecutionPath.OWN_BASE
 
 
 def test_it_trains_alone(build: Callable[..., Method], base_of: Callable[[str], Base]) -> None:

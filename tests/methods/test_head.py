@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 
 
 def test_a_tied_head_needs_a_tied_base(
@@ -21,11 +21,11 @@ def test_a_tied_head_needs_a_tied_base(
         build("head", base_of("llama"), tied=True)
 
 
-def test_the_ground_follows_from_what_changes(
+def test_the_execution_path_follows_from_what_changes(
     build: Callable[..., Method], base_of: Callable[[str], Base]
 ) -> None:
-    assert build("head", base_of("gpt2")).ground is Ground.HIDDEN_STATES
-    assert build("head", base_of("gpt2"), tied=True).ground is Ground.EMBEDDING
+    assert build("head", base_of("gpt2")).execution_path is ExecutionPath.HIDDEN_STATES
+    assert build("head", base_of("gpt2"), tied=True).execution_path is ExecutionPath.EMBEDDING
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -16,7 +16,7 @@ from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 
 LENGTHS_B = torch.tensor([12, 9, 4])
 ORACLE = [(a, n, h) for a in ("gpt_neo", "llama", "gpt2", "gpt_neox") for n, h in ((1, True),)]
@@ -104,7 +104,7 @@ def test_a_slot_with_fewer_layers_keeps_the_bases_below(
 def test_it_shares_no_cohort_with_others(
     base_of: Callable[[str], Base], build: Callable[..., Method]
 ) -> None:
-    assert build("last_layers", base_of("llama")).ground is Ground.LAST_LAYERS
+    assert build("last_layers", base_of("llama")).execution_path is ExecutionPath.LAST_LAYERS
 
 
 @pytest.mark.parametrize("num_layers", [0, 3])

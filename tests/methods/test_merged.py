@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from bakeoff.base.checkpoint import write_checkpoint
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
@@ -65,7 +65,7 @@ def test_a_merged_checkpoint_is_an_ordinary_one_with_the_same_logits(
     tensors = perturbed(method)
     base, weights = method.base, method.merged_weights(tensors)
     write_checkpoint(base, weights, tmp_path)
-    with quiet(), torch.no_grad():
+    with silence_libraries(), torch.no_grad():
         auto: Any = AutoModelForCausalLM
         model, info = auto.from_pretrained(str(tmp_path), output_loading_info=True)
         found = model.eval()(input_ids=ids_BT).logits

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, MistralConfig, PreTrainedModel
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import prefix_of_embeddings
 from bakeoff.base.weights.scratch import byte_tokenizer
@@ -118,7 +118,7 @@ def test_a_sliding_window_moves_on_beyond_the_prefix_as_transformers_does(
         eos_token_id=256,
     )
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         torch.manual_seed(3)
         model: PreTrainedModel = auto.from_config(config, dtype=torch.float32).eval()
         torch.manual_seed(3)

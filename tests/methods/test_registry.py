@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
 from bakeoff.methods.registry import METHODS, method_type, stack_type
 from bakeoff.methods.stack import Stack
@@ -58,8 +58,8 @@ def test_options_are_frozen_and_have_defaults(kind: str) -> None:
         make("positional")
 
 
-def test_grounds_are_words_for_the_store() -> None:
-    assert [str(g) for g in Ground] == [
+def test_execution_paths_are_words_for_the_store() -> None:
+    assert [str(g) for g in ExecutionPath] == [
         "base",
         "embedding",
         "hidden_states",

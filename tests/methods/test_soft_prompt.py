@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
@@ -92,7 +92,7 @@ def test_an_embedding_that_scales_its_rows_starts_as_its_tokens_do(
         pad_token_id=256,
     )
     auto: Any = AutoModelForCausalLM
-    with quiet():
+    with silence_libraries():
         model = auto.from_config(config, dtype=torch.float32)
     source = Source(
         reference="gemma", model=model, tokenizer=byte_tokenizer(64), fingerprint="", description=""

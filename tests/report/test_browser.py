@@ -314,9 +314,9 @@ class TestWays:
         assert unreachable == []
 
     def test_dark_is_dark(self, complete: Path, open_page: Open) -> None:
-        ground = "getComputedStyle(document.body).backgroundColor"
-        assert open_page(complete, dark=True).evaluate(ground) == DARK_GROUND
-        assert open_page(complete).evaluate(ground) != DARK_GROUND
+        execution_path = "getComputedStyle(document.body).backgroundColor"
+        assert open_page(complete, dark=True).evaluate(execution_path) == DARK_GROUND
+        assert open_page(complete).evaluate(execution_path) != DARK_GROUND
 
     @pytest.mark.parametrize("width", [320, 400, 768, 1600])
     @pytest.mark.parametrize("name", ["wide", "hostile", "side_by_side"])

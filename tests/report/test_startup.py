@@ -38,7 +38,7 @@ def loaded_by(code: str) -> set[str]:
         "bakeoff.decide.limits",
         "bakeoff.runs.folder",
         "bakeoff.runs.reading",
-        "bakeoff.page.shell",
+        "bakeoff.page.frame",
         "bakeoff.cli.main",
     ],
 )

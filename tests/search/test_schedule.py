@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import MethodSearch, StudySchedule
-from bakeoff.search.storage import Ledger
+from bakeoff.search.storage import SearchStorage
 from bakeoff.types import RunState
 
 NAN = math.nan
@@ -25,7 +25,7 @@ Curve = Callable[[Candidate], Sequence[float]]
 
 
 class Study:
-    """A schedule with its ledger, and a made-up trainer that gives each candidate its curve."""
+    """A schedule with its storage, and a made-up trainer that gives each candidate its curve."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Study:
         epochs: int = 2,
         rates: tuple[float, ...] = RATES,
         labels: Sequence[str] = ("",),
-        grounds: Sequence[Ground] = (Ground.BASE,),
+        execution_paths: Sequence[ExecutionPath] = (ExecutionPath.BASE,),
         seeds: tuple[int, ...] = (0,),
         num_seeds: int = 1,
         is_searched: bool = True,
@@ -45,7 +45,7 @@ class Study:
         self.trained: list[tuple[str, int]] = []
         methods = []
         for i, name in enumerate(names or ("m",)):
-            method: Any = SimpleNamespace(ground=grounds[i % len(grounds)])
+            method: Any = SimpleNamespace(execution_path=execution_paths[i % len(execution_paths)])
             variants = dict.fromkeys(labels, method)
             methods.append(MethodSearch(name=name, variants=variants, rates=rates))
         self.schedule = StudySchedule(methods, seeds, epochs, self.search, tell=self.told.append)
@@ -54,10 +54,10 @@ class Study:
             searched: dict[str, dict[str, dict[str, Any]]] = {
                 m.name: {label: {} for label in labels} for m in methods
             }
-            self.schedule.ledger = Ledger(
+            self.schedule.storage = SearchStorage(
                 "sqlite://", "study", "run", self.search, self.schedule.rungs, searched
             )
-            self.schedule.ledger.begin(self.schedule.candidates)
+            self.schedule.storage.begin(self.schedule.candidates)
 
     def epoch(self, candidate: Candidate, loss: float, patience: int | None = None) -> None:
         """What ``Trainer`` does with a candidate after an epoch."""
@@ -322,10 +322,15 @@ def test_without_a_search_every_rate_runs_with_every_seed() -> None:
 
 
 def test_those_that_have_trained_already_sit_down_first() -> None:
-    study = Study("a", "b", "c", grounds=(Ground.BASE, Ground.BASE, Ground.HIDDEN_STATES))
+    study = Study(
+        "a",
+        "b",
+        "c",
+        execution_paths=(ExecutionPath.BASE, ExecutionPath.BASE, ExecutionPath.HIDDEN_STATES),
+    )
     back: list[str] = []
     study.schedule.on_return = lambda candidate: back.append(candidate.id)
-    part = study.schedule.of(Ground.BASE)
+    part = study.schedule.of(ExecutionPath.BASE)
     for candidate in study.schedule.methods["b"].searched:
         study.epoch(candidate, candidate.learning_rate)
     study.schedule.settle()
@@ -336,7 +341,7 @@ def test_those_that_have_trained_already_sit_down_first() -> None:
     assert [c.id for c in part.waiting()] == ["a-lr10-s0", "a-lr100-s0"]
     while part.next() is not None:
         pass
-    assert {c.id for c in study.schedule.of(Ground.HIDDEN_STATES).waiting()} == {
+    assert {c.id for c in study.schedule.of(ExecutionPath.HIDDEN_STATES).waiting()} == {
         "c-lr1-s0",
         "c-lr10-s0",
         "c-lr100-s0",

@@ -19,7 +19,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.options import SearchOptions, without_password
-from bakeoff.search.storage import Ledger, RungPruner
+from bakeoff.search.storage import RungPruner, SearchStorage
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]
@@ -60,16 +60,16 @@ def train(one: Candidate, *losses: float, state: RunState = RunState.RUNNING) ->
     return one
 
 
-def opened(url: str, owner: str = "run", rungs: tuple[int, ...] = (1, 3)) -> Ledger:
-    return Ledger(url, "study", owner, SearchOptions(), rungs, SEARCHED)
+def opened(url: str, owner: str = "run", rungs: tuple[int, ...] = (1, 3)) -> SearchStorage:
+    return SearchStorage(url, "study", owner, SearchOptions(), rungs, SEARCHED)
 
 
 def keep(url: str, candidates: Iterable[Candidate], owner: str = "run") -> None:
-    ledger = opened(url, owner)
+    storage = opened(url, owner)
     try:
-        ledger.begin(candidates)
+        storage.begin(candidates)
     finally:
-        ledger.close()
+        storage.close()
 
 
 def trials(url: str, method: str) -> dict[str, FrozenTrial]:
@@ -154,15 +154,15 @@ def test_each_state_of_a_candidate_is_one_of_its_trial(
 
 
 def test_what_is_written_again_adds_only_what_is_new(url: str) -> None:
-    ledger = opened(url)
-    ledger.begin([one := train(candidate(), 3.0)])
+    storage = opened(url)
+    storage.begin([one := train(candidate(), 3.0)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ledger.write(one)
-        ledger.write(train(one, 2.0))
-        ledger.write(train(one, state=RunState.COMPLETE))
-        ledger.write(train(one, 1.0))  # it has ended
-    ledger.close()
+        storage.write(one)
+        storage.write(train(one, 2.0))
+        storage.write(train(one, state=RunState.COMPLETE))
+        storage.write(train(one, 1.0))  # it has ended
+    storage.close()
     [trial] = trials(url, "head").values()
     assert trial.intermediate_values == {1: 3.0, 2: 2.0}
     assert trial.value == 2.0
@@ -170,13 +170,13 @@ def test_what_is_written_again_adds_only_what_is_new(url: str) -> None:
 
 def test_a_candidate_that_starts_anew_has_a_trial_that_does(url: str) -> None:
     """As after a cohort that failed: what it had reached is no longer so."""
-    ledger = opened(url)
-    ledger.begin([one := train(candidate(), 3.0, 1.0)])
+    storage = opened(url)
+    storage.begin([one := train(candidate(), 3.0, 1.0)])
     one.start_again()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ledger.write(train(one, 4.0))
-    ledger.close()
+        storage.write(train(one, 4.0))
+    storage.close()
     running = [t for t in trials(url, "head").values() if t.state is TrialState.RUNNING]
     assert [t.intermediate_values for t in running] == [{1: 4.0}]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 
 Run = Callable[..., Any]
@@ -192,7 +192,7 @@ def test_a_summary_too_long_for_max_length_is_refused_by_row(run_small: Run, pla
 def test_an_encoder_is_no_base(run_small: Run, place: Path) -> None:
     sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     config = BertConfig(vocab_size=257, num_hidden_layers=1, **sizes)
-    with quiet():
+    with silence_libraries():
         BertForMaskedLM(config).save_pretrained(place / "bert")
         byte_tokenizer(256).save_pretrained(place / "bert")
     assert_refused(run_small(base="bert"), "bert", "no decoder", "causal language model")
@@ -200,7 +200,7 @@ def test_an_encoder_is_no_base(run_small: Run, place: Path) -> None:
 
 def test_weights_that_can_run_code_are_refused(run_small: Run, place: Path) -> None:
     config = scratch_config("scratch:tiny-gpt-neo")
-    with quiet():
+    with silence_libraries():
         model = scratch_model(config)
         model.save_pretrained(place / "base")
         byte_tokenizer(256).save_pretrained(place / "base")

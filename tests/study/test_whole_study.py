@@ -17,7 +17,7 @@ from peft import PeftModel
 from rich.console import Console
 from transformers import AutoModelForCausalLM
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
 from bakeoff.report import write_report
@@ -257,7 +257,7 @@ def test_adapters_load_in_peft_and_change_the_logits(
 ) -> None:
     name = finished.results["methods"][method]["candidates"][0]
     ids = torch.arange(5, 25)[None]
-    with quiet(), torch.no_grad():
+    with silence_libraries(), torch.no_grad():
         base = AutoModelForCausalLM.from_pretrained(TINY)
         before = base(ids).logits
         tuned = PeftModel.from_pretrained(base, finished.folder / "candidates" / name / "adapter")
@@ -268,7 +268,7 @@ def test_adapters_load_in_peft_and_change_the_logits(
 
 def test_full_tuning_leaves_a_checkpoint_for_transformers(finished: Finished) -> None:
     name = finished.results["methods"]["full"]["candidates"][0]
-    with quiet(), torch.no_grad():
+    with silence_libraries(), torch.no_grad():
         tuned = AutoModelForCausalLM.from_pretrained(
             finished.folder / "candidates" / name / "adapter"
         )

@@ -59,7 +59,7 @@ def _train_short_of_memory(training: Training, found: dict[str, Any]) -> list[Ca
     """
     notes, asked = Notes(), 0
     trainer = training.trainer(notes)
-    losses = trainer.feed.losses
+    losses = trainer.batch_source.losses
     too_many = 2 * torch.cuda.mem_get_info(CUDA)[1]
 
     def greedy(cohort: Cohort, packed: Packed, scale_K: Tensor | None = None) -> Any:
@@ -69,7 +69,7 @@ def _train_short_of_memory(training: Training, found: dict[str, Any]) -> list[Ca
             torch.empty(too_many, dtype=torch.uint8, device=CUDA)
         return losses(cohort, packed, scale_K)
 
-    trainer.feed.losses = greedy  # type: ignore[method-assign]
+    trainer.batch_source.losses = greedy  # type: ignore[method-assign]
     candidates = training.candidates()
     trainer.run(candidates)
     found["failed"], found["notes"] = asked, notes.notes

@@ -39,10 +39,10 @@ def run(report: Report, place: Place) -> None:
                 notes = Notes()
                 training.trainer(notes).run(whole)
                 # In the second epoch, so that what the first one left is taken up as well.
-                keeper = StopAt(epoch=2, step=steps // 2)
+                saver = StopAt(epoch=2, step=steps // 2)
                 with contextlib.suppress(StoppedError):
-                    training.trainer(Notes(), keeper).run(training.candidates())
-                position = keeper.position
+                    training.trainer(Notes(), saver).run(training.candidates())
+                position = saver.position
                 assert position is not None and 0 < position.step < steps, (
                     "not stopped in mid-epoch"
                 )

@@ -17,7 +17,7 @@ _transformers: Final[Any] = transformers_logging
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Turns off progress bars, warnings and log lines below ERROR, and restores them after."""
     transformers_verbosity = _transformers.get_verbosity()
     hub_verbosity = _hub.logging.get_verbosity()
@@ -44,7 +44,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Like ``quiet``, and drops standard error, for progress bars that no setting turns off."""
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+def silence_stderr() -> Iterator[None]:
+    """Like ``silence_libraries``; drops standard error too, for bars that no setting turns off."""
+    with silence_libraries(), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -17,7 +17,7 @@ from bakeoff.base.model import Base
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
-class HollowBase(Base):
+class MetaBase(Base):
     """A base whose weights are fake tensors; make and use it inside a ``FakeTensorMode``.
 
     Everything but the weights is the original's: its modules, tokenizer and names.
@@ -36,9 +36,9 @@ class HollowBase(Base):
         # tensors on a device that is not here cannot run backward.
         self.device = torch.device("cpu")
         self._original = original.source.model
-        hollow = hollow_copy(original.source.model, torch.float32)
-        self.source = dataclasses.replace(original.source, model=hollow)
-        self._adopt(hollow_copy(original.model, self.compute_dtype))
+        meta = meta_copy(original.source.model, torch.float32)
+        self.source = dataclasses.replace(original.source, model=meta)
+        self._adopt(meta_copy(original.model, self.compute_dtype))
 
     @property
     def has_values(self) -> bool:
@@ -58,9 +58,9 @@ class HollowBase(Base):
                 model = copy.deepcopy(self._original)
                 outer = change(model)
         memo: dict[int, Any] = {}
-        hollow = hollow_copy(outer, torch.float32, memo)
+        meta = meta_copy(outer, torch.float32, memo)
         twin._adopt(memo[id(model)])
-        return twin, hollow
+        return twin, meta
 
     @property
     def held_bytes(self) -> int:
@@ -73,7 +73,7 @@ class HollowBase(Base):
         return model_bytes(self.source.model)
 
 
-def hollow_copy(model: Any, dtype: torch.dtype, memo: dict[int, Any] | None = None) -> Any:
+def meta_copy(model: Any, dtype: torch.dtype, memo: dict[int, Any] | None = None) -> Any:
     """A model of the same modules with fake weights in ``dtype``; shared weights stay shared.
 
     Args:

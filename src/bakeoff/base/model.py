@@ -22,7 +22,7 @@ from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.gpt_neo import replace_attention
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
-from bakeoff.base.products import quicken_products
+from bakeoff.base.products import accelerate_products
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
 
@@ -62,7 +62,7 @@ class Base:
         expected = _reference_logits(source.model) if probe else None
         replace_attention(source.model)
         fuse_activations(source.model)
-        quicken_products(source.model)
+        accelerate_products(source.model)
         source.model.eval()
         source.model.requires_grad_(False)
         source.model.config._attn_implementation = ATTENTION_NAME

@@ -126,7 +126,7 @@ class FrozenConv1D(Conv1D):
         return product(x, self.weight.t(), self.bias)
 
 
-def quicken_products(model: PreTrainedModel) -> None:
+def accelerate_products(model: PreTrainedModel) -> None:
     """Has every linear layer of ``model`` compute by ``product``; weights and names stay."""
     for module in model.modules():
         # A subclass may compute something else.

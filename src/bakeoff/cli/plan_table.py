@@ -9,7 +9,7 @@ from rich.table import Table
 from bakeoff.formatting import shown_bytes, shown_count, shown_seconds
 from bakeoff.measure.plan import StudyPlan
 
-_PARTS = ("load", "baselines", "training", "test", "footprint")
+_PARTS = ("load", "baselines", "training", "test", "costs")
 
 
 def print_plan(plan: StudyPlan, console: Console) -> None:

@@ -15,7 +15,7 @@ from bakeoff.engine.recompute import recomputed_layers
 
 
 @contextmanager
-def quickened(
+def accelerated(
     cohort: Cohort, longest: int, options: EngineOptions, note: Note | None = None
 ) -> Iterator[StepGraphs | None]:
     """Compiles and recomputes layers for as long as the context lasts.

@@ -40,7 +40,7 @@ class Packed:
     num_rows: int = 1
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """Turns micro-batches into losses."""
 
     device: torch.device
@@ -79,14 +79,14 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor
 
 
-class TokenFeed:
+class TokenSource:
     """Rows of tokens, through the base."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
-        """See ``Feed``."""
+        """See ``BatchSource``."""
         source, targets, mask = _pack_targets(batches, self.device)
         ids = to_device(np.stack([batch.input_ids for batch in batches]), self.device)
         return Packed(
@@ -96,14 +96,14 @@ class TokenFeed:
     def losses(
         self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``Feed``."""
+        """See ``BatchSource``."""
         assert packed.ids_KBT is not None
         return cohort.losses(
             packed.ids_KBT, packed.source_KN, packed.targets_KN, packed.mask_KN, scale_K
         )
 
 
-class HiddenFeed:
+class HiddenStateSource:
     """Hidden states at supervised positions, computed once with the untuned base.
 
     Args:
@@ -116,7 +116,7 @@ class HiddenFeed:
         self.device = device
 
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
-        """See ``Feed``."""
+        """See ``BatchSource``."""
         source, targets, mask = _pack_targets(batches, self.device)
         offsets = plan.completions.offsets
         index = np.zeros(targets.shape, dtype=np.int64)
@@ -134,7 +134,7 @@ class HiddenFeed:
     def losses(
         self, cohort: Cohort, packed: Packed, scale_K: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See ``Feed``."""
+        """See ``BatchSource``."""
         assert packed.hidden_KND is not None
         return cohort.head_losses(packed.hidden_KND, packed.targets_KN, packed.mask_KN, scale_K)
 

@@ -47,7 +47,7 @@ class Cohort:
 
         Args:
             base: the frozen base.
-            methods: all the methods that will ever sit here, of one ground; none gives the
+            methods: all the methods that will ever sit here, of one execution path; none gives the
                 untuned base.
             num_slots: K.
             protocol: None allocates no gradients and no optimizer.

@@ -1,7 +1,7 @@
 """What the training loop asks of others: who trains next, and when to keep what is there.
 
 The loop knows neither a search nor a disk. A ``Schedule`` hands it candidates and takes its
-decisions between epochs; a ``Keeper`` is asked after each step whether to save or to stop.
+decisions between epochs; a ``Saver`` is asked after each step whether to save or to stop.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Schedule(Protocol):
         """Decides whatever can be decided now that an epoch is over, before slots refill."""
 
 
-class Keeper(Protocol):
+class Saver(Protocol):
     """Who saves training, and says when it stops."""
 
     def between_steps(self, position: Callable[[], Position]) -> None:
@@ -84,11 +84,11 @@ class InTurn:
         """See ``Schedule``."""
 
 
-class KeepNothing:
+class SaveNothing:
     """Saves nothing and never stops."""
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        """See ``Keeper``."""
+        """See ``Saver``."""
 
     def between_epochs(self, position: Callable[[], Position]) -> None:
-        """See ``Keeper``."""
+        """See ``Saver``."""

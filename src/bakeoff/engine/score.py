@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import Feed
+from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.errors import OutOfMemoryError
 
@@ -17,7 +17,12 @@ EVALUATION_ROWS = 64
 
 @torch.no_grad()
 def example_nlls(
-    cohort: Cohort, slot: int, feed: Feed, plan: BatchPlan, *, rows: int = EVALUATION_ROWS
+    cohort: Cohort,
+    slot: int,
+    batch_source: BatchSource,
+    plan: BatchPlan,
+    *,
+    rows: int = EVALUATION_ROWS,
 ) -> NDArray[np.float64]:
     """Each example's summed NLL, the slot alone in its passes.
 
@@ -26,7 +31,7 @@ def example_nlls(
 
     Args:
         cohort: an entered cohort. slot: whose candidate.
-        feed: how the split's examples reach it.
+        batch_source: how the split's examples reach it.
         plan: the split.
         rows: rows of one pass; halved when memory runs out.
 
@@ -38,7 +43,7 @@ def example_nlls(
     """
     while True:
         try:
-            return _example_nlls(cohort, slot, feed, plan, rows)
+            return _example_nlls(cohort, slot, batch_source, plan, rows)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -51,13 +56,13 @@ def example_nlls(
 
 
 def _example_nlls(
-    cohort: Cohort, slot: int, feed: Feed, plan: BatchPlan, rows: int
+    cohort: Cohort, slot: int, batch_source: BatchSource, plan: BatchPlan, rows: int
 ) -> NDArray[np.float64]:
     sums = np.zeros(len(plan.prompts), dtype=np.float64)
     pending = []
     with cohort.only([slot]):
         for batch in plan.in_length_order(rows):
-            _, nll_1N = feed.losses(cohort, feed.pack(plan, [batch]))
+            _, nll_1N = batch_source.losses(cohort, batch_source.pack(plan, [batch]))
             pending.append((batch, nll_1N[0, : batch.num_supervised]))
     lengths = np.diff(plan.completions.offsets)
     for batch, nll_N in pending:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.backends.worker_threads import ONE_LANE, Lanes, lanes_of
-from bakeoff.engine.batch_source import Feed, Packed, to_device
+from bakeoff.engine.backends.worker_threads import ONE_WORKER, WorkerThreads, worker_threads_of
+from bakeoff.engine.batch_source import BatchSource, Packed, to_device
 from bakeoff.engine.cohort import Cohort
 
-MOST_LANE_BYTES = 1 << 28
-"""Gradients that lanes hold beside the optimizer's; larger ones go through one lane."""
+MOST_WORKER_BYTES = 1 << 28
+"""Gradients that workers hold beside the optimizer's; larger ones go through one worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class PackedStep:
     """What all slots learn from in one update, on the device.
 
     Attributes:
-        passes: the micro-batches, each cut into one pass a lane.
+        passes: the micro-batches, each cut into one pass a worker.
         tokens_K: [K] float32 supervised tokens of the whole step.
     """
 
@@ -40,7 +40,7 @@ class PackedStep:
 
 def train_step(
     cohort: Cohort,
-    feed: Feed,
+    batch_source: BatchSource,
     plan: BatchPlan,
     steps: Sequence[Step | None],
     rates_K: Tensor,
@@ -51,7 +51,7 @@ def train_step(
 
     Args:
         cohort: an entered cohort with an optimizer.
-        feed: how examples reach it.
+        batch_source: how examples reach it.
         plan: the training split.
         steps: each slot's examples; None gives an empty slot nothing to learn from. All have one
             width.
@@ -62,14 +62,14 @@ def train_step(
     Returns:
         ([K] summed NLLs in nats, [K] supervised tokens), on the device.
     """
-    lanes = _lanes_of(cohort)
-    packed = pack_step(feed, plan, steps, -(-micro_batch_size // lanes.num))
+    workers = _worker_threads_of(cohort)
+    packed = pack_step(batch_source, plan, steps, -(-micro_batch_size // workers.num))
     if graphs is None:
-        total_K = update(cohort, feed, packed.passes, packed.tokens_K, rates_K, lanes)
+        total_K = update(cohort, batch_source, packed.passes, packed.tokens_K, rates_K, workers)
     else:
         total_K = graphs.run(
             lambda passes, tokens_K, rates_K: update(
-                cohort, feed, passes, tokens_K, rates_K, lanes
+                cohort, batch_source, passes, tokens_K, rates_K, workers
             ),
             packed.passes,
             packed.tokens_K,
@@ -78,42 +78,44 @@ def train_step(
     return total_K, packed.tokens_K
 
 
-def _lanes_of(cohort: Cohort) -> Lanes:
-    lanes = lanes_of(cohort.base)
+def _worker_threads_of(cohort: Cohort) -> WorkerThreads:
+    workers = worker_threads_of(cohort.base)
     assert cohort.optimizer is not None
-    num_bytes = cohort.optimizer.grads_Kn.nbytes * lanes.num
-    return lanes if num_bytes <= MOST_LANE_BYTES else ONE_LANE
+    num_bytes = cohort.optimizer.grads_Kn.nbytes * workers.num
+    return workers if num_bytes <= MOST_WORKER_BYTES else ONE_WORKER
 
 
-def pack_step(feed: Feed, plan: BatchPlan, steps: Sequence[Step | None], rows: int) -> PackedStep:
+def pack_step(
+    batch_source: BatchSource, plan: BatchPlan, steps: Sequence[Step | None], rows: int
+) -> PackedStep:
     """Brings a step to the device in passes of ``rows`` rows a slot."""
     width = next(step.width for step in steps if step is not None)
     idle = Step(examples=np.zeros(0, dtype=np.int64), width=width)
     by_slot = [plan.micro_batches(step or idle, rows) for step in steps]
     counts = [sum(batch.num_supervised for batch in batches) for batches in by_slot]
     passes = [
-        replace(feed.pack(plan, batches), first_row=number * rows, num_rows=rows)
+        replace(batch_source.pack(plan, batches), first_row=number * rows, num_rows=rows)
         for number, batches in enumerate(zip(*by_slot, strict=True))
         if any(batch.num_supervised for batch in batches)
     ]
     return PackedStep(
-        passes=passes, tokens_K=to_device(np.array(counts, dtype=np.float32), feed.device)
+        passes=passes, tokens_K=to_device(np.array(counts, dtype=np.float32), batch_source.device)
     )
 
 
 def update(
     cohort: Cohort,
-    feed: Feed,
+    batch_source: BatchSource,
     passes: Sequence[Packed],
     tokens_K: Tensor,
     rates_K: Tensor,
-    lanes: Lanes,
+    workers: WorkerThreads,
 ) -> Tensor:
     """Gradients of all passes, then one update of every slot; nothing here waits for a GPU.
 
     Args:
         passes: see ``PackedStep``. tokens_K: likewise. rates_K: see ``train_step``.
-        lanes: how many passes go side by side.
+        workers: how many passes go side by side.
 
     Returns:
         [K] summed NLLs in nats.
@@ -123,10 +125,10 @@ def update(
     weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
     total_K = torch.zeros_like(tokens_K)
     optimizer.zero_grad()
-    if lanes.num == 1:
+    if workers.num == 1:
         for packed in passes:
             with cohort.training_pass(packed.first_row, packed.num_rows):
-                scaled_K, nll_KN = feed.losses(cohort, packed, weight_K)
+                scaled_K, nll_KN = batch_source.losses(cohort, packed, weight_K)
                 scaled_K.sum().backward()
             total_K += nll_KN.sum(dim=1)
     else:
@@ -134,13 +136,13 @@ def update(
         summed = [leaf.grad for leaf in leaves]
 
         def gradients(packed: Packed) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-            # Lanes share the leaves, so that none may write into their gradients.
+            # Worker threads share the leaves, so that none may write into their gradients.
             with cohort.training_pass(packed.first_row, packed.num_rows):
-                nll_K, _ = feed.losses(cohort, packed)
+                nll_K, _ = batch_source.losses(cohort, packed)
                 loss = (nll_K * weight_K).sum()
                 return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
 
-        for nll_K, found in lanes.map(gradients, passes):
+        for nll_K, found in workers.map(gradients, passes):
             total_K += nll_K
             used = [
                 (s, g)

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan, Step
-from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import Feed, to_device
+from bakeoff.engine.batch_source import BatchSource, to_device
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.schedule import InTurn, Keeper, KeepNothing, Position, Schedule
+from bakeoff.engine.schedule import InTurn, Position, SaveNothing, Saver, Schedule
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.step import train_step as train_step
 from bakeoff.errors import OutOfMemoryError
@@ -39,39 +39,39 @@ _REPORT_EVERY = {"cpu": 1, "cuda": 10}
 
 
 class Trainer:
-    """Trains candidates of one ground.
+    """Trains candidates of one execution path.
 
     Args:
         base: the frozen base.
-        feed: how training and validation examples reach a cohort.
+        batch_source: how training and validation examples reach a cohort.
         train_plan: the training split. validation_plan: the validation split.
         protocol: how everybody is trained.
         observer: who is told.
         num_slots: the most candidates in one pass.
-        keeper: who saves, and says when to stop.
+        saver: who saves, and says when to stop.
         engine: how passes are computed.
     """
 
     def __init__(
         self,
         base: Base,
-        feed: Feed,
+        batch_source: BatchSource,
         train_plan: BatchPlan,
         validation_plan: BatchPlan,
         protocol: ProtocolOptions,
         observer: Observer,
         num_slots: int,
-        keeper: Keeper | None = None,
+        saver: Saver | None = None,
         engine: EngineOptions | None = None,
     ) -> None:
         self.base = base
-        self.feed = feed
+        self.batch_source = batch_source
         self.train_plan = train_plan
         self.validation_plan = validation_plan
         self.protocol = protocol
         self.observer = observer
         self.num_slots = num_slots
-        self.keeper = keeper or KeepNothing()
+        self.saver = saver or SaveNothing()
         self.engine = engine or EngineOptions()
         self.micro_batch_size = protocol.micro_batch_size
         self.present: list[Candidate] = []
@@ -105,17 +105,17 @@ class Trainer:
             schedule: who trains; a plain list trains in turn.
             start: where an earlier call stopped.
         """
-        course = InTurn(schedule) if isinstance(schedule, Sequence) else schedule
+        queue = InTurn(schedule) if isinstance(schedule, Sequence) else schedule
         try:
             if start is not None:
                 self._resume(start)
             while True:
                 if start is None or start.step == 0:
-                    if not self._fill(course):
+                    if not self._fill(queue):
                         return
-                    self.keeper.between_epochs(self._between_epochs)
+                    self.saver.between_epochs(self._between_epochs)
                     start = None
-                self._epoch(course, start)
+                self._epoch(queue, start)
                 start = None
         finally:
             self._close()
@@ -180,7 +180,7 @@ class Trainer:
             self._cohort = self._open.enter_context(cohort)
             longest = max(*self.train_plan.widths, *self.validation_plan.widths)
             self._graphs = self._open.enter_context(
-                quickened(cohort, longest, self.engine, self.observer.on_note)
+                accelerated(cohort, longest, self.engine, self.observer.on_note)
             )
         self._slots = list(candidates)
         for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
@@ -255,7 +255,7 @@ class Trainer:
             done += 1
             if done % _REPORT_EVERY[device.type] == 0 or done == num_steps:
                 self._report(done, step_nll_K / step_tokens_K.clamp(min=1.0), rates)
-            self.keeper.between_steps(position)
+            self.saver.between_steps(position)
         train_nll = (nll_K / tokens_K.clamp(min=1.0)).tolist()
         optimizer = self.cohort.optimizer
         assert optimizer is not None
@@ -266,7 +266,7 @@ class Trainer:
         for slot, candidate in enumerate(seated):
             if candidate is not None:
                 outcomes.append((slot, candidate, *self._validate(slot, alive=alive[slot])))
-            self.keeper.between_steps(position)
+            self.saver.between_steps(position)
         for slot, candidate, val_nll, seconds in outcomes:
             self._judge(slot, candidate, train_nll[slot], val_nll, trained + seconds, schedule)
             if candidate.state is not RunState.RUNNING:
@@ -282,7 +282,7 @@ class Trainer:
             try:
                 return train_step(
                     self.cohort,
-                    self.feed,
+                    self.batch_source,
                     self.train_plan,
                     steps,
                     rates_K,
@@ -330,7 +330,7 @@ class Trainer:
         if not alive:
             return float("nan"), 0.0
         started = time.perf_counter()
-        sums = example_nlls(self.cohort, slot, self.feed, self.validation_plan)
+        sums = example_nlls(self.cohort, slot, self.batch_source, self.validation_plan)
         return mean_nll(sums, self.validation_plan), time.perf_counter() - started
 
     def _judge(

@@ -19,7 +19,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import SPLITS, Split
 
@@ -79,10 +79,10 @@ class Workbench:
         }
 
     def num_slots(self, candidates: Sequence[Candidate]) -> int:
-        """Slots of the cohort that trains these candidates, all of one ground."""
+        """Slots of the cohort that trains these candidates, all of one execution_path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
-        if wanted == "auto" or methods[0].ground is Ground.OWN_BASE:
+        if wanted == "auto" or methods[0].execution_path is ExecutionPath.OWN_BASE:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
             longest = rows * (self.task.max_length + extra)

@@ -41,13 +41,13 @@ class Progress:
     """Everything that training is at one moment.
 
     Attributes:
-        slots: candidates in one pass, by ground.
-        ground: where ``position`` is, or empty.
-        position: the moment inside a ground's training, or None between grounds.
+        slots: candidates in one pass, by execution path.
+        execution_path: where ``position`` is, or empty.
+        position: the moment inside an execution path's training, or None between execution paths.
     """
 
     slots: dict[str, int]
-    ground: str = ""
+    execution_path: str = ""
     position: Position | None = None
 
 
@@ -78,7 +78,7 @@ class Checkpoints:
             "candidates": [_record(c) for c in schedule.candidates],
             "chosen": {m.name: m.chosen.id for m in schedule.methods.values() if m.chosen},
             "slots": progress.slots,
-            "ground": progress.ground,
+            "execution_path": progress.execution_path,
             "threads": torch.get_num_threads(),
         }
         if position is not None:
@@ -252,7 +252,9 @@ class Checkpoints:
             for candidate, record in taken
         ]
         progress = Progress(
-            slots=dict(content["slots"]), ground=content["ground"], position=position
+            slots=dict(content["slots"]),
+            execution_path=content["execution_path"],
+            position=position,
         )
         random = tensors["random"]
         chosen = {name: by_id[key] for name, key in content["chosen"].items()}

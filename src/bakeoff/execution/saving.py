@@ -13,7 +13,7 @@ from bakeoff.search.schedule import StudySchedule
 
 
 @dataclass
-class RunKeeper:
+class RunSaver:
     """Saves at epoch ends and by the clock, and stops between two steps when asked to.
 
     Attributes:
@@ -30,7 +30,7 @@ class RunKeeper:
     _before: float = field(default_factory=time.monotonic)
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        """See ``engine.course.Keeper``."""
+        """See ``engine.schedule.Saver``."""
         now = time.monotonic()
         self._longest, self._before = max(self._longest, now - self._before), now
         stop = self.stop.ask(self._longest)
@@ -40,7 +40,7 @@ class RunKeeper:
             raise stop
 
     def between_epochs(self, position: Callable[[], Position]) -> None:
-        """See ``engine.course.Keeper``."""
+        """See ``engine.schedule.Saver``."""
         self._save(position)
         stop = self.stop.ask()
         if stop is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bakeoff.data.cleaning import clean
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import TokenFeed
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
@@ -23,7 +23,7 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings, TestScores
 from bakeoff.execution.progress import ProgressView
-from bakeoff.methods.contract import Ground
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
 from bakeoff.metrics.sentences import lead
 from bakeoff.types import RunState
@@ -44,7 +44,7 @@ class Tester:
     ) -> None:
         """Args:
         bench, findings, archive, view: the run's.
-        slots: candidates in one pass, by ground, as in training.
+        slots: candidates in one pass, by execution path, as in training.
         """
         self.bench = bench
         self.slots = slots
@@ -53,7 +53,7 @@ class Tester:
         self.view = view
         self.test = bench.data.splits["test"]
         self.plan = bench.plans["test"]
-        self.feed = TokenFeed(bench.base.device)
+        self.batch_source = TokenSource(bench.base.device)
 
     def baselines(self) -> None:
         """The untuned base and the document's first sentences."""
@@ -74,7 +74,7 @@ class Tester:
             if "zero_shot" not in self.findings.baselines:
                 with Cohort(self.bench.base, [], 1) as cohort:
                     validation = self.bench.plans["validation"]
-                    sums = example_nlls(cohort, 0, self.feed, validation)
+                    sums = example_nlls(cohort, 0, self.batch_source, validation)
                     self.findings.zero_shot_val_nll = mean_nll(sums, validation)
                     [(written, nll_N)] = self._outcomes(cohort, [0], scorer, "zero-shot summaries")
                 scores = written.scores(nll_N)
@@ -92,7 +92,7 @@ class Tester:
                 )
 
     def candidates(self) -> None:
-        """Every final candidate that ended well and has not been tested yet, ground by ground.
+        """Every final candidate that ended well and is not tested yet, by execution path.
 
         Groups are made of all of them and tested whole, so that an interrupted test, taken up
         again, rounds as an undisturbed one. Where memory does not hold a group, each of it goes
@@ -101,9 +101,13 @@ class Tester:
         done = self.findings.test_scores
         eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
         with RougeScorer() as scorer:
-            for ground in Ground:
-                here = [c for c in eligible if c.method.ground is ground]
-                size = self.slots.get(ground.value) or self.bench.num_slots(here) if here else 1
+            for execution_path in ExecutionPath:
+                here = [c for c in eligible if c.method.execution_path is execution_path]
+                size = (
+                    self.slots.get(execution_path.value) or self.bench.num_slots(here)
+                    if here
+                    else 1
+                )
                 for start in range(0, len(here), size):
                     group = here[start : start + size]
                     if any(candidate.id not in done for candidate in group):
@@ -184,7 +188,7 @@ class Tester:
         self, cohort: Cohort, slots: Sequence[int], scorer: RougeScorer, title: str
     ) -> list[tuple[_ScoredTexts, NDArray[np.float64]]]:
         """For each slot its generated texts and each example's NLL."""
-        nlls = [example_nlls(cohort, slot, self.feed, self.plan) for slot in slots]
+        nlls = [example_nlls(cohort, slot, self.batch_source, self.plan) for slot in slots]
         prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
         longest = self.bench.generation.max_new_tokens
         texts = {slot: _ScoredTexts(self.test.summaries, scorer) for slot in slots}

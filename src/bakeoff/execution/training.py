@@ -1,4 +1,4 @@
-"""All training of a study: grounds, their feeds, and failures kept apart."""
+"""All training of a study: execution paths, their batch sources, and failures kept apart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from torch import Tensor
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed, keep_hidden_states
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.schedule import Position, Schedule
@@ -26,10 +31,10 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
-from bakeoff.execution.saving import RunKeeper
+from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.methods.contract import Ground
-from bakeoff.search.schedule import GroundSchedule, StudySchedule
+from bakeoff.methods.contract import ExecutionPath
+from bakeoff.search.schedule import PathSchedule, StudySchedule
 from bakeoff.types import RunState
 
 _MEMORY_SHARE = 0.25
@@ -121,10 +126,10 @@ class RunObserver:
 
 @dataclass
 class TrainingStage:
-    """All training of a study: one ground after the other, until no candidate waits.
+    """All training of a study: one execution path after the other, until no candidate waits.
 
     Attributes:
-        slots: candidates in one pass, by ground; decided once, as the rounding hangs on it.
+        slots: candidates in one pass, by execution path; decided once, as the rounding hangs on it.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
     """
@@ -150,47 +155,49 @@ class TrainingStage:
             StoreError: if the disk takes no more.
         """
         position = start.position if start else None
-        ground = Ground(start.ground) if start and position else None
+        execution_path = ExecutionPath(start.execution_path) if start and position else None
         observer = RunObserver(
             self.archive, self.view, self.schedule, self.checkpoints, self.followers
         )
         self.schedule.on_pruned = observer.on_end
         while True:
             if position is None:
-                ground = next((g for g in Ground if self.schedule.of(g).waiting()), None)
-            if ground is None:
+                execution_path = next(
+                    (g for g in ExecutionPath if self.schedule.of(g).waiting()), None
+                )
+            if execution_path is None:
                 # Says that training is over, whatever is lost of the stages that follow.
                 self.checkpoints.save(self.schedule, Progress(slots=self.slots))
                 return
-            self._train_ground(ground, position, observer)
+            self._train_path(execution_path, position, observer)
             position = None
 
-    def _train_ground(
-        self, ground: Ground, position: Position | None, observer: RunObserver
+    def _train_path(
+        self, execution_path: ExecutionPath, position: Position | None, observer: RunObserver
     ) -> None:
-        """Trains what waits on one ground; a candidate that fails takes no other with it."""
-        part = self.schedule.of(ground)
-        if ground.value not in self.slots:
-            self.slots[ground.value] = self.bench.num_slots(part.waiting())
-        failure = self._attempt(ground, part, position, observer)
+        """Trains what waits on one execution path; who fails takes no other along."""
+        part = self.schedule.of(execution_path)
+        if execution_path.value not in self.slots:
+            self.slots[execution_path.value] = self.bench.num_slots(part.waiting())
+        failure = self._attempt(execution_path, part, position, observer)
         if failure is None:
             return
         suspects = self._set_back(failure, part, observer)
         if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
-        elif failure.is_short_of_memory or self.slots[ground.value] == 1:
-            self.slots[ground.value] = 1
+        elif failure.is_short_of_memory or self.slots[execution_path.value] == 1:
+            self.slots[execution_path.value] = 1
             observer.on_note(
                 f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
             )
         else:
             failure.error.__traceback__ = None
-            self._find_culprit(suspects, ground, observer)
+            self._find_culprit(suspects, execution_path, observer)
         self.schedule.settle()
 
     def _attempt(
         self,
-        ground: Ground,
+        execution_path: ExecutionPath,
         schedule: Schedule,
         position: Position | None,
         observer: RunObserver,
@@ -200,25 +207,25 @@ class TrainingStage:
         try:
             with ExitStack() as stack:
                 plans = self.bench.plans
-                feed = open_feed(
-                    self.bench.base, ground, [plans["train"], plans["validation"]], stack
+                batch_source = open_batch_source(
+                    self.bench.base, execution_path, [plans["train"], plans["validation"]], stack
                 )
-                keeper = RunKeeper(
+                saver = RunSaver(
                     self.checkpoints,
                     self.schedule,
                     self.stop,
-                    Progress(slots=self.slots, ground=ground.value),
+                    Progress(slots=self.slots, execution_path=execution_path.value),
                     self.checkpoint_minutes,
                 )
                 trainer = Trainer(
                     self.bench.base,
-                    feed,
+                    batch_source,
                     plans["train"],
                     plans["validation"],
                     self.bench.protocol,
                     observer,
-                    self.slots[ground.value],
-                    keeper,
+                    self.slots[execution_path.value],
+                    saver,
                     self.bench.engine,
                 )
                 observer.trainer = trainer
@@ -240,7 +247,7 @@ class TrainingStage:
         return found
 
     def _set_back(
-        self, failure: _Failure, part: GroundSchedule, observer: RunObserver
+        self, failure: _Failure, part: PathSchedule, observer: RunObserver
     ) -> list[Candidate]:
         """Sets the candidates that were in the failed pass back to their last whole epoch.
 
@@ -257,12 +264,12 @@ class TrainingStage:
         return suspects
 
     def _find_culprit(
-        self, suspects: Sequence[Candidate], ground: Ground, observer: RunObserver
+        self, suspects: Sequence[Candidate], execution_path: ExecutionPath, observer: RunObserver
     ) -> None:
         """Trains one epoch of each alone until one fails; the others go on together after it."""
         for candidate in suspects:
             single = _OneEpoch(candidate, self.schedule)
-            failure = self._attempt(ground, single, None, observer)
+            failure = self._attempt(execution_path, single, None, observer)
             if failure is not None:
                 if candidate.id not in observer.kept:
                     observer.fail(candidate, failure.error, "training")
@@ -270,7 +277,7 @@ class TrainingStage:
             single.release()
         if len(suspects) > 1:
             # Each passes alone: what failed is the pass of all of them.
-            self.slots[ground.value] = 1
+            self.slots[execution_path.value] = 1
             observer.on_note(
                 f"{len(suspects)} candidates failed in one pass and none of them alone; each goes "
                 "alone"
@@ -319,16 +326,18 @@ class _OneEpoch:
             self._trained.state = RunState.WAITING
 
 
-def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: ExitStack) -> Feed:
-    """The feed of a ground; hidden states of ``plans`` are computed here, once.
+def open_batch_source(
+    base: Base, execution_path: ExecutionPath, plans: Sequence[BatchPlan], stack: ExitStack
+) -> BatchSource:
+    """The batch source of an execution path; hidden states of ``plans`` are computed here, once.
 
     Args:
-        base: the base. ground: what the candidates train on.
+        base: the base. execution_path: what the candidates train on.
         plans: the splits that will be fed.
         stack: closes what was opened, such as a temporary folder.
     """
-    if ground is not Ground.HIDDEN_STATES:
-        return TokenFeed(base.device)
+    if execution_path is not ExecutionPath.HIDDEN_STATES:
+        return TokenSource(base.device)
     kept: dict[BatchPlan, Tensor] = {}
     folder: Path | None = None
     with Cohort(base, [], 1) as empty:
@@ -340,4 +349,4 @@ def open_feed(base: Base, ground: Ground, plans: Sequence[BatchPlan], stack: Exi
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 path = str(folder / f"hidden{len(kept)}.bin")
             kept[plan] = keep_hidden_states(empty, plan, rows=EVALUATION_ROWS, path=path)
-    return HiddenFeed(kept, base.device)
+    return HiddenStateSource(kept, base.device)

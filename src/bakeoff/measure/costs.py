@@ -27,7 +27,7 @@ from typing import Any
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import disk_errors
-from bakeoff.measure.dry_run import rehearse
+from bakeoff.measure.dry_run import dry_run
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
 from bakeoff.memory import (
     PeakMemory,
@@ -168,10 +168,10 @@ def measure_memory(opener: Opener, name: str, rows: int) -> dict[str, Any]:
     loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
     # Once to warm up what is kept between steps, such as kernels made for a shape.
-    rehearse(bench, method, rows)
+    dry_run(bench, method, rows)
     release_memory()
     with PeakMemory(bench.base.device.type) as peak:
-        rehearse(bench, method, rows)
+        dry_run(bench, method, rows)
     # On a GPU the allocator's peak holds the base already.
     on_gpu = bench.base.device.type == "cuda"
     return {"peak_memory_bytes": peak.bytes if on_gpu else peak.bytes + loaded}

@@ -1,6 +1,6 @@
 """One method alone through one pass of each kind, at the largest shapes that its study has.
 
-The same passes are run for a footprint, where their memory is measured, and traced for a plan,
+The same passes are run for a costs, where their memory is measured, and traced for a plan,
 where it is predicted.
 """
 
@@ -14,20 +14,20 @@ import numpy as np
 import torch
 
 from bakeoff.data.batches import BatchPlan, MicroBatch, Step
-from bakeoff.engine.acceleration import quickened
-from bakeoff.engine.batch_source import Feed, HiddenFeed, TokenFeed
+from bakeoff.engine.acceleration import accelerated
+from bakeoff.engine.batch_source import BatchSource, HiddenStateSource, TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.generation.rows import power_of_two
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 
 Stage = Literal["seated", "training", "validation"]
 _RATE = 1e-6
 
 
-def rehearse(
+def dry_run(
     bench: Workbench,
     method: Method,
     rows: int,
@@ -47,19 +47,21 @@ def rehearse(
         Whether updates run over buffers that stay, as they do where they are captured.
     """
     protocol, device = bench.protocol, bench.base.device
-    feed = stand_in_feed(bench, method.ground)
+    batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, num_slots=num_slots, trains=True)
     done("seated")
     rates = torch.full((num_slots,), _RATE, dtype=torch.float64, device=device)
     plan = bench.plans["train"]
     step = widest_step(plan, protocol.seeds[0], rows)
     longest = max(*plan.widths, *bench.plans["validation"].widths)
-    with cohort, quickened(cohort, longest, bench.engine) as graphs:
-        train_step(cohort, feed, plan, [step] * num_slots, rates, rows, graphs)
+    with cohort, accelerated(cohort, longest, bench.engine) as graphs:
+        train_step(cohort, batch_source, plan, [step] * num_slots, rates, rows, graphs)
         done("training")
         validation = bench.plans["validation"]
         with torch.no_grad(), cohort.only([0]):
-            feed.losses(cohort, feed.pack(validation, [widest_batch(validation, rows)]))
+            batch_source.losses(
+                cohort, batch_source.pack(validation, [widest_batch(validation, rows)])
+            )
         done("validation")
     return graphs is not None
 
@@ -90,14 +92,14 @@ def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool
     return cohort
 
 
-def stand_in_feed(bench: Workbench, ground: Ground) -> Feed:
-    """The feed of a ground; hidden states are there, but their values mean nothing.
+def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> BatchSource:
+    """The batch source of an execution path; hidden states are there, but their values mean nothing.
 
     Time and memory do not hang on them.
     """
     base = bench.base
-    if ground is not Ground.HIDDEN_STATES:
-        return TokenFeed(base.device)
+    if execution_path is not ExecutionPath.HIDDEN_STATES:
+        return TokenSource(base.device)
     plans = [bench.plans["train"], bench.plans["validation"]]
     kept = {
         plan: torch.full(
@@ -108,7 +110,7 @@ def stand_in_feed(bench: Workbench, ground: Ground) -> Feed:
         )
         for plan in plans
     }
-    return HiddenFeed(kept, base.device)
+    return HiddenStateSource(kept, base.device)
 
 
 def widest_step(plan: BatchPlan, seed: int, rows: int) -> Step:

@@ -61,21 +61,23 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     not known, and that stops no study.
     """
     found = []
-    by_ground: dict[str, int] = {}
+    by_execution_path: dict[str, int] = {}
     candidates = schedule.candidates
     for entry in bench.entries:
         label, method = most_demanding(bench.base, entry)
-        ground = method.ground
-        if ground not in by_ground:
-            here = [c for c in candidates if c.method.ground is ground]
-            by_ground[ground] = bench.num_slots(here)
+        execution_path = method.execution_path
+        if execution_path not in by_execution_path:
+            here = [c for c in candidates if c.method.execution_path is execution_path]
+            by_execution_path[execution_path] = bench.num_slots(here)
         rows = bench.protocol.micro_batch_size
         try:
             alone = predictor.training(entry, label, rows)
         except Exception as error:  # a library may ask its tensors for values, or swap them
             predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
             continue
-        found.append(Need(entry=entry, label=label, alone=alone, slots=by_ground[ground]))
+        found.append(
+            Need(entry=entry, label=label, alone=alone, slots=by_execution_path[execution_path])
+        )
     return found
 
 

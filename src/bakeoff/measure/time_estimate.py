@@ -15,8 +15,8 @@ from bakeoff.measure.fit import Need
 from bakeoff.measure.timing import Budget, seconds_of
 from bakeoff.search.schedule import StudySchedule
 
-FOOTPRINT_START_SECONDS: Final = 6.0
-"""The imports of the process that measures footprints."""
+COSTS_START_SECONDS: Final = 6.0
+"""The imports of the process that measures costs."""
 _LATENCY_TOKENS: Final = 50
 _PRODUCT_SIDE: Final = {"cpu": 1024, "cuda": 4096}
 _PRODUCT_TRIES: Final = 3
@@ -56,7 +56,7 @@ def wall_seconds(
     """The parts of the study's wall clock, as the results name them; None where one is unknown."""
     test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
     num_test = len(bench.data.splits["test"])
-    training = testing = footprints = 0.0
+    training = testing = costs = 0.0
     scoring: list[float] = []
     for need in needs:
         seconds = found[need.entry.name]
@@ -69,7 +69,7 @@ def wall_seconds(
         scored = test * validation + num_test / seconds.rows_per_second
         scoring.append(scored + validation)
         testing += len(schedule.seeds) * scored
-        footprints += (
+        costs += (
             load_seconds
             + min(Budget().train, epoch["train"])
             + min(Budget().evaluation, validation)
@@ -81,7 +81,7 @@ def wall_seconds(
         "baselines": min(scoring, default=0.0),
         "training": training,
         "test": testing,
-        "footprint": FOOTPRINT_START_SECONDS + footprints,
+        "costs": COSTS_START_SECONDS + costs,
     }
     return {**parts, "total": sum(parts.values())}
 

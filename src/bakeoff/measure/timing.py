@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from bakeoff.data.batches import BatchPlan, MicroBatch, Step
-from bakeoff.engine.acceleration import quickened
+from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.capture import StepTimer
-from bakeoff.engine.batch_source import Feed
+from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, Prompts, generate
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
-from bakeoff.measure.dry_run import seated, stand_in_feed, write_summaries
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.measure.dry_run import seated, stand_in_batch_source, write_summaries
+from bakeoff.methods.contract import ExecutionPath, Method
 
 clock: Callable[[], float] = time.perf_counter
 """What all is timed by; a benchmark on a shared machine may put another in its place."""
@@ -61,14 +61,14 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     protocol, device = bench.protocol, bench.base.device
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
-    if method.ground is Ground.HIDDEN_STATES:
+    if method.execution_path is ExecutionPath.HIDDEN_STATES:
         extra = _time_hidden_states(bench, budget)
-    feed = stand_in_feed(bench, method.ground)
+    batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, trains=True)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
     steps = train.epoch(protocol.seeds[0], 0)
     longest = max(*train.widths, *validation.widths)
-    with cohort, quickened(cohort, longest, bench.engine) as graphs:
+    with cohort, accelerated(cohort, longest, bench.engine) as graphs:
         optimizer = cohort.optimizer
         assert optimizer is not None
         # One micro-batch of each sampled step: the others cost the same.
@@ -78,22 +78,24 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
             # compiled layers have other code for a single one.
             few = min(2, rows)
             first = Step(examples=steps[0].examples[:few], width=steps[0].width)
-            seconds_of(device, train_step, cohort, feed, train, [first], rates, few)
+            seconds_of(device, train_step, cohort, batch_source, train, [first], rates, few)
         else:
             # What is captured once a study is start-up.
             for step in {step.width: step for step in short}.values():
-                seconds_of(device, train_step, cohort, feed, train, [step], rates, rows, graphs)
+                seconds_of(
+                    device, train_step, cohort, batch_source, train, [step], rates, rows, graphs
+                )
         update = min(seconds_of(device, optimizer.step, rates, rates.float()) for _ in range(2))
 
         def timed() -> Iterable[tuple[float, int]]:
             for step in short:
                 spent = seconds_of(
-                    device, train_step, cohort, feed, train, [step], rates, rows, graphs
+                    device, train_step, cohort, batch_source, train, [step], rates, rows, graphs
                 )
                 yield max(0.0, spent - update), len(step.examples) * step.width
 
         samples = _within(budget.train, timed())
-        val_seconds = _time_validation(cohort, feed, validation, rows, budget)
+        val_seconds = _time_validation(cohort, batch_source, validation, rows, budget)
     padded, updates = train.tokens_padded, update * train.num_steps
     train_mean = _rate(samples) * padded + updates
     size = -(-len(samples) // _WINDOWS)
@@ -112,13 +114,13 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
 
 @torch.no_grad()
 def _time_validation(
-    cohort: Cohort, feed: Feed, plan: BatchPlan, rows: int, budget: Budget
+    cohort: Cohort, batch_source: BatchSource, plan: BatchPlan, rows: int, budget: Budget
 ) -> float:
     """Seconds of one validation, from as many of its batches as the budget allows."""
     device = cohort.base.device
 
     def losses(batch: MicroBatch) -> None:
-        feed.losses(cohort, feed.pack(plan, [batch]))
+        batch_source.losses(cohort, batch_source.pack(plan, [batch]))
 
     batches = _spread(list(plan.in_length_order(rows)))
     total = sum(batch.input_ids.size for batch in batches)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import torch
 
 from bakeoff.base.devices import GpuProfile, profile_of
-from bakeoff.base.meta_model import HollowBase
+from bakeoff.base.meta_model import MetaBase
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import rows_that_fit
-from bakeoff.engine.backends.worker_threads import lanes_of
+from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import writes_frozen
 from bakeoff.engine.generation.rows import largest_power_of_two
-from bakeoff.engine.step import MOST_LANE_BYTES
+from bakeoff.engine.step import MOST_WORKER_BYTES
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError, ConfigError
-from bakeoff.measure.dry_run import Stage, rehearse, seated, widest_step, write_summaries
+from bakeoff.measure.dry_run import Stage, dry_run, seated, widest_step, write_summaries
 from bakeoff.measure.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
@@ -108,7 +108,7 @@ class Predictor:
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
         with traced(self._world, gpu=self.gpu):
-            self.base = HollowBase(bench.base, dtype=dtype)
+            self.base = MetaBase(bench.base, dtype=dtype)
         is_copied = self._on_gpu or self.base.compute_dtype != torch.float32
         self.base_bytes = self.base.held_bytes if is_copied else 0
         if not self._on_gpu:
@@ -123,7 +123,7 @@ class Predictor:
         """
         stages: dict[Stage, tuple[int, int, Work]] = {}
         with _told(entry), traced(self._world, gpu=self.gpu):
-            bench, method = self._hollow(entry, label)
+            bench, method = self._meta(entry, label)
             trace = self._trace()
 
             def done(stage: Stage) -> None:
@@ -131,7 +131,7 @@ class Predictor:
                 trace.begin()
 
             with trace:
-                is_captured = rehearse(bench, method, rows, done=done)
+                is_captured = dry_run(bench, method, rows, done=done)
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
         plan = self.bench.plans["train"]
@@ -139,7 +139,7 @@ class Predictor:
         validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
-            slot_bytes=max(stages[stage][0] for stage in counted) + self._lane_bytes(method),
+            slot_bytes=max(stages[stage][0] for stage in counted) + self._worker_bytes(method),
             held_bytes=stages["training"][1],
             beside_bytes=(
                 max(0, stages["validation"][0] - stages["training"][1])
@@ -159,7 +159,7 @@ class Predictor:
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
         with _told(entry), traced(self._world, gpu=self.gpu):
-            bench, method = self._hollow(entry, label)
+            bench, method = self._meta(entry, label)
             for num_tokens in (short, long):
                 trace = self._trace()
                 with trace, seated(bench, method) as cohort:
@@ -180,21 +180,21 @@ class Predictor:
     def adapter_bytes(self, entry: MethodEntry, label: str) -> int:
         """Bytes of a variant's adapter on disk: float32 tensors, and the header that names them."""
         with traced(self._world, gpu=self.gpu):
-            _, method = self._hollow(entry, label)
+            _, method = self._meta(entry, label)
             kept = method.stored(method.initial(torch.Generator().manual_seed(0)))
         return sum(4 * t.numel() + len(name) + _TENSOR_ENTRY_BYTES for name, t in kept.items())
 
-    def _lane_bytes(self, method: Method) -> int:
-        """The gradients that each lane of a narrow base holds beside the optimizer's."""
-        lanes = 1 if self._on_gpu else lanes_of(self.bench.base).num
-        num_bytes = 4 * method.num_trainable * lanes
-        return num_bytes if lanes > 1 and num_bytes <= MOST_LANE_BYTES else 0
+    def _worker_bytes(self, method: Method) -> int:
+        """The gradients that each worker of a narrow base holds beside the optimizer's."""
+        workers = 1 if self._on_gpu else worker_threads_of(self.bench.base).num
+        num_bytes = 4 * method.num_trainable * workers
+        return num_bytes if workers > 1 and num_bytes <= MOST_WORKER_BYTES else 0
 
     def _trace(self) -> Trace:
         return Trace((self.base.model, self.base.source.model), self._cost)
 
-    def _hollow(self, entry: MethodEntry, label: str) -> tuple[Workbench, Method]:
-        """The study on the hollow base, and the method on it."""
+    def _meta(self, entry: MethodEntry, label: str) -> tuple[Workbench, Method]:
+        """The study on the meta base, and the method on it."""
         method = entry.build(self.base)[label]
         bench = replace(self.bench, base=self.base, methods={entry.name: {label: method}})
         # The schedules are the study's own; a second time they would only cost time.

@@ -157,7 +157,7 @@ def traced(world: FakeTensorMode | None = None, *, gpu: GpuProfile | None = None
         world: that of tensors made earlier; a new one without.
         gpu: what the trace stands for; None traces passes as they are.
     """
-    # With more threads narrow bases compute in lanes, and a trace sees the calling thread alone.
+    # With more threads narrow bases compute in workers, and a trace sees the calling thread alone.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -17,7 +17,7 @@ from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     check_settings,
@@ -56,9 +56,9 @@ class BitFit(Method):
                 check_normalise(where, layer)
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

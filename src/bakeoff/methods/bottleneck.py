@@ -17,7 +17,7 @@ from bakeoff.base.blocks import blocks, norms_before_mlps, stream_width
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods import adapters_files
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.specs.bottleneck import SPEC, BottleneckOptions
 
 Activation = Literal["relu", "gelu", "gelu_new", "silu", "tanh"]
@@ -89,9 +89,9 @@ class Bottleneck(Method):
                 )
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def size(self) -> int:

@@ -36,8 +36,8 @@ _OF_THE_SPEC = (
 )
 
 
-class Ground(StrEnum):
-    """What a method's training step runs on; only candidates of one ground share a cohort."""
+class ExecutionPath(StrEnum):
+    """What a training step runs on; only candidates of one execution path share a cohort."""
 
     BASE = "base"  # forward and backward through the shared frozen base
     EMBEDDING = "embedding"  # the same, with an embedding and a head for each slot
@@ -93,7 +93,7 @@ class Method(ABC):
 
     @property
     @abstractmethod
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """What its training runs on."""
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bakeoff.base.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 from bakeoff.base.model import Base
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import read_tensors
 from bakeoff.methods.specs.full import SPEC, FullOptions
 from bakeoff.methods.stack import Stack
@@ -23,9 +23,9 @@ class Full(Method):
     options: FullOptions
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """A copy of the base, alone."""
-        return Ground.OWN_BASE
+        return ExecutionPath.OWN_BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     OWN_WEIGHTS,
@@ -51,9 +51,9 @@ class Head(Method):
             )
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Cached hidden states, unless the embedding changes too."""
-        return Ground.EMBEDDING if self.options.tied else Ground.HIDDEN_STATES
+        return ExecutionPath.EMBEDDING if self.options.tied else ExecutionPath.HIDDEN_STATES
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bakeoff.base.injection import linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -85,9 +85,9 @@ class Ia3(Method):
         return chosen & set(self.targets)
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from bakeoff.base.blocks import blocks
 from bakeoff.base.model import Base
 from bakeoff.base.norms import check_normalise
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     OWN_CONFIG,
     check_settings,
@@ -73,9 +73,9 @@ class LastLayers(Method):
                     )
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base, beside others that have last layers of their own."""
-        return Ground.LAST_LAYERS
+        return ExecutionPath.LAST_LAYERS
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

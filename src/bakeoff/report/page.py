@@ -10,8 +10,8 @@ from bakeoff.decide.verdicts import best_val_nll
 from bakeoff.formatting import scale_of, shown_whole
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
+from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
-from bakeoff.page.shell import make_environment, shell
 from bakeoff.report.answer import Answer
 from bakeoff.report.examples import Browser
 from bakeoff.report.figures.groups import GROUPS
@@ -63,7 +63,7 @@ def build_page(
         make_environment()
         .get_template("report.html.j2")
         .render(
-            **shell("report.js", "examples.js"),
+            **frame("report.js", "examples.js"),
             name=run.name,
             meta=headline_facts(results),
             answer=answer,

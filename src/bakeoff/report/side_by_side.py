@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
+from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import looks
-from bakeoff.page.shell import make_environment, shell
 from bakeoff.report.comparable import Comparability, all_metrics, differing_settings
 from bakeoff.report.load import Run
 from bakeoff.report.ranking import Ranking, written_difference
@@ -71,7 +71,7 @@ def build_comparison_page(
         make_environment()
         .get_template("side_by_side.html.j2")
         .render(
-            **shell("report.js"),
+            **frame("report.js"),
             labels=list(runs),
             studies=[
                 {

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
-from bakeoff.methods.contract import Ground, Method
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.search.options import SearchOptions, final_seeds, grid_of, grown
-from bakeoff.search.storage import Ledger
+from bakeoff.search.storage import SearchStorage
 from bakeoff.types import RunState
 
 Report = Callable[[str], None]
@@ -96,7 +96,7 @@ class StudySchedule:
         seeds: Sequence[int],
         epochs: int,
         search: SearchOptions | None,
-        ledger: Ledger | None = None,
+        storage: SearchStorage | None = None,
         tell: Report = lambda text: None,
     ) -> None:
         """Names the first candidates.
@@ -105,7 +105,7 @@ class StudySchedule:
             methods: one for each method, empty so far.
             seeds: the protocol's. epochs: the most that a candidate trains.
             search: how is searched, or None.
-            ledger: where the search is written down and pruned; needed where there is one.
+            storage: where the search is written down and pruned; needed where there is one.
             tell: is told what was decided, in words.
         """
         self.methods = {method.name: method for method in methods}
@@ -113,7 +113,7 @@ class StudySchedule:
         self.epochs = epochs
         self.seeds = final_seeds(seeds, search.seeds) if search else tuple(seeds)
         self.rungs = search.rungs(epochs) if search else ()
-        self.ledger = ledger
+        self.storage = storage
         self.tell = tell
         self.on_new: Callable[[Candidate], None] = lambda candidate: None
         self.on_return: Callable[[Candidate], None] = lambda candidate: None
@@ -142,9 +142,9 @@ class StudySchedule:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
 
-    def of(self, ground: Ground) -> GroundSchedule:
-        """The part that trains on one ground."""
-        return GroundSchedule(self, ground)
+    def of(self, execution_path: ExecutionPath) -> PathSchedule:
+        """The part that trains on one execution_path."""
+        return PathSchedule(self, execution_path)
 
     def pauses(self, candidate: Candidate) -> bool:
         """Whether the candidate has reached a rung of its method's search."""
@@ -160,7 +160,7 @@ class StudySchedule:
 
     def _settle(self, method: MethodSearch) -> bool:
         """One decision on a method all of whose candidates are there; says whether one fell."""
-        if self.search is None or self.ledger is None or method.finals:
+        if self.search is None or self.storage is None or method.finals:
             return False
         if any(c.state in (RunState.WAITING, RunState.RUNNING) for c in method.searched):
             return False
@@ -174,7 +174,7 @@ class StudySchedule:
                 return self._choose(method)
         arrived = [c for c in paused if len(c.epochs) == rung]
         # All are judged before any is ended: what is known of a rung is the same for all of it.
-        weak = [c for c in arrived if self.ledger.prunes(c)]
+        weak = [c for c in arrived if self.storage.prunes(c)]
         for candidate in arrived:
             if candidate in weak:
                 candidate.state = RunState.PRUNED
@@ -183,7 +183,7 @@ class StudySchedule:
                     f"the best 1 in {self.search.reduction_factor} of {method.name}"
                 )
                 candidate.snapshot = candidate.tensors = None
-                self.ledger.write(candidate)
+                self.storage.write(candidate)
                 self.on_pruned(candidate)
             else:
                 candidate.state = RunState.WAITING
@@ -232,8 +232,8 @@ class StudySchedule:
     def note(self, candidate: Candidate) -> None:
         """Writes down how far a candidate of the search has come."""
         is_searched = candidate in self.methods[candidate.method_name].searched
-        if self.ledger is not None and is_searched:
-            self.ledger.write(candidate)
+        if self.storage is not None and is_searched:
+            self.storage.write(candidate)
 
     @staticmethod
     def _name(
@@ -278,18 +278,18 @@ class StudySchedule:
 
 
 @dataclass
-class GroundSchedule:
-    """The candidates of one ground, for one trainer."""
+class PathSchedule:
+    """The candidates of one execution path, for one trainer."""
 
     whole: StudySchedule
-    ground: Ground
+    execution_path: ExecutionPath
 
     def waiting(self) -> list[Candidate]:
         """Who could sit down now."""
         return [
             c
             for c in self.whole.candidates
-            if c.state is RunState.WAITING and c.method.ground is self.ground
+            if c.state is RunState.WAITING and c.method.execution_path is self.execution_path
         ]
 
     def next(self) -> Candidate | None:
@@ -304,11 +304,11 @@ class GroundSchedule:
         return found
 
     def pauses(self, candidate: Candidate) -> bool:
-        """See ``engine.course.Schedule``."""
+        """See ``engine.schedule.Schedule``."""
         return self.whole.pauses(candidate)
 
     def settle(self) -> None:
-        """See ``engine.course.Schedule``."""
+        """See ``engine.schedule.Schedule``."""
         self.whole.settle()
 
 

@@ -104,7 +104,7 @@ class RungPruner(BasePruner):
         return min(v for step, v in trial.intermediate_values.items() if step <= rung)
 
 
-class Ledger:
+class SearchStorage:
     """The searches of one run in Optuna's storage.
 
     Args:

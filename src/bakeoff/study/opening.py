@@ -29,8 +29,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
 
 
-def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
-    """Loads and prepares the study's base on a device; ``hollow`` takes its shapes alone."""
+def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
+    """Loads and prepares the study's base on a device; ``meta`` takes its shapes alone."""
     options = study.options
     choose_algorithms(deterministic=options.engine.deterministic)
     source = load_source(
@@ -39,9 +39,9 @@ def load_base(study: Study, device: str, *, hollow: bool = False) -> Base:
         cache_dir=cache_folder(),
         trust_remote_code=options.trust_remote_code,
         revision=options.revision,
-        hollow=hollow,
+        meta=meta,
     )
-    if hollow:
+    if meta:
         base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
     else:
         place = choose_device(device)
@@ -93,14 +93,14 @@ def prepare_data(study: Study, base: Base) -> TaskData:
     )
 
 
-def open_workbench(study: Study, device: str, *, hollow: bool = False) -> Workbench:
+def open_workbench(study: Study, device: str, *, meta: bool = False) -> Workbench:
     """Loads everything; all errors of the study come before the first step of training.
 
     Args:
         study: what is loaded. device: where to.
-        hollow: takes the base's shapes alone, which can be traced and not run.
+        meta: takes the base's shapes alone, which can be traced and not run.
     """
-    return workbench_of(study, load_base(study, device, hollow=hollow))
+    return workbench_of(study, load_base(study, device, meta=meta))
 
 
 def workbench_of(

@@ -23,6 +23,6 @@ def plan_study(
     """
     report("loading base and data")
     started = time.perf_counter()
-    bench = open_workbench(study, "cpu" if card else device, hollow=card is not None)
+    bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
     return make_plan(bench, schedule_of(study, bench), card, load_seconds=seconds, report=report)

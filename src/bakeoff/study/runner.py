@@ -1,6 +1,6 @@
 """A study from beginning to end, each part kept as soon as it is there.
 
-Every part (a candidate, its test scores, a footprint, a baseline) has a file of its own in the
+Every part (a candidate, its test scores, a costs, a baseline) has a file of its own in the
 run's folder. A second call takes what is there and makes the rest, so that a complete study trains
 nothing and an interrupted one goes on.
 """
@@ -164,8 +164,8 @@ class Runner:
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
-            if schedule.ledger is not None:
-                schedule.ledger.close()
+            if schedule.storage is not None:
+                schedule.storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.
         complete = not findings.has_failed
         results = self._write(bench, findings, wall, started, complete=complete)
@@ -231,13 +231,13 @@ class Runner:
         search = self.study.options.search
         if search is None:
             return
-        from bakeoff.search.storage import Ledger, UnreadableError
+        from bakeoff.search.storage import SearchStorage, UnreadableError
 
         path = (self.folder.path / SEARCH_FILE).resolve()
         name, run_id = self.study.options.name, self.folder.run_id
 
-        def opened() -> Ledger:
-            return Ledger(
+        def opened() -> SearchStorage:
+            return SearchStorage(
                 search.storage or f"sqlite:///{path}",
                 name if search.storage is None else f"{name}-{run_id[:8]}",
                 run_id,
@@ -247,7 +247,7 @@ class Runner:
             )
 
         try:
-            schedule.ledger = opened()
+            schedule.storage = opened()
         except UnreadableError as error:
             if search.storage is not None:
                 raise
@@ -258,8 +258,8 @@ class Runner:
             )
             archive.keep_note(note)
             view.on_note(note)
-            schedule.ledger = opened()
-        schedule.ledger.begin(c for m in schedule.methods.values() for c in m.searched)
+            schedule.storage = opened()
+        schedule.storage.begin(c for m in schedule.methods.values() for c in m.searched)
         schedule.settle()
         schedule.on_new = lambda candidate: None
 

@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.errors import BakeoffError, BaseModelError, CheckpointError
 
 CONFIG_NAME: Final = "config.json"
@@ -106,7 +106,7 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
             f"{path}: model type {model_type!r} is not one that this Transformers knows; "
             "install a newer transformers, or name another base"
         )
-    with quiet(), translated(path, BaseModelError):
+    with silence_libraries(), translated(path, BaseModelError):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
@@ -217,7 +217,7 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
             "merge the adapter first"
         )
     auto: Any = AutoModelForCausalLM
-    with quiet(), translated(folder, CheckpointError):
+    with silence_libraries(), translated(folder, CheckpointError):
         model, report = auto.from_pretrained(
             folder,
             config=config,
@@ -233,7 +233,7 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     return loaded
 
 
-def hollow_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+def meta_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """The folder's model by its shapes alone: on the ``meta`` device, no weight read.
 
     Raises:
@@ -241,14 +241,14 @@ def hollow_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrained
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     with translated(folder, BaseModelError):
-        model = hollow_of(config, trust_remote_code=trust_remote_code)
+        model = meta_of(config, trust_remote_code=trust_remote_code)
     return model
 
 
-def hollow_of(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
+def meta_of(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """A model of a configuration's shapes, on the ``meta`` device, in evaluation mode."""
     auto: Any = AutoModelForCausalLM
-    with quiet(), torch.device("meta"):
+    with silence_libraries(), torch.device("meta"):
         model: PreTrainedModel = auto.from_config(
             config, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
@@ -272,7 +272,7 @@ def require_causal(model: PreTrainedModel, place: Path) -> None:
     """Refuses a model whose prediction at a position changes with a later token."""
     last = int(model.config.get_text_config().vocab_size) - 1
     ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]])
-    with torch.inference_mode(), quiet(), translated(place, BaseModelError):
+    with torch.inference_mode(), silence_libraries(), translated(place, BaseModelError):
         logits_BTV = model(input_ids=ids_BT).logits[:, :2]
     gap = (logits_BTV[0] - logits_BTV[1]).abs().max()
     if gap > _CAUSALITY_TOLERANCE * logits_BTV.abs().max():
@@ -299,7 +299,7 @@ def load_tokenizer(
             f"{folder}: no tokenizer (none of {', '.join(TOKENIZER_NAMES)}); save the model's "
             "own tokenizer there with save_pretrained"
         )
-    with quiet(), translated(folder, BaseModelError):
+    with silence_libraries(), translated(folder, BaseModelError):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, config=config, trust_remote_code=trust_remote_code, local_files_only=True
         )

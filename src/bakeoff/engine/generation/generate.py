@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bakeoff.base.prefix import lent
 from bakeoff.engine.backends.capture import Note, StepTimer
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, rows_that_fit
-from bakeoff.engine.backends.worker_threads import ONE_LANE, lanes_of
+from bakeoff.engine.backends.worker_threads import ONE_WORKER, worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
@@ -107,13 +107,13 @@ class _Writer:
         order = np.argsort([len(p) for p in self._prompts], kind="stable")[::-1]
         is_greedy = self._options.strategy == "greedy"
         # Whoever else generates draws from one generator, and changes the model while it does.
-        lanes = lanes_of(self._cohort.base) if is_greedy else ONE_LANE
-        rows = max(1, self._rows() // lanes.num)
+        workers = worker_threads_of(self._cohort.base) if is_greedy else ONE_WORKER
+        rows = max(1, self._rows() // workers.num)
         self._limit = rows
         starts = range(0, len(order), rows)
         # Graphs read weights that autocast has cast and keeps until its outermost context ends.
         with self._cohort.autocast() if is_greedy else nullcontext():
-            for found in lanes.map(lambda start: self._batch(order, start, start + rows), starts):
+            for found in workers.map(lambda start: self._batch(order, start, start + rows), starts):
                 for chosen, by_slot in found:
                     self._keep(chosen, by_slot)
             self._greedy.release()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
 from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank.updates import (
@@ -68,9 +68,9 @@ class Lora(Method):
                 )
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

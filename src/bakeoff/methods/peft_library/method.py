@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bakeoff.base.library_output import quiet
+from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.config import to_mapping
 from bakeoff.errors import BaseModelError, ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -67,9 +67,9 @@ class PeftMethod(Method):
             self._probe(own, trained_parameters(wrapped))
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """A copy of the base, alone."""
-        return Ground.OWN_BASE
+        return ExecutionPath.OWN_BASE
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -89,7 +89,7 @@ class PeftMethod(Method):
         from peft import get_peft_model
 
         settings = {k: v for k, v in to_mapping(self.options).items() if k != "peft_type"}
-        with quiet(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        with silence_libraries(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             try:
@@ -186,7 +186,7 @@ class PeftMethod(Method):
         state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         found = read_tensors(folder / PEFT_WEIGHTS, shapes)
-        with quiet(), warnings.catch_warnings():
+        with silence_libraries(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             set_peft_model_state_dict(wrapped, found)
         return _taken(wrapped)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Tensors
+from bakeoff.methods.contract import ExecutionPath, Tensors
 from bakeoff.methods.prompts.reparametrised import (
     Reparametrised,
     ReparametrisedStack,
@@ -49,9 +49,9 @@ class PTuning(Reparametrised):
             raise ConfigError(f"{where}.hidden: {options.hidden} is below 1; give 1 or more")
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def extra_positions(self) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefix_of_embeddings
 from bakeoff.errors import ConfigError
-from bakeoff.methods.contract import Ground, Tensors
+from bakeoff.methods.contract import ExecutionPath, Tensors
 from bakeoff.methods.prompts.reparametrised import (
     FOLDED,
     Reparametrised,
@@ -80,9 +80,9 @@ class PrefixTuning(Reparametrised):
                 )
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def extra_positions(self) -> int:

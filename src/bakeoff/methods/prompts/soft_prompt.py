@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
-from bakeoff.methods.contract import Ground, Method, Tensors
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import (
     PEFT_CONFIG,
     PEFT_WEIGHTS,
@@ -82,9 +82,9 @@ class SoftPrompt(Method):
         return vectors_PD
 
     @property
-    def ground(self) -> Ground:
+    def execution_path(self) -> ExecutionPath:
         """Through the shared base."""
-        return Ground.BASE
+        return ExecutionPath.BASE
 
     @property
     def extra_positions(self) -> int:

@@ -53,7 +53,7 @@ def learning_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Fig
     yield render(
         whole,
         name="learning_curves",
-        group="course",
+        group="history",
         title="Learning curves",
         caption="NLL by epoch, a line per candidate: solid on validation data, dashed on training "
         "data; a filled point is the epoch that was kept."
@@ -83,7 +83,7 @@ def rate_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
     yield render(
         tradeoff.rates(curves, ceiling),
         name="learning_rate",
-        group="course",
+        group="history",
         title="Loss against learning rate",
         caption="Best validation NLL of every candidate; a ring marks each method's best rate. "
         "Each method has its own scale, so one rate for all would favour some."

@@ -170,7 +170,7 @@ def time_figures(results: Results) -> Iterator[Figure]:
         yield render(
             charts.bars(points),
             name="wall_clock",
-            group="course",
+            group="history",
             title="Wall clock",
             caption=f"Of the whole study, {shown_seconds(total)}." if total else "",
             alt=described_points("Wall clock", points),

@@ -6,5 +6,5 @@ GROUPS: Final = {
     "tradeoff": "Is the quality worth its price?",
     "quality": "How good each method is, and which differences are real",
     "cost": "What each method costs",
-    "course": "How the study went",
+    "history": "How the study went",
 }

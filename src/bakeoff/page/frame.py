@@ -40,7 +40,7 @@ def make_environment() -> jinja2.Environment:
     return environment
 
 
-def shell(*script_names: str) -> dict[str, object]:
+def frame(*script_names: str) -> dict[str, object]:
     """The style sheet, the scripts and the policy that allows these and nothing else."""
     from markupsafe import Markup
 
