@@ -14,7 +14,7 @@ pytestmark = pytest.mark.fake_cuda
 
 EVALUATION_WAITS = {
     "stack.Stack._index_of: a copy to the device",  # once a selection of slots
-    "evaluate._example_nlls: a copy to the host",
+    "score._example_nlls: a copy to the host",
 }
 GENERATION_WAITS = {
     "stack.Stack._index_of: a copy to the device",

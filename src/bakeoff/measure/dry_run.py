@@ -93,7 +93,7 @@ def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool
 
 
 def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> BatchSource:
-    """The batch source of an execution path; hidden states are there, but their values mean nothing.
+    """The batch source of an execution path; hidden states are there, without meaning.
 
     Time and memory do not hang on them.
     """
