@@ -3,7 +3,7 @@
     python tools/golden_runs.py                # all of them
     python tools/golden_runs.py schema1        # those whose name begins so
 
-Each is a real run of the base ``tiny`` on the wire's rows. Those of an older schema are run with
+Each is a real run of the base ``tiny`` on `wire`'s rows. Those of an older schema are run with
 the code of the commit that wrote it, which is unpacked from the repository's history. Times,
 memory and library versions are those of the machine that runs this; all else repeats in float32.
 

@@ -65,12 +65,12 @@ With `--minutes` the learning rate follows the clock; `--steps` with the number 
 | --- | --- |
 | data | `bakeoff.data.wire`, split `pretrain`, seeds from {seed}: articles alone, once each |
 | tokenizer | trained on the first {tokenizer_articles:,} of these articles |
-| rows | {row_tokens} tokens, articles packed and parted by `{end}`, {rows} rows a step |
+| rows | {row_tokens} tokens, articles packed and separated by `{end}`, {rows} rows per step |
 | steps | {steps:,} |
 | tokens | {tokens:,} |
 | optimiser | AdamW, peak rate {learning_rate:g}, linear warm-up, cosine decay, weight decay 0.1 |
-| training loss | {train_loss:.4f} nats a token, mean of the last steps |
-| held-out loss | {held_out:.4f} nats a token on {held_out_articles} `validation` articles |
+| training loss | {train_loss:.4f} nats per token, mean of the last steps |
+| held-out loss | {held_out:.4f} nats per token on {held_out_articles} `validation` articles |
 | stored as | float16; `from_pretrained` loads it as float32 |
 
 All people, places and companies in its data are invented. Licence: Apache-2.0.
@@ -83,7 +83,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("src/bakeoff/base/tiny"))
     parser.add_argument("--steps", type=int, help="number of steps; wins over --minutes")
     parser.add_argument("--minutes", type=float, default=25.0, help="training time, wall clock")
-    parser.add_argument("--rows", type=int, default=4, help="rows of 256 tokens a step")
+    parser.add_argument("--rows", type=int, default=4, help="rows of 256 tokens per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--save-minutes", type=float, default=4.0, help="time between checkpoints")
     parser.add_argument("--threads", type=int, default=2)
@@ -187,7 +187,7 @@ def packed(
 
 @torch.inference_mode()
 def held_out_loss(model: GPTNeoForCausalLM, tokenizer: PreTrainedTokenizerFast) -> float:
-    """Mean loss in nats a token over validation articles, packed as in training."""
+    """Mean loss in nats per token over validation articles, packed as in training."""
     texts = [e.article for e in generate(HELD_OUT_ARTICLES, seed=SEED, split="validation")]
     stream = packed(tokenizer, iter(texts + texts[:64]), 8)
     model.eval()

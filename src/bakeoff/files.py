@@ -1,7 +1,7 @@
 """Files and folders that are there whole or not at all: the one place that writes them.
 
 Whatever is written is made beside its place, flushed to the disk and renamed. A process that is
-killed leaves a hidden entry that ends with ``PART``, which who owns the folder may remove.
+killed leaves a hidden entry that ends with ``PART``, which the folder's owner may remove.
 """
 
 from __future__ import annotations

@@ -128,14 +128,14 @@ def size_of(text: str, option: str) -> float:
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise ConfigError(
-            f"{option} {text!r}: is no size; give a number and its unit, such as 8GiB, 500MiB or "
-            "10MB"
+            f"{option} {text!r}: is not a size; give a number and its unit, such as 8GiB, 500MiB "
+            "or 10MB"
         )
     value, prefix, binary = found.groups()
     unit = 1024.0 if binary else 1000.0
     size = float(value) * math.pow(unit, " kmgt".index(prefix.lower() or " "))
     if size <= 0:
-        raise ConfigError(f"{option} {text!r}: is no room at all; give some, such as 10MB")
+        raise ConfigError(f"{option} {text!r}: must be above zero; give some room, such as 10MB")
     return size
 
 
@@ -152,10 +152,10 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     given = text.strip().lower()
     if not _DURATION.fullmatch(given):
         raise ConfigError(
-            f"{option} {text!r}: is no duration; give hours, minutes, seconds or milliseconds, "
+            f"{option} {text!r}: is not a duration; give hours, minutes, seconds or milliseconds, "
             "such as 2h, 90m, 1h30m or 20ms"
         )
     seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, given))
     if seconds <= 0:
-        raise ConfigError(f"{option} {text!r}: is no time at all; give some, such as 2h")
+        raise ConfigError(f"{option} {text!r}: must be above zero; give some time, such as 2h")
     return seconds

@@ -12,7 +12,7 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
 
 class RunState(StrEnum):
-    """Where a candidate stands. Only COMPLETE and STOPPED ones may be chosen."""
+    """The state of a candidate. Only COMPLETE and STOPPED ones may be chosen."""
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"

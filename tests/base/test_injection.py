@@ -89,7 +89,7 @@ def test_hooks_see_the_rows_by_slot_and_add_in_turn(make: Any, shape: tuple[int,
 
 def test_only_linear_layers_have_a_shape() -> None:
     assert linear_shape(nn.Linear(3, 4)) == linear_shape(Conv1D(4, 3)) == (3, 4)
-    with pytest.raises(TypeError, match="LayerNorm is no linear layer"):
+    with pytest.raises(TypeError, match="LayerNorm is not a linear layer"):
         linear_shape(nn.LayerNorm(3))
 
 

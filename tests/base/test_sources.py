@@ -214,7 +214,7 @@ def test_a_broken_tokenizer_is_named(folder: Path, load: Callable[..., Source]) 
 
 def test_an_adapter_is_no_base(folder: Path, load: Callable[..., Source]) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "other/base"}')
-    with pytest.raises(BaseModelError, match="an adapter lies beside"):
+    with pytest.raises(BaseModelError, match="there is an adapter beside"):
         load("base")
     (folder / "config.json").unlink()
     with pytest.raises(BaseModelError, match="holds an adapter, not a base"):

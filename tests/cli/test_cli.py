@@ -108,10 +108,10 @@ def test_a_report_names_the_file_that_it_wrote(
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--max-memory", "8", "--max-memory '8': is no size; give a number and its unit"),
-        ("--max-adapter-size", "0MB", "--max-adapter-size '0MB': is no room at all"),
-        ("--max-time", "soon", "--max-time 'soon': is no duration"),
-        ("--max-latency", "20", "--max-latency '20': is no duration"),
+        ("--max-memory", "8", "--max-memory '8': is not a size; give a number and its unit"),
+        ("--max-adapter-size", "0MB", "--max-adapter-size '0MB': must be above zero"),
+        ("--max-time", "soon", "--max-time 'soon': is not a duration"),
+        ("--max-latency", "20", "--max-latency '20': is not a duration"),
     ],
 )
 def test_a_limit_without_sense_is_refused(

@@ -241,7 +241,7 @@ def test_counts(tmp_path: Path, write: Write, tokenizer: PreTrainedTokenizerFast
     assert data.warnings == [
         "task.examples.train asks for 10 rows; there are 5 usable ones.",
         "1 bad rows of train were left out.",
-        "1 rows of validation have a document that stands in train too.",
+        "1 rows of validation have a document that is in train too.",
     ]
 
 

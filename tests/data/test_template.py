@@ -23,7 +23,7 @@ def test_all_pieces() -> None:
         ("{document} TL;DR:", "{summary} 0 times"),
         ("{document}{document}{summary}", "{document} 2 times"),
         ("{document}{summary}{summary}", "{summary} 2 times"),
-        ("{summary} of {document}", "stands before"),
+        ("{summary} of {document}", "comes before"),
         ("{document} {title} {summary}", "'{'"),
         ("{{document}} {summary}", "'{'"),
         ("} {document} {summary}", "'}'"),

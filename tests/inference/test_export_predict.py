@@ -122,7 +122,7 @@ def test_pefts_files_load_with_the_same_logits(run: Path, cli: Run, place: Path,
                 "--to",
                 "onnx",
             ),
-            "--to: 'onnx' is no form of export; give peft or merged",
+            "--to: 'onnx' is not a form of export; give peft or merged",
         ),
         (("--to", "peft", "--candidate", "lora-rank2-lr0.01-s1"), "did you mean lora-rank"),
     ],
@@ -245,7 +245,7 @@ def test_without_a_name_the_recommended_methods_best_one_writes(
         (b'{"text": "a"}\n{', ("--format", "jsonl"), "-, row 2: it is not JSON"),
         (b"a", ("--format", "jsn"), "'jsn' is unknown; did you mean 'json'?"),
         (b"a", ("nowhere.txt",), "nowhere.txt cannot be read: No such file"),
-        (b"a", ("--candidate", "x"), "'x' is no candidate of out"),
+        (b"a", ("--candidate", "x"), "'x' is not a candidate of out"),
     ],
 )
 def test_bad_input_is_told(

@@ -153,9 +153,9 @@ def test_the_types_are_those_of_the_installed_peft_that_act_in_layers() -> None:
     [
         (
             {"peft_type": "LOHAA"},
-            r"methods.x.peft_type: 'LOHAA' is no method .*did you mean LOHA\?",
+            r"methods.x.peft_type: 'LOHAA' is not a method .*did you mean LOHA\?",
         ),
-        ({}, r"methods.x.peft_type: None is no method of the installed PEFT"),
+        ({}, r"methods.x.peft_type: None is not a method of the installed PEFT"),
         ({"peft_type": "PREFIX_TUNING"}, "puts trained vectors before the tokens"),
         ({"peft_type": "LOHA", "rnk": 4}, r"methods.x.rnk = 4: unknown key; .*Known keys: .*r, "),
         ({"peft_type": "LOHA", "r": "4"}, r"methods.x.r = .*must be a whole number"),

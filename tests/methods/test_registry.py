@@ -26,13 +26,13 @@ def test_an_unknown_name_suggests_the_nearest(kind: str, nearest: str) -> None:
     with pytest.raises(ConfigError) as caught:
         method_type(kind, where="methods.a.kind")
     assert str(caught.value) == (
-        f"methods.a.kind: {kind!r} is no method; did you mean {nearest!r}? "
+        f"methods.a.kind: {kind!r} is not a method; did you mean {nearest!r}? "
         f"Known methods: {', '.join(METHODS)}"
     )
 
 
 def test_a_name_near_to_none_lists_them() -> None:
-    with pytest.raises(ConfigError, match=re.escape("'zzz' is no method. Known methods: ")):
+    with pytest.raises(ConfigError, match=re.escape("'zzz' is not a method. Known methods: ")):
         method_type("zzz", where="methods.a.kind")
 
 

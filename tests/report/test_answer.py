@@ -67,7 +67,7 @@ def test_a_search_that_ends_at_its_grids_edge_is_a_caveat() -> None:
     search = results.methods["lora"].search
     assert search is not None
     edge = with_methods(results, lora={"search": replace(search, best_at_edge=True)})
-    assert any("lies at the edge of what was tried" in text for text in caveats(edge))
+    assert any("is at the edge of what was tried" in text for text in caveats(edge))
     assert not any("One learning rate per method" in text for text in caveats(edge))
     curve = tuple(replace(point, state=RunState.FAILED) for point in search.curve[:1])
     failed = replace(search, curve=curve + search.curve[1:], best_at_edge=False)
@@ -79,4 +79,4 @@ def test_test_rows_that_stand_in_the_training_data_are_a_caveat() -> None:
     results = golden("four")
     data = replace(results.data, overlap={**results.data.overlap, "train_test": 12})
     found = caveats(replace(results, data=data))
-    assert "12 test rows also stand in the training data." in found
+    assert "12 test rows are also in the training data." in found

@@ -41,14 +41,16 @@ class Study:
     ) -> None:
         options = {"seeds": num_seeds, "growth": 0, "grid_factor": 10.0, **options}
         self.search = SearchOptions(**options) if is_searched else None
-        self.epochs, self.pruned, self.told = epochs, list[str](), list[str]()
+        self.epochs, self.pruned, self.reported = epochs, list[str](), list[str]()
         self.trained: list[tuple[str, int]] = []
         methods = []
         for i, name in enumerate(names or ("m",)):
             method: Any = SimpleNamespace(execution_path=execution_paths[i % len(execution_paths)])
             variants = dict.fromkeys(labels, method)
             methods.append(MethodSearch(name=name, variants=variants, rates=rates))
-        self.schedule = StudySchedule(methods, seeds, epochs, self.search, tell=self.told.append)
+        self.schedule = StudySchedule(
+            methods, seeds, epochs, self.search, report=self.reported.append
+        )
         self.schedule.on_pruned = lambda candidate: self.pruned.append(candidate.id)
         if self.search is not None:
             searched: dict[str, dict[str, dict[str, Any]]] = {
@@ -232,7 +234,7 @@ def test_the_grid_grows_at_the_edge_where_the_best_lies_up_to_its_limit(
         pass
     assert study.rates() == [*RATES, *grown]
     assert study.finals() == [f"m-lr{grown[-1]:g}-s0"]
-    assert sum("lies at the edge" in text for text in study.told) == 2
+    assert sum("is at the edge" in text for text in study.reported) == 2
 
 
 def test_the_grid_grows_before_anybody_goes_on() -> None:

@@ -23,7 +23,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         save_file(contiguous, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        # The library wraps the operating system's refusal; callers tell a full disk by errno.
+        # The library wraps the operating system's refusal; callers recognise a full disk by errno.
         full = "No space left" in str(error)
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 

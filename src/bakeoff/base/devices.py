@@ -1,9 +1,9 @@
-"""Which kind of device a pass is for: the one that its tensors are on, or a GPU that it stands for.
+"""Which kind of device a pass is for: the one that its tensors are on, or a GPU that it simulates.
 
 A plan for a GPU is traced with tensors of shapes alone. They are the CPU's, as PyTorch's autograd
 runs backward only on devices that it was built for, but what is traced must take every turn that
-the GPU's pass would: sizes of chunks, static buffers, kernels of attention. Whoever chooses by the
-kind of device therefore asks ``kind_of`` and not the tensor.
+the GPU's pass would: sizes of chunks, static buffers, kernels of attention. Code that chooses by
+the kind of device therefore asks ``kind_of`` and not the tensor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AMPERE = (8, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class GpuProfile:
-    """What the engine's choices on a GPU hang on.
+    """What the engine's choices on a GPU depend on.
 
     Attributes:
         is_ampere: whether its compute capability is 8.0 or more: it multiplies bfloat16 and has
@@ -33,7 +33,7 @@ class GpuProfile:
 
 
 class _Present(threading.local):
-    """What passes in this thread stand for."""
+    """What passes in this thread simulate."""
 
     profile: GpuProfile | None = None
 
@@ -47,7 +47,7 @@ def kind_of(device: torch.device) -> str:
 
 
 def present_profile() -> GpuProfile | None:
-    """The GPU that passes in this thread stand for, if they do."""
+    """The GPU that passes in this thread simulate, if they do."""
     return _present.profile
 
 

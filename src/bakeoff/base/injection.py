@@ -121,7 +121,7 @@ Site = LinearSite | NormSite
 
 
 def site_of(layer: nn.Module) -> Site:
-    """The site that stands in for a linear layer or a norm.
+    """The site that replaces a linear layer or a norm.
 
     Raises:
         TypeError: for any other layer.
@@ -140,7 +140,7 @@ def is_norm(layer: nn.Module) -> bool:
 
 
 def unsited(module: nn.Module) -> nn.Module:
-    """The frozen layer itself, whether a site stands in for it now or not."""
+    """The frozen layer itself, whether a site replaces it now or not."""
     if isinstance(module, LinearSite):
         return module.linear
     return module.norm if isinstance(module, NormSite) else module
@@ -153,7 +153,7 @@ def linear_shape(linear: nn.Module) -> tuple[int, int]:
         return int(num_in), int(num_out)
     if isinstance(linear, nn.Linear):
         return linear.in_features, linear.out_features
-    raise TypeError(f"{type(linear).__name__} is no linear layer")
+    raise TypeError(f"{type(linear).__name__} is not a linear layer")
 
 
 def linear_layers(model: nn.Module, *, head: nn.Module | None) -> dict[str, nn.Module]:

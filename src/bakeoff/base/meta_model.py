@@ -32,7 +32,7 @@ class MetaBase(Base):
         """
         self.__dict__.update(original.__dict__)
         self.compute_dtype = dtype or original.compute_dtype
-        # What stands for a GPU is traced on the CPU (``model.devices``): an autograd graph of
+        # A simulated GPU is traced on the CPU (``model.devices``): an autograd graph of
         # tensors on a device that is not here cannot run backward.
         self.device = torch.device("cpu")
         self._original = original.source.model

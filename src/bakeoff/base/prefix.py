@@ -1,7 +1,7 @@
-"""Keys and values that stand before the tokens' own in every layer's attention.
+"""Keys and values before the tokens' own in every layer's attention.
 
 A prefix of length L takes the positions 0 to L - 1, and the first token has position L, as PEFT and
-Transformers have it when the prefix lies in the cache: a sliding window that has moved on no longer
+Transformers have it when the prefix is in the cache: a sliding window that has moved on no longer
 sees the prefix. Slots may have prefixes of different lengths, or none: the keys beyond a slot's
 length are masked, and its arithmetic is that of a pass without them.
 
@@ -157,7 +157,7 @@ class _InTransformers:
         token_RT = kwargs.get("position_ids")
         if not isinstance(token_RT, Tensor):
             raise BaseModelError(
-                f"{type(module).__name__} is not told positions when it generates, so no prefix "
+                f"{type(module).__name__} is not given positions when it generates, so no prefix "
                 "can be put before them; choose the strategy greedy"
             )
         self._token_RT = token_RT

@@ -4,8 +4,8 @@ PyTorch sends float32 products on a CPU to MKL, which takes its AVX2 path on pro
 Intel's. oneDNN, which PyTorch carries for bfloat16, writes its kernels for the processor at hand:
 on an EPYC with AVX-512 it does the same product in half the time
 (``docs/decisions/0018-products-by-onednn.md``). It is reached through the operator that compiled
-graphs use, which takes a weight as it lies; where that is missing or computes something else,
-everything goes the usual way.
+graphs use, which takes a weight in its own layout; where that is missing or computes something
+else, everything goes the usual way.
 
 Axis letters: ``M`` rows of all leading axes, ``D`` width in, ``E`` width out.
 """

@@ -1,4 +1,4 @@
-"""The entry point. It never prompts; ``exit_codes`` says what it returns to the shell."""
+"""The entry point. It never prompts; ``exit_codes`` says what it returns."""
 
 from __future__ import annotations
 

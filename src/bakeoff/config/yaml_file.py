@@ -24,7 +24,7 @@ from bakeoff.errors import ConfigError
 
 _TAG: Final = "tag:yaml.org,2002:"
 _MOST_VALUES: Final = 100_000
-"""In one document, aliases written out: a few lines of nested ones could stand for billions."""
+"""In one document, aliases written out: a few lines of nested ones could mean billions."""
 _LINE_CHARS: Final = 10_000
 _CONSTANTS: Final[dict[str, bool | None]] = {
     "true": True,
@@ -48,7 +48,7 @@ def load_yaml(text: str, *, where: str) -> dict[str, Any]:
 
     Raises:
         ConfigError: broken syntax or a repeated key (with line and column), a tag other than
-            YAML's own plain ones, or a top level that is no mapping.
+            YAML's own plain ones, or a top level that is not a mapping.
     """
     value = parse(text, where=where)
     if not isinstance(value, dict):
@@ -91,7 +91,7 @@ class _Values:
 
     def __init__(self) -> None:
         self._num_values = 0
-        self._open: set[int] = set()  # nodes that the present one lies in
+        self._open: set[int] = set()  # nodes that contain the present one
 
     def of(self, node: Node) -> Any:
         """The plain value of a node.
@@ -124,7 +124,7 @@ class _Values:
             if not isinstance(key, str):
                 raise _error(key_node, f"the key {key!r} is not text; write it in quotes")
             if key in result:
-                raise _error(key_node, f"the key {key!r} stands twice in one mapping; remove one")
+                raise _error(key_node, f"the key {key!r} appears twice in one mapping; remove one")
             result[key] = self.of(value_node)
         return result
 

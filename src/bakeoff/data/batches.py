@@ -1,8 +1,8 @@
 """Which examples an optimizer step sees, and the rectangles they travel in.
 
 Every candidate of a study sees the same schedule of *widths*: step ``s`` of every epoch is padded
-to the same length whoever trains, so a slot's arithmetic never depends on its neighbours' data.
-Which examples fill a step is drawn from the candidate's own seed.
+to the same length whichever candidate trains, so a slot's arithmetic never depends on its
+neighbours' data. Which examples fill a step is drawn from the candidate's own seed.
 
 Examples are grouped by length into buckets, so that short data are not padded to ``max_length``.
 Inside a bucket the order is random, and the sequence of the buckets over an epoch is random but
@@ -141,7 +141,7 @@ class BatchPlan:
         draw = np.random.default_rng((seed, epoch, 1))
         shuffled = draw.permutation(len(self._buckets))
         # A stable sort by bucket keeps the random order inside each; a bucket's surplus is what
-        # stands at its end, so each epoch promotes other examples to the wider rectangle.
+        # is at its end, so each epoch promotes other examples to the wider rectangle.
         pool = shuffled[np.argsort(self._buckets[shuffled], kind="stable")]
         steps: list[Step | None] = [None] * self.num_steps
         narrow_first = np.argsort(np.asarray(self.widths), kind="stable")

@@ -50,7 +50,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, tokenizer_id: str) ->
 def store(folder: Path, arrays: Arrays, meta: Mapping[str, Any]) -> None:
     """Writes arrays and metadata beside ``folder`` and moves them there in one step.
 
-    Another process may do the same at the same time: whoever is first wins, and both have equal
+    Another process may do the same at the same time: the first wins, and both have equal
     content.
 
     Raises:

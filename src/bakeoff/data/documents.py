@@ -97,7 +97,7 @@ def _rows(source: str, path: Path, task: TaskOptions) -> Iterator[Document]:
         raise DataError(f"{source} holds no rows; give at least one document")
     for record in records:
         if record.problem:
-            raise DataError(f"{source}, row {record.row}: {record.problem}. Mend the row")
+            raise DataError(f"{source}, row {record.row}: {record.problem}. Correct the row")
         yield _document(source, record.row, record.document, task)
 
 

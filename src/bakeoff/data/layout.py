@@ -27,7 +27,7 @@ class Completed:
     """A split's rows whose summaries leave room for a document, with their completions.
 
     Attributes:
-        rows: the others are gone and counted as skipped.
+        rows: the others were left out and counted as skipped.
         completions: one array of ids a row.
         num_summary_tokens: tokens of all summaries as plain text.
     """
@@ -46,7 +46,7 @@ class Layout:
         encoder: of the base's tokenizer.
         template: the same in text.
         head: what the tokenizer puts before any text, and the template's prefix.
-        middle: what stands between document and summary.
+        middle: what comes between document and summary.
         tail: the template's suffix and one end-of-text token.
     """
 

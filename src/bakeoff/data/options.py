@@ -56,7 +56,7 @@ class SplitShares:
         for name, share in (("validation", self.validation), ("test", self.test)):
             if not 0.0 < share < 1.0:
                 raise ConfigError(
-                    f"{path}.{name} is {share}: a share must lie between 0 and 1. "
+                    f"{path}.{name} is {share}: a share must be between 0 and 1. "
                     f"Set {path}.{name} to, for example, 0.1."
                 )
         if self.validation + self.test >= 1.0:
@@ -71,7 +71,7 @@ class TaskOptions:
     """What is learnt, and from which data.
 
     Rows are used in the source's order: with ``examples`` below what there is, the first ones
-    are taken (bad rows that are skipped do not count), so that everybody gets the same ones.
+    are taken (bad rows that are skipped do not count), so that every candidate gets the same ones.
     """
 
     source: str | dict[str, str]
@@ -136,7 +136,7 @@ class TaskOptions:
         repeated = sorted({step for step in self.cleaning if self.cleaning.count(step) > 1})
         if repeated:
             raise ConfigError(
-                f"{path}.cleaning names {repeated[0]} twice: each step may stand once. "
+                f"{path}.cleaning names {repeated[0]} twice: each step may appear once. "
                 "Remove one of them."
             )
         Template.parse(self.template, path=f"{path}.template")

@@ -1,4 +1,4 @@
-"""Rows that stand in more than one split, which make a test score look better than it is."""
+"""Rows that are in more than one split, which make a test score look better than it is."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class OverlapRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """How many rows of one split stand in another.
+    """How many rows of one split are in another.
 
-    Texts count as the same where only case and spacing differ. A document that stands in both is
+    Texts count as the same where only case and spacing differ. A document that is in both is
     a leak. A summary alone need not be one (subject lines repeat), so those have their own counts,
-    of rows whose document does not stand in the other split.
+    of rows whose document is not in the other split.
 
     Attributes:
-        train_test: test rows whose document stands in train.
-        train_validation: validation rows whose document stands in train.
-        validation_test: test rows whose document stands in validation.
-        train_test_summaries: test rows of which only the summary stands in train.
-        train_validation_summaries: validation rows of which only the summary stands in train.
-        validation_test_summaries: test rows of which only the summary stands in validation.
-        train_duplicates: train rows whose document stood in an earlier train row.
+        train_test: test rows whose document is in train.
+        train_validation: validation rows whose document is in train.
+        validation_test: test rows whose document is in validation.
+        train_test_summaries: test rows of which only the summary is in train.
+        train_validation_summaries: validation rows of which only the summary is in train.
+        validation_test_summaries: test rows of which only the summary is in validation.
+        train_duplicates: train rows whose document is that of an earlier train row.
         examples: up to ``MAX_EXAMPLES`` pairs of rows, documents before summaries.
     """
 

@@ -112,7 +112,7 @@ def _warnings(task: TaskOptions, splits: dict[Split, SplitData], overlap: Overla
         ("validation", "test", overlap.validation_test),
     ):
         if count:
-            warnings.append(f"{count} rows of {second} have a document that stands in {first} too.")
+            warnings.append(f"{count} rows of {second} have a document that is in {first} too.")
     if overlap.train_duplicates:
         warnings.append(f"{overlap.train_duplicates} rows of train repeat an earlier document.")
     return warnings

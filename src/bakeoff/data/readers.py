@@ -128,7 +128,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
                 if header.count(column) > 1:
                     raise DataError(
                         f"task.source: {path}'s header has {column!r} {header.count(column)} "
-                        "times; a column must stand once. Rename the others."
+                        "times; a column may appear only once. Rename the others."
                     )
             document, summary = header.index(columns.document), header.index(columns.summary)
             row = 0

@@ -82,7 +82,7 @@ def take_rows(task: TaskOptions, source: Source, split: Split) -> Rows:
         number, reason = bad[0]
         raise DataError(
             f"task.source: {rows.place} has bad rows: {rows_text([row for row, _ in bad])}; in row "
-            f"{number} {reason}. Every row needs a document and a summary. Mend them, or set "
+            f"{number} {reason}. Every row needs a document and a summary. Correct them, or set "
             "task.on_bad_row: skip to leave such rows out."
         )
     rows.num_skipped = len(bad)
@@ -105,7 +105,7 @@ def rows_text(numbers: Sequence[int]) -> str:
 
 
 def text_problem(value: object) -> str | None:
-    """Why a value is no usable text, or None."""
+    """Why a value is not a usable text, or None."""
     if value is None:
         return "is missing"
     if not isinstance(value, str):

@@ -156,7 +156,7 @@ class WireSource:
             yield Record(row, example.article, example.highlights, desk=example.desk)
 
     def fingerprint(self) -> list[str]:
-        # The generator's own text stands for its version, so that no change to it is forgotten.
+        # The generator's own text is its version, so that no change to it is forgotten.
         sources = sorted(Path(wire.__file__).parent.glob("*.py"))
         code = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
         return [WIRE, str(self._seed), str(sorted(self._counts.items())), *code]

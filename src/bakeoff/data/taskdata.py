@@ -29,7 +29,7 @@ class SplitData:
         summaries: cleaned references.
         rows: [rows] int64, numbers in the source, from 1.
         prompts: begin-of-text, prefix, as much of the document as fits beside the completion, and
-            what stands before the summary.
+            what comes before the summary.
         completions: white space, summary, suffix and the end-of-text token; never cut.
         generation_prompts: as ``prompts``, but cut as if the summary fits ``max_summary_tokens``,
             so that nothing of the reference shows.
@@ -63,7 +63,7 @@ class TaskData:
 
     Attributes:
         splits: train, validation and test.
-        overlap: rows that stand in more than one of them.
+        overlap: rows that are in more than one of them.
         warnings: sentences for the user about what was found.
         seed: the task's.
     """

@@ -45,7 +45,7 @@ class Template:
         prefix, rest = text.split(_DOCUMENT)
         if _SUMMARY not in rest:
             raise ConfigError(
-                f"{path} is {text!r}: {_SUMMARY} stands before {_DOCUMENT}, and must stand after "
+                f"{path} is {text!r}: {_SUMMARY} comes before {_DOCUMENT}, and must come after "
                 "it, because the model reads the document first. Swap them."
             )
         between, suffix = rest.split(_SUMMARY)
@@ -53,7 +53,7 @@ class Template:
             if brace in prefix + between + suffix:
                 raise ConfigError(
                     f"{path} is {text!r}: it has a {brace!r} that belongs to neither {_DOCUMENT} "
-                    f"nor {_SUMMARY}. Remove it; braces cannot stand for themselves."
+                    f"nor {_SUMMARY}. Remove it; literal braces are not possible."
                 )
         middle = between.rstrip()
         return cls(prefix=prefix, middle=middle, lead=between[len(middle) :], suffix=suffix)

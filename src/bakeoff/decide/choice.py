@@ -4,10 +4,10 @@
    nothing is recommended.
 2. Where there are limits, only methods that are shown to meet each of them take part: a cost that
    was not measured is not shown to be within a limit.
-3. The best primary metric on the test set leads. It must lie clear of the untuned base's.
+3. The best primary metric on the test set leads. It must be clear of the untuned base's.
 4. Every method that the paired comparison with the leader calls undecided, or that was never
    compared with it, is tied: a difference that was not shown is none. One that is shown to be
-   behind another that takes part is no tie.
+   behind another that takes part is not a tie.
 5. Of the tied methods that are clear of the base, the cheapest is recommended: the smaller
    adapter, then the faster epoch, then fewer parameters, then the name.
 """

@@ -164,7 +164,7 @@ def _effects(
             "needs the same examples for every method"
         )
     if min(sizes.values()) < 2:
-        raise DataError("compare_methods: one test example tells nothing of spread; use at least 2")
+        raise DataError("compare_methods: one test example says nothing of spread; use at least 2")
     return methods
 
 

@@ -155,7 +155,7 @@ def limits_from(**options: str | None) -> Limits:
     """Limits from the command line's texts.
 
     Raises:
-        ConfigError: A text is no size or no duration.
+        ConfigError: A text is not a size or not a duration.
     """
     given = {
         price.key: price.parse(text, price.option)

@@ -27,7 +27,7 @@ def accelerated(
         cohort: entered.
         longest: tokens of the longest row, soft prompts not counted.
         options: how.
-        note: is told if updates turn out not to be capturable.
+        note: called with a sentence if updates turn out not to be capturable.
 
     Yields:
         What captures updates, or None where they run as they are.

@@ -25,7 +25,7 @@ class Packed:
     """One micro-batch of every slot, on the device.
 
     Attributes:
-        ids_KBT: [K, B, T] tokens, or None where hidden states stand for them.
+        ids_KBT: [K, B, T] tokens, or None where hidden states replace them.
         hidden_KND: [K, N, D] hidden states at supervised positions, or None.
         source_KN: [K, N]; targets_KN: [K, N]; mask_KN: [K, N] as ``Cohort.losses`` takes them.
         first_row: rows of its update that each slot has passed before. num_rows: rows of each slot.

@@ -73,4 +73,4 @@ class Observer(Protocol):
         """A candidate reached a final state; its best tensors are there if it has any."""
 
     def on_note(self, note: str) -> None:
-        """Something happened that the report must tell."""
+        """Something happened that the report must mention."""

@@ -47,7 +47,7 @@ class Cohort:
 
         Args:
             base: the frozen base.
-            methods: all the methods that will ever sit here, of one execution path; none gives the
+            methods: all the methods that may be seated here, of one execution path; none gives the
                 untuned base.
             num_slots: K.
             protocol: None allocates no gradients and no optimizer.
@@ -145,7 +145,7 @@ class Cohort:
 
     @contextmanager
     def training_pass(self, first_row: int, num_rows: int) -> Iterator[None]:
-        """Tells the stacks where training stands in the forward and backward pass inside.
+        """Gives the stacks the position of training for the forward and backward pass inside.
 
         Args:
             first_row: rows of this update that each slot has passed before.
@@ -172,7 +172,7 @@ class Cohort:
             stack.after_update()
 
     def seat(self, slot: int, method: Method, tensors: Mapping[str, Tensor], seed: int = 0) -> None:
-        """Gives the slot to a candidate with these tensors; its optimizer starts anew.
+        """Gives the slot to a candidate with these tensors; its optimizer starts again.
 
         Args:
             slot: which. method: the candidate's. tensors: its tensors.
@@ -231,7 +231,7 @@ class Cohort:
     def restore(
         self, slot: int, method: Method, snapshot: Mapping[str, Tensor], seed: int = 0
     ) -> None:
-        """Seats a candidate where a snapshot left it; nothing of it starts anew."""
+        """Seats a candidate where a snapshot left it; nothing of it starts again."""
 
         def part(prefix: str) -> Tensors:
             return {name: snapshot[f"{prefix}/{name}"] for name in method.shapes}

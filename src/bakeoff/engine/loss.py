@@ -4,7 +4,7 @@ The gradient of a chunk's logits is made while the chunk is there, turned into t
 hidden states (and of the head, where the head is trained) and the logits are dropped. Memory is
 ``slots x chunk x vocabulary``, whatever the batch.
 
-Axis letters: ``K`` slots, ``N`` supervised tokens a slot, ``D`` width, ``V`` vocabulary,
+Axis letters: ``K`` slots, ``N`` supervised tokens per slot, ``D`` width, ``V`` vocabulary,
 ``C`` tokens of a chunk.
 """
 
@@ -187,7 +187,7 @@ def linear_cross_entropy(
         targets_KN = F.pad(targets_KN, (0, missing))
         mask_KN = F.pad(mask_KN, (0, missing))
     if not torch.is_grad_enabled():
-        # A leaf asks its function for a gradient even where nobody will.
+        # A leaf asks its function for a gradient even where none is needed.
         hidden_KND, weight = hidden_KND.detach(), weight.detach()
         bias = None if bias is None else bias.detach()
     into = None

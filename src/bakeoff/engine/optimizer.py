@@ -1,7 +1,7 @@
 """AdamW for all slots at once, each with its own rate, clip and step count.
 
-Every trained tensor of a cohort lies in one float32 matrix ``[K, n]``, a row a slot, and so do
-its gradient and both moments: one fused update serves all slots and all methods. A slot's numbers
+Every trained tensor of a cohort is in one float32 matrix ``[K, n]``, a row per slot, and so are its
+gradient and both moments: one fused update serves all slots and all methods. A slot's numbers
 come from its own row alone.
 
 Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2, in the operation order of
@@ -27,7 +27,7 @@ class SlotAdamW:
         values_Kn: [K, n] float32 trained tensors, flat.
         grads_Kn: [K, n] their gradients, accumulated by autograd.
         num_updates_K: [K] float64, updates that each slot has made.
-        alive_K: [K] bool, False once a slot's loss or gradient left the finite numbers.
+        alive_K: [K] bool, False once a slot's loss or gradient was not finite.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SlotAdamW:
         self._good_steps_K = torch.zeros(num_slots, device=device)
 
     def reset(self, slot: int) -> None:
-        """Gives the slot to a new candidate: moments, counts and loss scale start anew."""
+        """Gives the slot to a new candidate: moments, counts and loss scale start again."""
         for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self.num_updates_K):
             tensor[slot] = 0
         self._good_steps_K[slot] = 0

@@ -43,7 +43,7 @@ class Schedule(Protocol):
     """Who trains, and in which order."""
 
     def next(self) -> Candidate | None:
-        """Who sits down in the next free slot; None while nobody can."""
+        """The candidate for the next free slot; None while there is none."""
 
     def pauses(self, candidate: Candidate) -> bool:
         """Whether a candidate leaves its slot after its last epoch, to be resumed or pruned."""

@@ -26,8 +26,8 @@ def example_nlls(
 ) -> NDArray[np.float64]:
     """Each example's summed NLL, the slot alone in its passes.
 
-    A slot is evaluated by itself so that its validation does not depend on who else has reached
-    the end of an epoch; large batches make that as fast as evaluating together.
+    A slot is evaluated by itself so that its validation does not depend on which others have
+    reached the end of an epoch; large batches make that as fast as evaluating together.
 
     Args:
         cohort: an entered cohort. slot: whose candidate.

@@ -1,4 +1,4 @@
-"""How many candidates sit in one training pass when the study says ``slots: auto``."""
+"""How many candidates share one training pass when the study says ``slots: auto``."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _worker_threads_of(cohort: Cohort) -> WorkerThreads:
 def pack_step(
     batch_source: BatchSource, plan: BatchPlan, steps: Sequence[Step | None], rows: int
 ) -> PackedStep:
-    """Brings a step to the device in passes of ``rows`` rows a slot."""
+    """Brings a step to the device in passes of ``rows`` rows per slot."""
     width = next(step.width for step in steps if step is not None)
     idle = Step(examples=np.zeros(0, dtype=np.int64), width=width)
     by_slot = [plan.micro_batches(step or idle, rows) for step in steps]

@@ -1,10 +1,10 @@
 """The one training loop: slots, epochs, refilling, early stopping.
 
-All slots march in step through epochs of the same length. A candidate that ends or pauses frees its
-slot, and the next one sits down at the next epoch with its own data order, step count and schedule.
-The cohort is as wide as candidates are seated: a slot that nobody needs costs nothing. What an
-epoch computes follows from who sits where: training that goes on from a ``Position`` makes the same
-updates as training that never stopped, on a CPU in float32 to the bit (for a GPU see
+All slots go through epochs of the same length in step. A candidate that ends or pauses frees its
+slot, and the next one is seated at the next epoch with its own data order, step count and schedule.
+The cohort is as wide as candidates are seated: an unused slot costs nothing. What an epoch computes
+follows from which candidate has which slot: training that goes on from a ``Position`` makes the
+same updates as training that never stopped, on a CPU in float32 to the bit (for a GPU see
 ``EngineOptions.deterministic``).
 """
 
@@ -45,10 +45,10 @@ class Trainer:
         base: the frozen base.
         batch_source: how training and validation examples reach a cohort.
         train_plan: the training split. validation_plan: the validation split.
-        protocol: how everybody is trained.
-        observer: who is told.
+        protocol: how all candidates are trained.
+        observer: what is called as training goes on.
         num_slots: the most candidates in one pass.
-        saver: who saves, and says when to stop.
+        saver: saves, and says when to stop.
         engine: how passes are computed.
     """
 
@@ -85,7 +85,7 @@ class Trainer:
     @property
     def cohort(self) -> Cohort:
         """The present cohort."""
-        assert self._cohort is not None, "nobody is seated"
+        assert self._cohort is not None, "no candidate is seated"
         return self._cohort
 
     @property
@@ -99,10 +99,10 @@ class Trainer:
         return [c if c is not None and c.state is RunState.RUNNING else None for c in self._slots]
 
     def run(self, schedule: Schedule | Sequence[Candidate], start: Position | None = None) -> None:
-        """Trains whoever the schedule hands out; each final state is told to the observer.
+        """Trains the candidates of a schedule; each final state is reported to the observer.
 
         Args:
-            schedule: who trains; a plain list trains in turn.
+            schedule: which candidates train; a plain list trains in turn.
             start: where an earlier call stopped.
         """
         queue = InTurn(schedule) if isinstance(schedule, Sequence) else schedule
@@ -126,9 +126,9 @@ class Trainer:
         self._arrange(start.seated, start.snapshots)
 
     def _fill(self, schedule: Schedule) -> bool:
-        """Seats whoever can sit down; says whether anybody sits.
+        """Seats candidates in free slots; returns whether any is seated.
 
-        A candidate that diverged keeps its slot as long as nobody else leaves or takes it: a pass
+        A candidate that diverged keeps its slot as long as no other leaves or takes it: a pass
         over fewer rows rounds differently, and its neighbours are not to notice, to the bit.
         """
         staying = [candidate for candidate in self._running if candidate is not None]
@@ -171,7 +171,7 @@ class Trainer:
     ) -> None:
         """Seats the candidates in this order, each where its snapshot left it, or at its start.
 
-        The cohort depends on them alone and not on who sat there before them.
+        The cohort depends on them alone and not on those seated before them.
         """
         if not self._fits(candidates):
             self._close()
@@ -224,10 +224,10 @@ class Trainer:
         )
 
     def _epoch(self, schedule: Schedule, start: Position | None) -> None:
-        """One epoch of every seated candidate, its validation, and who leaves after it.
+        """One epoch of every seated candidate, its validation, and which leave after it.
 
         Args:
-            schedule: who decides on those that stay.
+            schedule: decides on those that stay.
             start: where in the epoch an earlier call stopped.
         """
         before = time.perf_counter() - (start.seconds if start else 0.0)
@@ -261,7 +261,7 @@ class Trainer:
         assert optimizer is not None
         alive = optimizer.alive_K.tolist()
         trained = time.perf_counter() - before
-        # All are validated before anybody is judged: stopping in between loses no judgement.
+        # All are validated before any is judged: stopping in between loses no judgement.
         outcomes = []
         for slot, candidate in enumerate(seated):
             if candidate is not None:

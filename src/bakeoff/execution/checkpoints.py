@@ -62,7 +62,7 @@ class Checkpoints:
         self.path = folder / CHECKPOINTS
         self.saved_at = time.monotonic()
         self.notes: list[str] = []
-        """What to tell of the checkpoints that were found."""
+        """What to report of the checkpoints that were found."""
         self._references: list[set[str]] = []
         self._boundary = ""
 
@@ -189,7 +189,7 @@ class Checkpoints:
         return ""
 
     def _newest_between_epochs(self) -> dict[str, tuple[dict[str, Any], Tensors, Tensors]]:
-        """Of the newest such checkpoint, by id: record, where training stood, best tensors."""
+        """Of the newest such checkpoint, by id: record, the position of training, best tensors."""
         for name in reversed(self._names()):
             found = _read(self.path / name)
             place = found and found[0].get("position")

@@ -122,7 +122,7 @@ class ProgressView:
     def _update(self, name: str, done: int, total: int, note: str) -> None:
         if name not in self._bars:
             room = max(16, self.console.width - _BESIDE_NAME)
-            # What tells ids apart, rate and seed, stands at their end.
+            # What distinguishes ids, rate and seed, is at their end.
             shown = name if len(name) <= room else f"…{name[1 - room :]}"
             self._bars[name] = self._progress.add_task(shown, total=total, note=note)
         self._progress.update(self._bars[name], completed=done, total=total, note=note)

@@ -35,8 +35,8 @@ def reserve_of(budget: float) -> float:
 class StopSignals:
     """While it is entered, SIGINT, SIGTERM and the end of the budget stop the run in good order.
 
-    Outside of ``deferred`` they raise ``Stopped`` at once; inside they are kept until somebody asks
-    for ``requested``. A second signal raises at once wherever it comes.
+    Outside of ``deferred`` they raise ``Stopped`` at once; inside they are kept until ``requested``
+    is read. A second signal raises at once wherever it comes.
 
     Args:
         budget: seconds until the report must begin, counted from ``started``; None has no end.
@@ -83,7 +83,7 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a signal is only kept; whoever is inside asks for it between two steps."""
+        """Inside, a signal is only kept; the code inside asks for it between two steps."""
         before, self._is_deferred = self._is_deferred, True
         try:
             yield

@@ -129,7 +129,7 @@ class TrainingStage:
     """All training of a study: one execution path after the other, until no candidate waits.
 
     Attributes:
-        slots: candidates in one pass, by execution path; decided once, as the rounding hangs on it.
+        slots: candidates in one pass, by execution path; decided once, as rounding depends on it.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
     """
@@ -175,7 +175,7 @@ class TrainingStage:
     def _train_path(
         self, execution_path: ExecutionPath, position: Position | None, observer: RunObserver
     ) -> None:
-        """Trains what waits on one execution path; who fails takes no other along."""
+        """Trains what waits on one execution path; a failure stays with its candidate."""
         part = self.schedule.of(execution_path)
         if execution_path.value not in self.slots:
             self.slots[execution_path.value] = self.bench.num_slots(part.waiting())
@@ -202,7 +202,7 @@ class TrainingStage:
         position: Position | None,
         observer: RunObserver,
     ) -> _Failure | None:
-        """Trains whoever the schedule hands out; says what went wrong, if anything did."""
+        """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
             with ExitStack() as stack:
@@ -289,7 +289,7 @@ class _Failure:
     """What ended a trainer.
 
     Attributes:
-        present: who would lose training by it.
+        present: the candidates that would lose training by it.
     """
 
     error: Exception

@@ -27,7 +27,7 @@ def target_of(name: str) -> Target:
         ConfigError: if there is none of that name.
     """
     if name not in list(Target):
-        raise ConfigError(f"--to: {name!r} is no form of export; give {' or '.join(Target)}")
+        raise ConfigError(f"--to: {name!r} is not a form of export; give {' or '.join(Target)}")
     return Target(name)
 
 
@@ -64,7 +64,7 @@ def _as_peft(kept: Kept) -> Callable[[Path], None]:
         other = "; --to merged works" if method.is_mergeable() else ""
         raise ConfigError(
             f"--to peft: PEFT has no files for {method.kind}; the adapter, in files of "
-            f"{method.file_format.value}, lies in {kept.adapter}{other}"
+            f"{method.file_format.value}, is in {kept.adapter}{other}"
         )
     # Read first, so that an adapter that is not whole is never handed on.
     tensors = kept.load()

@@ -49,7 +49,7 @@ class FinishedRun:
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        StoreError: if the folder is no run's.
+        StoreError: if the folder is not a run's.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -60,8 +60,8 @@ class FinishedRun:
             mapping = load_yaml(study_file.read_text(encoding="utf-8"), where=str(study_file))
         except (OSError, UnicodeDecodeError) as error:
             raise StoreError(
-                f"{path}: holds no {STUDY_FILE} that can be read, so it is no run's folder; give "
-                "the folder that `bakeoff run` made"
+                f"{path}: holds no {STUDY_FILE} that can be read, so it is not a run's folder; "
+                "give the folder that `bakeoff run` made"
             ) from error
         self.study: Study = study_from_mapping(mapping, folder=path)
         results = read_json(path / RESULTS_FILE)
@@ -150,6 +150,6 @@ class FinishedRun:
         near = get_close_matches(candidate_id, kept, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         return (
-            f"--candidate: {candidate_id!r} is no candidate of {self.path}{hint} It has: "
+            f"--candidate: {candidate_id!r} is not a candidate of {self.path}{hint} It has: "
             f"{', '.join(kept)}"
         )

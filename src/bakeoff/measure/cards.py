@@ -35,7 +35,7 @@ class Card:
         half_dtype: bfloat16 where the hardware multiplies it, else float16.
         single: TFLOP/s in float32.
         bandwidth: GB/s of its memory.
-        source: where the figures stand.
+        source: where the figures are published.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Card:
         return int(USABLE_MEMORY * self.memory_gib * 2**30)
 
     def profile(self) -> GpuProfile:
-        """What a trace that stands for it goes by, with all of its memory free."""
+        """What a trace that simulates it goes by, with all of its memory free."""
         return GpuProfile(is_ampere=self.half_dtype == torch.bfloat16, free_bytes=self.usable_bytes)
 
     def cost(self) -> Callable[[float, float, torch.dtype], float]:

@@ -161,7 +161,7 @@ def measure_memory(opener: Opener, name: str, rows: int) -> dict[str, Any]:
     """
     # From the beginning: what was freed in the heap would be filled again, and not be seen.
     give_back_at_once()
-    # What any base needs once, such as the libraries' code, is no method's cost.
+    # What any base needs once, such as the libraries' code, is not a method's cost.
     opener.small()
     before = settled_bytes()
     bench = opener.bench()
@@ -224,5 +224,5 @@ def _guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return work()
     except Exception as error:  # whatever it is, the study goes on without this figure
-        told = f"{type(error).__name__}: {error}"
-        return {"error": told, "traceback": traceback.format_exc()}
+        reason = f"{type(error).__name__}: {error}"
+        return {"error": reason, "traceback": traceback.format_exc()}

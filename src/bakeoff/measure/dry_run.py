@@ -41,7 +41,7 @@ def dry_run(
         bench: base and data. method: one of its methods.
         rows: of one micro-batch of one slot, and of one pass of validation.
         num_slots: candidates in the pass.
-        done: told after each stage.
+        done: called after each stage.
 
     Returns:
         Whether updates run over buffers that stay, as they do where they are captured.
@@ -95,7 +95,7 @@ def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool
 def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> BatchSource:
     """The batch source of an execution path; hidden states are there, without meaning.
 
-    Time and memory do not hang on them.
+    Time and memory do not depend on them.
     """
     base = bench.base
     if execution_path is not ExecutionPath.HIDDEN_STATES:

@@ -57,8 +57,8 @@ class Need:
 def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) -> list[Need]:
     """What each method needs, with as many candidates in a pass as the study would seat.
 
-    A method that cannot be traced is left out and told to ``predictor.untraced``: what it needs is
-    not known, and that stops no study.
+    A method that cannot be traced is left out and named in ``predictor.untraced``: what it needs is
+    not known, and that does not stop the study.
     """
     found = []
     by_execution_path: dict[str, int] = {}

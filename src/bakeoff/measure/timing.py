@@ -1,7 +1,7 @@
 """How long a method takes alone, from a sample of the study's own steps, batches and summaries.
 
-An epoch's seconds follow from the sample's seconds a padded token, since every step of a study has
-a known number of padded tokens.
+An epoch's seconds follow from the sample's seconds per padded token, since every step of a study
+has a known number of padded tokens.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     """Times a sample of one method's epoch, alone.
 
     Returns:
-        Seconds of an epoch: ``max`` (its slowest third, and all that is computed once a study),
+        Seconds per epoch: ``max`` (its slowest third, and all that is computed once per study),
         ``mean`` (that spread over the epochs), their parts ``train``, ``validation`` and
         ``first_epoch_extra``; ``measured_steps`` of ``epoch_steps``.
     """
@@ -80,7 +80,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
             first = Step(examples=steps[0].examples[:few], width=steps[0].width)
             seconds_of(device, train_step, cohort, batch_source, train, [first], rates, few)
         else:
-            # What is captured once a study is start-up.
+            # What is captured once per study is start-up.
             for step in {step.width: step for step in short}.values():
                 seconds_of(
                     device, train_step, cohort, batch_source, train, [step], rates, rows, graphs
@@ -125,14 +125,14 @@ def _time_validation(
     batches = _spread(list(plan.in_length_order(rows)))
     total = sum(batch.input_ids.size for batch in batches)
     if cohort.base.is_compiled:
-        losses(batches[0])  # what is compiled once a study is start-up
+        losses(batches[0])  # what is compiled once per study is start-up
     samples = ((seconds_of(device, losses, b), b.input_ids.size) for b in batches)
     return _rate(_within(budget.evaluation, samples)) * total
 
 
 @torch.no_grad()
 def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
-    """Seconds of computing hidden states once a study, from a sample of its batches."""
+    """Seconds of computing hidden states once per study, from a sample of its batches."""
     base, rows = bench.base, bench.protocol.micro_batch_size
     plans = [bench.plans["train"], bench.plans["validation"]]
     batches = _spread([batch for plan in plans for batch in plan.in_length_order(rows)])
@@ -147,7 +147,7 @@ def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
 
 
 def time_generation(bench: Workbench, method: Method, rows: int) -> float:
-    """Test prompts a second of one method alone, ``rows`` of them in a batch.
+    """Test prompts per second of one method alone, ``rows`` of them in a batch.
 
     What is captured once for many batches is left out.
     """
@@ -228,7 +228,7 @@ class _StartUp(StepTimer):
 
 
 class _Clockwork(_StartUp):
-    """The times at which steps begin, by a clock that stands still during start-up.
+    """The times at which steps begin, by a clock that stops during start-up.
 
     It waits for the device at every step, which a measurement of speed must not.
 
@@ -287,7 +287,7 @@ def _within(seconds: float, samples: Iterable[tuple[float, int]]) -> list[tuple[
 
 
 def _spread(batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """Reorders batches that stand in length order, so that the first few are of all lengths."""
+    """Reorders batches that are in order of length, so that the first few are of all lengths."""
     return [batches[i] for i in sorted(range(len(batches)), key=lambda i: (i + 0.5) * _GOLDEN % 1)]
 
 

@@ -100,7 +100,7 @@ class Predictor:
         cost: Cost | None = None,
     ) -> None:
         self.gpu = gpu or profile_of(bench.base.device)
-        # There the base's float32 original lies elsewhere than what is traced.
+        # There the base's float32 original is not where what is traced is.
         self._on_gpu = self.gpu is not None
         self._cost = cost
         self.bench = bench
@@ -122,7 +122,7 @@ class Predictor:
             rows: of a micro-batch.
         """
         stages: dict[Stage, tuple[int, int, Work]] = {}
-        with _told(entry), traced(self._world, gpu=self.gpu):
+        with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label)
             trace = self._trace()
 
@@ -158,7 +158,7 @@ class Predictor:
         wanted = self.bench.generation.max_new_tokens
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
-        with _told(entry), traced(self._world, gpu=self.gpu):
+        with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label)
             for num_tokens in (short, long):
                 trace = self._trace()
@@ -203,7 +203,7 @@ class Predictor:
 
 
 @contextmanager
-def _told(entry: MethodEntry) -> Iterator[None]:
+def _tracing_errors(entry: MethodEntry) -> Iterator[None]:
     """Says which method it is whose pass asks for numbers, which a trace does not have."""
     try:
         yield
@@ -211,7 +211,7 @@ def _told(entry: MethodEntry) -> Iterator[None]:
         raise
     except Exception as error:  # each library refuses fake tensors in words of its own
         raise ConfigError(
-            f"methods.{entry.name}: its memory cannot be foretold ({type(error).__name__}: "
+            f"methods.{entry.name}: its memory cannot be predicted ({type(error).__name__}: "
             f"{error}); plan the study without it"
         ) from error
 

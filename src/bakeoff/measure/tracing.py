@@ -96,7 +96,7 @@ class Trace(TorchDispatchMode):
         kwargs = kwargs or {}
         packet = func.overloadpacket
         if packet is torch.ops.aten._local_scalar_dense and isinstance(args[0], FakeTensor):
-            # Whoever asks for a number that nobody knows goes on as if nothing had happened: no
+            # Code that asks for a number that is not known goes on as if nothing had happened: no
             # row is finished, no loss is infinite.
             return _neutral(args[0].dtype)
         result = func(*args, **kwargs)
@@ -155,7 +155,7 @@ def traced(world: FakeTensorMode | None = None, *, gpu: GpuProfile | None = None
 
     Args:
         world: that of tensors made earlier; a new one without.
-        gpu: what the trace stands for; None traces passes as they are.
+        gpu: what the trace simulates; None traces passes as they are.
     """
     # With more threads narrow bases compute in workers, and a trace sees the calling thread alone.
     threads = torch.get_num_threads()

@@ -39,7 +39,7 @@ class Bottleneck(Method):
         chosen = range(len(self.blocks)) if options.layers is None else options.layers
         if options.placement == "parallel" and options.variant == "houlsby":
             raise ConfigError(
-                f"{where}.placement: parallel stands beside the MLP alone; set variant: pfeiffer"
+                f"{where}.placement: parallel goes beside the MLP only; set variant: pfeiffer"
             )
         wrong = [n for n in chosen if not 0 <= n < len(self.blocks)]
         if wrong or not chosen or len(set(chosen)) < len(chosen):

@@ -41,7 +41,7 @@ class ExecutionPath(StrEnum):
 
     BASE = "base"  # forward and backward through the shared frozen base
     EMBEDDING = "embedding"  # the same, with an embedding and a head for each slot
-    HIDDEN_STATES = "hidden_states"  # the base's hidden states, computed once a study
+    HIDDEN_STATES = "hidden_states"  # the base's hidden states, computed once per study
     LAST_LAYERS = "last_layers"  # through the base, with last layers for each slot
     OWN_BASE = "own_base"  # a base of its own: trains alone
 
@@ -50,7 +50,7 @@ class Method(ABC):
     """One way to tune one base.
 
     Attributes:
-        spec: what describes it; its facts are readable here as well.
+        spec: what describes it; its attributes are readable here as well.
     """
 
     spec: ClassVar[MethodSpec]
@@ -134,7 +134,7 @@ class Method(ABC):
             without the embedding, is a head of its own from then on.
 
         Raises:
-            ConfigError: where this method, or this option of it, is no change of weights.
+            ConfigError: where this method, or this option of it, is not a change of weights.
         """
         raise ConfigError(
             f"{self.where}: {self.kind} changes no weights of the base, so it cannot be merged "

@@ -76,7 +76,7 @@ def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> Method
     rest = dict(given)
     kind = rest.pop("kind", name)
     if not isinstance(kind, str):
-        raise ConfigError(f"{where}.kind: {kind!r} is no text; name one of {', '.join(METHODS)}")
+        raise ConfigError(f"{where}.kind: {kind!r} is not a text; name one of {', '.join(METHODS)}")
     method = spec_of(kind, where=f"{where}.kind")
     rate = rest.pop("learning_rate", None)
     if rate is None:
@@ -104,7 +104,7 @@ def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
         listed = "; a list of rates needs search" if isinstance(rate, list) else ""
         raise ConfigError(
-            f"{where}.learning_rate: {rate!r} is no positive number; give one such as "
+            f"{where}.learning_rate: {rate!r} is not a positive number; give one such as "
             f"{method.default_learning_rate:g}{listed}"
         )
     return float(rate)

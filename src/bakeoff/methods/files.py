@@ -41,7 +41,7 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
                 f"{path}: tensor {name!r} has shape {actual}, but the study's method needs "
                 f"{tuple(shape)}; the adapter belongs to another base or other options"
             )
-    # Copies: the library maps the file, and whoever writes it again would change what was read.
+    # Copies: the library maps the file, and writing it again would change what was read.
     return {name: found[name].to(torch.float32, copy=True) for name in shapes}
 
 

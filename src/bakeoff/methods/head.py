@@ -2,7 +2,7 @@
 
 In most small models the head shares its weight with the input embedding. ``tied: false`` trains a
 head of its own and leaves the embedding alone, so that the base's hidden states never change and
-are computed once a study. ``tied: true`` trains the shared weight: the embedding changes with it.
+are computed once per study. ``tied: true`` trains the shared weight: the embedding changes with it.
 """
 
 from __future__ import annotations

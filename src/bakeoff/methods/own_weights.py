@@ -21,7 +21,7 @@ from bakeoff.methods.padded import PaddedStack
 def source_parameters(base: Base, layers: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
     """The base's float32 parameters as loaded, by name.
 
-    Held by whoever asks, since sites rename what is below them while they are installed.
+    Held by the caller, since sites rename what is below them while they are installed.
 
     Args:
         base: the base.

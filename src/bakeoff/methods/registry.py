@@ -61,7 +61,7 @@ def spec_of(kind: str, *, where: str) -> MethodSpec:
         near = get_close_matches(str(kind), METHODS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
-            f"{where}: {kind!r} is no method{hint} Known methods: {', '.join(METHODS)}"
+            f"{where}: {kind!r} is not a method{hint} Known methods: {', '.join(METHODS)}"
         )
     return METHODS[kind]
 

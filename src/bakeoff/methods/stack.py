@@ -31,13 +31,13 @@ warnings.filterwarnings("ignore", message="grad and param do not obey the gradie
 class StackHooks:
     """Everywhere that a stack acts, for the slots that it was asked for.
 
-    All of it is called anew in each pass, so that a pass sees the tensors as they are then. What a
+    All of it is called again in each pass, so that a pass sees the tensors as they are then. What a
     method does not need keeps its default.
 
     Attributes:
         linear: on what linear layers give, by layer name.
         inputs: on what linear layers read, by layer name.
-        products: what stands in for the frozen product of linear layers, by layer name.
+        products: what replaces the frozen product of linear layers, by layer name.
         norms: on what norms give, by layer name.
         embedding_weight: gives [K, V, D], an input embedding for each slot instead of the base's.
         head_weight: gives [K, V, D], a head for each slot instead of the base's.
@@ -194,7 +194,7 @@ class Stack(ABC):
 
     @property
     def training(self) -> TrainingPass | None:
-        """Where training stands in the present pass of this thread, or None outside of training."""
+        """The position of training in this thread's present pass, or None outside of training."""
         return present_training()
 
     @property

@@ -1,4 +1,4 @@
-"""Where training stands, told to the stacks by thread."""
+"""The position of training, given to the stacks per thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPass:
-    """Where training stands in one pass, for what is drawn anew at each, such as dropout.
+    """The position of training in one pass, for what each pass draws again, such as dropout.
 
     What a slot draws follows from these and from nothing else, so that neither its neighbours nor
     the size of a micro-batch nor an interruption change it.

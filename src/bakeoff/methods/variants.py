@@ -19,7 +19,7 @@ class Variant:
     """One combination of a method's searched options.
 
     Attributes:
-        label: tells it from the others in ids; empty where nothing is searched.
+        label: distinguishes it from the others in ids; empty where nothing is searched.
         options: an instance of the method's ``options_type``.
         searched: the searched options alone, as plain values.
     """
@@ -77,10 +77,10 @@ def _labels(key: str, values: Sequence[Any]) -> list[str]:
 
 
 def _is_searched(method: MethodSpec, given: Mapping[str, Any], key: str) -> bool:
-    """Whether a list is no value of its option."""
+    """Whether a list is not itself a value of its option."""
     if not isinstance(given[key], list):
         return False
-    # Which options a method has may hang on the others.
+    # Which options a method has may depend on the others.
     others = {name: value for name, value in given.items() if not isinstance(value, list)}
     try:
         method.read_options({**others, key: given[key]})

@@ -60,7 +60,7 @@ def rouge_scores(
         [N, 4] F-measures in 0..1, columns as in ``ROUGE_KEYS``.
 
     Raises:
-        DataError: the lengths differ, or an entry is no text.
+        DataError: the lengths differ, or an entry is not a text.
         ConfigError: workers is below one.
     """
     if len(predictions) < MIN_POOL_PAIRS or _worker_count(workers) == 1:
@@ -193,7 +193,7 @@ def _serve() -> None:
             answers.write(json.dumps(_score_rows(predictions, references)) + "\n")
             answers.flush()
     except BrokenPipeError:
-        os._exit(0)  # the parent is gone: nobody is left to be told
+        os._exit(0)  # the parent is gone: there is no one to report to
 
 
 def _score_rows(predictions: Sequence[str], references: Sequence[str]) -> Rows:

@@ -39,7 +39,7 @@ class Point:
     look: Look = BASELINE_LOOK
     low: float | None = None
     high: float | None = None
-    hollow: bool = False
+    is_hollow: bool = False
     series: str = ""
     """Whose figure it is; what is pointed at in one figure is lit up in all."""
 
@@ -53,7 +53,7 @@ class Point:
             "text": self.text,
             "tip": described(self.series, self.tip),
             "color": self.look.color,
-            "fill": "transparent" if self.hollow else self.look.color,
+            "fill": "transparent" if self.is_hollow else self.look.color,
             "shape": self.look.shape,
         }
 
@@ -257,6 +257,6 @@ def _names(points: Sequence[Point]) -> alt.Y:
 
 
 def _own(field: str) -> Any:
-    """A channel whose value stands in the data itself, without a scale or a legend."""
+    """A channel whose value is in the data itself, without a scale or a legend."""
     channel = {"color": alt.Color, "fill": alt.Fill, "shape": alt.Shape}[field]
     return channel(f"{field}:N", scale=None, legend=None)

@@ -10,7 +10,7 @@ class Figure:
     """One figure.
 
     Attributes:
-        name: of its files. group: where it stands on the page. title, caption: above it.
+        name: of its files. group: where it is on the page. title, caption: above it.
         alt: what someone who does not see it should know.
         svg: a file of its own, on white. png: the same.
         inline: for the page, one or several side by side: transparent, ids unique, each mark's

@@ -60,7 +60,7 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
 
 
 def dark_rules() -> str:
-    """CSS that exchanges every colour for its twin, to stand inside the dark media query."""
+    """CSS that exchanges every colour for its twin, for the dark media query."""
     return "".join(
         f'svg [fill="{light}"]{{fill:{dark}}}svg [stroke="{light}"]{{stroke:{dark}}}'
         for light, dark in (*PAIRS, NEUTRAL)

@@ -30,7 +30,7 @@ def render(
 
     Args:
         chart: The whole figure.
-        name: Of its files. group: Where it stands on the page. title, caption: Above it.
+        name: Of its files. group: Where it is on the page. title, caption: Above it.
         alt: What someone who does not see it should know.
         panels: The figure in parts, each with its words, for a page that lets them flow; without
             any the page shows the whole.

@@ -33,7 +33,7 @@ def state(value: str) -> str:
 
 
 def plain(value: object) -> str:
-    """Any setting as it would stand in the study's YAML."""
+    """Any setting as the study's YAML would write it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -72,5 +72,5 @@ def _of_the_data(results: Results) -> list[str]:
         found.append(f"Only {shown_whole(tests)} test examples: expect wide intervals.")
     leaked = results.data.overlap.get("train_test")
     if isinstance(leaked, int) and leaked:
-        found.append(f"{shown_whole(leaked)} test rows also stand in the training data.")
+        found.append(f"{shown_whole(leaked)} test rows are also in the training data.")
     return found

@@ -1,4 +1,4 @@
-"""What must be alike before figures of several studies may stand in one ranking."""
+"""What must be alike before figures of several studies may be ranked together."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True)
 class Browser:
-    """All rows as JSON that may stand inside a script element.
+    """All rows as JSON that may be put inside a script element.
 
     Attributes:
         count: number of rows.

@@ -44,7 +44,7 @@ class Run:
 
     Attributes:
         predictions: by method or baseline, then by the row's index.
-        chosen: the candidate whose predictions stand for its method.
+        chosen: the candidate whose predictions are shown for its method.
         notes: what could not be read.
     """
 

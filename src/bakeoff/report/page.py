@@ -133,7 +133,7 @@ def compared(results: Results) -> list[Compared]:
 
 
 def _adapter(run: Run, method: str | None) -> str | None:
-    """Where the recommended method's adapter lies in the run's folder, if it does."""
+    """Where in the run's folder the recommended method's adapter is, if it is there."""
     candidate = run.chosen.get(str(method))
     place = f"candidates/{candidate}/adapter"
     return place if candidate is not None and (run.folder / place).is_dir() else None

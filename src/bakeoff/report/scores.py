@@ -54,7 +54,7 @@ def all_scores(run: Run, method: str) -> Scores | None:
 
 
 def _column(values: list[object]) -> Floats | None:
-    """[N] the values, None where one of them is no finite number."""
+    """[N] the values, None where one of them is not a finite number."""
     if not values or not all(type(value) in (int, float) for value in values):
         return None
     column = np.array(values, dtype=np.float64)

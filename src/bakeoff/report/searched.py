@@ -27,7 +27,7 @@ class Searched:
 
     Attributes:
         cells: in the order of ``SEARCH_HEADS``.
-        warning: that the best rate lies at the grid's edge or that rates failed, or None.
+        warning: that the best rate is at the grid's edge or that rates failed, or None.
     """
 
     cells: tuple[str, ...]
@@ -64,8 +64,8 @@ def _searched(name: str, search: MethodSearchRecord) -> Searched:
     warning = None
     if search.best_at_edge and chosen is not None and len(set(rates)) > 1:
         warning = (
-            f"{name}'s best learning rate, {shown_rate(chosen.learning_rate)}, lies at the edge of "
-            "what was tried; a better one may lie beyond."
+            f"{name}'s best learning rate, {shown_rate(chosen.learning_rate)}, is at the edge of "
+            "what was tried; a better one may be beyond it."
         )
     elif failed:
         warning = (

@@ -114,7 +114,7 @@ def _marks(entries: list[Entry], ranking: Ranking) -> dict[tuple[str, str], str]
 
 
 def _link(report: Path, out: Path) -> str | None:
-    """The way from the page to a study's own report, where that lies on the same disk."""
+    """The way from the page to a study's own report, where that is on the same disk."""
     if not report.is_file():
         return None
     try:

@@ -113,7 +113,7 @@ def build_rows(results: Results) -> list[Row]:
 def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """Which cells carry a word, by row name and column key.
 
-    ``best`` stands on the best method of a metric, ``tie`` on those that are not shown to differ
+    ``best`` marks the best method of a metric, ``tie`` those that are not shown to differ
     from it, ``least`` on the smallest cost. One method alone is compared with no one.
     """
     methods = [row for row in rows if not row.is_baseline and row.ended_well]

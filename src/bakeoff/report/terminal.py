@@ -67,7 +67,7 @@ def print_summary(folder: RunFolder, console: Console, limits: Limits | None = N
 
 
 def _figure(metric: MetricRecord, found: Mapping[str, Estimate]) -> str:
-    """A metric with one digit more than the page shows of it, as here are no intervals."""
+    """A metric with one digit more than the page shows of it, as there are no intervals here."""
     if metric.name not in found:
         return MISSING
     mean = found[metric.name].mean

@@ -43,7 +43,7 @@ class RunFolder:
 
     Attributes:
         path: the folder. resolved: the study as a plain mapping.
-        is_anew: whether an earlier run was put aside for it.
+        is_fresh: whether an earlier run was put aside for it.
     """
 
     def __init__(self, path: Path, resolved: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -52,7 +52,7 @@ class RunFolder:
         Args:
             path: the folder.
             resolved: the study with every default written out.
-            fresh: puts an earlier run aside, under a name with the time, and starts anew.
+            fresh: puts an earlier run aside, under a name with the time, and starts again.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -64,8 +64,8 @@ class RunFolder:
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
             known = path / STUDY_FILE
-            self.is_anew = fresh and known.exists()
-            if self.is_anew:
+            self.is_fresh = fresh and known.exists()
+            if self.is_fresh:
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
                 aside = path.with_name(f"{path.name}.before-{stamp}")
@@ -78,8 +78,8 @@ class RunFolder:
                 self._check(known)
             elif _holds_files(path):
                 raise StoreError(
-                    f"{path}: holds files but no {STUDY_FILE}, so it is no run's folder; give an "
-                    "empty or new folder with --out"
+                    f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
+                    "an empty or new folder with --out"
                 )
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
@@ -94,11 +94,11 @@ class RunFolder:
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
-        A study that was refused leaves nothing behind that would refuse the mended one.
+        A study that was refused leaves nothing behind that would refuse the corrected one.
 
         Args:
             inputs: a hash of each thing that the study reads, such as its base and its data.
-            versions: of the libraries that results hang on.
+            versions: of the libraries that results depend on.
             mix_versions: goes on with what other versions kept.
 
         Returns:
@@ -129,8 +129,8 @@ class RunFolder:
     ) -> list[str]:
         if not isinstance(before, dict):
             raise StoreError(
-                f"{self.path}: was begun by an older edition of bakeoff, whose candidates this one "
-                "cannot take up; finish it with that edition, give another folder with --out, or "
+                f"{self.path}: was begun by an older version of bakeoff, whose candidates this one "
+                "cannot take up; finish it with that version, give another folder with --out, or "
                 "put the earlier run aside with --fresh"
             )
         changed = [
@@ -150,13 +150,13 @@ class RunFolder:
         return [f"parts of this run were made with other versions: {', '.join(changed)}"]
 
     def sweep(self) -> None:
-        """Removes what killed processes left half written; only for who holds the folder."""
+        """Removes what killed processes left half written; only for the folder's holder."""
         with disk_errors(self.path):
             remove_parts(self.path)
 
     @property
     def run_id(self) -> str:
-        """What tells this run from every other; known once the folder is claimed."""
+        """What distinguishes this run from every other; known once the folder is claimed."""
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
@@ -166,7 +166,7 @@ class RunFolder:
         except (ConfigError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"{known}: cannot be read back ({error}); give another folder with --out, or start "
-                "anew with --fresh"
+                "again with --fresh"
             ) from None
         changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
         orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
@@ -289,7 +289,7 @@ def open_run(
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
         folder = RunFolder(path, resolved, fresh=fresh)
-        if folder.is_anew:  # the earlier run was put aside, and its lock with it
+        if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
 

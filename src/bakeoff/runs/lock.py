@@ -1,7 +1,7 @@
-"""One process a run's folder.
+"""One process per run's folder.
 
 The lock is the operating system's (``flock`` where there is one), so that it goes with its process
-however that ends. Who holds it stands in a file beside it, for the message.
+however that ends. A file beside it names the holder, for the message.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def locked(folder: Path, *, keeps: str) -> Iterator[None]:
         (folder / HOLDER_FILE).unlink(missing_ok=True)
         if not (folder / keeps).exists():
             # What was refused leaves nothing behind. In a run's folder the file stays: one that
-            # is removed and made again would be two locks for whoever comes in between.
+            # is removed and made again would be two locks for a process that comes in between.
             (folder / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
 

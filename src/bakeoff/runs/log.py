@@ -1,6 +1,6 @@
 """``run.log``: what a run did and when, by Python's ``logging``.
 
-Whoever has something to say logs to ``logging.getLogger("bakeoff")`` or one below it. Texts of
+Code that has something to log uses ``logging.getLogger("bakeoff")`` or one below it. Texts of
 prompts and rows of data never go there.
 """
 
@@ -49,7 +49,7 @@ def run_log(folder: Path, level: int = logging.INFO, *, study: str, device: str)
     """Appends what is logged inside to the run's ``run.log``, each line with its time in UTC.
 
     A study that is refused before it claims the folder leaves no file behind. An exception that
-    passes through is logged: with its traceback where it is no refusal and no interrupt.
+    passes through is logged: with its traceback unless it is a refusal or an interrupt.
 
     Args:
         folder: the run's.

@@ -26,7 +26,7 @@ _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 def adapter_of(kind: Any) -> TypeAdapter[Any]:
     """What reads and writes one kind of record."""
     if kind not in _ADAPTERS:
-        # Imported here: it takes a tenth of a second, and who asks for help needs no records.
+        # Imported here: it takes a tenth of a second, and `--help` needs no records.
         from pydantic import TypeAdapter
 
         _ADAPTERS[kind] = TypeAdapter(kind)
@@ -46,24 +46,24 @@ def from_json(kind: type[Record], content: Any, *, where: str) -> Record:
         where: the file's name, for errors.
 
     Raises:
-        StoreError: naming the file, the key and what stands there instead of what is expected.
+        StoreError: naming the file, the key and what is there instead of what is expected.
     """
     from pydantic import ValidationError
 
     try:
-        # By its JSON, so that a list may be a tuple, and strictly, so that "3" is no number.
+        # By its JSON, so that a list may be a tuple, and strictly, so that "3" is not a number.
         return cast(Record, adapter_of(kind).validate_json(json.dumps(content), strict=True))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        told = "; ".join(_told(e) for e in found[:_MOST_ERRORS])
+        shown = "; ".join(_described(e) for e in found[:_MOST_ERRORS])
         more = f" (and {len(found) - _MOST_ERRORS} more)" if len(found) > _MOST_ERRORS else ""
         raise StoreError(
-            f"{where}: is not the {kind.__name__} record that it should be: {told}{more}; restore "
+            f"{where}: is not the {kind.__name__} record that it should be: {shown}{more}; restore "
             "the file, or run the study again to rewrite it"
         ) from None
 
 
-def _told(error: Any) -> str:
+def _described(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "the whole"
     if error["type"] == "missing":
         return f"{key} is missing"
@@ -96,7 +96,7 @@ def results_from(content: Any, *, where: str) -> Results:
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         raise StoreError(
             f"{where}: schema is {schema!r}, expected a whole number from 1 to {SCHEMA}, so these "
-            "are no results of bakeoff; give the folder that `bakeoff run` made"
+            "are not results of bakeoff; give the folder that `bakeoff run` made"
         )
     if schema > SCHEMA:
         raise StoreError(
@@ -124,7 +124,7 @@ def _parsed(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(
-            f"{path}: not found; results stand in a run's folder, which `bakeoff run` writes"
+            f"{path}: not found; results are in a run's folder, which `bakeoff run` writes"
         ) from None
     except (ValueError, RecursionError) as error:
         raise StoreError(

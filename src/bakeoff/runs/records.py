@@ -1,4 +1,4 @@
-"""What a run found out, as typed records: the wire between who runs a study and who reads it.
+"""What a run found out, as typed records: all that passes from running a study to reading it.
 
 Every record is a frozen dataclass of plain values. ``runs/reading.py`` makes them of JSON, checked,
 and ``runs/folder.py`` writes them; no code behind those two asks a dictionary by strings. A figure
@@ -110,7 +110,7 @@ class SplitRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """The study's splits, and the rows that stand in more than one of them, by pair of splits."""
+    """The study's splits, and the rows that are in more than one of them, by pair of splits."""
 
     train: SplitRecord
     validation: SplitRecord

@@ -1,1 +1,1 @@
-"""Which candidates a study trains: grids, pruning, and where a search is kept."""
+"""Which candidates a study trains: grids, pruning, and where a search is stored."""

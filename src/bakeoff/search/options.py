@@ -36,7 +36,7 @@ class SearchOptions:
     grid_factor: float = 10**0.5
     """Ratio of neighbouring rates; the square root of ten makes two a decade."""
     growth: int = 4
-    """Rates by which a method may be searched further while its best lies at the edge, over all
+    """Rates by which a method may be searched further while its best is at the edge, over all
     its variants together."""
     storage: str | None = None
     """Where Optuna keeps the search: a database's URL, or null for ``study.db`` in the run's
@@ -77,7 +77,7 @@ def grown(
     edge = max(rates) if upward else min(rates)
     if centre is not None:
         steps = math.log(edge / centre) / math.log(factor)
-        nearest = round(2 * steps) / 2  # an even grid lies half a step beside its centre
+        nearest = round(2 * steps) / 2  # an even grid is half a step beside its centre
         if abs(steps - nearest) < 0.01:
             edge = centre * factor**nearest
     return _rounded(edge * factor if upward else edge / factor)

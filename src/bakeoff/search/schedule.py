@@ -3,7 +3,7 @@
 Each method is searched by successive halving with pauses (Li et al. 2020, "A System for Massively
 Parallel Hyperparameter Tuning", algorithm 2): its candidates train up to a rung, give up their
 slots, and once all of them are there the best go on and the others are pruned. Methods do not wait
-for each other, and none is compared with another's candidates. Where the best rate lies at the
+for each other, and none is compared with another's candidates. Where the best rate is at the
 edge of the grid, the grid grows on that side first. What is decided follows from the candidates
 alone, so that a resumed study decides the same.
 """
@@ -65,7 +65,7 @@ class MethodSearch:
         return min(known, key=_loss, default=None)
 
     def edge(self) -> tuple[Candidate, bool] | None:
-        """The best candidate and whether upward, where its rate lies at the edge of the grid.
+        """The best candidate and whether upward, where its rate is at the edge of the grid.
 
         A rate that diverged bounds the grid like any other. Where all diverged, the lowest rate
         counts as the best.
@@ -97,7 +97,7 @@ class StudySchedule:
         epochs: int,
         search: SearchOptions | None,
         storage: SearchStorage | None = None,
-        tell: Report = lambda text: None,
+        report: Report = lambda text: None,
     ) -> None:
         """Names the first candidates.
 
@@ -106,7 +106,7 @@ class StudySchedule:
             seeds: the protocol's. epochs: the most that a candidate trains.
             search: how is searched, or None.
             storage: where the search is written down and pruned; needed where there is one.
-            tell: is told what was decided, in words.
+            report: called with each decision, in words.
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
@@ -114,7 +114,7 @@ class StudySchedule:
         self.seeds = final_seeds(seeds, search.seeds) if search else tuple(seeds)
         self.rungs = search.rungs(epochs) if search else ()
         self.storage = storage
-        self.tell = tell
+        self.report = report
         self.on_new: Callable[[Candidate], None] = lambda candidate: None
         self.on_return: Callable[[Candidate], None] = lambda candidate: None
         self.on_pruned: Callable[[Candidate], None] = lambda candidate: None
@@ -167,7 +167,7 @@ class StudySchedule:
         paused = [c for c in method.searched if c.state is RunState.PAUSED]
         rung = min((len(c.epochs) for c in paused), default=None)
         if rung is None or rung == self.rungs[0]:
-            # Before anybody goes on: who lies beyond the edge may be better than all of them.
+            # Before any goes on: a rate beyond the edge may be better than all of them.
             if self._grow(method):
                 return True
             if rung is None:
@@ -190,7 +190,7 @@ class StudySchedule:
         return True
 
     def _grow(self, method: MethodSearch) -> bool:
-        """Adds the rate beyond the edge where the best lies there; says whether it did."""
+        """Adds the rate beyond the edge where the best is there; says whether it did."""
         assert self.search is not None
         found = method.edge()
         if found is None or len(method.rates) < 2:
@@ -207,9 +207,9 @@ class StudySchedule:
         what = (
             "no rate ended well so far"
             if method.best() is None
-            else f"the best rate so far, {best.learning_rate:g}, lies at the edge of its grid"
+            else f"the best rate so far, {best.learning_rate:g}, is at the edge of its grid"
         )
-        self.tell(f"{method.name}: {what}; {rate:g} is tried as well")
+        self.report(f"{method.name}: {what}; {rate:g} is tried as well")
         return True
 
     def _choose(self, method: MethodSearch) -> bool:
@@ -226,7 +226,7 @@ class StudySchedule:
         method.finals = [best, *others]
         for candidate in others:
             self.on_new(candidate)
-        self.tell(f"{method.name}: chosen is {_chosen(best)}")
+        self.report(f"{method.name}: chosen is {_chosen(best)}")
         return True
 
     def note(self, candidate: Candidate) -> None:
@@ -285,7 +285,7 @@ class PathSchedule:
     execution_path: ExecutionPath
 
     def waiting(self) -> list[Candidate]:
-        """Who could sit down now."""
+        """The candidates that could be seated now."""
         return [
             c
             for c in self.whole.candidates
@@ -293,7 +293,7 @@ class PathSchedule:
         ]
 
     def next(self) -> Candidate | None:
-        """The next that waits; whoever has trained already comes first."""
+        """The next that waits; one that has trained already comes first."""
         waiting = self.waiting()
         found = min(waiting, key=lambda c: not c.epochs, default=None)
         if found is None:

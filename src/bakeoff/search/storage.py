@@ -2,7 +2,7 @@
 
 The run's own checkpoints decide what has happened. A trial that is ahead of them, as a crash
 leaves it, would show decisions a future that they did not know, so that a resumed run writes its
-trials anew from what it has. ``optuna-dashboard`` opens the database at any time.
+trials again from what it has. ``optuna-dashboard`` opens the database at any time.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def _storage_errors() -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise StoreError(
-            f"search.storage: the database refused ({_first_line(error)}); make room or mend it, "
+            f"search.storage: the database refused ({_first_line(error)}); make room or repair it, "
             "and run the same command again, which goes on where this run stopped"
         ) from error
 
 
 class UnreadableError(StoreError):
-    """What lies at the storage's place is no database.
+    """What is at the storage's place is not a database.
 
     Attributes:
         place: its URL without a password.
@@ -57,8 +57,8 @@ class UnreadableError(StoreError):
 
     def __init__(self, place: str) -> None:
         super().__init__(
-            f"search.storage: {place} holds something that is no database; move it away, or give "
-            "another URL"
+            f"search.storage: {place} holds something that is not a database; move it away, or "
+            "give another URL"
         )
         self.place = place
 
@@ -67,7 +67,7 @@ class RungPruner(BasePruner):
     """Successive halving over whole rungs.
 
     Optuna's own ``SuccessiveHalvingPruner`` compares a trial with those that came before it and
-    lets the first of a rung go on whatever it is worth. Our slots march in step and pause, so that
+    lets the first of a rung go on whatever it is worth. Slots here go in step and pause, so that
     a rung is decided when all of it is there, and the order of slots means nothing.
     """
 
@@ -110,7 +110,7 @@ class SearchStorage:
     Args:
         url: SQLAlchemy's URL of the database.
         study_name: the study's; each method's search is called ``STUDY/METHOD``.
-        owner: tells this run from others in the same database.
+        owner: distinguishes this run from others in the same database.
         search: how is searched. rungs: where candidates are compared.
         searched: for each method and variant the searched options.
     """
@@ -147,7 +147,7 @@ class SearchStorage:
 
     @_storage_errors()
     def begin(self, candidates: Iterable[Candidate]) -> None:
-        """Makes the searches anew and writes what the candidates have reached.
+        """Creates the searches again and writes what the candidates have reached.
 
         Raises:
             StoreError: if a search of this name belongs to another run.
@@ -172,12 +172,12 @@ class SearchStorage:
 
     @_storage_errors()
     def write(self, candidate: Candidate) -> None:
-        """Asks for the candidate's trial if it has none, and tells it what is new."""
+        """Asks for the candidate's trial if it has none, and writes what is new into it."""
         if candidate.id in self._ended:
             return
         trial = self._trials.get(candidate.id)
         if trial is not None and len(candidate.epochs) < self._written[candidate.id]:
-            # It started anew, as after a cohort that failed: what it had reached is no longer so.
+            # It started again, as after a cohort that failed: what it had reached is no longer so.
             trial.set_user_attr(_FORGOTTEN, True)
             study = self._studies[candidate.method_name]
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

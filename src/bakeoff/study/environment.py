@@ -20,7 +20,7 @@ VERSIONED = ("bakeoff", "torch", "transformers", "peft")
 
 
 def versions() -> dict[str, str]:
-    """The versions that results hang on, by library."""
+    """The versions that results depend on, by library."""
     found = (__version__, torch.__version__, transformers.__version__, peft.__version__)
     return dict(zip(VERSIONED, found, strict=True))
 

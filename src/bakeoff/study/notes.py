@@ -9,7 +9,7 @@ from bakeoff.types import RunState
 
 
 def search_notes(study: Study, findings: Findings) -> list[str]:
-    """What a reader must know of the search: grids that grew, answers that lie at an edge."""
+    """What a reader must know of the search: grids that grew, answers at an edge."""
     search = findings.schedule.search
     if search is None:
         return []
@@ -33,7 +33,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
             )
         if method.chosen is not None and len(method.rates) > 1 and method.edge() is not None:
             notes.append(
-                f"{name}: the chosen rate {method.chosen.learning_rate:g} still lies at the edge "
+                f"{name}: the chosen rate {method.chosen.learning_rate:g} is still at the edge "
                 f"of its grid, which may grow by {search.growth}; raise search.growth to look "
                 "further"
             )

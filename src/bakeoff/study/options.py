@@ -22,7 +22,7 @@ from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
-# These never mean a folder, whatever lies beside the study.
+# These never mean a folder, whatever is beside the study.
 _RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
 
@@ -37,7 +37,7 @@ class StudyOptions:
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
-    """Whether code that lies beside the base may run."""
+    """Whether code beside the base may run."""
     task: TaskOptions
     """Where the data come from and what is made of them."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
@@ -120,7 +120,7 @@ def _resolved(entry: MethodEntry) -> dict[str, Any]:
 def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
     """Reads a study's file, or the embedded demo, and applies overrides.
 
-    Relative paths start from the working directory; where nothing lies there, from the folder of
+    Relative paths start from the working directory; where nothing is there, from the folder of
     the study's file.
 
     Raises:
@@ -159,7 +159,7 @@ def study_from_mapping(
 
 
 def _locate(merged: dict[str, Any], folder: Path) -> None:
-    """Makes a relative source or base that lies beside the study's file reachable from here."""
+    """Makes a relative source or base beside the study's file reachable from here."""
 
     def found(value: Any) -> Any:
         if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):

@@ -152,7 +152,7 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
     resolved = to_mapping(entry.variants[0].options)
-    # While nothing is chosen, the best so far stands for the method.
+    # While nothing is chosen, the best so far is the method's.
     shown = search.chosen or search.best() or search.candidates[0]
     candidates = search.finals or search.searched
     eligible = [c for c in search.finals if c.state.is_eligible]

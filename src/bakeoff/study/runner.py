@@ -148,7 +148,7 @@ class Runner:
             start = self._recall(schedule, archive, checkpoints)
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
-                schedule.tell = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
+                schedule.report = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
                 for note in (*checkpoints.notes, *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
@@ -251,7 +251,7 @@ class Runner:
         except UnreadableError as error:
             if search.storage is not None:
                 raise
-            # All of it can be written anew from what the run keeps.
+            # All of it can be written again from what the run keeps.
             path.replace(path.with_name(f"{path.name}.broken"))
             note = (
                 f"{error.place} could not be read as a database; it was put aside and written again"

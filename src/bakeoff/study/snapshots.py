@@ -1,4 +1,4 @@
-"""The results as far as they are, written while the study runs, for whoever looks on."""
+"""The results as far as they are, written while the study runs, for `--live`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Snapshots:
     """Writes partial results when something has happened, but not too often.
 
     Args:
-        write: writes the results as they are. told: is told that they are new.
+        write: writes the results as they are. notify: called when they are new.
         clock: seconds, for tests.
     """
 
     def __init__(
         self,
         write: Callable[[], None],
-        told: Callable[[], None],
+        notify: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._write, self._told, self._clock = write, told, clock
+        self._write, self._notify, self._clock = write, notify, clock
         self._next = 0.0
 
     def epoch(self, candidate: Candidate) -> None:
@@ -46,4 +46,4 @@ class Snapshots:
         self._write()
         ended = self._clock()
         self._next = ended + max(LEAST_SECONDS, (ended - started) / MOST_SHARE)
-        self._told()
+        self._notify()

@@ -31,7 +31,7 @@ def test_the_error_scales() -> None:
 
 
 def test_no_look_within_the_bounds() -> None:
-    with pytest.raises(ConfigError, match="no look lies between at_least 6 and at_most 9"):
+    with pytest.raises(ConfigError, match="no look is between at_least 6 and at_most 9"):
         look_alphas(0.05, at_least=6, at_most=9)
 
 

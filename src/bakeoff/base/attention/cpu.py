@@ -107,9 +107,9 @@ class _Blockwise(Function):
             # The last block sees the most keys: where it sees all, its products start the sums.
             for (queries, seen), shares in zip(reversed(blocks), reversed(found), strict=True):
                 asked = _by_key_head(query[group, :, queries], key_heads)
-                told = _by_key_head(slope[group, :, queries], key_heads)
-                sums[1].add(seen, shares.transpose(1, 2), told)
-                of_shares = torch.bmm(told, values[:, seen].transpose(1, 2))
+                slopes = _by_key_head(slope[group, :, queries], key_heads)
+                sums[1].add(seen, shares.transpose(1, 2), slopes)
+                of_shares = torch.bmm(slopes, values[:, seen].transpose(1, 2))
                 of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
                 sums[0].add(seen, of_scores.transpose(1, 2), asked)
                 of_asked = torch.bmm(of_scores, keys[:, seen]).mul_(ctx.factor)

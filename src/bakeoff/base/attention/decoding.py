@@ -7,7 +7,7 @@ The cache is static: it has room for all positions from the start. It is used in
 * Frozen: one position is appended at a time, and the whole room is looked at through a mask. The
   write position is a number of the device's, so that one captured graph serves every step.
 
-A graph reads and writes fixed addresses. Frozen caches of fewer rows or positions therefore lie in
+A graph reads and writes fixed addresses. Frozen caches of fewer rows or positions are therefore in
 the memory of the largest one, ``CacheStorage``, each at its beginning: of several that share it one
 is in use at a time.
 
@@ -30,7 +30,7 @@ class CacheStorage:
 
         Args:
             num_rows: R, the most that a cache in it may have.
-            num_positions: S, the most of a row of that many, what stands before included; fewer
+            num_positions: S, the most of a row of that many, what comes before included; fewer
                 rows may have more positions.
             device: of the caches.
         """
@@ -75,7 +75,7 @@ class DecodingState:
     Attributes:
         length: positions that are there, in an open cache.
         is_frozen: whether the device counts the positions.
-        before: positions that stand before the prompts in every row and are there from the start.
+        before: positions before the prompts in every row and are there from the start.
     """
 
     before = 0
@@ -154,7 +154,7 @@ class DecodingState:
         self._masks.clear()
 
     def take(self, other: DecodingState, rows: Tensor) -> None:
-        """Becomes what ``other`` is for the given rows; both lie in the same storage.
+        """Becomes what ``other`` is for the given rows; both are in the same storage.
 
         What ``other`` has in that memory is overwritten.
         """

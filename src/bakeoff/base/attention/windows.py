@@ -1,7 +1,7 @@
 """Attention through a sliding window: without a mask where a kernel knows windows, else with one.
 
 ``scaled_dot_product_attention`` has no argument for a window, though the flash kernel behind it
-has one on CUDA. It is called directly there: it skips what lies outside the window and holds
+has one on CUDA. It is called directly there: it skips what is outside the window and holds
 nothing that grows with the square of the length. As that operator is internal to PyTorch, it is
 tried once against the mask, forward and backward, before it is trusted.
 
@@ -150,12 +150,12 @@ def _new_band_mask(num_positions: int, window: int, device: torch.device) -> Ten
 def masks_collected() -> Iterator[list[Tensor]]:
     """Collects the kept masks that attention inside reads, in any thread.
 
-    A captured graph reads them by their addresses, so that whoever keeps the graph must keep them:
+    A captured graph reads them by their addresses, so that what keeps the graph must keep them:
     here they are dropped when there are many. The list is the same for all threads, since layers
     that are recomputed run in a thread of autograd's.
 
     Yields:
-        Grows while the context lasts; each mask stands there once.
+        Grows while the context lasts; each mask is there once.
     """
     collected: list[Tensor] = []
     _collecting.append(collected)

@@ -99,7 +99,7 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
         if auto_map:
             raise BaseModelError(
                 f"{path}: model type {model_type!r} runs code from its own folder (auto_map), "
-                "which bakeoff does not do unless told to trust it; read that code, then set "
+                "which bakeoff does only where it is trusted; read that code, then set "
                 "trust_remote_code: true, or name another base"
             )
         raise BaseModelError(
@@ -213,7 +213,7 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     if (folder / ADAPTER_NAME).is_file():
         # Transformers would add it to the weights without a word.
         raise BaseModelError(
-            f"{folder}: an adapter lies beside the weights; move {ADAPTER_NAME} elsewhere, or "
+            f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
             "merge the adapter first"
         )
     auto: Any = AutoModelForCausalLM

@@ -35,7 +35,7 @@ _DIGITS_ALONE: Final = {"smollm": True, "gpt-2": False}
 
 
 def gguf_digest(path: Path) -> str:
-    """A SHA-256 that stands for the file and for how it is converted."""
+    """A SHA-256 that identifies the file and how it is converted."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return hashlib.sha256(f"gguf {_RECIPE} {digest}".encode()).hexdigest()

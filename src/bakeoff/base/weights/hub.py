@@ -86,7 +86,7 @@ def hub_folder(
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
         at = f" at revision {revision!r}" if revision else ""
         raise BaseModelError(
-            f"base {reference!r}{at}: cannot be reached. It is no folder here; the hub's cache "
+            f"base {reference!r}{at}: cannot be reached. It is not a folder here; the hub's cache "
             f"{cache} does not hold it whole; {tried}. {offline_bases}"
         ) from error
 

@@ -53,7 +53,7 @@ class Source:
     tokenizer: PreTrainedTokenizerBase
     """With an end-of-sequence and a padding token."""
     fingerprint: str
-    """A SHA-256 that stands for the weights and the configuration."""
+    """A SHA-256 that identifies the weights and the configuration."""
     description: str
     """One line for people: the architecture, its size and where it came from."""
 
@@ -74,10 +74,10 @@ def load_source(
             first three win over a folder of that name: write ``./tiny`` for the folder.
         root: the folder that a relative folder is looked up in.
         cache_dir: where converted GGUF files are kept.
-        trust_remote_code: whether code that lies beside a model may run.
+        trust_remote_code: whether code beside a model may run.
         revision: branch, tag or commit of a hub id.
-        meta: takes shapes alone: the model is on the ``meta`` device, and stands for no
-            weights, so that its fingerprint is empty.
+        meta: takes shapes alone: the model is on the ``meta`` device, without weights, so that its
+            fingerprint is empty.
 
     Raises:
         BaseModelError: the base cannot be reached, or is not one that can be used.
@@ -141,7 +141,7 @@ def _exists(reference: str, folder: Path) -> bool:
     if not reference.strip():
         raise BaseModelError(f"base {reference!r}: names nothing. {OFFLINE_BASES}")
     if folder.is_file():
-        raise BaseModelError(f"base {reference!r}: is a file; name the folder that it lies in")
+        raise BaseModelError(f"base {reference!r}: is a file; name the folder that it is in")
     return folder.is_dir()
 
 

@@ -129,7 +129,7 @@ def _reasons(
     baselines: Sequence[int],
     question: Question,
 ) -> list[str]:
-    """Why pairs that stand in the way were not judged at all."""
+    """Why pairs that block the answer were not judged at all."""
     if question.withheld is not None:
         return [question.withheld]
     names = list(methods)
@@ -157,7 +157,7 @@ def _needs(
     baselines: Sequence[int],
     question: Question,
 ) -> Needs | None:
-    """What decides every pair that stands in the way."""
+    """What decides every pair that blocks the answer."""
     if question.withheld is not None:
         return None
     candidates = choice.candidates.tolist()

@@ -82,7 +82,7 @@ def _matrix(place: str, values: ArrayLike) -> Floats:
         array = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"compare: {place} is no array ({error}); give [S, N], the same rows for every seed"
+            f"compare: {place} is not an array ({error}); give [S, N], the same rows for every seed"
         ) from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"compare: {place} holds {array.dtype}, not numbers; give [S, N]")

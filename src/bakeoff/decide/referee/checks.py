@@ -54,7 +54,7 @@ def check_baselines(baselines: Sequence[str], names: Sequence[str]) -> tuple[str
 def check_costs(
     costs: Mapping[str, float] | None, names: Sequence[str], baselines: Sequence[str]
 ) -> dict[str, float] | None:
-    """Raises: ConfigError: an unknown or missing name, or a cost that is no number."""
+    """Raises: ConfigError: an unknown or missing name, or a cost that is not a number."""
     if costs is None:
         return None
     if not isinstance(costs, Mapping):
@@ -69,7 +69,7 @@ def check_costs(
         )
     if missing := [name for name in names if name not in costs and name not in baselines]:
         raise ConfigError(
-            f"compare: costs has no {missing[0]!r}; give one for every method that is no baseline, "
+            f"compare: costs has no {missing[0]!r}; give one for every method but baselines, "
             "or none at all"
         )
     for name, cost in costs.items():

@@ -107,7 +107,7 @@ def of_sums(statistics: Floats, value: Callable[[Floats], Floats]) -> Influence:
 
 
 def sum_groups(values: Floats, groups: NDArray[np.intp], num_groups: int) -> Floats:
-    """Sums rows that hang together, before anything else is computed of them.
+    """Sums rows of one group, before anything else is computed of them.
 
     Args:
         values: [..., N]. groups: [N] from 0 to ``num_groups`` - 1.

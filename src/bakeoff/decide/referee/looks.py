@@ -47,16 +47,16 @@ NOTHING_SAID = Standing(verdicts={}, behind=frozenset(), outcome=Outcome.UNDECID
 def look_alphas(alpha: float, *, at_least: int = 3, at_most: int = 10) -> dict[int, float]:
     """The number of seeds at each look and the error that it may spend.
 
-    Looks are at 3, 5 and 10 seeds, as far as they lie within the bounds. 0.05 is split into 0.010,
+    Looks are at 3, 5 and 10 seeds, as far as they are within the bounds. 0.05 is split into 0.010,
     0.015 and 0.025, or with at most five seeds into 0.02 and 0.03.
 
     Raises:
-        ConfigError: no look lies within the bounds.
+        ConfigError: no look is within the bounds.
     """
     shares = {seeds: share for seeds, share in _LOOKS.items() if at_least <= seeds <= at_most}
     if not shares:
         raise ConfigError(
-            f"protocol.seeds: no look lies between at_least {at_least} and at_most {at_most}; "
+            f"protocol.seeds: no look is between at_least {at_least} and at_most {at_most}; "
             f"looks are at {', '.join(map(str, _LOOKS))}: seeds: let the bounds hold one"
         )
     whole = sum(shares.values())

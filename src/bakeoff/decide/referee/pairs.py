@@ -29,7 +29,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class PairTests:
-    """All pairs (i, j) of methods; what stands at [..., i, j] speaks of i against j.
+    """All pairs (i, j) of methods; entry [..., i, j] is of i against j.
 
     Attributes:
         difference: [..., M, M] the statistic of i minus that of j; zero where it is rounding.

@@ -30,7 +30,7 @@ class Power:
         detectable: the difference that is found with 80 % probability; infinite where the design
             says nothing of any.
         recognised: the share of pairs of equal methods that are called equivalent.
-        limit: what stands in the way of the margin: ``rows`` where no number of seeds would do,
+        limit: what prevents the margin: ``rows`` where no number of seeds would do,
             else ``seeds``; None where nothing does.
         needs: the least sizes that would do; None where these do, or none within reach does.
     """

@@ -15,7 +15,7 @@ class Question:
         alpha: the share of studies in which any verdict may be wrong.
         baselines: names that are never recommended.
         candidates: names that may be recommended, as those that meet the limits; None for all that
-            are no baselines.
+            are not baselines.
         costs: of each candidate; None where they are all the same.
         unit: what N counts, in the plural: rows or groups.
         withheld: why nothing may be said at all, as of a macro-F1 with a label of few test rows.

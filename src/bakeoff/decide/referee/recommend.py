@@ -1,7 +1,7 @@
 """Which method to use: the rules, over the tests of all pairs.
 
-Axis letters: M candidates (methods that are no baselines and meet the limits). Arrays may have axes
-before it, one entry for each of several studies that are judged at once.
+Axis letters: M candidates (methods that are not baselines and meet the limits). Arrays may have
+axes before it, one entry for each of several studies that are judged at once.
 
 1. A candidate that varies with its seeds and has fewer than three of them: ``undecided``.
 2. ``over``: shown better than every baseline.

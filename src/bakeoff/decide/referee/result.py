@@ -94,7 +94,7 @@ class Judgement:
 
     Attributes:
         comparisons: all pairs, in the order of ``itertools.combinations`` over the names.
-        recommendation: a family of its own at the same level: ``best`` may stand where a pair
+        recommendation: a family of its own at the same level: ``best`` may be given where a pair
             reads ``undecided``.
         warnings: what makes the figures less certain than they look.
     """

@@ -45,7 +45,7 @@ def joined(names: Sequence[str]) -> str:
 def best(setting: Setting, method: str) -> str:
     if setting.num_candidates == 1:
         if not setting.baselines:
-            return f"{method} is the only method, and there is no baseline to stand against."
+            return f"{method} is the only method, and there is no baseline to compare it with."
         return (
             f"{method} is the only method; it is shown better than the "
             f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)} "

@@ -1,4 +1,4 @@
-"""What becomes of a capture that fails, and who wants to know what capturing takes."""
+"""What becomes of a capture that fails, and who follows what capturing takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import is_out_of_memory
 
 Note = Callable[[str], None]
-"""Is told what the report must say."""
+"""Called with a sentence that the report must show."""
 _LONGEST_REASON = 200
 
 
@@ -33,7 +33,7 @@ def give_up_capturing(base: Base, error: RuntimeError, note: Note | None) -> Non
 
     Args:
         base: whose passes failed to be captured. error: how.
-        note: is told, the first time; None tells no one.
+        note: called with a sentence the first time; None reports nothing.
 
     Raises:
         RuntimeError: ``error`` itself where memory ran out, which a smaller batch may help.

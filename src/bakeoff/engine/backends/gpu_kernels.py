@@ -1,4 +1,4 @@
-"""Attention in a trace that stands for a GPU: the operators that CUDA would choose.
+"""Attention in a trace for a GPU: the operators that CUDA would choose.
 
 ``scaled_dot_product_attention`` chooses by the tensors' device, and what its kernels keep for the
 backward pass differs: the flash and the memory-efficient kernel a number per query, the plain

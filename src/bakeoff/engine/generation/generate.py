@@ -54,9 +54,9 @@ def generate(
         slots: whose candidates.
         prompts: token ids, without soft prompts.
         options: how.
-        progress: told (prompts done, prompts in all) after each batch.
-        written: told each slot's part of a batch as soon as it is there.
-        note: told if steps turn out not to be capturable in a graph.
+        progress: called with (prompts done, prompts in all) after each batch.
+        written: called with each slot's part of a batch as soon as it is there.
+        note: called with a sentence if steps turn out not to be capturable in a graph.
         timer: follows the steps of greedy generation.
 
     Returns:
@@ -106,7 +106,7 @@ class _Writer:
         """See ``generate``."""
         order = np.argsort([len(p) for p in self._prompts], kind="stable")[::-1]
         is_greedy = self._options.strategy == "greedy"
-        # Whoever else generates draws from one generator, and changes the model while it does.
+        # Sampling and beams draw from one generator, and change the model while they run.
         workers = worker_threads_of(self._cohort.base) if is_greedy else ONE_WORKER
         rows = max(1, self._rows() // workers.num)
         self._limit = rows
@@ -166,7 +166,7 @@ class _Writer:
                     ) from error
             self._greedy.release()
             release_memory()
-            # Whoever comes later need not find out again.
+            # Later batches need not find out again.
             self._limit = min(self._limit, len(chosen) // 2)
         middle = start + (len(chosen) + 1) // 2
         return [*self._batch(order, start, middle), *self._batch(order, middle, stop)]

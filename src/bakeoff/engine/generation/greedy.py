@@ -3,7 +3,7 @@
 On a CPU, rows leave as soon as that is worth the copying. On a GPU a token's step is captured in a
 graph, one for each number of rows, and rows leave whenever half of them have ended: each slot has a
 power of two of them, so that batches share their graphs. The first token of such a number is
-written as the step stands, which warms up what a capture must not do for the first time.
+run as the step is, which warms up what a capture must not do for the first time.
 
 Axis letters: ``K`` slots, ``B`` rows of a slot, ``R`` = K * B, ``T`` prompt positions,
 ``G`` generated tokens, ``V`` vocabulary, ``D`` width.
@@ -47,8 +47,8 @@ class Greedy:
             does so on a GPU.
         capture: whether a frozen step is captured; None does so on a GPU, and False runs the same
             step without a graph.
-        note: is told if a step turns out not to be capturable.
-        timer: is told when a step begins, and what of it is start-up.
+        note: called with a sentence if a step turns out not to be capturable.
+        timer: called when a step begins, and around what of it is start-up.
 
     Attributes:
         is_frozen: see ``frozen``; each slot's rows are then filled up to a power of two.
@@ -70,7 +70,7 @@ class Greedy:
         self._ngram = no_repeat_ngram
         may_freeze = writes_frozen(cohort.base) and cohort.is_capturable
         self.is_frozen = may_freeze if frozen is None else frozen
-        # What stands for a GPU has no graphs.
+        # A simulated GPU has no graphs.
         can_capture = may_freeze and cohort.base.device.type == "cuda"
         self._captures = self.is_frozen and (can_capture if capture is None else capture)
         self._note = note
@@ -141,7 +141,7 @@ class Greedy:
         return present - going >= max(1, present // 8)
 
     def _unfinished(self, rows: Rows, going: int) -> Tensor:
-        """Of each slot as many rows, as rows lie grouped by slot: the unfinished ones first."""
+        """As many rows of each slot, since rows are grouped by slot: the unfinished ones first."""
         num_slots = len(self._cohort.slots)
         finished_KB = rows.finished_R.view(num_slots, -1)
         num_rows = finished_KB.shape[1]

@@ -13,7 +13,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedStudy:
-    """What a tracker is told at its start.
+    """What a tracker is given at its start.
 
     Attributes:
         name: the study's. folder: the run's. options: the study as resolved.
@@ -46,8 +46,8 @@ class Tracker(ABC):
 
         Args:
             candidate: its id. epoch: from 1.
-            values: ``train_nll`` and ``val_nll`` in nats a token, ``learning_rate`` of the epoch's
-                last update, ``seconds``.
+            values: ``train_nll`` and ``val_nll`` in nats per token, ``learning_rate`` of the
+                epoch's last update, ``seconds``.
         """
 
     @abstractmethod
@@ -56,7 +56,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        """The study's outcome, a row a method."""
+        """The study's outcome, a row per method."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run a study, offline, a group of curves a candidate."""
+"""Weights & Biases: a run per study, offline, a group of curves per candidate."""
 
 from __future__ import annotations
 

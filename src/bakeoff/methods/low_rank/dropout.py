@@ -35,8 +35,8 @@ def dropped(
 
     Args:
         x_KND: [K, N, D], the rows of a slot one after the other.
-        training: where training stands.
-        layer_key: tells layers apart; below 2^31.
+        training: the position of training.
+        layer_key: distinguishes layers; below 2^31.
         threshold_K: [K] int32, ``threshold`` of each slot's probability.
         scale_K: [K] 1 / (1 - probability).
 

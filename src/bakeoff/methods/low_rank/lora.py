@@ -257,7 +257,7 @@ class LoraStack(Stack):
 
     @property
     def is_compilable(self) -> bool:
-        """Dropout asks where training stands, which a compiled layer cannot."""
+        """Dropout asks for the position of training, which a compiled layer cannot."""
         return not self._has_dropout
 
     def _hook(self, layer: str, slots: list[int]) -> LinearHook:

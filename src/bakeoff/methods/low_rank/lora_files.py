@@ -109,7 +109,7 @@ def read_low_rank(method: LowRank, folder: Path) -> Tensors:
 
 
 def _settings(method: LowRank) -> dict[str, Any]:
-    """Rank and scale in PEFT's keys; layers unlike most stand in its patterns."""
+    """Rank and scale in PEFT's keys; layers unlike most are in its patterns."""
     options = method.options
     alpha = float(options.rank if options.alpha is None else options.alpha)
     settings: dict[str, Any] = {

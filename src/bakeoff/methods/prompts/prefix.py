@@ -158,7 +158,7 @@ class PrefixTuning(Reparametrised):
 
 
 class PrefixStack(ReparametrisedStack):
-    """K slots' prefixes; what lies beyond a slot's own length is masked."""
+    """K slots' prefixes; what is beyond a slot's own length is masked."""
 
     def __init__(self, base: Base, methods: Sequence[PrefixTuning], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)

@@ -56,7 +56,7 @@ class MethodSpec:
 
         Args:
             given: keys and plain values.
-            path: where they stand in the study, for errors.
+            path: where they are in the study, for errors.
 
         Raises:
             ConfigError: names each setting that is wrong.

@@ -13,7 +13,7 @@ class PTuningOptions:
     """Options of P-tuning."""
 
     prompt_length: int = 12
-    """How many vectors stand before the tokens."""
+    """How many vectors are put before the tokens."""
     hidden: int | None = None
     """Width of the prompt encoder; null: that of the embedding, as PEFT has it."""
 

@@ -72,7 +72,7 @@ def read_peft_options(given: Mapping[str, Any], *, path: str) -> PeftOptions:
         near = get_close_matches(str(name).upper(), known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise ConfigError(
-            f"{where}: {name!r} is no method of the installed PEFT{hint} Known types: "
+            f"{where}: {name!r} is not a method of the installed PEFT{hint} Known types: "
             f"{', '.join(known)}"
         )
     options: PeftOptions = from_mapping(

@@ -13,7 +13,7 @@ class PrefixOptions:
     """Options of prefix tuning."""
 
     prefix_length: int = 20
-    """How many positions stand before the tokens."""
+    """How many positions are put before the tokens."""
     projection: bool = False
     """Whether keys and values are trained through a network of two layers (Li & Liang 2021,
     section 4.3)."""

@@ -22,7 +22,7 @@ class SoftPromptOptions:
     """Options of soft prompts."""
 
     prompt_length: int = 12
-    """How many vectors stand before the tokens."""
+    """How many vectors are put before the tokens."""
     init: str | FromAdapter = "vocabulary"
     """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
     own spread; any other text: its tokens' embeddings; ``{adapter: FOLDER}``: the vectors of

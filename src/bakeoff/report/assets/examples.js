@@ -1,5 +1,5 @@
 "use strict";
-// The browser of examples. Texts stand in the page as blocks of JSON; a row is built when it comes
+// The browser of examples. Texts are in the page as blocks of JSON; a row is built when it comes
 // near the window and taken down when it is far, so that thousands scroll like ten.
 document.addEventListener("DOMContentLoaded", () => {
   const head = document.getElementById("rows-head");

@@ -87,7 +87,7 @@ def rate_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
         title="Loss against learning rate",
         caption="Best validation NLL of every candidate; a ring marks each method's best rate. "
         "Each method has its own scale, so one rate for all would favour some."
-        + (" A rate that was pruned stands where it was then." if is_pruned else ""),
+        + (" A rate that was pruned is shown where it was then." if is_pruned else ""),
         alt=f"Loss against learning rate. Best rate: {rates}.",
     )
 

@@ -1,4 +1,4 @@
-"""Learning curves: a panel a method, a line a candidate."""
+"""Learning curves: a panel per method, a line per candidate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under which headings the figures stand, in the order of the page."""
+"""The headings of the figures, in the order of the page."""
 
 from typing import Final
 

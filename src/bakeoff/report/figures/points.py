@@ -41,7 +41,7 @@ def points_of(
                 text=text,
                 tip=tip,
                 look=look.get(row.name, BASELINE_LOOK),
-                hollow=row.is_baseline,
+                is_hollow=row.is_baseline,
                 series=row.label,
             )
         )

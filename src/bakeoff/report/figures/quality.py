@@ -85,7 +85,7 @@ def _differences(
                 text=word,
                 tip=_tip(gap, metric, label, against),
                 look=look.get(name, BASELINE_LOOK),
-                hollow=word == "tie",
+                is_hollow=word == "tie",
                 series=label,
             )
         )

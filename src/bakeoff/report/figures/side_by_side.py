@@ -69,7 +69,7 @@ def _points(
                 text=text,
                 tip=f"{entry.label}: {text}",
                 look=BASELINE_LOOK if entry.row.is_baseline else colors[entry.study],
-                hollow=entry.row.is_baseline,
+                is_hollow=entry.row.is_baseline,
                 series=entry.study,
             )
         )

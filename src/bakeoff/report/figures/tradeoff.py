@@ -121,11 +121,11 @@ class RateCurve:
     means: list[tuple[float, float]]
     """(learning rate, mean over seeds), by rising rate."""
     trials: list[tuple[float, float, str]]
-    """(learning rate, NLL, what is read on hover), one a candidate."""
+    """(learning rate, NLL, what is shown on hover), one per candidate."""
 
 
 def rates(curves: Sequence[RateCurve], ceiling: float) -> Spec:
-    """Loss against learning rate, a line a method; ``ceiling`` clips runs that went wild."""
+    """Loss against learning rate, a line per method; ``ceiling`` clips runs that went wild."""
     values = [v for c in curves for _, v, _ in c.trials]
     xs = [r for c in curves for r, _, _ in c.trials]
     room = min(max(text_width(shorten(c.name, _NAME_LIMIT)) for c in curves), 130.0) + 34

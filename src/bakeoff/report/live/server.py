@@ -59,7 +59,7 @@ class _Server(ThreadingHTTPServer):
     folder: Path
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that hangs up is no one's concern."""
+        """A browser that closes its connection is not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._refuse(HTTPStatus.NOT_FOUND)
             return
-        # The report's own policy stands in its page; here it may only be framed by us.
+        # The report's own policy is in its page; here it may only be framed by us.
         kind = _TYPES[Path(path).suffix]
         self._send(content, kind, "frame-ancestors 'self'", with_body=with_body)
 
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Every other method, and what is no request at all, ends here."""
+        """Every other method, and what is not a request at all, ends here."""
         is_method = code == HTTPStatus.NOT_IMPLEMENTED
         self.close_connection = True
         self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if is_method else HTTPStatus(code))
