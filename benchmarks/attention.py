@@ -2,7 +2,7 @@
 
     python benchmarks/attention.py
 
-Prints one JSON object a line for each shape: milliseconds of both, forward alone and with the
+Prints one JSON object per line for each shape: milliseconds of both, forward alone and with the
 backward pass, and the ratio (the fused kernel's time over ours).
 """
 

@@ -56,7 +56,7 @@ def positive(text: str) -> int:
     return number
 
 
-def told(main: Callable[[], None]) -> None:
+def run_main(main: Callable[[], None]) -> None:
     """Runs a script; what is wrong with its input is one line and exit code 2."""
     try:
         main()

@@ -2,13 +2,13 @@
 
     python benchmarks/generate.py --base scratch:gpt-neo-125m --rows 16 64 --prompt 192 --new 64
 
-Prints one JSON object a line: engine, case, rows a second, peak memory; the last line sums up, with
-``ratio`` for each case: our best number of rows over the rival's best number of rows and cache.
+Prints one JSON object per line: engine, case, rows per second, peak memory; the last line sums up,
+with ``ratio`` for each case: our best number of rows over the rival's best number of rows and cache.
 Every engine writes as many tokens for the same prompts; where the format is float32 the tokens must
 be the same, and in every format the likelihood of what was written.
 
 Without ``--method`` the untuned base writes; with one, PEFT's model is the rival and has the same
-tensors. ``--slots`` lets several candidates write in one batch; rows a second count all of theirs.
+tensors. ``--slots`` lets several candidates write in one batch; rows per second count all theirs.
 ``--max-length`` is prompt and new tokens together and ``--supervised`` the new ones, as in
 training.
 """
@@ -34,8 +34,8 @@ from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
 from bakeoff.methods.contract import Method, Tensors
-from flags import common_flags, parsed, positive, told
-from measuring import Contest, check_losses, cold_compiler, device_name, tell
+from flags import common_flags, parsed, positive, run_main
+from measuring import Contest, check_losses, cold_compiler, device_name, print_record
 from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of
 from workload import SEED
 from writers import PlainWriter, cast_copy
@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for slots in arguments.slots:
                 case = _case(arguments, base, name, slots)
                 if name == UNTUNED and slots > 1:
-                    tell(engine=OURS, case=case.name, skipped="the untuned base has one slot")
+                    print_record(
+                        engine=OURS, case=case.name, skipped="the untuned base has one slot"
+                    )
                     continue
                 speeds = _speeds(case, arguments, base, base_bytes, model)
                 best = {
@@ -92,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     for engine in (OURS, THEIRS)
                 }
                 ratios[case.name] = {THEIRS: round(best[OURS] / best[THEIRS], 3)}
-    tell(
+    print_record(
         summary=True,
         device=device_name(device),
         precision=str(dtype).removeprefix("torch."),
@@ -135,7 +137,7 @@ def _tuned(method: Method, slot: int) -> Tensors:
 def _speeds(
     case: Case, arguments: argparse.Namespace, base: Base, base_bytes: int, model: Any
 ) -> dict[str, float]:
-    """Rows a second of each engine."""
+    """Rows per second of each engine."""
     contest = Contest(case.name, base.device, required=[f"{OURS} {n} rows" for n in arguments.rows])
     try:
         for rows in arguments.rows:
@@ -162,7 +164,7 @@ def _speeds(
         speeds = {}
         for name, entrant in contest.entrants.items():
             speeds[name] = entrant.engine.share * len(case.prompts) / entrant.median
-            tell(
+            print_record(
                 engine=name,
                 case=case.name,
                 rows_per_second=round(speeds[name], 3),
@@ -247,4 +249,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

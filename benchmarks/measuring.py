@@ -26,7 +26,7 @@ import torch
 from memory import Watched, settle, synchronize, taken_bytes, watch
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
-"""How far first losses may lie apart, relatively."""
+"""How far first losses may be apart, relatively."""
 
 
 class SkippedError(Exception):
@@ -130,7 +130,7 @@ class Contest:
         settle(device)
 
     def enter(self, name: str, build: Callable[[], Engine]) -> None:
-        """Builds an engine and takes its first step; a rival that cannot be is told and left out.
+        """Builds an engine and takes its first step; a rival that fails is noted and left out.
 
         Raises:
             Exception: whatever goes wrong with an engine that the case cannot do without.
@@ -145,8 +145,8 @@ class Contest:
         except Exception as error:  # whatever a library does not support
             if name in self.required:
                 raise
-            told = str(error) if isinstance(error, SkippedError) else _first_line(error)
-            tell(engine=name, case=self.case, skipped=told)
+            reason = str(error) if isinstance(error, SkippedError) else _first_line(error)
+            print_record(engine=name, case=self.case, skipped=reason)
             return
         held = taken_bytes(self.device) - before
         self.entrants[name] = Entrant(engine, first, spent, held)
@@ -194,7 +194,7 @@ def check_losses(case: str, losses: Mapping[str, float], dtype: torch.dtype) -> 
             )
 
 
-def tell(**content: Any) -> None:
+def print_record(**content: Any) -> None:
     """Prints one line of JSON."""
     print(json.dumps(content), flush=True)
 

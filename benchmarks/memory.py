@@ -24,7 +24,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def settle(device: torch.device) -> None:
-    """Has a GPU's library of products take its working memory now, so that it is no engine's."""
+    """Has a GPU's library of products take its working memory now, as no engine's."""
     if device.type == "cuda":
         square = torch.ones((64, 64), device=device)
         torch.mm(square, square)

@@ -78,7 +78,7 @@ class OurTraining(Engine):
         work: what they learn from.
         options: of the engine.
         rate: of learning.
-        note: is told if updates turn out not to be capturable.
+        note: called if updates turn out not to be capturable.
 
     Attributes:
         method: the method on the base. graphs: what captures its updates; None where nothing does.

@@ -83,7 +83,7 @@ class Row:
 
 
 class Silent(Observer):
-    """Tells nobody."""
+    """Reports nothing."""
 
     def on_step(self, *arguments: Any) -> None: ...
 
@@ -155,7 +155,7 @@ def outcome(bench: Workbench, name: str) -> Row:
             merges = True
         except BakeoffError:
             merges = False
-    except Exception as error:  # whatever it is, it is what the table tells
+    except Exception as error:  # whatever it is, it is what the table shows
         text = " ".join(str(error).split()).removeprefix("methods.x: ").removeprefix("methods.x.")
         own = isinstance(error, BakeoffError)
         return Row(name=name, reason=text if own else f"{type(error).__name__}: {text}")

@@ -133,7 +133,7 @@ def main() -> None:
         timing.clock = time.process_time
     lines: list[str] = []
 
-    def tell(content: dict[str, Any]) -> None:
+    def print_line(content: dict[str, Any]) -> None:
         lines.append(json.dumps(content))
         print(lines[-1], flush=True)
 
@@ -142,7 +142,7 @@ def main() -> None:
     for base in given.base:
         rows = 256 if base == "tiny" else given.rows
         for case in compared(base, rows, 4 if base == "tiny" else 2):
-            tell(case)
+            print_line(case)
             num_cases += 1
             if "error" in case:
                 continue
@@ -152,7 +152,7 @@ def main() -> None:
             worst = {key: max(value, errors[key]) for key, value in worst.items()}
             within_memory += errors["memory_bytes"] <= MEMORY_GOAL
             within_time += errors["epoch_seconds"] <= TIME_GOAL
-    tell(
+    print_line(
         {
             "cases": num_cases,
             "memory_within_10_percent": within_memory,

@@ -2,7 +2,7 @@
 
     python benchmarks/products.py
 
-Prints one JSON object a line for each shape: microseconds of both, forward and backward, and the
+Prints one JSON object per line for each shape: microseconds of both, forward and backward, and the
 ratio (PyTorch's time over ours). Shapes are those of GPT-Neo-125M and of the embedded base.
 """
 

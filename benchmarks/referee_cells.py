@@ -97,7 +97,7 @@ def _shift(cell: Cell, m: int) -> float:
 
 
 def _raw(cell: Cell, rng: np.random.Generator, studies: int, m: int, seeds: int) -> Floats:
-    """[B, S, N] scores of one method; of a baseline where it stands behind the methods."""
+    """[B, S, N] scores of one method; of a baseline where it comes after the methods."""
     scores = cell.noise * rng.standard_normal((studies, seeds, cell.rows))
     if cell.interaction:
         scores += cell.interaction * rng.standard_normal((studies, 1, cell.rows))

@@ -1,10 +1,10 @@
 """What the search costs and what it finds, against every rate trained to the end.
 
 Trains the demo's base and data twice: once with early pruning, once with every rate of the same
-grids to its last epoch. Prints one JSON object a line for each method, and a last one that sums
+grids to its last epoch. Prints one JSON object per line for each method, and a last one that sums
 up: ``token_ratio`` is what the search with its seeds trained over what every rate with every seed
 would have; ``gap`` is how far the chosen rate's validation NLL (at the search's seed, to its last
-epoch) lies above the full grid's lowest, relatively.
+epoch) is above the full grid's lowest, relatively.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     schedule.on_return = checkpoints.fetch
     archive = Archive(run, bench, findings, provenance_of(bench))
     with ProgressView(Console(stderr=True), epochs=study.options.protocol.epochs) as view:
-        schedule.tell = view.say
+        schedule.report = view.say
         TrainingStage(bench, schedule, archive, view, checkpoints, StopSignals(), {}).run(None)
     schedule.storage.close()
     return schedule, bench.plans["train"].tokens_padded, time.perf_counter() - started

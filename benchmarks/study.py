@@ -11,7 +11,7 @@ validation, and one generation of the test set with the adapter that ours traine
 best batch size. What else a study does (data, baselines, test likelihoods, ROUGE, costs, the
 report) counts for ours alone. ``Trainer`` writes no text; its generation is the plain loop's.
 
-Prints one JSON object a line: engine, case and part, seconds of a step, of a row, and in all, peak
+Prints one JSON object per line: engine, case and part, seconds of a step, of a row, and in all, peak
 memory; the last line sums up, with ``ratio`` (a rival's seconds over ours) for the whole study, its
 training and its test. What ours spends once, some 20 s of start, imports and costs, is most of
 a study that is over in a minute: ``--quick`` shows that all runs, not how fast a study is.
@@ -31,8 +31,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.base.precision import choose_device
-from flags import common_flags, parsed, positive, told
-from measuring import cold_compiler, device_name, environment, tell
+from flags import common_flags, parsed, positive, run_main
+from measuring import cold_compiler, device_name, environment, print_record
 from ours import METHODS, load_source_of
 from seed_study import OurRun, run_ours, study_of, write_data
 from study_rivals import OURS, Measured, StudyRivals
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _tell_ours(base: str, run: OurRun) -> None:
     methods = run.results["methods"]
     peaks = {name: found["cost"]["peak_memory_bytes"] for name, found in methods.items()}
-    tell(
+    print_record(
         engine=OURS,
         case=f"{base} study",
         part="in all",
@@ -78,7 +78,7 @@ def _sum_up(measured: StudyRivals, found: dict[str, Measured]) -> None:
         training, test = (sum(part) for part in zip(*parts, strict=True))
         rivals[engine] = {"study": training + test, "training": training, "test": test}
         for name, part in zip(found, parts, strict=True):
-            tell(
+            print_record(
                 engine=engine,
                 case=f"{base} {name}",
                 part="in all",
@@ -87,7 +87,7 @@ def _sum_up(measured: StudyRivals, found: dict[str, Measured]) -> None:
                 test_seconds=round(part[1], 3),
             )
     ours = {"study": run.seconds, "training": wall["training"], "test": wall["test"]}
-    tell(
+    print_record(
         summary=True,
         device=device_name(measured.base.device),
         precision=str(measured.base.compute_dtype).removeprefix("torch."),
@@ -132,4 +132,4 @@ def _slots(text: str) -> int | str:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

@@ -14,7 +14,7 @@ from torch import nn
 from bakeoff.base.precision import choose_device
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.study.opening import workbench_of
-from measuring import Contest, check_losses, seconds_of, tell
+from measuring import Contest, check_losses, print_record, seconds_of
 from memory import taken_bytes
 from ours import OurTraining, initial_tensors
 from rivals import plain_loops
@@ -119,7 +119,7 @@ class StudyRivals:
             validated = self._validation(contest, case, work)
             contest.run([range(work.plan.num_steps)] * (1 + self.arguments.rounds), warmup=1)
             for engine, entrant in contest.entrants.items():
-                tell(
+                print_record(
                     engine=engine,
                     case=case,
                     part="training step",
@@ -198,7 +198,7 @@ class StudyRivals:
 
 
 def _tell_rows(engine: str, case: str, part: str, seconds: float) -> None:
-    tell(
+    print_record(
         engine=engine,
         case=case,
         part=part,

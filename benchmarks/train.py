@@ -2,8 +2,8 @@
 
     python benchmarks/train.py --base scratch:gpt-neo-125m --method lora --slots 1 8
 
-Prints one JSON object a line: engine, case, tokens a second, peak memory; the last line sums up,
-with ``ratio`` (ours over each rival's) for each case, and ``memory_ratio`` likewise. All engines
+Prints one JSON object per line: engine, case, tokens per second, peak memory; the last line sums
+up, with ``ratio`` (ours over each rival's) for each case, and ``memory_ratio`` likewise. All engines
 see the same batches and start from the same tensors; their first losses must agree.
 
 A head alone trains on hidden states that are computed once: its ``tokens_per_second`` is that of an
@@ -24,8 +24,8 @@ from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import ExecutionPath
-from flags import common_flags, parsed, positive, told
-from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, tell
+from flags import common_flags, parsed, positive, run_main
+from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, print_record
 from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
 from rivals import plain_loops
 from workload import Workload, random_plan
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 if found:
                     ratios[case] = _over_rivals({n: s for n, (s, _) in found.items()})
                     memory[case] = _over_rivals({n: b for n, (_, b) in found.items() if b})
-    tell(
+    print_record(
         summary=True,
         device=device_name(device),
         precision=str(dtype).removeprefix("torch."),
@@ -83,10 +83,12 @@ def _case(
     slots: int,
     case: str,
 ) -> dict[str, tuple[float, int | None]]:
-    """Tokens a second and peak memory of each engine; nothing where ours cannot be."""
+    """Tokens per second and peak memory of each engine; nothing where ours cannot be."""
     on_method = method_of(method, base)
     if on_method.execution_path is ExecutionPath.OWN_BASE and slots > 1:
-        tell(engine=OURS, case=case, skipped=f"{method} has a base of its own and trains alone")
+        print_record(
+            engine=OURS, case=case, skipped=f"{method} has a base of its own and trains alone"
+        )
         return {}
     contest = Contest(case, base.device, required=[OURS, "plain"])
     start = on_method, initial_tensors(on_method)
@@ -103,7 +105,7 @@ def _case(
         for name, entrant in contest.entrants.items():
             speed = entrant.engine.share * work.tokens_per_step / entrant.median
             found[name] = speed, entrant.peak_memory_bytes(work.plan.num_steps - 1)
-            tell(
+            print_record(
                 engine=name,
                 case=case,
                 tokens_per_second=round(speed, 1),
@@ -157,7 +159,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="whether torch.compile is a rival, too; on a GPU it is, unless told otherwise",
+        help="whether torch.compile is a rival, too; on a GPU it is by default",
     )
     parser.add_argument(
         "--gradient-checkpointing", action="store_true", help="of ours: computes layers again"
@@ -178,4 +180,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    told(main)
+    run_main(main)

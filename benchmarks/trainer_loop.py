@@ -124,7 +124,7 @@ class TrainerLoop(Engine):
         """Mean NLL over the validation examples, by ``Trainer.evaluate``."""
         self._trainer.args.per_device_eval_batch_size = rows
         if self._validation is None:
-            # Made once: a data set of a user's lies there already.
+            # Made once: a user's data set is there already.
             self._validation = _Rows(self.work.labelled_validation(rows))
         found = self._trainer.evaluate(self._validation)
         return float(found["eval_loss"])

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out is None:
         return _refuse("no folder to write into: give --out FOLDER, or set OUT in the environment")
     os.environ.update(_ENVIRONMENT)
-    # Whoever ends the campaign ends its stage with it.
+    # Ending the campaign ends its stage with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     place = Place(out=Path(arguments.out).resolve(), dry_run=arguments.dry_run)
     if arguments.dry_run:
@@ -108,7 +108,7 @@ def run(stages: Sequence[Stage], place: Place, records: Records, deadline: float
         line = stage_line(found[-1], [r for r in found if r["kind"] == "part"])
         with waiting:
             print(line if stage.name not in held else f"(held) {line}", flush=True)
-            # Again after each stage: whoever ends the campaign from outside leaves a summary.
+            # Again after each stage: a campaign that is ended from outside leaves a summary.
             (place.out / "summary.txt").write_text(summary(records.read(), names), "utf-8")
 
     if place.dry_run:  # a card is for one stage alone; without one they share the host

@@ -88,7 +88,7 @@ class Notes:
     """An observer that keeps notes and ends.
 
     Attributes:
-        notes: what the report would be told. ended: candidates in the order of their ends.
+        notes: what the report would show. ended: candidates in the order of their ends.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -120,7 +120,7 @@ class Notes:
 
 
 class StopAt(SaveNothing):
-    """Stops training in the middle of an epoch and keeps where it stood.
+    """Stops training in the middle of an epoch and keeps its position.
 
     Args:
         epoch: from 1. step: of it, from 1.

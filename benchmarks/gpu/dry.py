@@ -1,6 +1,6 @@
 """A campaign without a card: the tests' device of shapes, and what only the stages ask of it.
 
-Everything here stands in for a card's driver or for a value; what the stages and the engine do is
+Everything here replaces a card's driver or a value; what the stages and the engine do is
 their own code. All that is taken from the tests' tool is imported here and nowhere else.
 """
 

@@ -3,7 +3,7 @@
 A stage may break the driver's context, fill the card or hang: only the end of its process puts that
 right. Processes are forked from one that has imported the libraries but has never asked for the
 card, so that imports are paid once; where importing them has touched the card, which no fork
-survives, they are started afresh instead.
+survives, they are spawned instead.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Place:
 
 
 def starting_context() -> BaseContext:
-    """How processes are started: forked after the imports, or afresh where those used the card."""
+    """How processes are started: forked after the imports, or spawned where those used the card."""
     for name in PRELOADED:
         importlib.import_module(name)
     forking = multiprocessing.get_context("fork")

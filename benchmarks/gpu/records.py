@@ -1,6 +1,6 @@
 """What a campaign writes down: JSON lines, one for each finding and one for each stage's end.
 
-Every line is appended and flushed at once by whoever knows it, so that a process that is killed
+Every line is appended and flushed at once by the process that knows it, so that one that is killed
 loses only what it was about to find out. A line is one of
 
 * ``{"kind": "campaign", ...}``: how a campaign was started;
@@ -8,7 +8,7 @@ loses only what it was about to find out. A line is one of
   with its figures and a sentence on them;
 * ``{"kind": "stage", "stage", "state", "seconds", "reason", "traceback"}``: a stage's end.
 
-Each also has ``dry_run``: figures of a dry run are of no card, and never stand for one's.
+Each also has ``dry_run``: figures of a dry run are of no card, and never taken for one's.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ from gpu.records import Report, SkippedError
 class _Lines(io.TextIOBase):
     """A stream that hands on every whole line."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, handle: Callable[[str], None]) -> None:
+        self._handle = handle
         self._begun = ""
 
     def write(self, text: str) -> int:
         *whole, self._begun = (self._begun + text).split("\n")
         for line in whole:
-            self._tell(line)
+            self._handle(line)
         return len(text)
 
 
@@ -35,11 +35,11 @@ def run_script(
     """Runs a benchmark's ``main`` and reports each line as soon as it is printed.
 
     Args:
-        report: told. module: the benchmark. argv: its arguments.
+        report: records each line. module: the benchmark. argv: its arguments.
         says: maps a line to (the part's name, the sentence on it).
     """
 
-    def tell(line: str) -> None:
+    def handle(line: str) -> None:
         try:
             content = json.loads(line)
         except ValueError:
@@ -57,11 +57,11 @@ def run_script(
     import sys
 
     log = sys.stdout
-    lines = _Lines(lambda line: _outside(log, tell, line))
+    lines = _Lines(lambda line: _outside(log, handle, line))
     with contextlib.redirect_stdout(lines):
         importlib.import_module(module).main(list(argv))
 
 
-def _outside(log: Any, tell: Callable[[str], None], line: str) -> None:
+def _outside(log: Any, handle: Callable[[str], None], line: str) -> None:
     with contextlib.redirect_stdout(log):
-        tell(line)
+        handle(line)

@@ -35,14 +35,14 @@ def summary(records: Sequence[Record], stages: Sequence[str]) -> str:
             continue
         lines.append(stage_line(end) if end else f"{'unfinished':<11} {name}")
         # A dry run's figures are nothing; only what broke is worth a line.
-        told = [p for p in parts if not p["dry_run"] or p["state"] in BROKEN]
-        lines += [f"    {_part_line(part)}" for part in told]
+        shown = [p for p in parts if not p["dry_run"] or p["state"] in BROKEN]
+        lines += [f"    {_part_line(part)}" for part in shown]
     missing = [n for n in stages if n not in ends or ends[n]["state"] not in FINAL]
     broken = [n for n in stages if n in ends and ends[n]["state"] in BROKEN]
     counts = {s: sum(end["state"] == s for end in ends.values()) for s in State}
     lines += ["", ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in counts.items() if n)]
     if broken:
-        lines.append(f"to mend (traceback in records.jsonl, all output in logs/): {_list(broken)}")
+        lines.append(f"to fix (traceback in records.jsonl, all output in logs/): {_list(broken)}")
     if missing:
         lines.append(f"not run to the end (run again with --have records.jsonl): {_list(missing)}")
     return "\n".join(lines).strip() + "\n"

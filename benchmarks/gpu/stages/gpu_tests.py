@@ -30,7 +30,7 @@ def run(report: Report, place: Place, name: str) -> None:
     """See the module; a dry run collects the test and leaves it, since it compares values.
 
     Args:
-        report: told of each parameter. place: where. name: the test's function.
+        report: records each parameter. place: where. name: the test's function.
     """
     if importlib.util.find_spec("pytest") is None:
         raise SkippedError("pytest is not installed")

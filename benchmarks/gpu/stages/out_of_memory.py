@@ -48,7 +48,7 @@ def run(report: Report, place: Place) -> None:
                     f"{found['left_bytes'] / 2**20:.1f} MiB left behind"
                 )
                 allowed = TOLERANCES[PRECISION]
-                assert gap <= allowed, f"NLLs lie {gap:.2e} apart, allowed {allowed:g}"
+                assert gap <= allowed, f"NLLs are {gap:.2e} apart, allowed {allowed:g}"
 
 
 def _train_short_of_memory(training: Training, found: dict[str, Any]) -> list[Candidate]:

@@ -21,7 +21,7 @@ def run(report: Report, place: Place, method: str) -> None:
     """See the module.
 
     Args:
-        report: told. place: where. method: one of ``benchmarks/plan.py``.
+        report: records each case. place: where. method: one of ``benchmarks/plan.py``.
     """
     require_card()  # without opening it: each figure is measured in a fork of this process
     base, rows = (DRY_BASE, 8) if place.dry_run else (FULL_BASE, 128)

@@ -56,11 +56,11 @@ def run(report: Report, place: Place) -> None:
                     f"{'equal' if found['equal_bits'] else 'other'} bits"
                 )
                 allowed = TOLERANCES[PRECISION]
-                assert gap <= allowed, f"NLLs lie {gap:.2e} apart, allowed {allowed:g}"
+                assert gap <= allowed, f"NLLs are {gap:.2e} apart, allowed {allowed:g}"
 
 
 def largest_gap(candidates: Sequence[Candidate], expected: Sequence[Candidate]) -> float:
-    """How far any of their NLLs lie apart at most, relatively; NaN where one is."""
+    """The largest distance of their NLLs, relatively; NaN where one is."""
     ours, theirs = curves(candidates), curves(expected)
     return float(np.max(np.abs(ours - theirs) / np.abs(theirs).clip(1e-6)))
 

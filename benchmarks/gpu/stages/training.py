@@ -20,7 +20,7 @@ def run(report: Report, place: Place, method: str, slots: int) -> None:
     """See the module.
 
     Args:
-        report: told of each engine. place: where.
+        report: records each engine. place: where.
         method: one of ``benchmarks/train.py``. slots: candidates in a pass.
     """
     require_card()

@@ -30,14 +30,14 @@ MODES = {
 STEPS = 20
 SLOTS, ROWS = 2, 4
 TOLERANCES = {"float32": 2e-3, "bfloat16": 5e-2, "float16": 2e-2}
-"""How far losses may lie apart after forty updates, relatively: roundings grow with each."""
+"""How far losses may be apart after forty updates, relatively: roundings grow with each."""
 
 
 def run(report: Report, place: Place, kinds: Sequence[str], precision: str) -> None:
     """See the module.
 
     Args:
-        report: told of each base, method and mode. place: where.
+        report: records each base, method and mode. place: where.
         kinds: of methods. precision: of the base.
     """
     require_card()
@@ -131,7 +131,7 @@ def _compare(
     allowed = TOLERANCES[precision]
     # Each by itself: the largest of some with NaN among them may be any of them.
     agree = all(gap <= allowed for gap in gaps)
-    assert agree, f"losses lie {max(gaps):.2e} apart, allowed {allowed:g}: {curve}"
+    assert agree, f"losses are {max(gaps):.2e} apart, allowed {allowed:g}: {curve}"
 
 
 @contextmanager

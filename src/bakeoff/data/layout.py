@@ -28,7 +28,7 @@ class Completed:
 
     Attributes:
         rows: the others were left out and counted as skipped.
-        completions: one array of ids a row.
+        completions: one array of ids per row.
         num_summary_tokens: tokens of all summaries as plain text.
     """
 
