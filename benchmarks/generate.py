@@ -3,7 +3,7 @@
     python benchmarks/generate.py --base scratch:gpt-neo-125m --rows 16 64 --prompt 192 --new 64
 
 Prints one JSON object per line: engine, case, rows per second, peak memory; the last line sums up,
-with ``ratio`` for each case: our best number of rows over the rival's best number of rows and cache.
+with ``ratio`` for each case: our best number of rows over the rival's best rows and cache.
 Every engine writes as many tokens for the same prompts; where the format is float32 the tokens must
 be the same, and in every format the likelihood of what was written.
 

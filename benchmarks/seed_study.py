@@ -86,7 +86,7 @@ def study_of(arguments: argparse.Namespace, source: Path) -> dict[str, Any]:
 def write_data(
     folder: Path, tokenizer: PreTrainedTokenizerBase, arguments: argparse.Namespace
 ) -> None:
-    """Writes a file per split: documents that fill a row, summaries about as long as is asked for."""
+    """Writes a file per split: documents that fill a row, summaries about as long as asked for."""
     folder.mkdir(parents=True)
     draw = np.random.default_rng(SEED)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))

@@ -3,8 +3,8 @@
     python benchmarks/train.py --base scratch:gpt-neo-125m --method lora --slots 1 8
 
 Prints one JSON object per line: engine, case, tokens per second, peak memory; the last line sums
-up, with ``ratio`` (ours over each rival's) for each case, and ``memory_ratio`` likewise. All engines
-see the same batches and start from the same tensors; their first losses must agree.
+up, with ``ratio`` (ours over each rival's) for each case, and ``memory_ratio`` likewise. All
+engines see the same batches and start from the same tensors; their first losses must agree.
 
 A head alone trains on hidden states that are computed once: its ``tokens_per_second`` is that of an
 epoch after the first, counting the tokens that its examples have.
