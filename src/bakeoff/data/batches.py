@@ -47,14 +47,12 @@ class MicroBatch:
         examples: [B] which example each row is, -1 where the row is absent.
         source: [N] flat index (row * T + position) of the hidden state that predicts a token.
         targets: [N] the token to be predicted.
-        num_real_tokens: tokens that are not padding.
     """
 
     input_ids: Ints
     examples: Ints
     source: Ints
     targets: Ints
-    num_real_tokens: int
 
     @property
     def num_supervised(self) -> int:
@@ -191,7 +189,6 @@ class BatchPlan:
         rows[: len(examples)] = examples
         sources: list[Ints] = []
         targets: list[Ints] = []
-        num_real = 0
         for row, example in enumerate(examples):
             prompt, completion = self.prompts[int(example)], self.completions[int(example)]
             middle, end = len(prompt), len(prompt) + len(completion)
@@ -199,14 +196,12 @@ class BatchPlan:
             input_ids[row, middle:end] = completion
             sources.append(np.arange(row * width + middle - 1, row * width + end - 1))
             targets.append(completion.astype(np.int64))
-            num_real += end
         empty = np.zeros(0, dtype=np.int64)
         return MicroBatch(
             input_ids=input_ids,
             examples=rows,
             source=np.concatenate(sources) if sources else empty,
             targets=np.concatenate(targets) if targets else empty,
-            num_real_tokens=num_real,
         )
 
 

@@ -156,6 +156,7 @@ class Tester:
             except Exception as error:
                 self._fail(candidate, error)
                 continue
+            _log.info("%s: tested, NLL %.4f", candidate.id, mean_nll(nll_N, self.plan))
             self.view.say(
                 f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
                 f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
@@ -210,6 +211,7 @@ class Tester:
 
     def _note(self, text: str) -> None:
         """Keeps a note for the report, and shows it."""
+        _log.warning("%s", text)
         self.archive.keep_note(text)
         self.view.on_note(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ from bakeoff.methods.contract import ExecutionPath
 from bakeoff.search.schedule import PathSchedule, StudySchedule
 from bakeoff.types import RunState
 
+_log = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.25
 """Hidden states larger than this share of the free memory go to a file."""
 
@@ -78,6 +80,15 @@ class RunObserver:
 
     def on_epoch(self, candidate: Candidate) -> None:
         """Writes the epoch into the search, then reports it."""
+        record = candidate.epochs[-1]
+        _log.debug(
+            "%s: epoch %d, train %.4f, validation %.4f, %.1f s",
+            candidate.id,
+            record.epoch,
+            record.train_nll,
+            record.val_nll,
+            record.seconds,
+        )
         self.schedule.note(candidate)
         self.view.on_epoch(candidate)
         for follower in self.followers:
@@ -112,6 +123,8 @@ class RunObserver:
         self._ended(candidate)
 
     def _ended(self, candidate: Candidate) -> None:
+        level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
+        _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
         self.schedule.note(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
@@ -120,6 +133,7 @@ class RunObserver:
 
     def on_note(self, note: str) -> None:
         """Keeps the note for the report."""
+        _log.warning("%s", note)
         self.archive.keep_note(note)
         self.view.on_note(note)
 

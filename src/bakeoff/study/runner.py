@@ -34,6 +34,7 @@ from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
+from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, results_from
 from bakeoff.runs.records import CostRecord, Results
 from bakeoff.search.schedule import StudySchedule
@@ -396,10 +397,8 @@ class Runner:
 @contextmanager
 def _timed(wall: dict[str, float], part: str) -> Iterator[None]:
     before = time.perf_counter()
-    _log.info("%s: started", part)
     try:
-        yield
+        with logged_stage(part):
+            yield
     finally:
-        seconds = time.perf_counter() - before
-        wall[part] = wall.get(part, 0.0) + seconds
-        _log.info("%s: ended after %.1f s", part, seconds)
+        wall[part] = wall.get(part, 0.0) + time.perf_counter() - before
