@@ -13,8 +13,8 @@ report) counts for ours alone. ``Trainer`` writes no text; its generation is the
 
 Prints one JSON object per line: engine, case and part, seconds of a step, of a row, and in all,
 peak memory; the last line sums up, with ``ratio`` (a rival's seconds over ours) for the whole
-study, its training and its test. What ours spends once, some 20 s of start, imports and costs, is most of
-a study that is over in a minute: ``--quick`` shows that all runs, not how fast a study is.
+study, its training and its test. What ours spends once, some 20 s of start, imports and costs, is
+most of a study that is over in a minute: ``--quick`` shows that all runs, not how fast a study is.
 First losses, likelihoods after an update and those of the trained adapters
 must agree.
 """
