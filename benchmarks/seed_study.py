@@ -1,6 +1,6 @@
 """The study that this project began with, on made-up words, run by the command line.
 
-Its sizes and protocol are the seed's (``studies/seed.yaml``); it differs where a benchmark must: no
+Its sizes and protocol are those of ``studies/seed.yaml``; it differs where a benchmark must: no
 candidate stops early, so that the work is known; all rates are one rate that no random base
 diverges at; and generation may repeat itself, as Transformers' own option against that means
 something else and costs more than the tokens.

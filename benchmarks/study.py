@@ -1,4 +1,4 @@
-"""The seed's whole study against the loops that a user would write, in one run.
+"""``studies/seed.yaml``'s whole study against the loops that a user would write, in one run.
 
     python benchmarks/study.py            # GPT-Neo-125M, three methods, ten epochs; on a GPU
     python benchmarks/study.py --quick    # the tiny base, a few dozen examples

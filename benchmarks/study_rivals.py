@@ -1,4 +1,4 @@
-"""What the seed's study takes its rivals: a few of their steps and batches, and arithmetic."""
+"""What the same study takes its rivals: a few of their steps and batches, and arithmetic."""
 
 from __future__ import annotations
 

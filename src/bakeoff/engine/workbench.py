@@ -51,7 +51,7 @@ class Workbench:
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
-        """One schedule a split, the same for all methods."""
+        """One schedule per split, the same for all methods."""
         task, protocol = self.task, self.protocol
         return {
             split: BatchPlan(
@@ -79,7 +79,7 @@ class Workbench:
         }
 
     def num_slots(self, candidates: Sequence[Candidate]) -> int:
-        """Slots of the cohort that trains these candidates, all of one execution_path."""
+        """Slots of the cohort that trains these candidates, all of one execution path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
         if wanted == "auto" or methods[0].execution_path is ExecutionPath.OWN_BASE:

@@ -1,4 +1,4 @@
-"""Head tuning: the seed's "traditional" method, only the last layer is trained.
+"""Head tuning, also called "traditional": only the last layer is trained.
 
 In most small models the head shares its weight with the input embedding. ``tied: false`` trains a
 head of its own and leaves the embedding alone, so that the base's hidden states never change and
