@@ -90,7 +90,7 @@ def watch(work: Callable[[], object], device: torch.device) -> Watched:
 
 
 def _live_tensors() -> list[Tensor]:
-    # By its type alone: asking a lazy proxy for its class would load what it stands for.
+    # By its type alone: asking a lazy proxy for its class would load what it is a proxy of.
     found = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
     return [tensor for tensor in found if tensor.device.type == "cpu" and _has_storage(tensor)]
 

@@ -84,7 +84,7 @@ class RowStorage:
         num_positions: of the caches of that many rows, without a prefix; fewer rows may have more.
         num_tokens: G.
         device: where.
-        prefix: what stands before the tokens of all rows.
+        prefix: what comes before the tokens of all rows.
     """
 
     def __init__(
