@@ -122,7 +122,7 @@ def bars(points: Sequence[Point]) -> Spec:
 
 
 def dots(points: Sequence[Point], title: str, *, log: bool = False) -> Spec:
-    """A point a row with its interval, its figure to the right; the axis need not start at 0."""
+    """A point per row with its interval, its figure to the right; the axis need not start at 0."""
     width = _plot_width(points)
     room = max(text_width(p.text) for p in points) + _MARGIN + 4
     low, high = extent(points)
@@ -149,7 +149,7 @@ def dots(points: Sequence[Point], title: str, *, log: bool = False) -> Spec:
 
 
 def differences(points: Sequence[Point], title: str) -> Spec:
-    """A forest plot: a row each with its interval, and a rule at no difference."""
+    """A forest plot: a row for each point with its interval, and a rule at no difference."""
     width = _plot_width(points)
     room = max(text_width(p.text) for p in points) + _MARGIN + 4
     low, high = extent(points)
