@@ -137,7 +137,7 @@ def test_a_folder_that_is_no_runs_is_left_as_it_was(run_small: Run, place: Path)
     (place / "out/mine.txt").write_text("mine", encoding="utf-8")
     outcome = run_small()
     assert outcome.code == 2
-    assert "no run's folder" in outcome.message
+    assert "not a run's folder" in outcome.message
     assert names(place / "out") == {"mine.txt"}
 
 
