@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bakeoff.base.attention.cpu import blockwise_attention
 from bakeoff.memory import keep_freed
-from clock import interleaved
+from common.clock import interleaved
 
 SHAPES = [  # rows, heads, heads of keys, positions, width
     (4, 12, 12, 64, 64),

@@ -34,11 +34,19 @@ from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.ragged import Ragged
 from bakeoff.methods.contract import Method, Tensors
-from flags import common_flags, parsed, positive, run_main
-from measuring import Contest, check_losses, cold_compiler, device_name, print_record
-from ours import OurWriter, Prompts, Rows, initial_tensors, load_base, load_source_of, method_of
-from workload import SEED
-from writers import PlainWriter, cast_copy
+from common.flags import common_flags, parsed, positive, run_main
+from engines.measuring import Contest, check_losses, cold_compiler, device_name, print_record
+from engines.ours import (
+    OurWriter,
+    Prompts,
+    Rows,
+    initial_tensors,
+    load_base,
+    load_source_of,
+    method_of,
+)
+from engines.workload import SEED
+from engines.writers import PlainWriter, cast_copy
 
 UNTUNED = "none"
 OURS, THEIRS = "bakeoff", "generate"

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from bakeoff.base import products
-from clock import interleaved
+from common.clock import interleaved
 
 SHAPES = [(64, 64), (64, 192), (128, 512), (768, 768), (768, 3072), (3072, 768), (768, 50257)]
 ROWS = [1, 16, 128, 1024]

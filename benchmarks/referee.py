@@ -19,12 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import referee_figures as figures
-import referee_table as table
-from flags import positive
-from referee_cells import Cell
-from referee_figures import Figures
-from referee_table import Part
+from common.flags import positive
+from simulation import figures, table
+from simulation.cells import Cell
+from simulation.figures import Figures
+from simulation.table import Part
 
 _STUDIES, _QUICK_STUDIES = 2000, 200
 # A cell with one pair has a sixth of the pairs that a cell of four methods has.

@@ -22,8 +22,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.config import dump_yaml
-from ours import METHODS
-from workload import LEARNING_RATE, SEED
+from engines.ours import METHODS
+from engines.workload import LEARNING_RATE, SEED
 
 _WORDS = 2000
 _LETTERS = (3, 9)

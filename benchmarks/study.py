@@ -31,11 +31,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.base.precision import choose_device
-from flags import common_flags, parsed, positive, run_main
-from measuring import cold_compiler, device_name, environment, print_record
-from ours import METHODS, load_source_of
+from common.flags import common_flags, parsed, positive, run_main
+from engines.measuring import cold_compiler, device_name, environment, print_record
+from engines.ours import METHODS, load_source_of
+from engines.study_rivals import OURS, Measured, StudyRivals
 from seed_study import OurRun, run_ours, study_of, write_data
-from study_rivals import OURS, Measured, StudyRivals
 
 
 def main(argv: Sequence[str] | None = None) -> None:

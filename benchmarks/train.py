@@ -24,11 +24,18 @@ from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import ExecutionPath
-from flags import common_flags, parsed, positive, run_main
-from measuring import Contest, Entrant, check_losses, cold_compiler, device_name, print_record
-from ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
-from rivals import plain_loops
-from workload import Workload, random_plan
+from common.flags import common_flags, parsed, positive, run_main
+from engines.measuring import (
+    Contest,
+    Entrant,
+    check_losses,
+    cold_compiler,
+    device_name,
+    print_record,
+)
+from engines.ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
+from engines.rivals import plain_loops
+from engines.workload import Workload, random_plan
 
 OURS = "bakeoff"
 

@@ -18,9 +18,9 @@ from bakeoff.engine.train import Trainer
 from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.registry import method_type
+from engines.ours import load_base
+from engines.workload import ragged_plan
 from gpu.records import SkippedError
-from ours import load_base
-from workload import ragged_plan
 
 CUDA = torch.device("cuda")
 SMALL_BASES = ("scratch:tiny-gpt-neo", "scratch:tiny-llama")

@@ -97,10 +97,10 @@ def _install_compiler() -> None:
 
 def _install_loading(real: Any) -> None:
     """Bases are loaded with values, on the host, and not probed: a probe compares values."""
-    import ours
     from bakeoff.base.model import Base
     from bakeoff.base.weights.sources import load_source
     from bakeoff.study import opening
+    from engines import ours
 
     def loaded(*arguments: Any, **settings: Any) -> Any:
         with real():
@@ -125,8 +125,7 @@ def _install_rivals() -> None:
     import peft
     import torch
 
-    import rivals
-    import writers
+    from engines import rivals, writers
 
     moved = torch.nn.Module.to
 

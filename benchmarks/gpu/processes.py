@@ -24,7 +24,7 @@ from typing import Any
 
 from gpu.records import Records, Report, SkippedError, State, failure
 
-PRELOADED = ("torch", "transformers", "peft", "bakeoff.study.runner", "ours")
+PRELOADED = ("torch", "transformers", "peft", "bakeoff.study.runner", "engines.ours")
 _GRACE_SECONDS = 2.0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from gpu.processes import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
-GPU_TESTS = ROOT / "tests" / "engine" / "test_gpu.py"
+GPU_TESTS = ROOT / "tests" / "engine" / "backends" / "test_gpu.py"
 
 METHODS = (
     *("lora", "soft_prompt", "prefix", "full", "head", "dora", "bottleneck", "ia3", "bitfit"),
@@ -45,7 +45,7 @@ def _tests() -> Iterator[Stage]:
     for name in gpu_tests(GPU_TESTS):
         yield Stage(
             name=f"tests/{name.removeprefix('test_')}",
-            question=f"tests/engine/test_gpu.py::{name}",
+            question=f"tests/engine/backends/test_gpu.py::{name}",
             module="gpu.stages.gpu_tests",
             limit=150,
             arguments={"name": name},

@@ -255,7 +255,7 @@ def test_the_table_names_every_method_and_test(
     assert {name for name in names if name.startswith("updates/")} == {
         f"updates/{kind}" for kind in METHODS
     }
-    tests = (ROOT / "tests" / "engine" / "test_gpu.py").read_text()
+    tests = (ROOT / "tests" / "engine" / "backends" / "test_gpu.py").read_text()
     assert sum(name.startswith("tests/") for name in names) == tests.count("\ndef test_")
     for stage in stages:
         work = module(stage.module).run

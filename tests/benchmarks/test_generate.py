@@ -48,7 +48,7 @@ def test_wrong_text_stops_it(
     wrong: Callable[[Any], Any],
     message: str,
 ) -> None:
-    ours: Any = module("ours").OurWriter
+    ours: Any = module("engines.ours").OurWriter
     right = getattr(ours, part)
     monkeypatch.setattr(ours, part, lambda self, given: wrong(right(self, given)))
     with pytest.raises(SystemExit, match=message):

@@ -40,7 +40,7 @@ def test_the_table_and_the_file_say_the_same(
 
 
 def test_rivals_equal_scipy(module: Load) -> None:
-    rivals = module("referee_rivals")
+    rivals = module("simulation.rivals")
     means = np.random.default_rng(0).standard_normal((4, 4, 3)) + np.array([0, 1, 2.5])
     t, freedom = rivals.welch(means)
     tukey, games_howell = rivals.pooled_tukey(means, 0.05), rivals.games_howell(means, 0.05)
@@ -55,7 +55,7 @@ def test_rivals_equal_scipy(module: Load) -> None:
 
 
 def test_ratios_to_first_order(module: Load) -> None:
-    cells, influence = module("referee_cells"), module("bakeoff.decide.referee.influence")
+    cells, influence = module("simulation.cells"), module("bakeoff.decide.referee.influence")
     rng = np.random.default_rng(0)
     weights = np.broadcast_to(rng.lognormal(3.0, 0.8, (2, 1, 40)), (2, 3, 40))
     scores = weights * rng.standard_normal((2, 3, 40))
@@ -66,7 +66,7 @@ def test_ratios_to_first_order(module: Load) -> None:
 
 
 def test_every_cell_has_a_name_of_its_own(module: Load) -> None:
-    table = module("referee_table")
+    table = module("simulation.table")
     for cells in (
         table.equal_cells(),
         table.skewed_cells(),

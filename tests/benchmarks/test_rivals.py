@@ -42,9 +42,9 @@ def test_its_functions_are_there_for_its_own_model_alone(
     liger: Callable[..., Any], module: Callable[[str], ModuleType]
 ) -> None:
     usual = modeling_llama.apply_rotary_pos_emb
-    model = module("ours").load_source_of("scratch:tiny-llama").model
-    kernels = module("rivals").LigerKernels()
-    tuned: Any = module("rivals").tuned_copy(model, "head", CPU, kernels)
+    model = module("engines.ours").load_source_of("scratch:tiny-llama").model
+    kernels = module("engines.rivals").LigerKernels()
+    tuned: Any = module("engines.rivals").tuned_copy(model, "head", CPU, kernels)
     assert tuned.has_liger and not hasattr(model, "has_liger")
     assert modeling_llama.apply_rotary_pos_emb is usual
     with kernels.in_place():
@@ -57,8 +57,8 @@ def test_an_architecture_that_it_does_not_know_is_told(
     module: Callable[[str], ModuleType],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = module("ours").load_source_of("scratch:tiny-gpt-neo").model
-    rivals, measuring = module("rivals"), module("measuring")
+    model = module("engines.ours").load_source_of("scratch:tiny-gpt-neo").model
+    rivals, measuring = module("engines.rivals"), module("engines.measuring")
     contest = measuring.Contest("case", CPU, required=["plain"])
 
     def build() -> Any:

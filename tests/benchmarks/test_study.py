@@ -63,7 +63,7 @@ def test_a_study_has_its_lines_and_a_wrong_loss_stops_it(
         return replace(kept[0], folder=tmp_path / "run")
 
     monkeypatch.setattr(study, "run_ours", run_again)
-    trainer: Any = module("trainer_loop").TrainerLoop
+    trainer: Any = module("engines.trainer_loop").TrainerLoop
     right = trainer.step
     monkeypatch.setattr(trainer, "step", lambda self, index: 1.001 * right(self, index))
     with pytest.raises(SystemExit, match="the loss of trainer is"):

@@ -49,7 +49,7 @@ def test_a_wrong_loss_stops_it(
     module: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ours: Any = module("ours").OurTraining
+    ours: Any = module("engines.ours").OurTraining
     right = ours.step
     monkeypatch.setattr(ours, "step", lambda self, index: 1.001 * right(self, index))
     with pytest.raises(SystemExit, match="the loss of bakeoff is"):

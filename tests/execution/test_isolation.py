@@ -210,3 +210,17 @@ def test_results_of_two_versions_are_mixed_only_on_request(
     assert "torch 1.0 and" in refused.message and "--mix-versions" in refused.message
     assert run_small("--mix-versions", methods=THREE).code == 0
     assert any("made with other versions: torch 1.0 and" in note for note in results()["notes"])
+
+
+def test_a_key_that_an_earlier_version_did_not_have_is_no_other_study(
+    run_small: Run, place: Path, trained: list[str]
+) -> None:
+    assert run_small(methods=THREE).code == 0
+    file = place / "out/study.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert "  deterministic: false\n" in text
+    file.write_text(text.replace("  deterministic: false\n", ""), encoding="utf-8")
+    trained.clear()
+    outcome = run_small(methods=THREE)
+    assert outcome.code == 0, outcome.err
+    assert trained == []

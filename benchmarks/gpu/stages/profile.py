@@ -7,13 +7,13 @@ from typing import Any
 from torch._C._autograd import DeviceType
 from torch.profiler import profile, supported_activities
 
+from engines.memory import synchronize
+from engines.ours import OurTraining, load_base
+from engines.workload import Workload, random_plan
 from gpu.card import CUDA, DTYPES, require_card
 from gpu.processes import Place
 from gpu.records import Report
 from gpu.stages.updates import MODES
-from memory import synchronize
-from ours import OurTraining, load_base
-from workload import Workload, random_plan
 
 FULL_BASE, DRY_BASE = "scratch:gpt-neo-125m", "scratch:tiny-gpt-neo"
 TOP = 15

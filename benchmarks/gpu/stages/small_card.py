@@ -9,11 +9,11 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.types import RunState
+from engines.ours import load_base
+from engines.workload import SEED, random_plan
 from gpu.card import CUDA, DTYPES, Notes, Training, method_on, require_card, slots_of
 from gpu.processes import Place
 from gpu.records import Report
-from ours import load_base
-from workload import SEED, random_plan
 
 CARD_BYTES = 24 * 2**30
 FULL_BASE, DRY_BASE = "scratch:gpt-neo-125m", "scratch:tiny-gpt-neo"

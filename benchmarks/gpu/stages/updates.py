@@ -15,12 +15,12 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.engine.options import EngineOptions
+from engines.memory import synchronize
+from engines.ours import OurTraining
+from engines.workload import Workload, ragged_plan
 from gpu.card import CUDA, DTYPES, each_base, method_on, require_card, slots_of, small_base
 from gpu.processes import Place
 from gpu.records import Report
-from memory import synchronize
-from ours import OurTraining
-from workload import Workload, ragged_plan
 
 MODES = {
     "eager": EngineOptions(compile=False, cuda_graph=False),

@@ -2,7 +2,8 @@
 
 All layers of a decoder are the same code over other weights, so that one compilation serves them
 all, for every number of slots, rows and positions; evaluation has one of its own. A method's hooks
-are compiled with the layer that contains them. ``tests/engine/test_acceleration.py`` counts.
+are compiled with the layer that contains them.
+``tests/engine/backends/test_acceleration.py`` counts.
 
 PyTorch compiles a size of one as a constant. A cohort of one slot therefore trains by code of its
 own, and so would a pass over a single row.

@@ -82,7 +82,7 @@ def run(
     from bakeoff.runs.folder import open_run
     from bakeoff.runs.log import level_of, run_log
     from bakeoff.runs.reading import RESULTS_FILE
-    from bakeoff.study.options import load_study
+    from bakeoff.study.options import completed, load_study
 
     if port is not None and not live:
         raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
@@ -94,7 +94,7 @@ def run(
     loaded = load_study(study, overrides or [])
     place = out or Path("runs") / loaded.options.name
     with (
-        open_run(place, loaded.resolved, fresh=fresh) as folder,
+        open_run(place, loaded.resolved, fresh=fresh, completed=completed) as folder,
         run_log(folder.path, level, study=loaded.options.name, device=device),
         ExitStack() as page,
     ):

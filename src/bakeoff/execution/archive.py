@@ -115,6 +115,8 @@ class Archive:
         scores = self._recall_scores(f"baselines/{name}", files)
         if scores is not None:
             self.findings.baselines[name] = scores
+            made_with = from_json(Provenance, kept.get("made_with"), where=where)
+            self.findings.baselines_made_with[name] = made_with
             if name == "zero_shot":
                 self.findings.zero_shot_val_nll = kept["val_nll"]
 
@@ -258,6 +260,7 @@ class Archive:
     def keep_baseline(self, name: str, texts: Sequence[str], scores: TestScores) -> None:
         """Writes a baseline's predictions and what else is known of it."""
         self.findings.baselines[name] = scores
+        self.findings.baselines_made_with[name] = self.made_with
         place = f"baselines/{name}"
         self._keep_predictions(place, texts, scores)
         files = file_records(self.folder.path / place, (_SCORES, _PREDICTIONS))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.metrics.rouge import ROUGE_KEYS
-from bakeoff.runs.records import CandidateRecord, CostRecord, Outputs
+from bakeoff.runs.records import CandidateRecord, CostRecord, Outputs, Provenance
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -98,6 +98,7 @@ class Findings:
     records: dict[str, CandidateRecord] = field(default_factory=dict)
     test_scores: dict[str, TestScores] = field(default_factory=dict)
     baselines: dict[str, TestScores] = field(default_factory=dict)
+    baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     zero_shot_val_nll: float | None = None
     costs: dict[str, CostRecord] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)

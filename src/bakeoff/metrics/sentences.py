@@ -114,13 +114,13 @@ def _is_abbreviation(before: str, head: str, cased: bool) -> bool:
     word = words[-1].lstrip(_OPENING)
     lowered = word.lower()
     next_word = re.match(r"[^\W\d_]*", head)
-    starts_anew = cased and next_word is not None and next_word[0].lower() in _STARTERS
+    starts_sentence = cased and next_word is not None and next_word[0].lower() in _STARTERS
     if lowered in _BEFORE_NUMBER:
         return head[:1].isdigit()
     if lowered in _TITLES:
-        return not (starts_anew and lowered in _MAY_END)
+        return not (starts_sentence and lowered in _MAY_END)
     if _ACRONYM.fullmatch(word):
-        return not starts_anew
+        return not starts_sentence
     if len(word) == 1 and word.isalpha():
         return True  # an initial: "J. Smith"
     # A list's number at the start of the line: "1. Mix the flour."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 _ID_KEY = "run"
+Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
 _FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
@@ -46,13 +47,21 @@ class RunFolder:
         is_fresh: whether an earlier run was put aside for it.
     """
 
-    def __init__(self, path: Path, resolved: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        resolved: Mapping[str, Any],
+        *,
+        fresh: bool = False,
+        completed: Completed = dict,
+    ) -> None:
         """Opens or makes the folder and checks that it is this study's.
 
         Args:
             path: the folder.
             resolved: the study with every default written out.
             fresh: puts an earlier run aside, under a name with the time, and starts again.
+            completed: writes out what a study of an earlier version left to its defaults.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -75,7 +84,7 @@ class RunFolder:
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
             if known.exists():
-                self._check(known)
+                self._check(known, completed)
             elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
@@ -160,7 +169,7 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
-    def _check(self, known: Path) -> None:
+    def _check(self, known: Path, completed: Completed) -> None:
         try:
             before = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
         except (ConfigError, UnicodeDecodeError) as error:
@@ -168,6 +177,9 @@ class RunFolder:
                 f"{known}: cannot be read back ({error}); give another folder with --out, or start "
                 "again with --fresh"
             ) from None
+        # Keys that this version does not know are shown as differences.
+        with suppress(ConfigError):
+            before = dict(completed(before))
         changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
         orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
         if not changed and orders[0] != orders[1]:
@@ -275,7 +287,11 @@ def damaged(folder: Path, files: Mapping[str, FileRecord]) -> str | None:
 
 @contextmanager
 def open_run(
-    path: Path, resolved: Mapping[str, Any], *, fresh: bool = False
+    path: Path,
+    resolved: Mapping[str, Any],
+    *,
+    fresh: bool = False,
+    completed: Completed = dict,
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
@@ -288,7 +304,7 @@ def open_run(
             raise StoreError(f"{path}: is a file; give another folder with --out")
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
-        folder = RunFolder(path, resolved, fresh=fresh)
+        folder = RunFolder(path, resolved, fresh=fresh, completed=completed)
         if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder

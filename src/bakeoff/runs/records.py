@@ -141,6 +141,7 @@ class BaselineRecord:
         sentences: of the lead baseline.
     """
 
+    made_with: Provenance | None = None
     validation: dict[str, Estimate]
     test: dict[str, Estimate]
     outputs: Outputs | None = None

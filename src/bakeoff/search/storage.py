@@ -25,7 +25,7 @@ from bakeoff.types import RunState
 
 _OWNER = "bakeoff_run"
 _ENDED = "bakeoff_state"
-_FORGOTTEN = "bakeoff_started_anew"
+_FORGOTTEN = "bakeoff_started_again"
 _LOWEST, _HIGHEST = 1e-300, 1e300
 _STATES = {
     RunState.COMPLETE: TrialState.COMPLETE,

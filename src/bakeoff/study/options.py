@@ -158,6 +158,15 @@ def study_from_mapping(
     return Study(options=options, entries=entries, root=Path.cwd())
 
 
+def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved study with the defaults of keys that its version did not have.
+
+    Raises:
+        ConfigError: where it has keys that this version does not know.
+    """
+    return study_from_mapping(mapping, folder=Path.cwd()).resolved
+
+
 def _locate(merged: dict[str, Any], folder: Path) -> None:
     """Makes a relative source or base beside the study's file reachable from here."""
 

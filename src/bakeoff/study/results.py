@@ -141,6 +141,7 @@ def _baseline(
     if scores.nll_N is not None and findings.zero_shot_val_nll is not None:
         validation["nll"] = Estimate(mean=findings.zero_shot_val_nll)
     return BaselineRecord(
+        made_with=findings.baselines_made_with.get(name),
         validation=validation,
         test=_test_estimates([scores], tokens_N),
         outputs=scores.outputs,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from referee_cells import Cell, Kind
-from referee_figures import Figures
+from simulation.cells import Cell, Kind
+from simulation.figures import Figures
 
 _SEEDS = (3, 5, 10)
 _KINDS: tuple[tuple[Kind, str], ...] = (("accuracy", "accuracy"), ("tokens", "NLL over tokens"))

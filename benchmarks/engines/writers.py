@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 
 from bakeoff.data.batches import BatchPlan
 from bakeoff.methods.contract import Method, Tensors
-from measuring import Engine
-from ours import Prompts, Rows
-from rivals import adopt, tuned_copy
-from workload import in_batches
+from engines.measuring import Engine
+from engines.ours import Prompts, Rows
+from engines.rivals import adopt, tuned_copy
+from engines.workload import in_batches
 
 
 def cast_copy(

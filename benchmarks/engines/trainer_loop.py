@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import PrinterCallback
 
 from bakeoff.methods.contract import Method, Tensors
-from measuring import Engine
-from memory import synchronize
-from rivals import CLIP_NORM, WEIGHT_DECAY, adopt, tuned_copy
-from workload import LEARNING_RATE, Labelled, Workload
+from engines.measuring import Engine
+from engines.memory import synchronize
+from engines.rivals import CLIP_NORM, WEIGHT_DECAY, adopt, tuned_copy
+from engines.workload import LEARNING_RATE, Labelled, Workload
 
 Row = dict[str, Tensor]
 

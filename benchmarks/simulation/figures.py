@@ -19,8 +19,8 @@ from bakeoff.decide.referee.influence import Bools, Floats, Influence, of_means
 from bakeoff.decide.referee.looks import NOTHING_SAID, Aim, Standing, look, look_alphas, wants_seeds
 from bakeoff.decide.referee.pairs import judge, pair_indices, pair_tests
 from bakeoff.decide.referee.recommend import Choice, Outcome, choose
-from referee_cells import Cell, draw, first_order_ratios, parts
-from referee_rivals import games_howell, holm_welch, pooled_tukey
+from simulation.cells import Cell, draw, first_order_ratios, parts
+from simulation.rivals import games_howell, holm_welch, pooled_tukey
 
 ALPHA = 0.05
 RIVALS: dict[str, Callable[[Floats, float], Bools]] = {

@@ -14,14 +14,14 @@ from torch import nn
 from bakeoff.base.precision import choose_device
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.study.opening import workbench_of
-from measuring import Contest, check_losses, print_record, seconds_of
-from memory import taken_bytes
-from ours import OurTraining, initial_tensors
-from rivals import plain_loops
+from engines.measuring import Contest, check_losses, print_record, seconds_of
+from engines.memory import taken_bytes
+from engines.ours import OurTraining, initial_tensors
+from engines.rivals import plain_loops
+from engines.trainer_loop import TrainerLoop
+from engines.workload import SEED, Workload, sampled
+from engines.writers import PlainWriter, cast_copy
 from seed_study import OurRun
-from trainer_loop import TrainerLoop
-from workload import SEED, Workload, sampled
-from writers import PlainWriter, cast_copy
 
 OURS, PLAIN, TRAINER = "bakeoff", "plain", "trainer"
 _GPU_ROWS, _CPU_ROWS = (64, 256, 1024), (8, 32)

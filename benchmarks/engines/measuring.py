@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from memory import Watched, settle, synchronize, taken_bytes, watch
+from engines.memory import Watched, settle, synchronize, taken_bytes, watch
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-2}
 """How far first losses may be apart, relatively."""

@@ -26,9 +26,9 @@ from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
-from measuring import Engine
-from memory import synchronize, taken_bytes
-from workload import LEARNING_RATE, SEED, Workload
+from engines.measuring import Engine
+from engines.memory import synchronize, taken_bytes
+from engines.workload import LEARNING_RATE, SEED, Workload
 
 METHODS: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},

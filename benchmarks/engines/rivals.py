@@ -23,8 +23,8 @@ from transformers import PreTrainedModel
 
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.specs.contract import FileFormat
-from measuring import Engine, SkippedError
-from workload import LEARNING_RATE, Labelled, Workload
+from engines.measuring import Engine, SkippedError
+from engines.workload import LEARNING_RATE, Labelled, Workload
 
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bakeoff.data.batches import BatchPlan
     from tests.engine.conftest import Bench, Kit
 
-from tests.engine.stub_graphs import Graph, Stream, StubGraphs, stub_graphs
+from tests.engine.backends.stub_graphs import Graph, Stream, StubGraphs, stub_graphs
 
 CPU = torch.device("cpu")
 KINDS: list[tuple[str, dict[str, Any]]] = [

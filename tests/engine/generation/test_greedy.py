@@ -22,7 +22,7 @@ from bakeoff.engine.generation.repeats import block_repeats
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
 
-from tests.engine.stub_graphs import Stream, stub_graphs
+from tests.engine.backends.stub_graphs import Stream, stub_graphs
 
 NUM_PROMPTS = 11
 KINDS: list[tuple[str, dict[str, Any]]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -12,47 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import utils as hub_utils
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoModelForCausalLM,
-    BertConfig,
-    BertForMaskedLM,
-    BertLMHeadModel,
-    T5Config,
-    T5ForConditionalGeneration,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM
 
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError, CheckpointError
-
-SEED = 20240229
-HUB_ID = "bakeoff-tests/tiny-llama"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def edit_json(path: Path, **changes: Any) -> None:
-    value = json.loads(path.read_text())
-    value.update(changes)
-    path.write_text(json.dumps(value))
-
-
-def logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = model(input_ids=torch.tensor([[5, 17, 200, 3]])).logits
-    return result
-
-
-def save_with_tokenizer(model: Any, folder: Path) -> None:
-    with silence_libraries():
-        model.save_pretrained(folder)
-        byte_tokenizer(64).save_pretrained(folder)
-
-
-# Folders
+from tests.base.weights.model_folders import SEED, edit_json, logits, save_with_tokenizer
 
 
 def test_a_folder_loads_relative_and_absolute_with_its_own_weights(
@@ -221,72 +187,6 @@ def test_an_adapter_is_no_base(folder: Path, load: Callable[..., Source]) -> Non
         load("base")
 
 
-# Models that cannot be a base
-
-
-def test_an_encoder_decoder_is_refused_by_name(tmp_path: Path, load: Callable[..., Source]) -> None:
-    config = T5Config(vocab_size=300, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
-    save_with_tokenizer(T5ForConditionalGeneration(config), tmp_path / "t5")
-    with pytest.raises(
-        BaseModelError, match=r"T5ForConditionalGeneration.*encoder-decoder.*causal language model"
-    ):
-        load("t5")
-
-
-def small_bert() -> BertConfig:
-    return BertConfig(
-        vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=32,
-    )  # fmt: skip
-
-
-def test_an_encoder_is_refused_by_name(tmp_path: Path, load: Callable[..., Source]) -> None:
-    save_with_tokenizer(BertForMaskedLM(small_bert()), tmp_path / "bert")
-    with pytest.raises(BaseModelError, match=r"BertForMaskedLM.*no decoder.*causal language model"):
-        load("bert")
-
-
-def test_a_model_that_looks_ahead_is_refused_whatever_it_is_called(
-    tmp_path: Path, load: Callable[..., Source]
-) -> None:
-    config = small_bert()
-    config.is_decoder = True
-    torch.manual_seed(SEED)
-    with silence_libraries():
-        save_with_tokenizer(BertLMHeadModel(config), tmp_path / "bert")
-    edit_json(tmp_path / "bert" / "config.json", is_decoder=False)
-    with pytest.raises(BaseModelError, match=r"BertLMHeadModel.*not causal"):
-        load("bert")
-
-
-def test_remote_code_is_refused_unless_trusted(folder: Path, load: Callable[..., Source]) -> None:
-    marker = folder / "ran"
-    (folder / "code.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
-    edit_json(
-        folder / "config.json",
-        model_type="homemade",
-        auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"},
-    )
-    with pytest.raises(BaseModelError, match=r"'homemade'.*auto_map.*trust_remote_code"):
-        load("base")
-    assert not marker.exists()
-
-
-def test_an_unknown_model_type_is_named(folder: Path, load: Callable[..., Source]) -> None:
-    edit_json(folder / "config.json", model_type="homemade")
-    with pytest.raises(BaseModelError, match=r"'homemade'.*newer transformers"):
-        load("base")
-
-
-@pytest.mark.parametrize("method", ["gptq", "bitsandbytes"])
-def test_quantised_weights_are_refused(
-    folder: Path, load: Callable[..., Source], method: str
-) -> None:
-    edit_json(folder / "config.json", quantization_config={"quant_method": method, "bits": 4})
-    with pytest.raises(BaseModelError, match=rf"quantised \({method}\)"):
-        load("base")
-
-
 # Tokenizers
 
 
@@ -312,92 +212,3 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(
     tokenizer.save_pretrained(folder)
     with pytest.raises(BaseModelError, match=r"up to 258.*only 257 rows"):
         load("base")
-
-
-# References
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("", "names nothing"),
-        ("./absent", "no folder"),
-        ("a/b/c", "no folder"),
-        ("../up", "no folder"),
-        ("base/config.json", "is a file"),
-    ],
-)
-def test_a_reference_that_is_neither_folder_nor_id(
-    folder: Path, load: Callable[..., Source], reference: str, expected: str
-) -> None:
-    with pytest.raises(BaseModelError, match=expected):
-        load(reference)
-
-
-def test_a_revision_of_a_local_base_is_refused(folder: Path, load: Callable[..., Source]) -> None:
-    for reference in ("base", "scratch:tiny-llama", "tiny"):
-        with pytest.raises(BaseModelError, match="revision 'main' has no effect"):
-            load(reference, revision="main")
-
-
-# Silence
-
-
-def test_loading_is_silent_and_restores_the_settings(
-    folder: Path, load: Callable[..., Source], capfd: pytest.CaptureFixture[str]
-) -> None:
-    bars: Any = transformers_logging
-    hub: Any = hub_utils
-
-    def settings() -> tuple[Any, ...]:
-        return (
-            bars.get_verbosity(),
-            bars.is_progress_bar_enabled(),
-            hub.are_progress_bars_disabled(),
-        )
-
-    # The libraries' own handlers write to whichever standard error they found first, so that what
-    # they would print is heard at their loggers as well.
-    heard: list[logging.LogRecord] = []
-    listener: Any = logging.Handler()
-    listener.emit = heard.append
-    loggers = [logging.getLogger("transformers"), logging.getLogger("huggingface_hub")]
-    verbosity = bars.get_verbosity()
-    bars.set_verbosity_info()
-    for logger in loggers:
-        logger.addHandler(listener)
-    try:
-        before = settings()
-        capfd.readouterr()
-        load("base")
-        edit_json(folder / "config.json", intermediate_size=96)
-        with pytest.raises(CheckpointError):
-            load("base")
-        assert [record.getMessage() for record in heard] == []
-        assert capfd.readouterr() == ("", "")
-        assert settings() == before
-    finally:
-        for logger in loggers:
-            logger.removeHandler(listener)
-        bars.set_verbosity(verbosity)
-
-
-def test_quiet_restores_bars_that_were_off() -> None:
-    bars: Any = transformers_logging
-    hub: Any = hub_utils
-    with silence_libraries():
-        with silence_libraries():
-            assert bars.get_verbosity() == logging.ERROR
-        assert hub.are_progress_bars_disabled()
-        assert not bars.is_progress_bar_enabled()
-
-
-# The shipped base
-
-
-def test_the_shipped_base_loads(load: Callable[..., Source]) -> None:
-    source = load("tiny")
-    assert source.model.config.model_type == "gpt_neo"
-    assert 1_000_000 <= source.model.num_parameters() <= 4_000_000
-    text = "The council met on Tuesday."
-    assert source.tokenizer.decode(source.tokenizer(text)["input_ids"]) == text

@@ -1,0 +1,1 @@
+"""Flags and timing that benchmarks of every kind take."""

@@ -1,0 +1,1 @@
+"""The studies that ``referee.py`` simulates, what is counted over them, and their table."""
