@@ -165,7 +165,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     Costs are timed from one step, and memory, which needs a process of its own, is not measured.
     """
     monkeypatch.setattr(testing, "RougeScorer", ScorerHere)
-    monkeypatch.setattr("bakeoff.study.runner.measure_costs", measured_here)
+    monkeypatch.setattr("bakeoff.study.costs.measure_costs", measured_here)
     monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
 
 

@@ -174,7 +174,7 @@ def _install_measuring() -> None:
     from bakeoff.measure.costs import measure_memory, measure_time
     from bakeoff.runs.reading import from_json
     from bakeoff.runs.records import CostRecord
-    from bakeoff.study import runner
+    from bakeoff.study import costs
     from bakeoff.study.measuring import opener_of
 
     def here(
@@ -186,7 +186,7 @@ def _install_measuring() -> None:
             figures |= measure_memory(opener, name, figures["micro_batch_size"])
             yield name, from_json(CostRecord, figures, where="this process")
 
-    vars(runner)["measure_costs"] = here
+    vars(costs)["measure_costs"] = here
 
 
 @contextlib.contextmanager

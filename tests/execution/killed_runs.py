@@ -27,7 +27,7 @@ from bakeoff.engine.train import Trainer
 from bakeoff.execution import testing
 from bakeoff.execution.progress import ProgressView
 from bakeoff.search import storage as storage
-from bakeoff.study import runner
+from bakeoff.study import costs
 from tests.studies import ScorerHere, measured_here
 
 EVENTS = 260
@@ -97,7 +97,7 @@ def run() -> None:
     study, place, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
     setattr(testing, "RougeScorer", ScorerHere)  # noqa: B010
-    setattr(runner, "measure_costs", measured_here)  # noqa: B010
+    setattr(costs, "measure_costs", measured_here)  # noqa: B010
     setattr(bakeoff.report, "write_report", lambda folder, *_: folder / "report.html")  # noqa: B010
     draw = random.Random(seed)
     number, died = 0, 0

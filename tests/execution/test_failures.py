@@ -207,7 +207,7 @@ def test_a_method_that_cannot_be_measured_is_noted_with_its_error(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, place: Path, results: Results
 ) -> None:
     failure = CostFailure(reason="RuntimeError: no room", traceback="Traceback ...\nno room")
-    monkeypatch.setattr("bakeoff.study.runner.measure_costs", lambda *_: iter([("lora", failure)]))
+    monkeypatch.setattr("bakeoff.study.costs.measure_costs", lambda *_: iter([("lora", failure)]))
     outcome = run_small()
     assert outcome.code == 0
     [note] = results()["notes"]
@@ -223,7 +223,7 @@ def test_costs_from_smaller_batches_are_noted(
     run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
 ) -> None:
     cost = CostRecord(peak_memory_bytes=7, micro_batch_size=2)
-    monkeypatch.setattr("bakeoff.study.runner.measure_costs", lambda *_: iter([("lora", cost)]))
+    monkeypatch.setattr("bakeoff.study.costs.measure_costs", lambda *_: iter([("lora", cost)]))
     assert run_small().code == 0
     assert results()["notes"] == [
         "the costs of lora were measured with a micro-batch of 2 rows: memory ran out with the "

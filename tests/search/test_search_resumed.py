@@ -84,7 +84,7 @@ def test_a_fault_after_the_tests_repeats_none_of_them(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bakeoff.study.runner.measure_costs", broken)
+        patch.setattr("bakeoff.study.costs.measure_costs", broken)
         assert run_small(**changes).code == 130
     trained.clear()
     tested.clear()

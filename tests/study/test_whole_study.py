@@ -295,7 +295,7 @@ def test_only_a_removed_candidate_is_trained_again(
     shutil.rmtree(copied.folder / "candidates" / name)
     other = copied.folder / "candidates/lora-lr0.01-s0/adapter/adapter_model.safetensors"
     written = other.stat().st_mtime_ns
-    monkeypatch.setattr("bakeoff.study.runner.measure_costs", None)  # would fail if it were called
+    monkeypatch.setattr("bakeoff.study.costs.measure_costs", None)  # would fail if it were called
 
     assert copied.again() == [name]
 

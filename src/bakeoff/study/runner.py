@@ -18,7 +18,7 @@ from rich.markup import escape
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError, StoreError
-from bakeoff.execution.archive import ERROR_FILE, Archive
+from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
@@ -29,17 +29,16 @@ from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.execution.training import Follower, TrainingStage
 from bakeoff.formatting import shown_seconds
-from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
 from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, results_from
-from bakeoff.runs.records import CostRecord, Results
+from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.costs import measure_all
 from bakeoff.study.environment import now, provenance_of, versions
-from bakeoff.study.measuring import COMMAND, job_of
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
@@ -295,61 +294,7 @@ class Runner:
         with _timed(wall, "test"):
             tester.candidates()
         with _timed(wall, "costs"):
-            self._measure(bench, findings, archive, view)
-
-    def _measure(
-        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
-    ) -> None:
-        """Measures every method that has no costs yet; one that fails is noted and has none."""
-        missing = [e.name for e in bench.entries if e.name not in findings.costs]
-        if not missing:
-            return
-        title = "costs"
-        view.count(title, 0, len(missing))
-        job = job_of(self.study, bench.base.device.type, findings.schedule)
-        outcomes = measure_costs(COMMAND, job, missing, self.study.root)
-        for done, (name, outcome) in enumerate(outcomes, start=1):
-            if isinstance(outcome, CostFailure):
-                self._measuring_failed(name, outcome, findings, archive, view)
-            else:
-                archive.keep_cost(name, outcome)
-                self._note_smaller_batch(name, outcome, bench, archive, view)
-            view.count(title, done, len(missing))
-        view.clear()
-
-    @staticmethod
-    def _note_smaller_batch(
-        name: str, cost: CostRecord, bench: Workbench, archive: Archive, view: ProgressView
-    ) -> None:
-        """Says so where memory held only smaller micro-batches than the study's."""
-        wanted, measured = bench.protocol.micro_batch_size, cost.micro_batch_size
-        if measured is not None and measured < wanted:
-            note = (
-                f"the costs of {name} were measured with a micro-batch of {measured} rows: memory "
-                f"ran out with the study's {wanted}"
-            )
-            archive.keep_note(note)
-            view.on_note(note)
-
-    def _measuring_failed(
-        self,
-        name: str,
-        failure: CostFailure,
-        findings: Findings,
-        archive: Archive,
-        view: ProgressView,
-    ) -> None:
-        """What it was is in the folder of the method's first run, and on the screen."""
-        search = findings.schedule.methods[name]
-        shown = (search.finals or search.candidates)[0]
-        archive.keep_error(shown, failure.traceback or failure.reason)
-        note = (
-            f"the costs of {name} could not be measured: {failure.reason} (the whole error is in "
-            f"candidates/{shown.id}/{ERROR_FILE})"
-        )
-        archive.keep_note(note)
-        view.on_note(note)
-        _log.error("%s", note)
+            measure_all(self.study, bench, findings, archive, view)
 
     def _write(
         self,

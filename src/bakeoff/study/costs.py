@@ -1,0 +1,71 @@
+"""The stage that measures what every method costs, each in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+
+from bakeoff.engine.workbench import Workbench
+from bakeoff.execution.archive import ERROR_FILE, Archive
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.progress import ProgressView
+from bakeoff.measure.costs import CostFailure, measure_costs
+from bakeoff.runs.records import CostRecord
+from bakeoff.study.measuring import COMMAND, job_of
+from bakeoff.study.options import Study
+
+_log = logging.getLogger(__name__)
+
+
+def measure_all(
+    study: Study, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+) -> None:
+    """Measures every method that has no costs yet; one that fails is noted and has none."""
+    missing = [e.name for e in bench.entries if e.name not in findings.costs]
+    if not missing:
+        return
+    title = "costs"
+    view.count(title, 0, len(missing))
+    job = job_of(study, bench.base.device.type, findings.schedule)
+    outcomes = measure_costs(COMMAND, job, missing, study.root)
+    for done, (name, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, CostFailure):
+            _measuring_failed(name, outcome, findings, archive, view)
+        else:
+            archive.keep_cost(name, outcome)
+            _note_smaller_batch(name, outcome, bench, archive, view)
+        view.count(title, done, len(missing))
+    view.clear()
+
+
+def _note_smaller_batch(
+    name: str, cost: CostRecord, bench: Workbench, archive: Archive, view: ProgressView
+) -> None:
+    """Says so where memory held only smaller micro-batches than the study's."""
+    wanted, measured = bench.protocol.micro_batch_size, cost.micro_batch_size
+    if measured is not None and measured < wanted:
+        note = (
+            f"the costs of {name} were measured with a micro-batch of {measured} rows: memory "
+            f"ran out with the study's {wanted}"
+        )
+        archive.keep_note(note)
+        view.on_note(note)
+
+
+def _measuring_failed(
+    name: str,
+    failure: CostFailure,
+    findings: Findings,
+    archive: Archive,
+    view: ProgressView,
+) -> None:
+    """What it was is in the folder of the method's first run, and on the screen."""
+    search = findings.schedule.methods[name]
+    shown = (search.finals or search.candidates)[0]
+    archive.keep_error(shown, failure.traceback or failure.reason)
+    note = (
+        f"the costs of {name} could not be measured: {failure.reason} (the whole error is in "
+        f"candidates/{shown.id}/{ERROR_FILE})"
+    )
+    archive.keep_note(note)
+    view.on_note(note)
+    _log.error("%s", note)
