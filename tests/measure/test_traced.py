@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.profiler import ProfilerActivity, profile
 
 from bakeoff.base.attention import windows
 from bakeoff.base.devices import GpuProfile
@@ -88,12 +90,25 @@ def test_traced_bytes_are_those_of_the_real_passes(
 ) -> None:
     with one_thread():
         predicted = predictor.training(entry_of(bench, name), "", ROWS)
-    trace = Trace((bench.base.model, bench.base.source.model))
-    with trace, one_thread():
-        dry_run(bench, bench.methods[name][""], ROWS)
-    # Arrays of token ids are seen by one of them only: as fake tensors.
-    assert predicted.slot_bytes == pytest.approx(trace.peak_bytes, rel=0.03)
+    with one_thread():
+        peak = allocated_at_the_peak(lambda: dry_run(bench, bench.methods[name][""], ROWS))
+    assert predicted.slot_bytes == pytest.approx(peak, rel=0.06)
     assert predicted.rows == ROWS
+
+
+def allocated_at_the_peak(work: Callable[[], object]) -> int:
+    """The most bytes that PyTorch's allocator had handed out inside, as its profiler says it."""
+    work()  # what is made once, such as masks, is not a pass's own
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = profiler.profiler.kineto_results.events()
+    moves = [(e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"]
+    held = most = 0
+    for _, num_bytes in sorted(moves):
+        held += num_bytes
+        most = max(most, held)
+    return most
 
 
 def test_the_base_is_counted_once_in_float32(bench: Workbench, predictor: Predictor) -> None:
