@@ -24,6 +24,8 @@ FLAGS = (
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 DARK_GROUND = "rgb(18, 22, 27)"
+# Ample for a page on disk, also on a machine that does other work at the same time.
+TIMEOUT_MS = 15_000
 
 Open = Callable[..., Any]
 
@@ -59,8 +61,7 @@ def open_page(browser: Any) -> Iterator[Open]:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
-        # Long, as a machine that does other work at the same time is no fault of the page.
-        context.set_default_timeout(120_000)
+        context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         page = context.new_page()
         url = (folder / "report.html").as_uri()
