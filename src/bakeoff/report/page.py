@@ -20,6 +20,7 @@ from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import (
     Row,
     Write,
+    baseline_label,
     build_marks,
     cheapest_name,
     metric_label,
@@ -40,10 +41,12 @@ _SPLIT_COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One paired comparison as a row of its table."""
+    """One paired comparison as a row of its table, its sides by their labels."""
 
     comparison: Comparison
     title: str
+    first: str
+    second: str
     write: Write
     verdict: str
 
@@ -115,16 +118,20 @@ def in_order(results: Results, rows: Sequence[Row]) -> list[Row]:
 def compared(results: Results) -> list[Compared]:
     """The comparisons on the test set, each with its verdict in a word."""
     metrics = {metric.name: metric for metric in results.task.metrics}
+    labels = {name: baseline_label(name, record) for name, record in results.baselines.items()}
     found = []
     for one in results.comparisons:
         metric = metrics.get(one.metric)
         if one.set != "test" or metric is None:
             continue
-        ahead = {"better": one.a, "worse": one.b, "undecided": "tie"}
+        first, second = (labels.get(name, name) for name in (one.a, one.b))
+        ahead = {"better": first, "worse": second, "undecided": "tie"}
         found.append(
             Compared(
                 comparison=one,
                 title=metric_label(metric),
+                first=first,
+                second=second,
                 write=scale_of(metric.unit).write,
                 verdict=ahead.get(one.verdict, one.verdict),
             )

@@ -52,7 +52,10 @@
     light(mark && mark.dataset.series ? mark.dataset.series : pinned);
     tip.hidden = !mark;
     if (!mark) return;
-    tip.textContent = mark.dataset.tip;
+    // Marks may cover one another; what lies below is read as well.
+    const under = document.elementsFromPoint(event.clientX, event.clientY)
+      .map((one) => one.closest(".plot [data-tip]")).filter((one) => one !== null);
+    tip.textContent = [...new Set([mark, ...under].map((one) => one.dataset.tip))].join("\n");
     const box = tip.getBoundingClientRect();
     const left = Math.min(event.clientX + 14, window.innerWidth - box.width - 8);
     const below = event.clientY + 16 + box.height < window.innerHeight;
