@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.engine.optimizer import SlotAdamW
 
@@ -214,3 +217,49 @@ def test_other_slots_do_not_share_the_scale() -> None:
     before = optimizer.loss_scale_K.clone()
     advance(optimizer, grads, rates_at(0))
     assert (optimizer.loss_scale_K / before).tolist() == [1.0, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("scales_loss", [False, True])
+def test_an_update_that_memory_does_not_hold_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, scales_loss: bool
+) -> None:
+    """Whoever runs out of memory makes the whole update again, and it must not count twice."""
+    monkeypatch.setattr("bakeoff.engine.optimizer._BLOCK_VALUES", {"cpu": 4 * 100, "cuda": 1})
+    short, calm = (optimizer_of(start(), scales_loss=scales_loss) for _ in range(2))
+    grads = gradients(0) * short.loss_scale_K[:, None]
+    tried = 0
+    for failing in range(1, 40):
+        with ShortMemory(failing, least_values=100) as memory:
+            try:
+                advance(short, grads, rates_at(0))
+            except torch.OutOfMemoryError:
+                tried += 1
+        if not memory.has_failed:
+            break
+    advance(calm, grads, rates_at(0))
+    assert tried > 0
+    assert torch.equal(short.values_Kn, calm.values_Kn)
+    for slot in range(NUM_SLOTS):
+        assert torch.equal(short.counters(slot), calm.counters(slot))
+        for name, moment in short.moments(slot).items():
+            assert torch.equal(moment, calm.moments(slot)[name])
+
+
+class ShortMemory(TorchDispatchMode):
+    """Fails in the n-th operation that takes memory for so many values or more."""
+
+    def __init__(self, failing: int, least_values: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._left, self._least = failing, least_values
+        self.has_failed = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        takes = not func.is_view and not func._schema.is_mutable
+        if takes and isinstance(result, Tensor) and result.numel() >= self._least:
+            self._left -= 1
+            if self._left == 0:
+                self.has_failed = True
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return result

@@ -51,6 +51,34 @@ def test_a_summary_of_two_tokens_has_no_further_one(
     assert token_latency(one, one.methods["lora"][""]) is None
 
 
+@pytest.mark.usefixtures("ticking")
+def test_a_step_that_was_start_up_has_no_latency() -> None:
+    """Its token is written while the clock stands still: it would count as one without a time."""
+    timer = timing._Clockwork(torch.device("cpu"))
+    for step in range(5):
+        timer.step()
+        if step == 1:
+            with timer.start_up():
+                pass
+    assert timer.spans == [TICK] * 3
+
+
+def test_each_width_is_captured_with_room_for_all_its_steps(bench: Workbench) -> None:
+    """A step that needs more room than the first of its width is captured, which takes long."""
+    plan = bench.plans["train"]
+    steps = [step for epoch in range(4) for step in plan.epoch(0, epoch)]
+    chosen = timing._roomiest(plan, steps, 2)
+    most: dict[int, int] = {}
+    for step in steps:
+        counted = sum(batch.num_supervised for batch in plan.micro_batches(step, 2))
+        most[step.width] = max(most.get(step.width, 0), counted)
+    assert {step.width for step in chosen} == set(plan.widths) & set(most)
+    assert len(chosen) == len(most)
+    for step in chosen:
+        counted = sum(batch.num_supervised for batch in plan.micro_batches(step, 2))
+        assert counted == most[step.width]
+
+
 def test_nothing_of_the_clockwork_stays_on_the_base(bench: Workbench) -> None:
     token_latency(bench, bench.methods["lora"][""])
     assert not bench.base.decoder._forward_pre_hooks

@@ -96,6 +96,8 @@ class SlotAdamW:
             [K] the gradients' norms before clipping, float32.
         """
         grads = self.grads_Kn
+        # Before anything changes: where memory runs out, the update is made again from the start.
+        scratch = self._scratch()
         if self.scales_loss:
             grads.div_(self.loss_scale_K[:, None])
         norm_K: Tensor = torch.linalg.vector_norm(grads, dim=1)
@@ -118,14 +120,30 @@ class SlotAdamW:
         if self.clip_norm is not None:
             clip_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
         self.num_updates_K += updates_K
-        self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K)
+        self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K, scratch)
         return norm_K
 
-    def _update(self, rates_K: Tensor, updates_K: Tensor, clip_K: Tensor | None) -> None:
+    def _scratch(self) -> tuple[Tensor, Tensor]:
+        """Two [K, m] tensors of any content, for one block of the update."""
+        num_slots, num_values = self.values_Kn.shape
+        shape = (num_slots, min(num_values, self._block_width))
+        return self.values_Kn.new_empty(shape), self.values_Kn.new_empty(shape)
+
+    @property
+    def _block_width(self) -> int:
+        return max(1, _block_values(self.values_Kn.device) // len(self.values_Kn))
+
+    def _update(
+        self,
+        rates_K: Tensor,
+        updates_K: Tensor,
+        clip_K: Tensor | None,
+        scratch: tuple[Tensor, Tensor],
+    ) -> None:
         """AdamW of the slots that update, with their gradients times ``clip_K``, block by block.
 
         Its dozen operations each read and write a whole block: in the cache on a CPU, and with
-        temporary tensors of a block's size anywhere.
+        ``scratch`` for temporary tensors anywhere.
         """
         beta1, beta2 = self.betas
         count_K = self.num_updates_K.clamp(min=1.0)
@@ -138,10 +156,12 @@ class SlotAdamW:
         weight_K1 = torch.where(updates_K, 1 - beta1, 0.0)[:, None]
         decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
         whole = (self.values_Kn, self.grads_Kn, self._first_Kn, self._second_Kn)
-        size = max(1, _block_values(self.values_Kn.device) // len(updates_K))
+        size = self._block_width
         for values, grads, first, second in zip(
             *(t.split(size, dim=1) for t in whole), strict=True
         ):
+            if values.shape != scratch[0].shape:
+                scratch = scratch[0][:, : values.shape[1]], scratch[1][:, : values.shape[1]]
             if clip_K is not None:
                 grads.mul_(clip_K[:, None])
             grads.masked_fill_(idle_K1, 0.0)
@@ -149,8 +169,8 @@ class SlotAdamW:
             first.lerp_(grads, weight_K1)
             second.mul_(decay_K1)
             second.addcmul_(grads, grads, value=1 - beta2)
-            denominator = second.sqrt().div_(root_K1).add_(self.eps)
-            values.addcdiv_(first * rate_K1, denominator)
+            denominator = torch.sqrt(second, out=scratch[0]).div_(root_K1).add_(self.eps)
+            values.addcdiv_(torch.mul(first, rate_K1, out=scratch[1]), denominator)
 
     def zero_grad(self) -> None:
         """Clears the gradients in place: autograd accumulates into these very tensors."""

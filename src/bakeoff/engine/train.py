@@ -297,6 +297,8 @@ class Trainer:
                         "training ran out of memory with a micro-batch of one row; lower "
                         "task.max_length or slots, or choose a smaller base"
                     ) from error
+            if self._graphs is not None:
+                self._graphs.release()
             release_memory()
             self._halve()
 

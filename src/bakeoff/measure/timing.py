@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
             seconds_of(device, train_step, cohort, batch_source, train, [first], rates, few)
         else:
             # What is captured once per study is start-up.
-            for step in {step.width: step for step in short}.values():
+            for step in _roomiest(train, short, rows):
                 seconds_of(
                     device, train_step, cohort, batch_source, train, [step], rates, rows, graphs
                 )
@@ -110,6 +111,18 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
         "measured_steps": len(samples),
         "epoch_steps": train.num_steps,
     }
+
+
+def _roomiest(plan: BatchPlan, steps: Sequence[Step], rows: int) -> list[Step]:
+    """For each width the step with the most supervised tokens: its graph has room for the rest.
+
+    A later step that needs more room would be captured while it is timed.
+    """
+
+    def supervised(step: Step) -> int:
+        return sum(batch.num_supervised for batch in plan.micro_batches(step, rows))
+
+    return list({step.width: step for step in sorted(steps, key=supervised)}.values())
 
 
 @torch.no_grad()
@@ -199,7 +212,7 @@ def token_latency(bench: Workbench, method: Method) -> float | None:
             with _steps(cohort, timer, options):
                 generate(cohort, [0], [document], options, timer=timer)
             # The first span is the reading of the document.
-            spans += np.diff(timer.steps)[1:].tolist()
+            spans += timer.spans[1:]
     return median(spans) if spans else None
 
 
@@ -231,18 +244,24 @@ class _Clockwork(_StartUp):
     """The times at which steps begin, by a clock that stops during start-up.
 
     It waits for the device at every step, which a measurement of speed must not.
-
-    Attributes:
-        steps: these times.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
-        self.steps: list[float] = []
+        self._steps: list[tuple[float, float]] = []
 
     def step(self) -> None:
         """See ``StepTimer``."""
-        self.steps.append(self._now() - self.starting)
+        self._steps.append((self._now() - self.starting, self.starting))
+
+    @property
+    def spans(self) -> list[float]:
+        """Seconds from each step to the next, without steps that were start-up, all of them."""
+        return [
+            end - begin
+            for (begin, before), (end, after) in pairwise(self._steps)
+            if before == after
+        ]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import torch
 
 from bakeoff.base.attention import windows
 from bakeoff.engine import step as step_module
+from bakeoff.engine import train as train_module
+from bakeoff.engine.backends import streams
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.worker_threads import WorkerThreads
 from bakeoff.engine.batch_source import TokenSource
@@ -19,6 +22,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
 from bakeoff.measure.tracing import Trace
+from bakeoff.types import RunState
 
 if TYPE_CHECKING:
     from bakeoff.data.batches import BatchPlan
@@ -168,3 +172,57 @@ def test_masks_that_graphs_read_stay_until_they_are_dropped(
         # New masks are made for whoever reads them now; the graphs' own are as they were.
         after = [mask for captured in graphs._captured.values() for mask in captured.masks]
         assert all(mine is before for mine, before in zip(after, kept, strict=True))
+
+
+def test_no_graph_of_larger_micro_batches_stays_when_memory_has_run_out(
+    stub: StubGraphs, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them would be replayed again, and all their memory would stay theirs."""
+    bench = kit.bench("gpt_neo")
+    kept: list[int] = []
+
+    class Short(TokenSource):
+        def losses(self, cohort: Any, packed: Any, scale_K: Any = None) -> Any:
+            if torch.is_grad_enabled() and packed.num_rows == 4 and len(stub.captures) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().losses(cohort, packed, scale_K)
+
+    monkeypatch.setattr(train_module, "accelerated", lambda *_: nullcontext(StepGraphs()))
+    monkeypatch.setattr(train_module, "release_memory", lambda: kept.append(Graph.living))
+    candidate = kit.candidate(bench.method("lora", rank=2), 1e-2)
+    trainer = train_module.Trainer(
+        bench.base,
+        Short(CPU),
+        kit.plan(30, prompt=(4, 60), max_length=72, rows_per_step=4),
+        kit.plan(5, seed=7),
+        ProtocolOptions(epochs=1, micro_batch_size=4, grad_accum_steps=1),
+        kit.recorder(),
+        1,
+    )
+    trainer.run([candidate])
+    assert candidate.state is RunState.COMPLETE
+    assert kept == [0]
+    assert len(stub.captures) > 2
+
+
+class Order(Stream):
+    """A stream that notes for whom it waits."""
+
+    def __init__(self, device: object = None) -> None:
+        super().__init__(device)
+        self.waited: list[object] = []
+
+    def wait_stream(self, other: Stream) -> None:
+        self.waited.append(other)
+
+
+def test_whoever_goes_on_after_a_failure_waits_for_the_side_stream(
+    stub: StubGraphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is launched by then still writes to memory that is about to be freed."""
+    main = Order()
+    monkeypatch.setattr(torch.cuda, "Stream", Order)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: main)
+    with pytest.raises(torch.OutOfMemoryError), streams.on_side_stream(CPU):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert main.waited == [streams.side_stream(CPU)]

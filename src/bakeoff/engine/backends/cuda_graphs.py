@@ -105,6 +105,13 @@ class StepGraphs:
             _update(update, found)
         return found.total_K
 
+    def release(self) -> None:
+        """Drops graphs and buffers, as when there is no memory left.
+
+        After that micro-batches are smaller, so that none of them would serve again.
+        """
+        self._captured.clear()
+
     def _buffers_for(
         self, passes: Sequence[Packed], tokens_K: Tensor, rates_K: Tensor
     ) -> _Captured:

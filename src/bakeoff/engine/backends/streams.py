@@ -27,6 +27,10 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
     """Runs what is inside on the side stream, after what came before and before what follows."""
     stream = side_stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        # Where memory has run out too: what is launched by then still reads and writes memory that
+        # whoever goes on frees and takes again.
+        torch.cuda.current_stream(device).wait_stream(stream)
