@@ -35,7 +35,7 @@ from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
 from bakeoff.runs.log import logged_stage
-from bakeoff.runs.reading import RESULTS_FILE, results_from
+from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import CostRecord, Results
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import now, provenance_of, versions
@@ -88,11 +88,10 @@ class Runner:
 
     def is_complete(self) -> bool:
         """Whether the folder holds the whole study already, and every file as it was written."""
-        content = self.folder.read_json(RESULTS_FILE)
-        if content is None:
+        if not (self.folder.path / RESULTS_FILE).exists():
             return False
         try:
-            results = results_from(content, where=str(self.folder.path / RESULTS_FILE))
+            results = read_results(self.folder.path)
         except StoreError as error:
             self._note(f"{error}")
             return False
@@ -156,6 +155,8 @@ class Runner:
                 self._search(bench, schedule, archive, checkpoints, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
+                for fault in archive.faults:
+                    view.on_note(fault)
                 self._work(bench, findings, archive, view, checkpoints, start, followers)
         except StoreError:
             raise
