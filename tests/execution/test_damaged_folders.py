@@ -125,3 +125,28 @@ def test_predict_and_export_read_results_as_the_report_does(
             outcome = cli(*command)
             assert outcome.code == 2
             assert "out/results.json: " in outcome.message and words in outcome.message
+
+
+def test_a_baseline_that_fails_takes_no_method_along(
+    run_small: Run,
+    place: Path,
+    results: Callable[[], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    trained: list[str],
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError("no such sentence")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bakeoff.execution.testing.lead", broken)
+        outcome = run_small()
+    assert outcome.code == 0, outcome.err
+    assert "the baseline lead failed: ArithmeticError: no such sentence" in outcome.out
+    written = (place / "out/baselines/lead/error.txt").read_text(encoding="utf-8")
+    assert written.startswith("Traceback") and "ArithmeticError" in written
+    assert results()["status"] == "partial"
+    assert results()["methods"]["lora"]["state"] == "COMPLETE"
+    trained.clear()
+    assert run_small().code == 0
+    assert trained == [] and results()["status"] == "complete"
+    assert "lead" in results()["baselines"]

@@ -323,6 +323,10 @@ class Archive:
             ),
         )
 
+    def keep_baseline_error(self, name: str, text: str) -> None:
+        """Writes what went wrong with a baseline, as the interpreter says it."""
+        self.folder.write_text(f"baselines/{name}/{ERROR_FILE}", text.rstrip() + "\n")
+
     def keep_cost(self, name: str, cost: CostRecord) -> None:
         """Writes one method's costs."""
         rows = cost.micro_batch_size
