@@ -224,3 +224,20 @@ def test_a_key_that_an_earlier_version_did_not_have_is_no_other_study(
     outcome = run_small(methods=THREE)
     assert outcome.code == 0, outcome.err
     assert trained == []
+
+
+@pytest.mark.parametrize("name", ["predictions.jsonl", "scores/test.npz", "record.json"])
+def test_a_damaged_baseline_does_not_pass_as_complete(
+    run_small: Run, place: Path, results: Results, trained: list[str], name: str
+) -> None:
+    assert run_small(methods=THREE).code == 0
+    before = results()["baselines"]["zero_shot"]["test"]
+    file = place / "out/baselines/zero_shot" / name
+    file.write_bytes(file.read_bytes()[:-5])
+    trained.clear()
+    outcome = run_small(methods=THREE)
+    assert outcome.code == 0, outcome.err
+    assert file.name in outcome.out
+    assert trained == []
+    assert results()["baselines"]["zero_shot"]["test"] == before
+    assert results()["status"] == "complete"

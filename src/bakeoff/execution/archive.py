@@ -6,6 +6,7 @@ before it is taken up: a torn or changed file is made again, never passed on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from bakeoff.runs.records import (
 )
 from bakeoff.types import RunState
 
+_log = logging.getLogger(__name__)
 RECORD_FILE = "record.json"
 ERROR_FILE = "error.txt"
 COSTS_FILE = "costs.json"
@@ -59,6 +61,9 @@ class Archive:
         self.made_with = made_with
         lengths_N = np.diff(bench.data.splits["test"].completions.offsets)
         self.tokens_N: Floats = lengths_N.astype(np.float64)
+        self.faults: list[str] = []
+        """What could not be taken up, in words; each is in the notes too."""
+        self._recall_notes()
 
     def recall_candidate(self, candidate: Candidate) -> None:
         """Takes up a candidate that ended, where no checkpoint says how far training came."""
@@ -68,7 +73,7 @@ class Archive:
         if record.state.is_eligible:
             fault = self._damaged_adapter(candidate, record)
             if fault is not None:
-                self.keep_note(f"{fault}; {candidate.id} is trained again")
+                self._keep_fault(f"{fault}; {candidate.id} is trained again")
                 return
         candidate.state, candidate.reason = record.state, record.reason
         candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
@@ -90,7 +95,7 @@ class Archive:
                 adapter = self._place(candidate) / "adapter"
                 self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
             elif candidate in self.findings.finals(candidate.method_name):
-                self.keep_note(f"{fault}; {candidate.id} is trained again")
+                self._keep_fault(f"{fault}; {candidate.id} is trained again")
                 self.findings.records.pop(candidate.id, None)
                 candidate.start_again()
         for candidate in self.findings.schedule.finals:
@@ -102,31 +107,57 @@ class Archive:
         for name in BASELINES:
             self._recall_baseline(name)
         self._recall_costs()
+
+    def _recall_notes(self) -> None:
+        """First of all: the next note is written together with those of earlier calls."""
+        place = self.folder.path / NOTES_FILE
         notes = self.folder.read_json(NOTES_FILE)
         if isinstance(notes, list):
             self.findings.notes += [str(note) for note in notes if note not in self.findings.notes]
+        elif place.exists():
+            self._keep_fault(f"{place}: is torn; what earlier calls noted is lost")
+
+    def _keep_fault(self, note: str) -> None:
+        if note not in self.faults:
+            _log.warning("%s", note)
+            self.faults.append(note)
+            self.keep_note(note)
 
     def _recall_baseline(self, name: str) -> None:
-        kept = self.folder.read_json(f"baselines/{name}/{RECORD_FILE}")
+        place = f"baselines/{name}/{RECORD_FILE}"
+        kept = self.folder.read_json(place)
         if not isinstance(kept, dict) or not isinstance(kept.get("files"), dict):
+            if (self.folder.path / place).exists():
+                self._keep_fault(f"{self.folder.path / place}: is torn. What it held is made again")
             return
-        where = f"baselines/{name}/{RECORD_FILE}"
-        files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
+        where = str(self.folder.path / place)
+        try:
+            files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
+            made_with = from_json(Provenance, kept.get("made_with"), where=where)
+            val_nll = kept.get("val_nll")
+            if name == "zero_shot":
+                val_nll = from_json(float, val_nll, where=f"{where}, val_nll")
+        except StoreError as error:
+            self._keep_fault(f"{error}. What it held is made again")
+            return
         scores = self._recall_scores(f"baselines/{name}", files)
         if scores is not None:
             self.findings.baselines[name] = scores
-            made_with = from_json(Provenance, kept.get("made_with"), where=where)
             self.findings.baselines_made_with[name] = made_with
             if name == "zero_shot":
-                self.findings.zero_shot_val_nll = kept["val_nll"]
+                self.findings.zero_shot_val_nll = val_nll
 
     def _recall_costs(self) -> None:
-        kept = self.folder.read_json(COSTS_FILE)
-        for name, content in kept.items() if isinstance(kept, dict) else ():
+        kept, place = self.folder.read_json(COSTS_FILE), self.folder.path / COSTS_FILE
+        if not isinstance(kept, dict):
+            if place.exists():
+                self._keep_fault(f"{place}: is torn. What it held is measured again")
+            return
+        for name, content in kept.items():
             try:
-                record = from_json(CostRecord, content, where=f"{COSTS_FILE}, {name}")
+                record = from_json(CostRecord, content, where=f"{place}, {name}")
             except StoreError as error:
-                self.keep_note(f"{error}. It is measured again")
+                self._keep_fault(f"{error}. It is measured again")
                 continue
             if name in self.findings.schedule.methods:
                 self.findings.costs[name] = record
@@ -135,11 +166,13 @@ class Archive:
         place = f"candidates/{candidate.id}/{RECORD_FILE}"
         content = self.folder.read_json(place)
         if content is None:
+            if (self.folder.path / place).exists():
+                self._keep_fault(f"{self.folder.path / place}: is torn. What it held is made again")
             return None
         try:
             return from_json(CandidateRecord, content, where=str(self.folder.path / place))
         except StoreError as error:
-            self.keep_note(f"{error}. What it held is made again")
+            self._keep_fault(f"{error}. What it held is made again")
             return None
 
     def _damaged_adapter(self, candidate: Candidate, record: CandidateRecord | None) -> str | None:
@@ -168,7 +201,7 @@ class Archive:
                 if len(scores.rouge_N4) == len(self.bench.data.splits["test"]):
                     return scores
         if fault is not None:
-            self.keep_note(f"{fault}; the test set is scored again")
+            self._keep_fault(f"{fault}; the test set is scored again")
         return None
 
     def keep_candidate(
@@ -289,6 +322,10 @@ class Archive:
                 for i in range(len(test))
             ),
         )
+
+    def keep_baseline_error(self, name: str, text: str) -> None:
+        """Writes what went wrong with a baseline, as the interpreter says it."""
+        self.folder.write_text(f"baselines/{name}/{ERROR_FILE}", text.rstrip() + "\n")
 
     def keep_cost(self, name: str, cost: CostRecord) -> None:
         """Writes one method's costs."""

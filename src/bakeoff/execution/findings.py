@@ -99,6 +99,7 @@ class Findings:
     test_scores: dict[str, TestScores] = field(default_factory=dict)
     baselines: dict[str, TestScores] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
+    failed_baselines: set[str] = field(default_factory=set)
     zero_shot_val_nll: float | None = None
     costs: dict[str, CostRecord] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
@@ -118,7 +119,7 @@ class Findings:
     @property
     def has_failed(self) -> bool:
         """Whether a failure leaves the study without a part of its answer."""
-        return any(
+        return bool(self.failed_baselines) or any(
             c.state is RunState.FAILED
             for method in self.schedule.methods.values()
             for c in (method.finals or method.searched)

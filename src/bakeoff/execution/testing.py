@@ -19,7 +19,7 @@ from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.texts import decode
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ScoreError, StoreError
-from bakeoff.execution.archive import Archive
+from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings, TestScores
 from bakeoff.execution.progress import ProgressView
@@ -56,40 +56,55 @@ class Tester:
         self.batch_source = TokenSource(bench.base.device)
 
     def baselines(self) -> None:
-        """The untuned base and the document's first sentences."""
-        cleaning, sentences = self.bench.task.cleaning, self.bench.lead_sentences
-        references = list(self.test.summaries)
+        """The untuned base and the document's first sentences; one that fails fails alone."""
+        steps = {"lead": self._lead, "zero_shot": self._zero_shot}
         with RougeScorer() as scorer:
-            if "lead" not in self.findings.baselines:
-                texts = [
-                    "\n".join(
-                        clean(sentence, cleaning)
-                        for sentence in lead(document, sentences).split("\n")
+            for name, step in steps.items():
+                if name in self.findings.baselines:
+                    continue
+                try:
+                    step(scorer)
+                except StoreError:
+                    raise
+                except Exception as error:  # whatever it is, the methods are trained
+                    self.findings.failed_baselines.add(name)
+                    self.archive.keep_baseline_error(name, traceback_of(error))
+                    self._note(
+                        f"the baseline {name} failed: {reason_of(error)} (the whole error is in "
+                        f"baselines/{name}/{ERROR_FILE})"
                     )
-                    for document in self.test.raw_documents
-                ]
-                rouge_N4 = scorer.submit(texts, references).result()
-                scores = TestScores(rouge_N4=rouge_N4, nll_N=None, empty_N=_empty(texts))
-                self.archive.keep_baseline("lead", texts, scores)
-            if "zero_shot" not in self.findings.baselines:
-                with Cohort(self.bench.base, [], 1) as cohort:
-                    validation = self.bench.plans["validation"]
-                    sums = example_nlls(cohort, 0, self.batch_source, validation)
-                    self.findings.zero_shot_val_nll = mean_nll(sums, validation)
-                    [(written, nll_N)] = self._outcomes(cohort, [0], scorer, "zero-shot summaries")
-                scores = written.scores(nll_N)
-                if (row := scores.bad_row()) is not None:
-                    self.archive.keep_note(
-                        f"zero-shot: the score of test row {row} is not a finite number, so the "
-                        "untuned base takes no part in the comparisons"
-                    )
-                    return
-                self.archive.keep_baseline("zero_shot", written.texts, scores)
-                self.view.say(
-                    f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
-                    f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
-                    f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
-                )
+
+    def _lead(self, scorer: RougeScorer) -> None:
+        cleaning, sentences = self.bench.task.cleaning, self.bench.lead_sentences
+        texts = [
+            "\n".join(
+                clean(sentence, cleaning) for sentence in lead(document, sentences).split("\n")
+            )
+            for document in self.test.raw_documents
+        ]
+        rouge_N4 = scorer.submit(texts, list(self.test.summaries)).result()
+        scores = TestScores(rouge_N4=rouge_N4, nll_N=None, empty_N=_empty(texts))
+        self.archive.keep_baseline("lead", texts, scores)
+
+    def _zero_shot(self, scorer: RougeScorer) -> None:
+        with Cohort(self.bench.base, [], 1) as cohort:
+            validation = self.bench.plans["validation"]
+            sums = example_nlls(cohort, 0, self.batch_source, validation)
+            self.findings.zero_shot_val_nll = mean_nll(sums, validation)
+            [(written, nll_N)] = self._outcomes(cohort, [0], scorer, "zero-shot summaries")
+        scores = written.scores(nll_N)
+        if (row := scores.bad_row()) is not None:
+            self._note(
+                f"zero-shot: the score of test row {row} is not a finite number, so the "
+                "untuned base takes no part in the comparisons"
+            )
+            return
+        self.archive.keep_baseline("zero_shot", written.texts, scores)
+        self.view.say(
+            f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
+            f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
+            f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
+        )
 
     def candidates(self) -> None:
         """Every final candidate that ended well and is not tested yet, by execution path.

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bakeoff.base.model import Base
 from bakeoff.config import load_yaml
-from bakeoff.errors import ConfigError, StoreError
+from bakeoff.errors import CheckpointError, ConfigError, StoreError
 from bakeoff.methods.contract import Method, Tensors
-from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE
-from bakeoff.runs.reading import RESULTS_FILE, read_json
+from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
+from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
+from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import load_base
 from bakeoff.study.options import Study, study_from_mapping
-from bakeoff.types import RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +26,24 @@ class Kept:
 
     Attributes:
         adapter: the adapter's folder.
+        files: the adapter's, as they were written, by path below the candidate's folder; none are
+            known of a run of schema 1.
     """
 
     id: str
     method: Method
     adapter: Path
+    files: Mapping[str, FileRecord]
 
     def load(self) -> Tensors:
         """The tensors of its best epoch.
 
         Raises:
-            CheckpointError: if the adapter is not whole.
+            CheckpointError: if the adapter is not whole, or not as it was written.
         """
+        fault = damaged(self.adapter.parent, self.files)
+        if fault is not None:
+            raise CheckpointError(f"{fault}; run the study again, which trains {self.id} again")
         return self.method.load(self.adapter)
 
 
@@ -49,7 +55,7 @@ class FinishedRun:
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        StoreError: if the folder is not a run's.
+        StoreError: if the folder is not a run's, or its results cannot be read.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -64,12 +70,7 @@ class FinishedRun:
                 "give the folder that `bakeoff run` made"
             ) from error
         self.study: Study = study_from_mapping(mapping, folder=path)
-        results = read_json(path / RESULTS_FILE)
-        if not isinstance(results, Mapping):
-            raise StoreError(
-                f"{path / RESULTS_FILE}: is missing or torn; finish the study with `bakeoff run`"
-            )
-        self.results: Mapping[str, Any] = results
+        self.results: Results = read_results(path)
 
     @cached_property
     def base(self) -> Base:
@@ -99,8 +100,8 @@ class FinishedRun:
         """
         kept = {
             name: record
-            for name, record in self.results.get("candidates", {}).items()
-            if (self._adapter(name)).is_dir() and RunState(record["state"]).is_eligible
+            for name, record in self.results.candidates.items()
+            if record.state.is_eligible and self._adapter(name).is_dir()
         }
         if not kept:
             raise ConfigError(
@@ -112,22 +113,38 @@ class FinishedRun:
         if candidate_id not in kept:
             raise ConfigError(self._unknown(candidate_id, kept))
         record = kept[candidate_id]
-        entry = next(e for e in self.study.entries if e.name == record["method"])
-        method = entry.build(self.base)[record.get("variant", "")]
-        return Kept(id=candidate_id, method=method, adapter=self._adapter(candidate_id))
+        return Kept(
+            id=candidate_id,
+            method=self._method(candidate_id, record),
+            adapter=self._adapter(candidate_id),
+            files={name: f for name, f in record.files.items() if name.startswith("adapter/")},
+        )
+
+    def _method(self, candidate_id: str, record: CandidateRecord) -> Method:
+        for entry in self.study.entries:
+            if entry.name == record.method:
+                found = entry.build(self.base).get(record.variant)
+                if found is not None:
+                    return found
+        raise StoreError(
+            f"{self.path / RESULTS_FILE}: {candidate_id} is of the method {record.method!r}, "
+            f"variant {record.variant!r}, which {self.path / STUDY_FILE} does not have; restore "
+            "the file that was changed"
+        )
 
     def _adapter(self, candidate_id: str) -> Path:
         return self.path / "candidates" / candidate_id / "adapter"
 
-    def _recommended(self, kept: Mapping[str, Mapping[str, Any]]) -> str:
-        recommendation = self.results.get("recommendation") or {}
-        name = recommendation.get("method")
+    def _recommended(self, kept: Mapping[str, CandidateRecord]) -> str:
+        recommendation = self.results.recommendation
+        name = recommendation.method
         if name is None:
             raise ConfigError(
-                f"{self.path}: the study recommends no method ({recommendation.get('why')}); name "
+                f"{self.path}: the study recommends no method ({recommendation.why}); name "
                 f"a candidate with --candidate: {', '.join(kept)}"
             )
-        own: list[str] = [i for i in self.results["methods"][name]["candidates"] if i in kept]
+        method = self.results.methods.get(name)
+        own = [i for i in method.candidates if i in kept] if method else []
         if not own:
             raise ConfigError(
                 f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "
@@ -135,16 +152,15 @@ class FinishedRun:
             )
 
         def best_nll(candidate_id: str) -> float:
-            epochs = kept[candidate_id]["epochs"]
-            return min(float(epoch["val_nll"]) for epoch in epochs)
+            return min((epoch.val_nll for epoch in kept[candidate_id].epochs), default=math.inf)
 
         return min(own, key=best_nll)
 
-    def _unknown(self, candidate_id: str, kept: Mapping[str, Any]) -> str:
-        record = self.results.get("candidates", {}).get(candidate_id)
+    def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord]) -> str:
+        record = self.results.candidates.get(candidate_id)
         if record is not None:
             return (
-                f"--candidate: {candidate_id} is {record['state']} and left no adapter; choose one "
+                f"--candidate: {candidate_id} is {record.state} and left no adapter; choose one "
                 f"of {', '.join(kept)}"
             )
         near = get_close_matches(candidate_id, kept, n=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bakeoff.config import differences, dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
@@ -25,13 +25,11 @@ from bakeoff.runs.reading import (
 )
 from bakeoff.runs.records import FileRecord, Results
 
-if TYPE_CHECKING:
-    pass
-
 STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
+_PARTS = (RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE)
 _ID_KEY = "run"
 Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _VERSIONS_KEY = "versions"
@@ -118,6 +116,12 @@ class RunFolder:
                 versions and they are not to be mixed.
         """
         before = self.read_json(INPUTS_FILE)
+        if not isinstance(before, dict) and self._holds_parts():
+            raise StoreError(
+                f"{self.path / INPUTS_FILE}: is missing or torn, so that nothing says from what "
+                "the parts of this run were made; restore the file, give another folder with "
+                "--out, or put the earlier run aside with --fresh"
+            )
         if isinstance(before, dict):
             changed = [name for name, value in inputs.items() if before.get(name) != value]
             if changed:
@@ -132,6 +136,10 @@ class RunFolder:
         if not (self.path / STUDY_FILE).exists():
             self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
         return []
+
+    def _holds_parts(self) -> bool:
+        """Whether an earlier call kept anything that a later one takes up."""
+        return any((self.path / name).exists() for name in _PARTS)
 
     def _check_versions(
         self, before: Any, versions: Mapping[str, str], mix_versions: bool
@@ -214,19 +222,28 @@ class RunFolder:
         self.write_text(name, "".join(line + "\n" for line in lines))
 
     def write_results(self, results: Results) -> None:
-        """Writes ``results.json``; results that hold more are kept beside it before."""
-        before = self.read_json(RESULTS_FILE)
-        if before is not None:
-            try:
-                held = holding(results_from(before, where=RESULTS_FILE))
-            except StoreError:
-                held = None  # whatever it is, it may be worth a look
-            if held is None or any(
-                was > now for was, now in zip(held, holding(results), strict=True)
-            ):
-                with disk_errors(self.path / PREVIOUS_FILE):
-                    write_bytes(self.path / PREVIOUS_FILE, (self.path / RESULTS_FILE).read_bytes())
+        """Writes ``results.json``; results that hold more, or are torn, are kept beside it.
+
+        What is kept already is never replaced by something that holds less.
+        """
+        path = self.path / RESULTS_FILE
+        with disk_errors(path):
+            before = path.read_bytes() if path.is_file() else b""
+        if before.strip():
+            held, now = self._holding(RESULTS_FILE), holding(results)
+            if held is None or any(was > new for was, new in zip(held, now, strict=True)):
+                kept = self._holding(PREVIOUS_FILE)
+                # Whatever a file is that cannot be read, it may be worth a look.
+                if kept is None or (held is not None and held >= kept):
+                    self.write_bytes(PREVIOUS_FILE, before)
         self.write_json(RESULTS_FILE, to_json(results))
+
+    def _holding(self, name: str) -> tuple[int, int, int, int] | None:
+        """How much a file of results holds, or None where it cannot be read."""
+        try:
+            return holding(results_from(self.read_json(name), where=name))
+        except StoreError:
+            return None
 
     def read_json(self, name: str) -> Any | None:
         """The content of a JSON file, or None where it is missing or torn."""

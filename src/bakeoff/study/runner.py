@@ -21,6 +21,7 @@ from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.testing import Tester
@@ -32,9 +33,9 @@ from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
-from bakeoff.runs.folder import SEARCH_FILE, RunFolder, damaged
+from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.log import logged_stage
-from bakeoff.runs.reading import RESULTS_FILE, results_from
+from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.costs import measure_all
@@ -87,22 +88,19 @@ class Runner:
 
     def is_complete(self) -> bool:
         """Whether the folder holds the whole study already, and every file as it was written."""
-        content = self.folder.read_json(RESULTS_FILE)
-        if content is None:
+        if not (self.folder.path / RESULTS_FILE).exists():
             return False
         try:
-            results = results_from(content, where=str(self.folder.path / RESULTS_FILE))
+            results = read_results(self.folder.path)
         except StoreError as error:
             self._note(f"{error}")
             return False
         if results.status != "complete":
             return False
-        for name, candidate in results.candidates.items():
-            fault = damaged(self.folder.path / "candidates" / name, candidate.files)
-            if fault is not None:
-                self._note(f"{fault}; what rests on it is made again")
-                return False
-        return True
+        fault = damaged_part(self.folder.path, results)
+        if fault is not None:
+            self._note(f"{fault}; what rests on it is made again")
+        return fault is None
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -155,6 +153,8 @@ class Runner:
                 self._search(bench, schedule, archive, checkpoints, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
+                for fault in archive.faults:
+                    view.on_note(fault)
                 self._work(bench, findings, archive, view, checkpoints, start, followers)
         except StoreError:
             raise

@@ -1,0 +1,152 @@
+"""A run's folder that was harmed: each file is named, and nothing wrong passes as complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.runs.folder import PREVIOUS_FILE, RunFolder
+from bakeoff.runs.reading import RESULTS_FILE, read_results
+
+Run = Callable[..., Any]
+GOLDEN = Path(__file__).parents[1] / "golden/four"
+ADAPTER = "candidates/lora-lr0.01-s0/adapter/adapter_model.safetensors"
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def as_partial(folder: Path) -> None:
+    """The results say that something is missing, so that the next call looks at every part."""
+    file = folder / RESULTS_FILE
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(content | {"status": "partial"}), encoding="utf-8")
+
+
+def test_every_torn_part_is_named_and_made_again(
+    run_small: Run, place: Path, results: Callable[[], dict[str, Any]]
+) -> None:
+    assert run_small().code == 0
+    before = results()
+    as_partial(place / "out")
+    zero_shot = place / "out/baselines/zero_shot/record.json"
+    content = json.loads(zero_shot.read_text(encoding="utf-8"))
+    zero_shot.write_text(json.dumps(content | {"val_nll": "x"}), encoding="utf-8")
+    harmed = ("baselines/lead/record.json", "costs.json", "candidates/lora-lr0.01-s0/record.json")
+    for name in harmed:
+        (place / "out" / name).write_text("[", encoding="utf-8")
+    (place / "out/notes.json").write_text('["said before"]', encoding="utf-8")
+    outcome = run_small()
+    assert outcome.code == 0, outcome.err
+    out = " ".join(outcome.out.split())
+    for name in harmed:
+        assert f"out/{name}: is torn" in out
+    assert "zero_shot/record.json, val_nll" in out
+    assert "said before" in results()["notes"]
+    assert results()["status"] == "complete"
+    assert results()["baselines"] == before["baselines"]
+    assert results()["methods"]["lora"]["test"] == before["methods"]["lora"]["test"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", None])
+def test_parts_without_the_inputs_that_they_were_made_from_are_refused(
+    run_small: Run, place: Path, content: str | None
+) -> None:
+    assert run_small().code == 0
+    as_partial(place / "out")
+    before = (place / "out/results.json").read_bytes()
+    inputs = place / "out/inputs.json"
+    if content is None:
+        inputs.unlink()
+    else:
+        inputs.write_text(content, encoding="utf-8")
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "out/inputs.json: is missing or torn" in outcome.message
+    assert (place / "out/results.json").read_bytes() == before
+
+
+def test_torn_results_are_named_and_kept(run_small: Run, place: Path) -> None:
+    assert run_small().code == 0
+    file = place / "out/results.json"
+    torn = file.read_bytes()[:-9]
+    file.write_bytes(torn)
+    outcome = run_small()
+    assert outcome.code == 0
+    assert "out/results.json: not readable as JSON" in " ".join(outcome.out.split())
+    assert (place / "out" / PREVIOUS_FILE).read_bytes() == torn
+
+
+def test_kept_results_are_not_replaced_by_ones_that_hold_less(tmp_path: Path) -> None:
+    whole = read_results(GOLDEN)
+    name = next(iter(whole.candidates))
+    fewer = {k: v for k, v in whole.candidates.items() if k != name}
+    least = {k: replace(v, epochs=()) for k, v in fewer.items()}
+    folder = RunFolder(tmp_path / "out", {"name": "x"})
+    for results in (
+        whole,
+        replace(whole, status="partial", candidates=fewer),
+        replace(whole, status="partial", candidates=least),
+    ):
+        folder.write_results(results)
+    kept = json.loads((tmp_path / "out" / PREVIOUS_FILE).read_text(encoding="utf-8"))
+    assert kept["status"] == "complete" and name in kept["candidates"]
+
+
+def test_predict_and_export_read_results_as_the_report_does(
+    run_small: Run, cli: Run, place: Path
+) -> None:
+    assert run_small().code == 0
+    (place / "one.txt").write_text("The fair of Arden drew 100 people.", encoding="utf-8")
+    commands = (
+        ("predict", "out", "one.txt", "--candidate", "lora-lr0.01-s0"),
+        ("export", "out", "--candidate", "lora-lr0.01-s0", "--to", "peft", "--out", "exported"),
+    )
+    adapter = place / "out" / ADAPTER
+    good = adapter.read_bytes()
+    adapter.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for command in commands:
+        outcome = cli(*command)
+        assert outcome.code == 2
+        assert f"out/{ADAPTER}: its content changed" in outcome.message
+    adapter.write_bytes(good)
+    file = place / "out/results.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    for harmed, words in (
+        (content | {"schema": 3}, "schema is 3"),
+        (content | {"candidates": {"lora-lr0.01-s0": {"state": "X"}}}, "method is missing"),
+        (content | {"methods": []}, "methods is []"),
+    ):
+        file.write_text(json.dumps(harmed), encoding="utf-8")
+        for command in commands:
+            outcome = cli(*command)
+            assert outcome.code == 2
+            assert "out/results.json: " in outcome.message and words in outcome.message
+
+
+def test_a_baseline_that_fails_takes_no_method_along(
+    run_small: Run,
+    place: Path,
+    results: Callable[[], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    trained: list[str],
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError("no such sentence")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bakeoff.execution.testing.lead", broken)
+        outcome = run_small()
+    assert outcome.code == 0, outcome.err
+    assert "the baseline lead failed: ArithmeticError: no such sentence" in outcome.out
+    written = (place / "out/baselines/lead/error.txt").read_text(encoding="utf-8")
+    assert written.startswith("Traceback") and "ArithmeticError" in written
+    assert results()["status"] == "partial"
+    assert results()["methods"]["lora"]["state"] == "COMPLETE"
+    trained.clear()
+    assert run_small().code == 0
+    assert trained == [] and results()["status"] == "complete"
+    assert "lead" in results()["baselines"]
