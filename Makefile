@@ -24,13 +24,13 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 	@$(BIN)/bakeoff run $(ARGS)
 
 test: $(VENV)/installed-dev ## install and run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not browser" $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)
 
-soak: $(VENV)/installed-dev ## every method in every form on fake CUDA tensors: over 1000 cases
-	@BAKEOFF_FAKE_CUDA=full $(BIN)/python -m pytest -m fake_cuda tests/fake_cuda $(ARGS)
+soak: $(VENV)/installed-dev ## every method in every form on fake CUDA tensors, and the GPU campaign's dry run
+	@BAKEOFF_FAKE_CUDA=full $(BIN)/python -m pytest tests/fake_cuda tests/benchmarks/test_campaign.py $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'ruff check';    $(BIN)/ruff check .

@@ -191,16 +191,20 @@ def test_memory_too_small_for_a_cohort_is_noted_and_each_goes_alone(
     assert "memory is too small for 2 candidates in one pass" in results()["notes"][-1]
 
 
-def test_a_fault_outside_training_leaves_a_partial_result(
-    run_small: Run, monkeypatch: pytest.MonkeyPatch, results: Results
+def test_a_fault_of_generation_leaves_a_partial_result(
+    run_small: Run, monkeypatch: pytest.MonkeyPatch, place: Path, results: Results
 ) -> None:
     def broken(*arguments: Any, **options: Any) -> None:
         raise LookupError("a fault of our own")
 
     monkeypatch.setattr("bakeoff.execution.testing.generate", broken)
-    with pytest.raises(LookupError):
-        run_small()
+    outcome = run_small()
+    assert outcome.code == 0, outcome.err
     assert results()["status"] == "partial"
+    assert states(results()) == {"lora-lr0.01-s0": "FAILED"}
+    for part in ("baselines/zero_shot", "candidates/lora-lr0.01-s0"):
+        written = (place / "out" / part / "error.txt").read_text(encoding="utf-8")
+        assert "LookupError: a fault of our own" in written
 
 
 def test_a_method_that_cannot_be_measured_is_noted_with_its_error(

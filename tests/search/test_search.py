@@ -245,7 +245,7 @@ def test_rates_that_one_id_would_name_are_refused() -> None:
 def test_each_rate_of_a_list_must_be_a_positive_number(rates: list[Any]) -> None:
     message = refusal(methods={"lora": {"learning_rate": rates}})
     assert "methods.lora.learning_rate" in message
-    assert "no positive number" in message
+    assert "not a positive number" in message
 
 
 @pytest.mark.parametrize(
