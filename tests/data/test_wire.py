@@ -240,5 +240,5 @@ def test_tiny_predicts_articles_that_it_has_not_seen(tiny: GPTNeoForCausalLM) ->
             loss = tiny(input_ids=ids_BT, labels=ids_BT).loss
         nats += float(loss) * (ids_BT.shape[1] - 1)
         tokens += ids_BT.shape[1] - 1
-    # A uniform model needs 7.6 nats a token; measured when made: 1.2.
+    # A uniform model needs 7.6 nats per token; measured when made: 1.2.
     assert nats / tokens < 2.0

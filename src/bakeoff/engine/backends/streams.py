@@ -32,5 +32,5 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
             yield
     finally:
         # Where memory has run out too: what is launched by then still reads and writes memory that
-        # whoever goes on frees and takes again.
+        # what goes on frees and takes again.
         torch.cuda.current_stream(device).wait_stream(stream)
