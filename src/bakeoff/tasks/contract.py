@@ -1,0 +1,106 @@
+"""What a task is to the rest of the house. Nothing outside this floor asks which kind it has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bakeoff.data.examples import Example
+from bakeoff.data.options import TaskOptions
+from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What needs no training, and takes part in every comparison.
+
+    Attributes:
+        name: as in results. title: for readers.
+        outputs: maps (training examples, the set's examples) to what the baseline says of the
+            set; None where the untuned base itself is asked.
+    """
+
+    name: str
+    title: str
+    outputs: Callable[[Sequence[Example], Sequence[Example]], ModelOutputs] | None = None
+
+
+class Task(ABC):
+    """One task with its options.
+
+    Attributes:
+        kind: as in ``task.kind``. options_type: its keys in the study.
+        input_word, output_word: what a reader calls what goes in and what comes out.
+    """
+
+    kind: ClassVar[str]
+    options_type: ClassVar[type[TaskOptions]]
+    input_word: ClassVar[str] = "input"
+    output_word: ClassVar[str] = "answer"
+
+    def __init__(self, options: Any) -> None:
+        """Args: options: an instance of ``options_type``, validated."""
+        self.options = options
+
+    @property
+    @abstractmethod
+    def column_keys(self) -> Mapping[str, str]:
+        """By option, the column that it names; the first one's text decides a row's split."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it reads of a row."""
+        return tuple(dict.fromkeys(self.column_keys.values()))
+
+    def found(self, rows: Iterable[Row]) -> dict[str, Any]:
+        """Options that the training rows decide, as the labels of a classification.
+
+        Args:
+            rows: the training rows that are used.
+
+        Raises:
+            DataError: where they cannot decide it.
+        """
+        return {}
+
+    @abstractmethod
+    def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """Lays a row out.
+
+        Args:
+            row: values by column. shots: solved examples to put before it.
+
+        Raises:
+            DataError: naming the column, the value, the rule and the remedy.
+        """
+
+    @abstractmethod
+    def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """A row whose answer is not known, for predictions; ``text`` is the prompt.
+
+        Raises:
+            DataError: as for ``example``.
+        """
+
+    def shorten(self, example: Example) -> Example | None:
+        """One step shorter, or None where nothing gives way."""
+        return None
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """What answers are scored by; the first is primary."""
+
+    @property
+    def asks(self) -> frozenset[Ask]:
+        """What the model must be asked for."""
+        return frozenset(metric.asks for metric in self.metrics)
+
+    @property
+    @abstractmethod
+    def baselines(self) -> tuple[Baseline, ...]:
+        """What needs no training."""
