@@ -126,7 +126,8 @@ def test_what_a_reader_sees() -> None:
     for name, metric in zip(ROUGE_KEYS, metrics, strict=True):
         assert (metric.name, metric.unit, metric.asks) == (name, "\u00d7 100", Ask.TEXT)
         assert (metric.default_margin, metric.by_row) == (0.01, True)
-        assert metric.signature == f"rouge_score {version}, F-measure, stemmed"
+        expected = f"rouge_score {version}, F-measure, stemmed, letters of every script"
+        assert metric.signature == expected
 
 
 def test_no_examples() -> None:

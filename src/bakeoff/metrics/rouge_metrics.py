@@ -44,7 +44,8 @@ class Rouge(MeanMetric):
 
     @property
     def signature(self) -> str:
-        return f"rouge_score {importlib.metadata.version('rouge_score')}, F-measure, stemmed"
+        version = importlib.metadata.version("rouge_score")
+        return f"rouge_score {version}, F-measure, stemmed, letters of every script"
 
     def _statistics(self, outputs: ModelOutputs, examples: Sequence[Expected]) -> NDArray[Any]:
         assert outputs.texts is not None
