@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,26 @@ from tests.metrics.examples import Given, whole
 OUTPUTS = ModelOutputs(
     nll_N=np.array([3.0, 0.5, 8.0]),
     tokens_N=np.array([2.0, 1.0, 5.0]),
+    target_bytes_N=np.array([9.0, 4.0, 10.0]),
 )
 
 
 def test_nll_is_per_token_not_per_example() -> None:
     assert whole(metric_of("nll"), OUTPUTS, [Given()] * 3) == 11.5 / 8
+
+
+def test_perplexity_is_of_the_whole_set() -> None:
+    metric = metric_of("perplexity")
+    assert whole(metric, OUTPUTS, [Given()] * 3) == pytest.approx(math.exp(11.5 / 8), rel=1e-15)
+    assert metric.value(np.array([1e6, 1.0])) == np.inf
+
+
+def test_bits_per_byte() -> None:
+    found = whole(metric_of("bits_per_byte"), OUTPUTS, [Given()] * 3)
+    assert found == pytest.approx(11.5 / math.log(2) / 23, rel=1e-15)
+    without = ModelOutputs(nll_N=OUTPUTS.nll_N, tokens_N=OUTPUTS.tokens_N)
+    with pytest.raises(DataError, match="metric bits_per_byte: the outputs hold no target_bytes_N"):
+        metric_of("bits_per_byte").statistics(without, [Given()] * 3)
 
 
 def test_what_a_reader_sees() -> None:

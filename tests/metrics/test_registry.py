@@ -5,14 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.errors import ConfigError
 from bakeoff.metrics import METRIC_NAMES, metric_names, metric_of, register_metric, registry
+from bakeoff.metrics.base import PERCENT
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.likelihood import Nll
+
+SHARES = {
+    *("rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match", "f1", "number", "number_strict"),
+    *("accuracy", "accuracy_norm", "macro_f1", "json_valid", "schema_valid"),
+}
 
 
 class Named(Nll):
@@ -47,13 +54,20 @@ def entry_points_read_again() -> Any:
     registry._entry_points.cache_clear()
 
 
-def test_every_name_is_its_metrics_own() -> None:
-    for name in METRIC_NAMES:
-        metric = metric_of(name, labels=["a", "b"])
-        assert metric.name == name
+def test_every_name_is_its_metrics_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def python(*_):\n    return 1\n")
+    options: dict[str, dict[str, Any]] = {
+        "schema_valid": {"schema": {"type": "object"}},
+        "python": {"function": f"{tmp_path}/mine.py:python", "title": "Mine", "name": "mine"},
+    }
+    metrics = {
+        name: metric_of(name, labels=["a", "b"], options=options.get(name)) for name in METRIC_NAMES
+    }
+    assert {name for name, metric in metrics.items() if metric.name != name} == {"python"}
+    assert len({metric.title for metric in metrics.values()}) == len(METRIC_NAMES) == 22
+    for metric in metrics.values():
         assert metric.title and metric.signature and metric.default_margin > 0
-    titles = [metric_of(name, labels=["a", "b"]).title for name in METRIC_NAMES]
-    assert len(set(titles)) == len(titles)
+        assert (metric.unit == PERCENT) == (metric.default_margin == 0.01 and metric.name in SHARES)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

@@ -71,6 +71,10 @@ class BaseMetric(ABC):
     def _statistics(self, outputs: ModelOutputs, examples: Sequence[Expected]) -> NDArray[Any]:
         """``statistics`` of outputs that hold what is needed."""
 
+    def invalid(self, outputs: ModelOutputs) -> NDArray[np.bool_] | None:
+        """[N] whether an output is of no form that the metric can judge; None where all are."""
+        return None
+
     @abstractmethod
     def value(self, sums: NDArray[Any]) -> Floats:
         """[..., C] sums over examples to [...]."""

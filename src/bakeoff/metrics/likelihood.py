@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.metrics.base import MeanMetric, no_options
-from bakeoff.metrics.contract import Ask, Expected, Metric, ModelOutputs
+from bakeoff.metrics.contract import Ask, Expected, Floats, Metric, ModelOutputs
 
 
 class Nll(MeanMetric):
@@ -31,7 +32,49 @@ class Nll(MeanMetric):
         return _columns(outputs.nll_N, outputs.tokens_N)
 
 
-_METRICS: Final[dict[str, type[MeanMetric]]] = {"nll": Nll}
+class Perplexity(Nll):
+    """The exponential of NLL; comparable between bases of one tokenizer only."""
+
+    name = "perplexity"
+    title = "Perplexity"
+    unit = ""
+    default_margin = 0.2  # about NLL's margin at a perplexity of ten
+
+    @property
+    def signature(self) -> str:
+        return "exp of the mean over supervised tokens"
+
+    def value(self, sums: NDArray[Any]) -> Floats:
+        with np.errstate(over="ignore"):  # infinite, as it then is
+            perplexity: Floats = np.exp(super().value(sums))
+        return perplexity
+
+
+class BitsPerByte(MeanMetric):
+    """Bits per byte of supervised text in UTF-8, which any two bases may be compared by."""
+
+    name = "bits_per_byte"
+    title = "Bits per byte"
+    unit = "bits per byte"
+    higher_is_better = False
+    asks = Ask.LIKELIHOOD
+    default_margin = 0.01
+    needs = ("nll_N", "target_bytes_N")
+
+    @property
+    def signature(self) -> str:
+        return "over the supervised text in UTF-8"
+
+    def _statistics(self, outputs: ModelOutputs, examples: Sequence[Expected]) -> NDArray[Any]:
+        return _columns(outputs.nll_N, outputs.target_bytes_N)
+
+    def value(self, sums: NDArray[Any]) -> Floats:
+        return super().value(sums) / math.log(2)
+
+
+_METRICS: Final[dict[str, type[MeanMetric]]] = {
+    metric.name: metric for metric in (Nll, Perplexity, BitsPerByte)
+}
 
 
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:

@@ -26,13 +26,27 @@ _LOG = logging.getLogger(__name__)
 
 _BUILT_IN: Final = {
     "nll": "likelihood",
+    "perplexity": "likelihood",
+    "bits_per_byte": "likelihood",
     "rouge1": "rouge_metrics",
     "rouge2": "rouge_metrics",
     "rougeL": "rouge_metrics",
     "rougeLsum": "rouge_metrics",
+    "exact_match": "squad",
+    "f1": "squad",
+    "number": "number",
+    "number_strict": "number",
     "accuracy": "choices",
+    "accuracy_norm": "choice_nlls",
     "macro_f1": "confusion",
     "mcc": "confusion",
+    "label_nll": "choice_nlls",
+    "brier": "choice_nlls",
+    "bleu": "sacrebleu_scores",
+    "chrf": "sacrebleu_scores",
+    "json_valid": "json_texts",
+    "schema_valid": "json_texts",
+    "python": "python_function",
 }
 METRIC_NAMES: Final = tuple(_BUILT_IN)
 """What bakeoff itself brings."""
@@ -50,6 +64,8 @@ def metric_of(
 ) -> Metric:
     """The metric called ``name``.
 
+    ``python: FILE.py:FUNCTION`` is short for ``python`` with the option ``function``.
+
     Args:
         labels: those of a classification, in the order of its choices.
         options: of this metric, as the study gives them.
@@ -58,7 +74,11 @@ def metric_of(
         ConfigError: where there is none of that name, its package cannot be imported, or labels
             or options do not fit it.
     """
-    return _factory_of(name)(name, tuple(labels), dict(options or {}))
+    given = dict(options or {})
+    kind, colon, function = name.partition(":")
+    if kind == "python" and colon:
+        name, given = kind, {"function": function.strip()} | given
+    return _factory_of(name)(name, tuple(labels), given)
 
 
 def register_metric(name: str, factory: MetricFactory) -> None:

@@ -57,6 +57,13 @@ def is_english(text: str) -> bool:
     ) and common >= _MIN_ENGLISH_SHARE * len(words)
 
 
+def share_without_spaces(text: str) -> float:
+    """The share of a text's letters of scripts that have no spaces between words."""
+    letters = sum(_kind(character) in (_Kind.LETTER, _Kind.ALONE) for character in text)
+    alone = sum(_kind(character) is _Kind.ALONE for character in text)
+    return alone / letters if letters else 0.0
+
+
 class EnglishTokenizer:
     """The library's own tokenizer and stemmer, each word stemmed once (half of the time)."""
 
