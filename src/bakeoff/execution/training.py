@@ -356,7 +356,7 @@ def open_batch_source(
     folder: Path | None = None
     with Cohort(base, [], 1) as empty:
         for plan in plans:
-            num_bytes = int(plan.completions.offsets[-1]) * base.width * base.compute_dtype.itemsize
+            num_bytes = plan.num_targets * base.width * base.compute_dtype.itemsize
             path = None
             if num_bytes > _MEMORY_SHARE * free_bytes(base.device):
                 if folder is None:

@@ -18,6 +18,8 @@ from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import load_base
 from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.prepare import with_found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class FinishedRun:
             ) from error
         self.study: Study = study_from_mapping(mapping, folder=path)
         self.results: Results = read_results(path)
+        self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property
     def base(self) -> Base:

@@ -74,7 +74,7 @@ def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int
         rows: documents in the one batch.
         num_tokens: of each summary, at most.
     """
-    prompts = bench.data.splits["test"].generation_prompts
+    prompts = bench.data.splits["test"].prompts
     longest = np.argsort(prompts.lengths, kind="stable")[::-1][:rows]
     # Where rows are filled up to a power of two, all are still one batch.
     batch_rows = power_of_two(max(1, len(longest)))
@@ -103,7 +103,7 @@ def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> Ba
     plans = [bench.plans["train"], bench.plans["validation"]]
     kept = {
         plan: torch.full(
-            (int(plan.completions.offsets[-1]), base.width),
+            (plan.num_targets, base.width),
             0.5,
             dtype=base.compute_dtype,
             device=base.device,

@@ -244,7 +244,7 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
 
 def _prompt_tokens(bench: Workbench) -> int:
     """Padded tokens of the traced batch of documents."""
-    lengths = bench.data.splits["test"].generation_prompts.lengths
+    lengths = bench.data.splits["test"].prompts.lengths
     return largest_batch(bench) * int(lengths.max())
 
 

@@ -165,7 +165,7 @@ def time_generation(bench: Workbench, method: Method, rows: int) -> float:
     What is captured once for many batches is left out.
     """
     test = bench.data.splits["test"]
-    prompts = [test.generation_prompts[i] for i in range(min(rows, len(test)))]
+    prompts = [test.prompts[i] for i in range(min(rows, len(test)))]
     options, device = bench.generation, bench.base.device
     with seated(bench, method) as cohort:
         if device.type == "cuda":
@@ -197,7 +197,7 @@ def token_latency(bench: Workbench, method: Method) -> float | None:
     The first token, which reads the document, is left out, and on a GPU all that is done once for
     many tokens: warming up, and capturing the step. None where no summary has two more.
     """
-    prompts = bench.data.splits["test"].generation_prompts
+    prompts = bench.data.splits["test"].prompts
     asked = bench.generation.max_new_tokens
     options = replace(bench.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1)
     in_length_order = np.argsort(prompts.lengths, kind="stable")

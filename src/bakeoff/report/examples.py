@@ -108,8 +108,8 @@ def _texts(run: Run, names: list[str], example: Example) -> list[object]:
     """[document, whether only its start, reference, [summary or None, by name]]."""
     found = [run.predictions[name].get(example.index) for name in names]
     return [
-        example.document[:MAX_CHARACTERS],
-        int(len(example.document) > MAX_CHARACTERS),
+        example.shown[:MAX_CHARACTERS],
+        int(len(example.shown) > MAX_CHARACTERS),
         example.reference[:MAX_CHARACTERS],
         [None if p is None else p.text[:MAX_CHARACTERS] for p in found],
     ]

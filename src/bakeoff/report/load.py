@@ -31,10 +31,10 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One test row."""
+    """One test row: its input, and the right answer."""
 
     index: int
-    document: str
+    shown: str
     reference: str
 
 
@@ -86,7 +86,8 @@ def load_run(folder: Path) -> Run:
     examples = [
         Example(
             index=row["index"],
-            document=str(row.get("document") or ""),
+            # Older runs call every input a document.
+            shown=str(row.get("input") or row.get("document") or ""),
             reference=str(row.get("reference") or ""),
         )
         for row in lines(folder / EXAMPLES_FILE, notes)

@@ -119,8 +119,8 @@ def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
 
 def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:
     example = ranked.example
-    document = example.document[:_DOCUMENT_CHARACTERS]
-    more = " …" if len(document) < len(example.document) else ""
+    document = example.shown[:_DOCUMENT_CHARACTERS]
+    more = " …" if len(document) < len(example.shown) else ""
     lines = [f"### Row {example.index}", "", f"Document: {escape(document)}{more}", ""]
     body = [["reference", "", example.reference]]
     write = scale_of(run.row_metric.unit).write

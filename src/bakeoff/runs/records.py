@@ -62,10 +62,15 @@ class MetricRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """What the study teaches, and by what an answer is scored."""
+    """What the study teaches, and by what an answer is scored.
+
+    Attributes:
+        found: options that the training rows decided, as the labels of a classification.
+    """
 
     kind: str
     metrics: tuple[MetricRecord, ...]
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +140,13 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineRecord:
-    """What needs no training: the untuned base, the document's first sentences.
+    """What needs no training: the untuned base, the document's first sentences, the majority label.
 
     Attributes:
-        sentences: of the lead baseline.
+        title: for readers. sentences: of the lead baseline, in older results.
     """
+
+    title: str | None = None
 
     made_with: Provenance | None = None
     validation: dict[str, Estimate]

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
@@ -18,6 +17,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
 from bakeoff.search.options import SearchOptions, without_password
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.registry import read_task
 from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
@@ -38,8 +39,8 @@ class StudyOptions:
     """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
     """Whether code beside the base may run."""
-    task: TaskOptions
-    """Where the data come from and what is made of them."""
+    task: dict[str, Any]
+    """Its ``kind``, where the data come from, and what is made of them."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained."""
     methods: dict[str, dict[str, Any]]
@@ -48,15 +49,13 @@ class StudyOptions:
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
-    """How test summaries are written."""
+    """How answers to the test rows are written."""
     slots: int | Literal["auto"] = "auto"
     """Candidates in one training pass."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
-    lead_sentences: int = 3
-    """Sentences of the lead-k baseline."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
     track: tuple[TrackerName, ...] = ()
@@ -71,8 +70,6 @@ class StudyOptions:
             )
         if isinstance(self.slots, int) and self.slots < 1:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
-        if self.lead_sentences < 1:
-            raise ConfigError(f"lead_sentences: {self.lead_sentences} is below 1; give 1 or more")
         if len(set(self.track)) < len(self.track):
             raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
         if not self.checkpoint_minutes > 0:
@@ -87,11 +84,12 @@ class Study:
     """A study ready to run.
 
     Attributes:
-        options: as checked. entries: its methods, in order.
+        options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
     """
 
     options: StudyOptions
+    task: Task
     entries: tuple[MethodEntry, ...]
     root: Path
 
@@ -99,6 +97,7 @@ class Study:
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
+        mapping["task"] = to_mapping(self.task.options)
         mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
         search = self.options.search
         if search is not None and search.storage is not None:
@@ -149,13 +148,21 @@ def study_from_mapping(
     """Checks a study given as a plain mapping; see ``load_study``."""
     merged = apply_overrides(mapping, overrides)
     _locate(merged, folder)
+    _move_older_keys(merged)
     options = from_mapping(StudyOptions, merged)
-    options.task.validate()
+    task = read_task(options.task)
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
     )
-    return Study(options=options, entries=entries, root=Path.cwd())
+    return Study(options=options, task=task, entries=entries, root=Path.cwd())
+
+
+def _move_older_keys(merged: dict[str, Any]) -> None:
+    """Takes keys of older studies to where they are now."""
+    task = merged.get("task")
+    if "lead_sentences" in merged and isinstance(task, dict):
+        task.setdefault("lead_sentences", merged.pop("lead_sentences"))
 
 
 def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:

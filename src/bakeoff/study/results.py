@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,12 +11,13 @@ import numpy as np
 from bakeoff.config import to_mapping
 from bakeoff.decide.choice import recommend
 from bakeoff.decide.comparisons import compare_methods
-from bakeoff.decide.intervals import Interval, bootstrap_interval
+from bakeoff.decide.intervals import bootstrap_interval
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
-from bakeoff.execution.findings import Findings, Floats, TestScores
-from bakeoff.metrics.rouge import ROUGE_KEYS
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores
+from bakeoff.metrics.contract import Metric
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
@@ -42,27 +42,21 @@ from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
 
-_ROUGE_TITLES = dict(zip(ROUGE_KEYS, ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"), strict=True))
-
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
-    tokens_N = np.diff(bench.data.splits["test"].completions.offsets).astype(np.float64)
-    methods = {e.name: _method(bench, findings, e.name, tokens_N) for e in bench.entries}
+    methods = {e.name: _method(bench, findings, e.name) for e in bench.entries}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
         study=study.resolved,
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
-        task=TaskRecord(kind="summarize", metrics=metrics_of_summaries()),
-        baselines={
-            name: _baseline(bench, findings, name, scores, tokens_N)
-            for name, scores in findings.baselines.items()
-        },
+        task=_task(bench),
+        baselines={name: _baseline(bench, findings, name) for name in findings.baselines},
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(_comparisons(findings, list(methods), tokens_N)),
+        comparisons=tuple(_comparisons(bench, findings, list(methods))),
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
@@ -70,29 +64,23 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
     return replace(results, recommendation=recommend(results))
 
 
-def metrics_of_summaries() -> tuple[MetricRecord, ...]:
-    """What summaries are scored by; the first decides."""
-    version = importlib.metadata.version("rouge_score")
-    nll = MetricRecord(
-        name="nll",
-        title="NLL",
-        unit="nats per token",
-        higher_is_better=False,
-        primary=True,
-        signature="mean over supervised tokens",
+def _task(bench: Workbench) -> TaskRecord:
+    metrics = bench.task.metrics
+    return TaskRecord(
+        kind=bench.task.kind,
+        metrics=tuple(
+            MetricRecord(
+                name=metric.name,
+                title=metric.title,
+                unit=metric.unit,
+                higher_is_better=metric.higher_is_better,
+                primary=index == 0,
+                signature=metric.signature,
+            )
+            for index, metric in enumerate(metrics)
+        ),
+        found=bench.data.found,
     )
-    rouges = [
-        MetricRecord(
-            name=key,
-            title=title,
-            unit="\u00d7 100",
-            higher_is_better=True,
-            primary=False,
-            signature=f"rouge_score {version}, F-measure, stemmed",
-        )
-        for key, title in _ROUGE_TITLES.items()
-    ]
-    return (nll, *rouges)
 
 
 def _data(bench: Workbench) -> DataRecord:
@@ -105,51 +93,50 @@ def _data(bench: Workbench) -> DataRecord:
             tokens_padded=bench.plans[split].tokens_padded,
             tokens_supervised=part.tokens_supervised,
             padding_share=bench.plans[split].padding_share,
-            documents_truncated=part.documents_truncated,
+            documents_truncated=part.rows_cut,
             rows_skipped=part.rows_skipped,
         )
     return DataRecord(**content, overlap=asdict(bench.data.overlap))
 
 
-def _test_estimates(tested: Sequence[TestScores], tokens_N: Floats) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds and the test rows."""
+def _estimates(bench: Workbench, scored: Sequence[SetScores]) -> dict[str, Estimate]:
+    """By metric, over the runs' seeds and the set's rows."""
     found: dict[str, Estimate] = {}
-    nlls = [t.nll_N for t in tested if t.nll_N is not None]
-    if nlls:
-        nll_SN = np.stack(nlls)
-        interval = bootstrap_interval(nll_SN, np.broadcast_to(tokens_N, nll_SN.shape))
-        found["nll"] = _estimate(interval, nll_SN.sum(axis=1) / tokens_N.sum())
-    for column, key in enumerate(ROUGE_KEYS):
-        rouge_SN = np.stack([t.rouge_N4[:, column] for t in tested])
-        found[key] = _estimate(bootstrap_interval(rouge_SN), rouge_SN.mean(axis=1))
+    for metric in bench.task.metrics:
+        runs = [scores.statistics.get(metric.name) for scores in scored]
+        known = [statistics for statistics in runs if statistics is not None]
+        if known:
+            found[metric.name] = _estimate(metric, known)
     return found
 
 
-def _estimate(interval: Interval, per_seed: Floats) -> Estimate:
+def _estimate(metric: Metric, runs: Sequence[np.ndarray]) -> Estimate:
+    per_seed = tuple(float(metric.value(run.sum(axis=0))) for run in runs)
+    interval = None
+    if runs[0].shape[1] == 2:
+        stacked = np.stack(runs).astype(np.float64)
+        interval = bootstrap_interval(stacked[..., 0], stacked[..., 1])
     return Estimate(
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        per_seed=tuple(float(value) for value in per_seed),
+        mean=sum(per_seed) / len(per_seed),
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        per_seed=per_seed,
     )
 
 
-def _baseline(
-    bench: Workbench, findings: Findings, name: str, scores: TestScores, tokens_N: Floats
-) -> BaselineRecord:
-    validation = {}
-    if scores.nll_N is not None and findings.zero_shot_val_nll is not None:
-        validation["nll"] = Estimate(mean=findings.zero_shot_val_nll)
+def _baseline(bench: Workbench, findings: Findings, name: str) -> BaselineRecord:
+    scores = findings.baselines[name]
+    title = next(b.title for b in bench.task.baselines if b.name == name)
     return BaselineRecord(
+        title=title,
         made_with=findings.baselines_made_with.get(name),
-        validation=validation,
-        test=_test_estimates([scores], tokens_N),
+        validation=_estimates(bench, [findings.baselines_validation[name]]),
+        test=_estimates(bench, [scores]),
         outputs=scores.outputs,
-        sentences=bench.lead_sentences if name == "lead" else None,
     )
 
 
-def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -> MethodRecord:
+def _method(bench: Workbench, findings: Findings, name: str) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
     resolved = to_mapping(entry.variants[0].options)
@@ -161,7 +148,6 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     scores = [findings.test_scores[c.id] for c in tested]
     state, reason = _state(search)
     variant = next(v for v in entry.variants if v.label == shown.variant)
-    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
     adapters = [findings.adapter_bytes[c.id] for c in candidates if c.id in findings.adapter_bytes]
     return MethodRecord(
         kind=entry.kind,
@@ -176,14 +162,25 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
             trainable_parameters=shown.method.num_trainable,
             adapter_bytes=max(adapters, default=None),
         ),
-        validation={"nll": Estimate(mean=sum(losses) / len(losses), per_seed=losses)}
-        if losses
-        else {},
-        test=_test_estimates(scores, tokens_N) if scores else {},
+        validation=_validation(bench, findings, eligible),
+        test=_estimates(bench, scores) if scores else {},
         outputs=_summed([s.outputs for s in scores]),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(bench, search),
     )
+
+
+def _validation(
+    bench: Workbench, findings: Findings, eligible: Sequence[Candidate]
+) -> dict[str, Estimate]:
+    """By metric, over the runs' seeds: what training followed, and what was asked after it."""
+    known = findings.validation_scores
+    scored = [known[c.id] for c in eligible if c.id in known]
+    found = _estimates(bench, scored) if len(scored) == len(eligible) else {}
+    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
+    if losses and "nll" not in found:
+        found["nll"] = Estimate(mean=sum(losses) / len(losses), per_seed=losses)
+    return found
 
 
 def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:
@@ -264,11 +261,9 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     return record_of(candidate, made_with, files, options)
 
 
-def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> list[Comparison]:
-    scores: dict[str, list[TestScores]] = {}
-    untuned = findings.baselines.get("zero_shot")
-    if untuned is not None and untuned.nll_N is not None:
-        scores["zero_shot"] = [untuned]
+def _comparisons(bench: Workbench, findings: Findings, names: Sequence[str]) -> list[Comparison]:
+    """Every pair by every metric that both have, baselines included."""
+    scores: dict[str, list[SetScores]] = {name: [s] for name, s in findings.baselines.items()}
     for name in names:
         tested = [
             findings.test_scores[c.id]
@@ -277,18 +272,22 @@ def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> 
         ]
         if tested:
             scores[name] = tested
-    if len(scores) < 2 or len(tokens_N) < 2:
+    if len(bench.data.splits["test"]) < 2:
         return []
-    nlls = {n: np.stack([t.nll_N for t in ts if t.nll_N is not None]) for n, ts in scores.items()}
-    weights = {n: np.broadcast_to(tokens_N, nll.shape) for n, nll in nlls.items()}
-    # So many that Holm's strictest level can be reached whatever the number of pairs.
-    resamples = max(10_000, 40 * len(scores) ** 2)
-    found = compare_methods(
-        nlls, metric="nll", weights=weights, higher_is_better=False, resamples=resamples
-    )
-    for column, key in enumerate(ROUGE_KEYS):
-        rouges = {n: np.stack([t.rouge_N4[:, column] for t in ts]) for n, ts in scores.items()}
-        found += compare_methods(
-            rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
-        )
+    found = []
+    for metric in bench.task.metrics:
+        runs = {
+            name: np.stack([s.statistics[metric.name] for s in ss]).astype(np.float64)
+            for name, ss in scores.items()
+            if all(metric.name in s.statistics for s in ss)
+        }
+        if len(runs) > 1 and next(iter(runs.values())).shape[-1] == 2:
+            found += compare_methods(
+                {name: run[..., 0] for name, run in runs.items()},
+                metric=metric.name,
+                weights={name: run[..., 1] for name, run in runs.items()},
+                higher_is_better=metric.higher_is_better,
+                # So many that Holm's strictest level can be reached whatever the number of pairs.
+                resamples=max(10_000, 40 * len(runs) ** 2),
+            )
     return found
