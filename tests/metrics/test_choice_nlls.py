@@ -35,15 +35,19 @@ def test_scikit_learn_says_the_same(seed: int, rows: int, labels: int) -> None:
 
 
 def test_likelihoods_are_divided_by_characters() -> None:
-    """Six, three and two characters of eighteen, three and two bytes; the space before is none."""
-    choices = (" ひらがなあい", " abc", " de")
-    nlls = np.array([5.4, 3.0, 2.4])  # a character: 0.9, 1.0, 1.2; a byte: 0.3, 1.0, 1.2
-    examples = [Given(choices=choices, gold=0), Given(choices=choices, gold=2)]
-    outputs = ModelOutputs(choice_nlls=[nlls, nlls])
-    assert metric_of("accuracy_norm").statistics(outputs, examples).tolist() == [[1, 1], [0, 1]]
-    with_space = np.array([5.4, 2.6, 9.0])  # 0.9 of 6, 0.867 of 3, but 0.771 of 7, 0.65 of 4
-    outputs = ModelOutputs(choice_nlls=[np.array([5.0, 2.6, 9.0]), with_space])
-    assert metric_of("accuracy_norm").statistics(outputs, examples)[:, 0].tolist() == [1, 0]
+    """By bytes, or with the space that joins a choice to its prompt, another would be taken."""
+
+    def chosen(choices: tuple[str, ...], *nlls: float) -> int:
+        outputs = ModelOutputs(choice_nlls=[np.array(nlls)] * len(choices))
+        right = metric_of("accuracy_norm").statistics(
+            outputs, with_gold(range(len(choices)), choices)
+        )
+        return int(right[:, 0].argmax())
+
+    # Six characters of 18 bytes: 1.2 nats each, but 0.4 a byte.
+    assert chosen((" ひらがなあい", " abc", " de"), 7.2, 3.0, 2.6) == 1
+    # 0.9 and 0.93 a character, but 0.77 and 0.7 with the space.
+    assert chosen((" abcdef", " abc"), 5.4, 2.8) == 0
 
 
 def test_of_equal_choices_the_first_is_taken() -> None:

@@ -104,7 +104,7 @@ def test_wrong_places(file: str, tmp_path: Path) -> None:
         metric_of(f"python: {file}:scores")
     with pytest.raises(ConfigError, match="has no function 'constant'"):
         metric_of(f"python: {file}:constant")
-    with pytest.raises(ConfigError, match="'nll': that is a metric of bakeoff"):
+    with pytest.raises(ConfigError, match=r"metrics\.python\.name = 'nll': that is a metric of"):
         metric_of(f"python: {file}:score", options={"name": "nll"})
     with pytest.raises(ConfigError, match=r"metrics\.python\.margin.*must be a positive number"):
         metric_of(f"python: {file}:score", options={"margin": 0.0})

@@ -157,11 +157,5 @@ def _function(file: Path, name: str, digest: str) -> Function:
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:
     """A metric of this file; see ``MetricFactory``."""
     from bakeoff.config import from_mapping
-    from bakeoff.metrics.registry import METRIC_NAMES
 
-    metric = PythonMetric(from_mapping(PythonOptions, options, path="metrics.python"))
-    if metric.name in METRIC_NAMES:
-        raise ConfigError(
-            f"metrics.python.name = {metric.name!r}: that is a metric of bakeoff; give another name"
-        )
-    return metric
+    return PythonMetric(from_mapping(PythonOptions, options, path="metrics.python"))

@@ -78,7 +78,12 @@ def metric_of(
     kind, colon, function = name.partition(":")
     if kind == "python" and colon:
         name, given = kind, {"function": function.strip()} | given
-    return _factory_of(name)(name, tuple(labels), given)
+    metric = _factory_of(name)(name, tuple(labels), given)
+    if metric.name != name and metric.name in _BUILT_IN:
+        raise ConfigError(
+            f"metrics.{name}.name = {metric.name!r}: that is a metric of bakeoff; give it another"
+        )
+    return metric
 
 
 def register_metric(name: str, factory: MetricFactory) -> None:
