@@ -52,11 +52,7 @@ def compiled_layers(
         backend: of ``torch.compile``.
     """
     layers = decoder_layers(base)
-    windowed = [
-        (module, module.window)
-        for module in base.decoder.modules()
-        if isinstance(module, GptNeoAttention) and module.window is not None
-    ]
+    windowed = _windowed(base)
     of_all_layers = getattr(base.model.config, "sliding_window", None)
     widths = [window for _, window in windowed] + ([of_all_layers] if of_all_layers else [])
     for module, window in windowed:
@@ -78,3 +74,41 @@ def compiled_layers(
             layer._compiled_call_impl = None  # what `compile` has set
         for module, window in windowed:
             module.window = window
+
+
+@contextmanager
+def uncompiled(base: Base) -> Iterator[None]:
+    """Lets layers inside run as they are written, within ``compiled_layers`` too.
+
+    For passes whose form changes from one to the next, such as rows of any slots: each form would
+    be compiled.
+    """
+    if not base.is_compiled:
+        yield
+        return
+    layers = decoder_layers(base)
+    windowed = _windowed(base)
+    calls = [layer._compiled_call_impl for layer in layers]
+    lifted = [module.window for module, _ in windowed]
+    for layer in layers:
+        layer._compiled_call_impl = None
+    for module, window in windowed:
+        module.window = window
+    base.is_compiled = False
+    try:
+        yield
+    finally:
+        base.is_compiled = True
+        for layer, call in zip(layers, calls, strict=True):
+            layer._compiled_call_impl = call
+        for (module, _), present in zip(windowed, lifted, strict=True):
+            module.window = present
+
+
+def _windowed(base: Base) -> list[tuple[GptNeoAttention, int]]:
+    """GPT-Neo's local layers, and the window that each has in the model."""
+    return [
+        (module, module.own_window)
+        for module in base.decoder.modules()
+        if isinstance(module, GptNeoAttention) and module.own_window is not None
+    ]

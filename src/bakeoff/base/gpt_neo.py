@@ -20,7 +20,12 @@ from bakeoff.base.attention.interface import attend, extend
 
 
 class GptNeoAttention(nn.Module):
-    """Drop-in for ``GPTNeoSelfAttention``: the same parameters, our attention function."""
+    """Drop-in for ``GPTNeoSelfAttention``: the same parameters, our attention function.
+
+    Attributes:
+        own_window: the model's; None on global layers. window: that, unless it is lifted because
+            no row is longer.
+    """
 
     def __init__(self, original: GPTNeoSelfAttention) -> None:
         super().__init__()
@@ -30,9 +35,10 @@ class GptNeoAttention(nn.Module):
         self.out_proj = original.out_proj
         self.num_heads = original.num_heads
         self.head_dim = original.head_dim
-        self.window = (
+        self.own_window = (
             int(original.config.window_size) if original.attention_type == "local" else None
         )
+        self.window = self.own_window
         self.layer_id = original.layer_id
 
     def forward(

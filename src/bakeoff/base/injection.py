@@ -2,7 +2,8 @@
 
 A site computes the frozen layer and hands input and output to each installed hook, grouped by
 slot. The rows of a batch are always grouped by slot, so any flattening that a model does keeps the
-groups whole and one ``reshape`` brings the slot axis back.
+groups whole and one ``reshape`` brings the slot axis back. Where slots have different numbers of
+rows there is no such axis, and each slot's hooks get its rows (``row_groups.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.row_groups import RowGroups, present_groups
 from bakeoff.errors import ConfigError
 
 LinearHook = Callable[[Tensor, Tensor], Tensor]
@@ -26,10 +28,15 @@ LinearProduct = Callable[[Tensor], Tensor]
 
 
 class _Slotted(nn.Module):
-    """What a frozen layer is wrapped in while something acts on it."""
+    """What a frozen layer is wrapped in while something acts on it.
 
-    def __init__(self) -> None:
+    Attributes:
+        name: the layer's full name.
+    """
+
+    def __init__(self, name: str) -> None:
         super().__init__()
+        self.name = name
         self._slots_K = torch.empty(1, 0)
 
     @property
@@ -59,8 +66,8 @@ class LinearSite(_Slotted):
     Axis letters: ``K`` slots, ``N`` positions of all the slot's rows, ``D`` width in, ``E`` out.
     """
 
-    def __init__(self, linear: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, linear: nn.Module, name: str = "") -> None:
+        super().__init__(name)
         self.linear = linear
         self.in_features, self.out_features = linear_shape(linear)
         self.hooks: list[LinearHook] = []
@@ -75,6 +82,9 @@ class LinearSite(_Slotted):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., E], as the hooks have it."""
+        groups = present_groups()
+        if groups is not None:
+            return self._by_group(x, groups)
         if self.input_hooks:
             x_KND = self._by_slot(x)
             for input_hook in self.input_hooks:
@@ -91,12 +101,27 @@ class LinearSite(_Slotted):
             y_KNE = hook(x_KND, y_KNE)
         return _as_before(y_KNE, y)
 
+    def _by_group(self, x: Tensor, groups: RowGroups) -> Tensor:
+        """The same with each group's own hooks; the frozen layer computes for all that want it."""
+        inputs = [acting.inputs.get(self.name) for acting in groups.acting]
+        products = [acting.products.get(self.name) for acting in groups.acting]
+        hooks = [acting.linear.get(self.name) for acting in groups.acting]
+        if any(inputs):
+            parts = zip(groups.split(x), inputs, strict=True)
+            x = groups.join([x_1ND if f is None else f(x_1ND) for x_1ND, f in parts], x)
+        if any(products):
+            parts = zip(groups.split(x), products, strict=True)
+            y = groups.join([self.linear(p) if f is None else f(p) for p, f in parts], x)
+        else:
+            y = self.linear(x)
+        return _hooked(groups, hooks, x, y)
+
 
 class NormSite(_Slotted):
     """A frozen norm whose output the installed hooks may change."""
 
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, norm: nn.Module, name: str = "") -> None:
+        super().__init__(name)
         self.norm = norm
         self.hooks: list[LinearHook] = []
 
@@ -109,6 +134,9 @@ class NormSite(_Slotted):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D], as the hooks have it."""
         y: Tensor = self.norm(x)
+        groups = present_groups()
+        if groups is not None:
+            return _hooked(groups, [acting.norms.get(self.name) for acting in groups.acting], x, y)
         if not self.hooks:
             return y
         x_KND, y_KND = self._by_slot(x), self._by_slot(y)
@@ -117,16 +145,24 @@ class NormSite(_Slotted):
         return _as_before(y_KND, y)
 
 
+def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y: Tensor) -> Tensor:
+    """A layer's output ``y`` for the input ``x``, as each group's hook has it."""
+    if not any(hooks):
+        return y
+    parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
+    return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
+
+
 Site = LinearSite | NormSite
 
 
-def site_of(layer: nn.Module) -> Site:
-    """The site that replaces a linear layer or a norm.
+def site_of(layer: nn.Module, name: str) -> Site:
+    """The site that replaces a linear layer or a norm of this full name.
 
     Raises:
         TypeError: for any other layer.
     """
-    return NormSite(layer) if is_norm(layer) else LinearSite(layer)
+    return NormSite(layer, name) if is_norm(layer) else LinearSite(layer, name)
 
 
 def is_norm(layer: nn.Module) -> bool:

@@ -23,6 +23,7 @@ from bakeoff.base.gpt_neo import replace_attention
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
 from bakeoff.base.products import accelerate_products
+from bakeoff.base.row_groups import grouped
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
 
@@ -243,7 +244,7 @@ class Base:
         try:
             for name in names:
                 parent = self.model.get_submodule(name.rpartition(".")[0])
-                site = site_of(self.model.get_submodule(name))
+                site = site_of(self.model.get_submodule(name), name)
                 site.num_slots = num_slots
                 setattr(parent, name.rpartition(".")[2], site)
                 installed[name] = site
@@ -265,7 +266,8 @@ class Base:
                 site.hooks = []
             for site in linear:
                 site.input_hooks, site.product = [], None
-            yield
+            with grouped(None):
+                yield
         finally:
             for site, kept in zip(found, hooks, strict=True):
                 site.hooks = kept

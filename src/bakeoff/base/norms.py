@@ -5,6 +5,8 @@ Axis letters: ``K`` slots, ``N`` positions of all rows of a slot, ``D`` width.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -49,7 +51,11 @@ def normalise(norm: nn.Module, x_KND: Tensor, weight_KD: Tensor, bias_KD: Tensor
         own: dict[str, Tensor] = {"weight": weight_K1D}
         if bias_KD is not None:
             own["bias"] = bias_KD[:, None]
-        y: Tensor = functional_call(norm, own, (x_KND,))
+        # A functional call puts the tensors into the module while it runs, and worker threads
+        # share the norm: each call has one to itself.
+        twin = copy.copy(norm)
+        twin._parameters = dict(norm._parameters)
+        y: Tensor = functional_call(twin, own, (x_KND,))
         return y
     return y_KND if bias_KD is None else y_KND + bias_KD[:, None]
 

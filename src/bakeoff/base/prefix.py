@@ -5,6 +5,8 @@ Transformers have it when the prefix is in the cache: a sliding window that has 
 sees the prefix. Slots may have prefixes of different lengths, or none: the keys beyond a slot's
 length are masked, and its arithmetic is that of a pass without them.
 
+Rows of a block have their prefix by their place in it, and others name theirs (``slot_R``).
+
 Axis letters: ``K`` slots, ``R`` rows of all slots, ``H`` key heads, ``P`` prefix positions,
 ``C`` head width, ``T`` query positions, ``S`` key positions, prefix and tokens.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,10 +37,13 @@ class Prefix:
     Attributes:
         layers: of each layer, [K, H, P, C] keys and values.
         lengths_K: [K] how many of the P positions count.
+        slot_R: [R] which of the K is each row's; None where each of the K has as many rows, one's
+            after the other's.
     """
 
     layers: tuple[Layer, ...]
     lengths_K: Tensor
+    slot_R: Tensor | None = None
 
     @property
     def num_positions(self) -> int:
@@ -48,7 +53,13 @@ class Prefix:
     def to(self, dtype: torch.dtype) -> Prefix:
         """The same in another format."""
         layers = tuple((keys.to(dtype), values.to(dtype)) for keys, values in self.layers)
-        return Prefix(layers=layers, lengths_K=self.lengths_K)
+        return replace(self, layers=layers)
+
+    def by_row(self, tensor_K: Tensor, num_rows: int) -> Tensor:
+        """[R, ...] of [K, ...]: each row's."""
+        if self.slot_R is not None:
+            return tensor_K.index_select(0, self.slot_R)
+        return tensor_K.repeat_interleave(num_rows // len(tensor_K), dim=0)
 
     def of_rows(self, module: nn.Module, key_RHTC: Tensor, value_RHTC: Tensor) -> Layer:
         """One layer's prefix for each row: ([R, H, P, C], the same of values).
@@ -65,8 +76,7 @@ class Prefix:
                 "which are not those of the base's configuration; prefix tuning needs the same in "
                 "every layer. Choose another method"
             )
-        rows = key_RHTC.shape[0] // len(self.lengths_K)
-        keys, values = (t.repeat_interleave(rows, dim=0) for t in layer)
+        keys, values = (self.by_row(tensor, len(key_RHTC)) for tensor in layer)
         return keys, values
 
     def before(self, module: nn.Module, key_RHTC: Tensor, value_RHTC: Tensor) -> Layer:
@@ -130,7 +140,7 @@ class _InTraining:
                 dim=2,
             )
             if len(lengths_K) > 1:
-                mask_KTS = mask_KTS.repeat_interleave(num_rows // len(lengths_K), dim=0)
+                mask_KTS = self._prefix.by_row(mask_KTS, num_rows)
             self._masks[key] = mask_KTS[:, None]
         return self._masks[key]
 
@@ -220,9 +230,8 @@ class PrefixedDecodingState(DecodingState):
         super().__init__(num_padding_R, capacity, storage)
         self._prefix = prefix
         self.before = prefix.num_positions
-        self._rows_of_slots_R = torch.arange(
-            len(prefix.lengths_K), device=num_padding_R.device
-        ).repeat_interleave(len(num_padding_R) // len(prefix.lengths_K))
+        number_K = torch.arange(len(prefix.lengths_K), device=num_padding_R.device)
+        self._rows_of_slots_R = prefix.by_row(number_K, len(num_padding_R))
 
     def _room(self, module: nn.Module, key: Tensor, value: Tensor) -> Layer:
         """Room that begins with the prefix."""

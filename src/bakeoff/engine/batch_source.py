@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
+from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.loss import chunk_tokens
 
@@ -69,14 +70,6 @@ def _pack_targets(
         source[slot, :count], targets[slot, :count] = batch.source, batch.targets
         mask[slot, :count] = True
     return to_device(source, device), to_device(targets, device), to_device(mask, device)
-
-
-def to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array on the device; to a GPU without waiting for the copy."""
-    tensor = torch.from_numpy(array)
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
 
 
 class TokenSource:

@@ -11,17 +11,20 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from bakeoff.base.injection import LinearSite, Site
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
-from bakeoff.engine.join import join_prompt
+from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.row_pass import RowPass
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import stack_type
 from bakeoff.methods.stack import Stack, StackHooks
@@ -47,8 +50,8 @@ class Cohort:
 
         Args:
             base: the frozen base.
-            methods: all the methods that may be seated here, of one execution path; none gives the
-                untuned base.
+            methods: all the methods that may be seated here, of one execution path unless all
+                passes are over ``rows``; none gives the untuned base.
             num_slots: K.
             protocol: None allocates no gradients and no optimizer.
         """
@@ -122,9 +125,11 @@ class Cohort:
 
     @contextmanager
     def only(self, slots: Sequence[int]) -> Iterator[None]:
-        """Narrows the passes inside to some slots, in rising order, for evaluation."""
-        # Stacks hand out their whole tensors when all slots are asked for.
-        assert list(slots) == sorted(set(slots)), "slots must rise"
+        """Narrows the passes inside to blocks of some slots, for evaluation.
+
+        Args:
+            slots: in the order of the blocks; one may occur again.
+        """
         before = self._slots
         self._select(list(slots))
         try:
@@ -132,6 +137,23 @@ class Cohort:
         finally:
             with torch.enable_grad():
                 self._select(before)
+
+    def rows(
+        self, slot_R: Sequence[int] | NDArray[np.int64], known: dict[int, StackHooks] | None = None
+    ) -> RowPass:
+        """A context for passes over rows that each name their slot; see ``RowPass``."""
+        return RowPass(self, slot_R, known)
+
+    @torch.no_grad()
+    def acting(self, slot: int) -> StackHooks:
+        """Where the slot's candidate acts, on views of its tensors; an empty slot's does nowhere.
+
+        It holds until the slot is seated or vacated, or something is trained.
+        """
+        method = self.seated[slot]
+        if method is None:
+            return StackHooks()
+        return self.stacks[method.kind].hooks(range(slot, slot + 1))
 
     @property
     def slots(self) -> list[int]:
@@ -275,19 +297,10 @@ class Cohort:
         embeds_KBTD: Tensor = self.base.embedding(ids_KBT.flatten(0, 1))
         return embeds_KBTD.view(*ids_KBT.shape, -1)
 
-    def prompts(self) -> tuple[Tensor, Tensor] | None:
+    def prompts(self) -> SoftPrompts | None:
         """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
         found = [hooks.prompt() for hooks in self._hooks if hooks.prompt is not None]
-        if not found:
-            return None
-        longest = max(vectors_KPD.shape[1] for vectors_KPD, _ in found)
-        padded = [F.pad(v, (0, 0, 0, longest - v.shape[1])) for v, _ in found]
-        joined_KPD, joined_K = padded[0], found[0][1]
-        for vectors_KPD, (_, lengths_K) in zip(padded[1:], found[1:], strict=True):
-            # A slot has a prompt of one kind at most.
-            joined_KPD = torch.where((lengths_K > 0)[:, None, None], vectors_KPD, joined_KPD)
-            joined_K = joined_K + lengths_K
-        return joined_KPD.to(self.base.compute_dtype), joined_K
+        return merged_prompts(found, self.base.compute_dtype)
 
     def prefix(self) -> Prefix | None:
         """Keys and values before the tokens' of the present slots, in compute dtype."""

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
+from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, WorkerThreads, worker_threads_of
-from bakeoff.engine.batch_source import BatchSource, Packed, to_device
+from bakeoff.engine.batch_source import BatchSource, Packed
 from bakeoff.engine.cohort import Cohort
 
 MOST_WORKER_BYTES = 1 << 28

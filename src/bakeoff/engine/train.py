@@ -23,7 +23,8 @@ from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import BatchSource, to_device
+from bakeoff.engine.backends.transfer import to_device
+from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions

@@ -104,10 +104,10 @@ class BitFitStack(OwnWeightsStack):
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per linear layer with a bias, and one per norm of which something is trained."""
         shifted: dict[str, LinearHook] = {
-            layer: partial(self.shift, layer, list(slots)) for layer in self._biased()
+            layer: partial(self.shift, layer, slots) for layer in self._biased()
         }
         rescaled: dict[str, LinearHook] = {
-            layer: partial(self.renorm, layer, list(slots)) for layer in self._rescaled
+            layer: partial(self.renorm, layer, slots) for layer in self._rescaled
         }
         return StackHooks(
             linear={name: hook for name, hook in shifted.items() if name not in self._norms},
@@ -117,7 +117,7 @@ class BitFitStack(OwnWeightsStack):
     def _biased(self) -> list[str]:
         return [name.removesuffix(".bias") for name in self.shapes if name.endswith(".bias")]
 
-    def shift(self, layer: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+    def shift(self, layer: str, slots: Sequence[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
         """Moves the frozen layer's output by what each slot's bias differs from the base's.
 
         Source: Ben Zaken et al. 2022, arXiv:2106.10199, section 3.

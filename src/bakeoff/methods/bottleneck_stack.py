@@ -44,7 +44,8 @@ class BottleneckStack(PaddedStack):
         # What the first layer reads is a sum of the part's output and the residual stream.
         self._reads_output_K11, self._reads_stream_K11 = of_slots(), of_slots()
         self._activation_K11 = of_slots(torch.int64)
-        # Of each thread its own: passes go side by side.
+        # Of each thread its own: passes go side by side. Of each selection of slots its own: in a
+        # pass of several, all of them see the norm before any of them reaches the place.
         self._present = threading.local()
 
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
@@ -65,20 +66,19 @@ class BottleneckStack(PaddedStack):
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per place, on the layer that ends the part, and one per norm before an MLP, to see
         the residual stream."""
-        chosen = list(slots)
         return StackHooks(
             linear={
-                layer: partial(self.apply, place, chosen) for place, layer in self._layers.items()
+                layer: partial(self.apply, place, slots) for place, layer in self._layers.items()
             },
-            norms={norm: partial(self.see, place) for place, norm in self._norms.items()},
+            norms={norm: partial(self.see, place, slots) for place, norm in self._norms.items()},
         )
 
-    def see(self, place: str, x_KND: Tensor, y_KND: Tensor) -> Tensor:
+    def see(self, place: str, slots: Sequence[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """Keeps the norm's input for the place that follows in the same block."""
-        vars(self._present)[place] = x_KND
+        vars(self._present)[_seen(place, slots)] = x_KND
         return y_KND
 
-    def apply(self, place: str, slots: list[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
+    def apply(self, place: str, slots: Sequence[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
         """Adds each slot's scaled bottleneck to the output of a block's part.
 
         Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; in parallel He et al. 2022,
@@ -94,7 +94,7 @@ class BottleneckStack(PaddedStack):
         """
         dtype = y_KND.dtype
         read_KND = y_KND
-        stream_KND = vars(self._present).pop(place, None)
+        stream_KND = vars(self._present).pop(_seen(place, slots), None)
         if stream_KND is not None:
             reads_output_K11, reads_stream_K11 = (
                 self.narrowed(t, slots).to(dtype)
@@ -113,13 +113,18 @@ class BottleneckStack(PaddedStack):
         scale_K11 = self.narrowed(self._scale_K11, slots) * held_K11
         return torch.addcmul(y_KND, added_KND, scale_K11.to(dtype))
 
-    def _activate(self, hidden_KNM: Tensor, slots: list[int]) -> Tensor:
+    def _activate(self, hidden_KNM: Tensor, slots: Sequence[int]) -> Tensor:
         """Each slot's own activation; all of them map zero to zero, so that padding stays zero."""
         chosen = _activate(self._activations[0], hidden_KNM)
         for number, name in enumerate(self._activations[1:], start=1):
             is_this_K11 = self.narrowed(self._activation_K11, slots) == number
             chosen = torch.where(is_this_K11, _activate(name, hidden_KNM), chosen)
         return chosen
+
+
+def _seen(place: str, slots: Sequence[int]) -> str:
+    """What the residual stream before a place is kept as."""
+    return f"{place} {tuple(slots)}"
 
 
 def _activate(name: Activation, x: Tensor) -> Tensor:

@@ -180,22 +180,22 @@ class Ia3Stack(PaddedStack):
         """One per layer, on its output or on its input."""
         return StackHooks(
             linear={
-                name.removesuffix(_OUTPUT): partial(self.scale_output, name, list(slots))
+                name.removesuffix(_OUTPUT): partial(self.scale_output, name, slots)
                 for name in self.shapes
                 if name.endswith(_OUTPUT)
             },
             inputs={
-                name.removesuffix(_INPUT): partial(self.scale, name, list(slots))
+                name.removesuffix(_INPUT): partial(self.scale, name, slots)
                 for name in self.shapes
                 if name.endswith(_INPUT)
             },
         )
 
-    def scale_output(self, name: str, slots: list[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
+    def scale_output(self, name: str, slots: Sequence[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
         """[K, N, E] the frozen layer's output, each feature times its slot's factor."""
         return self.scale(name, slots, y_KNE)
 
-    def scale(self, name: str, slots: list[int], x_KND: Tensor) -> Tensor:
+    def scale(self, name: str, slots: Sequence[int], x_KND: Tensor) -> Tensor:
         """Each feature times its slot's factor.
 
         Source: Liu et al. 2022, arXiv:2205.05638, section 3.3.

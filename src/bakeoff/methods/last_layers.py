@@ -126,21 +126,20 @@ class LastLayersStack(OwnWeightsStack):
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per linear layer, whose frozen product is not computed at all, one per norm, and the
         head where any method trains it."""
-        chosen = list(slots)
         head = self._head
         return StackHooks(
-            products={layer: partial(self.product, layer, chosen) for layer in self._layers},
-            norms={layer: partial(self.renorm, layer, chosen) for layer in self._trained_norms},
-            head_weight=None if head is None else partial(self._own_head, head, chosen),
+            products={layer: partial(self.product, layer, slots) for layer in self._layers},
+            norms={layer: partial(self.renorm, layer, slots) for layer in self._trained_norms},
+            head_weight=None if head is None else partial(self._own_head, head, slots),
         )
 
-    def _own_head(self, name: str, slots: list[int]) -> Tensor:
+    def _own_head(self, name: str, slots: Sequence[int]) -> Tensor:
         """[K, V, D] float32."""
         weight_KVD = self.value(name, slots)
         assert weight_KVD is not None
         return weight_KVD
 
-    def product(self, layer: str, slots: list[int], x_KND: Tensor) -> Tensor:
+    def product(self, layer: str, slots: Sequence[int], x_KND: Tensor) -> Tensor:
         """[K, N, E] the layer with each slot's own weight and bias on [K, N, D]."""
         weight_K, bias_KE = (self.value(f"{layer}.{part}", slots) for part in _PARTS)
         assert weight_K is not None

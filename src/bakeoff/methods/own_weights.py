@@ -55,7 +55,7 @@ class OwnWeightsStack(PaddedStack):
         """[K, ...] each slot's parameter in float32; None where no method has it."""
         return self.held_or(name, slots, self._own[name]) if name in self._own else None
 
-    def renorm(self, layer: str, slots: list[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
+    def renorm(self, layer: str, slots: Sequence[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """[K, N, D] what the norm computes with each slot's weight and bias.
 
         Args:

@@ -83,6 +83,7 @@ class Stack(ABC):
         self.base = base
         self.num_slots = num_slots
         self.tensors: Tensors = {}
+        self._all_slots = list(range(num_slots))
         self._indices: dict[tuple[int, ...], Tensor] = {}
 
     @property
@@ -172,15 +173,23 @@ class Stack(ABC):
         """The part of some slots, in their order.
 
         Args:
-            stacked: [K, ...] of all slots. slots: which.
+            stacked: [K, ...] of all slots. slots: which, in any order; one may occur again.
 
         Returns:
-            [len(slots), ...]; ``stacked`` itself where all are asked for, as in every training
-            pass.
+            [len(slots), ...]; ``stacked`` itself where all are asked for in their order, as in
+            every training pass; a view where they are a ``range``; else a copy. A copy begins where
+            memory is aligned, so that validation of one slot has the same bits in every slot; rows
+            of many slots in one pass (``Cohort.rows``) have no such promise, and copy nothing.
         """
-        if len(slots) == self.num_slots:
+        if self.are_all(slots):
             return stacked
+        if isinstance(slots, range) and slots.step == 1:
+            return stacked[slots.start : slots.stop]
         return stacked.index_select(0, self._index_of(slots))
+
+    def are_all(self, slots: Sequence[int]) -> bool:
+        """Whether these are the K slots in their order."""
+        return len(slots) == self.num_slots and list(slots) == self._all_slots
 
     def _index_of(self, slots: Sequence[int]) -> Tensor:
         """[len(slots)] int64 the slots, made once: a list is copied to the device at every use,
@@ -226,7 +235,7 @@ class Stack(ABC):
         """Where the stack acts in the base's computation.
 
         Args:
-            slots: which of the K slots the passes are for, in that order.
+            slots: which of the K slots the passes are for, in that order; one may occur again.
         """
         return StackHooks()
 

@@ -189,8 +189,11 @@ class DecodingState:
         self._layers = {m: (k[rows], v[rows]) for m, (k, v) in self._layers.items()}
         self._masks.clear()
 
-    def mask(self, num_queries: int, window: int | None) -> Tensor:
-        """Boolean ``[R, 1, T, S]``: which keys each query of the present call may see."""
+    def mask(self, num_queries: int, window: int | None) -> Tensor | None:
+        """Boolean ``[R, 1, T, S]``: which keys each query of the present call may see.
+
+        None where the call is over whole rows, which need nothing of the cache.
+        """
         cached = self._masks.get((num_queries, window))
         if cached is None:
             cached = self._masks[(num_queries, window)] = self._mask(num_queries, window)

@@ -66,7 +66,7 @@ def decoding(state: DecodingState) -> Iterator[DecodingState]:
 
 @contextmanager
 def extended(extension: Extension) -> Iterator[None]:
-    """Lets attention inside, where no ``DecodingState`` is, see what the extension adds."""
+    """Lets attention inside, where no ``DecodingState`` masks it, see what the extension adds."""
     if _present.extension is not None:
         raise RuntimeError("extensions of attention do not nest")
     _present.extension = extension
@@ -123,11 +123,14 @@ def attend(
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
         seen = _present.decoding.mask(query.shape[2], window)
-        if query.shape[2] == 1 and (kind_of(query.device) != "cpu" or query.dtype != torch.float32):
-            return attend_one(query, keys, values, seen, scaling)
-        return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
-        )
+        if seen is not None:
+            if query.shape[2] == 1 and (
+                kind_of(query.device) != "cpu" or query.dtype != torch.float32
+            ):
+                return attend_one(query, keys, values, seen, scaling)
+            return F.scaled_dot_product_attention(
+                query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
+            )
     if _present.extension is not None:
         keys, values, mask = _present.extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from bakeoff.base.prefix import lent
 from bakeoff.engine.backends.capture import Note, StepTimer
-from bakeoff.engine.backends.memory import is_out_of_memory, release_memory, rows_that_fit
+from bakeoff.engine.backends.memory import release_memory, rows_that_fit
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
 from bakeoff.engine.generation.rows import largest_power_of_two
-from bakeoff.errors import OutOfMemoryError
+from bakeoff.engine.halving import Halving
+from bakeoff.engine.join import join_left
 
 Prompts = Sequence[NDArray[np.int32]]
 Order = NDArray[np.int64]
@@ -98,7 +99,6 @@ class _Writer:
         self._progress = progress
         self._written = written
         self._done = 0
-        self._limit = len(prompts)
         self._results: list[list[list[int]]] = [[[] for _ in prompts] for _ in cohort.slots]
         self._greedy = greedy
 
@@ -109,13 +109,21 @@ class _Writer:
         # Sampling and beams draw from one generator, and change the model while they run.
         workers = worker_threads_of(self._cohort.base) if is_greedy else ONE_WORKER
         rows = max(1, self._rows() // workers.num)
-        self._limit = rows
+        batches = Halving(
+            lambda start, stop: self._batch(order[start:stop], start),
+            largest=rows,
+            release=self._release,
+            message="generation ran out of memory with one prompt a slot; lower task.max_length or "
+            "generation.max_new_tokens",
+        )
         starts = range(0, len(order), rows)
         # Graphs read weights that autocast has cast and keeps until its outermost context ends.
         with self._cohort.autocast() if is_greedy else nullcontext():
-            for found in workers.map(lambda start: self._batch(order, start, start + rows), starts):
-                for chosen, by_slot in found:
-                    self._keep(chosen, by_slot)
+            for parts in workers.map(
+                lambda start: batches.run(start, min(start + rows, len(order))), starts
+            ):
+                for start, stop, by_slot in parts:
+                    self._keep(order[start:stop], by_slot)
             self._greedy.release()
         return self._results
 
@@ -144,32 +152,16 @@ class _Writer:
             self._progress(self._done, len(self._prompts))
 
     @torch.no_grad()
-    def _batch(
-        self, order: Order, start: int, stop: int
-    ) -> list[tuple[Order, list[list[list[int]]]]]:
-        """Some prompts of the order, in halves where memory does not hold them all."""
-        chosen = order[start:stop]
-        if len(chosen) <= self._limit:
-            try:
-                if self._options.strategy == "sample":
-                    torch.manual_seed(self._options.seed + start)
-                prompts = [self._prompts[i] for i in chosen]
-                found = _generate_batch(self._cohort, prompts, self._options, self._greedy)
-                return [(chosen, found)]
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(chosen) == 1:
-                    raise OutOfMemoryError(
-                        "generation ran out of memory with one prompt a slot; lower "
-                        "task.max_length or generation.max_new_tokens"
-                    ) from error
-            self._greedy.release()
-            release_memory()
-            # Later batches need not find out again.
-            self._limit = min(self._limit, len(chosen) // 2)
-        middle = start + (len(chosen) + 1) // 2
-        return [*self._batch(order, start, middle), *self._batch(order, middle, stop)]
+    def _batch(self, chosen: Order, start: int) -> list[list[list[int]]]:
+        """Ids of each slot for the chosen prompts, which stand at ``start`` of the order."""
+        if self._options.strategy == "sample":
+            torch.manual_seed(self._options.seed + start)
+        prompts = [self._prompts[i] for i in chosen]
+        return _generate_batch(self._cohort, prompts, self._options, self._greedy)
+
+    def _release(self) -> None:
+        self._greedy.release()
+        release_memory()
 
 
 def _generate_batch(
@@ -204,19 +196,7 @@ def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Ten
     num_slots = len(cohort.slots)
     x_KBTD = cohort.embed(ids_BT[None].expand(num_slots, *ids_BT.shape))
     num_padding_KB = padding_B[None].expand(num_slots, -1)
-    prompt = cohort.prompts()
-    if prompt is None:
-        return x_KBTD, num_padding_KB
-    vectors_KPD, lengths_K = prompt
-    longest, num_tokens = vectors_KPD.shape[1], ids_BT.shape[1]
-    both = torch.cat([vectors_KPD[:, None].expand(-1, len(ids_BT), -1, -1), x_KBTD], dim=2)
-    # Position t of the joined row: padding, then the slot's prompt, then the row's tokens.
-    first_KB = num_padding_KB + longest - lengths_K[:, None]
-    t = torch.arange(longest + num_tokens, device=ids_BT.device)
-    since_KBt = t - first_KB[..., None]
-    in_prompt = (since_KBt >= 0) & (since_KBt < lengths_K[:, None, None])
-    index = torch.where(in_prompt, since_KBt, t)
-    return both.gather(2, index[..., None].expand_as(both)), first_KB
+    return join_left(cohort.prompts(), x_KBTD, num_padding_KB)
 
 
 def _until_end(generated_RG: Tensor, end_id: int) -> list[list[int]]:

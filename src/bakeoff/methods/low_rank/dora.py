@@ -95,13 +95,13 @@ class DoraStack(LoraStack):
         kept: dict[str, tuple[int, Tensor]] = {}
         apply = self.apply_dora
         return StackHooks(
-            linear={layer: partial(apply, layer, list(slots), kept) for layer in self.layers}
+            linear={layer: partial(apply, layer, slots, kept) for layer in self.layers}
         )
 
     def apply_dora(
         self,
         layer: str,
-        slots: list[int],
+        slots: Sequence[int],
         kept: dict[str, tuple[int, Tensor]],
         x_KND: Tensor,
         y_KNE: Tensor,
@@ -143,7 +143,7 @@ class DoraStack(LoraStack):
         factor = factor_K1E.to(dtype)
         return y_KNE + (factor_K1E - 1).to(dtype) * frozen_KNE + factor * low_KNE
 
-    def _factor(self, layer: str, slots: list[int], a_KDR: Tensor, b_KRE: Tensor) -> Tensor:
+    def _factor(self, layer: str, slots: Sequence[int], a_KDR: Tensor, b_KRE: Tensor) -> Tensor:
         """[K, 1, E] float32, magnitude over norm; one in slots that do not use the layer."""
         of = self._of(slots)
         norm_KE = self._norms(layer, a_KDR.detach(), b_KRE.detach())

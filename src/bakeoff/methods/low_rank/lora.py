@@ -253,14 +253,14 @@ class LoraStack(Stack):
 
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per target layer."""
-        return StackHooks(linear={layer: self._hook(layer, list(slots)) for layer in self.layers})
+        return StackHooks(linear={layer: self._hook(layer, slots) for layer in self.layers})
 
     @property
     def is_compilable(self) -> bool:
         """Dropout asks for the position of training, which a compiled layer cannot."""
         return not self._has_dropout
 
-    def _hook(self, layer: str, slots: list[int]) -> LinearHook:
+    def _hook(self, layer: str, slots: Sequence[int]) -> LinearHook:
         of = self._of(slots)
         fixed = self._principal.get(layer)
         return LowRankHook(
@@ -271,7 +271,7 @@ class LoraStack(Stack):
             drop=partial(self._dropped, layer) if self._has_dropout else None,
         )
 
-    def _factors(self, layer: str, slots: list[int]) -> tuple[Tensor, Tensor]:
+    def _factors(self, layer: str, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
         """([K, D, R], [K, R, E] scaled) of some slots, float32."""
         of = self._of(slots)
         scaling_K11 = of(self._scaling_LK[self._index[layer]])[:, None, None]
@@ -279,9 +279,9 @@ class LoraStack(Stack):
             self.tensors[f"{layer}.lora_b"]
         ) * scaling_K11
 
-    def _of(self, slots: list[int]) -> Callable[[Tensor], Tensor]:
+    def _of(self, slots: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """Narrows a tensor of all slots to some."""
-        if len(slots) < self.num_slots:
+        if not self.are_all(slots):
             return lambda tensor: self.narrowed(tensor, slots)
         # Without gradients they are to look like a part of more slots: compiled code asks.
         return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
