@@ -12,11 +12,13 @@ from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
+from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.metrics.rouge import ROUGE_KEYS
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.types import Precision
 
@@ -47,6 +49,8 @@ class StudyOptions:
     and the method's own options."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
+    """What counts as better, as equal and as sure."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How test summaries are written."""
     slots: int | Literal["auto"] = "auto"
@@ -151,6 +155,7 @@ def study_from_mapping(
     _locate(merged, folder)
     options = from_mapping(StudyOptions, merged)
     options.task.validate()
+    options.decision.check_metrics(("nll", *ROUGE_KEYS))
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from bakeoff.config import to_mapping
-from bakeoff.decide.choice import recommend
-from bakeoff.decide.comparisons import compare_methods
-from bakeoff.decide.intervals import Interval, bootstrap_interval
+from bakeoff.decide.judged import MetricJudgement, MetricScores, judge_metric
+from bakeoff.decide.margins import MetricScale, decision_of
+from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
 from bakeoff.execution.findings import Findings, Floats, TestScores
+from bakeoff.formatting import TIMES_100
 from bakeoff.metrics.rouge import ROUGE_KEYS
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
-    Comparison,
     CostRecord,
     CurvePoint,
     DataRecord,
+    DecisionRecord,
+    DecisionWarning,
     Estimate,
     MethodRecord,
     MethodSearchRecord,
@@ -42,27 +44,40 @@ from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
 
+_NLL_MARGIN = 0.02  # nats per token
+_ROUGE_MARGIN = 0.01  # a point
 _ROUGE_TITLES = dict(zip(ROUGE_KEYS, ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"), strict=True))
 
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
     tokens_N = np.diff(bench.data.splits["test"].completions.offsets).astype(np.float64)
-    methods = {e.name: _method(bench, findings, e.name, tokens_N) for e in bench.entries}
+    decision = _decision(study, bench, findings)
+    metrics = metrics_of_summaries(decision.metric)
+    judged = _judged(bench, findings, metrics, decision, tokens_N)
+    methods = {e.name: _method(bench, findings, e.name, judged) for e in bench.entries}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
         study=study.resolved,
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
-        task=TaskRecord(kind="summarize", metrics=metrics_of_summaries()),
+        task=TaskRecord(kind="summarize", metrics=metrics),
         baselines={
-            name: _baseline(bench, findings, name, scores, tokens_N)
+            name: _baseline(bench, findings, name, scores, judged)
             for name, scores in findings.baselines.items()
         },
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(_comparisons(findings, list(methods), tokens_N)),
+        comparisons=tuple(c for found in judged.values() for c in found.comparisons),
+        decision=replace(
+            decision,
+            warnings=tuple(
+                DecisionWarning(set="test", metric=metric, text=text)
+                for metric, found in judged.items()
+                for text in found.warnings
+            ),
+        ),
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
@@ -70,15 +85,15 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
     return replace(results, recommendation=recommend(results))
 
 
-def metrics_of_summaries() -> tuple[MetricRecord, ...]:
-    """What summaries are scored by; the first decides."""
+def metrics_of_summaries(deciding: str = "nll") -> tuple[MetricRecord, ...]:
+    """What summaries are scored by, and which of it decides."""
     version = importlib.metadata.version("rouge_score")
     nll = MetricRecord(
         name="nll",
         title="NLL",
         unit="nats per token",
         higher_is_better=False,
-        primary=True,
+        primary=deciding == "nll",
         signature="mean over supervised tokens",
     )
     rouges = [
@@ -87,7 +102,7 @@ def metrics_of_summaries() -> tuple[MetricRecord, ...]:
             title=title,
             unit="\u00d7 100",
             higher_is_better=True,
-            primary=False,
+            primary=deciding == key,
             signature=f"rouge_score {version}, F-measure, stemmed",
         )
         for key, title in _ROUGE_TITLES.items()
@@ -111,45 +126,110 @@ def _data(bench: Workbench) -> DataRecord:
     return DataRecord(**content, overlap=asdict(bench.data.overlap))
 
 
-def _test_estimates(tested: Sequence[TestScores], tokens_N: Floats) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds and the test rows."""
-    found: dict[str, Estimate] = {}
-    nlls = [t.nll_N for t in tested if t.nll_N is not None]
-    if nlls:
-        nll_SN = np.stack(nlls)
-        interval = bootstrap_interval(nll_SN, np.broadcast_to(tokens_N, nll_SN.shape))
-        found["nll"] = _estimate(interval, nll_SN.sum(axis=1) / tokens_N.sum())
-    for column, key in enumerate(ROUGE_KEYS):
-        rouge_SN = np.stack([t.rouge_N4[:, column] for t in tested])
-        found[key] = _estimate(bootstrap_interval(rouge_SN), rouge_SN.mean(axis=1))
-    return found
-
-
-def _estimate(interval: Interval, per_seed: Floats) -> Estimate:
-    return Estimate(
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        per_seed=tuple(float(value) for value in per_seed),
+def _decision(study: Study, bench: Workbench, findings: Findings) -> DecisionRecord:
+    """By what verdicts are reached: the study's options and validation, never the test set."""
+    return decision_of(
+        study.options.decision,
+        [
+            MetricScale(
+                name=metric.name,
+                higher_is_better=metric.higher_is_better,
+                default_margin=_NLL_MARGIN if metric.name == "nll" else _ROUGE_MARGIN,
+            )
+            for metric in metrics_of_summaries()
+        ],
+        {e.name: _validation(findings, e.name) for e in bench.entries},
+        {name: _baseline_validation(findings, name) for name in findings.baselines},
+        primary="nll",
     )
 
 
+def _judged(
+    bench: Workbench,
+    findings: Findings,
+    metrics: Sequence[MetricRecord],
+    decision: DecisionRecord,
+    tokens_N: Floats,
+) -> dict[str, MetricJudgement]:
+    """By metric: estimates of methods and baselines on the test set, and their comparisons."""
+    tested = {name: [scores] for name, scores in findings.baselines.items()}
+    tested |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
+    statistics = {
+        name: [scores.statistics(tokens_N) for scores in runs] for name, runs in tested.items()
+    }
+    return {
+        metric.name: judge_metric(
+            MetricScores(
+                set="test",
+                metric=metric.name,
+                higher_is_better=metric.higher_is_better,
+                runs={
+                    name: [run[metric.name] for run in runs]
+                    for name, runs in statistics.items()
+                    if all(metric.name in run for run in runs)
+                },
+                value=lambda sums: sums[..., 0] / sums[..., 1],
+                is_ratio=True,
+                bounds=(0.0, 1.0 if metric.unit == TIMES_100 else None),
+            ),
+            margin=decision.margins[metric.name].value,
+            level=decision.level,
+            baselines=findings.baselines,
+        )
+        for metric in metrics
+    }
+
+
+def _tested(findings: Findings, name: str) -> list[TestScores]:
+    """The test scores of a method's final candidates, by seed."""
+    return [
+        findings.test_scores[c.id]
+        for c in findings.finals(name)
+        if c.state.is_eligible and c.id in findings.test_scores
+    ]
+
+
+def _test_estimates(judged: Mapping[str, MetricJudgement], name: str) -> dict[str, Estimate]:
+    """By metric, of one method or baseline."""
+    return {
+        metric: found.estimates[name] for metric, found in judged.items() if name in found.estimates
+    }
+
+
+def _validation(findings: Findings, name: str) -> dict[str, Estimate]:
+    losses = tuple(
+        c.best_val_nll
+        for c in findings.finals(name)
+        if c.state.is_eligible and c.best_val_nll is not None
+    )
+    return {"nll": Estimate(mean=sum(losses) / len(losses), per_seed=losses)} if losses else {}
+
+
+def _baseline_validation(findings: Findings, name: str) -> dict[str, Estimate]:
+    if findings.baselines[name].nll_N is None or findings.zero_shot_val_nll is None:
+        return {}
+    return {"nll": Estimate(mean=findings.zero_shot_val_nll)}
+
+
 def _baseline(
-    bench: Workbench, findings: Findings, name: str, scores: TestScores, tokens_N: Floats
+    bench: Workbench,
+    findings: Findings,
+    name: str,
+    scores: TestScores,
+    judged: Mapping[str, MetricJudgement],
 ) -> BaselineRecord:
-    validation = {}
-    if scores.nll_N is not None and findings.zero_shot_val_nll is not None:
-        validation["nll"] = Estimate(mean=findings.zero_shot_val_nll)
     return BaselineRecord(
         made_with=findings.baselines_made_with.get(name),
-        validation=validation,
-        test=_test_estimates([scores], tokens_N),
+        validation=_baseline_validation(findings, name),
+        test=_test_estimates(judged, name),
         outputs=scores.outputs,
         sentences=bench.lead_sentences if name == "lead" else None,
     )
 
 
-def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -> MethodRecord:
+def _method(
+    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
+) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
     resolved = to_mapping(entry.variants[0].options)
@@ -161,7 +241,6 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     scores = [findings.test_scores[c.id] for c in tested]
     state, reason = _state(search)
     variant = next(v for v in entry.variants if v.label == shown.variant)
-    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
     adapters = [findings.adapter_bytes[c.id] for c in candidates if c.id in findings.adapter_bytes]
     return MethodRecord(
         kind=entry.kind,
@@ -176,10 +255,8 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
             trainable_parameters=shown.method.num_trainable,
             adapter_bytes=max(adapters, default=None),
         ),
-        validation={"nll": Estimate(mean=sum(losses) / len(losses), per_seed=losses)}
-        if losses
-        else {},
-        test=_test_estimates(scores, tokens_N) if scores else {},
+        validation=_validation(findings, name),
+        test=_test_estimates(judged, name),
         outputs=_summed([s.outputs for s in scores]),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(bench, search),
@@ -262,33 +339,3 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     files = {} if kept is None else kept.files
     made_with = None if kept is None else kept.made_with
     return record_of(candidate, made_with, files, options)
-
-
-def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> list[Comparison]:
-    scores: dict[str, list[TestScores]] = {}
-    untuned = findings.baselines.get("zero_shot")
-    if untuned is not None and untuned.nll_N is not None:
-        scores["zero_shot"] = [untuned]
-    for name in names:
-        tested = [
-            findings.test_scores[c.id]
-            for c in findings.finals(name)
-            if c.state.is_eligible and c.id in findings.test_scores
-        ]
-        if tested:
-            scores[name] = tested
-    if len(scores) < 2 or len(tokens_N) < 2:
-        return []
-    nlls = {n: np.stack([t.nll_N for t in ts if t.nll_N is not None]) for n, ts in scores.items()}
-    weights = {n: np.broadcast_to(tokens_N, nll.shape) for n, nll in nlls.items()}
-    # So many that Holm's strictest level can be reached whatever the number of pairs.
-    resamples = max(10_000, 40 * len(scores) ** 2)
-    found = compare_methods(
-        nlls, metric="nll", weights=weights, higher_is_better=False, resamples=resamples
-    )
-    for column, key in enumerate(ROUGE_KEYS):
-        rouges = {n: np.stack([t.rouge_N4[:, column] for t in ts]) for n, ts in scores.items()}
-        found += compare_methods(
-            rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
-        )
-    return found
