@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
@@ -64,15 +65,6 @@ class Run:
     def row_metric(self) -> MetricRecord:
         """The metric by which single rows are compared; see ``row_metric_of``."""
         return row_metric_of(self.results)
-
-
-def row_metric_of(results: Results) -> MetricRecord:
-    """The first metric of which more is better: a score of what was written, such as ROUGE-1.
-
-    The primary metric where the task has no such metric.
-    """
-    found = (metric for metric in results.task.metrics if metric.higher_is_better)
-    return next(found, results.primary)
 
 
 def load_run(folder: Path) -> Run:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
+from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
+from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord
@@ -56,7 +57,9 @@ def print_summary(folder: RunFolder, console: Console, limits: Limits | None = N
     console.print()
     console.print(table)
     console.print()
-    console.print(escape(recommend(results, limits).why), highlight=False)
+    given = shown_recommendation(results, limits)
+    why = escape(lowered(given.why))
+    console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
     for name, method in results.methods.items():
         if method.state in (RunState.FAILED, RunState.DIVERGED):
             reason = escape(method.reason or "no reason is known")

@@ -18,11 +18,15 @@ from bakeoff.runs.candidates import Provenance as Provenance
 from bakeoff.runs.decisions import Answer as Answer
 from bakeoff.runs.decisions import Comparable as Comparable
 from bakeoff.runs.decisions import Comparison as Comparison
+from bakeoff.runs.decisions import DecisionRecord as DecisionRecord
+from bakeoff.runs.decisions import DecisionWarning as DecisionWarning
 from bakeoff.runs.decisions import Fallback as Fallback
+from bakeoff.runs.decisions import Margin as Margin
 from bakeoff.runs.decisions import Needs as Needs
 from bakeoff.runs.decisions import Outside as Outside
 from bakeoff.runs.decisions import Recommendation as Recommendation
 from bakeoff.runs.decisions import RunnerUp as RunnerUp
+from bakeoff.runs.decisions import Spread as Spread
 from bakeoff.types import RunState
 
 SCHEMA = 2
@@ -278,7 +282,10 @@ class Results:
 
     Attributes:
         study: as resolved, with every default written out.
-        comparisons: of all pairs that were tested. notes: what a reader should know, in sentences.
+        comparisons: of all pairs that were tested, baselines included.
+        decision: by what they were judged; None in results of the first edition's rules, whose
+            recommendation is shown as it was written.
+        notes: what a reader should know, in sentences.
     """
 
     schema: int = SCHEMA
@@ -292,6 +299,7 @@ class Results:
     candidates: dict[str, CandidateRecord]
     comparisons: tuple[Comparison, ...]
     recommendation: Recommendation
+    decision: DecisionRecord | None = None
     search: SearchRecord | None = None
     notes: tuple[str, ...] = ()
 

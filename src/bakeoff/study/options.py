@@ -11,6 +11,7 @@ from typing import Any, Literal
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.sources import WIRE
+from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
@@ -48,6 +49,8 @@ class StudyOptions:
     and the method's own options."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
+    """What counts as better, as equal and as sure."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How answers to the test rows are written."""
     slots: int | Literal["auto"] = "auto"
@@ -151,6 +154,7 @@ def study_from_mapping(
     _move_older_keys(merged)
     options = from_mapping(StudyOptions, merged)
     task = read_task(options.task)
+    options.decision.check_metrics(task.metric_names)
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from bakeoff.config import to_mapping
-from bakeoff.decide.choice import recommend
-from bakeoff.decide.comparisons import compare_methods
-from bakeoff.decide.intervals import bootstrap_interval
+from bakeoff.decide.judged import MetricJudgement
+from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
 from bakeoff.execution.findings import Findings
-from bakeoff.execution.scores import SetScores
-from bakeoff.metrics.contract import Metric
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
-    Comparison,
     CostRecord,
     CurvePoint,
     DataRecord,
@@ -38,6 +32,7 @@ from bakeoff.runs.records import (
 )
 from bakeoff.search.schedule import MethodSearch
 from bakeoff.study.environment import environment_of
+from bakeoff.study.judging import baseline_validation, judge_study, method_validation
 from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
@@ -45,18 +40,20 @@ from bakeoff.types import SPLITS, RunState
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
-    methods = {e.name: _method(bench, findings, e.name) for e in bench.entries}
+    decision, judged = judge_study(study, bench, findings)
+    methods = {e.name: _method(bench, findings, e.name, judged) for e in bench.entries}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
         study=study.resolved,
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
-        task=_task(bench),
-        baselines={name: _baseline(bench, findings, name) for name in findings.baselines},
+        task=_task(bench, decision.metric),
+        baselines={name: _baseline(bench, findings, name, judged) for name in findings.baselines},
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(_comparisons(bench, findings, list(methods))),
+        comparisons=tuple(c for found in judged.values() for c in found.comparisons),
+        decision=decision,
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
@@ -64,7 +61,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
     return replace(results, recommendation=recommend(results))
 
 
-def _task(bench: Workbench) -> TaskRecord:
+def _task(bench: Workbench, deciding: str) -> TaskRecord:
     metrics = bench.task.metrics
     return TaskRecord(
         kind=bench.task.kind,
@@ -74,10 +71,10 @@ def _task(bench: Workbench) -> TaskRecord:
                 title=metric.title,
                 unit=metric.unit,
                 higher_is_better=metric.higher_is_better,
-                primary=index == 0,
+                primary=metric.name == deciding,
                 signature=metric.signature,
             )
-            for index, metric in enumerate(metrics)
+            for metric in metrics
         ),
         found=bench.data.found,
     )
@@ -99,44 +96,28 @@ def _data(bench: Workbench) -> DataRecord:
     return DataRecord(**content, overlap=asdict(bench.data.overlap))
 
 
-def _estimates(bench: Workbench, scored: Sequence[SetScores]) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds and the set's rows."""
-    found: dict[str, Estimate] = {}
-    for metric in bench.task.metrics:
-        runs = [scores.statistics.get(metric.name) for scores in scored]
-        known = [statistics for statistics in runs if statistics is not None]
-        if known:
-            found[metric.name] = _estimate(metric, known)
-    return found
+def _test_estimates(judged: Mapping[str, MetricJudgement], name: str) -> dict[str, Estimate]:
+    """By metric, of one method or baseline."""
+    return {
+        metric: found.estimates[name] for metric, found in judged.items() if name in found.estimates
+    }
 
 
-def _estimate(metric: Metric, runs: Sequence[np.ndarray]) -> Estimate:
-    per_seed = tuple(float(metric.value(run.sum(axis=0))) for run in runs)
-    interval = None
-    if runs[0].shape[1] == 2:
-        stacked = np.stack(runs).astype(np.float64)
-        interval = bootstrap_interval(stacked[..., 0], stacked[..., 1])
-    return Estimate(
-        mean=sum(per_seed) / len(per_seed),
-        low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
-        per_seed=per_seed,
-    )
-
-
-def _baseline(bench: Workbench, findings: Findings, name: str) -> BaselineRecord:
-    scores = findings.baselines[name]
-    title = next(b.title for b in bench.task.baselines if b.name == name)
+def _baseline(
+    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
+) -> BaselineRecord:
     return BaselineRecord(
-        title=title,
+        title=next(b.title for b in bench.task.baselines if b.name == name),
         made_with=findings.baselines_made_with.get(name),
-        validation=_estimates(bench, [findings.baselines_validation[name]]),
-        test=_estimates(bench, [scores]),
-        outputs=scores.outputs,
+        validation=baseline_validation(bench, findings, name),
+        test=_test_estimates(judged, name),
+        outputs=findings.baselines[name].outputs,
     )
 
 
-def _method(bench: Workbench, findings: Findings, name: str) -> MethodRecord:
+def _method(
+    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
+) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
     resolved = to_mapping(entry.variants[0].options)
@@ -162,25 +143,12 @@ def _method(bench: Workbench, findings: Findings, name: str) -> MethodRecord:
             trainable_parameters=shown.method.num_trainable,
             adapter_bytes=max(adapters, default=None),
         ),
-        validation=_validation(bench, findings, eligible),
-        test=_estimates(bench, scores) if scores else {},
+        validation=method_validation(bench, findings, name),
+        test=_test_estimates(judged, name),
         outputs=_summed([s.outputs for s in scores]),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(bench, search),
     )
-
-
-def _validation(
-    bench: Workbench, findings: Findings, eligible: Sequence[Candidate]
-) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds: what training followed, and what was asked after it."""
-    known = findings.validation_scores
-    scored = [known[c.id] for c in eligible if c.id in known]
-    found = _estimates(bench, scored) if len(scored) == len(eligible) else {}
-    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
-    if losses and "nll" not in found:
-        found["nll"] = Estimate(mean=sum(losses) / len(losses), per_seed=losses)
-    return found
 
 
 def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:
@@ -259,35 +227,3 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     files = {} if kept is None else kept.files
     made_with = None if kept is None else kept.made_with
     return record_of(candidate, made_with, files, options)
-
-
-def _comparisons(bench: Workbench, findings: Findings, names: Sequence[str]) -> list[Comparison]:
-    """Every pair by every metric that both have, baselines included."""
-    scores: dict[str, list[SetScores]] = {name: [s] for name, s in findings.baselines.items()}
-    for name in names:
-        tested = [
-            findings.test_scores[c.id]
-            for c in findings.finals(name)
-            if c.state.is_eligible and c.id in findings.test_scores
-        ]
-        if tested:
-            scores[name] = tested
-    if len(bench.data.splits["test"]) < 2:
-        return []
-    found = []
-    for metric in bench.task.metrics:
-        runs = {
-            name: np.stack([s.statistics[metric.name] for s in ss]).astype(np.float64)
-            for name, ss in scores.items()
-            if all(metric.name in s.statistics for s in ss)
-        }
-        if len(runs) > 1 and next(iter(runs.values())).shape[-1] == 2:
-            found += compare_methods(
-                {name: run[..., 0] for name, run in runs.items()},
-                metric=metric.name,
-                weights={name: run[..., 1] for name, run in runs.items()},
-                higher_is_better=metric.higher_is_better,
-                # So many that Holm's strictest level can be reached whatever the number of pairs.
-                resamples=max(10_000, 40 * len(runs) ** 2),
-            )
-    return found

@@ -14,8 +14,7 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
-from bakeoff.metrics.contract import Metric, ModelOutputs
-from bakeoff.metrics.registry import metric_of
+from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
 from bakeoff.tasks.texts import text_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
@@ -133,12 +132,14 @@ class Classify(TwoColumns):
         }
 
     @property
-    def metrics(self) -> tuple[Metric, ...]:
+    def labels(self) -> tuple[str, ...]:
+        """Those of the study, or of the training rows."""
+        return self.options.labels or ()
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
         """Accuracy decides."""
-        labels = self.options.labels or ()
-        return tuple(
-            metric_of(name, labels=labels) for name in ("accuracy", "macro_f1", "mcc", "nll")
-        )
+        return ("accuracy", "macro_f1", "mcc", "nll")
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:

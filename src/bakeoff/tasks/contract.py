@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
+from bakeoff.metrics.registry import metric_of
 
 Row = Mapping[str, object]
 
@@ -108,8 +110,18 @@ class Task(ABC):
 
     @property
     @abstractmethod
+    def metric_names(self) -> tuple[str, ...]:
+        """What answers are scored by; the first is primary."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that all rows choose from, once they are known."""
+        return ()
+
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """What answers are scored by; the first is primary."""
+        return tuple(metric_of(name, labels=self.labels) for name in self.metric_names)
 
     @property
     def asks(self) -> frozenset[Ask]:

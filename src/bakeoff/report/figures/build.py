@@ -6,6 +6,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.candidates import learning_figures, rate_figures
 from bakeoff.report.figures.costs import cost_figures, time_figures, tradeoff_figures
+from bakeoff.report.figures.margins import margin_figures
 from bakeoff.report.figures.quality import pair_figures, quality_figures
 from bakeoff.report.table import build_rows
 from bakeoff.runs.records import Results
@@ -25,6 +26,7 @@ def build_figures(results: Results, pick: str | None = None) -> list[Figure]:
         *tradeoff_figures(results, rows, look),
         *quality_figures(results, rows, look),
         *pair_figures(results, look, pick),
+        *margin_figures(results),
         *cost_figures(rows, look),
         *learning_figures(results, look),
         *rate_figures(results, look),
