@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bakeoff.data.taskdata import ExpectedAnswer
 from bakeoff.metrics.base import missing_outputs
+from bakeoff.metrics.confusion import ConfusionMetric, confusion
 from bakeoff.metrics.contract import Metric, ModelOutputs
 from bakeoff.runs.records import Outputs
 
@@ -84,6 +85,13 @@ class SetScores:
         """The metric over all examples; None where it was not computed."""
         found = self.statistics.get(metric.name)
         return None if found is None else float(metric.value(found.sum(axis=0)))
+
+    def confusion(self, metrics: Sequence[Metric]) -> NDArray[np.int64] | None:
+        """[L, L] right labels by answers; None where no metric counts them."""
+        for metric in metrics:
+            if isinstance(metric, ConfusionMetric) and metric.name in self.statistics:
+                return confusion(self.statistics[metric.name])
+        return None
 
     def bad_row(self) -> int | None:
         """The first row with a score that is not a finite number, or None."""

@@ -61,6 +61,12 @@ class ConfusionMetric(BaseMetric):
         return true_L, predicted_L, gold_L
 
 
+def confusion(statistics_N3L: NDArray[Any]) -> NDArray[np.int64]:
+    """[L, L] how often each right label (line) got each answer (column), from the statistics."""
+    _, predicted_NL, gold_NL = np.split(statistics_N3L.astype(np.int64), 3, axis=1)
+    return np.asarray(gold_NL.T @ predicted_NL)
+
+
 class MacroF1(ConfusionMetric):
     """The mean of all labels' F1; 0 for a label with neither predictions nor right ones."""
 

@@ -13,6 +13,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
 from bakeoff.report.answer import Answer
+from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.examples import Browser
 from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
@@ -34,7 +35,7 @@ _SPLIT_COLUMNS = {
     "tokens_raw": "Tokens, raw",
     "tokens_padded": "Tokens, padded",
     "tokens_supervised": "Tokens, supervised",
-    "documents_truncated": "Documents cut to fit",
+    "documents_truncated": "Rows cut to fit",
     "rows_skipped": "Rows skipped",
 }
 
@@ -88,6 +89,8 @@ def build_page(
             comparisons=compared(results),
             family=family_words(results),
             level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
+            confusions=confusion_tables(results),
+            output_word=results.task.output_word,
             candidates=results.candidates,
             best_val=best_val_nll,
             searched=searched_methods(results),

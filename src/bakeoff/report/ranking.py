@@ -69,7 +69,7 @@ def rank_studies(
         reason = (
             "these studies were not measured alike, so nothing is ranked across them"
             if alike.obstacles
-            else "fewer than two studies recommend a method whose summaries are kept"
+            else "fewer than two studies recommend a method whose answers are kept"
         )
         return Ranking(
             metric=metric,

@@ -69,11 +69,16 @@ class TaskRecord:
     """What the study teaches, and by what an answer is scored.
 
     Attributes:
+        input_word, output_word: what a reader calls what goes in and what comes out.
+        labels: those that all rows choose from.
         found: options that the training rows decided, as the labels of a classification.
     """
 
     kind: str
     metrics: tuple[MetricRecord, ...]
+    input_word: str = "document"
+    output_word: str = "summary"
+    labels: tuple[str, ...] = ()
     found: dict[str, Any] = field(default_factory=dict)
 
 
@@ -142,6 +147,11 @@ class Outputs:
     invalid: int = 0
 
 
+Confusion = tuple[tuple[int, ...], ...]
+"""[L][L] answers counted: a line for each right label, a column for each chosen one, in the order
+of ``TaskRecord.labels``; an answer that is no label is in no column."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaselineRecord:
     """What needs no training: the untuned base, the document's first sentences, the majority label.
@@ -151,11 +161,11 @@ class BaselineRecord:
     """
 
     title: str | None = None
-
     made_with: Provenance | None = None
     validation: dict[str, Estimate]
     test: dict[str, Estimate]
     outputs: Outputs | None = None
+    confusion: Confusion | None = None
     sentences: int | None = None
 
 
@@ -243,6 +253,7 @@ class MethodRecord:
         learning_rate: the chosen one, or the best so far.
         converged: whether the candidates had stopped improving; None where that is not known.
         seeds: of the runs that were tested.
+        confusion: of all their answers to the test rows.
         validation, test: by metric. also_test: by further test set, then by metric.
         candidates: ids of its final candidates, or of the searched ones while none is chosen.
     """
@@ -260,6 +271,7 @@ class MethodRecord:
     test: dict[str, Estimate] = field(default_factory=dict)
     also_test: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     outputs: Outputs | None = None
+    confusion: Confusion | None = None
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
 

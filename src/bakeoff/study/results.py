@@ -13,9 +13,11 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
+    Confusion,
     CostRecord,
     CurvePoint,
     DataRecord,
@@ -36,6 +38,8 @@ from bakeoff.study.judging import baseline_validation, judge_study, method_valid
 from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
+
+_MOST_LABELS = 20
 
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
@@ -76,6 +80,9 @@ def _task(bench: Workbench, deciding: str) -> TaskRecord:
             )
             for metric in metrics
         ),
+        input_word=bench.task.input_word,
+        output_word=bench.task.output_word,
+        labels=bench.task.labels,
         found=bench.data.found,
     )
 
@@ -112,6 +119,7 @@ def _baseline(
         validation=baseline_validation(bench, findings, name),
         test=_test_estimates(judged, name),
         outputs=findings.baselines[name].outputs,
+        confusion=_confusion(bench, [findings.baselines[name]]),
     )
 
 
@@ -146,9 +154,18 @@ def _method(
         validation=method_validation(bench, findings, name),
         test=_test_estimates(judged, name),
         outputs=_summed([s.outputs for s in scores]),
+        confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(bench, search),
     )
+
+
+def _confusion(bench: Workbench, scored: Sequence[SetScores]) -> Confusion | None:
+    """Of all seeds' runs together; None where there are more labels than a reader looks through."""
+    found = [counts for s in scored if (counts := s.confusion(bench.task.metrics)) is not None]
+    if not found or len(bench.task.labels) > _MOST_LABELS:
+        return None
+    return tuple(tuple(line) for line in sum(found[1:], start=found[0]).tolist())
 
 
 def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:
