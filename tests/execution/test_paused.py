@@ -15,6 +15,7 @@ from bakeoff.engine import train
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
@@ -40,7 +41,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def schedule_of(*rates: float) -> StudySchedule:
-    nothing: Any = SimpleNamespace()
+    nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
     method = MethodSearch(name="m", variants={"": nothing}, rates=rates)
     return StudySchedule([method], (0,), 4, None)
 

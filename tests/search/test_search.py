@@ -13,7 +13,11 @@ from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.specs.lora import SPEC as LORA
 from bakeoff.methods.variants import Variant, variants_of
-from bakeoff.search.options import SearchOptions, final_seeds, grid, grid_of, grown
+from bakeoff.search.options import SearchOptions, final_seeds
+from bakeoff.search.schedule import rungs_of
+from bakeoff.search.space import space_of
+from bakeoff.search.strategies.grid import grid, grown
+from bakeoff.search.strategies.grid import rates_of as rates_of_space
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
 SEARCH = {"learning_rates": 3, "seeds": 2}
@@ -45,8 +49,9 @@ def variants(**options: Any) -> tuple[Variant, ...]:
 
 
 def rates_of(study: Study) -> tuple[float, ...]:
-    assert study.options.search is not None
-    return grid_of(study.entries[0], study.options.search)
+    search = study.options.search
+    assert search is not None
+    return rates_of_space(space_of(study.entries[0], search, seed=0, rungs=()))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6])
@@ -126,14 +131,16 @@ def test_rungs_are_the_factors_powers_below_the_epochs(factor: int) -> None:
     search = SearchOptions(reduction_factor=factor)
     for epochs in range(1, 31):
         powers = [factor**i for i in range(10) if factor**i < epochs]
-        assert search.rungs(epochs) == tuple(powers)
-    assert search.rungs(factor) == (1,)
-    assert search.rungs(factor + 1) == (1, factor)
+        assert rungs_of(search, epochs) == tuple(powers)
+    assert rungs_of(search, factor) == (1,)
+    assert rungs_of(search, factor + 1) == (1, factor)
 
 
-def test_without_a_pruner_there_are_no_rungs() -> None:
-    search = SearchOptions(pruner="none")
-    assert [search.rungs(epochs) for epochs in range(1, 31)] == [()] * 30
+@pytest.mark.parametrize("word", [None, "none"])
+def test_without_a_pruner_there_are_no_rungs(word: Any) -> None:
+    search = SearchOptions(pruner=word)
+    assert search.pruner is None
+    assert [rungs_of(search, epochs) for epochs in range(1, 31)] == [()] * 30
 
 
 @pytest.mark.parametrize(

@@ -60,18 +60,20 @@ class Archive:
         """What could not be taken up, in words; each is in the notes too."""
         self._recall_notes()
 
-    def recall_candidate(self, candidate: Candidate) -> None:
-        """Takes up a candidate that ended, where no checkpoint says how far training came."""
-        record = self._record(candidate)
-        if record is None or not record.state.is_final or record.state is RunState.FAILED:
-            return
-        if record.state.is_eligible:
-            fault = self._damaged_adapter(candidate, record)
-            if fault is not None:
-                self._keep_fault(f"{fault}; {candidate.id} is trained again")
-                return
-        candidate.state, candidate.reason = record.state, record.reason
-        candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
+    def ended_candidates(self) -> dict[str, CandidateRecord]:
+        """By id, the whole records of candidates that ended; for a run without checkpoints."""
+        found = {}
+        for place in sorted((self.folder.path / "candidates").glob(f"*/{RECORD_FILE}")):
+            record = self._record(place.parent.name)
+            if record is None or not record.state.is_final or record.state is RunState.FAILED:
+                continue
+            if record.state.is_eligible:
+                fault = self._damaged_adapter(place.parent, record)
+                if fault is not None:
+                    self._keep_fault(f"{fault}; {record.id} is trained again")
+                    continue
+            found[record.id] = record
+        return found
 
     def recall_parts(self) -> None:
         """Takes up everything besides training that an earlier call left whole.
@@ -80,12 +82,12 @@ class Archive:
         it.
         """
         for candidate in self.findings.candidates:
-            record = self._record(candidate)
+            record = self._record(candidate.id)
             if record is not None and candidate.state.is_final:
                 self.findings.records[candidate.id] = record
             if not candidate.state.is_eligible:
                 continue
-            fault = self._damaged_adapter(candidate, record)
+            fault = self._damaged_adapter(self._place(candidate), record)
             if fault is None:
                 adapter = self._place(candidate) / "adapter"
                 self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
@@ -155,8 +157,8 @@ class Archive:
             if name in self.findings.schedule.methods:
                 self.findings.costs[name] = record
 
-    def _record(self, candidate: Candidate) -> CandidateRecord | None:
-        place = f"candidates/{candidate.id}/{RECORD_FILE}"
+    def _record(self, id: str) -> CandidateRecord | None:
+        place = f"candidates/{id}/{RECORD_FILE}"
         content = self.folder.read_json(place)
         if content is None:
             if (self.folder.path / place).exists():
@@ -168,9 +170,8 @@ class Archive:
             self._keep_fault(f"{error}. What it held is made again")
             return None
 
-    def _damaged_adapter(self, candidate: Candidate, record: CandidateRecord | None) -> str | None:
-        """What is wrong with a candidate's adapter, in words, or None."""
-        place = self._place(candidate)
+    def _damaged_adapter(self, place: Path, record: CandidateRecord | None) -> str | None:
+        """What is wrong with the adapter in a candidate's folder, in words, or None."""
         files = {} if record is None else record.files
         adapter = {name: file for name, file in files.items() if name.startswith("adapter/")}
         if not adapter:
@@ -256,7 +257,7 @@ class Archive:
         """
         folder = self._place(candidate)
         try:
-            fault = self._damaged_adapter(candidate, self.findings.records.get(candidate.id))
+            fault = self._damaged_adapter(folder, self.findings.records.get(candidate.id))
             if fault is not None:
                 raise CheckpointError(fault)
             return candidate.method.load(folder / "adapter")

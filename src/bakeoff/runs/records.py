@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
+from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
 from bakeoff.runs.candidates import FileRecord as FileRecord
 from bakeoff.runs.candidates import Provenance as Provenance

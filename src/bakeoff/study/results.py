@@ -199,12 +199,11 @@ def _search(bench: Workbench, search: MethodSearch) -> MethodSearchRecord:
     """The rate's curve of one method, and how its grid came to be."""
     entry = next(e for e in bench.entries if e.name == search.name)
     options = {variant.label: variant.searched for variant in entry.variants}
-    edge = search.edge() if search.chosen else None
     return MethodSearchRecord(
         centre=None if entry.rates else entry.method_type.default_learning_rate,
         grid=search.rates,
         grown=search.num_grown,
-        best_at_edge=None if search.chosen is None else edge is not None,
+        best_at_edge=None if search.chosen is None else search.is_at_edge(),
         chosen=None if search.chosen is None else search.chosen.id,
         curve=tuple(
             CurvePoint(
