@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import (
     GPT2Config,
     GPTNeoConfig,
+    GPTNeoXConfig,
     LlamaConfig,
+    MistralConfig,
     OPTConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -33,7 +35,7 @@ from bakeoff.engine.train import Trainer
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 
-Kind = Literal["gpt_neo", "llama", "gpt2", "opt"]
+Kind = Literal["gpt_neo", "llama", "gpt2", "opt", "gpt_neox", "mistral"]
 END_ID = BYTE_VOCABULARY_SIZE - 1
 WINDOW = 16
 WEIGHT_SPREAD = 0.1
@@ -43,7 +45,8 @@ CPU = torch.device("cpu")
 
 
 def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
-    """GPT-Neo with a short local window, Llama with grouped-query attention, GPT-2, or OPT."""
+    """GPT-Neo with a short local window, Llama with grouped-query attention, GPT-2, OPT, GPT-NeoX,
+    or Mistral with both of the former."""
     if kind == "gpt_neo":
         config: PreTrainedConfig = GPTNeoConfig(
             vocab_size=BYTE_VOCABULARY_SIZE,
@@ -79,6 +82,30 @@ def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
+            tie_word_embeddings=tied,
+        )
+    elif kind == "gpt_neox":
+        config = GPTNeoXConfig(
+            vocab_size=BYTE_VOCABULARY_SIZE,
+            max_position_embeddings=128,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            hidden_dropout=0.0,
+            attention_dropout=0.0,
+            tie_word_embeddings=tied,
+        )
+    elif kind == "mistral":
+        config = MistralConfig(
+            vocab_size=BYTE_VOCABULARY_SIZE,
+            max_position_embeddings=128,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            sliding_window=WINDOW,
             tie_word_embeddings=tied,
         )
     else:

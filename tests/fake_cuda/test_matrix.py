@@ -20,7 +20,7 @@ GENERATION_WAITS = {
     "stack.Stack._index_of: a copy to the device",
     "generate._generate_batch: a copy to the device",
     "greedy.Greedy._going: item()",
-    "generate._until_end: tolist()",
+    "generate.until_end: tolist()",
 }
 """Where the host may wait in evaluation and generation."""
 

@@ -169,22 +169,28 @@ def _generate_batch(
 ) -> list[list[list[int]]]:
     base = cohort.base
     end_id = base.tokenizer.eos_token_id
-    longest = max(len(p) for p in prompts)
-    ids = np.full((len(prompts), longest), end_id, dtype=np.int64)
-    padding = np.zeros(len(prompts), dtype=np.int64)
-    for row, prompt in enumerate(prompts):
-        padding[row] = longest - len(prompt)
-        ids[row, padding[row] :] = prompt
+    ids, padding = left_padded_ids(prompts, end_id)
     x_KBTD, num_padding_KB = _left_padded(
         cohort, torch.from_numpy(ids).to(base.device), torch.from_numpy(padding).to(base.device)
     )
     num_slots, rows = num_padding_KB.shape
     if options.strategy == "greedy":
         with cohort.autocast():
-            flat = _until_end(greedy(x_KBTD, num_padding_KB.flatten()), end_id)
+            flat = until_end(greedy(x_KBTD, num_padding_KB.flatten()), end_id)
     else:
         flat = _by_transformers(cohort, x_KBTD, num_padding_KB.flatten(), options)
     return [flat[slot * rows : (slot + 1) * rows] for slot in range(num_slots)]
+
+
+def left_padded_ids(prompts: Prompts, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """([B, T] ids, [B] how many of the first positions are padding)."""
+    longest = max(len(p) for p in prompts)
+    ids = np.full((len(prompts), longest), pad_id, dtype=np.int64)
+    padding = np.zeros(len(prompts), dtype=np.int64)
+    for row, prompt in enumerate(prompts):
+        padding[row] = longest - len(prompt)
+        ids[row, padding[row] :] = prompt
+    return ids, padding
 
 
 def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,7 +205,8 @@ def _left_padded(cohort: Cohort, ids_BT: Tensor, padding_B: Tensor) -> tuple[Ten
     return join_left(cohort.prompts(), x_KBTD, num_padding_KB)
 
 
-def _until_end(generated_RG: Tensor, end_id: int) -> list[list[int]]:
+def until_end(generated_RG: Tensor, end_id: int) -> list[list[int]]:
+    """Each row without its first end token and what follows."""
     rows: list[list[int]] = generated_RG.tolist()
     return [row[: row.index(end_id)] if end_id in row else row for row in rows]
 
@@ -236,7 +243,7 @@ def _by_transformers(
                 use_cache=True,
                 **settings,
             )
-        results += _until_end(output, end_id)
+        results += until_end(output, end_id)
     return results
 
 

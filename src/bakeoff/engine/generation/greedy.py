@@ -99,7 +99,7 @@ class Greedy:
         total = num_slots * present
         result_RG = torch.full((total, self._length), self._end_id, device=x_KBTD.device)
         origin_R = torch.arange(total, device=x_KBTD.device)
-        rows = self._read(x_KBTD, num_padding_R)
+        rows = self._read(x_KBTD.flatten(0, 1), num_padding_R)
         if present > num_rows:
             rows.finished_R.view(num_slots, present)[:, num_rows:] = True
         for step in range(1, self._length):
@@ -159,16 +159,16 @@ class Greedy:
         smaller.take(rows, chosen)
         return smaller
 
-    def _read(self, x_KBTD: Tensor, num_padding_R: Tensor) -> Rows:
+    def _read(self, x_RTD: Tensor, num_padding_R: Tensor) -> Rows:
         """Takes in the prompts and chooses each row's first token."""
         self._timer.step()
-        num_rows, num_prompt = x_KBTD.shape[1:3]
-        device = x_KBTD.device
+        num_rows, num_prompt = x_RTD.shape[:2]
+        device = x_RTD.device
         capacity = num_prompt + self._length
         prefix = self._prefix
         before_R1: Tensor | int = 0
         if prefix is not None:
-            before_R1 = prefix.lengths_K.repeat_interleave(num_rows)[:, None]
+            before_R1 = prefix.by_row(prefix.lengths_K, num_rows)[:, None]
         place_T = torch.arange(num_prompt, device=device)
         position_RT = (place_T[None] - num_padding_R[:, None]).clamp(min=0) + before_R1
         if self.is_frozen:
@@ -178,7 +178,7 @@ class Greedy:
             rows = Rows.empty(new_cache(num_padding_R, capacity, prefix), self._length)
         rows.begin(self._end_id, num_prompt - num_padding_R[:, None] + before_R1)
         with decoding(rows.cache):
-            hidden_RTD = self._cohort.base.hidden_states(x_KBTD.flatten(0, 1), position_RT)
+            hidden_RTD = self._cohort.base.hidden_states(x_RTD, position_RT)
             rows.cache.advance(num_prompt)
         if self.is_frozen:
             rows.cache.freeze()
@@ -241,13 +241,17 @@ class Greedy:
 
     def _token(self, rows: Rows, step: int) -> None:
         """Reads the newest token of every row and chooses the next; waits for nothing."""
-        cohort = self._cohort
-        x_KB1D = cohort.embed(rows.next_R.view(len(cohort.slots), -1, 1))
+        x_R1D = self._embed(rows.next_R)
         with decoding(rows.cache):
-            hidden_R1D = cohort.base.hidden_states(x_KB1D.flatten(0, 1), rows.position_R1)
+            hidden_R1D = self._cohort.base.hidden_states(x_R1D, rows.position_R1)
             rows.cache.advance(1)
         rows.position_R1 += 1
         self._choose(rows, hidden_R1D[:, -1], step)
+
+    def _embed(self, ids_R: Tensor) -> Tensor:
+        """[R, 1, D]."""
+        cohort = self._cohort
+        return cohort.embed(ids_R.view(len(cohort.slots), -1, 1)).flatten(0, 1)
 
     def _choose(self, rows: Rows, last_RD: Tensor, step: int) -> None:
         logits_RV = self._logits(last_RD)
