@@ -8,7 +8,7 @@
    differences, errors and degrees of freedom that the comparisons hold. Every baseline that has
    the metric takes part.
 4. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
-   then fewer parameters, then the name.
+   then fewer parameters, then the better result, then the name.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def _case(
         results.data.test.examples,
         baselines,
     )
-    by_cost = sorted(finished, key=lambda name: cost_order(name, finished[name]))
+    prices = {name: cost_order(name, method)[:-1] for name, method in finished.items()}
+    places = {price: float(place) for place, price in enumerate(sorted(set(prices.values())))}
     margin = decision.margins.get(metric.name)
     is_by_row = evidence.num_rows == results.data.test.examples
     question = Question(
@@ -151,7 +152,7 @@ def _case(
         alpha=1.0 - decision.level,
         baselines=baselines,
         candidates=inside,
-        costs={name: float(place) for place, name in enumerate(by_cost)},
+        costs={name: places[price] for name, price in prices.items()} if len(places) > 1 else None,
         unit="rows" if is_by_row else "groups",
         metric=metric.name,
         written=lambda value: amount_words(metric.unit, value),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.decide.verdicts import (
     amount_words,
     best_baseline,
@@ -27,7 +26,7 @@ from bakeoff.runs.records import (
 _SOURCES = {
     "study": "as the study sets it",
     "gain": "a tenth of what the best method gains on the best baseline on validation",
-    "least": "a quarter of the metric's own, as validation shows little gain on the best baseline",
+    "least": "a quarter of the metric's own, as the gain on validation is small",
     "default": "the metric's own, as validation has no baseline to gain on",
 }
 
@@ -67,7 +66,8 @@ def _reached(
     )
     if ours is None or name is None:
         return f"{said}." if is_first else ""
-    verdict = verdict_of(results, name, other, metric.name)
+    # By the deciding metric the recommendation itself says what is shown.
+    verdict = None if is_first else verdict_of(results, name, other, metric.name)
     shown = "" if verdict is None else f" ({verdict})"
     return f"{said}; {name} reaches {write(ours.mean)}{shown}."
 
@@ -82,11 +82,11 @@ def cost_of_needs(needs: Needs | None, *, are_too_few: bool) -> str:
         return ""
     time = shown_seconds(needs.seconds)
     if are_too_few:
-        return f"{MIN_SEEDS} seeds of each would take about {time} more, one run at a time."
-    if needs.rows is None:
-        return f"The further seeds take about {time}, one run at a time."
-    what = "The answers to further rows" if needs.seeds is None else "Both"
-    return f"{what} take about {time}, one run at a time."
+        return f"That would take about {time} more, one run at a time."
+    what = "The further seeds take"
+    if needs.rows is not None:
+        what = "Answering further rows takes" if needs.seeds is None else "Both take"
+    return f"{what} about {time}, one run at a time."
 
 
 def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) -> str:

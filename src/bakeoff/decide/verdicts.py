@@ -179,7 +179,8 @@ def unit_words(unit: str) -> str:
 
 def amount_words(unit: str, value: float) -> str:
     """A difference with its unit, to three digits: ``0.0123 nats per token``, ``1.2 points``."""
-    return f"{scale_of(unit).factor * value:.3g} {unit_words(unit)}".rstrip()
+    shown, words = f"{scale_of(unit).factor * value:.3g}", unit_words(unit)
+    return f"{shown} {'point' if shown == '1' and words == 'points' else words}".rstrip()
 
 
 def value_of(results: Results, method: MethodRecord) -> str:

@@ -15,6 +15,7 @@ from bakeoff.decide.verdicts import (
     metric_words,
     rank,
     unit_words,
+    verdict_of,
 )
 from bakeoff.formatting import join, scale_of, shown_bytes, shown_rate, shown_seconds, shown_whole
 from bakeoff.page import words
@@ -142,13 +143,26 @@ def _sure(results: Results, given: Recommendation) -> str:
         "and other seeds"
     )
     text += "." if margin is None else f"; the margin is {margin_words(primary, margin)}."
-    open_ = [f.method for f in given.runners_up if f.verdict == "undecided"]
-    if given.verdict == "best" and open_:
-        text += (
-            f" The recommendation is a family of its own at the same level: {given.method} is the "
-            f"best, although its pair with {join(open_)} reads undecided in the table of pairs."
-        )
-    return text
+    return f"{text} {_two_families(results, given)}".rstrip()
+
+
+def _two_families(results: Results, given: Recommendation) -> str:
+    """Where the recommendation says more than a pair does: each is a family at the level."""
+    if given.verdict != "best" or given.method is None:
+        return ""
+    others = [*results.baselines, *(found.method for found in given.runners_up)]
+    said = {name: verdict_of(results, given.method, name) for name in others}
+    parts = [
+        f"with {join(names)} reads {verdict}"
+        for verdict in ("undecided", "equivalent")
+        if (names := [name for name, found in said.items() if found == verdict])
+    ]
+    if not parts:
+        return ""
+    return (
+        f"The recommendation is a family of its own at the same level: {given.method} is the best, "
+        f"although in the table of pairs the one {join(parts)}."
+    )
 
 
 def _rival(results: Results, found: RunnerUp) -> Rival:

@@ -56,12 +56,21 @@ def recommendation(evidence: Evidence, question: Question) -> Recommendation:
     elif outcome is Outcome.NONE:
         why = wording.none(setting, leader)
     else:
-        unready = [names[k] for k in (*order, *rest) if not tests.has_seeds[k, k]]
+        unready = [names[k] for k in sorted((*order, *rest)) if not tests.has_seeds[k, k]]
         if unready:
             needs, why = Needs(seeds=MIN_SEEDS, rows=None), wording.too_few_seeds(unready)
         else:
             needs = _needs(evidence, choice, rest, question)
-            why = wording.undecided(setting, leader, open_, needs, _reasons(evidence, choice, rest))
+            state = {names[p]: k for k, p in enumerate(order)}
+            why = wording.undecided(
+                setting,
+                leader,
+                open_,
+                needs,
+                _reasons(evidence, choice, rest),
+                not_over=[name for name in open_ if not choice.over[state[name]]],
+                are_near=all(choice.near[state[name]] for name in open_),
+            )
         fallback = least_regret(
             evidence,
             considered=[*order, *rest],
@@ -132,21 +141,31 @@ def _parts(
 def _reasons(evidence: Evidence, choice: Choice, baselines: Sequence[int]) -> list[str]:
     """Why pairs that block the answer were not judged at all."""
     names, found = evidence.names, []
-    for i, j in _blocking(choice.candidates[~choice.behind].tolist(), baselines):
+    for i, j in _blocking(choice, baselines):
         if evidence.tests.tested[i, j]:
             continue
         why = evidence.whys.get((min(i, j), max(i, j)), "no comparison of them is known")
         if _is_withheld(evidence, i, j):
-            found.append(why)
+            found.append(f"Nothing is judged, as {why}")
         else:
             a, b = sorted((names[i], names[j]))
             found.append(wording.untested(a, b, why))
     return list(dict.fromkeys(found))
 
 
-def _blocking(alive: Sequence[int], baselines: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of methods that are not behind, and of these with baselines."""
-    return [(i, j) for i in alive for j in (*(k for k in alive if k > i), *baselines)]
+def _blocking(choice: Choice, baselines: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs that keep the rules from an answer.
+
+    Of methods that are not behind, those that are not both near; and such methods with baselines
+    where they are not shown better than every one.
+    """
+    alive = [
+        (position, bool(choice.near[k]), bool(choice.over[k]))
+        for k, position in enumerate(choice.candidates.tolist())
+        if not choice.behind[k]
+    ]
+    found = [(i, j) for i, a, _ in alive for j, b, _ in alive if i < j and not (a and b)]
+    return found + [(i, k) for i, _, is_over in alive if not is_over for k in baselines]
 
 
 def _is_withheld(evidence: Evidence, i: int, j: int) -> bool:
@@ -159,15 +178,9 @@ def _needs(
     evidence: Evidence, choice: Choice, baselines: Sequence[int], question: Question
 ) -> Needs | None:
     """What decides every pair that blocks the answer."""
-    near = {
-        k for k, is_near in zip(choice.candidates.tolist(), choice.near, strict=True) if is_near
-    }
-    alive = choice.candidates[~choice.behind].tolist()
     step = question.alpha / max(1, len(choice.candidates) - 1)
     found: list[Needs | None] = []
-    for i, j in _blocking(alive, baselines):
-        if i in near and j in near:
-            continue
+    for i, j in _blocking(choice, baselines):
         spread = evidence.spreads.get((min(i, j), max(i, j)))
         if not evidence.tests.tested[i, j]:
             differing = int(evidence.tests.differing_rows[i, j])

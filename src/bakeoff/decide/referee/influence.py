@@ -143,7 +143,9 @@ def of_runs(
     """
     pulled, values, totals = [], [], []
     for run in runs:
-        added = run if groups is None else _by_group(run, groups)
+        added = run
+        if groups is not None:
+            added = sum_groups(run.T.astype(np.float64), groups, int(groups.max()) + 1).T
         if is_ratio:
             own = added.astype(np.float64, copy=False)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -192,13 +194,6 @@ def _told_apart(added: NDArray[Any]) -> Floats:
     for start in range(0, num_rows, step):
         found[start : start + step] = added[start : start + step].astype(np.float64) @ weights
     return found
-
-
-def _by_group(added: NDArray[Any], groups: NDArray[np.intp]) -> Floats:
-    """[G, C] the sums of each group's rows of [N, C]."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.searchsorted(groups[order], np.arange(int(groups.max()) + 1))
-    return np.asarray(np.add.reduceat(added[order], starts, axis=0, dtype=np.float64))
 
 
 def sum_groups(values: Floats, groups: NDArray[np.intp], num_groups: int) -> Floats:

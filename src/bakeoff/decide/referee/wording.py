@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.formatting import join as joined
 from bakeoff.runs.decisions import Needs
-
-# At two rows of the rarest label, macro-F1 is wrong in 12.7 % of studies.
-MIN_LABEL_ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,24 +104,36 @@ def undecided(
     open_: Sequence[str],
     needs: Needs | None,
     reasons: Sequence[str],
+    *,
+    not_over: Sequence[str],
+    are_near: bool,
 ) -> str:
-    """Args: reasons: why pairs were not judged at all, if any were not."""
-    if len(open_) > 1:
-        text = f"Nothing is recommended: {joined(open_)} cannot be told apart, nor shown equal"
-        if setting.baselines:
-            text += ", or are not shown better than every baseline"
-    elif setting.baselines:
-        text = (
-            f"Nothing is recommended: {leader} has the best mean, but is not shown better than the "
-            f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)}"
+    """Args:
+    reasons: why pairs were not judged at all, if any were not.
+    not_over: methods of ``open_`` that are not shown better than every baseline.
+    are_near: whether all of ``open_`` are shown to be no worse than any other by the margin.
+    """
+    over = f"better than the {_noun(setting.baselines, 'baseline')} {joined(setting.baselines)}"
+    if len(open_) > 1 and are_near and not_over:
+        said = (
+            f"{joined(open_)} are shown to be no worse than any other method{setting.scope} by the "
+            f"margin or more, but not to be {over}"
         )
+    elif len(open_) > 1:
+        said = f"{joined(open_)} cannot be told apart, nor shown equal"
+        if len(not_over) == len(open_):
+            said += f", and none is shown {over}"
+        elif not_over:
+            verb = "is" if len(not_over) == 1 else "are"
+            said += f", and {joined(not_over)} {verb} not shown {over}"
     else:
-        text = f"Nothing is recommended: {leader} has the best mean, but is not shown to be best"
-    text += f" ({setting.limits})."
+        least = over if not_over else "to be best"
+        said = f"{leader} has the best mean of the methods{setting.scope}, but is not shown {least}"
+    text = f"Nothing is recommended: {said} ({setting.limits})."
     text += "".join(f" {reason}." for reason in reasons)
     if needs is not None:
         parts = [
-            f"{count} {what}"
+            f"{count:,} {what}"
             for count, what in (
                 (needs.seeds, "seeds of each method"),
                 (needs.rows, f"test {setting.unit}"),
@@ -150,22 +159,6 @@ def few_pair_seeds(names: Sequence[str]) -> str:
     """Why a pair is not judged."""
     have = "has" if len(names) == 1 else "have"
     return f"{joined(names)} {have} fewer than {MIN_SEEDS} seeds"
-
-
-def few_label_rows(counts: Mapping[str, int], title: str) -> str | None:
-    """Why nothing is judged by a metric of labels; None where each has enough rows.
-
-    Args:
-        counts: test rows of each label. title: of the metric.
-    """
-    label = min(counts, key=lambda name: (counts[name], name))
-    if counts[label] >= MIN_LABEL_ROWS:
-        return None
-    rows = "row" if counts[label] == 1 else "rows"
-    return (
-        f"the label {label} has {counts[label]} test {rows} only, and {title} is judged from "
-        f"{MIN_LABEL_ROWS} of each label on"
-    )
 
 
 def untested(a: str, b: str, why: str) -> str:
