@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bakeoff.audits import audit
     from bakeoff.decide.referee import compare
 
 __version__ = "0.2.0.dev0"
-__all__ = ["__version__", "compare"]
+__all__ = ["__version__", "audit", "compare"]
 
 
 def __getattr__(name: str) -> Any:
-    """Hands ``compare`` on where it is first asked for, so that ``import bakeoff`` stays quick."""
+    """Hands functions on where they are first asked for, so that ``import bakeoff`` stays quick."""
+    if name == "audit":
+        from bakeoff.audits import audit
+
+        return audit
     if name == "compare":
         from importlib import import_module
 
