@@ -99,12 +99,17 @@ class TextEncoder:
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def encode(
-        self, texts: Sequence[str], literal_spans: Sequence[Sequence[Span]]
+        self,
+        texts: Sequence[str],
+        literal_spans: Sequence[Sequence[Span]],
+        looked_up: Sequence[Sequence[Span]] | None = None,
     ) -> list[Encoded]:
         """Encodes texts from their first character on, without ``start_ids``.
 
         Args:
             texts: whole texts. literal_spans: for each, which of its characters are data.
+            looked_up: for each, the spans whose tokens will be asked for; None takes the data.
+                Only tokenizers without offsets need them.
         """
         found: list[Encoded | None] = [None] * len(texts)
         whole: list[int] = []
@@ -112,7 +117,8 @@ class TextEncoder:
             if self._has_offsets and not self._spells_special_in_data(text, spans):
                 whole.append(index)
             else:
-                found[index] = self._in_pieces(text, spans)
+                asked = spans if looked_up is None else looked_up[index]
+                found[index] = self._in_pieces(text, spans, asked)
         for index, encoded in zip(
             whole, self._call([texts[i] for i in whole], literal=False), strict=True
         ):
@@ -129,10 +135,11 @@ class TextEncoder:
             for match in self._special.finditer(text)
         )
 
-    def _in_pieces(self, text: str, spans: Sequence[Span]) -> Encoded:
+    def _in_pieces(self, text: str, spans: Sequence[Span], looked_up: Sequence[Span]) -> Encoded:
         """The text around the special tokens that are meant, each stretch of it plain text.
 
-        Without offsets, also cut where data begin and end, so that a token's place is known.
+        Without offsets, also cut where ``looked_up`` begin and end, so that a token's place is
+        known as far as it matters.
         """
         meant = [
             match
@@ -141,7 +148,7 @@ class TextEncoder:
         ]
         cuts = {0, len(text), *(m.start() for m in meant), *(m.end() for m in meant)}
         if not self._has_offsets:
-            cuts |= {edge for span in spans for edge in span}
+            cuts |= {edge for span in looked_up for edge in span}
         special = {match.start(): self._special_ids[match.group()] for match in meant}
         ids, offsets = [_none()], [np.zeros((0, 2), dtype=np.int64)]
         edges = sorted(cuts)

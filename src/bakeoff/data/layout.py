@@ -33,7 +33,7 @@ class Laid:
         example: as it was laid out, after shortening.
         ids: [T]. is_target: [T] bool. num_data: tokens of data before anything was cut.
         is_cut: whether anything gave way.
-        missing: tokens by which it is too long even so; 0 where it fits.
+        missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
     """
 
     example: Example
@@ -41,6 +41,18 @@ class Laid:
     is_target: NDArray[np.bool_]
     num_data: int
     is_cut: bool
+    missing: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaidPrompt:
+    """One row's prompt.
+
+    Attributes:
+        ids: [T]. missing: as of ``Laid``.
+    """
+
+    ids: Ids
     missing: int
 
 
@@ -63,14 +75,16 @@ class Layout:
         encoded = self._encoder.encode(
             [example.text for example in examples],
             [example.literal_spans for example in examples],
+            [_looked_up(example) for example in examples],
         )
         return [self._row(e, found) for e, found in zip(examples, encoded, strict=True)]
 
-    def prompts(self, examples: Sequence[Example]) -> list[Ids | None]:
-        """Every prompt as tokens, with ``max_target_tokens`` free; None where none fits."""
+    def prompts(self, examples: Sequence[Example]) -> list[LaidPrompt]:
+        """Every prompt as tokens, with ``max_target_tokens`` free."""
         encoded = self._encoder.encode(
             [example.prompt for example in examples],
             [example.literals_of_prompt for example in examples],
+            [_cut_spans(example) for example in examples],
         )
         return [self._prompt(e, found) for e, found in zip(examples, encoded, strict=True)]
 
@@ -113,16 +127,15 @@ class Layout:
             num_target = int(encoded_target.sum()) + ends
             room = self._options.max_length - max(0, self._options.max_target_tokens - num_target)
             excess = len(start) + len(encoded.ids) + ends - room
-            keep = _without_tail(encoded, example.cut_span, excess)
-            if keep is not None:
-                break
-            shorter = self._shorten(example) if example.cut_span is None else None
+            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            may_shorten = missing and example.cut_span is None
+            shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
-                keep = np.ones(len(encoded.ids), dtype=np.bool_)
                 break
             example, is_cut = shorter, True
-            [encoded] = self._encoder.encode([example.text], [example.literal_spans])
-        missing = max(0, excess - int((~keep).sum()))
+            [encoded] = self._encoder.encode(
+                [example.text], [example.literal_spans], [_looked_up(example)]
+            )
         ids = [start, encoded.ids[keep]]
         target = [np.zeros(len(start), dtype=np.bool_), encoded_target[keep]]
         if ends:
@@ -140,19 +153,21 @@ class Layout:
             missing=missing,
         )
 
-    def _prompt(self, example: Example, encoded: Encoded) -> Ids | None:
+    def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
         while True:
             start = self._start_of(encoded)
             room = self._options.max_length - self._options.max_target_tokens
             excess = len(start) + len(encoded.ids) - room
-            keep = _without_tail(encoded, example.cut_span, excess)
-            if keep is not None:
-                return np.concatenate([start, encoded.ids[keep]])
-            shorter = self._shorten(example) if example.cut_span is None else None
+            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            may_shorten = missing and example.cut_span is None
+            shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
-                return None
+                ids = np.concatenate([start, encoded.ids[keep]])
+                return LaidPrompt(ids=ids, missing=missing)
             example = shorter
-            [encoded] = self._encoder.encode([example.prompt], [example.literals_of_prompt])
+            [encoded] = self._encoder.encode(
+                [example.prompt], [example.literals_of_prompt], [_cut_spans(example)]
+            )
 
     def _start_of(self, encoded: Encoded) -> Ids:
         """What the tokenizer puts before any text, unless the text has it already."""
@@ -160,22 +175,35 @@ class Layout:
         return start[:0] if np.array_equal(encoded.ids[: len(start)], start) else start
 
 
-def _without_tail(encoded: Encoded, span: Span | None, excess: int) -> NDArray[np.bool_] | None:
-    """[T] which tokens stay when the last ``excess`` ones inside the span go.
+def _cut_spans(example: Example) -> list[Span]:
+    return [] if example.cut_span is None else [example.cut_span]
 
-    One of them stays always. None where there are not so many.
+
+def _looked_up(example: Example) -> list[Span]:
+    """The spans whose tokens a row is asked for."""
+    return [*example.target_spans, *_cut_spans(example)]
+
+
+def _without_tail(
+    encoded: Encoded, span: Span | None, excess: int
+) -> tuple[NDArray[np.bool_], int]:
+    """Which tokens stay when the last ``excess`` ones inside a span go; one of them stays always.
+
+    Returns:
+        [T] which stay, all of them where there are not so many; and how many there lack.
     """
     keep = np.ones(len(encoded.ids), dtype=np.bool_)
     if excess <= 0:
-        return keep
-    if span is None:
-        return None
-    first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
-    inside = np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
-    if len(inside) <= excess:
-        return None
+        return keep, 0
+    inside = np.zeros(0, dtype=np.int64)
+    if span is not None:
+        first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
+        inside = np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
+    spare = max(0, len(inside) - 1)
+    if excess > spare:
+        return keep, excess - spare
     keep[inside[len(inside) - excess :]] = False
-    return keep
+    return keep, 0
 
 
 def cut_tail(example: Example) -> Example | None:

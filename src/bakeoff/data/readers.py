@@ -82,6 +82,28 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
         ) from error
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns that a file's rows have, by its head; none where that cannot be read."""
+    ending = format_of(path)
+    try:
+        if ending == "parquet":
+            import pyarrow.parquet
+
+            return list(pyarrow.parquet.read_schema(path).names)
+        with _opened(path) as stream:
+            if ending == "csv":
+                text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
+                return next(csv.reader(text), [])
+            if ending == "jsonl":
+                first = json.loads(stream.readline().decode("utf-8-sig"))
+            else:
+                content = json.loads(stream.read().decode("utf-8-sig"))
+                first = (content.get("data") if isinstance(content, dict) else content)[0]
+            return list(first)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zlib.error, DataError):
+        return []
+
+
 def missing_column(place: object, columns: Columns, found: Iterable[str]) -> DataError | None:
     """Returns the error for a column that is not among those found, if one is missing."""
     names = sorted(set(found))

@@ -10,7 +10,14 @@ from typing import Any, Final, Protocol
 from bakeoff.data import wire
 from bakeoff.data.cleaning import normalise
 from bakeoff.data.options import SplitShares, TaskOptions
-from bakeoff.data.readers import Columns, Record, format_of, missing_column, read_records
+from bakeoff.data.readers import (
+    Columns,
+    Record,
+    column_names,
+    format_of,
+    missing_column,
+    read_records,
+)
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.types import SPLITS, Split
 
@@ -47,6 +54,10 @@ class Source(Protocol):
 
     def fingerprint(self) -> list[str]:
         """Returns what identifies the contents: equal lists mean equal rows."""
+        ...
+
+    def column_names(self) -> list[str]:
+        """Returns all columns that rows have, those that the task does not read included."""
         ...
 
 
@@ -118,6 +129,9 @@ class SplitFiles:
     def fingerprint(self) -> list[str]:
         return [part for split in SPLITS for part in _file_identity(self._files[split])]
 
+    def column_names(self) -> list[str]:
+        return column_names(self._files["train"])
+
 
 class WholeFile:
     """One file that holds everything, split by a hash of each row's input."""
@@ -140,6 +154,9 @@ class WholeFile:
 
     def fingerprint(self) -> list[str]:
         return _file_identity(self._path)
+
+    def column_names(self) -> list[str]:
+        return column_names(self._path)
 
 
 class WireSource:
@@ -170,6 +187,9 @@ class WireSource:
         sources = sorted(Path(wire.__file__).parent.glob("*.py"))
         code = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
         return [WIRE, str(self._seed), str(sorted(self._counts.items())), *code]
+
+    def column_names(self) -> list[str]:
+        return list(_WIRE_COLUMNS)
 
 
 class HubSource:
@@ -211,6 +231,9 @@ class HubSource:
 
     def fingerprint(self) -> list[str]:
         return [self._name, *(f"{name} {data._fingerprint}" for name, data in self._loaded.items())]
+
+    def column_names(self) -> list[str]:
+        return list(next(iter(self._loaded.values())).column_names)
 
     def _read(self, name: str) -> Iterator[Record]:
         rows = self._loaded[name].select_columns(list(dict.fromkeys(self._columns.values())))

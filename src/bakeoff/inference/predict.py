@@ -95,13 +95,13 @@ def predict(
     encoder = TextEncoder(run.base.tokenizer, tokenizer_id=run.study.options.base)
     layout = Layout(run.task.options, encoder, run.task.shorten)
     prompts = []
-    for row, ids in zip(inputs, layout.prompts(examples), strict=True):
-        if ids is None:
+    for row, prompt in zip(inputs, layout.prompts(examples), strict=True):
+        if prompt.missing:
             raise DataError(
                 f"{row.place}: does not fit task.max_length of {run.task.options.max_length}, and "
                 "nothing of it may be cut; shorten it"
             )
-        prompts.append(ids)
+        prompts.append(prompt.ids)
     switcher = Switcher(run.base)
     for kept in candidates:
         answers = _answers(run, kept, layout, examples, prompts, switcher if merged else None)

@@ -110,19 +110,19 @@ class Classify(TwoColumns):
         """A row's label as a word; a number that is none of the words counts them from 0."""
         value, column = row.get(self.options.label), self.options.label
         labels = self.options.labels
-        if isinstance(value, int):
-            word = str(value).lower() if isinstance(value, bool) else str(value)
-            if labels is not None and word not in self._places and 0 <= value < len(labels):
-                return labels[value]
-        else:
-            word = text_of(row, "label", column, ()).strip()
-        if labels is not None and word not in self._places:
-            raise DataError(
-                f"the label (column {column!r}) is {word!r}, which is none of "
-                f"{join([repr(known) for known in labels[:10]])}: no training row has it, or "
-                "task.labels leaves it out"
-            )
-        return word
+        is_int = isinstance(value, int)  # as booleans are
+        word = str(value).lower() if is_int else text_of(row, "label", column, ()).strip()
+        if labels is None or word in self._places:
+            return word
+        # A CSV file's numbers are texts.
+        place = int(value) if is_int else int(word) if word.isdecimal() else -1
+        if 0 <= place < len(labels):
+            return labels[place]
+        raise DataError(
+            f"the label (column {column!r}) is {word!r}, which is none of "
+            f"{join([repr(known) for known in labels[:10]])}: no training row has it, or "
+            "task.labels leaves it out"
+        )
 
     def details(self, answer: str | None) -> dict[str, Any]:
         """The labels as they follow the prompt, and which is right."""

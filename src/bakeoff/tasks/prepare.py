@@ -10,16 +10,17 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data import cache
-from bakeoff.data.encode import Ids, TextEncoder
+from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
-from bakeoff.data.rows import Rows, rows_text, take_rows
+from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import GROUP, Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
+from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
@@ -98,6 +99,7 @@ class _Preparation:
 
     def run(self) -> TaskData:
         """See ``prepare``."""
+        check_input(self._task, self._source)
         train = self._rows("train")
         found = self._task.found([record.values for record in train.records])
         if found:
@@ -154,17 +156,17 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     kept = [
         index
         for index, (row, prompt) in enumerate(zip(laid, prompts, strict=True))
-        if not row.missing and prompt is not None and row.is_target.any()
+        if not row.missing and not prompt.missing and row.is_target.any()
     ]
-    _check_fit(task, rows, laid, prompts, kept)
+    check_fit(task, rows, laid, prompts, kept)
     fitting = [laid[i] for i in kept]
-    gold, choice_set, sets = _choices(layout, fitting)
+    gold, choice_set, sets = _choices(task, layout, rows, laid, kept)
     groups = [row.example.group or "" for row in fitting]
     return SplitData(
         rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
         tokens=Ragged.from_rows([row.ids for row in fitting]),
         is_target=np.concatenate([row.is_target for row in fitting]),
-        prompts=Ragged.from_rows([p for i in kept if (p := prompts[i]) is not None]),
+        prompts=Ragged.from_rows([prompts[i].ids for i in kept]),
         shown=Texts.from_rows([rows.examples[i].shown for i in kept]),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
@@ -178,45 +180,17 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     )
 
 
-def _check_fit(
-    task: Task, rows: Rows, laid: list[Laid], prompts: list[Ids | None], kept: list[int]
-) -> None:
-    """Refuses rows that do not fit, or have nothing to learn, where they may not be skipped."""
-    options = task.options
-    left = sorted(set(range(len(rows))) - set(kept))
-    if not left or (options.on_bad_row == "skip" and kept):
-        return
-    silent = [i for i in left if not laid[i].is_target.any()]
-    if silent:
-        raise DataError(
-            f"task.source: {rows_text([rows.records[i].row for i in silent])} of {rows.place}: the "
-            f"{task.output_word} has no tokens to learn. Correct them, or set task.on_bad_row: "
-            "skip to leave such rows out."
-        )
-    missing = [
-        laid[i].missing or (options.max_target_tokens + 1 if prompts[i] is None else 0)
-        for i in left
-    ]
-    raise DataError(
-        f"task.max_length is {options.max_length}, which is too small for the {task.output_word} "
-        f"of {rows_text([rows.records[i].row for i in left])} of {rows.place}: it is never cut, "
-        f"and some of its {task.input_word} must fit beside it. Set task.max_length to "
-        f"{options.max_length + max(missing) + 1} or more, or task.on_bad_row: skip to leave such "
-        "rows out."
-    )
-
-
 _Chosen = tuple[np.ndarray, np.ndarray, tuple[ChoiceSet, ...]]
 
 
-def _choices(layout: Layout, laid: list[Laid]) -> _Chosen:
-    """(gold index of each row, its set of choices, the different sets)."""
-    gold = np.full(len(laid), -1, dtype=np.int64)
-    chosen = np.full(len(laid), -1, dtype=np.int64)
+def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Chosen:
+    """(gold index of each row that is kept, its set of choices, the different sets)."""
+    gold = np.full(len(kept), -1, dtype=np.int64)
+    chosen = np.full(len(kept), -1, dtype=np.int64)
     places: dict[tuple[tuple[str, ...], tuple[bytes, ...]], int] = {}
     sets: list[ChoiceSet] = []
-    for index, row in enumerate(laid):
-        example = row.example
+    for place, index in enumerate(kept):
+        example = laid[index].example
         if not example.choices:
             continue
         tokens = layout.choices(example.prompt, example.choices)
@@ -224,28 +198,17 @@ def _choices(layout: Layout, laid: list[Laid]) -> _Chosen:
         if key not in places:
             places[key] = len(sets)
             sets.append(ChoiceSet(texts=example.choices, tokens=tokens))
-        chosen[index] = places[key]
-        gold[index] = -1 if example.gold is None else example.gold
-    for found in sets:
-        _check_choices(found)
+            check_choices(sets[-1], f"{_place(rows, index)}: the {task.output_word}")
+        chosen[place] = places[key]
+        gold[place] = -1 if example.gold is None else example.gold
+    if len({found.texts for found in sets}) == 1:
+        for found in sets:
+            check_beginnings(found, f"task.source: {rows.place}: the {task.output_word}")
     return gold, chosen, tuple(sets)
 
 
-def _check_choices(found: ChoiceSet) -> None:
-    seen: dict[bytes, str] = {}
-    for text, ids in zip(found.texts, found.tokens, strict=True):
-        if not len(ids):
-            raise DataError(
-                f"the answer {text!r} has no tokens with this base, so no likelihood can be given "
-                "to it. Give it a text that the tokenizer knows."
-            )
-        other = seen.setdefault(ids.tobytes(), text)
-        if other != text:
-            raise DataError(
-                f"the answers {other!r} and {text!r} have the same tokens with this base, so the "
-                "model cannot tell them apart. Give them texts that differ in more than what the "
-                "tokenizer drops, such as case or spaces."
-            )
+def _place(rows: Rows, index: int) -> str:
+    return f"task.source: row {rows.records[index].row} of {rows.place}"
 
 
 def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
