@@ -20,6 +20,7 @@ from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.entries import MethodEntry
+from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
@@ -62,6 +63,11 @@ class Workbench:
             )
             for split in SPLITS
         }
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens that are written for one row at most; 1 where none is, but prompts are read."""
+        return self.generation.max_new_tokens if Ask.TEXT in self.task.asks else 1
 
     def fingerprints(self) -> dict[str, str]:
         """What a resumed run must find as it was: base, tokenised data, device and precision."""

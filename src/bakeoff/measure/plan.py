@@ -227,7 +227,7 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
         tokens = train.tokens_padded + validation.tokens_padded
         extra = writing.first.seconds * tokens / max(1, _prompt_tokens(bench))
     training, validating = rounds * alone.training.seconds, checks * alone.validation.seconds
-    rows, wanted = largest_batch(bench), bench.generation.max_new_tokens
+    rows, wanted = largest_batch(bench), bench.longest_answer
     batch_seconds = writing.first.seconds + (wanted - 1) * writing.further.seconds
     return MethodSeconds(
         epoch={
@@ -238,7 +238,7 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
             "first_epoch_extra": extra,
         },
         rows_per_second=rows / batch_seconds,
-        latency=writing.further.seconds,
+        latency=writing.further.seconds if wanted > 1 else None,
     )
 
 
