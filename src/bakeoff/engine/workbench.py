@@ -18,7 +18,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
@@ -92,7 +92,7 @@ class Workbench:
         """Slots of the cohort that trains these candidates, all of one execution path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
-        if wanted == "auto" or methods[0].execution_path is ExecutionPath.OWN_BASE:
+        if wanted == "auto" or not methods[0].execution_path.shares_base:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
             longest = rows * (self.task.options.max_length + extra)

@@ -98,7 +98,7 @@ def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> Ba
     Time and memory do not depend on them.
     """
     base = bench.base
-    if execution_path is not ExecutionPath.HIDDEN_STATES:
+    if not execution_path.reads_hidden_states:
         return TokenSource(base.device)
     plans = [bench.plans["train"], bench.plans["validation"]]
     kept = {

@@ -27,7 +27,7 @@ from bakeoff.engine.generation.generate import GenerationOptions, Prompts, gener
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.dry_run import seated, stand_in_batch_source, write_summaries
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
 
 clock: Callable[[], float] = time.perf_counter
@@ -64,7 +64,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     protocol, device = bench.protocol, bench.base.device
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
-    if method.execution_path is ExecutionPath.HIDDEN_STATES:
+    if method.execution_path.reads_hidden_states:
         extra = _time_hidden_states(bench, budget)
     batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, trains=True)
