@@ -56,7 +56,7 @@ def _better_baselines(results: Results, rows: list[Row], pick: Row) -> list[str]
 
 def _of_the_data(results: Results) -> list[str]:
     found = []
-    if len({candidate.seed for candidate in results.candidates.values()}) == 1:
+    if max((len(method.seeds) for method in results.methods.values()), default=0) == 1:
         found.append(
             "One seed per method: the intervals cover chance among test rows, not chance in "
             "training."
