@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,9 +41,9 @@ def epochs_at_most(schedule: StudySchedule, name: str) -> tuple[int, int]:
     total = done = 0
     for rung in schedule.rungs:
         total += alive * (rung - done)
-        alive, done = max(1, alive // schedule.search.reduction_factor), rung
+        alive, done = math.ceil(alive / schedule.search.reduction_factor), rung
     total += alive * (epochs - done)
-    more = len(schedule.seeds) - 1
+    more = len(schedule.seeds)
     return first + more, total + more * epochs
 
 

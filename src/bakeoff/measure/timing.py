@@ -69,7 +69,7 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, trains=True)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
-    steps = train.epoch(protocol.seeds[0], 0)
+    steps = train.epoch(protocol.seed_list[0], 0)
     longest = max(*train.widths, *validation.widths)
     with cohort, accelerated(cohort, longest, bench.engine) as graphs:
         optimizer = cohort.optimizer

@@ -135,7 +135,7 @@ class Predictor:
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
         plan = self.bench.plans["train"]
-        step = widest_step(plan, bench.protocol.seeds[0], rows)
+        step = widest_step(plan, bench.protocol.seed_list[0], rows)
         validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
