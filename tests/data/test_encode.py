@@ -161,9 +161,11 @@ def test_offsets_behind_a_special_token_are_of_the_whole_text(tokenizer: Any) ->
 @pytest.mark.parametrize("family", FAMILIES)
 def test_start_ids_are_the_tokenizer_s_default(family: str) -> None:
     tokenizer = tokenizer_of(family)
-    expected = [] if "<s>" not in tokenizer.convert_ids_to_tokens(
-        tokenizer("a")["input_ids"]
-    ) else [tokenizer.convert_tokens_to_ids("<s>")]
+    expected = (
+        []
+        if "<s>" not in tokenizer.convert_ids_to_tokens(tokenizer("a")["input_ids"])
+        else [tokenizer.convert_tokens_to_ids("<s>")]
+    )
     assert encoder(tokenizer).start_ids.tolist() == expected
     assert bool(expected) == (family in ("byte_level_bos", "metaspace", "llama"))
 

@@ -64,9 +64,7 @@ def plain(family: str, text: str) -> list[int]:
 def start_of(family: str) -> list[int]:
     tokenizer = tokenizer_of(family)
     return [
-        id_
-        for id_ in tokenizer("a")["input_ids"]
-        if id_ == tokenizer.convert_tokens_to_ids("<s>")
+        id_ for id_ in tokenizer("a")["input_ids"] if id_ == tokenizer.convert_tokens_to_ids("<s>")
     ]
 
 
@@ -307,7 +305,16 @@ def test_a_task_is_not_asked_while_tokens_can_go() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [DATA, "storm", "ab", "x", "two words", " padded  words here ", "line\nby\nline", "雨 が 🌧 降る"],
+    [
+        DATA,
+        "storm",
+        "ab",
+        "x",
+        "two words",
+        " padded  words here ",
+        "line\nby\nline",
+        "雨 が 🌧 降る",
+    ],
 )
 def test_cut_tail_shortens_strictly_and_ends(data: str) -> None:
     given: Example | None = example(data, before="<a>", after="\nEnd")

@@ -100,7 +100,16 @@ def column_names(path: Path) -> list[str]:
                 content = json.loads(stream.read().decode("utf-8-sig"))
                 first = (content.get("data") if isinstance(content, dict) else content)[0]
             return list(first)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zlib.error, DataError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        csv.Error,
+        zlib.error,
+        DataError,
+    ):
         return []
 
 
