@@ -101,7 +101,16 @@ def column_names(path: Path) -> list[str]:
                 rows = content.get("data") if isinstance(content, dict) else content
                 first = rows[0] if rows else []
             return list(first)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zlib.error, DataError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        csv.Error,
+        zlib.error,
+        DataError,
+    ):
         return []
 
 

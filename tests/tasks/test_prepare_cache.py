@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bakeoff.data.prepare import prepare
 from transformers import PreTrainedTokenizerFast
 
 import bakeoff
 from bakeoff.data import cache
 from bakeoff.data.encode import PieceEncoder
 from bakeoff.data.options import ExamplesOptions, TaskOptions
-from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData, to_cache
 
 Write = Callable[[str, Sequence[Mapping[str, object]]], Path]
