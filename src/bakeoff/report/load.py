@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.decide.representative import representative
+from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
