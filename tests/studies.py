@@ -15,7 +15,6 @@ import pytest
 from bakeoff.cli.main import main
 from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
-from bakeoff.execution import testing
 from bakeoff.measure.costs import measure_time
 from bakeoff.measure.timing import Budget
 from bakeoff.metrics.rouge import Scores, rouge_scores
@@ -166,7 +165,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Costs are timed from one step, and memory, which needs a process of its own, is not measured.
     """
-    monkeypatch.setattr(testing, "RougeScorer", ScorerHere)
+    monkeypatch.setattr("bakeoff.metrics.background.RougeScorer", ScorerHere)
     monkeypatch.setattr("bakeoff.study.costs.measure_costs", measured_here)
     monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
 
