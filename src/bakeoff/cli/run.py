@@ -74,6 +74,7 @@ def run(
 ) -> None:
     """Runs a study; a second call takes up what is there.
 
+    STUDY.yaml may be a run's folder: its study goes on, grown by what --set and --seeds change.
     With limits it recommends within them; every method is trained all the same.
     """
     started = time.monotonic()
@@ -84,7 +85,8 @@ def run(
     from bakeoff.runs.folder import open_run
     from bakeoff.runs.log import level_of, run_log
     from bakeoff.runs.reading import RESULTS_FILE
-    from bakeoff.study.options import completed, load_study
+    from bakeoff.study.growing import outline_of
+    from bakeoff.study.options import load_study
 
     if port is not None and not live:
         raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
@@ -94,9 +96,10 @@ def run(
         memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
     )
     loaded = load_study(study, overrides or [], seeds=seeds)
-    place = out or Path("runs") / loaded.options.name
+    folder_given = study if study is not None and study.is_dir() else None
+    place = out or folder_given or Path("runs") / loaded.options.name
     with (
-        open_run(place, loaded.resolved, fresh=fresh, completed=completed) as folder,
+        open_run(place, loaded.resolved, fresh=fresh, outline_of=outline_of) as folder,
         run_log(folder.path, level, study=loaded.options.name, device=device),
         ExitStack() as page,
     ):

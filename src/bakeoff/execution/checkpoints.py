@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
 from bakeoff.files import PART, disk_errors, new_file, sha256_of
 from bakeoff.methods.contract import Tensors
-from bakeoff.runs.records import CandidateSpec, EpochRecord
+from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -34,6 +34,7 @@ _SUFFIX: Final = ".safetensors"
 _KEPT: Final = 2
 _META: Final = "bakeoff"
 _CHECKSUM: Final = 16
+Ended = Callable[[], Mapping[str, CandidateRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class Checkpoints:
             "micro_batch_sizes": progress.micro_batch_sizes,
             "execution_path": progress.execution_path,
             "threads": torch.get_num_threads(),
+            "known": sorted(schedule.known),
         }
         if position is not None:
             for slot, candidate in enumerate(position.seated):
@@ -113,15 +115,21 @@ class Checkpoints:
         self._forget_paused()
         self.saved_at = time.monotonic()
 
-    def load(self, schedule: StudySchedule) -> Progress | None:
-        """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest."""
+    def load(self, schedule: StudySchedule, ended: Ended = dict) -> Progress | None:
+        """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest.
+
+        Candidates for which the schedule has no place any more are left out.
+
+        Args:
+            schedule: the study's, as it begins. ended: the kept records of ended candidates, by id.
+        """
         for name in reversed(self._names()):
             found = _read(self.path / name)
             if found is not None:
                 try:
-                    progress = self._take_up(schedule, *found)
+                    progress = self._take_up(schedule, *found, ended)
                     self._boundary = self._newest_boundary()
-                    return progress
+                    return self._seated_again(schedule, progress)
                 except (KeyError, TypeError, ValueError):
                     pass  # whole, but not of this study or this version
             # It must not count as one of those that are kept.
@@ -130,6 +138,20 @@ class Checkpoints:
                 f"{CHECKPOINTS}/{name} is torn or of another version; what it held is trained again"
             )
         return None
+
+    def _seated_again(self, schedule: StudySchedule, progress: Progress) -> Progress:
+        """The progress, without its position where that seats a candidate that was left out.
+
+        The others go on from their last whole epoch.
+        """
+        if progress.position is None:
+            return progress
+        seated = progress.position.seated
+        staying = [c for c in seated if c in schedule.candidates]
+        if len(staying) == len(seated):
+            return progress
+        self.set_back([c for c in staying if not c.state.is_final])
+        return replace(progress, position=None, execution_path="")
 
     def pause(self, candidate: Candidate) -> None:
         """Moves a paused candidate's tensors out of memory."""
@@ -216,7 +238,7 @@ class Checkpoints:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _take_up(
-        self, schedule: StudySchedule, content: dict[str, Any], tensors: Tensors
+        self, schedule: StudySchedule, content: dict[str, Any], tensors: Tensors, ended: Ended
     ) -> Progress:
         by_id = {candidate.id: candidate for candidate in schedule.candidates}
         later: list[Candidate] = []
@@ -230,6 +252,8 @@ class Checkpoints:
                     learning_rate=record["learning_rate"],
                     seed=record["seed"],
                 )
+                if not schedule.has_place_for(spec):
+                    continue
                 candidate = schedule.candidate_of(spec)
                 later.append(candidate)
                 by_id[candidate.id] = candidate
@@ -237,7 +261,7 @@ class Checkpoints:
         place = content.get("position")
         position = None
         if place is not None:
-            seated = [by_id[name] for name in place["seated"]]
+            seated = [by_id.get(name) or _left_out(name) for name in place["seated"]]
             position = Position(
                 seated=seated,
                 step=place["step"],
@@ -265,7 +289,9 @@ class Checkpoints:
         )
         random = tensors["random"]
         num_rounds = dict(content["rounds"])
-        chosen = {name: by_id[key] for name, key in content["chosen"].items()}
+        chosen = {name: by_id[key] for name, key in content["chosen"].items() if key in by_id}
+        records = ended() if content.get("known") else {}
+        known = {id: records[id] for id in content.get("known", ()) if id in records}
         if content["threads"] != torch.get_num_threads():
             self.notes.append(
                 f"this call computes on {torch.get_num_threads()} threads, an earlier one on "
@@ -278,6 +304,7 @@ class Checkpoints:
         if position is not None:
             for slot, candidate in enumerate(position.seated):
                 candidate.tensors = _below(tensors, f"slot{slot}/best/") or None
+        schedule.known = known
         schedule.recall(later, chosen, num_rounds)
         torch.set_rng_state(random)
         return progress
@@ -343,6 +370,14 @@ def _record(candidate: Candidate) -> dict[str, Any]:
         "best_epoch": candidate.best_epoch,
         "epochs": [asdict(epoch) for epoch in candidate.epochs],
     }
+
+
+def _left_out(id: str) -> Candidate:
+    """Stands for a seated candidate that the study has no more."""
+    nothing: Any = None
+    return Candidate(
+        id=id, method_name="", method=nothing, learning_rate=0.0, seed=0, state=RunState.RUNNING
+    )
 
 
 def _is_promoted(candidate: Candidate) -> bool:

@@ -15,12 +15,15 @@ from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of, ask
+from bakeoff.execution.packing import Cohort as TestCohort
+from bakeoff.execution.packing import pack
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.metrics.contract import Ask, ModelOutputs
+from bakeoff.runs.events import EventLog, Packed
 from bakeoff.tasks.contract import Baseline
 from bakeoff.types import RunState, Split
 
@@ -37,13 +40,15 @@ class Tester:
         archive: Archive,
         view: ProgressView,
         slots: Mapping[str, int],
+        events: EventLog,
     ) -> None:
         """Args:
-        bench, findings, archive, view: the run's.
+        bench, findings, archive, view, events: the run's.
         slots: candidates in one pass, by execution path, as in training.
         """
         self.bench = bench
         self.slots = slots
+        self.events = events
         self.findings = findings
         self.archive = archive
         self.view = view
@@ -88,7 +93,7 @@ class Tester:
                     "it takes no part in the comparisons"
                 )
                 return
-        self.archive.keep_baseline(baseline.name, answers_of(outputs, self.test), sets)
+        self.archive.keep_baseline(baseline, answers_of(outputs, self.test), sets)
         self.view.say(f"  {baseline.title:<28} {self._shown(sets['test'])}")
 
     def _scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
@@ -103,24 +108,40 @@ class Tester:
     def candidates(self) -> None:
         """Every final candidate that ended well and is not tested yet, by execution path.
 
-        Groups are made of all of them and tested whole, so that an interrupted test, taken up
-        again, rounds as an undisturbed one. Where memory does not hold a group, each of it goes
-        alone; a candidate that it does not hold alone has failed, and the rest is tested.
+        They are tested in cohorts, each of them whole, so that an interrupted test, taken up
+        again, rounds as an undisturbed one; a cohort keeps its candidates when the study grows.
+        Where memory does not hold a cohort, each of it goes alone; a candidate that it does not
+        hold alone has failed, and the rest is tested.
         """
-        done = self.findings.test_scores
-        eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
+        eligible = {c.id: c for c in self.findings.schedule.finals if c.state.is_eligible}
         with BackgroundScoring(self.metrics) as scorer:
             for execution_path in ExecutionPath:
-                here = [c for c in eligible if c.method.execution_path is execution_path]
-                size = (
-                    self.slots.get(execution_path.value) or self.bench.num_slots(here)
-                    if here
-                    else 1
-                )
-                for start in range(0, len(here), size):
-                    group = here[start : start + size]
-                    if any(candidate.id not in done for candidate in group):
+                here = [c for c in eligible.values() if c.method.execution_path is execution_path]
+                for cohort in self._cohorts(here):
+                    group = [eligible[name] for name in cohort.candidates if name in eligible]
+                    if any(c in here and c.id not in self.findings.test_scores for c in group):
                         self._test(group, scorer)
+
+    def _cohorts(self, candidates: Sequence[Candidate]) -> list[TestCohort]:
+        """All cohorts in which candidates are tested; those of these candidates are made now.
+
+        Args:
+            candidates: of one execution path, in the study's order.
+        """
+        known = [
+            TestCohort(id=event.cohort, candidates=event.candidates)
+            for event in self.events.events
+            if event.work == "test"
+        ]
+        untested = [c for c in candidates if c.id not in self.findings.test_scores]
+        if not untested:
+            return known
+        slots = self.slots.get(untested[0].method.execution_path.value)
+        slots = slots or self.bench.num_slots(untested)
+        new = pack([c.id for c in untested], slots, known, prefix="test-")
+        for cohort in new:
+            self.events.add(Packed(cohort=cohort.id, work="test", candidates=cohort.candidates))
+        return [*known, *new]
 
     def _test(self, group: Sequence[Candidate], scorer: BackgroundScoring) -> None:
         """Tests candidates in one pass; where that fails, each alone, so that one fails alone."""
@@ -152,6 +173,8 @@ class Tester:
                     self._test([candidate], scorer)
             return
         for candidate, (validation, outputs) in zip(group, outcomes, strict=True):
+            if candidate.id in self.findings.test_scores:
+                continue  # of an earlier call, and what is kept stays
             try:
                 sets = {"test": self._scores(outputs, "test")}
                 if validation is not None:

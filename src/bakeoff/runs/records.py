@@ -203,6 +203,7 @@ class CostRecord:
         generation_rows_per_second: test rows, eight in a batch.
         micro_batch_size: that the figures were measured with.
         made_with: None where only the parameters and the adapter are known.
+        variant: label of the searched options that were measured; None where it is not known.
     """
 
     trainable_parameters: int | None = None
@@ -213,6 +214,7 @@ class CostRecord:
     generation_rows_per_second: float | None = None
     micro_batch_size: int | None = None
     made_with: Provenance | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,9 @@ class StudySchedule:
         methods: the state of each method's search, by name, in the study's order.
         search: how is searched, or None. epochs: the most that a candidate trains.
         seeds: of each method's chosen setting. rungs: epochs after which candidates are compared.
+        known: records of candidates that had ended before this training began, by id: whichever of
+            them is named is taken up and not trained.
+        left_out: ids that searches began with before the study changed, and do not now.
     """
 
     def __init__(
@@ -116,6 +119,8 @@ class StudySchedule:
         self.epochs = epochs
         self.seeds = tuple(seeds)
         self.rungs = rungs_of(search, epochs)
+        self.known: dict[str, CandidateRecord] = {}
+        self.left_out: frozenset[str] = frozenset()
         for method in methods:
             if method.space is not None:
                 specs = first_specs(method.space)
@@ -206,7 +211,7 @@ class StudySchedule:
         Raises:
             KeyError: where the study has no such method or variant.
         """
-        return Candidate(
+        found = Candidate(
             id=spec.id,
             method_name=spec.method,
             method=self.methods[spec.method].variants[spec.variant],
@@ -214,6 +219,19 @@ class StudySchedule:
             seed=spec.seed,
             variant=spec.variant,
         )
+        _take_up(found, self.known.get(found.id))
+        return found
+
+    def has_place_for(self, spec: CandidateSpec) -> bool:
+        """Whether a candidate that an earlier call named belongs to the study as it is now.
+
+        What a study names at its beginning is there already.
+        """
+        method = self.methods.get(spec.method)
+        if method is None or method.space is None or spec.variant not in method.variants:
+            return False
+        is_searched = spec.seed == method.space.seed
+        return spec.id not in self.left_out if is_searched else spec.seed in self.seeds
 
     def recall(
         self,
@@ -235,7 +253,37 @@ class StudySchedule:
         for name, candidate in chosen.items():
             self.methods[name].chosen = candidate
         for name, number in num_rounds.items():
-            self.methods[name].num_rounds = number
+            if name in self.methods:
+                self.methods[name].num_rounds = number
+        for method in self.methods.values():
+            if any(not candidate.state.is_final for candidate in method.searched):
+                self._reopen(method)
+            elif method.space is not None and method.chosen is None:
+                method.finals = []  # of a choice that was left out
+            self._complete_finals(method)
+
+    def _reopen(self, method: MethodSearch) -> None:
+        """Takes back the choice of a search that has grown since; nothing where there was none.
+
+        Finals that have ended are taken up if their setting is chosen again.
+        """
+        ended = [c for c in method.finals if c.state.is_final and c.state is not RunState.FAILED]
+        self.known |= {candidate.id: record_of(candidate) for candidate in ended}
+        method.chosen, method.finals = None, []
+
+    def _complete_finals(self, method: MethodSearch) -> None:
+        """Names the seeds that a chosen setting has not been trained with, as of a grown study."""
+        if method.space is None or method.chosen is None:
+            return
+        named = {candidate.seed: candidate for candidate in method.finals}
+        for seed in self.seeds:
+            if seed not in named:
+                best = method.chosen
+                named[seed] = self.candidate_of(
+                    method.space.spec(best.variant, best.learning_rate, seed)
+                )
+        later = [seed for seed in named if seed not in self.seeds]
+        method.finals = [named[seed] for seed in (*self.seeds, *later)]
 
     def take_up(self, records: Mapping[str, CandidateRecord]) -> list[Settled]:
         """Takes up candidates that have ended in an earlier call whose checkpoints are gone.
@@ -243,22 +291,17 @@ class StudySchedule:
         Args:
             records: by id; those that are not of this study are left where they are.
         """
+        self.known = dict(records)
         for method in self.methods.values():
             known = {candidate.id for candidate in method.searched}
             for id, record in sorted(records.items()):
-                is_new = record.method == method.name and id not in known
-                fits = record.variant in method.variants and method.space is not None
-                if is_new and fits and method.space and record.seed == method.space.seed:
+                if record.method != method.name or method.space is None or id in known:
+                    continue
+                if record.seed == method.space.seed and self.has_place_for(spec_of(record)):
                     method.searched.append(self.candidate_of(spec_of(record)))
-        coming = self.candidates
-        settled: list[Settled] = []
-        while coming:
-            for candidate in coming:
-                _take_up(candidate, records.get(candidate.id))
-            following = self.settle()
-            coming = [candidate for one in following for candidate in one.new]
-            settled += following
-        return settled
+        for candidate in self.candidates:
+            _take_up(candidate, records.get(candidate.id))
+        return self.settle()
 
 
 def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:

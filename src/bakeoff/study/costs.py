@@ -10,7 +10,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.runs.records import CostRecord
-from bakeoff.study.measuring import COMMAND, job_of
+from bakeoff.study.measuring import COMMAND, chosen_variant, job_of
 from bakeoff.study.options import Study
 
 _log = logging.getLogger(__name__)
@@ -19,8 +19,13 @@ _log = logging.getLogger(__name__)
 def measure_all(
     study: Study, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
 ) -> None:
-    """Measures every method that has no costs yet; one that fails is noted and has none."""
-    missing = [e.name for e in bench.entries if e.name not in findings.costs]
+    """Measures every method whose chosen options have no costs; one that fails is noted."""
+    variants = {name: chosen_variant(search) for name, search in findings.schedule.methods.items()}
+    missing = [
+        name
+        for name, variant in variants.items()
+        if (cost := findings.costs.get(name)) is None or cost.variant not in (None, variant)
+    ]
     if not missing:
         return
     title = "costs"
@@ -31,7 +36,7 @@ def measure_all(
         if isinstance(outcome, CostFailure):
             _measuring_failed(name, outcome, findings, archive, view)
         else:
-            archive.keep_cost(name, outcome)
+            archive.keep_cost(name, outcome, variants[name])
             _note_smaller_batch(name, outcome, bench, archive, view)
         view.count(title, done, len(missing))
     view.clear()

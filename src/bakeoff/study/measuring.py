@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.engine.candidate import Candidate
 from bakeoff.measure.costs import Opener, serve
-from bakeoff.search.schedule import StudySchedule
+from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.opening import load_base, open_workbench
 from bakeoff.study.options import Study, study_from_mapping
 
@@ -24,14 +25,22 @@ def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]
     return {"study": _as_chosen(study, schedule).resolved, "device": device}
 
 
+def chosen_variant(search: MethodSearch) -> str:
+    """The label of the options that a method is measured with."""
+    return _shown(search).variant
+
+
+def _shown(search: MethodSearch) -> Candidate:
+    return search.chosen or search.best() or search.candidates[0]
+
+
 def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
     """The study without its search: every method with the options that were chosen."""
     if study.options.search is None:
         return study
     entries = []
     for entry in study.entries:
-        search = schedule.methods[entry.name]
-        shown = search.chosen or search.best() or search.searched[0]
+        shown = _shown(schedule.methods[entry.name])
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(

@@ -24,6 +24,8 @@ from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
+_KEPT_AS = "study.yaml"
+"""In a run's folder."""
 # These never mean a folder, whatever is beside the study.
 _RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
@@ -127,7 +129,8 @@ def load_study(
     """Reads a study's file, or the embedded demo, and applies overrides.
 
     Args:
-        path: of the file, or None for the demo. overrides: as ``--set`` gives them.
+        path: of the file, or of a run's folder, or None for the demo.
+        overrides: as ``--set`` gives them.
         seeds: the number of seeds of each method, whatever the study says.
 
     Relative paths start from the working directory; where nothing is there, from the folder of
@@ -138,8 +141,16 @@ def load_study(
     """
     if path is None:
         text = resources.files("bakeoff.study").joinpath(_DEMO).read_text(encoding="utf-8")
-        mapping = load_yaml(text, where=_DEMO)
-        return study_from_mapping(mapping, overrides, folder=Path.cwd(), seeds=seeds)
+        demo = load_yaml(text, where=_DEMO)
+        return study_from_mapping(demo, overrides, folder=Path.cwd(), seeds=seeds)
+    is_run = path.is_dir()
+    if is_run:
+        path /= _KEPT_AS
+        if not path.exists():
+            raise ConfigError(
+                f"{path.parent}: is a folder without {_KEPT_AS}, so it is not a run's; give the "
+                "path of a study's YAML file, or a folder that `bakeoff run` made"
+            )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -151,8 +162,17 @@ def load_study(
             f"{path}: the study cannot be read ({error.strerror}); give the path of a YAML file, "
             "or none for the embedded demo"
         ) from None
-    mapping = load_yaml(text, where=str(path))
-    return study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
+    mapping: Mapping[str, Any] = load_yaml(text, where=str(path))
+    if is_run:
+        mapping = _without_second_name_of_seeds(mapping)
+    study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
+    storage = study.options.search and study.options.search.storage
+    if is_run and storage and "***" in storage:
+        raise ConfigError(
+            f"search.storage: {path} keeps no password; give the whole URL with --set "
+            "search.storage=URL"
+        )
+    return study
 
 
 def study_from_mapping(
@@ -227,16 +247,15 @@ def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
     Raises:
         ConfigError: where it has keys that this version does not know.
     """
+    return study_from_mapping(_without_second_name_of_seeds(mapping), folder=folder)
+
+
+def _without_second_name_of_seeds(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first edition wrote both: the protocol's seeds, and how many of them a search takes."""
     search, protocol = mapping.get("search"), mapping.get("protocol")
     if isinstance(search, Mapping) and isinstance(protocol, Mapping) and "seeds" in protocol:
-        # The first edition wrote both: the protocol's seeds, and how many of them a search takes.
-        mapping = {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
-    return study_from_mapping(mapping, folder=folder)
-
-
-def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A kept study with the defaults of keys that its version did not have; see ``recorded``."""
-    return recorded(mapping, folder=Path.cwd()).resolved
+        return {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
+    return mapping
 
 
 def _locate(merged: dict[str, Any], folder: Path) -> None:

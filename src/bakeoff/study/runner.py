@@ -24,6 +24,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.recall import Recall
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.testing import Tester
 from bakeoff.execution.trackers.contract import TrackedStudy
@@ -34,6 +35,7 @@ from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -99,7 +101,7 @@ class Runner:
         except StoreError as error:
             self._note(f"{error}")
             return False
-        if results.status != "complete":
+        if results.status != "complete" or not self.folder.holds(results):
             return False
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
@@ -137,6 +139,7 @@ class Runner:
         self.folder.sweep()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
+        recall = Recall(archive)
         checkpoints = Checkpoints(self.folder.path)
         trackers = self._trackers(bench, archive)
         followers: list[Follower] = [trackers]
@@ -148,20 +151,21 @@ class Runner:
             followers.append(Snapshots(write, self.on_news))
         storage: SearchStorage | None = None
         try:
-            start = checkpoints.load(schedule)
+            schedule.left_out = self.folder.left_out
+            start = checkpoints.load(schedule, recall.ended_candidates)
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
                 for note in (*checkpoints.notes, *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
-                self._recall(schedule, archive, view, start)
+                self._recall(schedule, recall, view, start)
                 if self.study.options.search is not None:
                     storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
-                archive.recall_parts()
-                for fault in archive.faults:
+                recall.parts()
+                for fault in recall.faults:
                     view.on_note(fault)
-                self._work(bench, findings, archive, view, checkpoints, start, storage, followers)
+                self._work(bench, findings, recall, view, checkpoints, start, storage, followers)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -201,13 +205,13 @@ class Runner:
     def _recall(
         self,
         schedule: StudySchedule,
-        archive: Archive,
+        recall: Recall,
         view: ProgressView,
         start: Progress | None,
     ) -> None:
         """Takes up what an earlier call left beside checkpoints; what failed is tried again."""
         if start is None:
-            for settled in schedule.take_up(archive.ended_candidates()):
+            for settled in schedule.take_up(recall.ended_candidates()):
                 if settled.text:
                     view.on_search(settled.text)
         for candidate in schedule.candidates:
@@ -257,16 +261,16 @@ class Runner:
         self,
         bench: Workbench,
         findings: Findings,
-        archive: Archive,
+        recall: Recall,
         view: ProgressView,
         checkpoints: Checkpoints,
         start: Progress | None,
         storage: SearchStorage | None,
         followers: Sequence[Follower],
     ) -> None:
-        wall = findings.wall_seconds
+        wall, archive = findings.wall_seconds, recall.archive
         slots = dict(start.slots) if start else {}
-        tester = Tester(bench, findings, archive, view, slots)
+        tester = Tester(bench, findings, archive, view, slots, EventLog(self.folder.path))
         archive.keep_examples()
         with _timed(wall, "baselines"):
             tester.baselines()
@@ -283,6 +287,7 @@ class Runner:
                 self.study.options.checkpoint_minutes,
                 followers,
             ).run(start)
+        recall.later_candidates()
         with _timed(wall, "test"):
             tester.candidates()
         with _timed(wall, "costs"):
