@@ -158,8 +158,9 @@ class FinishedRun:
         name = recommendation.method
         if name is None:
             raise ConfigError(
-                f"{self.path}: the study recommends no method ({recommendation.why}); name "
-                f"a candidate with --candidate: {', '.join(kept)}"
+                f"{self.path}: the study recommends no method (its answer is "
+                f"{recommendation.verdict}; `bakeoff report` says why); name a candidate with "
+                f"--candidate: {', '.join(kept)}"
             )
         found = representative(self.results, name, kept)
         if found is None:
