@@ -36,7 +36,10 @@ def print_summary(folder: RunFolder, console: Console, limits: Limits | None = N
     # As many metrics as leave the names whole; with one, long names take more lines.
     for count in range(min(_MOST_METRICS, len(results.task.metrics)), 0, -1):
         table = _table(results, results.task.metrics[:count])
-        if Measurement.get(console, console.options, table).maximum <= console.width:
+        if (
+            Measurement.get(console, console.options.update(max_width=1000), table).maximum
+            <= console.width
+        ):
             break
     console.print()
     console.print(table)
