@@ -7,15 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
 from transformers import (
     AutoTokenizer,
     ByT5Tokenizer,
@@ -25,6 +16,15 @@ from transformers import (
 
 import bakeoff.base
 from bakeoff.base.weights.scratch import byte_tokenizer
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 LINES = [
     "A storm hit the coast on Monday and the storm left two towns without power.",
@@ -85,7 +85,12 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
     backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1),
+        ]
     )
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
@@ -96,7 +101,9 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     """The embedded base's."""
     make: Any = AutoTokenizer  # untyped
-    found: PreTrainedTokenizerBase = make.from_pretrained(Path(bakeoff.base.__file__).parent / "tiny")
+    found: PreTrainedTokenizerBase = make.from_pretrained(
+        Path(bakeoff.base.__file__).parent / "tiny"
+    )
     return found
 
 
