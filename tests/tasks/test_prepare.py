@@ -20,7 +20,7 @@ from tests.tasks.preparing import (
     read_of,
     task_of,
 )
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of
+from tests.tokenizers import FAMILIES, FAST, tokenizer_of, train_tokenizer
 
 KAGGLE = 'id,article,highlights\n{name},"The ""{name}"" storm,\nhit.","Storm.\nTowns."\n'
 
@@ -405,15 +405,11 @@ def test_booleans_are_no_numbers(write: Write, tokenizer: Any) -> None:
         prepared_rows(write, tokenizer, rows)
 
 
-def test_of_a_summary_without_tokens_the_end_is_learnt(write: Write, spaced_tokenizer: Any) -> None:
-    rows = [
-        {"document": "the storm", "summary": "the coast"},
-        {"document": "the company", "summary": "雨"},
-    ]
-    options = {"template": "{document}:{summary}<|endoftext|>"}
-    split = prepared_rows(write, spaced_tokenizer, rows, **options)[1].splits["train"]
-    # Of a character that the vocabulary lacks nothing is left; the end is learnt all the same.
-    assert learnt_of(split, 1) == [spaced_tokenizer.eos_token_id]
+def test_of_a_summary_without_tokens_the_end_is_learnt(write: Write) -> None:
+    tokenizer = train_tokenizer(dummy_prefix=True, drops=True)
+    rows = [{"document": "the storm", "summary": "coast"}, {"document": "a", "summary": "雨"}]
+    _, data = prepared_rows(write, tokenizer, rows, template="{document}:{summary}")
+    assert learnt_of(data.splits["train"], 1) == [tokenizer.eos_token_id]
 
 
 @pytest.mark.parametrize("family", FAST)
