@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bakeoff.data.prepare import prepare
 from transformers import PreTrainedTokenizerFast
 
 from bakeoff.data.encode import PieceEncoder
 from bakeoff.data.options import ExamplesOptions, TaskOptions
-from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.errors import ConfigError, DataError
 

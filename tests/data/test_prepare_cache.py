@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bakeoff.data.prepare import prepare
 from transformers import PreTrainedTokenizerFast
 
-import bakeoff
+from bakeoff import version
 from bakeoff.data import cache
 from bakeoff.data.encode import PieceEncoder
 from bakeoff.data.options import ExamplesOptions, TaskOptions
-from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData, to_cache
 
 Write = Callable[[str, Sequence[Mapping[str, object]]], Path]
@@ -146,7 +146,7 @@ def test_another_version_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None
     before = cache.cache_key(["a", "b"])
     assert cache.cache_key(["a", "b"]) == before
     assert cache.cache_key(["ab"]) != before
-    monkeypatch.setattr(bakeoff, "__version__", "999")
+    monkeypatch.setattr(version, "__version__", "999")
     assert cache.cache_key(["a", "b"]) != before
 
 
