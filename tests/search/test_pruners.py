@@ -34,7 +34,7 @@ def space(rungs: tuple[int, ...], factor: int = 3) -> MethodSpace:
 def allowed(
     rung: int, rungs: Sequence[int], factor: int, records: Sequence[CandidateRecord]
 ) -> set[str]:
-    """Who goes on from a rung, by the rule in words: the best 1 in ``factor``, ties included.
+    """Who goes on from a rung, in words: the best 1 in ``factor``, rounded up, and all that tie.
 
     All that entered this rung count: those that reached it with the best that they had by then,
     those that stopped or completed on the way with their best, those that failed as the worst.
@@ -51,7 +51,7 @@ def allowed(
             scores[one.id] = math.inf
         elif one.state in (RunState.COMPLETE, RunState.STOPPED):
             scores[one.id] = min(losses)
-    places = max(1, len(scores) // factor)
+    places = math.ceil(len(scores) / factor)
     return {
         name
         for name, own in scores.items()

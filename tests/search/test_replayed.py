@@ -1,34 +1,36 @@
-"""A search looked at afterwards is the same search: the golden runs' decisions, made again.
+"""A search looked at afterwards is the same search: a run's decisions, made again.
 
-Their records alone say what every round was decided on.
+Its records alone say what every round was decided on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bakeoff.methods.entries import entry_of
-from bakeoff.runs.records import CandidateRecord, Results
-from bakeoff.search.options import SearchOptions
+from bakeoff.runs.reading import read_results
+from bakeoff.runs.records import CandidateRecord
 from bakeoff.search.rounds import decide, first_specs
 from bakeoff.search.schedule import rungs_of
 from bakeoff.search.space import MethodSpace, space_of
+from bakeoff.study.options import Study, load_study
 from bakeoff.types import RunState
-from tests.golden_folders import golden
 
 
-def spaces(results: Results) -> list[MethodSpace]:
-    kept = results.study["search"]
-    search = SearchOptions(**kept)
-    rungs = rungs_of(search, results.study["protocol"]["epochs"])
-    [seed] = results.study["protocol"]["seeds"]
+def spaces(study: Study) -> list[MethodSpace]:
+    search, protocol = study.options.search, study.options.protocol
+    assert search is not None
+    rungs = rungs_of(search, protocol.epochs)
     return [
-        space_of(entry_of(name, given, may_search=True), search, seed=seed, rungs=rungs)
-        for name, given in results.study["methods"].items()
+        space_of(entry, search, seed=protocol.search_seed, rungs=rungs) for entry in study.entries
     ]
+
+
+Replayed = tuple[dict[str, CandidateRecord], str | None, list[str]]
 
 
 def trained(whole: CandidateRecord, before: int, rungs: tuple[int, ...]) -> CandidateRecord:
@@ -45,7 +47,7 @@ def trained(whole: CandidateRecord, before: int, rungs: tuple[int, ...]) -> Cand
     )
 
 
-def replay(space: MethodSpace, wholes: Mapping[str, CandidateRecord]) -> tuple[object, ...]:
+def replay(space: MethodSpace, wholes: Mapping[str, CandidateRecord]) -> Replayed:
     """The records that follow from the functions, and the choice."""
     records: dict[str, CandidateRecord] = {}
     coming, number = [spec.id for spec in first_specs(space)], 0
@@ -62,10 +64,17 @@ def replay(space: MethodSpace, wholes: Mapping[str, CandidateRecord]) -> tuple[o
             return records, decision.chosen, list(records)
 
 
-@pytest.mark.parametrize("name", ["searched", "schema1"])
-def test_the_golden_searches_follow_from_their_records(name: str) -> None:
-    results = golden(name)
-    for space in spaces(results):
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_a_runs_search_follows_from_its_records(
+    run_small: Callable[..., Any], place: Path, strategy: str
+) -> None:
+    methods = {"head": {}, "lora": {"rank": [1, 2]}, "wild": {"kind": "lora", "rank": 4}}
+    search = {"strategy": strategy, "learning_rates": 4, "growth": 2, "grid_factor": 30.0}
+    assert run_small(methods=methods, search=search, protocol={"epochs": 3}).code == 0
+    study, results = load_study(place / "study.yaml"), read_results(place / "out")
+    pruned = 0
+    for space in spaces(study):
         wholes = {
             id: record
             for id, record in results.candidates.items()
@@ -73,11 +82,11 @@ def test_the_golden_searches_follow_from_their_records(name: str) -> None:
         }
         records, chosen, order = replay(space, wholes)
         assert order == list(wholes)  # all of them, in the order in which they were named
-        assert isinstance(records, dict)
         for id, record in wholes.items():
             assert (records[id].state, records[id].reason) == (record.state, record.reason)
             assert records[id].epochs == record.epochs
         method = results.methods[space.method]
         assert method.search is not None
         assert chosen == method.search.chosen
-        assert sum(len(r.epochs) < 3 for r in wholes.values()) > 0  # something was pruned
+        pruned += sum(record.state is RunState.PRUNED for record in wholes.values())
+    assert pruned > 4

@@ -83,18 +83,18 @@ def test_a_studys_database_holds_a_trial_for_each_candidate_of_the_search(
     outcome = run_small(
         name="kept",
         methods={"head": {"learning_rate": [1e-9, 1e-2, 1e30]}},
-        search={"learning_rates": 3, "seeds": 2, "growth": 0},
+        search={"learning_rates": 3, "seeds": 2, "growth": 0, "reduction_factor": 3},
         protocol={"epochs": 2},
     )
     assert outcome.code == 0, outcome.err
     study = optuna.load_study(study_name="kept/head", storage=f"sqlite:///{place}/out/study.db")
     found = {trial.user_attrs["candidate"]: trial for trial in study.trials}
     candidates = results()["candidates"]
-    assert set(candidates) - set(found) == {"head-lr0.01-s1"}
+    assert set(candidates) - set(found) == {"head-lr0.01-s0", "head-lr0.01-s1"}
     expected = {
-        "head-lr1e-09-s0": (TrialState.PRUNED, "PRUNED"),
-        "head-lr0.01-s0": (TrialState.COMPLETE, "COMPLETE"),
-        "head-lr1e+30-s0": (TrialState.FAIL, "DIVERGED"),
+        "head-lr1e-09-s1000": (TrialState.PRUNED, "PRUNED"),
+        "head-lr0.01-s1000": (TrialState.COMPLETE, "COMPLETE"),
+        "head-lr1e+30-s1000": (TrialState.FAIL, "DIVERGED"),
     }
     for name, (state, ended) in expected.items():
         trial, kept = found[name], candidates[name]
@@ -103,9 +103,9 @@ def test_a_studys_database_holds_a_trial_for_each_candidate_of_the_search(
         assert trial.user_attrs.get("reason") == kept["reason"]
         assert trial.intermediate_values == {e["epoch"]: e["val_nll"] for e in kept["epochs"]}
         assert trial.params == {"learning_rate": float(kept["learning_rate"])}
-    best = candidates["head-lr0.01-s0"]
-    assert found["head-lr0.01-s0"].value == best["epochs"][best["best_epoch"] - 1]["val_nll"]
-    assert study.best_trial == found["head-lr0.01-s0"]
+    best = candidates["head-lr0.01-s1000"]
+    assert found["head-lr0.01-s1000"].value == best["epochs"][best["best_epoch"] - 1]["val_nll"]
+    assert study.best_trial == found["head-lr0.01-s1000"]
 
 
 def test_trials_have_the_searched_options_as_parameters(url: str) -> None:

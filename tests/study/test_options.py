@@ -11,7 +11,7 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import METHODS
-from bakeoff.study.options import Study, load_study, study_from_mapping
+from bakeoff.study.options import Study, load_study, recorded, study_from_mapping
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -117,7 +117,7 @@ def test_defaults_are_written_out() -> None:
         "schedule": "constant",
         "warmup_ratio": 0.0,
         "patience": 2,
-        "seeds": [0],
+        "seeds": 3,
     }
     assert resolved["methods"]["soft_prompt"] == {
         "kind": "soft_prompt",
@@ -363,3 +363,12 @@ def test_lists_are_searched_in_pefts_fields_too() -> None:
 def test_what_peft_does_not_have_is_told(given: dict[str, Any], parts: list[str]) -> None:
     message = refusal(methods={"x": {"kind": "peft", **given}})
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_searched_run_of_the_first_edition_is_read_with_the_seeds_that_it_had() -> None:
+    """It wrote the protocol's seeds, and how many of them the search took."""
+    kept = loaded(search={}, protocol={"seeds": [0]}).resolved
+    kept["search"]["seeds"] = 3
+    assert recorded(kept, folder=Path.cwd()).options.protocol.seed_list == (0,)
+    with pytest.raises(ConfigError):
+        study_from_mapping(kept, folder=Path.cwd())

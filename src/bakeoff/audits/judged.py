@@ -126,7 +126,7 @@ def _warnings(separation: Separation, names: Sequence[str]) -> list[str]:
     """Pairs of which a few rows make most of the difference."""
     tests = separation.tests
     rows = tests.freedom.max()
-    skewed = np.triu((rows < _COCHRAN * tests.skewness**2) & tests.tested, 1)
+    skewed = np.triu((rows < _COCHRAN * separation.skewness**2) & tests.tested, 1)
     if not skewed.any():
         return []
     first = [f"{names[i]} and {names[j]}" for i, j in zip(*np.nonzero(skewed), strict=True)]

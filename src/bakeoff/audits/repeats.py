@@ -141,7 +141,7 @@ def _with_runs(whole: Ranking, run: float, freedom: float, alpha: float) -> Sepa
         alpha: 1 - level.
     """
     alone = separate(whole, alpha)
-    rows = alone.tests.row_variance
+    rows = alone.row_variance
     variance = rows + 2.0 * run
     all_freedom = alone.tests.freedom
     if run > 0.0:
@@ -156,7 +156,12 @@ def _with_runs(whole: Ranking, run: float, freedom: float, alpha: float) -> Sepa
     single = np.array([row_variance(whole, name) for name in whole.methods])
     half = np.sqrt(single + run) * float(t_quantile(freedom, 1.0 - alpha / 2.0))
     return Separation(
-        tests=tests, of_methods=False, low=whole.values - half, high=whole.values + half
+        tests=tests,
+        of_methods=False,
+        row_variance=rows,
+        skewness=alone.skewness,
+        low=whole.values - half,
+        high=whole.values + half,
     )
 
 

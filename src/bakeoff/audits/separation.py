@@ -30,11 +30,16 @@ class Separation:
 
     Attributes:
         tests: of all pairs. of_methods: whether they allow for other seeds.
+        row_variance: [M, M] the part of each difference's variance that the rows make.
+        skewness: [M, M] of the differences from row to row, without its sign; 0 where rows are
+            not known.
         low: [M] of each method's own value, at the level, for it alone. high: [M].
     """
 
     tests: PairTests
     of_methods: bool
+    row_variance: Floats
+    skewness: Floats
     low: Floats
     high: Floats
 
@@ -71,9 +76,12 @@ def _from_scores(ranking: Ranking, of_methods: bool, alpha: float) -> Separation
     half = _half_width(rows, np.maximum(seeds.variance - own, 0.0), seeds.freedom, alpha)
     known = np.array([m.fixed or m.num_seeds >= MIN_SEEDS for m in parts])
     half = np.where(known, half, np.inf)
+    tests = pair_tests(parts, seeds)
     return Separation(
-        tests=pair_tests(parts, seeds),
+        tests=tests,
         of_methods=of_methods,
+        row_variance=tests.row_variance,
+        skewness=tests.skewness,
         low=ranking.values - half,
         high=ranking.values + half,
     )
@@ -83,6 +91,7 @@ def _as_one_run(influence: Influence) -> Influence:
     """The mean over seeds as if it were a single run: what is said holds for these seeds."""
     return Influence(
         u=influence.u.mean(axis=-2, keepdims=True),
+        values=influence.values.mean(axis=-1, keepdims=True),
         row_means=influence.row_means,
         identical=np.zeros_like(influence.identical),
     )
@@ -113,15 +122,20 @@ def _from_figures(ranking: Ranking, of_methods: bool, alpha: float) -> Separatio
     tests = PairTests(
         difference=values[:, None] - values[None, :],
         variance=variance,
-        row_variance=rows,
-        skewness=np.zeros_like(rows),
         freedom=np.minimum(freedom, _KNOWN),
         differing_rows=np.full((size, size), MIN_DIFFERING_ROWS),
         has_seeds=has_seeds,
         tested=tested & has_seeds,
     )
     low, high = _intervals(ranking, single, seeds.variance * of_methods, seeds.freedom, alpha)
-    return Separation(tests=tests, of_methods=of_methods, low=low, high=high)
+    return Separation(
+        tests=tests,
+        of_methods=of_methods,
+        row_variance=rows,
+        skewness=np.zeros_like(rows),
+        low=low,
+        high=high,
+    )
 
 
 def row_variance(ranking: Ranking, name: str) -> float:
@@ -147,6 +161,7 @@ def _figures(ranking: Ranking, name: str) -> Components:
     return Components(
         num_seeds=count,
         mean=np.asarray(values.mean()),
+        values=values,
         rows=np.zeros(0),
         row_means=np.zeros((0, 1)),
         seed_variance=np.asarray(variance),

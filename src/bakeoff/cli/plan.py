@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bakeoff.cli.common import DeviceOption, JsonOption, SetOption, StudyArgument
+from bakeoff.cli.common import DeviceOption, JsonOption, SeedsOption, SetOption, StudyArgument
 
 
 def plan(
     study: StudyArgument = None,
     overrides: SetOption = None,
+    seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     gpu: Annotated[
         str | None,
@@ -25,7 +26,7 @@ def plan(
     """Says what each method of a study will cost, and whether it fits; trains nothing."""
     from bakeoff.study.options import load_study
 
-    loaded = load_study(study, overrides or [])
+    loaded = load_study(study, overrides or [], seeds=seeds)
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.cli.plan_table import print_plan
     from bakeoff.measure.cards import card_named

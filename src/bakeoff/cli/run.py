@@ -17,6 +17,7 @@ from bakeoff.cli.common import (
     MaxLatency,
     MaxMemory,
     MaxTime,
+    SeedsOption,
     SetOption,
     StudyArgument,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 def run(
     study: StudyArgument = None,
     overrides: SetOption = None,
+    seeds: SeedsOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
     device: DeviceOption = "auto",
     fresh: Annotated[
@@ -91,7 +93,7 @@ def run(
     limits = limits_from(
         memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
     )
-    loaded = load_study(study, overrides or [])
+    loaded = load_study(study, overrides or [], seeds=seeds)
     place = out or Path("runs") / loaded.options.name
     with (
         open_run(place, loaded.resolved, fresh=fresh, completed=completed) as folder,

@@ -96,6 +96,8 @@ class TextEncoder:
         )
         added = getattr(tokenizer, "added_tokens_decoder", {})
         spellings = {token.content: id_ for id_, token in added.items() if token.special}
+        # Tokenizers that are written in Python may not mark them as such.
+        spellings |= dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
         self._special_ids: dict[str, int] = {s: i for s, i in spellings.items() if s}
         longest_first = sorted(self._special_ids, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")

@@ -98,9 +98,19 @@ def column_names(path: Path) -> list[str]:
                 first = json.loads(stream.readline().decode("utf-8-sig"))
             else:
                 content = json.loads(stream.read().decode("utf-8-sig"))
-                first = (content.get("data") if isinstance(content, dict) else content)[0]
+                rows = content.get("data") if isinstance(content, dict) else content
+                first = rows[0] if rows else []
             return list(first)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, zlib.error, DataError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        csv.Error,
+        zlib.error,
+        DataError,
+    ):
         return []
 
 

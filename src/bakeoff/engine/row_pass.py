@@ -12,6 +12,7 @@ Axis letters: ``R`` rows, ``G`` groups, ``T`` tokens, ``P`` prompt positions, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -40,7 +41,7 @@ _Weight = Callable[[], Tensor] | None
 
 
 class RowPass:
-    """Rows sorted by slot; use it as a context, for passes of one thread.
+    """Rows sorted by slot; use it as a context, more than once if need be, in one thread.
 
     What it takes and gives is in the order of the pass, except for ``hidden_states``.
 
@@ -88,10 +89,10 @@ class RowPass:
             and len({m.execution_path for m in cohort.seated if m is not None}) <= 1
         )
         self._groups = None if is_block else RowGroups(sizes=self.sizes, acting=self._acting)
-        self._context = grouped(self._groups)
+        self._exit = ExitStack()
 
     def __enter__(self) -> Self:
-        self._context.__enter__()
+        self._exit.enter_context(grouped(self._groups))
         return self
 
     def __exit__(
@@ -100,7 +101,7 @@ class RowPass:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._context.__exit__(kind, error, trace)
+        self._exit.close()
 
     @property
     def is_block(self) -> bool:

@@ -18,8 +18,9 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
+from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
@@ -63,6 +64,11 @@ class Workbench:
             for split in SPLITS
         }
 
+    @property
+    def longest_answer(self) -> int:
+        """Tokens that are written for one row at most; 1 where none is, but prompts are read."""
+        return self.generation.max_new_tokens if Ask.TEXT in self.task.asks else 1
+
     def fingerprints(self) -> dict[str, str]:
         """What a resumed run must find as it was: base, tokenised data, device and precision."""
         digest = hashlib.sha256()
@@ -86,7 +92,7 @@ class Workbench:
         """Slots of the cohort that trains these candidates, all of one execution path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
-        if wanted == "auto" or methods[0].execution_path is ExecutionPath.OWN_BASE:
+        if wanted == "auto" or not methods[0].execution_path.shares_base:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
             longest = rows * (self.task.options.max_length + extra)

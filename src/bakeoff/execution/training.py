@@ -279,7 +279,7 @@ def open_batch_source(
         plans: the splits that will be fed.
         stack: closes what was opened, such as a temporary folder.
     """
-    if execution_path is not ExecutionPath.HIDDEN_STATES:
+    if not execution_path.reads_hidden_states:
         return TokenSource(base.device)
     kept: dict[BatchPlan, Tensor] = {}
     folder: Path | None = None

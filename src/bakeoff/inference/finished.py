@@ -17,7 +17,7 @@ from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import load_base
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.prepare import with_found
 
@@ -71,7 +71,7 @@ class FinishedRun:
                 f"{path}: holds no {STUDY_FILE} that can be read, so it is not a run's folder; "
                 "give the folder that `bakeoff run` made"
             ) from error
-        self.study: Study = study_from_mapping(mapping, folder=path)
+        self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
         self.task: Task = with_found(self.study.task, self.results.task.found)
 

@@ -5,12 +5,11 @@ Every method gets as many rates as every other, centred on its own published def
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.errors import ConfigError
 
 
@@ -20,16 +19,16 @@ class SearchOptions:
 
     learning_rates: int = 6
     """Rates of each method's grid, which is centred on the method's published default."""
-    seeds: int = 3
-    """Seeds of each method's chosen rate; the first is also the search's."""
+    seeds: int | tuple[int, ...] | AdaptiveSeeds | None = None
+    """Another name of ``protocol.seeds``: with which the chosen setting is trained afresh."""
     strategy: Literal["grid", "random"] = "grid"
     """How rates are laid: on a grid that grows while its best lies at an edge, or drawn at random
     over the grid's span."""
     pruner: Literal["halving", "none"] | None = "halving"
     """Whether weak candidates end early, by validation NLL at epoch ends; null: none does."""
-    reduction_factor: int = 3
-    """Of so many candidates of a method one goes on at each rung; rungs are at this number's
-    powers of epochs."""
+    reduction_factor: int = 2
+    """Of so many candidates of a method one goes on at each rung, rounded up. The first rung is
+    after a third of the epochs, each of the others after so many times the epochs before it."""
     grid_factor: float = 10**0.5
     """Ratio of neighbouring rates; the square root of ten makes two a decade."""
     growth: int = 4
@@ -40,20 +39,13 @@ class SearchOptions:
     folder."""
 
     def __post_init__(self) -> None:
-        for key in ("learning_rates", "seeds"):
-            _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        _require(self.learning_rates >= 1, "learning_rates", self.learning_rates, "at least 1")
         _require(self.reduction_factor >= 2, "reduction_factor", self.reduction_factor, "2 or more")
         fits = 1.01 <= self.grid_factor <= 1000.0
         _require(fits, "grid_factor", self.grid_factor, "from 1.01 to 1000")
         _require(self.growth >= 0, "growth", self.growth, "0 or more")
         if self.pruner == "none":  # the first edition's word for null
             object.__setattr__(self, "pruner", None)
-
-
-def final_seeds(seeds: Sequence[int], count: int) -> tuple[int, ...]:
-    """The first ``count`` of the protocol's seeds, continued by the next numbers."""
-    following = itertools.count(max(seeds) + 1)
-    return (*seeds[:count], *itertools.islice(following, max(0, count - len(seeds))))
 
 
 def without_password(url: str) -> str:

@@ -14,7 +14,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
-from bakeoff.search.options import SearchOptions, final_seeds
+from bakeoff.search.options import SearchOptions
 from bakeoff.search.pruners.registry import PRUNERS
 from bakeoff.search.rounds import Decision, decide, first_specs, is_over
 from bakeoff.search.space import MethodSpace, space_of
@@ -32,7 +32,9 @@ class MethodSearch:
         space: what is tried, or None where nothing is searched.
         rates: of the finals where nothing is searched; else those that the search began with.
         searched: candidates of the search, in the order in which they were named.
-        finals: candidates of the chosen rate, a seed each; of all where nothing is searched.
+        chosen: the one of them whose rate and variant was chosen, once the search is over.
+        finals: candidates of the chosen setting, a seed each, none of which took part in the
+            search; of the one setting there is where nothing is searched.
         num_rounds: rounds of the search that are over.
     """
 
@@ -41,23 +43,19 @@ class MethodSearch:
     space: MethodSpace | None = None
     rates: tuple[float, ...] = ()
     searched: list[Candidate] = field(default_factory=list)
+    chosen: Candidate | None = None
     finals: list[Candidate] = field(default_factory=list)
     num_rounds: int = 0
 
     @property
     def candidates(self) -> list[Candidate]:
-        """All, each once: the search's first, then the other seeds."""
-        return [*self.searched, *(c for c in self.finals if c not in self.searched)]
+        """All: the search's first, then the chosen setting's."""
+        return [*self.searched, *self.finals]
 
     @property
     def records(self) -> list[CandidateRecord]:
         """Of the search's candidates, sorted by id."""
         return sorted((record_of(c) for c in self.searched), key=lambda record: record.id)
-
-    @property
-    def chosen(self) -> Candidate | None:
-        """The candidate whose rate and variant the search chose, once it is over."""
-        return self.finals[0] if self.searched and self.finals else None
 
     @property
     def num_grown(self) -> int:
@@ -157,8 +155,7 @@ class StudySchedule:
 
     def pauses(self, candidate: Candidate) -> bool:
         """Whether the candidate has reached a rung of its method's search."""
-        is_final_seed = candidate in self.methods[candidate.method_name].finals
-        return len(candidate.epochs) in self.rungs and not is_final_seed
+        return len(candidate.epochs) in self.rungs and self.is_searched(candidate)
 
     def settle(self) -> list[Settled]:
         """Decides on every method whose round is over, as often as something follows from it."""
@@ -170,7 +167,7 @@ class StudySchedule:
 
     def _settle(self, method: MethodSearch) -> Settled | None:
         """One decision on a method; None where none can be taken, or nothing follows."""
-        if method.space is None or method.finals:
+        if method.space is None or method.chosen is not None:
             return None
         records = method.records
         if not is_over(records):
@@ -195,12 +192,12 @@ class StudySchedule:
             by_id[name].state = RunState.WAITING
         if decision.chosen is not None:
             assert method.space is not None
-            best = by_id[decision.chosen]
+            best = method.chosen = by_id[decision.chosen]
             new = [
                 self.candidate_of(method.space.spec(best.variant, best.learning_rate, seed))
-                for seed in self.seeds[1:]
+                for seed in self.seeds
             ]
-            method.finals = [best, *new]
+            method.finals = new
         return Settled(text=decision.text, new=tuple(new), pruned=tuple(pruned))
 
     def candidate_of(self, spec: CandidateSpec) -> Candidate:
@@ -236,7 +233,7 @@ class StudySchedule:
             is_searched = method.space is not None and candidate.seed == method.space.seed
             (method.searched if is_searched else method.finals).append(candidate)
         for name, candidate in chosen.items():
-            self.methods[name].finals.insert(0, candidate)
+            self.methods[name].chosen = candidate
         for name, number in num_rounds.items():
             self.methods[name].num_rounds = number
 
@@ -304,23 +301,19 @@ def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
 
 def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySchedule:
     """A study's first candidates, in its order; nothing is written down yet."""
-    epochs, seeds = bench.protocol.epochs, bench.protocol.seeds
-    if search is not None:
-        seeds = final_seeds(seeds, search.seeds)
-    rungs = rungs_of(search, epochs)
-    return StudySchedule(
-        [
+    protocol = bench.protocol
+    rungs = rungs_of(search, protocol.epochs)
+    methods = []
+    for entry in bench.entries:
+        space = None
+        if search is not None:
+            space = space_of(entry, search, seed=protocol.search_seed, rungs=rungs)
+        methods.append(
             MethodSearch(
                 name=entry.name,
                 variants=bench.methods[entry.name],
-                space=None
-                if search is None
-                else space_of(entry, search, seed=seeds[0], rungs=rungs),
+                space=space,
                 rates=(entry.learning_rate,),
             )
-            for entry in bench.entries
-        ],
-        seeds,
-        epochs,
-        search,
-    )
+        )
+    return StudySchedule(methods, protocol.seed_list, protocol.epochs, search)

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bakeoff.decide.judged import MetricJudgement, MetricScores, judge_metric
+from bakeoff.decide.judged import (
+    MetricJudgement,
+    MetricScores,
+    few_label_rows,
+    judge_metric,
+)
 from bakeoff.decide.margins import MetricScale, decision_of
-from bakeoff.decide.referee.wording import few_label_rows
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores

@@ -42,7 +42,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
 
 
 def unused_settings(study: Study) -> list[str]:
-    """What to say of rates and seeds that a study names, but a search does not use."""
+    """What to say of rates that a study names, but a search does not use."""
     if study.options.search is None:
         return []
     notes = [
@@ -52,10 +52,6 @@ def unused_settings(study: Study) -> list[str]:
         for entry in study.entries
         if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
     ]
-    seeds, used = study.options.protocol.seeds, study.options.search.seeds
-    if len(seeds) > used:
-        listed = ", ".join(map(str, seeds[used:]))
-        notes.append(f"protocol.seeds: {listed} not used, as search.seeds asks for {used}")
     return notes
 
 

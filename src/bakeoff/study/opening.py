@@ -16,6 +16,7 @@ from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
+from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.study.options import Study
 from bakeoff.tasks.prepare import prepare, with_found
@@ -65,7 +66,9 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
             f"task.max_length: {task.max_length} is more than the {limit} positions of "
             f"{study.options.base}; give at most {limit}"
         )
-    prompt_room = task.max_length - task.max_target_tokens + generation.max_new_tokens
+    writes = Ask.TEXT in study.task.asks
+    written = generation.max_new_tokens if writes else task.max_target_tokens
+    prompt_room = task.max_length - task.max_target_tokens + written
     if prompt_room > limit:
         raise ConfigError(
             f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.data.sources import WIRE
 from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
-from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
@@ -104,8 +104,10 @@ class Study:
         mapping["task"] = to_mapping(self.task.options)
         mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
         search = self.options.search
-        if search is not None and search.storage is not None:
-            mapping["search"]["storage"] = without_password(search.storage)
+        if search is not None:
+            del mapping["search"]["seeds"]  # they are the protocol's
+            if search.storage is not None:
+                mapping["search"]["storage"] = without_password(search.storage)
         return mapping
 
 
@@ -120,8 +122,14 @@ def _resolved(entry: MethodEntry) -> dict[str, Any]:
     return {"kind": entry.kind, "learning_rate": rate, **first, **lists}
 
 
-def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
+def load_study(
+    path: Path | None, overrides: Sequence[str] = (), *, seeds: int | None = None
+) -> Study:
     """Reads a study's file, or the embedded demo, and applies overrides.
+
+    Args:
+        path: of the file, or None for the demo. overrides: as ``--set`` gives them.
+        seeds: the number of seeds of each method, whatever the study says.
 
     Relative paths start from the working directory; where nothing is there, from the folder of
     the study's file.
@@ -131,7 +139,8 @@ def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
     """
     if path is None:
         text = resources.files("bakeoff.study").joinpath(_DEMO).read_text(encoding="utf-8")
-        return study_from_mapping(load_yaml(text, where=_DEMO), overrides, folder=Path.cwd())
+        mapping = load_yaml(text, where=_DEMO)
+        return study_from_mapping(mapping, overrides, folder=Path.cwd(), seeds=seeds)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -143,17 +152,26 @@ def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
             f"{path}: the study cannot be read ({error.strerror}); give the path of a YAML file, "
             "or none for the embedded demo"
         ) from None
-    return study_from_mapping(load_yaml(text, where=str(path)), overrides, folder=path.parent)
+    mapping = load_yaml(text, where=str(path))
+    return study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
 
 
 def study_from_mapping(
-    mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, folder: Path
+    mapping: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path,
+    seeds: int | None = None,
 ) -> Study:
     """Checks a study given as a plain mapping; see ``load_study``."""
     merged = apply_overrides(mapping, overrides)
+    if seeds is not None:
+        if isinstance(merged.get("search"), dict):
+            merged["search"].pop("seeds", None)
+        merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
     _locate(merged, folder)
     _move_older_keys(merged)
-    options = from_mapping(StudyOptions, merged)
+    options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
     options.decision.check_metrics(task.metric_names)
     may_search = options.search is not None
@@ -170,13 +188,56 @@ def _move_older_keys(merged: dict[str, Any]) -> None:
         task.setdefault("lead_sentences", merged.pop("lead_sentences"))
 
 
-def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved study with the defaults of keys that its version did not have.
+def _with_one_name_of_seeds(options: StudyOptions, given: Mapping[str, Any]) -> StudyOptions:
+    """``search.seeds`` under its other name.
+
+    Raises:
+        ConfigError: where both are given and differ.
+    """
+    search, protocol = options.search, options.protocol
+    if search is None or search.seeds is None:
+        return options
+    meant = replace(protocol, seeds=search.seeds)
+    is_given = "seeds" in (given.get("protocol") or {})
+    is_same = meant.seeds == protocol.seeds or (
+        not any(isinstance(one.seeds, AdaptiveSeeds) for one in (meant, protocol))
+        and meant.seed_list == protocol.seed_list
+    )
+    if is_given and not is_same:
+        here, there = (plain_seeds(one.seeds) for one in (meant, protocol))
+        raise ConfigError(
+            f"search.seeds: {here} and protocol.seeds: {there} are two names of one setting and "
+            "differ; give protocol.seeds alone"
+        )
+    return replace(options, protocol=meant, search=replace(search, seeds=None))
+
+
+def plain_seeds(seeds: int | tuple[int, ...] | AdaptiveSeeds) -> object:
+    """Seeds as a study's file says them."""
+    if isinstance(seeds, AdaptiveSeeds):
+        return to_mapping(seeds)
+    return seeds if isinstance(seeds, int) else list(seeds)
+
+
+def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
+    """A study as a run's folder keeps it, by whatever version of this program.
+
+    Args:
+        mapping: the resolved study. folder: where its relative paths may start.
 
     Raises:
         ConfigError: where it has keys that this version does not know.
     """
-    return study_from_mapping(mapping, folder=Path.cwd()).resolved
+    search, protocol = mapping.get("search"), mapping.get("protocol")
+    if isinstance(search, Mapping) and isinstance(protocol, Mapping) and "seeds" in protocol:
+        # The first edition wrote both: the protocol's seeds, and how many of them a search takes.
+        mapping = {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
+    return study_from_mapping(mapping, folder=folder)
+
+
+def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A kept study with the defaults of keys that its version did not have; see ``recorded``."""
+    return recorded(mapping, folder=Path.cwd()).resolved
 
 
 def _locate(merged: dict[str, Any], folder: Path) -> None:

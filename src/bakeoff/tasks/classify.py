@@ -36,8 +36,7 @@ class ClassifyOptions(TaskOptions):
     """The column with the label: words, whole numbers or booleans."""
 
     labels: tuple[str, ...] | None = None
-    """The words to use, for numbers and booleans in their order; null takes those of the training
-    rows, sorted."""
+    """The words, numbers and booleans count them; null takes the training rows', sorted."""
 
     template: str = "{text}\n\nLabel: {label}"
     """The layout of one example: {text} once, then {label} once."""
@@ -67,13 +66,12 @@ class Classify(TwoColumns):
     input_key = input_word = "text"
     answer_key = output_word = "label"
     has_free_answers = False
-    # The likelihoods of labels are compared, and that of end-of-text would be part of them.
-    ends = False
+    ends = False  # end-of-text is no part of a label's likelihood
     options: ClassifyOptions
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {label: index for index, label in enumerate(self.options.labels or ())}
+        return {label: index for index, label in enumerate(self.labels)}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The labels of the training rows, sorted, where the study names none."""
@@ -89,7 +87,7 @@ class Classify(TwoColumns):
 
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """Labels without training rows, and more labels than are sensible."""
-        labels = self.options.labels or ()
+        labels = self.labels
         seen = {example.gold for example in train}
         unseen = [label for index, label in enumerate(labels) if index not in seen]
         found = []
@@ -110,12 +108,13 @@ class Classify(TwoColumns):
         """A row's label as a word; a number that is none of the words counts them from 0."""
         value, column = row.get(self.options.label), self.options.label
         labels = self.options.labels
-        is_int = isinstance(value, int)  # as booleans are
-        word = str(value).lower() if is_int else text_of(row, "label", column, ()).strip()
+        if isinstance(value, int):  # as booleans are
+            place, word = int(value), str(value).lower()
+        else:
+            word = text_of(row, "label", column, ()).strip()
+            place = int(word) if word.isdecimal() else -1  # a CSV file's numbers are texts
         if labels is None or word in self._places:
             return word
-        # A CSV file's numbers are texts.
-        place = int(value) if is_int else int(word) if word.isdecimal() else -1
         if 0 <= place < len(labels):
             return labels[place]
         raise DataError(

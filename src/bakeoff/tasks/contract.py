@@ -127,7 +127,9 @@ class Task(ABC):
     @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
-        return frozenset(metric.asks for metric in self.metrics)
+        # That does not depend on the labels, which may not be known yet.
+        labels = self.labels or ("one", "another")
+        return frozenset(metric_of(name, labels=labels).asks for name in self.metric_names)
 
     @property
     @abstractmethod

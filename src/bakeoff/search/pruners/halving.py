@@ -4,7 +4,8 @@ A method's candidates train up to a rung, give up their slots, and once all of t
 best go on and the others are pruned (Li et al. 2020, "A System for Massively Parallel
 Hyperparameter Tuning", algorithm 2). Optuna's own ``SuccessiveHalvingPruner`` compares a trial with
 those that came before it and lets the first of a rung go on whatever it is worth; here the order in
-which candidates come means nothing.
+which candidates come means nothing. What a soft prompt has reached after one epoch of ten says
+little of what it will reach, so nothing is judged before a third of the epochs.
 """
 
 from __future__ import annotations
@@ -19,24 +20,28 @@ from bakeoff.search.space import MethodSpace
 from bakeoff.search.standing import loss_of, lowest_rung
 from bakeoff.types import RunState
 
+_SHARE = 3
+"""No candidate is judged before one in so many of its epochs."""
+
 
 def rungs(epochs: int, reduction_factor: int) -> tuple[int, ...]:
-    """See ``contract.Rungs``: the factor's powers."""
-    powers = (reduction_factor**i for i in itertools.count())
+    """See ``contract.Rungs``: from a third of the epochs on, so that slow starters survive."""
+    first = math.ceil(epochs / _SHARE)
+    powers = (first * reduction_factor**i for i in itertools.count())
     return tuple(itertools.takewhile(lambda rung: rung < epochs, powers))
 
 
 def judge(space: MethodSpace, records: Sequence[CandidateRecord], round: int) -> Verdicts:
     """See ``contract.Judge``: of those at the lowest rung the best 1 in the factor go on.
 
-    All that tie for the last place go on.
+    Their number is rounded up, and all that tie for the last place go on.
     """
     rung = lowest_rung(records)
     if rung is None:
         return Verdicts()
     known = sorted(loss for r in records if (loss := brought(r, rung, space.rungs)) is not None)
     factor = space.search.reduction_factor
-    worst = known[max(1, len(known) // factor) - 1]
+    worst = known[math.ceil(len(known) / factor) - 1]
     stops, continuations = [], []
     for record in records:
         if record.state is not RunState.PAUSED or len(record.epochs) != rung:
