@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bakeoff.decide.choice import recommend
 from rich.console import Console
 
 from bakeoff.cli.catalogue import describe_methods, print_methods
-from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
 from bakeoff.report.terminal import print_summary

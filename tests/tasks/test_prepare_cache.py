@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bakeoff
+from bakeoff import version
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.taskdata import TaskData, to_cache
@@ -163,7 +163,7 @@ def test_another_version_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None
     before = cache.cache_key(["a", "b"])
     assert cache.cache_key(["a", "b"]) == before
     assert cache.cache_key(["ab"]) != before
-    monkeypatch.setattr(bakeoff, "__version__", "999")
+    monkeypatch.setattr(version, "__version__", "999")
     assert cache.cache_key(["a", "b"]) != before
 
 

@@ -17,11 +17,11 @@ from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
-from bakeoff.data.sources import GROUP, Source, open_source
+from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.types import SPLITS, Split
 
 
@@ -76,12 +76,6 @@ def prepare(
             "the next run prepares them again."
         )
     return data
-
-
-def columns_of(task: Task) -> dict[str, str]:
-    """What is read of a row, by the option that names each column."""
-    group = {} if task.options.group is None else {GROUP: task.options.group}
-    return {**task.column_keys, **group}
 
 
 class _Preparation:
