@@ -44,8 +44,7 @@ def summary(
 ) -> list[str]:
     copy_of("four", folder, change)
     file = io.StringIO()
-    study = golden("four").study
-    print_summary(RunFolder(folder, study), Console(file=file, width=width), limits)
+    print_summary(folder, Console(file=file, width=width), limits)
     return file.getvalue().splitlines()
 
 

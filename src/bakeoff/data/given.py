@@ -128,7 +128,7 @@ def _content(table: object, columns: Columns, place: str) -> bytes:
     names = list(dict.fromkeys(columns.values()))
     found: set[str] = set()
     lines = []
-    for number, row in enumerate(_rows(table, columns, place), start=1):
+    for number, row in enumerate(table_rows(table, columns, place), start=1):
         found.update(map(str, row))
         kept = {
             name: _plain(row[name], f"{place}, row {number}, column {name!r}")
@@ -143,8 +143,16 @@ def _content(table: object, columns: Columns, place: str) -> bytes:
     return "".join(lines).encode("ascii")
 
 
-def _rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any, Any]]:
-    """The rows as mappings; of a table only the columns that are asked for."""
+def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any, Any]]:
+    """The rows of one table as mappings; of a data frame only the columns that are asked for.
+
+    Args:
+        table: a DataFrame, a ``datasets.Dataset`` or an iterable of mappings.
+        columns: by the option that names each. place: what holds the rows, for errors.
+
+    Raises:
+        DataError: it is none of these, or lacks a column.
+    """
     names = list(dict.fromkeys(columns.values()))
     if _is_a(table, "pandas", "DataFrame"):
         present = list(table.columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,20 +19,17 @@ from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord, Results
 from bakeoff.types import RunState
 
-if TYPE_CHECKING:
-    from bakeoff.runs.folder import RunFolder
-
 _MOST_METRICS = 4
 """As many as 80 columns hold."""
 
 
-def print_summary(folder: RunFolder, console: Console, limits: Limits | None = None) -> None:
+def print_summary(folder: Path, console: Console, limits: Limits | None = None) -> None:
     """Prints the table of a run and what it recommends, within limits where there are any.
 
     Raises:
         StoreError: as ``read_results`` does.
     """
-    results = read_results(folder.path)
+    results = read_results(folder)
     # As many metrics as leave the names whole; with one, long names take more lines.
     for count in range(min(_MOST_METRICS, len(results.task.metrics)), 0, -1):
         table = _table(results, results.task.metrics[:count])
