@@ -97,8 +97,8 @@ def column_names(path: Path) -> list[str]:
             if ending == "jsonl":
                 first = json.loads(stream.readline().decode("utf-8-sig"))
             else:
-                content = json.loads(stream.read().decode("utf-8-sig"))
-                first = (content.get("data") if isinstance(content, dict) else content)[0]
+                content: Any = json.loads(stream.read().decode("utf-8-sig"))
+                first = (content["data"] if isinstance(content, dict) else content)[0]
             return list(first)
     except (
         OSError,

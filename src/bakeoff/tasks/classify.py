@@ -111,14 +111,14 @@ class Classify(TwoColumns):
         """A row's label as a word; a number that is none of the words counts them from 0."""
         value, column = row.get(self.options.label), self.options.label
         labels = self.options.labels
-        is_int = isinstance(value, int)  # as booleans are
-        word = str(value).lower() if is_int else text_of(row, "label", column, ()).strip()
+        # A boolean is a whole number too.
+        word = str(value).lower() if isinstance(value, int) else text_of(row, "label", column, ())
         if labels is None or word in self._places:
             return word
         # A CSV file's numbers are texts.
-        place = int(value) if is_int else int(word) if word.isdecimal() else -1
-        if 0 <= place < len(labels):
-            return labels[place]
+        number = str(int(value)) if isinstance(value, int) else word
+        if number.isdecimal() and int(number) < len(labels):
+            return labels[int(number)]
         raise DataError(
             f"the label (column {column!r}) is {word!r}, which is none of "
             f"{join([repr(known) for known in labels[:10]])}: no training row has it, or "
