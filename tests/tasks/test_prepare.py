@@ -12,6 +12,7 @@ from bakeoff.data.encode import TextEncoder
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError, DataError
 from tests.tasks.preparing import (
+    Row,
     Write,
     learnt_of,
     mask_of,
@@ -20,7 +21,7 @@ from tests.tasks.preparing import (
     read_of,
     task_of,
 )
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of, train_tokenizer
+from tests.tokenizer_families import FAMILIES, FAST, tokenizer_of, train_tokenizer
 
 KAGGLE = 'id,article,highlights\n{name},"The ""{name}"" storm,\nhit.","Storm.\nTowns."\n'
 
@@ -332,7 +333,7 @@ def test_wire_needs_nothing(tmp_path: Path, tokenizer: Any) -> None:
 
 
 def test_a_row_without_its_group_is_bad(write: Write, tokenizer: Any) -> None:
-    rows = [
+    rows: list[Row] = [
         {"document": "a storm", "summary": "b", "case": 3},
         {"document": "shares", "summary": "b", "case": None},
     ]

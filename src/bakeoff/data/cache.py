@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tokenizers
 import transformers
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-import tokenizers
 from bakeoff import version
 from bakeoff.files import new_folder, sha256_of
 
