@@ -91,7 +91,7 @@ class BatchPlan:
         pad_id: int,
     ) -> None:
         self.tokens = tokens
-        self._is_target = is_target
+        self.is_target = is_target
         before = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
         self.target_offsets: Ints = before[tokens.offsets]
         """[rows + 1] where each row's supervised tokens begin among all of them."""
@@ -128,7 +128,7 @@ class BatchPlan:
         bounds = [self.tokens.offsets[[i, i + 1]] for i in examples]
         return BatchPlan(
             Ragged.from_rows([self.tokens[i] for i in examples]),
-            np.concatenate([self._is_target[start:stop] for start, stop in bounds]),
+            np.concatenate([self.is_target[start:stop] for start, stop in bounds]),
             rows_per_step=self.rows_per_step,
             max_length=max_length,
             pad_id=self.pad_id,
@@ -245,7 +245,7 @@ class BatchPlan:
         for row, example in enumerate(examples):
             ids = self.tokens[int(example)]
             start = int(self.tokens.offsets[example])
-            places = np.flatnonzero(self._is_target[start : start + len(ids)])
+            places = np.flatnonzero(self.is_target[start : start + len(ids)])
             input_ids[row, : len(ids)] = ids
             sources.append(row * width + places - 1)
             targets.append(ids[places].astype(np.int64))
