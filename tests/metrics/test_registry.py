@@ -15,6 +15,7 @@ from bakeoff.metrics import METRIC_NAMES, metric_names, metric_of, register_metr
 from bakeoff.metrics.base import PERCENT
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.likelihood import Nll
+from bakeoff.plugins import Plugins
 
 SHARES = {
     *("rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match", "f1", "number", "number_strict"),
@@ -36,6 +37,8 @@ def make_named(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -
 @pytest.fixture(autouse=True)
 def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", {})
+    plugins = Plugins("bakeoff.metrics", "metric", METRIC_NAMES)
+    monkeypatch.setattr(registry, "_plugins", plugins)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, **places: str) -> None:
@@ -44,14 +47,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, **places: str) -> None:
         importlib.metadata.EntryPoint(name, place, "bakeoff.metrics")
         for name, place in places.items()
     ]
-    registry._entry_points.cache_clear()
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
-
-
-@pytest.fixture(autouse=True)
-def entry_points_read_again() -> Any:
-    yield
-    registry._entry_points.cache_clear()
 
 
 def test_every_name_is_its_metrics_own(tmp_path: Path) -> None:

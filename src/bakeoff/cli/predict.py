@@ -42,12 +42,13 @@ def predict(
     device: DeviceOption = "auto",
 ) -> None:
     """Answers rows with candidates of a run: one line per row."""
+    from bakeoff.api import predictions
     from bakeoff.inference.finished import FinishedRun
-    from bakeoff.inference.predict import as_line, predict, read_input
+    from bakeoff.inference.predict import as_line, read_input
 
     run = FinishedRun(folder, device)
     inputs = read_input(run, files or [], form, sys.stdin.buffer)
-    kept = [run.candidate(one) for one in candidates] if candidates else [run.candidate()]
-    for prediction in predict(run, kept, inputs, merged=merged):
-        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(kept) > 1))
+    ids: list[str | None] = [*candidates] if candidates else [None]
+    for prediction in predictions(run, inputs, ids, merged=merged):
+        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(ids) > 1))
         sys.stdout.flush()

@@ -34,11 +34,12 @@ _WIRE_COLUMNS: Final[Mapping[str, Callable[[wire.WireExample], str]]] = {
 WIRE_EXAMPLES: Final[Mapping[Split, int]] = {"train": 2000, "validation": 200, "test": 200}
 """How many examples wire makes where ``task.examples`` says null."""
 
-_ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
+ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+"""What a split's file, or its part of a data set, may be called."""
 
 
 class Source(Protocol):
@@ -203,7 +204,7 @@ class HubSource:
         self._splits = {
             split: found
             for split in SPLITS
-            if (found := next((name for name in _ALIASES[split] if name in loaded), None))
+            if (found := next((name for name in ALIASES[split] if name in loaded), None))
         }
         self._loaded = loaded
         self._by_split: dict[Split, list[Record]] | None = None
@@ -274,7 +275,7 @@ def _split_files(folder: Path) -> dict[Split, Path]:
     present = sorted(path for path in folder.iterdir() if path.is_file() and format_of(path))
     found = {
         split: [path for path in present if path.name.split(".")[0].lower() in names]
-        for split, names in _ALIASES.items()
+        for split, names in ALIASES.items()
     }
     listing = ", ".join(path.name for path in present) or "no data files"
     for split, paths in found.items():
@@ -282,7 +283,7 @@ def _split_files(folder: Path) -> dict[Split, Path]:
             names = ", ".join(path.name for path in paths) or "none"
             raise DataError(
                 f"task.source: {folder} must hold exactly one file for {split} (named "
-                f"{' or '.join(_ALIASES[split])}, ending in .csv, .json, .jsonl, .gz of these or "
+                f"{' or '.join(ALIASES[split])}, ending in .csv, .json, .jsonl, .gz of these or "
                 f".parquet); found {names}. The folder holds: {listing}. Rename or remove files, "
                 "or give task.source as {train: file, validation: file, test: file}; one file "
                 "that holds everything may be named itself."

@@ -93,12 +93,13 @@ class FinishedRun:
             )
         return base
 
-    def candidate(self, candidate_id: str | None = None) -> Kept:
+    def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
 
         Args:
             candidate_id: its id; None takes the run of the recommended method that is nearest the
                 mean of its runs.
+            option: how the caller is given one, for errors.
 
         Raises:
             ConfigError: if there is none of that name, or it left no adapter.
@@ -114,9 +115,9 @@ class FinishedRun:
                 "run`"
             )
         if candidate_id is None:
-            candidate_id = self._recommended(kept)
+            candidate_id = self._recommended(kept, option)
         if candidate_id not in kept:
-            raise ConfigError(self._unknown(candidate_id, kept))
+            raise ConfigError(self._unknown(candidate_id, kept, option))
         record = kept[candidate_id]
         return Kept(
             id=candidate_id,
@@ -153,33 +154,34 @@ class FinishedRun:
     def _adapter(self, candidate_id: str) -> Path:
         return self.path / "candidates" / candidate_id / "adapter"
 
-    def _recommended(self, kept: Mapping[str, CandidateRecord]) -> str:
+    def _recommended(self, kept: Mapping[str, CandidateRecord], option: str) -> str:
         recommendation = self.results.recommendation
         name = recommendation.method
         if name is None:
             raise ConfigError(
-                f"{self.path}: the study recommends no method ({recommendation.why}); name "
-                f"a candidate with --candidate: {', '.join(kept)}"
+                f"{self.path}: the study recommends no method (its answer is "
+                f"{recommendation.verdict}; `bakeoff report` says why); name a candidate with "
+                f"{option}: {', '.join(kept)}"
             )
         found = representative(self.results, name, kept)
         if found is None:
             raise ConfigError(
                 f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "
-                f"name another with --candidate: {', '.join(kept)}"
+                f"name another with {option}: {', '.join(kept)}"
             )
 
         return found
 
-    def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord]) -> str:
+    def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord], option: str) -> str:
         record = self.results.candidates.get(candidate_id)
         if record is not None:
             return (
-                f"--candidate: {candidate_id} is {record.state} and left no adapter; choose one "
+                f"{option}: {candidate_id} is {record.state} and left no adapter; choose one "
                 f"of {', '.join(kept)}"
             )
         near = get_close_matches(candidate_id, kept, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         return (
-            f"--candidate: {candidate_id!r} is not a candidate of {self.path}{hint} It has: "
+            f"{option}: {candidate_id!r} is not a candidate of {self.path}{hint} It has: "
             f"{', '.join(kept)}"
         )

@@ -6,23 +6,18 @@ point in the group ``bakeoff.metrics``: a factory, as ``MetricFactory`` describe
 
 from __future__ import annotations
 
-import functools
 import importlib
-import importlib.metadata
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from bakeoff.errors import ConfigError
 from bakeoff.metrics.contract import Metric
+from bakeoff.plugins import Plugins
 
 MetricFactory = Callable[[str, tuple[str, ...], Mapping[str, Any]], Metric]
 """Makes a metric from its name, the task's labels (none where rows have choices of their own) and
 the options that the study gives; raises ConfigError where they do not fit."""
-
-_GROUP: Final = "bakeoff.metrics"
-_LOG = logging.getLogger(__name__)
 
 _BUILT_IN: Final = {
     "nll": "likelihood",
@@ -51,12 +46,13 @@ _BUILT_IN: Final = {
 METRIC_NAMES: Final = tuple(_BUILT_IN)
 """What bakeoff itself brings."""
 
+_plugins = Plugins("bakeoff.metrics", "metric", _BUILT_IN)
 _registered: dict[str, MetricFactory] = {}
 
 
 def metric_names() -> tuple[str, ...]:
     """All that ``metric_of`` knows: built in, registered, and of installed packages."""
-    return tuple(dict.fromkeys((*METRIC_NAMES, *_registered, *_entry_points())))
+    return tuple(dict.fromkeys((*METRIC_NAMES, *_registered, *_plugins.points)))
 
 
 def metric_of(
@@ -92,9 +88,14 @@ def register_metric(name: str, factory: MetricFactory) -> None:
     Raises:
         ConfigError: where the name is taken.
     """
-    if name in _BUILT_IN or name in _registered or name in _entry_points():
+    if name in _BUILT_IN or name in _registered or name in _plugins.points:
         raise ConfigError(f"register_metric: {name!r} is a metric already; choose another name")
     _registered[name] = factory
+
+
+def registered_in() -> dict[str, str]:
+    """The module in which each registered metric's factory was defined, by name."""
+    return {name: factory.__module__ for name, factory in _registered.items()}
 
 
 def _factory_of(name: str) -> MetricFactory:
@@ -104,43 +105,12 @@ def _factory_of(name: str) -> MetricFactory:
         return built_in
     if name in _registered:
         return _registered[name]
-    points = _entry_points()
-    if name not in points:
+    if name not in _plugins.points:
         known = metric_names()
         near = get_close_matches(str(name), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(f"metrics: {name!r} is not a metric{hint} Known: {', '.join(known)}")
-    point = points[name]
-    try:
-        factory: MetricFactory = point.load()
-    except Exception as error:  # whatever a package of someone else raises while it is imported
-        raise ConfigError(
-            f"metrics: {name!r} is of the package {_package(point)}, whose {point.value} cannot "
-            f"be imported ({type(error).__name__}: {error}); mend or remove that package"
-        ) from error
+    factory: MetricFactory = _plugins.load(name, where="metrics")
     if not callable(factory):
-        raise ConfigError(
-            f"metrics: {name!r} is of the package {_package(point)}, whose {point.value} is no "
-            "function that makes a metric; mend or remove that package"
-        )
+        raise _plugins.unfit(name, "is no function that makes a metric", where="metrics")
     return factory
-
-
-@functools.cache
-def _entry_points() -> Mapping[str, importlib.metadata.EntryPoint]:
-    """Of installed packages, by name; a name that bakeoff has keeps its meaning."""
-    found: dict[str, importlib.metadata.EntryPoint] = {}
-    for point in importlib.metadata.entry_points(group=_GROUP):
-        if point.name in _BUILT_IN or point.name in found:
-            _LOG.warning(
-                "the package %s offers a metric %r, a name that is taken; it is left out",
-                _package(point),
-                point.name,
-            )
-            continue
-        found[point.name] = point
-    return found
-
-
-def _package(point: importlib.metadata.EntryPoint) -> str:
-    return "unknown" if point.dist is None else point.dist.name

@@ -14,7 +14,16 @@ from typing import Any
 from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
-from bakeoff.runs.growth import Growth, Outline, OutlineOf, growth_of, ledger_of, with_ledger
+from bakeoff.runs.events import EVENTS_FILE
+from bakeoff.runs.growth import (
+    Growth,
+    Outline,
+    OutlineOf,
+    given_rows_in,
+    growth_of,
+    ledger_of,
+    with_ledger,
+)
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
 from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
 from bakeoff.runs.reading import (
@@ -31,14 +40,11 @@ PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
+DATA_FOLDER = "data"
+"""Rows that were given in Python, each lot in a folder that a hash of its content names."""
 _PARTS = (
-    RESULTS_FILE,
-    "baselines",
-    "candidates",
-    "checkpoints",
-    "costs.json",
-    SEARCH_FILE,
-    "events.jsonl",
+    *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
+    EVENTS_FILE,
 )
 _ID_KEY = "run"
 _VERSIONS_KEY = "versions"
@@ -367,8 +373,14 @@ def open_run(
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether a folder holds more than a lock and what a killed run left half written."""
+    """Whether a folder holds more than a lock, rows and what a killed run left half written."""
     return path.is_dir() and any(
-        entry.suffix != PART and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        entry.suffix != PART
+        and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )
+
+
+def _holds_only_rows(path: Path) -> bool:
+    return path.is_dir() and all(given_rows_in(f"/{entry.name}") for entry in path.iterdir())

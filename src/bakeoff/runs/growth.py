@@ -7,6 +7,7 @@ that more of them may come and some may go: what is there is taken up by its nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ _GROWS: Final = (
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name
 stands for is compared besides (``Outline.settings``)."""
+_GIVEN: Final = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows\.jsonl)?)$")
 _PLACES: Final = ("base", "task.source")
 """Where the base and the data lie; what is there is compared by its content (``inputs.json``)."""
 _GROWTH: Final = (
@@ -178,5 +180,16 @@ def _is_below(key: str, places: Iterable[str]) -> bool:
     return any(key == place or key.startswith(f"{place}.") for place in places)
 
 
+def given_rows_in(source: Any) -> str | None:
+    """Of a source that is rows given in Python, the part of its path that their content names."""
+    found = _GIVEN.search(source) if isinstance(source, str) else None
+    return None if found is None else found[1].replace("\\", "/")
+
+
 def _without_free(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key not in _FREE}
+    """What is compared; where rows lie that their content names is free as well."""
+    kept = {key: value for key, value in tree.items() if key not in _FREE}
+    task = kept.get("task")
+    if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):
+        kept["task"] = {**task, "source": given}
+    return kept

@@ -17,6 +17,8 @@ from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.runs.folder import DATA_FOLDER
+from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.registry import read_task
@@ -264,8 +266,12 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
     def found(value: Any) -> Any:
         if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):
             return value
-        beside = folder / value
-        return str(beside) if not Path(value).exists() and beside.exists() else value
+        if Path(value).exists():
+            return value
+        places = [folder / value]
+        if given := given_rows_in(value):  # of a folder that was moved
+            places.append(folder / DATA_FOLDER / given)
+        return next((str(place) for place in places if place.exists()), value)
 
     merged["base"] = found(merged.get("base"))
     task = merged.get("task")

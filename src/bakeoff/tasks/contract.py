@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import metric_of
@@ -134,3 +135,9 @@ class Task(ABC):
     @abstractmethod
     def baselines(self) -> tuple[Baseline, ...]:
         """What needs no training."""
+
+
+def columns_of(task: Task) -> dict[str, str]:
+    """What is read of a row, by the option that names each column."""
+    group = {} if task.options.group is None else {GROUP: task.options.group}
+    return {**task.column_keys, **group}

@@ -17,11 +17,11 @@ from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
-from bakeoff.data.sources import GROUP, Source, open_source
+from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.types import SPLITS, Split
 
 
@@ -50,9 +50,12 @@ def prepare(
     """
     task.options.validate()
     source = open_source(task.options, columns_of(task), root=root)
-    preparation = _Preparation(task, source, tokenizer, tokenizer_id, workers)
+
+    def made() -> TaskData:
+        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+
     if cache_dir is None:
-        return preparation.run()
+        return made()
     options = {**dataclasses.asdict(task.options), "source": None}
     key = cache.cache_key(
         [
@@ -64,7 +67,7 @@ def prepare(
     folder = cache_dir / f"task-{key[:32]}"
     if (kept := cache.load(folder)) is not None:
         return from_cache(*kept)
-    data = preparation.run()
+    data = made()
     try:
         cache.store(folder, *to_cache(data))
     except OSError as error:
@@ -73,12 +76,6 @@ def prepare(
             "the next run prepares them again."
         )
     return data
-
-
-def columns_of(task: Task) -> dict[str, str]:
-    """What is read of a row, by the option that names each column."""
-    group = {} if task.options.group is None else {GROUP: task.options.group}
-    return {**task.column_keys, **group}
 
 
 class _Preparation:

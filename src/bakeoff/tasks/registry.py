@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
 from bakeoff.config import from_mapping
 from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError
+from bakeoff.plugins import Plugins
 from bakeoff.tasks.contract import Task
 
-ENTRY_POINTS: Final = "bakeoff.tasks"
 DEFAULT_KIND: Final = "summarize"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "summarize": "bakeoff.tasks.summarize:Summarize",
@@ -22,6 +21,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
 _ALIASES: Final[Mapping[str, str]] = {"max_summary_tokens": "max_target_tokens"}
 """Keys by which older studies name an option."""
 
+_plugins = Plugins("bakeoff.tasks", "task", _BUILT_IN)
 _registered: dict[str, type[Task]] = {}
 
 
@@ -41,9 +41,14 @@ def register_task(task: type[Task]) -> type[Task]:
     return task
 
 
+def registered_in() -> dict[str, str]:
+    """The module in which each registered task was defined, by kind."""
+    return {kind: task.__module__ for kind, task in _registered.items()}
+
+
 def task_kinds() -> tuple[str, ...]:
     """Every kind that can be asked for."""
-    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *_plugins())))
+    return tuple(dict.fromkeys((*_BUILT_IN, *_registered, *_plugins.points)))
 
 
 def task_type(kind: str, *, where: str = "task.kind") -> type[Task]:
@@ -57,20 +62,16 @@ def task_type(kind: str, *, where: str = "task.kind") -> type[Task]:
     if kind in _BUILT_IN:
         module, _, name = _BUILT_IN[kind].partition(":")
         return cast(type[Task], getattr(import_module(module), name))
-    plugin = _plugins().get(kind)
-    if plugin is None:
+    if kind not in _plugins.points:
         near = get_close_matches(kind, task_kinds(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
             f"{where}: there is no kind of task {kind!r}{hint} There are {', '.join(task_kinds())}"
         )
-    try:
-        return cast(type[Task], plugin.load())
-    except Exception as error:  # whatever a plugin raises
-        raise ConfigError(
-            f"{where}: {kind!r} is provided by {plugin.value}, which cannot be imported "
-            f"({type(error).__name__}: {error}); mend or uninstall that package"
-        ) from error
+    found = _plugins.load(kind, where=where)
+    if not (isinstance(found, type) and issubclass(found, Task) and found.kind == kind):
+        raise _plugins.unfit(kind, f"is no Task of the kind {kind!r}", where=where)
+    return found
 
 
 def read_task(given: Any, *, path: str = "task") -> Task:
@@ -105,7 +106,3 @@ def read_task(given: Any, *, path: str = "task") -> Task:
     assert isinstance(options, TaskOptions)
     options.validate(path)
     return found(options)
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
