@@ -18,7 +18,7 @@ from bakeoff.cli.common import (
     MaxTime,
     SeedsOption,
     SetOption,
-    StudyArgument,
+    StudyOrRunArgument,
 )
 from bakeoff.errors import ConfigError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: StudyArgument = None,
+    study: StudyOrRunArgument = None,
     overrides: SetOption = None,
     seeds: SeedsOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
@@ -71,7 +71,8 @@ def run(
 ) -> None:
     """Runs a study; a second call takes up what is there.
 
-    STUDY.yaml may be a run's folder: its study goes on, grown by what --set and --seeds change.
+    A study that has changed since grows: what is new is made, what is left out stays in the folder.
+
     With limits it recommends within them; every method is trained all the same.
     """
     started = time.monotonic()

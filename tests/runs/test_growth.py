@@ -1,0 +1,126 @@
+"""What makes another study, and what the same one may grow by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.errors import StoreError
+from bakeoff.execution.packing import Cohort, pack
+from bakeoff.runs.events import EVENTS_FILE, EventLog, Packed
+from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.growth import Growth, Outline, growth_of, ledger_of, with_ledger
+
+STUDY: dict[str, Any] = {
+    "name": "x",
+    "base": "tiny",
+    "task": {"source": "rows", "max_length": 9},
+    "protocol": {"epochs": 3, "seeds": [0]},
+    "methods": {"a": {"kind": "lora", "rank": 2}, "b": {"kind": "head"}},
+    "search": None,
+}
+
+
+def outline(**changes: Any) -> Outline:
+    resolved = {**STUDY, **changes}
+    settings = {name: {"": dict(options)} for name, options in resolved["methods"].items()}
+    return Outline(resolved=resolved, settings=settings)
+
+
+def test_the_same_study_has_not_grown() -> None:
+    assert not growth_of(outline(), outline(track=["wandb"], checkpoint_minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"search": {"growth": 1}}, "search: null and {'growth': 1}"),
+        ({"protocol": {"epochs": 3, "seeds": 2}}, "protocol.seeds: [0] and 2"),
+        ({"methods": {"a": STUDY["methods"]["a"]}}, "methods.b: {'kind': 'head'} and (not set)"),
+        ({"also_test": {"c": {}}}, "also_test: (not set) and {'c': {}}"),
+        ({"task": {**STUDY["task"], "metrics": ["f1"]}}, "task.metrics: (not set) and ['f1']"),
+    ],
+)
+def test_what_may_grow(changes: dict[str, Any], line: str) -> None:
+    assert growth_of(outline(), outline(**changes)) == Growth(changed=(line,))
+
+
+def test_what_may_not_differ_and_why() -> None:
+    found = growth_of(
+        outline(),
+        outline(
+            base="another",
+            protocol={"epochs": 5, "seeds": [0]},
+            methods={"b": {"kind": "head"}, "a": {"kind": "lora", "rank": 4}},
+        ),
+    )
+    assert found.refused == (
+        "base: 'tiny' and 'another'",
+        "protocol.epochs: 3 and 5",
+        "methods.a.rank: 2 and 4",
+        "methods, their order: a, b and b, a",
+    )
+    why = " ".join(found.why)
+    assert "such as a_2" in why and "which is not kept of candidates that have ended" in why
+
+
+def test_base_and_data_at_another_place_are_compared_by_their_content(tmp_path: Path) -> None:
+    there = str(tmp_path)
+    moved = outline(base=there, task={**STUDY["task"], "source": there})
+    found = growth_of(outline(), moved)
+    assert not found.refused and len(found.moved) == 2
+    rows = "rows-" + 32 * "a"
+    given = [outline(task={"source": f"{place}/data/{rows}"}) for place in ("a", "b/c")]
+    assert not growth_of(*given)
+
+
+def test_a_name_that_was_used_keeps_its_meaning_over_several_studies(tmp_path: Path) -> None:
+    def called(**changes: Any) -> None:
+        found = outline(**changes)
+        RunFolder(tmp_path / "run", found.resolved, outline_of=lambda m: outline(**m)).claim({}, {})
+
+    without = {"methods": {"b": {"kind": "head"}}}
+    called()
+    called(**without)
+    with pytest.raises(StoreError, match=r"methods\.a\.rank: 2 and 4"):
+        called(methods={"a": {"kind": "lora", "rank": 4}, "b": {"kind": "head"}})
+    called(methods={"b": {"kind": "head"}, "a": {"kind": "lora", "rank": 2}})
+
+
+def test_a_ledger_that_was_harmed_adds_nothing() -> None:
+    now = outline()
+    for ledger in ({}, {"settings": [], "searched": 3}, {"settings": {"c": 1, "d": {"": 2}}}):
+        assert with_ledger(now, ledger) == now
+    assert ledger_of(now) == ledger_of(now, with_ledger(now, ledger_of(now)))
+
+
+def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None:
+    events = [Packed(cohort=f"test-{i}", work="test", candidates=("a", "ü")) for i in range(2)]
+    log = EventLog(tmp_path)
+    for event in events:
+        log.add(event)
+    with (tmp_path / EVENTS_FILE).open("ab") as file:
+        file.write(b'{"event": "pac')
+    found = EventLog(tmp_path)
+    assert found.events == events
+    found.add(events[0])
+    assert EventLog(tmp_path).events == [*events, events[0]]
+    with (tmp_path / EVENTS_FILE).open("ab") as file:
+        file.write(b'{"event": "unheard of"}\n')
+    with pytest.raises(StoreError, match=r"events\.jsonl, line 4: is no event of this version"):
+        EventLog(tmp_path)
+
+
+def test_cohorts_keep_their_candidates() -> None:
+    first = pack(["a", "b", "c"], 2, [], prefix="test-")
+    assert first == [
+        Cohort(id="test-0", candidates=("a", "b")),
+        Cohort(id="test-1", candidates=("c",)),
+    ]
+    assert pack(["d", "a", "e", "c"], 1, first, prefix="test-") == [
+        Cohort(id="test-2", candidates=("d",)),
+        Cohort(id="test-3", candidates=("e",)),
+    ]
+    assert pack(["a"], 4, first, prefix="test-") == []
