@@ -124,7 +124,7 @@ def trained_nll(bench: Workbench, method: Method, rate: float, protocol: Protoco
     """Validation NLL after training; infinite where it diverges."""
     batch_source = TokenSource(bench.base.device)
     candidate = Candidate(
-        id="x", method_name="x", method=method, learning_rate=rate, seed=protocol.seeds[0]
+        id="x", method_name="x", method=method, learning_rate=rate, seed=protocol.seed_list[0]
     )
     plans = bench.plans
     trainer = Trainer(

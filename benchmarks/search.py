@@ -28,7 +28,6 @@ from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training import TrainingStage
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.search.storage import SearchStorage
 from bakeoff.study.environment import provenance_of, versions
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study, load_study
@@ -42,29 +41,16 @@ def train(study: Study, folder: Path) -> tuple[StudySchedule, int, float]:
     Returns:
         The schedule, tokens of one epoch of one candidate, and seconds.
     """
-    assert study.options.search is not None
     started = time.perf_counter()
     bench = open_workbench(study, "auto")
     run = RunFolder(folder, study.resolved)
     run.claim(bench.fingerprints(), versions())
     schedule = schedule_of(study, bench)
-    schedule.storage = SearchStorage(
-        f"sqlite:///{folder / 'study.db'}",
-        study.options.name,
-        run.run_id,
-        study.options.search,
-        schedule.rungs,
-        {e.name: {v.label: v.searched for v in e.variants} for e in study.entries},
-    )
-    schedule.storage.begin(schedule.candidates)
     findings = Findings(schedule=schedule)
     checkpoints = Checkpoints(folder)
-    schedule.on_return = checkpoints.fetch
     archive = Archive(run, bench, findings, provenance_of(bench))
     with ProgressView(Console(stderr=True), epochs=study.options.protocol.epochs) as view:
-        schedule.report = view.say
         TrainingStage(bench, schedule, archive, view, checkpoints, StopSignals(), {}).run(None)
-    schedule.storage.close()
     return schedule, bench.plans["train"].tokens_padded, time.perf_counter() - started
 
 
@@ -96,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for name, extra in (
             ("halving", [f"search.seeds={arguments.seeds}"]),
-            ("full", ["search.seeds=1", "search.pruner=none"]),
+            ("full", ["search.seeds=1", "search.pruner=null"]),
         ):
             study = load_study(None, [*overrides, *search, *extra])
             chosen = tuple(e for e in study.entries if e.name in arguments.methods)

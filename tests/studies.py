@@ -70,11 +70,13 @@ def small_study(**changes: Any) -> dict[str, Any]:
             "max_length": 96,
             "max_summary_tokens": 24,
         },
-        "protocol": {"epochs": 1, "micro_batch_size": 4, "grad_accum_steps": 2},
+        "protocol": {"epochs": 1, "micro_batch_size": 4, "grad_accum_steps": 2, "seeds": [0]},
         "methods": {"lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2}},
         "generation": {"max_new_tokens": 8},
         "precision": "float32",
     }
+    if "seeds" in (changes.get("search") or {}):
+        del study["protocol"]["seeds"]
     for key, value in changes.items():
         study[key] = {**study[key], **value} if key in ("task", "protocol") else value
     return study

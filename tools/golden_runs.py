@@ -32,7 +32,12 @@ FIRST_EDITION = "599b1a8"
 PATIENCE_SECONDS = 600
 KEPT = ("study.yaml", "results.json", "examples.jsonl")
 KEPT_BELOW = ("predictions.jsonl",)
-SMALL = ("task.examples={train: 48, validation: 12, test: 10}", "precision=float32", "slots=1")
+SMALL = ("task.examples={train: 48, validation: 12, test: 24}", "precision=float32", "slots=1")
+FIRST_SMALL = (
+    "task.examples={train: 48, validation: 12, test: 10}",
+    "precision=float32",
+    "slots=1",
+)
 METHODS = (
     "methods={lora: {kind: lora, target_modules: all-linear}, soft_prompt: {kind: soft_prompt}, "
     "head: {kind: head}}"
@@ -69,12 +74,12 @@ class Golden:
 RUNS = (
     Golden(
         name="schema1",
-        settings=(*SMALL, METHODS, "name=first", "search.learning_rates=2", "search.seeds=2"),
+        settings=(*FIRST_SMALL, METHODS, "name=first", "search.learning_rates=2", "search.seeds=2"),
         commit=FIRST_EDITION,
     ),
     Golden(
         name="schema1_partial",
-        settings=(*SMALL, METHODS, "name=cut-off"),
+        settings=(*FIRST_SMALL, METHODS, "name=cut-off"),
         commit=FIRST_EDITION,
         stop_at="candidates/soft_prompt-*/metrics.jsonl",
     ),
@@ -84,13 +89,13 @@ RUNS = (
             "task.examples={train: 192, validation: 32, test: 16}",
             "precision=float32",
             "name=four-methods",
-            "protocol.seeds=[0, 1]",
+            "protocol.seeds=[0, 1, 2]",
             FOUR_METHODS,
         ),
     ),
     Golden(
         name="searched",
-        settings=(*SMALL, METHODS, "name=searched", "search.learning_rates=2", "search.seeds=2"),
+        settings=(*SMALL, METHODS, "name=searched", "search.learning_rates=2", "search.seeds=3"),
     ),
     Golden(
         name="partial",

@@ -18,14 +18,15 @@ SEEDS = (0, 1, 7)
 def plan_of(
     pairs: list[tuple[int, int]], *, rows_per_step: int = 4, max_length: int = 128
 ) -> BatchPlan:
-    """Examples of the given (prompt, completion) lengths; token ids tell example and position."""
-    prompts = [np.arange(p, dtype=np.int32) + 1000 * (i + 1) for i, (p, _) in enumerate(pairs)]
-    completions = [
-        np.arange(c, dtype=np.int32) + 1000 * (i + 1) + 500 for i, (_, c) in enumerate(pairs)
+    """Examples of the given (read, learnt) lengths; token ids tell example, part and position."""
+    rows = [
+        np.concatenate([np.arange(read), 500 + np.arange(learnt)]) + 1000 * (i + 1)
+        for i, (read, learnt) in enumerate(pairs)
     ]
+    is_target = [np.arange(sum(pair)) >= pair[0] for pair in pairs]
     return BatchPlan(
-        Ragged.from_rows(prompts),
-        Ragged.from_rows(completions),
+        Ragged.from_rows([row.astype(np.int32) for row in rows]),
+        np.concatenate([np.zeros(0, dtype=np.bool_), *is_target]),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=PAD,
@@ -36,13 +37,18 @@ def ragged_plan(num_examples: int, *, rows_per_step: int = 4, max_length: int = 
     """Total lengths from 2 to ``max_length``."""
     draw = np.random.default_rng(num_examples)
     totals = draw.integers(2, max_length + 1, size=num_examples)
-    completions = [int(draw.integers(1, min(30, total))) for total in totals]
-    pairs = [(int(t) - c, c) for t, c in zip(totals, completions, strict=True)]
+    learnt = [int(draw.integers(1, min(30, total))) for total in totals]
+    pairs = [(int(t) - n, n) for t, n in zip(totals, learnt, strict=True)]
     return plan_of(pairs, rows_per_step=rows_per_step, max_length=max_length)
 
 
 def length_of(plan: BatchPlan, example: int) -> int:
-    return len(plan.prompts[example]) + len(plan.completions[example])
+    return len(plan.tokens[example])
+
+
+def learnt_of(plan: BatchPlan, example: int) -> list[int]:
+    """The example's supervised tokens, which their ids tell."""
+    return [int(id_) for id_ in plan.tokens[example] if id_ % 1000 >= 500]
 
 
 SIZES = [(1, 4), (3, 4), (4, 4), (5, 4), (23, 4), (64, 8), (101, 7), (10, 1)]
@@ -128,11 +134,29 @@ def test_a_rectangle_by_hand() -> None:
         [PAD] * 6,
     ]
     assert rectangle.examples.tolist() == [2, 0, -1]
-    # The last token of the prompt predicts the first of the completion, and the last token of the
-    # completion predicts nothing.
+    # The last token that is read predicts the first that is learnt, and the last token of all
+    # predicts nothing.
     assert rectangle.source.tolist() == [1, 2, 3, 6 + 2, 6 + 3]
     assert rectangle.targets.tolist() == [3500, 3501, 3502, 1500, 1501]
     assert rectangle.num_supervised == 5
+
+
+def test_any_tokens_of_a_row_may_be_supervised() -> None:
+    """As the turns of a chat: two stretches in one row, none in another, all but the first."""
+    tokens = [np.arange(6), 10 + np.arange(3), 20 + np.arange(4)]
+    is_target = [[False, True, True, False, False, True], [False] * 3, [False, True, True, True]]
+    plan = BatchPlan(
+        Ragged.from_rows([row.astype(np.int32) for row in tokens]),
+        np.concatenate([np.array(row, dtype=np.bool_) for row in is_target]),
+        rows_per_step=3,
+        max_length=32,
+        pad_id=PAD,
+    )
+    rectangle = plan.rectangle(np.array([1, 0, 2]), num_rows=3, width=8)
+    assert rectangle.source.tolist() == [8 + 0, 8 + 1, 8 + 4, 16 + 0, 16 + 1, 16 + 2]
+    assert rectangle.targets.tolist() == [1, 2, 5, 21, 22, 23]
+    assert plan.target_offsets.tolist() == [0, 3, 3, 6]
+    assert plan.target_counts.tolist() == [3, 0, 3]
 
 
 def check_supervision(plan: BatchPlan, batch: MicroBatch) -> None:
@@ -147,10 +171,10 @@ def check_supervision(plan: BatchPlan, batch: MicroBatch) -> None:
             assert not mine.any()
             assert (batch.input_ids[row] == PAD).all()
             continue
-        prompt, completion = plan.prompts[int(example)], plan.completions[int(example)]
-        assert np.array_equal(batch.targets[mine], completion)
-        start = len(prompt) - 1
-        assert columns[mine].tolist() == list(range(start, start + len(completion)))
+        learnt = learnt_of(plan, int(example))
+        assert batch.targets[mine].tolist() == learnt
+        start = length_of(plan, int(example)) - len(learnt) - 1
+        assert columns[mine].tolist() == list(range(start, start + len(learnt)))
         assert (batch.input_ids[row, length_of(plan, int(example)) :] == PAD).all()
 
 
@@ -167,7 +191,7 @@ def test_micro_batches_hold_the_step(num_examples: int, micro_batch_size: int) -
         assert found == step.examples.tolist()
         for batch in batches:
             check_supervision(plan, batch)
-        expected = sum(len(plan.completions[e]) for e in found)
+        expected = sum(len(learnt_of(plan, e)) for e in found)
         assert sum(b.num_supervised for b in batches) == expected
 
 
@@ -203,8 +227,7 @@ def test_tokens_padded_counts_the_rows_of_an_epoch(num_examples: int, rows_per_s
     for seed in SEEDS:
         counted = sum(step.width * len(step.examples) for step in plan.epoch(seed, 0))
         assert plan.tokens_padded == counted
-        rows = range(num_examples)
-        real = sum(len(plan.prompts[i]) + len(plan.completions[i]) for i in rows)
+        real = sum(length_of(plan, i) for i in range(num_examples))
         assert plan.padding_share == 1 - real / counted
 
 

@@ -7,7 +7,7 @@ import pytest
 from bakeoff.data.options import ExamplesOptions, SplitShares, TaskOptions
 from bakeoff.errors import ConfigError
 
-GOOD = TaskOptions(source="wire")
+GOOD = TaskOptions(kind="test", source="wire")
 
 
 def test_defaults_are_valid() -> None:
@@ -18,17 +18,15 @@ def test_defaults_are_valid() -> None:
     ("changes", "place", "value"),
     [
         ({"max_length": 65}, "task.max_length", "65"),
-        ({"max_summary_tokens": 0}, "task.max_summary_tokens", "0"),
+        ({"max_target_tokens": 0}, "task.max_target_tokens", "0"),
         ({"seed": -1}, "task.seed", "-1"),
         ({"examples": ExamplesOptions(validation=0)}, "task.examples.validation", "0"),
         ({"split_by_hash": SplitShares(test=0.0)}, "task.split_by_hash.test", "0.0"),
         ({"split_by_hash": SplitShares(validation=0.5, test=0.5)}, "task.split_by_hash", "0.5"),
         ({"source": " "}, "task.source", "empty"),
         ({"source": {"train": "a.csv"}}, "task.source", "train"),
-        ({"document": ""}, "task.document", "empty"),
-        ({"document": "text", "summary": "text"}, "task.summary", "'text'"),
+        ({"group": ""}, "task.group", "empty"),
         ({"cleaning": ("lowercase", "lowercase")}, "task.cleaning", "lowercase"),
-        ({"template": "{document}"}, "task.template", "{summary}"),
     ],
 )
 def test_an_error_names_place_and_value(changes: dict[str, object], place: str, value: str) -> None:
@@ -38,7 +36,7 @@ def test_an_error_names_place_and_value(changes: dict[str, object], place: str, 
     assert value in str(caught.value)
 
 
-def test_the_least_length_that_holds_summary_and_document_is_valid() -> None:
+def test_the_least_length_that_holds_answer_and_input_is_valid() -> None:
     replace(GOOD, max_length=66).validate()
 
 

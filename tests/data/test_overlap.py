@@ -4,8 +4,8 @@ from bakeoff.data.overlap import MAX_EXAMPLES, OverlapExample, OverlapRow, find_
 from bakeoff.types import Split
 
 
-def rows(*texts: tuple[str, str]) -> list[OverlapRow]:
-    return [OverlapRow(i, document, summary) for i, (document, summary) in enumerate(texts, 1)]
+def rows(*texts: tuple[str, str | None]) -> list[OverlapRow]:
+    return [OverlapRow(i, content, target) for i, (content, target) in enumerate(texts, 1)]
 
 
 def test_every_pair_is_counted_apart() -> None:
@@ -16,15 +16,15 @@ def test_every_pair_is_counted_apart() -> None:
     }
     overlap = find_overlap(splits)
     assert (overlap.train_test, overlap.train_validation, overlap.validation_test) == (2, 1, 1)
-    assert overlap.train_test_summaries == 0
-    assert overlap.train_validation_summaries == 1
+    assert overlap.train_test_targets == 0
+    assert overlap.train_validation_targets == 1
     assert overlap.train_duplicates == 1
     assert overlap.examples == (
-        OverlapExample("train", 1, "test", 1, "document"),
-        OverlapExample("train", 1, "test", 3, "document"),
-        OverlapExample("train", 2, "validation", 1, "document"),
-        OverlapExample("validation", 2, "test", 2, "document"),
-        OverlapExample("train", 4, "validation", 3, "summary"),
+        OverlapExample("train", 1, "test", 1, "input"),
+        OverlapExample("train", 1, "test", 3, "input"),
+        OverlapExample("train", 2, "validation", 1, "input"),
+        OverlapExample("validation", 2, "test", 2, "input"),
+        OverlapExample("train", 4, "validation", 3, "target"),
     )
 
 
@@ -41,3 +41,16 @@ def test_nothing_in_common() -> None:
     )
     assert overlap.examples == ()
     assert overlap.train_test == overlap.train_validation == overlap.validation_test == 0
+
+
+def test_targets_that_repeat_by_their_nature_are_not_compared() -> None:
+    overlap = find_overlap(
+        {
+            "train": rows(("a", None), ("b", None)),
+            "validation": rows(("B", None)),
+            "test": rows(("c", None)),
+        }
+    )
+    assert overlap.train_validation == 1
+    assert overlap.train_validation_targets == overlap.train_test_targets == 0
+    assert [found.column for found in overlap.examples] == ["input"]

@@ -8,16 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bakeoff.data.readers import Columns, Record, format_of, read_records
+from bakeoff.data.readers import Record, column_names, format_of, read_records
 from bakeoff.errors import DataError
 
-COLUMNS = Columns("article", "highlights")
+COLUMNS = {"document": "article", "summary": "highlights"}
 KAGGLE = (
     "\ufeffid,article,highlights\r\n"
     '1,"(CNN) -- ""No,"" he said.\nMore, later.","First point.\nSecond point."\r\n'
     "\r\n"
     "2,plain,short\r\n"
 )
+
+
+def row(number: int, article: object, highlights: object) -> Record:
+    return Record(number, {"article": article, "highlights": highlights})
 
 
 def read(path: Path) -> list[Record]:
@@ -40,15 +44,15 @@ def save(path: Path, content: str | bytes) -> Path:
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "A.CSV"])
 def test_csv_with_bom_quotes_and_line_ends(tmp_path: Path, name: str) -> None:
     assert read(save(tmp_path / name, KAGGLE)) == [
-        Record(1, '(CNN) -- "No," he said.\nMore, later.', "First point.\nSecond point."),
-        Record(2, "plain", "short"),
+        row(1, '(CNN) -- "No," he said.\nMore, later.', "First point.\nSecond point."),
+        row(2, "plain", "short"),
     ]
 
 
 def test_csv_fields_may_be_longer_than_the_library_s_limit(tmp_path: Path) -> None:
     long = "word " * 100_000
     path = save(tmp_path / "a.csv", f'article,highlights\n"{long}",short\n')
-    assert read(path) == [Record(1, long, "short")]
+    assert read(path) == [row(1, long, "short")]
 
 
 def test_csv_rows_of_the_wrong_width_are_bad(tmp_path: Path) -> None:
@@ -64,10 +68,10 @@ def test_csv_rows_of_the_wrong_width_are_bad(tmp_path: Path) -> None:
 def test_csv_bytes_that_are_not_utf8_spoil_their_own_row_only(tmp_path: Path) -> None:
     content = b'article,highlights\n"caf\xe9\nau lait",short\ngood,fine\n'
     first, second = read(save(tmp_path / "a.csv", content))
-    assert isinstance(first.document, str)
+    assert isinstance(first.values["article"], str)
     with pytest.raises(UnicodeEncodeError):
-        first.document.encode("utf-8")
-    assert second == Record(2, "good", "fine")
+        first.values["article"].encode("utf-8")
+    assert second == row(2, "good", "fine")
 
 
 def test_csv_with_an_open_quote_is_an_error_with_its_line(tmp_path: Path) -> None:
@@ -83,8 +87,8 @@ def test_csv_with_a_column_twice(tmp_path: Path) -> None:
 def test_json_lines(tmp_path: Path) -> None:
     lines = '\ufeff{"article": "a\u2028b", "highlights": "c", "id": 3}\n\n{"article": "d"}\n'
     assert read(save(tmp_path / "a.jsonl.gz", lines)) == [
-        Record(1, "a\u2028b", "c"),
-        Record(3, "d", None),
+        row(1, "a\u2028b", "c"),
+        row(3, "d", None),
     ]
 
 
@@ -106,7 +110,7 @@ def test_json(tmp_path: Path, wrap: bool) -> None:
     rows = [{"article": "a", "highlights": "b"}, "text"]
     path = save(tmp_path / "a.json", json.dumps({"data": rows} if wrap else rows))
     assert read(path) == [
-        Record(1, "a", "b"),
+        row(1, "a", "b"),
         Record(2, problem="it is not an object but str"),
     ]
 
@@ -120,7 +124,7 @@ def test_json_that_cannot_be_read_as_a_whole(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path) -> None:
     table = pa.table({"article": ["a", None], "highlights": ["b", "c"], "id": [1, 2]})
     pq.write_table(table, tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet") == [Record(1, "a", "b"), Record(2, None, "c")]
+    assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, None, "c")]
 
 
 def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
         2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xe9")
     )
     pq.write_table(pa.table({"article": broken, "highlights": ["b", "c"]}), tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet") == [Record(1, "a", "b"), Record(2, b"\xe9", "c")]
+    assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, b"\xe9", "c")]
 
 
 def test_parquet_that_is_torn(tmp_path: Path) -> None:
@@ -155,6 +159,39 @@ def test_a_missing_column_names_those_that_exist(tmp_path: Path, name: str) -> N
     text = message(path)
     assert "task.document is 'article'" in text
     assert "'highlights', 'text'" in text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl.gz", "a.parquet"])
+def test_every_column_that_is_asked_for_is_read_once(tmp_path: Path, name: str) -> None:
+    path, rows = tmp_path / name, [{"a": "x", "b": "y", "c": "z", "d": "unread"}]
+    match path.suffix:
+        case ".csv":
+            save(path, "a,b,c,d\nx,y,z,unread\n")
+        case ".json" | ".gz":
+            save(path, json.dumps(rows if path.suffix == ".json" else rows[0]))
+        case _:
+            pq.write_table(pa.Table.from_pylist(rows), path)
+    columns = {"text": "c", "label": "a", "group": "c"}
+    assert list(read_records(path, columns)) == [Record(1, {"c": "z", "a": "x"})]
+    assert column_names(path) == ["a", "b", "c", "d"]
+
+
+def test_columns_of_files_that_cannot_be_read_are_not_known(tmp_path: Path) -> None:
+    assert column_names(save(tmp_path / "a.json", '{"data": [{"a": 1}]}')) == ["a"]
+    for name, content in (
+        ("a.csv", b""),
+        ("b.json", b"[]"),
+        ("c.json", b'{"rows": 1}'),
+        ("d.jsonl", b"not JSON"),
+        ("e.jsonl", b"3"),
+        ("f.csv.gz", b"x"),
+        ("g.parquet", b"PAR1"),
+        ("h.txt", b"a,b"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert column_names(path) == [], name
+    assert column_names(tmp_path / "none.csv") == []
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl", "a.csv.gz", "a.jsonl.gz"])
@@ -184,4 +221,4 @@ def test_format_of() -> None:
 
 def test_reading_can_stop_early(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", 'article,highlights\na,b\n"never closed')
-    assert next(read_records(path, COLUMNS)) == Record(1, "a", "b")
+    assert next(read_records(path, COLUMNS)) == row(1, "a", "b")

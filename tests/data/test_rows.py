@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from bakeoff.data.examples import Example
 from bakeoff.data.options import ExamplesOptions, TaskOptions
 from bakeoff.data.readers import Record
-from bakeoff.data.rows import rows_text, take_rows
+from bakeoff.data.rows import Rows, rows_text, take_rows, text_problem
 from bakeoff.errors import DataError
 from bakeoff.types import Split
 
-TASK = TaskOptions(source="unused")
+TASK = TaskOptions(kind="test", source="unused")
 SKIP = replace(TASK, on_bad_row="skip")
+COLUMNS = {"text": "body", "label": "kind", "group": "desk"}
 
 
 class Given:
@@ -33,30 +35,48 @@ class Given:
     def fingerprint(self) -> list[str]:
         return []
 
+    def column_names(self) -> list[str]:
+        return ["body", "kind"]
 
-GOOD = [Record(row, f" Document {row}. ", f"Summary {row}.") for row in range(1, 10)]
+
+def row(number: int, body: object = "a storm") -> Record:
+    return Record(number, {"body": body})
 
 
-def test_rows_are_cleaned_and_the_raw_document_kept() -> None:
-    task = replace(TASK, cleaning=("lowercase", "strip_punctuation"))
-    rows = take_rows(task, Given(*GOOD[:2]), "train")
+def lay(record: Record) -> Example:
+    """Refuses whatever has no text."""
+    body = record.values["body"]
+    if (problem := text_problem(body)) is not None:
+        raise DataError(f"the text (column 'body') {problem}")
+    return Example(text=str(body), target_spans=())
+
+
+def take(task: TaskOptions, source: Given, split: Split = "train") -> Rows:
+    return take_rows(task, COLUMNS, source, split, lay)
+
+
+GOOD = [row(number, f"Document {number}.") for number in range(1, 10)]
+
+
+def test_rows_are_kept_as_found_and_as_laid_out() -> None:
+    rows = take(TASK, Given(*GOOD[:2]))
     assert rows.numbers == [1, 2]
-    assert rows.raw_documents == [" Document 1. ", " Document 2. "]
-    assert rows.documents == ["document 1", "document 2"]
-    assert rows.summaries == ["summary 1", "summary 2"]
+    assert rows.records == GOOD[:2]
+    assert [example.text for example in rows.examples] == ["Document 1.", "Document 2."]
+    assert len(rows) == 2
+    assert rows.place == "train.csv"
 
 
 def test_the_first_rows_are_taken_and_no_more_read() -> None:
     source = Given(*GOOD, Record(10, problem="unreadable"))
     task = replace(TASK, examples=ExamplesOptions(test=3))
-    assert take_rows(task, source, "test").numbers == [1, 2, 3]
+    assert take(task, source, "test").numbers == [1, 2, 3]
     assert source.num_read == 3
 
 
 def test_rows_that_are_skipped_do_not_count_as_taken() -> None:
-    source = Given(Record(1, "", "s"), *GOOD[1:], Record(10, "", "s"))
-    task = replace(SKIP, examples=ExamplesOptions(train=2))
-    rows = take_rows(task, source, "train")
+    source = Given(row(1, ""), *GOOD[1:], row(10, ""))
+    rows = take(replace(SKIP, examples=ExamplesOptions(train=2)), source)
     assert rows.numbers == [2, 3]
     assert rows.num_skipped == 1
 
@@ -64,49 +84,58 @@ def test_rows_that_are_skipped_do_not_count_as_taken() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (Record(7, None, "s"), "the document (column 'document') is missing"),
-        (Record(7, "d", None), "the summary (column 'summary') is missing"),
-        (Record(7, "d", ""), "the summary (column 'summary') is empty"),
-        (Record(7, " \n\t", "s"), "the document (column 'document') is empty"),
-        (Record(7, "d", 3), "the summary (column 'summary') is not text but int"),
-        (Record(7, "d", ["s"]), "is not text but list"),
-        (Record(7, "d", b"\xe9"), "is not UTF-8 text"),
-        (Record(7, "caf\udce9", "s"), "the document (column 'document') is not UTF-8 text"),
-        (Record(7, "d", "\ud83d"), "is not UTF-8 text"),
-        (Record(7, "d", "?!"), "the summary (column 'summary') is empty after task.cleaning"),
+        (row(7, None), "the text (column 'body') is missing"),
         (Record(7, problem="it is not JSON"), "it is not JSON"),
     ],
 )
 def test_a_bad_row_is_an_error_or_skipped(record: Record, reason: str) -> None:
     source = Given(GOOD[0], record)
-    cleaning = replace(TASK, cleaning=("strip_punctuation",))
     with pytest.raises(DataError) as caught:
-        take_rows(cleaning, source, "train")
+        take(TASK, source)
     text = str(caught.value)
     assert "train.csv" in text
     assert "row 7" in text
     assert reason in text
     assert "task.on_bad_row: skip" in text
-    rows = take_rows(replace(cleaning, on_bad_row="skip"), source, "train")
+    rows = take(SKIP, source)
     assert rows.numbers == [1]
     assert rows.num_skipped == 1
 
 
 def test_all_bad_rows_are_reported_together() -> None:
-    bad = [Record(row, "d", "") for row in range(20, 32)]
+    bad = [row(number, "") for number in range(20, 32)]
     with pytest.raises(DataError, match=r"rows 20, 21, 22, 23, 24, \.\.\. \(12 in all\)"):
-        take_rows(TASK, Given(*GOOD, *bad), "train")
-
-
-def test_null_characters_are_fine() -> None:
-    assert take_rows(TASK, Given(Record(1, "a\x00b", "\x00")), "train").documents == ["a\x00b"]
+        take(TASK, Given(*GOOD, *bad))
 
 
 def test_an_empty_split_is_named() -> None:
     with pytest.raises(DataError, match=r"the test split is empty: it has no rows \(test\.csv\)"):
-        take_rows(TASK, Given(), "test")
-    with pytest.raises(DataError, match="all of its 2 rows are bad"):
-        take_rows(SKIP, Given(Record(1), Record(2)), "test")
+        take(TASK, Given(), "test")
+    with pytest.raises(DataError, match="all of its 2 rows are bad") as caught:
+        take(SKIP, Given(row(1, None), row(2, 3)), "test")
+    assert "in row 1 the text (column 'body') is missing" in str(caught.value)
+    assert "check the file, and task.text and task.label." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("text", None),
+        ("a\x00b", None),
+        ("\x00", None),
+        (None, "is missing"),
+        ("", "is empty"),
+        (" \n\t", "is empty"),
+        (3, "is not text but int"),
+        (True, "is not text but bool"),
+        (["s"], "is not text but list"),
+        (b"\xe9", "is not UTF-8 text"),
+        ("caf\udce9", "is not UTF-8 text"),
+        ("\ud83d", "is not UTF-8 text"),
+    ],
+)
+def test_what_makes_a_text_unusable(value: object, problem: str | None) -> None:
+    assert text_problem(value) == problem
 
 
 def test_rows_text() -> None:

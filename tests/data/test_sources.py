@@ -10,11 +10,21 @@ import pytest
 
 from bakeoff.data.options import ExamplesOptions, SplitShares, TaskOptions
 from bakeoff.data.readers import Record
-from bakeoff.data.sources import WIRE_EXAMPLES, open_source, split_by_hash
+from bakeoff.data.sources import WIRE_EXAMPLES, Source, open_source, split_by_hash
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.types import SPLITS, Split
 
 ROW = {"document": "a storm", "summary": "storm"}
+COLUMNS = {"document": "document", "summary": "summary"}
+KAGGLE = {"document": "article", "summary": "highlights"}
+
+
+def options(source: str | dict[str, str], **changes: Any) -> TaskOptions:
+    return TaskOptions(kind="test", source=source, **changes)
+
+
+def opened(task: TaskOptions, root: Path, **columns: str) -> Source:
+    return open_source(task, {**COLUMNS, **columns}, root=root)
 
 
 def lines(*rows: dict[str, str]) -> str:
@@ -32,7 +42,7 @@ def fill(folder: Path, *names: str) -> None:
 
 
 def documents(task: TaskOptions, root: Path, split: Split) -> list[object]:
-    return [record.document for record in open_source(task, root=root).records(split)]
+    return [record.values["document"] for record in opened(task, root).records(split)]
 
 
 # Local files
@@ -42,7 +52,7 @@ def documents(task: TaskOptions, root: Path, split: Split) -> list[object]:
 def test_a_folder_with_split_files(tmp_path: Path, name: str) -> None:
     names = ("train.jsonl", f"{name}.jsonl.gz", "test.jsonl")
     fill(tmp_path / "data", *names, "readme.txt", "labels.md")
-    task = TaskOptions(source="data")
+    task = options("data")
     assert [documents(task, tmp_path, split) for split in SPLITS] == [
         [f"document of {name}"] for name in names
     ]
@@ -63,7 +73,7 @@ def test_a_folder_that_is_not_clear_lists_what_it_holds(
 ) -> None:
     fill(tmp_path / "data", *names)
     with pytest.raises(DataError) as caught:
-        open_source(TaskOptions(source="data"), root=tmp_path)
+        opened(options("data"), tmp_path)
     assert wrong in str(caught.value)
     assert all(name in str(caught.value) for name in names)
 
@@ -75,11 +85,9 @@ def test_named_files(tmp_path: Path) -> None:
         "validation": str(tmp_path / "two.jsonl"),
         "test": "three.jsonl",
     }
-    assert documents(TaskOptions(source=source), tmp_path, "validation") == [
-        "document of two.jsonl"
-    ]
+    assert documents(options(source), tmp_path, "validation") == ["document of two.jsonl"]
     with pytest.raises(DataError, match=r"task\.source\.test is 'none\.csv'"):
-        open_source(TaskOptions(source={**source, "test": "none.csv"}), root=tmp_path)
+        opened(options({**source, "test": "none.csv"}), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["none.csv", "./none", "a/b/c", "/none", "none/"])
@@ -88,31 +96,31 @@ def test_a_path_that_is_not_there_is_not_sought_on_the_hub(
 ) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: pytest.fail("asked the hub"))
     with pytest.raises(DataError, match="no file or folder"):
-        open_source(TaskOptions(source=name), root=tmp_path)
+        opened(options(name), tmp_path)
 
 
 def test_a_folder_called_wire_needs_a_path(tmp_path: Path) -> None:
     fill(tmp_path / "wire", "train.jsonl", "val.jsonl", "test.jsonl")
-    assert documents(TaskOptions(source="./wire"), tmp_path, "train") == ["document of train.jsonl"]
-    assert documents(TaskOptions(source="wire"), tmp_path, "train") != ["document of train.jsonl"]
+    assert documents(options("./wire"), tmp_path, "train") == ["document of train.jsonl"]
+    assert documents(options("wire"), tmp_path, "train") != ["document of train.jsonl"]
 
 
 @pytest.mark.parametrize("source", ["wire", "data", "data/test.jsonl"])
 def test_config_belongs_to_the_hub(tmp_path: Path, source: str) -> None:
     fill(tmp_path / "data", "train.jsonl", "val.jsonl", "test.jsonl")
     with pytest.raises(ConfigError, match=r"task\.config is '3\.0\.0'"):
-        open_source(TaskOptions(source=source, config="3.0.0"), root=tmp_path)
+        opened(options(source, config="3.0.0"), tmp_path)
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     fill(tmp_path / "data", "train.jsonl", "val.jsonl", "test.jsonl")
-    task = TaskOptions(source="data")
-    before = open_source(task, root=tmp_path).fingerprint()
-    assert open_source(task, root=tmp_path).fingerprint() == before
+    task = options("data")
+    before = opened(task, tmp_path).fingerprint()
+    assert opened(task, tmp_path).fingerprint() == before
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert open_source(TaskOptions(source="moved"), root=tmp_path).fingerprint() == before
+    assert opened(options("moved"), tmp_path).fingerprint() == before
     (tmp_path / "moved" / "val.jsonl").write_text(lines(ROW))
-    assert open_source(TaskOptions(source="moved"), root=tmp_path).fingerprint() != before
+    assert opened(options("moved"), tmp_path).fingerprint() != before
 
 
 # One file, split by hash
@@ -122,17 +130,26 @@ def test_one_file_is_split_by_its_documents(tmp_path: Path) -> None:
     rows = [{"document": f"Storm {i % 500}", "summary": f"s {i}"} for i in range(1000)]
     (tmp_path / "all.jsonl").write_text(lines(*rows))
     shares = SplitShares(validation=0.2, test=0.1)
-    source = open_source(TaskOptions(source="all.jsonl", split_by_hash=shares), root=tmp_path)
+    source = opened(options("all.jsonl", split_by_hash=shares), tmp_path)
     found = {split: list(source.records(split)) for split in SPLITS}
     numbers = sorted(record.row for records in found.values() for record in records)
     assert numbers == list(range(1, 1001))
-    texts = {split: {record.document for record in found[split]} for split in SPLITS}
+    texts = {split: {record.values["document"] for record in found[split]} for split in SPLITS}
     assert not texts["train"] & texts["test"]
     assert not texts["train"] & texts["validation"]
     assert not texts["validation"] & texts["test"]
     assert 150 <= len(found["validation"]) <= 250
     assert 60 <= len(found["test"]) <= 140
     assert list(source.records("test")) == found["test"]
+
+
+def test_rows_of_a_group_stay_together(tmp_path: Path) -> None:
+    rows = [{"document": f"Storm {i}", "summary": "s", "case": f"c {i % 50}"} for i in range(500)]
+    (tmp_path / "all.jsonl").write_text(lines(*rows))
+    source = opened(options("all.jsonl", group="case"), tmp_path, group="case")
+    groups = [{record.values["case"] for record in source.records(split)} for split in SPLITS]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 50
+    assert all(groups)
 
 
 def test_a_row_keeps_its_split() -> None:
@@ -147,26 +164,27 @@ def test_a_row_keeps_its_split() -> None:
 
 def test_a_row_without_a_document_is_reported_with_train(tmp_path: Path) -> None:
     (tmp_path / "all.jsonl").write_text(lines(ROW, {"summary": "s"}))
-    source = open_source(TaskOptions(source="all.jsonl"), root=tmp_path)
-    assert Record(2, None, "s") in list(source.records("train"))
+    source = opened(options("all.jsonl"), tmp_path)
+    assert Record(2, {"document": None, "summary": "s"}) in list(source.records("train"))
 
 
 # wire
 
 
 def test_wire_makes_what_is_asked_for(tmp_path: Path) -> None:
-    task = TaskOptions(source="wire", examples=ExamplesOptions(train=3, test=2))
-    source = open_source(task, root=tmp_path)
+    task = options("wire", examples=ExamplesOptions(train=3, test=2))
+    source = opened(task, tmp_path, label="desk")
     records = list(source.records("train"))
     assert [record.row for record in records] == [1, 2, 3]
-    assert all(isinstance(record.document, str) and record.desk for record in records)
+    assert [list(record.values) for record in records] == [["document", "summary", "desk"]] * 3
+    assert all(isinstance(value, str) and value for r in records for value in r.values.values())
     assert len(list(source.records("validation"))) == WIRE_EXAMPLES["validation"]
     assert len(list(source.records("test"))) == 2
 
 
 def test_wire_s_fingerprint_follows_seed_and_counts(tmp_path: Path) -> None:
-    def fingerprint(**options: Any) -> list[str]:
-        return open_source(TaskOptions(source="wire", **options), root=tmp_path).fingerprint()
+    def fingerprint(**changes: Any) -> list[str]:
+        return opened(options("wire", **changes), tmp_path).fingerprint()
 
     assert fingerprint() == fingerprint()
     assert fingerprint() != fingerprint(seed=1)
@@ -174,9 +192,25 @@ def test_wire_s_fingerprint_follows_seed_and_counts(tmp_path: Path) -> None:
 
 
 def test_wire_s_columns_have_names_of_their_own(tmp_path: Path) -> None:
-    open_source(TaskOptions(source="wire", document="article", summary="highlights"), root=tmp_path)
+    opened(options("wire"), tmp_path, **KAGGLE)
     with pytest.raises(ConfigError, match=r"task\.document is 'body'"):
-        open_source(TaskOptions(source="wire", document="body"), root=tmp_path)
+        opened(options("wire"), tmp_path, document="body")
+
+
+def test_sources_know_all_columns_of_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "data", "val.jsonl", "test.jsonl")
+    (tmp_path / "data/train.jsonl").write_text(lines({**ROW, "id": "7"}))
+    expected = ["document", "summary", "id"]
+    assert opened(options("data"), tmp_path).column_names() == expected
+    assert opened(options("data/train.jsonl"), tmp_path).column_names() == expected
+    assert {"article", "highlights", "desk"} <= set(
+        opened(options("wire"), tmp_path).column_names()
+    )
+    row = {**ROW, "id": "7"}
+    on_hub(monkeypatch, train=[row], validation=[row], test=[row])
+    assert opened(options("some/set"), tmp_path).column_names() == expected
 
 
 # The Hub
@@ -198,13 +232,13 @@ def on_hub(monkeypatch: pytest.MonkeyPatch, **splits: list[dict[str, Any]]) -> l
 def test_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"article": "a", "highlights": "b", "id": "x"}
     asked = on_hub(monkeypatch, train=[row, {**row, "article": None}], dev=[row], test=[row])
-    task = TaskOptions(
-        source="abisee/cnn_dailymail", config="3.0.0", document="article", summary="highlights"
-    )
-    source = open_source(task, root=tmp_path)
+    source = opened(options("abisee/cnn_dailymail", config="3.0.0"), tmp_path, **KAGGLE)
     assert asked == [(("abisee/cnn_dailymail", "3.0.0"), {})]
-    assert list(source.records("train")) == [Record(1, "a", "b"), Record(2, None, "b")]
-    assert list(source.records("validation")) == [Record(1, "a", "b")]
+    assert list(source.records("train")) == [
+        Record(1, {"article": "a", "highlights": "b"}),
+        Record(2, {"article": None, "highlights": "b"}),
+    ]
+    assert list(source.records("validation")) == [Record(1, {"article": "a", "highlights": "b"})]
     assert source.fingerprint() == source.fingerprint()
 
 
@@ -212,7 +246,7 @@ def test_a_hub_data_set_of_one_split_is_split_by_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_hub(monkeypatch, train=[{"document": f"d {i}", "summary": "s"} for i in range(100)])
-    source = open_source(TaskOptions(source="some/set"), root=tmp_path)
+    source = opened(options("some/set"), tmp_path)
     sizes = [len(list(source.records(split))) for split in SPLITS]
     assert sum(sizes) == 100
     assert min(sizes) > 0
@@ -221,11 +255,11 @@ def test_a_hub_data_set_of_one_split_is_split_by_hash(
 def test_a_hub_data_set_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_hub(monkeypatch, train=[ROW], test=[ROW])
     with pytest.raises(DataError, match="no validation"):
-        open_source(TaskOptions(source="some/set"), root=tmp_path)
+        opened(options("some/set"), tmp_path)
     on_hub(monkeypatch, train=[ROW], validation=[ROW], test=[ROW], extra=[{"other": "x"}])
     with pytest.raises(DataError, match=r"task\.summary is 'title'.*'document', 'summary'"):
-        open_source(TaskOptions(source="some/set", summary="title"), root=tmp_path)
-    open_source(TaskOptions(source="some/set"), root=tmp_path)
+        opened(options("some/set"), tmp_path, summary="title")
+    opened(options("some/set"), tmp_path)
 
 
 def test_without_network_the_error_says_what_works(
@@ -236,7 +270,7 @@ def test_without_network_the_error_says_what_works(
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(DataError) as caught:
-        open_source(TaskOptions(source="some/set", config="2"), root=tmp_path)
+        opened(options("some/set", config="2"), tmp_path)
     text = str(caught.value)
     assert "'some/set'" in text
     assert str(tmp_path / "some" / "set") in text

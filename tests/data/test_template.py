@@ -2,18 +2,66 @@ from __future__ import annotations
 
 import pytest
 
-from bakeoff.data.template import Template
+from bakeoff.data.template import Filled, Template
 from bakeoff.errors import ConfigError
 
+GOOD = "{document}\n\nTL;DR: {summary}"
 
-def test_white_space_before_the_summary_goes_to_the_completion() -> None:
-    template = Template.parse("{document}\n\nTL;DR: {summary}")
-    assert template == Template(prefix="", middle="\n\nTL;DR:", lead=" ", suffix="")
+
+def parsed(text: str, *inputs: str) -> Template:
+    return Template.parse(text, inputs=inputs or ("document",), target="summary", example=GOOD)
+
+
+def test_white_space_before_the_answer_is_learnt_with_it() -> None:
+    template = parsed(GOOD)
+    assert template == Template(pieces=("", "\n\nTL;DR: ", ""), fields=("document", "summary"))
+    assert template.fill({"document": "A storm.", "summary": "Storm."}) == Filled(
+        text="A storm.\n\nTL;DR: Storm.",
+        spans={"document": (0, 8), "summary": (17, 23)},
+        prompt_end=16,
+    )
+    assert template.answer("Storm.") == " Storm."
 
 
 def test_all_pieces() -> None:
-    template = Template.parse("Read:\n{document}\n\n{summary}\nEnd")
-    assert template == Template(prefix="Read:\n", middle="", lead="\n\n", suffix="\nEnd")
+    template = parsed("Read:\n{document}\n\n{summary}\nEnd")
+    filled = template.fill({"document": "a", "summary": "b"})
+    assert filled.text == "Read:\na\n\nb\nEnd"
+    assert filled.spans == {"document": (6, 7), "summary": (9, 10)}
+    # There is nothing between but white space.
+    assert filled.text[: filled.prompt_end] == "Read:\na"
+    assert template.answer("b") == "\n\nb\nEnd"
+
+
+def test_the_end_of_data_is_never_taken_for_white_space_of_the_template() -> None:
+    filled = parsed("{document}\n{summary}").fill({"document": "a  ", "summary": "b"})
+    assert filled.text[: filled.prompt_end] == "a  "
+
+
+def test_without_an_answer_there_is_the_prompt() -> None:
+    template = parsed("Read: {document}\nTL;DR: {summary} End")
+    whole = template.fill({"document": "a", "summary": "b"})
+    prompt = template.fill({"document": "a"})
+    assert prompt.text == whole.text[: whole.prompt_end] == "Read: a\nTL;DR:"
+    assert prompt.prompt_end == len(prompt.text)
+    assert prompt.spans == {"document": (6, 7)}
+
+
+def test_values_may_hold_braces_and_names_of_fields() -> None:
+    filled = parsed(GOOD).fill({"document": "{summary} {x}", "summary": "{document}"})
+    assert filled.text == "{summary} {x}\n\nTL;DR: {document}"
+    assert [filled.text[slice(*span)] for span in filled.spans.values()] == [
+        "{summary} {x}",
+        "{document}",
+    ]
+
+
+def test_several_inputs_come_in_the_template_s_order() -> None:
+    template = parsed("{title}: {document} = {summary}", "document", "title")
+    filled = template.fill({"document": "a", "title": "b", "summary": "c"})
+    assert filled.text == "b: a = c"
+    assert filled.spans == {"title": (0, 1), "document": (3, 4), "summary": (7, 8)}
+    assert filled.text[: filled.prompt_end] == "b: a ="
 
 
 @pytest.mark.parametrize(
@@ -24,13 +72,15 @@ def test_all_pieces() -> None:
         ("{document}{document}{summary}", "{document} 2 times"),
         ("{document}{summary}{summary}", "{summary} 2 times"),
         ("{summary} of {document}", "comes before"),
-        ("{document} {title} {summary}", "'{'"),
+        ("{document} {title} {summary}", "'{title}'"),
+        ("{document} {summary} {title}", "'{title}'"),
         ("{{document}} {summary}", "'{'"),
         ("} {document} {summary}", "'}'"),
+        ("{document} {} {summary}", "'{}'"),
         ("", "{document} 0 times"),
     ],
 )
 def test_broken_templates(text: str, rule: str) -> None:
     with pytest.raises(ConfigError, match=r"task\.template") as caught:
-        Template.parse(text)
+        parsed(text)
     assert rule in str(caught.value)

@@ -26,6 +26,7 @@ from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
 from bakeoff.execution import checkpoints
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.queue import RoundQueue
 from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
@@ -77,7 +78,7 @@ def plan(num_examples: int) -> BatchPlan:
         lengths = draw.integers(low, high, size=num_examples)
         return Ragged.from_rows([draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths])
 
-    return BatchPlan(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
+    return BatchPlan.of_pairs(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
 
 
 @dataclass
@@ -125,6 +126,7 @@ class Case:
     kind: str
     folder: Path
     ended: Ended = field(default_factory=Ended)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         chosen = method_type(self.kind, where="methods.m")
@@ -157,7 +159,10 @@ class Case:
                 self.ended,
                 self.num_slots,
                 Keep(self.places, schedule, chances),
-            ).run(schedule.of(self.method.execution_path), progress.position if progress else None)
+            ).run(
+                RoundQueue(schedule, self.method.execution_path, self.places, self.notes.append),
+                progress.position if progress else None,
+            )
         return schedule
 
     def interrupted(self, chances: int) -> None:

@@ -15,6 +15,7 @@ from bakeoff.engine import train
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
@@ -22,13 +23,15 @@ from bakeoff.types import RunState
 Run = Callable[..., Any]
 STUDY: dict[str, Any] = {
     "methods": {"lora": {"rank": 2, "learning_rate": [1e-2, 1e-9, 1e-8]}},
-    "search": {"seeds": 1, "growth": 0},
+    "search": {"seeds": 1, "growth": 0, "reduction_factor": 3},
     "protocol": {"epochs": 2, "micro_batch_size": 4, "grad_accum_steps": 1},
     "slots": 1,
 }
 STEPS = 4
 """Of an epoch: 16 rows, 4 in each."""
-FIRST = "lora-lr0.01-s0"
+FIRST = "lora-lr0.01-s1000"
+FRESH = 2 * STEPS
+"""Of the chosen rate, trained afresh with another seed."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def schedule_of(*rates: float) -> StudySchedule:
-    nothing: Any = SimpleNamespace()
+    nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
     method = MethodSearch(name="m", variants={"": nothing}, rates=rates)
     return StudySchedule([method], (0,), 4, None)
 
@@ -156,7 +159,7 @@ def curves(results: dict[str, Any]) -> Any:
 def undisturbed(run_small: Run, place: Path, results: Run) -> Any:
     assert run_small(**STUDY).code == 0
     found = curves(results())
-    assert [state for state, _ in found.values()] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert [state for state, _ in found.values()] == ["COMPLETE", "PRUNED", "PRUNED", "COMPLETE"]
     assert not (place / "out/checkpoints").exists()  # the study is complete
     (place / "out").rename(place / "undisturbed")
     return found
@@ -168,10 +171,10 @@ def test_paused_candidates_go_on_in_the_next_call(
 ) -> None:
     with interrupted_at(2 * STEPS + 2):
         assert run_small(**STUDY).code == 130
-    assert paused(Checkpoints(place / "out")) == {f"{FIRST}-1", "lora-lr1e-09-s0-1"}
+    assert paused(Checkpoints(place / "out")) == {f"{FIRST}-1", "lora-lr1e-09-s1000-1"}
     with interrupted_at(0) as counted:
         assert run_small(**STUDY).code == 0
-    assert len(counted) == 2 * STEPS  # the third's first epoch, and the first's second
+    assert len(counted) == 2 * STEPS + FRESH  # the third's first epoch, and the first's second
     assert curves(results()) == undisturbed
     assert not [note for note in results()["notes"] if "missing or torn" in note]
     assert not (place / "out/checkpoints").exists()
@@ -189,7 +192,7 @@ def test_who_has_lost_its_paused_state_starts_anew_with_a_note(
         outcome = run_small(**STUDY)
     assert outcome.code == 0
     assert outcome.err == ""
-    assert len(counted) == 3 * STEPS
+    assert len(counted) == 3 * STEPS + FRESH
     lost = f"the state of {FIRST} after epoch 1 is missing or torn; it is trained from the start"
     assert len([note for note in results()["notes"] if lost in note]) == 1
     assert curves(results()) == undisturbed
@@ -208,7 +211,7 @@ def test_a_study_goes_on_from_whatever_is_whole(
     with interrupted_at(0) as counted:
         outcome = run_small(**STUDY)
     assert outcome.code == 0, outcome.err
-    assert len(counted) == {1: 3 * STEPS, 2: 4 * STEPS}[num_torn]
+    assert len(counted) == {1: 3 * STEPS, 2: 4 * STEPS}[num_torn] + FRESH
     assert curves(results()) == undisturbed
 
 
@@ -221,5 +224,5 @@ def test_a_step_inside_an_epoch_is_kept_after_its_minutes(
         run_small(**study)
     with interrupted_at(0) as counted:
         assert run_small(**STUDY).code == 0
-    assert len(counted) == STEPS + 1
+    assert len(counted) == STEPS + 1 + FRESH
     assert curves(results()) == undisturbed

@@ -157,9 +157,9 @@ def test_every_card_has_sane_figures_and_a_source() -> None:
     [
         ({}, (1, 9)),
         ({"protocol": {"epochs": 9, "seeds": [0, 1]}}, (2, 18)),
-        # Six rates to epoch 1, two of them to 3, one to 9, and two more seeds.
-        ({"search": {"learning_rates": 6, "seeds": 3}}, (8, 6 + 2 * 2 + 1 * 6 + 2 * 9)),
-        ({"search": {"learning_rates": 4, "seeds": 1, "pruner": "none"}}, (4, 36)),
+        # Six rates to epoch 3, three of them to 6, two to 9, and three fresh seeds.
+        ({"search": {"learning_rates": 6, "seeds": 3}}, (9, 6 * 3 + 3 * 3 + 2 * 3 + 3 * 9)),
+        ({"search": {"learning_rates": 4, "seeds": 1, "pruner": None}}, (5, 36 + 9)),
     ],
 )
 def test_epochs_follow_from_the_search(

@@ -157,7 +157,7 @@ def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor:
     inner = sum(prod(linear_shape(layer)) for layer in layers)
     positions = work.tokens + ROWS * bench.methods["soft_prompt"][""].extra_positions
     plan = bench.plans["train"]
-    step = widest_step(plan, bench.protocol.seeds[0], ROWS)
+    step = widest_step(plan, bench.protocol.seed_list[0], ROWS)
     supervised = sum(batch.num_supervised for batch in plan.micro_batches(step, ROWS))
     size = chunk_tokens(bench.base.device)
     head = -(-supervised // size) * size * bench.base.vocabulary * bench.base.width

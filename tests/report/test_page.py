@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bakeoff.decide.choice import recommend
+
 from bakeoff.formatting import shown_bytes, shown_seconds
 from bakeoff.runs.records import Results
 from tests.golden_folders import golden

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bakeoff.decide.choice import recommend
 from rich.console import Console
 
 from bakeoff.cli.catalogue import describe_methods, print_methods
-from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
 from bakeoff.errors import StoreError
 from bakeoff.report.terminal import print_summary
@@ -44,8 +44,7 @@ def summary(
 ) -> list[str]:
     copy_of("four", folder, change)
     file = io.StringIO()
-    study = golden("four").study
-    print_summary(RunFolder(folder, study), Console(file=file, width=width), limits)
+    print_summary(folder.path, Console(file=file, width=width), limits)
     return file.getvalue().splitlines()
 
 
@@ -92,7 +91,7 @@ def test_what_failed_and_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_results_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {})
     with pytest.raises(StoreError, match=r"results\.json: not found"):
-        print_summary(folder, Console(file=io.StringIO()))
+        print_summary(folder.path, Console(file=io.StringIO()))
 
 
 def test_every_method_is_listed_with_its_options() -> None:

@@ -1,10 +1,11 @@
-"""Who trains and in which order: rungs, growth, the choice, decided by the candidates alone."""
+"""What a schedule names and ends: rungs, growth, the choice, decided by the candidates alone."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,18 +15,20 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.options import SearchOptions
-from bakeoff.search.schedule import MethodSearch, StudySchedule
-from bakeoff.search.storage import SearchStorage
+from bakeoff.search.schedule import MethodSearch, StudySchedule, record_of, rungs_of
+from bakeoff.search.space import MethodSpace
 from bakeoff.types import RunState
 
 NAN = math.nan
+SEED = 1000
+"""The search's."""
 RATES = (1.0, 10.0, 100.0)
 Losses = Mapping[float, Sequence[float]]
 Curve = Callable[[Candidate], Sequence[float]]
 
 
 class Study:
-    """A schedule with its storage, and a made-up trainer that gives each candidate its curve."""
+    """A schedule, and a made-up trainer that gives each candidate its curve."""
 
     def __init__(
         self,
@@ -33,64 +36,70 @@ class Study:
         epochs: int = 2,
         rates: tuple[float, ...] = RATES,
         labels: Sequence[str] = ("",),
-        execution_paths: Sequence[ExecutionPath] = (ExecutionPath.BASE,),
         seeds: tuple[int, ...] = (0,),
-        num_seeds: int = 1,
         is_searched: bool = True,
         **options: Any,
     ) -> None:
-        options = {"seeds": num_seeds, "growth": 0, "grid_factor": 10.0, **options}
-        self.search = SearchOptions(**options) if is_searched else None
+        options = {"growth": 0, "grid_factor": 10.0, "reduction_factor": 3, **options}
+        search = SearchOptions(**options) if is_searched else None
         self.epochs, self.pruned, self.reported = epochs, list[str](), list[str]()
         self.trained: list[tuple[str, int]] = []
-        methods = []
-        for i, name in enumerate(names or ("m",)):
-            method: Any = SimpleNamespace(execution_path=execution_paths[i % len(execution_paths)])
-            variants = dict.fromkeys(labels, method)
-            methods.append(MethodSearch(name=name, variants=variants, rates=rates))
-        self.schedule = StudySchedule(
-            methods, seeds, epochs, self.search, report=self.reported.append
-        )
-        self.schedule.on_pruned = lambda candidate: self.pruned.append(candidate.id)
-        if self.search is not None:
-            searched: dict[str, dict[str, dict[str, Any]]] = {
-                m.name: {label: {} for label in labels} for m in methods
-            }
-            self.schedule.storage = SearchStorage(
-                "sqlite://", "study", "run", self.search, self.schedule.rungs, searched
+        nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
+        methods = [
+            MethodSearch(
+                name=name,
+                variants=dict.fromkeys(labels, nothing),
+                rates=rates,
+                space=MethodSpace(
+                    method=name,
+                    variants={label: {} for label in labels},
+                    rates=rates,
+                    centre=1.0,
+                    seed=SEED,
+                    search=search,
+                    rungs=rungs_of(search, epochs),
+                )
+                if search
+                else None,
             )
-            self.schedule.storage.begin(self.schedule.candidates)
+            for name in names or ("m",)
+        ]
+        self.schedule = StudySchedule(methods, seeds, epochs, search)
 
     def epoch(self, candidate: Candidate, loss: float, patience: int | None = None) -> None:
         """What ``Trainer`` does with a candidate after an epoch."""
         self.trained.append((candidate.id, len(candidate.epochs) + 1))
         if not math.isfinite(loss):
             candidate.state = RunState.DIVERGED
-        else:
-            number, best = len(candidate.epochs) + 1, candidate.best_val_nll
-            candidate.epochs.append(
-                EpochRecord(epoch=number, train_nll=loss, val_nll=loss, seconds=0.0)
-            )
-            if best is None or loss < best:
-                candidate.best_epoch = number
-            assert candidate.best_epoch is not None
-            if number == self.epochs:
-                candidate.state = RunState.COMPLETE
-            elif patience is not None and number - candidate.best_epoch >= patience:
-                candidate.state = RunState.STOPPED
-            elif self.schedule.pauses(candidate):
-                candidate.state = RunState.PAUSED
-        self.schedule.note(candidate)
+            return
+        number, best = len(candidate.epochs) + 1, candidate.best_val_nll
+        candidate.epochs.append(
+            EpochRecord(epoch=number, train_nll=loss, val_nll=loss, seconds=0.0)
+        )
+        if best is None or loss < best:
+            candidate.best_epoch = number
+        assert candidate.best_epoch is not None
+        if number == self.epochs:
+            candidate.state = RunState.COMPLETE
+        elif patience is not None and number - candidate.best_epoch >= patience:
+            candidate.state = RunState.STOPPED
+        elif self.schedule.pauses(candidate):
+            candidate.state = RunState.PAUSED
+
+    def settle(self) -> None:
+        for settled in self.schedule.settle():
+            self.reported.append(settled.text)
+            self.pruned += [candidate.id for candidate in settled.pruned]
 
     def round(self, curve: Curve, patience: int | None = None) -> bool:
-        """Everybody who waits trains until it pauses or ends; says whether anybody did."""
+        """All that wait train until they pause or end; says whether any did."""
         waiting = [c for c in self.schedule.candidates if c.state is RunState.WAITING]
         for candidate in waiting:
             candidate.state = RunState.RUNNING
         for candidate in waiting:
             while candidate.state is RunState.RUNNING:
                 self.epoch(candidate, curve(candidate)[len(candidate.epochs)], patience)
-            self.schedule.settle()
+        self.settle()
         return bool(waiting)
 
     def run(self, losses: Losses, patience: int | None = None) -> Study:
@@ -113,30 +122,38 @@ NINE = tuple(float(f"1e{i}") for i in range(-4, 5))
 
 
 def test_candidates_pause_at_each_rung_and_one_in_the_factor_goes_on() -> None:
-    study = Study(epochs=6, rates=NINE, reduction_factor=3)
-    losses = {rate: [abs(math.log10(rate) - 0.9) - 0.1 * e for e in range(6)] for rate in NINE}
+    study = Study(epochs=9, rates=NINE)
+    losses = {rate: [abs(math.log10(rate) - 0.9) - 0.1 * e for e in range(9)] for rate in NINE}
     study.round(lambda c: losses[c.learning_rate])
-    assert {len(c.epochs) for c in study.schedule.candidates} == {1}
+    assert {len(c.epochs) for c in study.schedule.candidates} == {3}
     goes_on = [rate for rate, state in study.states().items() if state == "WAITING"]
     assert goes_on == [1.0, 10.0, 100.0]
     study.round(lambda c: losses[c.learning_rate])
-    assert sorted(len(c.epochs) for c in study.schedule.candidates) == [1] * 6 + [3] * 3
-    assert list(study.states().values()).count("WAITING") == 1
-    study.round(lambda c: losses[c.learning_rate])
-    assert sorted(len(c.epochs) for c in study.schedule.candidates) == [1] * 6 + [3] * 2 + [6]
+    searched = study.schedule.methods["m"].searched
+    assert sorted(len(c.epochs) for c in searched) == [3] * 6 + [9] * 3
     assert study.finals() == ["m-lr10-s0"]
-    assert len(study.pruned) == 8
+    assert len(study.pruned) == 6
 
 
-def test_nobody_is_judged_before_the_whole_rung_is_there() -> None:
+def test_half_go_on_from_a_third_of_the_epochs_and_half_of_them_from_there() -> None:
+    study = Study(epochs=3, rates=NINE[:6], reduction_factor=2)
+    study.run({rate: [rate] * 3 for rate in NINE[:6]})
+    assert sorted(len(c.epochs) for c in study.schedule.methods["m"].searched) == [1] * 3 + [
+        2,
+        3,
+        3,
+    ]
+
+
+def test_none_is_judged_before_the_whole_rung_is_there() -> None:
     study = Study()
     for candidate in study.schedule.candidates[:2]:
         candidate.state = RunState.RUNNING
         study.epoch(candidate, candidate.learning_rate)
-        study.schedule.settle()
+        study.settle()
     assert list(study.states().values()) == ["PAUSED", "PAUSED", "WAITING"]
     study.epoch(study.schedule.candidates[2], 1.0)
-    study.schedule.settle()
+    study.settle()
     assert list(study.states().values()) == ["WAITING", "PRUNED", "WAITING"]
 
 
@@ -150,7 +167,7 @@ def test_who_is_pruned_learns_why_and_gives_up_its_tensors() -> None:
         "after epoch 1 its validation NLL 3.0000 was not among the best 1 in 3 of m"
     )
     assert (weak.tensors, weak.snapshot) == (None, None)
-    assert study.pruned == ["m-lr1-s0", "m-lr100-s0"]
+    assert study.pruned == ["m-lr1-s1000", "m-lr100-s1000"]
 
 
 def test_all_that_tie_for_the_last_place_go_on() -> None:
@@ -194,7 +211,7 @@ def test_a_stopped_candidate_takes_part_in_later_rungs_with_its_best() -> None:
     study.epoch(by_id[100.0], losses[100.0][1], patience=1)
     study.epoch(by_id[10.0], losses[10.0][1])
     study.epoch(by_id[1e3], losses[1e3][1])
-    study.schedule.settle()
+    study.settle()
     # Two of four go on: the stopped one with 1.0, and 1.1; what stopped at 1.3 pushes nobody.
     assert study.states() == {1.0: "STOPPED", 10.0: "WAITING", 100.0: "STOPPED", 1e3: "PRUNED"}
 
@@ -220,7 +237,7 @@ def test_a_method_does_not_wait_for_another() -> None:
     study = Study("a", "b")
     for candidate in study.schedule.methods["a"].searched:
         study.epoch(candidate, candidate.learning_rate)
-    study.schedule.settle()
+    study.settle()
     assert list(study.states("a").values()) == ["WAITING", "PRUNED", "PRUNED"]
     assert set(study.states("b").values()) == {"WAITING"}
 
@@ -237,12 +254,12 @@ def test_the_grid_grows_at_the_edge_where_the_best_lies_up_to_its_limit(
     assert sum("is at the edge" in text for text in study.reported) == 2
 
 
-def test_the_grid_grows_before_anybody_goes_on() -> None:
-    study = Study(growth=4)
+def test_the_grid_grows_before_any_goes_on() -> None:
+    study = Study(growth=4, reduction_factor=5)
     losses = {1.0: [3.0] * 2, 10.0: [2.0] * 2, 100.0: [1.0] * 2, 1e3: [0.5] * 2, 1e4: [4.0] * 2}
     study.run(losses)
     assert study.states()[100.0] == "PRUNED"  # 1000 was better, and one of five goes on
-    assert study.trained[:5] == [(f"m-lr{rate:g}-s0", 1) for rate in losses]
+    assert study.trained[:5] == [(f"m-lr{rate:g}-s1000", 1) for rate in losses]
     assert study.finals() == ["m-lr1000-s0"]
 
 
@@ -281,32 +298,32 @@ def test_a_grid_that_all_diverged_grows_downward_until_one_learns_or_the_limit()
 
 def test_a_rate_that_diverged_after_a_good_epoch_bounds_the_grid_too() -> None:
     losses: Losses = {1.0: [3.0] * 2, 10.0: [2.0] * 2, 100.0: [1.0, NAN], 1e3: [NAN]}
-    study = Study(growth=1, pruner="none").run(losses)
+    study = Study(growth=1, pruner=None).run(losses)
     assert study.rates() == list(RATES)
     assert study.finals() == ["m-lr10-s0"]
 
 
-def test_the_first_seed_of_the_choice_is_the_searchs_own_run() -> None:
-    study = Study(seeds=(7, 3), num_seeds=3)
-    assert {c.seed for c in study.schedule.candidates} == {7}
+def test_the_choice_is_trained_afresh_with_seeds_that_took_no_part_in_the_search() -> None:
+    study = Study(seeds=(7, 3))
+    assert {c.seed for c in study.schedule.candidates} == {SEED}
     study.run({1.0: [2.0] * 2, 10.0: [1.0] * 2, 100.0: [3.0] * 2})
-    assert study.finals() == ["m-lr10-s7", "m-lr10-s3", "m-lr10-s8"]
+    assert study.finals() == ["m-lr10-s7", "m-lr10-s3"]
     method = study.schedule.methods["m"]
     assert method.chosen is method.searched[1]
-    assert len(set(study.trained)) == len(study.trained)
+    assert not set(method.finals) & set(method.searched)
     assert [c.id for c in study.schedule.candidates] == [
-        "m-lr1-s7",
+        "m-lr1-s1000",
+        "m-lr10-s1000",
+        "m-lr100-s1000",
         "m-lr10-s7",
-        "m-lr100-s7",
         "m-lr10-s3",
-        "m-lr10-s8",
     ]
 
 
-def test_other_seeds_of_the_choice_pause_at_no_rung_and_change_no_decision() -> None:
-    study = Study(num_seeds=2, epochs=4)
+def test_seeds_of_the_choice_pause_at_no_rung_and_change_no_decision() -> None:
+    study = Study(seeds=(0, 1), epochs=4)
     losses = {rate: [abs(rate - 10.0) + 1.0] * 4 for rate in RATES}
-    while study.round(lambda c: losses[c.learning_rate] if c.seed == 0 else [50.0] * 4):
+    while study.round(lambda c: losses[c.learning_rate] if c.seed == SEED else [50.0] * 4):
         pass
     assert study.finals() == ["m-lr10-s0", "m-lr10-s1"]
     assert [c.state for c in study.schedule.finals] == [RunState.COMPLETE] * 2
@@ -323,33 +340,6 @@ def test_without_a_search_every_rate_runs_with_every_seed() -> None:
     assert study.schedule.methods["m"].chosen is None
 
 
-def test_those_that_have_trained_already_sit_down_first() -> None:
-    study = Study(
-        "a",
-        "b",
-        "c",
-        execution_paths=(ExecutionPath.BASE, ExecutionPath.BASE, ExecutionPath.HIDDEN_STATES),
-    )
-    back: list[str] = []
-    study.schedule.on_return = lambda candidate: back.append(candidate.id)
-    part = study.schedule.of(ExecutionPath.BASE)
-    for candidate in study.schedule.methods["b"].searched:
-        study.epoch(candidate, candidate.learning_rate)
-    study.schedule.settle()
-    first, second = part.next(), part.next()
-    assert first is not None and second is not None
-    assert (first.id, first.state, second.id) == ("b-lr1-s0", RunState.RUNNING, "a-lr1-s0")
-    assert back == ["b-lr1-s0"]
-    assert [c.id for c in part.waiting()] == ["a-lr10-s0", "a-lr100-s0"]
-    while part.next() is not None:
-        pass
-    assert {c.id for c in study.schedule.of(ExecutionPath.HIDDEN_STATES).waiting()} == {
-        "c-lr1-s0",
-        "c-lr10-s0",
-        "c-lr100-s0",
-    }
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_decisions_do_not_hang_on_the_order_in_which_candidates_arrive(seed: int) -> None:
     draw = random.Random(seed)
@@ -360,9 +350,9 @@ def test_decisions_do_not_hang_on_the_order_in_which_candidates_arrive(seed: int
         "rates": tuple(float(10**i) for i in range(draw.choice([3, 4, 6]))),
         "labels": draw.choice([("",), ("x", "y")]),
         "growth": draw.choice([0, 3]),
-        "num_seeds": draw.choice([1, 2]),
+        "seeds": draw.choice([(0,), (0, 1)]),
         "reduction_factor": draw.choice([2, 3]),
-        "pruner": draw.choice(["halving", "halving", "none"]),
+        "pruner": draw.choice(["halving", "halving", None]),
     }
 
     def loss(candidate: Candidate) -> float:
@@ -386,7 +376,7 @@ def test_decisions_do_not_hang_on_the_order_in_which_candidates_arrive(seed: int
             candidate = order.choice(active)
             candidate.state = RunState.RUNNING
             study.epoch(candidate, loss(candidate), patience)
-            study.schedule.settle()
+            study.settle()
         assert all(c.state.is_final for c in study.schedule.candidates)
         return (
             {c.id: (c.state, len(c.epochs), c.reason) for c in study.schedule.candidates},
@@ -396,3 +386,36 @@ def test_decisions_do_not_hang_on_the_order_in_which_candidates_arrive(seed: int
     first = outcome(random.Random(0))
     assert outcome(random.Random(1)) == first
     assert outcome(random.Random(2)) == first
+
+
+def test_one_decision_a_round_and_none_twice() -> None:
+    study = Study(growth=1)
+    assert study.schedule.settle() == []
+    while study.round(lambda c: [20.0 - math.log10(c.learning_rate)] * 2):
+        pass
+    # The grid grew, a rung was judged, a setting was chosen.
+    assert study.schedule.methods["m"].num_rounds == 3
+    assert study.schedule.settle() == []
+
+
+def test_candidates_whose_checkpoints_are_gone_are_taken_up_from_their_records() -> None:
+    """Those that were named later too, although the best is at no edge any more."""
+    study = Study(growth=4, seeds=(0, 1))
+    losses = {1.0: [3.0, 3.0], 10.0: [2.0, 2.0], 100.0: [1.0, 1.0], 1e3: [2.5, 2.5]}
+    study.run(losses)
+    records = {c.id: record_of(c) for c in study.schedule.candidates}
+    again = Study(growth=4, seeds=(0, 1))
+    again.schedule.take_up({**records, "x-lr1-s1000": replace(records["m-lr1-s1000"], method="x")})
+    assert [c.id for c in again.schedule.candidates] == [c.id for c in study.schedule.candidates]
+    assert again.states() == study.states()
+    assert again.finals() == study.finals()
+    assert not again.round(lambda c: losses[c.learning_rate])
+
+
+def test_what_is_missing_of_a_run_without_checkpoints_is_trained() -> None:
+    study = Study(seeds=(0, 1)).run({rate: [rate, rate] for rate in RATES})
+    records = {c.id: record_of(c) for c in study.schedule.candidates if c.seed != 1}
+    again = Study(seeds=(0, 1))
+    again.schedule.take_up(records)
+    waiting = [c.id for c in again.schedule.candidates if c.state is RunState.WAITING]
+    assert waiting == ["m-lr1-s1"]

@@ -13,7 +13,11 @@ from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.specs.lora import SPEC as LORA
 from bakeoff.methods.variants import Variant, variants_of
-from bakeoff.search.options import SearchOptions, final_seeds, grid, grid_of, grown
+from bakeoff.search.options import SearchOptions
+from bakeoff.search.schedule import rungs_of
+from bakeoff.search.space import space_of
+from bakeoff.search.strategies.grid import grid, grown
+from bakeoff.search.strategies.grid import rates_of as rates_of_space
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
 SEARCH = {"learning_rates": 3, "seeds": 2}
@@ -45,8 +49,9 @@ def variants(**options: Any) -> tuple[Variant, ...]:
 
 
 def rates_of(study: Study) -> tuple[float, ...]:
-    assert study.options.search is not None
-    return grid_of(study.entries[0], study.options.search)
+    search = study.options.search
+    assert search is not None
+    return rates_of_space(space_of(study.entries[0], search, seed=0, rungs=()))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6])
@@ -105,42 +110,92 @@ def test_no_grid_holds_a_rate_twice(factor: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "count", "expected"),
+    ("given", "expected"),
     [
-        ((0,), 1, (0,)),
-        ((0,), 3, (0, 1, 2)),
-        ((7, 3), 1, (7,)),
-        ((7, 3), 2, (7, 3)),
-        ((7, 3), 4, (7, 3, 8, 9)),
-        ((5, 6, 7), 2, (5, 6)),
+        (1, (0,)),
+        (3, (0, 1, 2)),
+        ([7, 3], (7, 3)),
+        ({"at_least": 3, "at_most": 10}, (0, 1, 2)),
+        ({"at_least": 4, "at_most": 9}, (0, 1, 2, 3, 4)),
+        ({"at_most": 5}, (0, 1, 2)),
     ],
 )
-def test_seeds_are_the_protocols_and_then_the_next_numbers(
-    seeds: tuple[int, ...], count: int, expected: tuple[int, ...]
+@pytest.mark.parametrize("place", ["protocol", "search"])
+def test_seeds_are_a_count_a_list_or_bounds_under_either_name(
+    place: str, given: Any, expected: tuple[int, ...]
 ) -> None:
-    assert final_seeds(seeds, count) == expected
+    changes: dict[str, Any] = {"search": {}, "protocol": {}}
+    changes[place] = {"seeds": given}
+    study = loaded(**changes)
+    assert study.options.protocol.seed_list == expected
+    assert study.options.protocol.search_seed not in expected
+    assert "seeds" not in study.resolved["search"]
+    again = study_from_mapping(study.resolved, folder=Path.cwd())
+    assert again.resolved == study.resolved
+    assert again.options.protocol == study.options.protocol
+
+
+def test_three_seeds_are_the_default_and_none_of_them_is_the_searchs() -> None:
+    assert loaded(search={}).options.protocol.seed_list == (0, 1, 2)
+    used = loaded(protocol={"seeds": [1000, 1001, 5]}, search={}).options.protocol
+    assert used.search_seed == 1002
+
+
+def test_two_names_of_one_number_of_seeds_must_agree() -> None:
+    assert loaded(protocol={"seeds": 2}).options.protocol.seed_list == (0, 1)
+    assert loaded(protocol={"seeds": [0, 1]}).options.protocol.seed_list == (0, 1)
+    message = refusal(protocol={"seeds": 3})
+    assert "search.seeds: 2 and protocol.seeds: 3 are two names of one setting" in message
+    message = refusal(protocol={"seeds": [0, 2]})
+    assert "protocol.seeds: [0, 2]" in message
+
+
+def test_the_command_lines_number_of_seeds_counts_whatever_the_study_says() -> None:
+    for changes in ({}, {"protocol": {"seeds": [4]}, "search": {}}, {"search": None}):
+        study = study_from_mapping(given(**changes), folder=Path.cwd(), seeds=5)
+        assert study.options.protocol.seed_list == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (0, ["protocol.seeds", "a count from 1 to 1000"]),
+        ([], ["protocol.seeds", "at least one seed"]),
+        ([-1], ["protocol.seeds", "distinct numbers of 0 or more"]),
+        ({"at_least": 6, "at_most": 9}, ["protocol.seeds", "no look", "3, 5, 10"]),
+        ({"at_least": 5, "at_most": 3}, ["protocol.seeds.at_least", "at most at_most"]),
+        ({"at_lest": 5}, ["protocol.seeds.at_lest", "did you mean at_least?"]),
+    ],
+)
+def test_seeds_out_of_range_are_refused_by_name(seeds: Any, words: list[str]) -> None:
+    message = refusal(protocol={"seeds": seeds}, search={})
+    assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
-def test_rungs_are_the_factors_powers_below_the_epochs(factor: int) -> None:
+def test_rungs_begin_at_a_third_of_the_epochs_and_rise_by_the_factor(factor: int) -> None:
     search = SearchOptions(reduction_factor=factor)
     for epochs in range(1, 31):
-        powers = [factor**i for i in range(10) if factor**i < epochs]
-        assert search.rungs(epochs) == tuple(powers)
-    assert search.rungs(factor) == (1,)
-    assert search.rungs(factor + 1) == (1, factor)
+        rungs = rungs_of(search, epochs)
+        assert all(3 * rung >= epochs and rung < epochs for rung in rungs)
+        assert all(b == factor * a for a, b in itertools.pairwise(rungs))
+        assert not rungs or rungs[-1] * factor >= epochs
+    assert rungs_of(search, 1) == ()
+    assert rungs_of(SearchOptions(), 3) == (1, 2)
+    assert rungs_of(SearchOptions(), 10) == (4, 8)
 
 
-def test_without_a_pruner_there_are_no_rungs() -> None:
-    search = SearchOptions(pruner="none")
-    assert [search.rungs(epochs) for epochs in range(1, 31)] == [()] * 30
+@pytest.mark.parametrize("word", [None, "none"])
+def test_without_a_pruner_there_are_no_rungs(word: Any) -> None:
+    search = SearchOptions(pruner=word)
+    assert search.pruner is None
+    assert [rungs_of(search, epochs) for epochs in range(1, 31)] == [()] * 30
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("learning_rates", 0),
-        ("seeds", 0),
         ("reduction_factor", 1),
         ("grid_factor", 1.0),
         ("grid_factor", 1000.5),

@@ -1,11 +1,9 @@
-"""The search as Optuna holds it: trials that say what the candidates are, and the rung's rule."""
+"""The search as Optuna shows it: trials that say what the candidates are."""
 
 from __future__ import annotations
 
-import math
-import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
 from bakeoff.runs.records import EpochRecord
-from bakeoff.search.options import SearchOptions, without_password
-from bakeoff.search.storage import RungPruner, SearchStorage
+from bakeoff.search.options import without_password
+from bakeoff.search.schedule import record_of
+from bakeoff.search.storage import SearchStorage
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]
@@ -60,14 +59,14 @@ def train(one: Candidate, *losses: float, state: RunState = RunState.RUNNING) ->
     return one
 
 
-def opened(url: str, owner: str = "run", rungs: tuple[int, ...] = (1, 3)) -> SearchStorage:
-    return SearchStorage(url, "study", owner, SearchOptions(), rungs, SEARCHED)
+def opened(url: str, owner: str = "run") -> SearchStorage:
+    return SearchStorage(url, "study", owner, SEARCHED)
 
 
 def keep(url: str, candidates: Iterable[Candidate], owner: str = "run") -> None:
     storage = opened(url, owner)
     try:
-        storage.begin(candidates)
+        storage.begin(map(record_of, candidates))
     finally:
         storage.close()
 
@@ -84,18 +83,18 @@ def test_a_studys_database_holds_a_trial_for_each_candidate_of_the_search(
     outcome = run_small(
         name="kept",
         methods={"head": {"learning_rate": [1e-9, 1e-2, 1e30]}},
-        search={"learning_rates": 3, "seeds": 2, "growth": 0},
+        search={"learning_rates": 3, "seeds": 2, "growth": 0, "reduction_factor": 3},
         protocol={"epochs": 2},
     )
     assert outcome.code == 0, outcome.err
     study = optuna.load_study(study_name="kept/head", storage=f"sqlite:///{place}/out/study.db")
     found = {trial.user_attrs["candidate"]: trial for trial in study.trials}
     candidates = results()["candidates"]
-    assert set(candidates) - set(found) == {"head-lr0.01-s1"}
+    assert set(candidates) - set(found) == {"head-lr0.01-s0", "head-lr0.01-s1"}
     expected = {
-        "head-lr1e-09-s0": (TrialState.PRUNED, "PRUNED"),
-        "head-lr0.01-s0": (TrialState.COMPLETE, "COMPLETE"),
-        "head-lr1e+30-s0": (TrialState.FAIL, "DIVERGED"),
+        "head-lr1e-09-s1000": (TrialState.PRUNED, "PRUNED"),
+        "head-lr0.01-s1000": (TrialState.COMPLETE, "COMPLETE"),
+        "head-lr1e+30-s1000": (TrialState.FAIL, "DIVERGED"),
     }
     for name, (state, ended) in expected.items():
         trial, kept = found[name], candidates[name]
@@ -104,9 +103,9 @@ def test_a_studys_database_holds_a_trial_for_each_candidate_of_the_search(
         assert trial.user_attrs.get("reason") == kept["reason"]
         assert trial.intermediate_values == {e["epoch"]: e["val_nll"] for e in kept["epochs"]}
         assert trial.params == {"learning_rate": float(kept["learning_rate"])}
-    best = candidates["head-lr0.01-s0"]
-    assert found["head-lr0.01-s0"].value == best["epochs"][best["best_epoch"] - 1]["val_nll"]
-    assert study.best_trial == found["head-lr0.01-s0"]
+    best = candidates["head-lr0.01-s1000"]
+    assert found["head-lr0.01-s1000"].value == best["epochs"][best["best_epoch"] - 1]["val_nll"]
+    assert study.best_trial == found["head-lr0.01-s1000"]
 
 
 def test_trials_have_the_searched_options_as_parameters(url: str) -> None:
@@ -155,13 +154,13 @@ def test_each_state_of_a_candidate_is_one_of_its_trial(
 
 def test_what_is_written_again_adds_only_what_is_new(url: str) -> None:
     storage = opened(url)
-    storage.begin([one := train(candidate(), 3.0)])
+    storage.begin([record_of(one := train(candidate(), 3.0))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        storage.write(one)
-        storage.write(train(one, 2.0))
-        storage.write(train(one, state=RunState.COMPLETE))
-        storage.write(train(one, 1.0))  # it has ended
+        storage.write(record_of(one))
+        storage.write(record_of(train(one, 2.0)))
+        storage.write(record_of(train(one, state=RunState.COMPLETE)))
+        storage.write(record_of(train(one, 1.0)))  # it has ended
     storage.close()
     [trial] = trials(url, "head").values()
     assert trial.intermediate_values == {1: 3.0, 2: 2.0}
@@ -171,11 +170,11 @@ def test_what_is_written_again_adds_only_what_is_new(url: str) -> None:
 def test_a_candidate_that_starts_anew_has_a_trial_that_does(url: str) -> None:
     """As after a cohort that failed: what it had reached is no longer so."""
     storage = opened(url)
-    storage.begin([one := train(candidate(), 3.0, 1.0)])
+    storage.begin([record_of(one := train(candidate(), 3.0, 1.0))])
     one.start_again()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        storage.write(train(one, 4.0))
+        storage.write(record_of(train(one, 4.0)))
     storage.close()
     running = [t for t in trials(url, "head").values() if t.state is TrialState.RUNNING]
     assert [t.intermediate_values for t in running] == [{1: 4.0}]
@@ -261,66 +260,3 @@ def test_a_database_that_cannot_be_opened_is_refused_without_its_password(place:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
-
-
-Ended = tuple[list[float], TrialState]
-
-
-def allowed(rung: int, rungs: Sequence[int], factor: int, ended: Sequence[Ended]) -> set[int]:
-    """Who goes on from a rung, by the rule in words: the best 1 in ``factor``, ties included.
-
-    All that entered this rung count: those that reached it with the best that they had by then,
-    those that stopped or completed on the way with their best, those that failed as the worst.
-    """
-    entered_after = max((r for r in rungs if r < rung), default=0)
-    scores = {}
-    for i, (losses, state) in enumerate(ended):
-        if len(losses) >= rung:
-            scores[i] = min(losses[:rung])
-        elif len(losses) < entered_after:
-            continue
-        elif state is TrialState.FAIL:
-            scores[i] = math.inf
-        elif state is TrialState.COMPLETE:
-            scores[i] = min(losses)
-    places = max(1, len(scores) // factor)
-    return {
-        i for i, own in scores.items() if sum(other < own for other in scores.values()) < places
-    }
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_the_pruner_is_the_rule_over_random_trials(seed: int) -> None:
-    draw = random.Random(seed)
-    factor = draw.choice([2, 3, 4])
-    rungs = (1, factor, factor**2)
-    rung = draw.choice(rungs)
-    pruner = RungPruner(rungs, factor)
-    ended: list[Ended] = []
-    for _ in range(draw.randrange(1, 14)):
-        state = draw.choice([TrialState.RUNNING] * 3 + [TrialState.FAIL, TrialState.COMPLETE])
-        reached = draw.choice([r for r in rungs if r <= rung])
-        if state is not TrialState.RUNNING:
-            reached = draw.randrange(0 if state is TrialState.FAIL else 1, rung + 1)
-        elif reached < rung:
-            state = TrialState.PRUNED
-        ended.append(([float(draw.randrange(12)) for _ in range(reached)], state))
-    ended.append(([float(draw.randrange(12)) for _ in range(rung)], TrialState.RUNNING))
-    study = optuna.create_study(direction="minimize")
-    for losses, state in ended:
-        values = dict(enumerate(losses, start=1))
-        value = losses[-1] if state is TrialState.COMPLETE else None
-        study.add_trial(optuna.create_trial(state=state, value=value, intermediate_values=values))
-    goes_on = allowed(rung, rungs, factor, ended)
-    for i, trial in enumerate(study.get_trials()):
-        if trial.state is TrialState.RUNNING:
-            assert pruner.prune(study, trial) == (i not in goes_on), (i, ended)
-
-
-def test_between_rungs_nobody_is_pruned() -> None:
-    study = optuna.create_study(direction="minimize")
-    for loss in (1.0, 2.0, 3.0):
-        values = {1: loss, 2: loss}
-        study.add_trial(optuna.create_trial(state=TrialState.RUNNING, intermediate_values=values))
-    pruner = RungPruner((1, 3), 3)
-    assert [pruner.prune(study, trial) for trial in study.get_trials()] == [False] * 3

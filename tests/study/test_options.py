@@ -11,7 +11,7 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import METHODS
-from bakeoff.study.options import Study, load_study, study_from_mapping
+from bakeoff.study.options import Study, load_study, recorded, study_from_mapping
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -117,7 +117,7 @@ def test_defaults_are_written_out() -> None:
         "schedule": "constant",
         "warmup_ratio": 0.0,
         "patience": 2,
-        "seeds": [0],
+        "seeds": 3,
     }
     assert resolved["methods"]["soft_prompt"] == {
         "kind": "soft_prompt",
@@ -220,12 +220,12 @@ def test_a_relative_source_or_base_may_lie_beside_the_study(
     file.write_text(dump_yaml(given(base="model", task={"source": "rows"})), encoding="utf-8")
     monkeypatch.chdir(here)
 
-    options = load_study(file).options
-    assert Path(options.base) == beside / "model"
-    assert options.task.source == str(beside / "rows")
+    study = load_study(file)
+    assert Path(study.options.base) == beside / "model"
+    assert study.task.options.source == str(beside / "rows")
 
     (here / "rows").mkdir()
-    assert load_study(file).options.task.source == "rows"  # the working directory comes first
+    assert load_study(file).task.options.source == "rows"  # the working directory comes first
 
 
 def test_each_file_of_a_source_may_lie_beside_the_study(
@@ -238,7 +238,7 @@ def test_each_file_of_a_source_may_lie_beside_the_study(
     file = tmp_path / "beside/study.yaml"
     file.write_text(dump_yaml(given(task={"source": source})), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = load_study(Path("beside/study.yaml")).options.task.source
+    found = load_study(Path("beside/study.yaml")).task.options.source
     assert found == {split: f"beside/{split}.jsonl" for split in source}
 
 
@@ -250,8 +250,8 @@ def test_reserved_names_never_mean_a_folder_beside_the_study(
     file = tmp_path / "beside/study.yaml"
     file.write_text(dump_yaml(given()), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    options = load_study(file).options
-    assert (options.base, options.task.source) == ("tiny", "wire")
+    study = load_study(file)
+    assert (study.options.base, study.task.options.source) == ("tiny", "wire")
 
 
 @pytest.mark.parametrize(
@@ -363,3 +363,12 @@ def test_lists_are_searched_in_pefts_fields_too() -> None:
 def test_what_peft_does_not_have_is_told(given: dict[str, Any], parts: list[str]) -> None:
     message = refusal(methods={"x": {"kind": "peft", **given}})
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_searched_run_of_the_first_edition_is_read_with_the_seeds_that_it_had() -> None:
+    """It wrote the protocol's seeds, and how many of them the search took."""
+    kept = loaded(search={}, protocol={"seeds": [0]}).resolved
+    kept["search"]["seeds"] = 3
+    assert recorded(kept, folder=Path.cwd()).options.protocol.seed_list == (0,)
+    with pytest.raises(ConfigError):
+        study_from_mapping(kept, folder=Path.cwd())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from bakeoff.cli.audit import audit
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.methods import methods
@@ -13,7 +14,7 @@ from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import version
 
-_COMMANDS = (run, plan, report, predict, export, methods, version)
+_COMMANDS = (run, plan, report, audit, predict, export, methods, version)
 
 app = typer.Typer(
     add_completion=False,

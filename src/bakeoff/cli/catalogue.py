@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from bakeoff.config import to_mapping
-from bakeoff.methods.registry import METHODS
+from bakeoff.methods.registry import method_specs
 from bakeoff.methods.specs.contract import FileFormat, MethodSpec
 
 
@@ -27,7 +27,7 @@ def describe_methods(
         with_families: also the options of each family, which may have to load a library.
     """
     described = []
-    for spec in METHODS.values() if specs is None else specs:
+    for spec in method_specs()[0].values() if specs is None else specs:
         families = spec.families() if with_families else {}
         described.append(
             {
@@ -79,7 +79,7 @@ def print_methods(
         specs: of which methods; all of them without.
         with_families: also names the families of options, which may have to load a library.
     """
-    specs = list(METHODS.values() if specs is None else specs)
+    specs = list(method_specs()[0].values() if specs is None else specs)
     described = describe_methods(specs, with_families=with_families)
     for spec, method in zip(specs, described, strict=True):
         kind = spec.kind

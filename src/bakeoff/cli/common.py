@@ -14,6 +14,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
 ]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option("--seeds", metavar="N", help="Trains each method's setting with N seeds."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]

@@ -20,9 +20,16 @@ def methods(
 ) -> None:
     """Lists the methods with their options and defaults."""
     from bakeoff.cli.catalogue import describe_methods, print_methods
-    from bakeoff.methods.registry import METHODS, spec_of
+    from bakeoff.methods.registry import method_specs, spec_of
 
-    chosen = list(METHODS.values()) if name is None else [spec_of(name, where="bakeoff methods")]
+    faults: dict[str, str] = {}
+    if name is None:
+        specs, faults = method_specs()
+        chosen = list(specs.values())
+    else:
+        chosen = [spec_of(name, where="bakeoff methods")]
+    for fault in faults.values():
+        sys.stderr.write(f"note: {fault}\n")
     if as_json:
         sys.stdout.write(json.dumps(describe_methods(chosen), indent=2) + "\n")
     else:

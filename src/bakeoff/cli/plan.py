@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bakeoff.cli.common import DeviceOption, JsonOption, SetOption, StudyArgument
+from bakeoff.cli.common import DeviceOption, JsonOption, SeedsOption, SetOption, StudyArgument
 
 
 def plan(
     study: StudyArgument = None,
     overrides: SetOption = None,
+    seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     gpu: Annotated[
         str | None,
@@ -23,18 +24,20 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Says what each method of a study will cost, and whether it fits; trains nothing."""
-    from bakeoff.study.options import load_study
+    from bakeoff.api import Study
+    from bakeoff.api import plan as plan_of
 
-    loaded = load_study(study, overrides or [])
-    # Heavy, so loaded only once the study is known to be a good one.
-    from bakeoff.cli.plan_table import print_plan
-    from bakeoff.measure.cards import card_named
-    from bakeoff.study.planning import plan_study
-
-    card = None if gpu is None else card_named(gpu)
+    loaded = Study.load(study, overrides or [], seeds=seeds)
     with Console(stderr=True).status("planning") as status:
-        found = plan_study(loaded, device, card, lambda text: status.update(f"planning: {text}"))
+        found = plan_of(
+            loaded,
+            device=device,
+            gpu=gpu,
+            report=lambda text: status.update(f"planning: {text}"),
+        )
     if as_json:
         sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")
     else:
+        from bakeoff.cli.plan_table import print_plan  # heavy, as its types are
+
         print_plan(found, Console())

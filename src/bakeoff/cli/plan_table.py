@@ -45,7 +45,7 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     console.print()
     console.print(
         "memory: one candidate alone, with the base, in training; epoch: seconds of training and "
-        "validation, alone; token: to write one more of a summary; epochs: of all candidates, at "
+        "validation, alone; token: to write one more of an answer; epochs: of all candidates, at "
         "most; slots: candidates in one pass, and how many fit",
         style="dim",
         highlight=False,

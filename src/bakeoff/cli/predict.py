@@ -16,21 +16,23 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE ...]",
-            help="Texts, one document a file, or csv, json, jsonl or parquet with the study's "
-            "column; - or none is the standard input.",
+            help="Texts, one a file, or csv, json, jsonl or parquet with the study's input "
+            "columns; - or none is the standard input.",
         ),
     ] = None,
     candidates: Annotated[
         list[str] | None,
         typer.Option(
-            "--candidate", metavar="ID", help="Whose; the recommended method's best one without."
+            "--candidate",
+            metavar="ID",
+            help="Whose; the recommended method's run nearest the mean without.",
         ),
     ] = None,
     form: Annotated[
         str,
         typer.Option("--format", help="text, csv, json, jsonl or parquet; auto goes by endings."),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per summary.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per row.")] = False,
     merged: Annotated[
         bool,
         typer.Option(
@@ -39,13 +41,14 @@ def predict(
     ] = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Summarises documents with candidates of a run: one line per summary."""
+    """Answers rows with candidates of a run: one line per row."""
+    from bakeoff.api import predictions
     from bakeoff.inference.finished import FinishedRun
-    from bakeoff.inference.predict import as_line, predict, read_input
+    from bakeoff.inference.predict import as_line, read_input
 
     run = FinishedRun(folder, device)
-    documents = read_input(run, files or [], form, sys.stdin.buffer)
-    kept = [run.candidate(one) for one in candidates] if candidates else [run.candidate()]
-    for prediction in predict(run, kept, documents, merged=merged):
-        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(kept) > 1))
+    inputs = read_input(run, files or [], form, sys.stdin.buffer)
+    ids: list[str | None] = [*candidates] if candidates else [None]
+    for prediction in predictions(run, inputs, ids, merged=merged):
+        sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(ids) > 1))
         sys.stdout.flush()

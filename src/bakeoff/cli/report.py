@@ -34,8 +34,8 @@ def report(
 
     With limits it recommends within them; a cost that was not measured is not shown to be within.
     """
-    from bakeoff.decide.choice import recommend
     from bakeoff.decide.limits import limits_from
+    from bakeoff.decide.recommendation import shown_recommendation
     from bakeoff.report import write_report, write_side_by_side
     from bakeoff.runs.reading import read_results
 
@@ -55,6 +55,6 @@ def report(
     else:
         place = write_report(folders[0], limits)
         if limits.items():
-            why = recommend(read_results(folders[0]), limits).why
+            why = shown_recommendation(read_results(folders[0]), limits).why
             console.print(escape(why), soft_wrap=True, highlight=False)
     console.print(escape(str(place)), soft_wrap=True, highlight=False)

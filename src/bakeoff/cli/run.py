@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,20 +16,20 @@ from bakeoff.cli.common import (
     MaxLatency,
     MaxMemory,
     MaxTime,
+    SeedsOption,
     SetOption,
     StudyArgument,
 )
-from bakeoff.cli.exit_codes import INTERRUPTED
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
     from bakeoff.decide.limits import Limits
-    from bakeoff.runs.folder import RunFolder
 
 
 def run(
     study: StudyArgument = None,
     overrides: SetOption = None,
+    seeds: SeedsOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
     device: DeviceOption = "auto",
     fresh: Annotated[
@@ -76,78 +75,49 @@ def run(
     """
     started = time.monotonic()
     console = Console()
+    from bakeoff.api import RunSettings, StoppedEarly, Study, execute
     from bakeoff.decide.limits import limits_from
-    from bakeoff.execution.stopping import Stopped, StopSignals
     from bakeoff.formatting import seconds_of
-    from bakeoff.runs.folder import open_run
-    from bakeoff.runs.log import level_of, run_log
-    from bakeoff.runs.reading import RESULTS_FILE
-    from bakeoff.study.options import completed, load_study
+    from bakeoff.runs.log import level_of
 
     if port is not None and not live:
         raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
-    level = level_of(log_level)
-    seconds = None if budget is None else seconds_of(budget)
-    limits = limits_from(
-        memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+    level_of(log_level)
+    settings = RunSettings(
+        device=device,
+        fresh=fresh,
+        budget=None if budget is None else seconds_of(budget),
+        started=started,
+        force=force,
+        mix_versions=mix_versions,
+        limits=limits_from(
+            memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+        ),
+        log_level=log_level,
+        live=live,
+        port=port or 0,
     )
-    loaded = load_study(study, overrides or [])
-    place = out or Path("runs") / loaded.options.name
-    with (
-        open_run(place, loaded.resolved, fresh=fresh, completed=completed) as folder,
-        run_log(folder.path, level, study=loaded.options.name, device=device),
-        ExitStack() as page,
-    ):
-        # Heavy, so loaded only once the study is known to be a good one.
-        from bakeoff.report import write_report
-        from bakeoff.report.live.rewriting import Rewriting
-        from bakeoff.report.live.server import LiveServer
-        from bakeoff.study.runner import Runner
-
-        stop = StopSignals(seconds, started)
-        writing = Rewriting(folder.path)
-        on_news = writing.news if live else None
-        runner = Runner(
-            loaded,
-            folder,
-            device,
-            console,
-            stop,
-            force=force,
-            mix_versions=mix_versions,
-            on_news=on_news,
+    given = Study.load(study, overrides or [], seeds=seeds)
+    place = out or Path("runs") / given.name
+    try:
+        report = execute(given, place, console, settings)
+    except StoppedEarly as early:
+        there = "Nothing is trained yet."
+        if early.report is not None:
+            there = f"What is there: {escape(str(early.report))}"
+        console.print(
+            f"\n{early} {there}\nThe same command goes on with the rest.",
+            highlight=False,
+            soft_wrap=True,
         )
-        if live:
-            url = page.enter_context(LiveServer(folder.path, port or 0)).url
-            console.print(f"The report as it grows: [bold]{url}[/]", highlight=False)
-        if runner.is_complete():
-            console.print("This study is complete; nothing is trained.")
-            runner.clear_away()
-        else:
-            try:
-                with stop, writing if live else nullcontext():
-                    runner.run()
-            except KeyboardInterrupt as error:
-                stopped = error if isinstance(error, Stopped) else None
-                there = "Nothing is trained yet."
-                if (folder.path / RESULTS_FILE).exists():
-                    there = f"What is there: {escape(str(write_report(folder.path, limits)))}"
-                console.print(
-                    f"\n{stopped.why if stopped else 'Interrupted.'} {there}\n"
-                    "The same command goes on with the rest.",
-                    highlight=False,
-                    soft_wrap=True,
-                )
-                raise typer.Exit(stopped.exit_code if stopped else INTERRUPTED) from None
-        _finish(folder, console, limits)
+        raise typer.Exit(early.exit_code) from None
+    _finish(place, report, console, settings.limits)
 
 
-def _finish(folder: RunFolder, console: Console, limits: Limits) -> None:
-    """Writes the report and prints the run's outcome."""
-    from bakeoff.report import write_report
+def _finish(place: Path, report: Path, console: Console, limits: Limits) -> None:
+    """Prints the run's outcome."""
     from bakeoff.report.terminal import print_summary
 
-    report_file = write_report(folder.path, limits)
-    print_summary(folder, console, limits)
-    shown = escape(str(report_file))
+    print_summary(place, console, limits)
+    shown = escape(str(report))
     console.print(f"\nThe report: [bold]{shown}[/]", soft_wrap=True, highlight=False)

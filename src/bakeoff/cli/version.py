@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bakeoff import __version__
+from bakeoff.version import __version__
 
 
 def version() -> None:

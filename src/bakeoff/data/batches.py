@@ -13,13 +13,15 @@ Axis letters: ``B`` rows, ``T`` tokens, ``N`` supervised tokens of all the rows,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bakeoff.data.ragged import Ragged
 
 SCHEDULE_SEED = 20_241_029
 _WIDTH_STEP = 32
@@ -43,7 +45,7 @@ class MicroBatch:
     """One rectangle of rows for one slot.
 
     Attributes:
-        input_ids: [B, T] prompt and completion, padded on the right; absent rows are all padding.
+        input_ids: [B, T] rows, padded on the right; absent rows are all padding.
         examples: [B] which example each row is, -1 where the row is absent.
         source: [N] flat index (row * T + position) of the hidden state that predicts a token.
         targets: [N] the token to be predicted.
@@ -72,8 +74,8 @@ class BatchPlan:
     """The schedule of one split's optimizer steps.
 
     Args:
-        prompts: the prompts of the split.
-        completions: their completions, all of whose tokens are supervised.
+        tokens: the rows of the split.
+        is_target: [sum of lengths] bool, which tokens are supervised; never a row's first.
         rows_per_step: examples in one update: micro-batch size times accumulation.
         max_length: no width exceeds it.
         pad_id: what fills the rest of a row.
@@ -81,20 +83,56 @@ class BatchPlan:
 
     def __init__(
         self,
-        prompts: RaggedLike,
-        completions: RaggedLike,
+        tokens: RaggedLike,
+        is_target: NDArray[np.bool_],
         *,
         rows_per_step: int,
         max_length: int,
         pad_id: int,
     ) -> None:
-        self.prompts = prompts
-        self.completions = completions
+        self.tokens = tokens
+        self.is_target = is_target
+        before = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+        self.target_offsets: Ints = before[tokens.offsets]
+        """[rows + 1] where each row's supervised tokens begin among all of them."""
         self.rows_per_step = rows_per_step
         self.pad_id = pad_id
-        lengths = np.diff(prompts.offsets) + np.diff(completions.offsets)
-        self._buckets = _bucket_of(lengths, max_length)
+        self._buckets = _bucket_of(np.diff(tokens.offsets), max_length)
         self.widths, self._takes = self._schedule(max_length)
+
+    @classmethod
+    def of_pairs(
+        cls,
+        prompts: RaggedLike,
+        answers: RaggedLike,
+        *,
+        rows_per_step: int,
+        max_length: int,
+        pad_id: int,
+    ) -> BatchPlan:
+        """The schedule of prompts, each with an answer behind it that is supervised whole."""
+        pairs = [(prompts[i], answers[i]) for i in range(len(prompts))]
+        parts = [np.zeros(0, dtype=np.bool_)]
+        for prompt, answer in pairs:
+            parts += [np.zeros(len(prompt), dtype=np.bool_), np.ones(len(answer), dtype=np.bool_)]
+        return cls(
+            Ragged.from_rows([np.concatenate(pair) for pair in pairs]),
+            np.concatenate(parts),
+            rows_per_step=rows_per_step,
+            max_length=max_length,
+            pad_id=pad_id,
+        )
+
+    def of(self, examples: Sequence[int], max_length: int) -> BatchPlan:
+        """The schedule of some of the examples alone."""
+        bounds = [self.tokens.offsets[[i, i + 1]] for i in examples]
+        return BatchPlan(
+            Ragged.from_rows([self.tokens[i] for i in examples]),
+            np.concatenate([self.is_target[start:stop] for start, stop in bounds]),
+            rows_per_step=self.rows_per_step,
+            max_length=max_length,
+            pad_id=self.pad_id,
+        )
 
     def _schedule(self, max_length: int) -> tuple[list[int], list[int]]:
         """Widths of the epoch's steps, and how many of each step's rows there are.
@@ -119,6 +157,21 @@ class BatchPlan:
         return [widths[i] for i in order], [takes[i] for i in order]
 
     @property
+    def num_rows(self) -> int:
+        """Examples of the split."""
+        return len(self.tokens)
+
+    @property
+    def target_counts(self) -> Ints:
+        """[rows] supervised tokens of each row."""
+        return np.diff(self.target_offsets)
+
+    @property
+    def num_targets(self) -> int:
+        """Supervised tokens of all rows."""
+        return int(self.target_offsets[-1])
+
+    @property
     def num_steps(self) -> int:
         """Optimizer steps in an epoch."""
         return len(self.widths)
@@ -131,7 +184,7 @@ class BatchPlan:
     @property
     def padding_share(self) -> float:
         """Share of those that are padding, absent rows aside."""
-        real = int(self.prompts.offsets[-1]) + int(self.completions.offsets[-1])
+        real = int(self.tokens.offsets[-1])
         return 1.0 - real / self.tokens_padded if self.tokens_padded else 0.0
 
     def epoch(self, seed: int, epoch: int) -> list[Step]:
@@ -190,12 +243,12 @@ class BatchPlan:
         sources: list[Ints] = []
         targets: list[Ints] = []
         for row, example in enumerate(examples):
-            prompt, completion = self.prompts[int(example)], self.completions[int(example)]
-            middle, end = len(prompt), len(prompt) + len(completion)
-            input_ids[row, :middle] = prompt
-            input_ids[row, middle:end] = completion
-            sources.append(np.arange(row * width + middle - 1, row * width + end - 1))
-            targets.append(completion.astype(np.int64))
+            ids = self.tokens[int(example)]
+            start = int(self.tokens.offsets[example])
+            places = np.flatnonzero(self.is_target[start : start + len(ids)])
+            input_ids[row, : len(ids)] = ids
+            sources.append(row * width + places - 1)
+            targets.append(ids[places].astype(np.int64))
         empty = np.zeros(0, dtype=np.int64)
         return MicroBatch(
             input_ids=input_ids,

@@ -15,11 +15,11 @@ import transformers
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-import bakeoff
+from bakeoff import version
 from bakeoff.files import new_folder, sha256_of
 
 # Raise when prepared data of the same key would come out different.
-FORMAT: Final = 1
+FORMAT: Final = 2
 _MANIFEST: Final = "manifest.json"
 
 Arrays = dict[str, NDArray[Any]]
@@ -27,7 +27,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def cache_key(parts: Iterable[str]) -> str:
     """Returns a SHA-256 over parts, this package's version and the format's number."""
-    text = json.dumps([FORMAT, bakeoff.__version__, *parts])
+    text = json.dumps([FORMAT, version.__version__, *parts])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

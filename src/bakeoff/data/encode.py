@@ -1,31 +1,64 @@
-"""Tokenising the pieces of an example one by one, with any Hugging Face tokenizer."""
+"""Tokenising whole texts with character offsets, by any Hugging Face tokenizer.
+
+A text is tokenised as one, as it would be anywhere else, so that a joint between template and data
+has the tokens of running text. The spelling of a special token in data is plain text; in a template
+it is meant.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
+from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 Ids = NDArray[np.int32]
+Offsets = NDArray[np.int64]
 
 # Texts in one call: enough for every thread, little enough to keep the lists of ids small.
 _CHUNK: Final = 1024
 _ANCHOR: Final = "\n"
 
 
-class PieceEncoder:
-    """Encodes texts that will be joined, so that the joints are as in running text.
+@dataclass(frozen=True)
+class Encoded:
+    """A text as tokens.
 
-    Some tokenizers (SentencePiece with a dummy prefix) put a space before whatever text they are
-    given. For those, a piece from the middle of an example is encoded behind a line end whose
-    tokens are then removed.
+    Attributes:
+        ids: [T]. offsets: [T, 2] the characters that each token spells, first and past the last.
+    """
+
+    ids: Ids
+    offsets: Offsets
+
+    def touching(self, spans: Sequence[Span]) -> NDArray[np.bool_]:
+        """[T] which tokens hold a character of any of the spans."""
+        found = np.zeros(len(self.ids), dtype=np.bool_)
+        first, past = self.offsets[:, 0], self.offsets[:, 1]
+        for start, stop in spans:
+            # A token of no width (a mark that some tokenizers put before a word) counts where it
+            # stands.
+            found |= (first < stop) & (np.maximum(past, first + 1) > start)
+        return found
+
+
+class TextEncoder:
+    """Encodes texts whole.
+
+    Tokenizers without offsets (those that are not written in Rust) get the text in pieces, cut
+    where spans begin and end.
 
     Args:
         tokenizer: fast ones work in parallel in Rust; slow ones one text after the other.
@@ -34,7 +67,7 @@ class PieceEncoder:
             one for each core unless ``RAYON_NUM_THREADS`` says otherwise.
 
     Attributes:
-        eos_id: the token that ends a completion.
+        eos_id: the token that ends a text.
         start_ids: what the tokenizer puts before any text by default, such as BOS; often nothing.
 
     Raises:
@@ -46,67 +79,138 @@ class PieceEncoder:
     ) -> None:
         if not isinstance(tokenizer.eos_token_id, int):
             raise DataError(
-                f"the tokenizer {tokenizer_id} has no end-of-text token: completions must end with "
+                f"the tokenizer {tokenizer_id} has no end-of-text token: answers must end with "
                 "one, or generation never stops. Set its eos_token, or choose another base."
             )
         self.eos_id: int = tokenizer.eos_token_id
         self._tokenizer: Any = tokenizer
         self._workers = workers
-        plain = self._call(["a"], literal=True)[0]
+        self._has_offsets = bool(getattr(tokenizer, "is_fast", False))
+        plain = self._call(["a"], literal=True)[0].ids
         full: list[int] = tokenizer("a", add_special_tokens=True)["input_ids"]
         self.start_ids: Ids = np.array(_before(full, plain.tolist()), dtype=np.int32)
-        self._anchor_ids = self._call([_ANCHOR], literal=True)[0]
-        behind = self._call([_ANCHOR + "a"], literal=True)[0]
+        self._anchor_ids = self._call([_ANCHOR], literal=True)[0].ids
+        behind = self._call([_ANCHOR + "a"], literal=True)[0].ids
         self._needs_anchor = bool(len(self._anchor_ids)) and not np.array_equal(
             behind, np.concatenate([self._anchor_ids, plain])
         )
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        spellings = {token.content: id_ for id_, token in added.items() if token.special}
+        # Tokenizers that are written in Python may not mark them as such.
+        spellings |= dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+        self._special_ids: dict[str, int] = {s: i for s, i in spellings.items() if s}
+        longest_first = sorted(self._special_ids, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
-    def encode(self, texts: Sequence[str], *, at_start: bool, literal: bool) -> list[Ids]:
-        """Encodes texts, without special tokens of the tokenizer's own.
+    def encode(
+        self,
+        texts: Sequence[str],
+        literal_spans: Sequence[Sequence[Span]],
+        looked_up: Sequence[Sequence[Span]] | None = None,
+    ) -> list[Encoded]:
+        """Encodes texts from their first character on, without ``start_ids``.
 
         Args:
-            texts: pieces of examples.
-            at_start: whether they begin an example.
-            literal: whether the spelling of a special token is plain text, as it is in data; in a
-                template it is meant.
-
-        Returns:
-            One array of ids a text.
+            texts: whole texts. literal_spans: for each, which of its characters are data.
+            looked_up: for each, the spans whose tokens will be asked for; None takes the data.
+                Only tokenizers without offsets need them.
         """
-        if at_start or not self._needs_anchor:
-            return self._call(texts, literal=literal)
-        encoded = self._call([_ANCHOR + text for text in texts], literal=literal)
-        size = len(self._anchor_ids)
-        result = [ids[size:] for ids in encoded]
-        # Where the anchor melted into the text, the space in front is the lesser evil.
-        melted = [
-            i for i, ids in enumerate(encoded) if not np.array_equal(ids[:size], self._anchor_ids)
-        ]
-        for i, ids in zip(
-            melted, self._call([texts[i] for i in melted], literal=literal), strict=True
+        found: list[Encoded | None] = [None] * len(texts)
+        whole: list[int] = []
+        for index, (text, spans) in enumerate(zip(texts, literal_spans, strict=True)):
+            if self._has_offsets and not self._spells_special_in_data(text, spans):
+                whole.append(index)
+            else:
+                asked = spans if looked_up is None else looked_up[index]
+                found[index] = self._in_pieces(text, spans, asked)
+        for index, encoded in zip(
+            whole, self._call([texts[i] for i in whole], literal=False), strict=True
         ):
-            result[i] = ids
-        return result
+            found[index] = encoded
+        return [encoded for encoded in found if encoded is not None]
 
-    def piece(self, text: str, *, at_start: bool) -> Ids:
-        """Encodes one piece of the template; special tokens spelt in it count as such."""
-        return self.encode([text], at_start=at_start, literal=False)[0] if text else _none()
+    def following(self, texts: Sequence[str]) -> list[Ids]:
+        """Data that follows other text, each by itself: as in the middle of a text."""
+        return [self._middle(text, literal=True).ids for text in texts]
 
-    def _call(self, texts: Sequence[str], *, literal: bool) -> list[Ids]:
-        encoded: list[Ids] = []
+    def _spells_special_in_data(self, text: str, spans: Sequence[Span]) -> bool:
+        return any(
+            any(start < match.end() and match.start() < stop for start, stop in spans)
+            for match in self._special.finditer(text)
+        )
+
+    def _in_pieces(self, text: str, spans: Sequence[Span], looked_up: Sequence[Span]) -> Encoded:
+        """The text around the special tokens that are meant, each stretch of it plain text.
+
+        Without offsets, also cut where ``looked_up`` begin and end, so that a token's place is
+        known as far as it matters.
+        """
+        meant = [
+            match
+            for match in self._special.finditer(text)
+            if not any(start < match.end() and match.start() < stop for start, stop in spans)
+        ]
+        cuts = {0, len(text), *(m.start() for m in meant), *(m.end() for m in meant)}
+        if not self._has_offsets:
+            cuts |= {edge for span in looked_up for edge in span}
+        special = {match.start(): self._special_ids[match.group()] for match in meant}
+        ids, offsets = [_none()], [np.zeros((0, 2), dtype=np.int64)]
+        edges = sorted(cuts)
+        for start, stop in itertools.pairwise(edges):
+            if start in special:
+                ids.append(np.array([special[start]], dtype=np.int32))
+                offsets.append(np.array([[start, stop]], dtype=np.int64))
+                continue
+            piece = text[start:stop]
+            encoded = self._middle(piece, literal=True) if start else self._first(piece)
+            ids.append(encoded.ids)
+            offsets.append(encoded.offsets + start)
+        return Encoded(np.concatenate(ids), np.concatenate(offsets))
+
+    def _first(self, text: str) -> Encoded:
+        return self._call([text], literal=True)[0]
+
+    def _middle(self, text: str, *, literal: bool) -> Encoded:
+        """A piece from inside a text.
+
+        Some tokenizers (SentencePiece with a dummy prefix) put a space before whatever text they
+        are given. For those, the piece is encoded behind a line end whose tokens are then removed.
+        """
+        if not self._needs_anchor:
+            return self._call([text], literal=literal)[0]
+        behind = self._call([_ANCHOR + text], literal=literal)[0]
+        size = len(self._anchor_ids)
+        if np.array_equal(behind.ids[:size], self._anchor_ids):
+            offsets = np.maximum(behind.offsets[size:] - len(_ANCHOR), 0)
+            return Encoded(behind.ids[size:], offsets)
+        # Where the anchor melted into the text, the space in front is the lesser evil.
+        return self._call([text], literal=literal)[0]
+
+    def _call(self, texts: Sequence[str], *, literal: bool) -> list[Encoded]:
+        encoded: list[Encoded] = []
         with _parallelism(self._workers):
             for start in range(0, len(texts), _CHUNK):
+                chunk = list(texts[start : start + _CHUNK])
                 batch = self._tokenizer(
-                    list(texts[start : start + _CHUNK]),
+                    chunk,
                     add_special_tokens=False,
                     split_special_tokens=literal,
                     return_attention_mask=False,
                     return_token_type_ids=False,
+                    return_offsets_mapping=self._has_offsets,
                     truncation=False,
                     padding=False,
                     verbose=False,
                 )
-                encoded += [np.array(ids, dtype=np.int32) for ids in batch["input_ids"]]
+                for index, ids in enumerate(batch["input_ids"]):
+                    if self._has_offsets:
+                        offsets = np.array(batch["offset_mapping"][index], dtype=np.int64)
+                    else:
+                        # All of the piece: whoever needs more gives smaller pieces.
+                        offsets = np.array([[0, len(chunk[index])]] * len(ids), dtype=np.int64)
+                    encoded.append(
+                        Encoded(np.array(ids, dtype=np.int32), offsets.reshape(len(ids), 2))
+                    )
         return encoded
 
 

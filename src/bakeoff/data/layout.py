@@ -1,167 +1,244 @@
-"""The rows of a split as tokens: prompts that are cut, completions that never are.
+"""Examples as tokens: cut to fit, with which of them are supervised.
 
-An example is ``prompt + completion``. The prompt holds the template up to the summary, with the
-document's tail cut so that both together fit ``max_length``; the completion is the summary, whole,
-with the end-of-text token. Pieces are tokenised one by one and joined as tokens, so that where a
-document is cut does not change how the rest is tokenised.
+What is supervised is never cut. Where a row is too long, the end of its cuttable data gives way,
+token by token; where there is none, the task shortens the example step by step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bakeoff.data.encode import Ids, PieceEncoder
+from bakeoff.data.encode import Encoded, Ids, TextEncoder
+from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
-from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.rows import Rows, rows_text
-from bakeoff.data.taskdata import SplitData
-from bakeoff.data.template import Template
-from bakeoff.errors import ConfigError, DataError
+
+Shorten = Callable[[Example], Example | None]
+
+# What of a prompt may decide how that which follows it is tokenised.
+_LAST_WORD: Final = re.compile(r"\s*\S*\s*$")
+_CONTEXT: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Completed:
-    """A split's rows whose summaries leave room for a document, with their completions.
+class Laid:
+    """One row for training.
 
     Attributes:
-        rows: the others were left out and counted as skipped.
-        completions: one array of ids per row.
-        num_summary_tokens: tokens of all summaries as plain text.
+        example: as it was laid out, after shortening.
+        ids: [T]. is_target: [T] bool. num_data: tokens of data before anything was cut.
+        is_cut: whether anything gave way.
+        missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
     """
 
-    rows: Rows
-    completions: list[Ids]
-    num_summary_tokens: int
+    example: Example
+    ids: Ids
+    is_target: NDArray[np.bool_]
+    num_data: int
+    is_cut: bool
+    missing: int
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaidPrompt:
+    """One row's prompt.
+
+    Attributes:
+        ids: [T]. missing: as of ``Laid``.
+    """
+
+    ids: Ids
+    missing: int
+
+
 class Layout:
-    """The template in tokens, and the room that it leaves.
+    """Lays examples out within the lengths of a task.
 
-    Attributes:
-        task: its lengths and what to do with bad rows.
-        encoder: of the base's tokenizer.
-        template: the same in text.
-        head: what the tokenizer puts before any text, and the template's prefix.
-        middle: what comes between document and summary.
-        tail: the template's suffix and one end-of-text token.
+    Args:
+        options: ``max_length`` and ``max_target_tokens`` count.
+        encoder: of the base's tokenizer. shorten: the task's.
     """
 
-    task: TaskOptions
-    encoder: PieceEncoder
-    template: Template
-    head: Ids
-    middle: Ids
-    tail: Ids
+    def __init__(self, options: TaskOptions, encoder: TextEncoder, shorten: Shorten) -> None:
+        self._options = options
+        self._encoder = encoder
+        self._shorten = shorten
+        self._choices: dict[tuple[str, tuple[str, ...]], tuple[Ids, ...]] = {}
 
-    @classmethod
-    def of(cls, task: TaskOptions, encoder: PieceEncoder) -> Layout:
-        """Tokenises a task's template.
+    def rows(self, examples: Sequence[Example]) -> list[Laid]:
+        """Every example as tokens for training and likelihoods."""
+        encoded = self._encoder.encode(
+            [example.text for example in examples],
+            [example.literal_spans for example in examples],
+            [_looked_up(example) for example in examples],
+        )
+        return [self._row(e, found) for e, found in zip(examples, encoded, strict=True)]
 
-        Raises:
-            ConfigError: ``max_length`` leaves no room for a single token of a document.
+    def prompts(self, examples: Sequence[Example]) -> list[LaidPrompt]:
+        """Every prompt as tokens, with ``max_target_tokens`` free."""
+        encoded = self._encoder.encode(
+            [example.prompt for example in examples],
+            [example.literals_of_prompt for example in examples],
+            [_cut_spans(example) for example in examples],
+        )
+        return [self._prompt(e, found) for e, found in zip(examples, encoded, strict=True)]
+
+    def choices(self, prompt: str, choices: tuple[str, ...]) -> tuple[Ids, ...]:
+        """Choices as they follow a prompt, without end-of-text token.
+
+        The tokens are those of running text, by the prompt's last word; where a token would hold
+        characters of both, the choice is tokenised by itself.
         """
-        template = Template.parse(task.template)
-        head = encoder.piece(template.prefix, at_start=True)
-        if not np.array_equal(head[: len(encoder.start_ids)], encoder.start_ids):
-            head = np.concatenate([encoder.start_ids, head])
-        tail = encoder.piece(template.suffix, at_start=False)
-        if not (len(tail) and tail[-1] == encoder.eos_id):
-            tail = np.append(tail, np.int32(encoder.eos_id))
-        layout = cls(
-            task=task,
-            encoder=encoder,
-            template=template,
-            head=head,
-            middle=encoder.piece(template.middle, at_start=False),
-            tail=tail,
-        )
-        if (room := layout.room_beside(task.max_summary_tokens)) < 1:
-            raise ConfigError(
-                f"task.max_length is {task.max_length}: the template's {layout.num_fixed} tokens "
-                f"and task.max_summary_tokens ({task.max_summary_tokens}) leave no room for a "
-                f"document. Set task.max_length to at least {task.max_length + 1 - room}, or "
-                "shorten the others."
+        word = _LAST_WORD.search(prompt[-_CONTEXT:])
+        context = word.group() if word else ""
+        key = (context, choices)
+        if key not in self._choices:
+            self._choices[key] = self._choices_after(context, choices)
+        return self._choices[key]
+
+    def _choices_after(self, context: str, choices: tuple[str, ...]) -> tuple[Ids, ...]:
+        texts = [context, *(context + choice for choice in choices)]
+        spans = [[(len(context), len(text))] for text in texts]
+        alone, *both = (encoded.ids for encoded in self._encoder.encode(texts, spans))
+        found = [ids[len(alone) :] for ids in both]
+        joined = [not np.array_equal(ids[: len(alone)], alone) for ids in both]
+        for index, choice in enumerate(choices):
+            if joined[index]:
+                [found[index]] = self._encoder.following([choice])
+        return tuple(found)
+
+    def _row(self, example: Example, encoded: Encoded) -> Laid:
+        num_data = int(encoded.touching(example.literal_spans).sum())
+        is_cut = False
+        while True:
+            encoded_target = encoded.touching(example.target_spans)
+            ends = example.ends and not (
+                len(encoded.ids) and encoded.ids[-1] == self._encoder.eos_id
             )
-        return layout
-
-    @property
-    def num_fixed(self) -> int:
-        """Tokens of every prompt that are not the document's."""
-        return len(self.head) + len(self.middle)
-
-    def room_beside(self, num_reserved: int) -> int:
-        """Returns the tokens left for a document beside the template and a summary's room."""
-        return self.task.max_length - self.num_fixed - num_reserved
-
-    def complete(self, rows: Rows) -> Completed:
-        """Tokenises a split's summaries.
-
-        Raises:
-            DataError: a completion leaves no room for a token of its document, and such rows may
-                not be skipped or none would be left.
-        """
-        lead, encode = self.template.lead, self.encoder.encode
-        summaries = encode([lead + text for text in rows.summaries], at_start=False, literal=True)
-        plain = encode(rows.summaries, at_start=True, literal=True) if lead else summaries
-        completions = [np.concatenate([summary, self.tail]) for summary in summaries]
-        too_long = {i for i, ids in enumerate(completions) if self.room_beside(len(ids)) < 1}
-        if too_long and (self.task.on_bad_row == "error" or len(too_long) == len(rows)):
-            least = self.num_fixed + max(map(len, completions)) + 1
-            numbers = [rows.numbers[i] for i in sorted(too_long)]
-            raise DataError(
-                f"task.max_length is {self.task.max_length}, which is too small for the summary of "
-                f"{rows_text(numbers)} of {rows.place}: a summary is never cut, and at least one "
-                "token of its document must fit beside it. Set task.max_length to "
-                f"{least} or more, or task.on_bad_row: skip to leave such rows out."
+            start = self._start_of(encoded)
+            # A supervised token needs one before it that predicts it.
+            if not len(start) and len(encoded_target):
+                encoded_target[0] = False
+            num_target = int(encoded_target.sum()) + ends
+            room = self._options.max_length - max(0, self._options.max_target_tokens - num_target)
+            excess = len(start) + len(encoded.ids) + ends - room
+            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            may_shorten = missing and example.cut_span is None
+            shorter = self._shorten(example) if may_shorten else None
+            if shorter is None:
+                break
+            example, is_cut = shorter, True
+            [encoded] = self._encoder.encode(
+                [example.text], [example.literal_spans], [_looked_up(example)]
             )
-        kept = [i for i in range(len(rows)) if i not in too_long]
-        return Completed(
-            rows=rows.without(too_long),
-            completions=[completions[i] for i in kept],
-            num_summary_tokens=sum(len(plain[i]) for i in kept),
+        ids = [start, encoded.ids[keep]]
+        target = [np.zeros(len(start), dtype=np.bool_), encoded_target[keep]]
+        if ends:
+            ids.append(np.array([self._encoder.eos_id], dtype=np.int32))
+            reaches_end = bool(example.target_spans) and example.target_spans[-1][1] >= len(
+                example.text
+            )
+            target.append(np.array([reaches_end]))
+        return Laid(
+            example=example,
+            ids=np.concatenate(ids),
+            is_target=np.concatenate(target),
+            num_data=num_data,
+            is_cut=is_cut or not keep.all(),
+            missing=missing,
         )
 
-    def prompt(self, completed: Completed) -> SplitData:
-        """Tokenises a split's documents and cuts them to fit."""
-        rows, reserved = completed.rows, self.task.max_summary_tokens
-        documents = self._encoded(rows.documents)
-        prompts: list[Ids] = []
-        for_generation: list[Ids] = []
-        num_cut = 0
-        for document, completion in zip(documents, completed.completions, strict=True):
-            room = self.room_beside(max(reserved, len(completion)))
-            prompts.append(self._around(document[:room]))
-            for_generation.append(self._for_generation(document))
-            num_cut += len(document) > room
-        completions = Ragged.from_rows(completed.completions)
-        return SplitData(
-            documents=Texts.from_rows(rows.documents),
-            raw_documents=Texts.from_rows(rows.raw_documents),
-            summaries=Texts.from_rows(rows.summaries),
-            rows=np.array(rows.numbers, dtype=np.int64),
-            prompts=Ragged.from_rows(prompts),
-            completions=completions,
-            generation_prompts=Ragged.from_rows(for_generation),
-            tokens_raw=sum(map(len, documents)) + completed.num_summary_tokens,
-            tokens_supervised=len(completions.values),
-            documents_truncated=num_cut,
-            rows_skipped=rows.num_skipped,
-            desks=rows.desks if any(rows.desks) else None,
+    def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
+        while True:
+            start = self._start_of(encoded)
+            room = self._options.max_length - self._options.max_target_tokens
+            excess = len(start) + len(encoded.ids) - room
+            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            may_shorten = missing and example.cut_span is None
+            shorter = self._shorten(example) if may_shorten else None
+            if shorter is None:
+                ids = np.concatenate([start, encoded.ids[keep]])
+                return LaidPrompt(ids=ids, missing=missing)
+            example = shorter
+            [encoded] = self._encoder.encode(
+                [example.prompt], [example.literals_of_prompt], [_cut_spans(example)]
+            )
+
+    def _start_of(self, encoded: Encoded) -> Ids:
+        """What the tokenizer puts before any text, unless the text has it already."""
+        start = self._encoder.start_ids
+        return start[:0] if np.array_equal(encoded.ids[: len(start)], start) else start
+
+
+def _cut_spans(example: Example) -> list[Span]:
+    return [] if example.cut_span is None else [example.cut_span]
+
+
+def _looked_up(example: Example) -> list[Span]:
+    """The spans whose tokens a row is asked for."""
+    return [*example.target_spans, *_cut_spans(example)]
+
+
+def _without_tail(
+    encoded: Encoded, span: Span | None, excess: int
+) -> tuple[NDArray[np.bool_], int]:
+    """Which tokens stay when the last ``excess`` ones inside a span go; one of them stays always.
+
+    Returns:
+        [T] which stay, all of them where there are not so many; and how many there lack.
+    """
+    keep = np.ones(len(encoded.ids), dtype=np.bool_)
+    if excess <= 0:
+        return keep, 0
+    inside = np.zeros(0, dtype=np.int64)
+    if span is not None:
+        first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
+        inside = np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
+    spare = max(0, len(inside) - 1)
+    if excess > spare:
+        return keep, excess - spare
+    keep[inside[len(inside) - excess :]] = False
+    return keep, 0
+
+
+def cut_tail(example: Example) -> Example | None:
+    """The last eighth of the cuttable data less, at least a word of it; None where one is left.
+
+    For whoever shortens by text; the layout cuts by tokens.
+    """
+    if example.cut_span is None:
+        return None
+    start, stop = example.cut_span
+    data = example.text[start:stop]
+    kept = data[: max(1, len(data) - max(1, len(data) // 8))]
+    word = kept.rstrip().rpartition(" ")[0] if not data[len(kept) :].startswith(" ") else kept
+    kept = word.rstrip() or kept.rstrip()
+    removed = len(data) - len(kept)
+    if not kept.strip() or removed <= 0:
+        return None
+    edge = start + len(kept)
+
+    def moved(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+        return tuple(
+            (a if a <= edge else max(edge, a - removed), b if b <= edge else max(edge, b - removed))
+            for a, b in spans
         )
 
-    def generation_prompts(self, documents: Sequence[str]) -> list[Ids]:
-        """Cleaned documents as prompts, each cut to leave room for a summary."""
-        return [self._for_generation(document) for document in self._encoded(documents)]
+    def without(text: str) -> str:
+        return text[:edge] + text[stop:]
 
-    def _encoded(self, documents: Sequence[str]) -> list[Ids]:
-        return self.encoder.encode(documents, at_start=not self.template.prefix, literal=True)
-
-    def _for_generation(self, document: Ids) -> Ids:
-        return self._around(document[: self.room_beside(self.task.max_summary_tokens)])
-
-    def _around(self, document: Ids) -> Ids:
-        return np.concatenate([self.head, document, self.middle])
+    literal = example.prompt_literal_spans
+    return replace(
+        example,
+        text=without(example.text),
+        prompt=without(example.prompt),
+        target_spans=moved(example.target_spans),
+        literal_spans=moved(example.literal_spans),
+        prompt_literal_spans=None if literal is None else moved(literal),
+        cut_span=(start, edge),
+    )

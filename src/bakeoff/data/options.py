@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bakeoff.data.template import Template
 from bakeoff.errors import ConfigError
 from bakeoff.types import SPLITS, Split
 
@@ -32,16 +31,14 @@ class ExamplesOptions:
     def validate(self, path: str = "task.examples") -> None:
         """Raises ConfigError where a limit is below 1."""
         for split in SPLITS:
-            _at_least(
-                f"{path}.{split}", self.of(split), 1, "Give a number of rows, or null for all"
-            )
+            at_least(f"{path}.{split}", self.of(split), 1, "Give a number of rows, or null for all")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitShares:
     """Shares of the rows held out where one file (or one Hub split) holds everything.
 
-    A row's place follows from a hash of its document alone, so that equal documents always fall
+    A row's place follows from a hash of its input alone, so that equal inputs always fall
     into the same split and a row keeps its place when others are added.
     """
 
@@ -68,11 +65,14 @@ class SplitShares:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
-    """What is learnt, and from which data.
+    """What every kind of task has: its data, and how they are cleaned, laid out and cut.
 
     Rows are used in the source's order: with ``examples`` below what there is, the first ones
     are taken (bad rows that are skipped do not count), so that every candidate gets the same ones.
     """
+
+    kind: str
+    """What is learnt: summarize, classify."""
 
     source: str | dict[str, str]
     """`wire` (made here), a folder with train/validation/test files, one file that holds
@@ -83,30 +83,23 @@ class TaskOptions:
     config: str | None = None
     """The Hub data set's configuration name, for example "3.0.0"; only for Hub data sets."""
 
-    document: str = "document"
-    """The column with the text to read."""
-
-    summary: str = "summary"
-    """The column with the text to learn to write."""
+    group: str | None = None
+    """A column: rows with the same value there hang together, as questions on one passage."""
 
     examples: ExamplesOptions = field(default_factory=ExamplesOptions)
     """How many rows of each split to use, at most."""
 
     cleaning: tuple[CleaningStep, ...] = ()
-    """Steps done to documents and summaries, in this order."""
-
-    template: str = "{document}\n\nTL;DR: {summary}"
-    """The layout of one example: {document} once, then {summary} once."""
+    """Steps done to the texts of the data, in this order."""
 
     max_length: int = 256
-    """Tokens of one example, prompt and completion together. The document is cut to fit."""
+    """Tokens of one example, prompt and answer together. The input is cut to fit."""
 
-    max_summary_tokens: int = 64
-    """Tokens kept free for the summary. A longer one takes more room from its own document."""
+    max_target_tokens: int = 64
+    """Tokens kept free for the answer. A longer one takes more room from its own input."""
 
     on_bad_row: Literal["error", "skip"] = "error"
-    """What to do with a row that has no usable document or summary: stop, or leave it out and
-    count it."""
+    """What to do with a row that cannot be used: stop, or leave it out and count it."""
 
     split_by_hash: SplitShares = field(default_factory=SplitShares)
     """Held-out shares where one file or one Hub split holds everything."""
@@ -121,15 +114,9 @@ class TaskOptions:
             ConfigError: naming the key, the value, the rule and the remedy.
         """
         self._validate_source(path)
-        for key, column in (("document", self.document), ("summary", self.summary)):
-            if not column:
-                raise ConfigError(
-                    f"{path}.{key} is empty: it must name a column. Set {path}.{key}."
-                )
-        if self.document == self.summary:
+        if self.group is not None and not self.group:
             raise ConfigError(
-                f"{path}.document and {path}.summary are both {self.document!r}: they must be two "
-                f"columns. Set {path}.summary to the column with the summaries."
+                f"{path}.group is empty: it must name a column. Set {path}.group, or leave it out."
             )
         self.examples.validate(f"{path}.examples")
         self.split_by_hash.validate(f"{path}.split_by_hash")
@@ -139,16 +126,15 @@ class TaskOptions:
                 f"{path}.cleaning names {repeated[0]} twice: each step may appear once. "
                 "Remove one of them."
             )
-        Template.parse(self.template, path=f"{path}.template")
-        _at_least(f"{path}.max_summary_tokens", self.max_summary_tokens, 1, "64 suits headlines")
-        _at_least(
+        at_least(f"{path}.max_target_tokens", self.max_target_tokens, 1, "64 suits headlines")
+        at_least(
             f"{path}.max_length",
             self.max_length,
-            self.max_summary_tokens + 2,
-            f"It holds {path}.max_summary_tokens and the document; raise it, or lower "
-            f"{path}.max_summary_tokens",
+            self.max_target_tokens + 2,
+            f"It holds {path}.max_target_tokens and the input; raise it, or lower "
+            f"{path}.max_target_tokens",
         )
-        _at_least(f"{path}.seed", self.seed, 0, "Give a seed that is not negative")
+        at_least(f"{path}.seed", self.seed, 0, "Give a seed that is not negative")
 
     def _validate_source(self, path: str) -> None:
         if isinstance(self.source, dict):
@@ -169,6 +155,7 @@ class TaskOptions:
                 )
 
 
-def _at_least(place: str, value: int | None, least: int, remedy: str) -> None:
+def at_least(place: str, value: int | None, least: int, remedy: str) -> None:
+    """Raises ConfigError where a value is given and below the least one."""
     if value is not None and value < least:
         raise ConfigError(f"{place} is {value}: it must be at least {least}. {remedy}.")

@@ -25,42 +25,42 @@ class OverlapExample(NamedTuple):
     first_row: int
     second_split: Split
     second_row: int
-    column: Literal["document", "summary"]
+    column: Literal["input", "target"]
 
 
 class OverlapRow(NamedTuple):
-    """What is compared of one row."""
+    """What is compared of one row; a target of None is one that repeats by its nature."""
 
     row: int
-    document: str
-    summary: str
+    input: str
+    target: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
     """How many rows of one split are in another.
 
-    Texts count as the same where only case and spacing differ. A document that is in both is
-    a leak. A summary alone need not be one (subject lines repeat), so those have their own counts,
-    of rows whose document is not in the other split.
+    Texts count as the same where only case and spacing differ. An input that is in both is
+    a leak. A target alone need not be one (subject lines repeat), so those have their own counts,
+    of rows whose input is not in the other split.
 
     Attributes:
-        train_test: test rows whose document is in train.
-        train_validation: validation rows whose document is in train.
-        validation_test: test rows whose document is in validation.
-        train_test_summaries: test rows of which only the summary is in train.
-        train_validation_summaries: validation rows of which only the summary is in train.
-        validation_test_summaries: test rows of which only the summary is in validation.
-        train_duplicates: train rows whose document is that of an earlier train row.
-        examples: up to ``MAX_EXAMPLES`` pairs of rows, documents before summaries.
+        train_test: test rows whose input is in train.
+        train_validation: validation rows whose input is in train.
+        validation_test: test rows whose input is in validation.
+        train_test_targets: test rows of which only the target is in train.
+        train_validation_targets: validation rows of which only the target is in train.
+        validation_test_targets: test rows of which only the target is in validation.
+        train_duplicates: train rows whose input is that of an earlier train row.
+        examples: up to ``MAX_EXAMPLES`` pairs of rows, inputs before targets.
     """
 
     train_test: int = 0
     train_validation: int = 0
     validation_test: int = 0
-    train_test_summaries: int = 0
-    train_validation_summaries: int = 0
-    validation_test_summaries: int = 0
+    train_test_targets: int = 0
+    train_validation_targets: int = 0
+    validation_test_targets: int = 0
     train_duplicates: int = 0
     examples: tuple[OverlapExample, ...] = ()
 
@@ -72,33 +72,37 @@ def find_overlap(splits: Mapping[Split, Iterable[OverlapRow]]) -> Overlap:
         splits: the rows of train, validation and test, each with its number in the source.
     """
     keys = {
-        split: [(row.row, _digest(row.document), _digest(row.summary)) for row in rows]
+        split: [
+            (row.row, _digest(row.input), None if row.target is None else _digest(row.target))
+            for row in rows
+        ]
         for split, rows in splits.items()
     }
     counts: dict[str, int] = {}
-    by_document: list[OverlapExample] = []
-    by_summary: list[OverlapExample] = []
+    by_input: list[OverlapExample] = []
+    by_target: list[OverlapExample] = []
     for first, second in _PAIRS:
-        documents: dict[bytes, int] = {}
-        summaries: dict[bytes, int] = {}
-        for row, document, summary in keys[first]:
-            documents.setdefault(document, row)
-            summaries.setdefault(summary, row)
+        inputs: dict[bytes, int] = {}
+        targets: dict[bytes, int] = {}
+        for row, content, target in keys[first]:
+            inputs.setdefault(content, row)
+            if target is not None:
+                targets.setdefault(target, row)
         leaks, repeats = 0, 0
-        for row, document, summary in keys[second]:
-            if (other := documents.get(document)) is not None:
+        for row, content, target in keys[second]:
+            if (other := inputs.get(content)) is not None:
                 leaks += 1
-                by_document.append(OverlapExample(first, other, second, row, "document"))
-            elif (other := summaries.get(summary)) is not None:
+                by_input.append(OverlapExample(first, other, second, row, "input"))
+            elif target is not None and (other := targets.get(target)) is not None:
                 repeats += 1
-                by_summary.append(OverlapExample(first, other, second, row, "summary"))
+                by_target.append(OverlapExample(first, other, second, row, "target"))
         counts[f"{first}_{second}"] = leaks
-        counts[f"{first}_{second}_summaries"] = repeats
+        counts[f"{first}_{second}_targets"] = repeats
     train = keys["train"]
     return Overlap(
         **counts,
-        train_duplicates=len(train) - len({document for _, document, _ in train}),
-        examples=tuple((by_document + by_summary)[:MAX_EXAMPLES]),
+        train_duplicates=len(train) - len({content for _, content, _ in train}),
+        examples=tuple((by_input + by_target)[:MAX_EXAMPLES]),
     )
 
 

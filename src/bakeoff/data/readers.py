@@ -18,9 +18,9 @@ import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, cast
 
 from bakeoff.errors import DataError
 
@@ -29,11 +29,8 @@ _CSV_FIELD_LIMIT: Final = 2**31 - 1
 _PARQUET_ROWS: Final = 1024
 
 
-class Columns(NamedTuple):
-    """The two columns that a task reads."""
-
-    document: str
-    summary: str
+Columns = Mapping[str, str]
+"""The columns that a task reads, by the option that names each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +39,13 @@ class Record:
 
     Attributes:
         row: its number in the source, from 1.
-        document: usually a string; None where the row has none.
-        summary: likewise.
+        values: by column; a column that the row lacks is None.
         problem: why the row cannot be used whatever its values, or None.
-        desk: the kind of text, where the source knows it.
     """
 
     row: int
-    document: object = None
-    summary: object = None
+    values: Mapping[str, object] = field(default_factory=dict)
     problem: str | None = None
-    desk: str | None = None
 
 
 def format_of(path: Path) -> str | None:
@@ -89,10 +82,42 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
         ) from error
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns that a file's rows have, by its head; none where that cannot be read."""
+    ending = format_of(path)
+    try:
+        if ending == "parquet":
+            import pyarrow.parquet
+
+            return list(pyarrow.parquet.read_schema(path).names)
+        with _opened(path) as stream:
+            if ending == "csv":
+                text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
+                return next(csv.reader(text), [])
+            if ending == "jsonl":
+                first = json.loads(stream.readline().decode("utf-8-sig"))
+            else:
+                content: Any = json.loads(stream.read().decode("utf-8-sig"))
+                rows = content.get("data") if isinstance(content, dict) else content
+                first = rows[0] if rows else []
+            return list(first)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        csv.Error,
+        zlib.error,
+        DataError,
+    ):
+        return []
+
+
 def missing_column(place: object, columns: Columns, found: Iterable[str]) -> DataError | None:
     """Returns the error for a column that is not among those found, if one is missing."""
     names = sorted(set(found))
-    for key, column in columns._asdict().items():
+    for key, column in columns.items():
         if column not in names:
             return DataError(
                 f"task.{key} is {column!r}, but {place} has no such column. It has: "
@@ -124,13 +149,13 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
             header = next(reader, [])
             if error := missing_column(f"{path}'s header", columns, header):
                 raise error
-            for column in columns:
+            for column in columns.values():
                 if header.count(column) > 1:
                     raise DataError(
                         f"task.source: {path}'s header has {column!r} {header.count(column)} "
                         "times; a column may appear only once. Rename the others."
                     )
-            document, summary = header.index(columns.document), header.index(columns.summary)
+            places = {column: header.index(column) for column in columns.values()}
             row = 0
             for fields in reader:
                 if not fields:
@@ -140,7 +165,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
                     problem = f"it has {len(fields)} fields where the header has {len(header)}"
                     yield Record(row, problem=problem)
                 else:
-                    yield Record(row, fields[document], fields[summary])
+                    yield Record(row, {c: fields[place] for c, place in places.items()})
         except csv.Error as error:
             raise DataError(
                 f"task.source: {path}, line {reader.line_num}: {error}. Fields with commas, quotes "
@@ -202,12 +227,12 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
             if error := missing_column(path, columns, file.schema_arrow.names):
                 raise error
             row = 0
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=list(columns)):
-                documents = _parquet_values(batch.column(columns.document))
-                summaries = _parquet_values(batch.column(columns.summary))
-                for document, summary in zip(documents, summaries, strict=True):
+            names = list(dict.fromkeys(columns.values()))
+            for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
+                found = [_parquet_values(batch.column(name)) for name in names]
+                for values in zip(*found, strict=True):
                     row += 1
-                    yield Record(row, document, summary)
+                    yield Record(row, dict(zip(names, values, strict=True)))
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"task.source: {path} is not a whole parquet file ({error}). Fetch or write it again."
@@ -251,7 +276,7 @@ def _from_objects(
         else:
             num_objects += 1
             found.update(value)
-            yield Record(row, value.get(columns.document), value.get(columns.summary))
+            yield Record(row, {c: value.get(c) for c in columns.values()})
     if num_objects and (error := missing_column(path, columns, found)):
         raise error
 

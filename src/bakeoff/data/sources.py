@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from bakeoff.data import wire
 from bakeoff.data.cleaning import normalise
 from bakeoff.data.options import SplitShares, TaskOptions
-from bakeoff.data.readers import Columns, Record, format_of, missing_column, read_records
+from bakeoff.data.readers import (
+    Columns,
+    Record,
+    column_names,
+    format_of,
+    missing_column,
+    read_records,
+)
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.types import SPLITS, Split
 
 WIRE: Final = "wire"
+GROUP: Final = "group"
+"""The option that names the column of groups."""
+_WIRE_COLUMNS: Final[Mapping[str, Callable[[wire.WireExample], str]]] = {
+    "article": lambda example: example.article,
+    "document": lambda example: example.article,
+    "highlights": lambda example: example.highlights,
+    "summary": lambda example: example.highlights,
+    "desk": lambda example: example.desk,
+}
 WIRE_EXAMPLES: Final[Mapping[Split, int]] = {"train": 2000, "validation": 200, "test": 200}
 """How many examples wire makes where ``task.examples`` says null."""
 
-_ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
+ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+"""What a split's file, or its part of a data set, may be called."""
 
 
 class Source(Protocol):
@@ -40,12 +57,17 @@ class Source(Protocol):
         """Returns what identifies the contents: equal lists mean equal rows."""
         ...
 
+    def column_names(self) -> list[str]:
+        """Returns all columns that rows have, those that the task does not read included."""
+        ...
 
-def open_source(task: TaskOptions, *, root: Path) -> Source:
+
+def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
     """Finds a task's data.
 
     Args:
         task: its ``source`` decides; see there.
+        columns: what is read of each row; the first one's content decides its split.
         root: the folder that relative paths start from.
 
     Raises:
@@ -53,13 +75,12 @@ def open_source(task: TaskOptions, *, root: Path) -> Source:
         DataError: data that are not there, are ambiguous, or cannot be fetched.
     """
     source = task.source
-    columns = Columns(task.document, task.summary)
     if isinstance(source, dict):
         _refuse_config(task, "files")
         return SplitFiles({split: _file(source[split], root, split) for split in SPLITS}, columns)
     if source == WIRE:
         _refuse_config(task, WIRE)
-        return WireSource(task)
+        return WireSource(task, columns)
     path = resolve(source, root)
     if path.is_dir():
         _refuse_config(task, "a folder")
@@ -80,12 +101,12 @@ def resolve(path: str, root: Path) -> Path:
     return (root / Path(path).expanduser()).resolve()
 
 
-def split_by_hash(document: object, shares: SplitShares) -> Split:
-    """Returns the split that a row belongs to, from its document alone.
+def split_by_hash(content: object, shares: SplitShares) -> Split:
+    """Returns the split that a row belongs to, from its input (or its group) alone.
 
-    Documents that differ only in case and spacing fall into the same split, on every machine.
+    Inputs that differ only in case and spacing fall into the same split, on every machine.
     """
-    text = normalise(document) if isinstance(document, str) else ""
+    text = normalise(content) if isinstance(content, str) else repr(content)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < shares.test:
@@ -109,9 +130,12 @@ class SplitFiles:
     def fingerprint(self) -> list[str]:
         return [part for split in SPLITS for part in _file_identity(self._files[split])]
 
+    def column_names(self) -> list[str]:
+        return column_names(self._files["train"])
+
 
 class WholeFile:
-    """One file that holds everything, split by a hash of each document."""
+    """One file that holds everything, split by a hash of each row's input."""
 
     def __init__(self, path: Path, columns: Columns, shares: SplitShares) -> None:
         self._path = path
@@ -124,26 +148,29 @@ class WholeFile:
 
     def records(self, split: Split) -> Iterator[Record]:
         if self._by_split is None:
-            self._by_split = _divided(read_records(self._path, self._columns), self._shares)
+            self._by_split = _divided(
+                read_records(self._path, self._columns), self._columns, self._shares
+            )
         return iter(self._by_split[split])
 
     def fingerprint(self) -> list[str]:
         return _file_identity(self._path)
 
+    def column_names(self) -> list[str]:
+        return column_names(self._path)
+
 
 class WireSource:
     """Articles made here, without network."""
 
-    def __init__(self, task: TaskOptions) -> None:
-        for key, column, names in (
-            ("document", task.document, ("document", "article")),
-            ("summary", task.summary, ("summary", "highlights")),
-        ):
-            if column not in names:
+    def __init__(self, task: TaskOptions, columns: Columns) -> None:
+        for key, column in columns.items():
+            if column not in _WIRE_COLUMNS:
                 raise ConfigError(
-                    f"task.{key} is {column!r}: wire's columns are article and highlights. "
-                    f"Leave task.{key} out."
+                    f"task.{key} is {column!r}: wire's columns are article (also as document), "
+                    f"highlights (also as summary) and desk. Set task.{key} to one of these."
                 )
+        self._columns = columns
         self._seed = task.seed
         self._counts = {split: task.examples.of(split) or WIRE_EXAMPLES[split] for split in SPLITS}
 
@@ -153,13 +180,17 @@ class WireSource:
     def records(self, split: Split) -> Iterator[Record]:
         examples = wire.generate(self._counts[split], seed=self._seed, split=split)
         for row, example in enumerate(examples, start=1):
-            yield Record(row, example.article, example.highlights, desk=example.desk)
+            found = {column: _WIRE_COLUMNS[column](example) for column in self._columns.values()}
+            yield Record(row, found)
 
     def fingerprint(self) -> list[str]:
         # The generator's own text is its version, so that no change to it is forgotten.
         sources = sorted(Path(wire.__file__).parent.glob("*.py"))
         code = [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
         return [WIRE, str(self._seed), str(sorted(self._counts.items())), *code]
+
+    def column_names(self) -> list[str]:
+        return list(_WIRE_COLUMNS)
 
 
 class HubSource:
@@ -173,7 +204,7 @@ class HubSource:
         self._splits = {
             split: found
             for split in SPLITS
-            if (found := next((name for name in _ALIASES[split] if name in loaded), None))
+            if (found := next((name for name in ALIASES[split] if name in loaded), None))
         }
         self._loaded = loaded
         self._by_split: dict[Split, list[Record]] | None = None
@@ -196,16 +227,19 @@ class HubSource:
             return self._read(self._splits[split])
         if self._by_split is None:
             (name,) = self._loaded
-            self._by_split = _divided(self._read(name), self._shares)
+            self._by_split = _divided(self._read(name), self._columns, self._shares)
         return iter(self._by_split[split])
 
     def fingerprint(self) -> list[str]:
         return [self._name, *(f"{name} {data._fingerprint}" for name, data in self._loaded.items())]
 
+    def column_names(self) -> list[str]:
+        return list(next(iter(self._loaded.values())).column_names)
+
     def _read(self, name: str) -> Iterator[Record]:
-        rows = self._loaded[name].select_columns(list(self._columns))
+        rows = self._loaded[name].select_columns(list(dict.fromkeys(self._columns.values())))
         for row, values in enumerate(rows, start=1):
-            yield Record(row, values[self._columns.document], values[self._columns.summary])
+            yield Record(row, values)
 
 
 def _load_from_hub(task: TaskOptions, looked_at: Path) -> dict[str, Any]:
@@ -224,12 +258,16 @@ def _load_from_hub(task: TaskOptions, looked_at: Path) -> dict[str, Any]:
     return dict(loaded)
 
 
-def _divided(records: Iterator[Record], shares: SplitShares) -> dict[Split, list[Record]]:
+def _divided(
+    records: Iterator[Record], columns: Columns, shares: SplitShares
+) -> dict[Split, list[Record]]:
+    # Rows of one group stay together.
+    decisive = columns.get(GROUP) or next(iter(columns.values()))
     by_split: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
-        # A row without a document has no place of its own; train reports it like any bad row.
-        has_document = isinstance(record.document, str)
-        by_split[split_by_hash(record.document, shares) if has_document else "train"].append(record)
+        content = record.values.get(decisive)
+        # A row without an input has no place of its own; train reports it like any bad row.
+        by_split["train" if content is None else split_by_hash(content, shares)].append(record)
     return by_split
 
 
@@ -237,7 +275,7 @@ def _split_files(folder: Path) -> dict[Split, Path]:
     present = sorted(path for path in folder.iterdir() if path.is_file() and format_of(path))
     found = {
         split: [path for path in present if path.name.split(".")[0].lower() in names]
-        for split, names in _ALIASES.items()
+        for split, names in ALIASES.items()
     }
     listing = ", ".join(path.name for path in present) or "no data files"
     for split, paths in found.items():
@@ -245,7 +283,7 @@ def _split_files(folder: Path) -> dict[Split, Path]:
             names = ", ".join(path.name for path in paths) or "none"
             raise DataError(
                 f"task.source: {folder} must hold exactly one file for {split} (named "
-                f"{' or '.join(_ALIASES[split])}, ending in .csv, .json, .jsonl, .gz of these or "
+                f"{' or '.join(ALIASES[split])}, ending in .csv, .json, .jsonl, .gz of these or "
                 f".parquet); found {names}. The folder holds: {listing}. Rename or remove files, "
                 "or give task.source as {train: file, validation: file, test: file}; one file "
                 "that holds everything may be named itself."

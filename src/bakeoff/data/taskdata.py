@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +15,31 @@ from bakeoff.data.overlap import Overlap, OverlapExample
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.types import Split
 
-_RAGGED: Final = ("prompts", "completions", "generation_prompts")
-_TEXTS: Final = ("documents", "raw_documents", "summaries")
-_COUNTS: Final = ("tokens_raw", "tokens_supervised", "documents_truncated", "rows_skipped")
+_RAGGED: Final = ("tokens", "prompts")
+_TEXTS: Final = ("shown", "targets")
+_ARRAYS: Final = ("rows", "is_target", "gold", "choice_set")
+_COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references")
+
+
+@dataclass(frozen=True)
+class ExpectedAnswer:
+    """What is right for one example; see ``metrics.contract.Expected``."""
+
+    references: Sequence[str]
+    choices: Sequence[str]
+    gold: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChoiceSet:
+    """Answers to choose from, which many rows may share.
+
+    Attributes:
+        texts: as they are named. tokens: of each, as it follows the prompt.
+    """
+
+    texts: tuple[str, ...]
+    tokens: tuple[NDArray[np.int32], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,37 +47,70 @@ class SplitData:
     """One split, one entry a usable row, in the source's order.
 
     Attributes:
-        documents: cleaned.
-        raw_documents: before cleaning, for lead-k.
-        summaries: cleaned references.
         rows: [rows] int64, numbers in the source, from 1.
-        prompts: begin-of-text, prefix, as much of the document as fits beside the completion, and
-            what comes before the summary.
-        completions: white space, summary, suffix and the end-of-text token; never cut.
-        generation_prompts: as ``prompts``, but cut as if the summary fits ``max_summary_tokens``,
-            so that nothing of the reference shows.
-        tokens_raw: tokens of all documents and summaries as plain text, uncut, without template.
-        tokens_supervised: tokens of all completions.
-        documents_truncated: rows whose training prompt lacks some of the document.
+        tokens: each row whole, as it is trained on: begin-of-text, prompt, answer, end-of-text.
+        is_target: [sum of lengths] bool, which of these are supervised.
+        prompts: what generation and choices follow, cut as if the answer fits
+            ``max_target_tokens``, so that nothing of the reference shows.
+        shown: the input as found. targets: the supervised text.
+        references: for each row the answers that count as right.
+        gold: [rows] index of the right choice, -1 where there are no choices.
+        choice_set: [rows] index into ``choice_sets``, -1 likewise.
+        choice_sets: the different sets of choices.
+        groups: which rows hang together, or None.
+        tokens_raw: tokens of all data, uncut, without template.
+        rows_cut: rows whose input is not all there.
         rows_skipped: rows left out under ``on_bad_row: skip``.
-        desks: the kind of each text; None where the source does not know it.
     """
 
-    documents: Sequence[str]
-    raw_documents: Sequence[str]
-    summaries: Sequence[str]
     rows: NDArray[np.int64]
+    tokens: Ragged
+    is_target: NDArray[np.bool_]
     prompts: Ragged
-    completions: Ragged
-    generation_prompts: Ragged
+    shown: Sequence[str]
+    targets: Sequence[str]
+    references: list[list[str]]
+    gold: NDArray[np.int64]
+    choice_set: NDArray[np.int64]
+    choice_sets: tuple[ChoiceSet, ...] = ()
+    groups: list[str] | None = None
     tokens_raw: int
-    tokens_supervised: int
-    documents_truncated: int
+    rows_cut: int
     rows_skipped: int
-    desks: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def target_counts(self) -> NDArray[np.int64]:
+        """[rows] supervised tokens of each row."""
+        before = np.concatenate([[0], np.cumsum(self.is_target, dtype=np.int64)])
+        return np.diff(before[self.tokens.offsets])
+
+    @property
+    def tokens_supervised(self) -> int:
+        """Supervised tokens of all rows."""
+        return int(self.is_target.sum())
+
+    @cached_property
+    def expected(self) -> list[ExpectedAnswer]:
+        """What is right for each row."""
+        sets = [found.texts for found in self.choice_sets]
+        return [
+            ExpectedAnswer(
+                references=references,
+                choices=sets[chosen] if chosen >= 0 else (),
+                gold=int(gold) if gold >= 0 else None,
+            )
+            for references, chosen, gold in zip(
+                self.references, self.choice_set, self.gold, strict=True
+            )
+        ]
+
+    @property
+    def target_bytes(self) -> NDArray[np.float64]:
+        """[rows] bytes of each row's supervised text in UTF-8."""
+        return np.array([len(text.encode("utf-8")) for text in self.targets], dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,12 +119,14 @@ class TaskData:
 
     Attributes:
         splits: train, validation and test.
-        overlap: rows that are in more than one of them.
+        found: options that the training rows decided, as the labels of a classification.
+        overlap: rows that are in more than one split.
         warnings: sentences for the user about what was found.
         seed: the task's.
     """
 
     splits: dict[Split, SplitData]
+    found: dict[str, Any]
     overlap: Overlap
     warnings: list[str]
     seed: int
@@ -79,16 +137,22 @@ def to_cache(data: TaskData) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     splits: dict[str, Any] = {}
     for split, part in data.splits.items():
-        arrays[f"{split}.rows"] = part.rows
+        for name in _ARRAYS:
+            arrays[f"{split}.{name}"] = getattr(part, name)
         for name in (*_RAGGED, *_TEXTS):
             rows = getattr(part, name)
             if not isinstance(rows, (Ragged, Texts)):
                 rows = Texts.from_rows(rows)
             arrays[f"{split}.{name}.values"] = rows.values
             arrays[f"{split}.{name}.offsets"] = rows.offsets
-        splits[split] = {name: getattr(part, name) for name in (*_COUNTS, "desks")}
+        splits[split] = {name: getattr(part, name) for name in _COUNTS}
+        splits[split]["choice_sets"] = [
+            [list(found.texts), [ids.tolist() for ids in found.tokens]]
+            for found in part.choice_sets
+        ]
     meta = {
         "splits": splits,
+        "found": data.found,
         "overlap": dataclasses.asdict(data.overlap),
         "warnings": data.warnings,
         "seed": data.seed,
@@ -102,18 +166,29 @@ def from_cache(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> TaskDat
     def joined(split: str, name: str, kind: type[Ragged] | type[Texts]) -> Any:
         return kind(arrays[f"{split}.{name}.values"], arrays[f"{split}.{name}.offsets"])
 
+    def parts(split: str, names: Sequence[str]) -> dict[str, Any]:
+        return {name: arrays[f"{split}.{name}"] for name in names}
+
     splits: dict[Split, SplitData] = {
         split: SplitData(
-            rows=arrays[f"{split}.rows"],
+            **parts(split, _ARRAYS),
             **{name: joined(split, name, Ragged) for name in _RAGGED},
             **{name: joined(split, name, Texts) for name in _TEXTS},
-            **rest,
+            choice_sets=tuple(
+                ChoiceSet(
+                    texts=tuple(texts),
+                    tokens=tuple(np.array(ids, dtype=np.int32) for ids in tokens),
+                )
+                for texts, tokens in rest["choice_sets"]
+            ),
+            **{name: rest[name] for name in _COUNTS},
         )
         for split, rest in meta["splits"].items()
     }
     examples = tuple(OverlapExample(*example) for example in meta["overlap"].pop("examples"))
     return TaskData(
         splits=splits,
+        found=meta["found"],
         overlap=Overlap(**meta["overlap"], examples=examples),
         warnings=meta["warnings"],
         seed=meta["seed"],

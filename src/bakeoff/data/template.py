@@ -1,59 +1,111 @@
-"""The layout of one example, split into the pieces that are tokenised one by one."""
+"""The layout of one example: fixed text with columns in braces, the answer's last."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bakeoff.data.examples import Span
 from bakeoff.errors import ConfigError
 
-_DOCUMENT: Final = "{document}"
-_SUMMARY: Final = "{summary}"
+_FIELD: Final = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A template with values in it.
+
+    Attributes:
+        text: all of it, or the prompt alone where the answer is not known.
+        spans: where the value of each field is.
+        prompt_end: where the prompt ends.
+    """
+
+    text: str
+    spans: Mapping[str, Span]
+    prompt_end: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """An example's text is ``prefix + document + middle + lead + summary + suffix``.
+    """Fixed text and fields in turn.
 
-    The prompt ends with ``middle``; the completion begins with ``lead``. White space before the
-    summary is in ``lead``, because byte-pair vocabularies hold words with the space in front: a
-    prompt that ends in a space asks the model for a token that it never saw there.
+    White space before the answer belongs to the answer, because byte-pair vocabularies hold words
+    with the space in front: a prompt that ends in a space asks the model for a token that it never
+    saw there.
+
+    Attributes:
+        pieces: fixed text before each field, and after the last one.
+        fields: what comes between, in order; the last one is the answer.
     """
 
-    prefix: str
-    middle: str
-    lead: str
-    suffix: str
+    pieces: tuple[str, ...]
+    fields: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str, *, path: str = "task.template") -> Template:
+    def parse(
+        cls,
+        text: str,
+        *,
+        inputs: Sequence[str],
+        target: str,
+        example: str,
+        path: str = "task.template",
+    ) -> Template:
         """Splits a template.
 
         Args:
-            text: holds ``{document}`` once and, after it, ``{summary}`` once; no other braces.
+            text: holds each of ``inputs`` once in braces and, after them, ``target``; no other
+                braces.
+            inputs, target: names of fields. example: a good template, for the error.
             path: how an error names the option.
 
         Raises:
             ConfigError: where the text breaks that rule.
         """
-        for name in (_DOCUMENT, _SUMMARY):
-            if (count := text.count(name)) != 1:
+        parts = _FIELD.split(text)
+        pieces, fields = tuple(parts[::2]), tuple(parts[1::2])
+        for name in (*inputs, target):
+            if (count := fields.count(name)) != 1:
                 raise ConfigError(
-                    f"{path} is {text!r}: it has {name} {count} times, and must have it exactly "
-                    'once. A good one is "{document}\\n\\nTL;DR: {summary}".'
+                    f"{path} is {text!r}: it has {{{name}}} {count} times, and must have it "
+                    f"exactly once. A good one is {example!r}."
                 )
-        prefix, rest = text.split(_DOCUMENT)
-        if _SUMMARY not in rest:
+        if fields[-1] != target and fields[-1] in inputs:
             raise ConfigError(
-                f"{path} is {text!r}: {_SUMMARY} comes before {_DOCUMENT}, and must come after "
-                "it, because the model reads the document first. Swap them."
+                f"{path} is {text!r}: {{{target}}} comes before {{{fields[-1]}}}, and must come "
+                "after it, because the model reads the input first. Swap them."
             )
-        between, suffix = rest.split(_SUMMARY)
-        for brace in "{}":
-            if brace in prefix + between + suffix:
-                raise ConfigError(
-                    f"{path} is {text!r}: it has a {brace!r} that belongs to neither {_DOCUMENT} "
-                    f"nor {_SUMMARY}. Remove it; literal braces are not possible."
-                )
-        middle = between.rstrip()
-        return cls(prefix=prefix, middle=middle, lead=between[len(middle) :], suffix=suffix)
+        unknown = [f"{{{name}}}" for name in fields if name not in (*inputs, target)]
+        stray = [brace for brace in "{}" if any(brace in piece for piece in pieces)]
+        if unknown or stray:
+            raise ConfigError(
+                f"{path} is {text!r}: it has {(unknown + stray)[0]!r}, which is none of "
+                f"{', '.join(f'{{{name}}}' for name in (*inputs, target))}. Remove it; literal "
+                "braces are not possible."
+            )
+        return cls(pieces=pieces, fields=fields)
+
+    def fill(self, values: Mapping[str, str]) -> Filled:
+        """The text with the fields' values; without the answer's, the prompt alone."""
+        text, spans = "", {}
+        for piece, name in zip(self.pieces, self.fields[:-1], strict=False):
+            start = len(text) + len(piece)
+            text = f"{text}{piece}{values[name]}"
+            spans[name] = (start, len(text))
+        between, target = self.pieces[-2], self.fields[-1]
+        # The end of the fixed text is cut, never the end of the data before it.
+        prompt = text + between.rstrip()
+        if target not in values:
+            return Filled(text=prompt, spans=spans, prompt_end=len(prompt))
+        start = len(text) + len(between)
+        whole = f"{text}{between}{values[target]}"
+        spans[target] = (start, len(whole))
+        return Filled(text=whole + self.pieces[-1], spans=spans, prompt_end=len(prompt))
+
+    def answer(self, value: str) -> str:
+        """An answer as it follows the prompt: with the white space before and the text after it."""
+        between = self.pieces[-2]
+        return between[len(between.rstrip()) :] + value + self.pieces[-1]

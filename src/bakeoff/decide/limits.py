@@ -5,11 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from bakeoff.formatting import seconds_of, shown_bytes, shown_seconds, size_of
 from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """A measured cost; its bounds are the figure itself where no interval is known."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, mean: float, low: float | None = None, high: float | None = None) -> Self:
+        """A cost of what the records hold."""
+        return cls(mean=mean, low=mean if low is None else low, high=mean if high is None else high)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether repeats say how sure it is."""
+        return self.low < self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +39,8 @@ class Price:
         key: in ``Limits``. option: on the command line. what: it is called in sentences.
         least: what is said of the method that has the least of it.
         amount: how much of it there is, in a sentence, with ``{}`` for the written figure.
-        noise: the share by which two measurements must differ to be called different.
+        noise: the share by which two measurements without intervals must differ to be called
+            different.
         read: the cost of a method, None where not measured.
         write: in words, with its unit. parse: the option's text to bytes or seconds.
     """
@@ -31,7 +51,7 @@ class Price:
     least: str
     amount: str
     noise: float
-    read: Callable[[Results, MethodRecord], float | None]
+    read: Callable[[Results, MethodRecord], Cost | None]
     write: Callable[[float], str]
     parse: Callable[[str, str], float]
 
@@ -39,17 +59,42 @@ class Price:
         """The amount in words: ``an adapter of 1.1 MiB``."""
         return self.amount.format(self.write(value))
 
+    def is_less(self, results: Results, one: MethodRecord, other: MethodRecord) -> bool:
+        """Whether one method costs less than another, beyond what repeats differ by.
 
-def training_seconds(results: Results, method: MethodRecord) -> float | None:
+        Where intervals are known they must part; else the two differ by more than the noise.
+        """
+        ours, theirs = self.read(results, one), self.read(results, other)
+        if ours is None or theirs is None:
+            return False
+        if ours.has_interval and theirs.has_interval:
+            return ours.high < theirs.low
+        return ours.mean < theirs.mean * (1 - self.noise)
+
+
+def _training_seconds(results: Results, method: MethodRecord) -> Cost | None:
     """The method's whole training alone: the protocol's epochs times its mean epoch."""
     epochs = setting(results.study, "protocol.epochs")
     seconds = method.cost.epoch_seconds
-    return None if not isinstance(epochs, int) or seconds is None else epochs * seconds.mean
+    if not isinstance(epochs, int) or seconds is None:
+        return None
+    one = Cost.of(seconds.mean, seconds.low, seconds.high)
+    return Cost(mean=epochs * one.mean, low=epochs * one.low, high=epochs * one.high)
 
 
-def _latency(results: Results, method: MethodRecord) -> float | None:
+def _latency(_: Results, method: MethodRecord) -> Cost | None:
     found = method.cost.token_latency_seconds
-    return None if found is None else found.mean
+    return None if found is None else Cost.of(found.mean, found.low, found.high)
+
+
+def _memory(_: Results, method: MethodRecord) -> Cost | None:
+    found = method.cost.peak_memory_bytes
+    return None if found is None else Cost.of(found)
+
+
+def _adapter(_: Results, method: MethodRecord) -> Cost | None:
+    found = method.cost.adapter_bytes
+    return None if found is None else Cost.of(found)
 
 
 PRICES: Final = (
@@ -60,7 +105,7 @@ PRICES: Final = (
         least="needs the least memory",
         amount="{} of memory",
         noise=0.05,
-        read=lambda _, method: method.cost.peak_memory_bytes,
+        read=_memory,
         write=shown_bytes,
         parse=size_of,
     ),
@@ -71,7 +116,7 @@ PRICES: Final = (
         least="trains fastest",
         amount="{} of training",
         noise=0.1,
-        read=training_seconds,
+        read=_training_seconds,
         write=shown_seconds,
         parse=seconds_of,
     ),
@@ -82,7 +127,7 @@ PRICES: Final = (
         least="has the smallest adapter",
         amount="an adapter of {}",
         noise=0.0,
-        read=lambda _, method: method.cost.adapter_bytes,
+        read=_adapter,
         write=shown_bytes,
         parse=size_of,
     ),
@@ -136,15 +181,24 @@ class Limits:
         return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
 
     def breaches(self, results: Results, method: MethodRecord) -> list[Breach]:
-        """Which limits the method is not shown to meet, each with what it costs instead."""
+        """Which limits the method is not shown to meet, each with what it costs instead.
+
+        A limit is met where the whole interval of the cost is at or below it.
+        """
         found = []
         for price, limit in self.items():
-            value = price.read(results, method)
-            if value is None:
+            cost = price.read(results, method)
+            if cost is None:
                 reason, excess = f"{price.what} not measured", math.inf
-            elif value > limit:
-                reason = f"{price.what} {price.write(value)}, over {price.write(limit)}"
-                excess = value / limit
+            elif cost.mean > limit:
+                reason = f"{price.what} {price.write(cost.mean)}, over {price.write(limit)}"
+                excess = cost.mean / limit
+            elif cost.high > limit:
+                reason = (
+                    f"{price.what} {price.write(cost.mean)}, but up to {price.write(cost.high)}, "
+                    f"over {price.write(limit)}"
+                )
+                excess = cost.high / limit
             else:
                 continue
             found.append(Breach(price=price, reason=reason, excess=excess))

@@ -1,6 +1,6 @@
-"""What a run's results say of its methods: which ended well, which lead, which are not told apart.
+"""What a run's results say of its methods: which ended well, which lead, how two of them compare.
 
-Where no metric is named, the task's primary one is meant.
+Where no metric is named, the one that decides is meant.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from dataclasses import replace
 
 from bakeoff.formatting import TIMES_100, Scale, scale_of
 from bakeoff.runs.records import (
+    BaselineRecord,
     CandidateRecord,
     Comparable,
     Comparison,
     Estimate,
     MethodRecord,
+    MetricRecord,
     Results,
+    Spread,
 )
 
 ZERO_SHOT = "zero_shot"
@@ -37,6 +40,7 @@ def comparison(
 
 def turned(found: Comparison) -> Comparison:
     """The same comparison with its sides exchanged."""
+    spread = found.spread
     return replace(
         found,
         a=found.b,
@@ -46,28 +50,34 @@ def turned(found: Comparison) -> Comparison:
         high=None if found.low is None else -found.low,
         seeds=(found.seeds[1], found.seeds[0]),
         verdict=_TURNED.get(found.verdict, found.verdict),
+        fixed=(found.fixed[1], found.fixed[0]),
+        spread=None
+        if spread is None
+        else Spread(
+            rows=spread.rows,
+            seeds=(spread.seeds[1], spread.seeds[0]),
+            scores=(spread.scores[1], spread.scores[0]),
+        ),
     )
 
 
-def winner(
+def verdict_of(
     results: Results, a: str, b: str, metric: str | None = None, *, set: str = "test"
-) -> str | None:
-    """The better of two by their comparison; None where no difference is shown, or none made."""
+) -> Comparable | None:
+    """What is said of ``a`` against ``b``; None where they were not compared."""
     found = comparison(results, a, b, metric, set=set)
-    if found is None:
-        return None
-    return {"better": a, "worse": b}.get(found.verdict)
+    return None if found is None else found.verdict
 
 
-def is_tie(
-    results: Results, a: str, b: str, metric: str | None = None, *, set: str = "test"
-) -> bool:
-    """Whether no difference between ``a`` and ``b`` was shown."""
-    return winner(results, a, b, metric, set=set) is None
+def unlimited_verdict(found: Comparison, *, higher_is_better: bool) -> Comparable:
+    """What a comparison says of ``a`` where equivalence is not asked for: the margin is zero."""
+    if found.p_value is None or found.why is not None or found.p_value > 1.0 - found.level:
+        return "undecided"
+    return "better" if (found.difference > 0.0) == higher_is_better else "worse"
 
 
-def tested(results: Results, method: MethodRecord) -> Estimate | None:
-    """The method's primary metric on the test set."""
+def tested(results: Results, method: MethodRecord | BaselineRecord) -> Estimate | None:
+    """The deciding metric of a method or baseline on the test set."""
     return method.test.get(results.primary.name)
 
 
@@ -76,11 +86,9 @@ def is_finished(results: Results, method: MethodRecord) -> bool:
     return method.state.is_eligible and tested(results, method) is not None
 
 
-def may_still_finish(results: Results, method: MethodRecord) -> bool:
+def may_still_finish(method: MethodRecord) -> bool:
     """Whether a test result of the method is still to come."""
-    if not method.state.is_final:
-        return True
-    return method.state.is_eligible and tested(results, method) is None
+    return not method.state.is_final or (method.state.is_eligible and not method.test)
 
 
 def finished_methods(results: Results) -> dict[str, MethodRecord]:
@@ -88,8 +96,16 @@ def finished_methods(results: Results) -> dict[str, MethodRecord]:
     return {name: m for name, m in results.methods.items() if is_finished(results, m)}
 
 
+def best_baseline(results: Results, metric: str) -> tuple[str, Estimate] | None:
+    """The baseline with the best result on the test set; None where none has the metric."""
+    record = next(m for m in results.task.metrics if m.name == metric)
+    sign = -1.0 if record.higher_is_better else 1.0
+    found = {name: b.test[metric] for name, b in results.baselines.items() if metric in b.test}
+    return min(found.items(), key=lambda item: (sign * item[1].mean, item[0]), default=None)
+
+
 def loss_of(results: Results, method: MethodRecord) -> float:
-    """What orders methods from best to worst: the primary metric so that lower is better.
+    """What orders methods from best to worst: the deciding metric so that lower is better.
 
     Infinite where the method has none.
     """
@@ -122,66 +138,52 @@ def cheapest(results: Results) -> str | None:
     return min(finished, key=lambda name: cost_order(name, finished[name]), default=None)
 
 
-def is_ahead_of_zero_shot(results: Results, name: str) -> bool:
-    """Whether the method's test result is shown to be better than the untuned base's.
-
-    Their comparison decides where there is one; else the two intervals must be disjoint. Without a
-    result of the base there is nothing to be ahead of, and the answer is yes.
-    """
-    zero = results.baselines.get(ZERO_SHOT)
-    base = None if zero is None else zero.test.get(results.primary.name)
-    if base is None:
-        return True
-    if comparison(results, name, ZERO_SHOT) is not None:
-        return winner(results, name, ZERO_SHOT) == name
-    ours = tested(results, results.methods[name])
-    if ours is None:
-        return False
-    if results.primary.higher_is_better:
-        return _low(ours) > _high(base)
-    return _high(ours) < _low(base)
-
-
 def best_val_nll(candidate: CandidateRecord) -> float | None:
     """A candidate's lowest validation NLL, None before its first epoch."""
     return min((epoch.val_nll for epoch in candidate.epochs), default=None)
 
 
+def row_metric_of(results: Results) -> MetricRecord:
+    """The first metric of which more is better: a score of what was written, such as ROUGE-1.
+
+    The deciding metric where the task has no such metric.
+    """
+    found = (metric for metric in results.task.metrics if metric.higher_is_better)
+    return next(found, results.primary)
+
+
 def metric_scale(results: Results) -> Scale:
-    """How values of the primary metric are written."""
+    """How values of the deciding metric are written."""
     return scale_of(results.primary.unit)
 
 
 def metric_words(results: Results) -> str:
-    """What the primary metric is called in sentences: ``test NLL``."""
+    """What the deciding metric is called in sentences: ``test NLL``."""
     return f"test {results.primary.title}"
 
 
 def best_word(results: Results) -> str:
-    """Which value of the primary metric is the best: ``lowest`` or ``highest``."""
+    """Which value of the deciding metric is the best: ``lowest`` or ``highest``."""
     return "highest" if results.primary.higher_is_better else "lowest"
 
 
 def with_unit(results: Results, method: MethodRecord) -> str:
-    """The method's primary test result with its unit: ``2.431 nats per token``."""
-    return f"{value_of(results, method)} {unit_words(results)}".rstrip()
+    """The method's deciding test result with its unit: ``2.431 nats per token``."""
+    return f"{value_of(results, method)} {unit_words(results.primary.unit)}".rstrip()
 
 
-def unit_words(results: Results) -> str:
-    """The primary metric's unit as it follows a figure: ``nats per token``, ``points``."""
-    unit = results.primary.unit
+def unit_words(unit: str) -> str:
+    """A unit as it follows a figure: ``nats per token``, ``points``."""
     return "points" if unit == TIMES_100 else unit
 
 
+def amount_words(unit: str, value: float) -> str:
+    """A difference with its unit, to three digits: ``0.0123 nats per token``, ``1.2 points``."""
+    shown, words = f"{scale_of(unit).factor * value:.3g}", unit_words(unit)
+    return f"{shown} {'point' if shown == '1' and words == 'points' else words}".rstrip()
+
+
 def value_of(results: Results, method: MethodRecord) -> str:
-    """The method's primary test result as it is written."""
+    """The method's deciding test result as it is written."""
     found = tested(results, method)
     return metric_scale(results).write(None if found is None else found.mean)
-
-
-def _low(found: Estimate) -> float:
-    return found.mean if found.low is None else found.low
-
-
-def _high(found: Estimate) -> float:
-    return found.mean if found.high is None else found.high

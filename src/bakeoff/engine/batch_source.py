@@ -101,7 +101,7 @@ class HiddenStateSource:
 
     Args:
         hidden_ND: for each plan, [all supervised tokens, D] in the order of the
-            completions.
+            rows.
     """
 
     def __init__(self, hidden_ND: dict[BatchPlan, Tensor], device: torch.device) -> None:
@@ -111,7 +111,7 @@ class HiddenStateSource:
     def pack(self, plan: BatchPlan, batches: Sequence[MicroBatch]) -> Packed:
         """See ``BatchSource``."""
         source, targets, mask = _pack_targets(batches, self.device)
-        offsets = plan.completions.offsets
+        offsets = plan.target_offsets
         index = np.zeros(targets.shape, dtype=np.int64)
         for slot, batch in enumerate(batches):
             present = batch.examples[batch.examples >= 0]
@@ -145,11 +145,11 @@ def keep_hidden_states(
         path: a file to keep the result in, mapped into memory; None keeps it in memory.
 
     Returns:
-        [all supervised tokens, D] in compute dtype, in the order of the completions; on the CPU
+        [all supervised tokens, D] in compute dtype, in the order of the rows; on the CPU
         where a file holds it, else on the base's device.
     """
     base = cohort.base
-    offsets = plan.completions.offsets
+    offsets = plan.target_offsets
     shape = (int(offsets[-1]), base.width)
     if path is None:
         kept = torch.empty(shape, dtype=base.compute_dtype, device=base.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from math import cos, inf, pi
 from typing import Literal
@@ -9,6 +10,9 @@ from typing import Literal
 from bakeoff.errors import ConfigError
 
 _MOST_ROWS = 65536
+_MOST_SEEDS = 1000
+_SEARCH_SEED = 1000
+"""Beyond every count of seeds, so that an id says what a candidate was for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,35 @@ class EngineOptions:
     it, training on a GPU that is resumed agrees with training that was not up to rounding. It makes
     sums over rows and gradients of gathers slower, and refuses a base for which there is no such
     kernel. A CPU in float32 needs none of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptiveSeeds:
+    """More seeds only where they are needed: looks at 3, 5 and 10, as far as within the bounds."""
+
+    at_least: int = 3
+    """Seeds of every method; the first look comes no sooner."""
+    at_most: int = 10
+    """Seeds of a method that is still undecided; the last look comes no later."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.at_least <= self.at_most:
+            raise ConfigError(
+                f"at_least: {self.at_least} must be at least 1 and at most at_most, which is "
+                f"{self.at_most}"
+            )
+        _ = self.looks
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds at which test scores are looked at, rising.
+
+        Raises:
+            ConfigError: where none is within the bounds.
+        """
+        from bakeoff.decide.referee.looks import look_alphas  # heavy, and few studies look
+
+        return tuple(look_alphas(1.0, at_least=self.at_least, at_most=self.at_most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +86,10 @@ class ProtocolOptions:
     patience: int | None = 2
     """Epochs in a row without a better validation NLL after which a candidate stops; null never
     stops early."""
-    seeds: tuple[int, ...] = (0,)
-    """Each method runs once with each seed, which covers initial tensors and data order."""
+    seeds: int | tuple[int, ...] | AdaptiveSeeds = 3
+    """Each method runs once with each seed, which covers initial tensors and data order. A count
+    means the seeds from 0 on; ``{at_least: 3, at_most: 10}`` looks at the test scores of 3, 5 and
+    10 seeds and goes on only for methods that are still undecided."""
 
     def __post_init__(self) -> None:
         for key in ("epochs", "micro_batch_size", "grad_accum_steps"):
@@ -69,10 +104,32 @@ class ProtocolOptions:
         patience_counts = self.patience is None or self.patience >= 1
         _require(patience_counts, "patience", self.patience, "at least 1, or null for never")
         _require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "each in [0, 1)")
-        _require(len(self.seeds) > 0, "seeds", self.seeds, "a list of at least one seed")
-        distinct = len(set(self.seeds)) == len(self.seeds) and min(self.seeds, default=0) >= 0
-        distinct = distinct and max(self.seeds) < 2**63
-        _require(distinct, "seeds", self.seeds, "distinct numbers of 0 or more and below 2^63")
+        self._check_seeds()
+
+    def _check_seeds(self) -> None:
+        seeds = self.seeds
+        if isinstance(seeds, AdaptiveSeeds):
+            return
+        if isinstance(seeds, int):
+            counts = 1 <= seeds <= _MOST_SEEDS
+            _require(counts, "seeds", seeds, f"a count from 1 to {_MOST_SEEDS}")
+            return
+        _require(len(seeds) > 0, "seeds", seeds, "a count, or a list of at least one seed")
+        distinct = len(set(seeds)) == len(seeds) and min(seeds) >= 0 and max(seeds) < 2**63
+        _require(distinct, "seeds", seeds, "distinct numbers of 0 or more and below 2^63")
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds that every method is trained with, before any look."""
+        if isinstance(self.seeds, AdaptiveSeeds):
+            return tuple(range(self.seeds.looks[0]))
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def search_seed(self) -> int:
+        """Of every candidate of a search: a seed that no chosen setting is trained with."""
+        used = self.seeds if isinstance(self.seeds, tuple) else ()
+        return next(seed for seed in itertools.count(_SEARCH_SEED) if seed not in used)
 
     @property
     def rows_per_step(self) -> int:

@@ -1,7 +1,7 @@
 """What the training loop asks of others: who trains next, and when to keep what is there.
 
-The loop knows neither a search nor a disk. A ``Schedule`` hands it candidates and takes its
-decisions between epochs; a ``Saver`` is asked after each step whether to save or to stop.
+The loop knows neither a search nor a disk. A ``Schedule`` hands it candidates, and what becomes of
+them is decided once none is left; a ``Saver`` is asked after each step whether to save or to stop.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ class Schedule(Protocol):
     def pauses(self, candidate: Candidate) -> bool:
         """Whether a candidate leaves its slot after its last epoch, to be resumed or pruned."""
 
-    def settle(self) -> None:
-        """Decides whatever can be decided now that an epoch is over, before slots refill."""
-
 
 class Saver(Protocol):
     """Who saves training, and says when it stops."""
@@ -79,9 +76,6 @@ class InTurn:
     def pauses(self, candidate: Candidate) -> bool:
         """See ``Schedule``."""
         return False
-
-    def settle(self) -> None:
-        """See ``Schedule``."""
 
 
 class SaveNothing:

@@ -152,13 +152,13 @@ def _in_memory(scored: Callable[[int], NDArray[np.float64]], rows: int) -> NDArr
 def _example_nlls(
     cohort: Cohort, slot: int, batch_source: BatchSource, plan: BatchPlan, rows: int
 ) -> NDArray[np.float64]:
-    sums = np.zeros(len(plan.prompts), dtype=np.float64)
+    sums = np.zeros(plan.num_rows, dtype=np.float64)
     pending = []
     with cohort.only([slot]):
         for batch in plan.in_length_order(rows):
             _, nll_1N = batch_source.losses(cohort, batch_source.pack(plan, [batch]))
             pending.append((batch, nll_1N[0, : batch.num_supervised]))
-    lengths = np.diff(plan.completions.offsets)
+    lengths = plan.target_counts
     for batch, nll_N in pending:
         row = np.repeat(batch.examples, lengths[batch.examples])
         np.add.at(sums, row, nll_N.double().cpu().numpy())
@@ -167,4 +167,4 @@ def _example_nlls(
 
 def mean_nll(sums: NDArray[np.float64], plan: BatchPlan) -> float:
     """Nats a supervised token over the whole split, weighted by tokens."""
-    return float(sums.sum() / plan.completions.offsets[-1])
+    return float(sums.sum() / plan.num_targets)

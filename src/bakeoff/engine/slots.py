@@ -11,7 +11,7 @@ from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.loss import chunk_tokens
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
 
 MOST_SLOTS = 32
 SATURATING_TOKENS = {"cpu": 4096, "cuda": 32768}
@@ -52,14 +52,14 @@ def auto_slots(
         mean_tokens: of a micro-batch on average; None if all are as large.
     """
     execution_path = methods[0].execution_path
-    if execution_path is ExecutionPath.OWN_BASE:
+    if not execution_path.shares_base:
         return 1
     slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
     itemsize = base.compute_dtype.itemsize
     slot_bytes += (
         chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
     )
-    if execution_path is not ExecutionPath.HIDDEN_STATES:
+    if not execution_path.reads_hidden_states:
         layers = int(getattr(base.model.config, "num_hidden_layers", 1))
         slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
     fitting = int(_MEMORY_SHARE * free_bytes(base.device) / slot_bytes)

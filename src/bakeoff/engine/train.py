@@ -228,7 +228,7 @@ class Trainer:
         """One epoch of every seated candidate, its validation, and which leave after it.
 
         Args:
-            schedule: decides on those that stay.
+            schedule: says which pause.
             start: where in the epoch an earlier call stopped.
         """
         before = time.perf_counter() - (start.seconds if start else 0.0)
@@ -274,7 +274,6 @@ class Trainer:
                 self.cohort.vacate(slot)
                 if candidate.state is not RunState.DIVERGED:
                     self._slots[slot] = None
-        schedule.settle()
 
     def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
         """One update; when memory runs out, the same update from smaller micro-batches."""

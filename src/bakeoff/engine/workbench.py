@@ -13,14 +13,15 @@ import numpy as np
 from bakeoff.base.model import Base
 from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
+from bakeoff.metrics.contract import Ask
+from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
 
@@ -33,7 +34,7 @@ class Workbench:
             name, then by variant.
         slots: candidates in one training pass, or ``auto``.
         precision: what the study asks the base to compute in.
-        lead_sentences: of the lead baseline. plans: the schedule of each split.
+        plans: the schedule of each split.
     """
 
     name: str
@@ -41,22 +42,21 @@ class Workbench:
     data: TaskData
     entries: tuple[MethodEntry, ...]
     methods: Mapping[str, Mapping[str, Method]]
-    task: TaskOptions
+    task: Task
     protocol: ProtocolOptions
     generation: GenerationOptions
     engine: EngineOptions
     slots: int | Literal["auto"]
     precision: Precision
-    lead_sentences: int
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
         """One schedule per split, the same for all methods."""
-        task, protocol = self.task, self.protocol
+        task, protocol = self.task.options, self.protocol
         return {
             split: BatchPlan(
-                self.data.splits[split].prompts,
-                self.data.splits[split].completions,
+                self.data.splits[split].tokens,
+                self.data.splits[split].is_target,
                 rows_per_step=protocol.rows_per_step,
                 max_length=task.max_length,
                 pad_id=int(self.base.tokenizer.pad_token_id),
@@ -64,14 +64,24 @@ class Workbench:
             for split in SPLITS
         }
 
+    @property
+    def longest_answer(self) -> int:
+        """Tokens that are written for one row at most; 1 where none is, but prompts are read."""
+        return self.generation.max_new_tokens if Ask.TEXT in self.task.asks else 1
+
     def fingerprints(self) -> dict[str, str]:
         """What a resumed run must find as it was: base, tokenised data, device and precision."""
         digest = hashlib.sha256()
         for split in SPLITS:
             part = self.data.splits[split]
-            for ragged in (part.prompts, part.completions, part.generation_prompts):
+            for ragged in (part.tokens, part.prompts):
                 digest.update(np.ascontiguousarray(ragged.offsets).data)
                 digest.update(np.ascontiguousarray(ragged.values).data)
+            for array in (part.is_target, part.gold, part.choice_set):
+                digest.update(np.ascontiguousarray(array).data)
+            for choices in part.choice_sets:
+                for ids in choices.tokens:
+                    digest.update(np.ascontiguousarray(ids).data)
         return {
             "base": self.base.source.fingerprint,
             "data": digest.hexdigest(),
@@ -82,10 +92,10 @@ class Workbench:
         """Slots of the cohort that trains these candidates, all of one execution path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
-        if wanted == "auto" or methods[0].execution_path is ExecutionPath.OWN_BASE:
+        if wanted == "auto" or not methods[0].execution_path.shares_base:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
-            longest = rows * (self.task.max_length + extra)
+            longest = rows * (self.task.options.max_length + extra)
             wanted = auto_slots(self.base, methods, longest, self._pass_tokens(extra))
         return min(len(candidates), wanted)
 
@@ -96,5 +106,5 @@ class Workbench:
     def _pass_tokens(self, extra: int) -> float:
         """Tokens of one slot in one pass on average, with ``extra`` positions in each row."""
         plan = self.plans["train"]
-        rows = min(self.protocol.micro_batch_size, len(plan.completions))
-        return rows * (plan.tokens_padded / max(1, len(plan.completions)) + extra)
+        rows = min(self.protocol.micro_batch_size, plan.num_rows)
+        return rows * (plan.tokens_padded / max(1, plan.num_rows) + extra)

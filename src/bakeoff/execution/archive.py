@@ -7,21 +7,19 @@ before it is taken up: a torn or changed file is made again, never passed on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.execution.failures import traceback_of
-from bakeoff.execution.findings import Findings, Floats, TestScores
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores, row_values
 from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
-from bakeoff.metrics.rouge import ROUGE_KEYS
 from bakeoff.runs.arrays import arrays_bytes, read_arrays
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
 from bakeoff.runs.reading import from_json, to_json
@@ -38,9 +36,8 @@ RECORD_FILE = "record.json"
 ERROR_FILE = "error.txt"
 COSTS_FILE = "costs.json"
 NOTES_FILE = "notes.json"
-BASELINES = ("lead", "zero_shot")
 _PREDICTIONS = "predictions.jsonl"
-_SCORES = "scores/test.npz"
+_SCORES = {"test": "scores/test.npz", "validation": "scores/validation.npz"}
 
 
 class Archive:
@@ -59,24 +56,24 @@ class Archive:
         self.bench = bench
         self.findings = findings
         self.made_with = made_with
-        lengths_N = np.diff(bench.data.splits["test"].completions.offsets)
-        self.tokens_N: Floats = lengths_N.astype(np.float64)
         self.faults: list[str] = []
         """What could not be taken up, in words; each is in the notes too."""
         self._recall_notes()
 
-    def recall_candidate(self, candidate: Candidate) -> None:
-        """Takes up a candidate that ended, where no checkpoint says how far training came."""
-        record = self._record(candidate)
-        if record is None or not record.state.is_final or record.state is RunState.FAILED:
-            return
-        if record.state.is_eligible:
-            fault = self._damaged_adapter(candidate, record)
-            if fault is not None:
-                self._keep_fault(f"{fault}; {candidate.id} is trained again")
-                return
-        candidate.state, candidate.reason = record.state, record.reason
-        candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
+    def ended_candidates(self) -> dict[str, CandidateRecord]:
+        """By id, the whole records of candidates that ended; for a run without checkpoints."""
+        found = {}
+        for place in sorted((self.folder.path / "candidates").glob(f"*/{RECORD_FILE}")):
+            record = self._record(place.parent.name)
+            if record is None or not record.state.is_final or record.state is RunState.FAILED:
+                continue
+            if record.state.is_eligible:
+                fault = self._damaged_adapter(place.parent, record)
+                if fault is not None:
+                    self._keep_fault(f"{fault}; {record.id} is trained again")
+                    continue
+            found[record.id] = record
+        return found
 
     def recall_parts(self) -> None:
         """Takes up everything besides training that an earlier call left whole.
@@ -85,12 +82,12 @@ class Archive:
         it.
         """
         for candidate in self.findings.candidates:
-            record = self._record(candidate)
+            record = self._record(candidate.id)
             if record is not None and candidate.state.is_final:
                 self.findings.records[candidate.id] = record
             if not candidate.state.is_eligible:
                 continue
-            fault = self._damaged_adapter(candidate, record)
+            fault = self._damaged_adapter(self._place(candidate), record)
             if fault is None:
                 adapter = self._place(candidate) / "adapter"
                 self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
@@ -101,11 +98,13 @@ class Archive:
         for candidate in self.findings.schedule.finals:
             record = self.findings.records.get(candidate.id)
             if record is not None and candidate.state.is_eligible:
-                scores = self._recall_scores(f"candidates/{candidate.id}", record.files)
-                if scores is not None:
-                    self.findings.test_scores[candidate.id] = scores
-        for name in BASELINES:
-            self._recall_baseline(name)
+                found = self._recall_scores(f"candidates/{candidate.id}", record.files)
+                if "test" in found:
+                    self.findings.test_scores[candidate.id] = found["test"]
+                if "validation" in found:
+                    self.findings.validation_scores[candidate.id] = found["validation"]
+        for baseline in self.bench.task.baselines:
+            self._recall_baseline(baseline.name)
         self._recall_costs()
 
     def _recall_notes(self) -> None:
@@ -134,18 +133,14 @@ class Archive:
         try:
             files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
             made_with = from_json(Provenance, kept.get("made_with"), where=where)
-            val_nll = kept.get("val_nll")
-            if name == "zero_shot":
-                val_nll = from_json(float, val_nll, where=f"{where}, val_nll")
         except StoreError as error:
             self._keep_fault(f"{error}. What it held is made again")
             return
-        scores = self._recall_scores(f"baselines/{name}", files)
-        if scores is not None:
-            self.findings.baselines[name] = scores
+        found = self._recall_scores(f"baselines/{name}", files)
+        if len(found) == len(_SCORES):
+            self.findings.baselines[name] = found["test"]
+            self.findings.baselines_validation[name] = found["validation"]
             self.findings.baselines_made_with[name] = made_with
-            if name == "zero_shot":
-                self.findings.zero_shot_val_nll = val_nll
 
     def _recall_costs(self) -> None:
         kept, place = self.folder.read_json(COSTS_FILE), self.folder.path / COSTS_FILE
@@ -162,8 +157,8 @@ class Archive:
             if name in self.findings.schedule.methods:
                 self.findings.costs[name] = record
 
-    def _record(self, candidate: Candidate) -> CandidateRecord | None:
-        place = f"candidates/{candidate.id}/{RECORD_FILE}"
+    def _record(self, id: str) -> CandidateRecord | None:
+        place = f"candidates/{id}/{RECORD_FILE}"
         content = self.folder.read_json(place)
         if content is None:
             if (self.folder.path / place).exists():
@@ -175,34 +170,37 @@ class Archive:
             self._keep_fault(f"{error}. What it held is made again")
             return None
 
-    def _damaged_adapter(self, candidate: Candidate, record: CandidateRecord | None) -> str | None:
-        """What is wrong with a candidate's adapter, in words, or None."""
-        place = self._place(candidate)
+    def _damaged_adapter(self, place: Path, record: CandidateRecord | None) -> str | None:
+        """What is wrong with the adapter in a candidate's folder, in words, or None."""
         files = {} if record is None else record.files
         adapter = {name: file for name, file in files.items() if name.startswith("adapter/")}
         if not adapter:
             return f"{place / 'adapter'}: no record of its files was kept"
         return damaged(place, adapter)
 
-    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> TestScores | None:
-        rests_on = {name: files[name] for name in (_SCORES, _PREDICTIONS) if name in files}
-        if len(rests_on) < 2:
-            return None
-        fault = damaged(self.folder.path / place, rests_on)
-        found = None if fault else read_arrays(self.folder.path / place / _SCORES)
-        if found is not None:
-            try:
-                scores = TestScores.of_statistics(found)
-            except (KeyError, IndexError, ValueError):
-                fault = (
-                    f"{self.folder.path / place / _SCORES}: holds other scores than this study's"
-                )
+    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> dict[str, SetScores]:
+        """By set what was kept whole: all that was kept, or nothing."""
+        folder = self.folder.path / place
+        names = (_PREDICTIONS, *_SCORES.values())
+        rests_on = {name: files[name] for name in names if name in files}
+        if _PREDICTIONS not in rests_on or _SCORES["test"] not in rests_on:
+            return {}
+        fault = damaged(folder, rests_on)
+        found: dict[str, SetScores] = {}
+        for split, name in _SCORES.items():
+            if fault is not None or name not in rests_on:
+                continue
+            arrays = read_arrays(folder / name)
+            size = len(self.bench.data.splits[split])  # type: ignore[index]
+            scores = None if arrays is None else SetScores.of_arrays(arrays, size)
+            if scores is None:
+                fault = f"{folder / name}: holds other scores than this study's"
             else:
-                if len(scores.rouge_N4) == len(self.bench.data.splits["test"]):
-                    return scores
+                found[split] = scores
         if fault is not None:
             self._keep_fault(f"{fault}; the test set is scored again")
-        return None
+            return {}
+        return found
 
     def keep_candidate(
         self, candidate: Candidate, *, slots: int | None = None, rows: int | None = None
@@ -259,7 +257,7 @@ class Archive:
         """
         folder = self._place(candidate)
         try:
-            fault = self._damaged_adapter(candidate, self.findings.records.get(candidate.id))
+            fault = self._damaged_adapter(folder, self.findings.records.get(candidate.id))
             if fault is not None:
                 raise CheckpointError(fault)
             return candidate.method.load(folder / "adapter")
@@ -268,41 +266,51 @@ class Archive:
                 f"{error}. Remove {folder} and run the same command again, which trains it again"
             ) from error
 
-    def keep_scores(self, candidate: Candidate, texts: Sequence[str], scores: TestScores) -> None:
-        """Writes a candidate's test scores and texts, and their hashes into its record."""
-        self.findings.test_scores[candidate.id] = scores
+    def keep_scores(
+        self, candidate: Candidate, answers: Sequence[str], sets: Mapping[str, SetScores]
+    ) -> None:
+        """Writes a candidate's scores by set and its answers to the test rows.
+
+        Their hashes go into its record.
+        """
+        self.findings.test_scores[candidate.id] = sets["test"]
+        if "validation" in sets:
+            self.findings.validation_scores[candidate.id] = sets["validation"]
         place = f"candidates/{candidate.id}"
-        self._keep_predictions(place, texts, scores)
+        self._keep_predictions(place, answers, sets)
         before = self.findings.records[candidate.id]
         made_with = before.made_with or self.made_with
-        self._keep_record(candidate, made_with, ("adapter/*", _SCORES, _PREDICTIONS))
+        kept = (*_SCORES.values(), _PREDICTIONS)
+        self._keep_record(candidate, made_with, ("adapter/*", *kept))
 
-    def _keep_predictions(self, place: str, texts: Sequence[str], scores: TestScores) -> None:
-        rows = []
-        for index, text in enumerate(texts):
-            row: dict[str, Any] = {"index": index, "prediction": text}
-            row |= {k: float(scores.rouge_N4[index, c]) for c, k in enumerate(ROUGE_KEYS)}
-            if scores.nll_N is not None:
-                row |= {"nll": float(scores.nll_N[index]), "tokens": int(self.tokens_N[index])}
-            rows.append(row)
-        self.folder.write_lines(f"{place}/{_PREDICTIONS}", rows)
-        self.folder.write_bytes(
-            f"{place}/{_SCORES}", arrays_bytes(scores.statistics(self.tokens_N))
+    def _keep_predictions(
+        self, place: str, answers: Sequence[str], sets: Mapping[str, SetScores]
+    ) -> None:
+        metrics = self.bench.task.metrics
+        self.folder.write_lines(
+            f"{place}/{_PREDICTIONS}",
+            (
+                {"index": i, "prediction": answer, **row_values(sets["test"], metrics, i)}
+                for i, answer in enumerate(answers)
+            ),
         )
+        for split, scores in sets.items():
+            self.folder.write_bytes(f"{place}/{_SCORES[split]}", arrays_bytes(scores.arrays()))
 
-    def keep_baseline(self, name: str, texts: Sequence[str], scores: TestScores) -> None:
-        """Writes a baseline's predictions and what else is known of it."""
-        self.findings.baselines[name] = scores
+    def keep_baseline(
+        self, name: str, answers: Sequence[str], sets: Mapping[str, SetScores]
+    ) -> None:
+        """Writes a baseline's scores by set and its answers to the test rows."""
+        self.findings.baselines[name] = sets["test"]
+        self.findings.baselines_validation[name] = sets["validation"]
         self.findings.baselines_made_with[name] = self.made_with
         place = f"baselines/{name}"
-        self._keep_predictions(place, texts, scores)
-        files = file_records(self.folder.path / place, (_SCORES, _PREDICTIONS))
+        self._keep_predictions(place, answers, sets)
+        files = file_records(self.folder.path / place, (*_SCORES.values(), _PREDICTIONS))
         content: dict[str, Any] = {
             "made_with": to_json(self.made_with),
             "files": {path: to_json(file) for path, file in files.items()},
         }
-        if name == "zero_shot":
-            content["val_nll"] = self.findings.zero_shot_val_nll
         self.folder.write_json(f"{place}/{RECORD_FILE}", content)
 
     def keep_examples(self) -> None:
@@ -316,8 +324,8 @@ class Archive:
                 {
                     "index": i,
                     "row": int(test.rows[i]),
-                    "document": test.raw_documents[i],
-                    "reference": test.summaries[i],
+                    "input": test.shown[i],
+                    "reference": test.references[i][0] if test.references[i] else "",
                 }
                 for i in range(len(test))
             ),

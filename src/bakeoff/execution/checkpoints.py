@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
 from bakeoff.files import PART, disk_errors, new_file, sha256_of
 from bakeoff.methods.contract import Tensors
-from bakeoff.runs.records import EpochRecord
+from bakeoff.runs.records import CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -42,11 +42,13 @@ class Progress:
 
     Attributes:
         slots: candidates in one pass, by execution path.
+        micro_batch_sizes: rows of one pass, by execution path, as far as memory has halved them.
         execution_path: where ``position`` is, or empty.
         position: the moment inside an execution path's training, or None between execution paths.
     """
 
     slots: dict[str, int]
+    micro_batch_sizes: dict[str, int] = field(default_factory=dict)
     execution_path: str = ""
     position: Position | None = None
 
@@ -77,7 +79,9 @@ class Checkpoints:
         content: dict[str, Any] = {
             "candidates": [_record(c) for c in schedule.candidates],
             "chosen": {m.name: m.chosen.id for m in schedule.methods.values() if m.chosen},
+            "rounds": {m.name: m.num_rounds for m in schedule.methods.values()},
             "slots": progress.slots,
+            "micro_batch_sizes": progress.micro_batch_sizes,
             "execution_path": progress.execution_path,
             "threads": torch.get_num_threads(),
         }
@@ -220,11 +224,13 @@ class Checkpoints:
         for record in content["candidates"]:
             candidate = by_id.get(record["id"])
             if candidate is None:
-                candidate = schedule.new_candidate(
-                    record["method"], record["variant"], record["learning_rate"], record["seed"]
+                spec = CandidateSpec(
+                    method=record["method"],
+                    variant=record["variant"],
+                    learning_rate=record["learning_rate"],
+                    seed=record["seed"],
                 )
-                if candidate is None:
-                    raise KeyError(record["id"])
+                candidate = schedule.candidate_of(spec)
                 later.append(candidate)
                 by_id[candidate.id] = candidate
             taken.append((candidate, record))
@@ -253,10 +259,12 @@ class Checkpoints:
         ]
         progress = Progress(
             slots=dict(content["slots"]),
+            micro_batch_sizes=dict(content["micro_batch_sizes"]),
             execution_path=content["execution_path"],
             position=position,
         )
         random = tensors["random"]
+        num_rounds = dict(content["rounds"])
         chosen = {name: by_id[key] for name, key in content["chosen"].items()}
         if content["threads"] != torch.get_num_threads():
             self.notes.append(
@@ -270,7 +278,7 @@ class Checkpoints:
         if position is not None:
             for slot, candidate in enumerate(position.seated):
                 candidate.tensors = _below(tensors, f"slot{slot}/best/") or None
-        schedule.recall(later, chosen)
+        schedule.recall(later, chosen, num_rounds)
         torch.set_rng_state(random)
         return progress
 

@@ -2,87 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.metrics.rouge import ROUGE_KEYS
-from bakeoff.runs.records import CandidateRecord, CostRecord, Outputs, Provenance
+from bakeoff.execution.scores import SetScores
+from bakeoff.runs.records import CandidateRecord, CostRecord, Provenance
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestScores:
-    """What one candidate, or a baseline, reached on the test set.
-
-    Attributes:
-        rouge_N4: [examples, 4] F-measures in 0..1, in the order of ``ROUGE_KEYS``.
-        nll_N: [examples] summed nats of each reference, or None for a baseline without a model.
-        empty_N: [examples] outputs without a visible character.
-        unfinished_N: [examples] outputs without an end within the tokens allowed, or None for a
-            baseline that generates nothing.
-    """
-
-    __test__ = False  # not a test, whatever its name
-
-    rouge_N4: Floats
-    nll_N: Floats | None
-    empty_N: NDArray[np.bool_]
-    unfinished_N: NDArray[np.bool_] | None = None
-
-    @property
-    def outputs(self) -> Outputs:
-        """The outputs, counted."""
-        unfinished = None if self.unfinished_N is None else int(self.unfinished_N.sum())
-        return Outputs(
-            examples=len(self.empty_N), empty=int(self.empty_N.sum()), unfinished=unfinished
-        )
-
-    def bad_row(self) -> int | None:
-        """The first row with a score that is not a finite number, or None."""
-        bad_N = ~np.isfinite(self.rouge_N4).all(axis=1)
-        if self.nll_N is not None:
-            bad_N |= ~np.isfinite(self.nll_N)
-        return int(bad_N.argmax()) if bad_N.any() else None
-
-    def statistics(self, tokens_N: Floats) -> dict[str, NDArray[Any]]:
-        """What each example adds to each metric, [examples, 2] a sum and its divisor, and outputs.
-
-        Args:
-            tokens_N: [examples] supervised tokens of each reference.
-        """
-        ones_N = np.ones(len(self.rouge_N4))
-        found: dict[str, NDArray[Any]] = {
-            key: np.stack([self.rouge_N4[:, column], ones_N], axis=1)
-            for column, key in enumerate(ROUGE_KEYS)
-        }
-        if self.nll_N is not None:
-            found["nll"] = np.stack([self.nll_N, tokens_N], axis=1)
-        found["empty"] = self.empty_N
-        if self.unfinished_N is not None:
-            found["unfinished"] = self.unfinished_N
-        return found
-
-    @classmethod
-    def of_statistics(cls, found: Mapping[str, NDArray[Any]]) -> TestScores:
-        """The scores whose statistics these are.
-
-        Raises:
-            KeyError, IndexError, ValueError: where one is missing or of another shape.
-        """
-        return cls(
-            rouge_N4=np.stack([found[key][:, 0] for key in ROUGE_KEYS], axis=1),
-            nll_N=found["nll"][:, 0] if "nll" in found else None,
-            empty_N=found["empty"],
-            unfinished_N=found.get("unfinished"),
-        )
 
 
 @dataclass
@@ -91,16 +17,19 @@ class Findings:
 
     Attributes:
         records: of candidates that have ended, by id.
-        test_scores: by candidate. baselines: by name. costs: by method.
+        test_scores, validation_scores: by candidate; on validation only where the task has
+            metrics that training does not follow.
+        baselines: test scores by name. baselines_validation: likewise. costs: by method.
     """
 
     schedule: StudySchedule
     records: dict[str, CandidateRecord] = field(default_factory=dict)
-    test_scores: dict[str, TestScores] = field(default_factory=dict)
-    baselines: dict[str, TestScores] = field(default_factory=dict)
+    test_scores: dict[str, SetScores] = field(default_factory=dict)
+    validation_scores: dict[str, SetScores] = field(default_factory=dict)
+    baselines: dict[str, SetScores] = field(default_factory=dict)
+    baselines_validation: dict[str, SetScores] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
-    zero_shot_val_nll: float | None = None
     costs: dict[str, CostRecord] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

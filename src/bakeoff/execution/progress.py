@@ -119,6 +119,10 @@ class ProgressView:
         """See ``engine.candidate.Observer``."""
         self.say(f"  [yellow]note[/] {escape(note)}")
 
+    def on_search(self, text: str) -> None:
+        """A decision of the search, in words."""
+        self.say(f"  [cyan]search[/] {escape(text)}")
+
     def _update(self, name: str, done: int, total: int, note: str) -> None:
         if name not in self._bars:
             room = max(16, self.console.width - _BESIDE_NAME)

@@ -27,6 +27,13 @@ class Stopped(KeyboardInterrupt):
         self.why = why
 
 
+class BudgetSpent(Stopped):
+    """The run came to the end of its time budget."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_TERMINATED, "The time budget is spent.")
+
+
 def reserve_of(budget: float) -> float:
     """Seconds of a budget that are kept for the report."""
     return min(300.0, 0.5 * budget, max(20.0, 0.1 * budget))
@@ -100,7 +107,7 @@ class StopSignals:
         """
         late = self.deadline is not None and time.monotonic() + step_seconds >= self.deadline
         if late and self.requested is None:
-            self.requested = _budget_spent()
+            self.requested = BudgetSpent()
         return self.requested
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -112,11 +119,7 @@ class StopSignals:
         elif number == signal.SIGTERM:
             stop = Stopped(EXIT_TERMINATED, "Terminated.")
         else:
-            stop = _budget_spent()
+            stop = BudgetSpent()
         self.requested = self.requested or stop
         if again or not self._is_deferred:
             raise stop
-
-
-def _budget_spent() -> Stopped:
-    return Stopped(EXIT_TERMINATED, "The time budget is spent.")

@@ -6,27 +6,23 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bakeoff.data.cleaning import clean
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.generation.generate import generate
-from bakeoff.engine.score import example_nlls, mean_nll
-from bakeoff.engine.texts import decode
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ScoreError, StoreError
 from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.failures import reason_of, traceback_of
-from bakeoff.execution.findings import Findings, TestScores
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.outputs import answers_of, ask
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.scores import SetScores
+from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import ExecutionPath
-from bakeoff.metrics.rouge import ROUGE_KEYS, PendingScores, RougeScorer
-from bakeoff.metrics.sentences import lead
-from bakeoff.types import RunState
+from bakeoff.metrics.background import BackgroundScoring
+from bakeoff.metrics.contract import Ask, ModelOutputs
+from bakeoff.tasks.contract import Baseline
+from bakeoff.types import RunState, Split
 
 _log = logging.getLogger(__name__)
 
@@ -52,59 +48,57 @@ class Tester:
         self.archive = archive
         self.view = view
         self.test = bench.data.splits["test"]
-        self.plan = bench.plans["test"]
-        self.batch_source = TokenSource(bench.base.device)
+        self.metrics = bench.task.metrics
 
     def baselines(self) -> None:
-        """The untuned base and the document's first sentences; one that fails fails alone."""
-        steps = {"lead": self._lead, "zero_shot": self._zero_shot}
-        with RougeScorer() as scorer:
-            for name, step in steps.items():
-                if name in self.findings.baselines:
+        """What needs no training; one that fails fails alone."""
+        with BackgroundScoring(self.metrics) as scoring:
+            for baseline in self.bench.task.baselines:
+                if baseline.name in self.findings.baselines:
                     continue
                 try:
-                    step(scorer)
+                    self._baseline(baseline, scoring)
                 except StoreError:
                     raise
                 except Exception as error:  # whatever it is, the methods are trained
-                    self.findings.failed_baselines.add(name)
-                    self.archive.keep_baseline_error(name, traceback_of(error))
+                    self.findings.failed_baselines.add(baseline.name)
+                    self.archive.keep_baseline_error(baseline.name, traceback_of(error))
                     self._note(
-                        f"the baseline {name} failed: {reason_of(error)} (the whole error is in "
-                        f"baselines/{name}/{ERROR_FILE})"
+                        f"the baseline {baseline.title} failed: {reason_of(error)} (the whole "
+                        f"error is in baselines/{baseline.name}/{ERROR_FILE})"
                     )
 
-    def _lead(self, scorer: RougeScorer) -> None:
-        cleaning, sentences = self.bench.task.cleaning, self.bench.lead_sentences
-        texts = [
-            "\n".join(
-                clean(sentence, cleaning) for sentence in lead(document, sentences).split("\n")
-            )
-            for document in self.test.raw_documents
-        ]
-        rouge_N4 = scorer.submit(texts, list(self.test.summaries)).result()
-        scores = TestScores(rouge_N4=rouge_N4, nll_N=None, empty_N=_empty(texts))
-        self.archive.keep_baseline("lead", texts, scores)
+    def _baseline(self, baseline: Baseline, scoring: BackgroundScoring) -> None:
+        splits = self.bench.data.splits
+        if baseline.outputs is None:
+            with Cohort(self.bench.base, [], 1) as cohort:
+                [(validation, outputs)] = self._outcomes(
+                    cohort, [0], scoring, f"{baseline.title} answers", validate=True
+                )
+        else:
+            validation = baseline.outputs(splits["train"], splits["validation"])
+            outputs = baseline.outputs(splits["train"], splits["test"])
+        sets = {"test": self._scores(outputs, "test")}
+        if validation is not None:
+            sets["validation"] = self._scores(validation, "validation")
+        for split, scores in sets.items():
+            if (row := scores.bad_row()) is not None:
+                self._note(
+                    f"{baseline.title}: the score of {split} row {row} is not a finite number, so "
+                    "it takes no part in the comparisons"
+                )
+                return
+        self.archive.keep_baseline(baseline.name, answers_of(outputs, self.test), sets)
+        self.view.say(f"  {baseline.title:<28} {self._shown(sets['test'])}")
 
-    def _zero_shot(self, scorer: RougeScorer) -> None:
-        with Cohort(self.bench.base, [], 1) as cohort:
-            validation = self.bench.plans["validation"]
-            sums = example_nlls(cohort, 0, self.batch_source, validation)
-            self.findings.zero_shot_val_nll = mean_nll(sums, validation)
-            [(written, nll_N)] = self._outcomes(cohort, [0], scorer, "zero-shot summaries")
-        scores = written.scores(nll_N)
-        if (row := scores.bad_row()) is not None:
-            self._note(
-                f"zero-shot: the score of test row {row} is not a finite number, so the "
-                "untuned base takes no part in the comparisons"
-            )
-            return
-        self.archive.keep_baseline("zero_shot", written.texts, scores)
-        self.view.say(
-            f"  {'zero-shot':<28} validation {self.findings.zero_shot_val_nll:.4f}  "
-            f"test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
-            f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
-        )
+    def _scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
+        return SetScores.of(self.metrics, outputs, self.bench.data.splits[split].expected)
+
+    def _shown(self, scores: SetScores) -> str:
+        """The first two metrics that are there, for the terminal."""
+        found = [(m, value) for m in self.metrics if (value := scores.value(m)) is not None]
+        written = [f"{m.title} {scale_of(m.unit).write(value)}" for m, value in found[:2]]
+        return f"test {', '.join(written)}"
 
     def candidates(self) -> None:
         """Every final candidate that ended well and is not tested yet, by execution path.
@@ -115,7 +109,7 @@ class Tester:
         """
         done = self.findings.test_scores
         eligible = [c for c in self.findings.schedule.finals if c.state.is_eligible]
-        with RougeScorer() as scorer:
+        with BackgroundScoring(self.metrics) as scorer:
             for execution_path in ExecutionPath:
                 here = [c for c in eligible if c.method.execution_path is execution_path]
                 size = (
@@ -128,7 +122,7 @@ class Tester:
                     if any(candidate.id not in done for candidate in group):
                         self._test(group, scorer)
 
-    def _test(self, group: Sequence[Candidate], scorer: RougeScorer) -> None:
+    def _test(self, group: Sequence[Candidate], scorer: BackgroundScoring) -> None:
         """Tests candidates in one pass; where that fails, each alone, so that one fails alone."""
         try:
             outcomes = self._pass(group, scorer)
@@ -157,25 +151,25 @@ class Tester:
                 if candidate.id not in self.findings.test_scores:
                     self._test([candidate], scorer)
             return
-        for candidate, (written, nll_N) in zip(group, outcomes, strict=True):
+        for candidate, (validation, outputs) in zip(group, outcomes, strict=True):
             try:
-                scores = written.scores(nll_N)
-                if (row := scores.bad_row()) is not None:
-                    raise ScoreError(
-                        f"test row {row} of method {candidate.method_name}, seed "
-                        f"{candidate.seed}: its score is not a finite number"
-                    )
-                self.archive.keep_scores(candidate, written.texts, scores)
+                sets = {"test": self._scores(outputs, "test")}
+                if validation is not None:
+                    sets["validation"] = self._scores(validation, "validation")
+                for split, scores in sets.items():
+                    if (row := scores.bad_row()) is not None:
+                        raise ScoreError(
+                            f"{split} row {row} of method {candidate.method_name}, seed "
+                            f"{candidate.seed}: its score is not a finite number"
+                        )
+                self.archive.keep_scores(candidate, answers_of(outputs, self.test), sets)
             except StoreError:
                 raise
             except Exception as error:
                 self._fail(candidate, error)
                 continue
-            _log.info("%s: tested, NLL %.4f", candidate.id, mean_nll(nll_N, self.plan))
-            self.view.say(
-                f"  {candidate.id:<28} test {mean_nll(nll_N, self.plan):.4f}  ROUGE-1 "
-                f"{100 * scores.rouge_N4[:, 0].mean():.1f}"
-            )
+            _log.info("%s: tested, %s", candidate.id, self._shown(sets["test"]))
+            self.view.say(f"  {candidate.id:<28} {self._shown(sets['test'])}")
 
     def _fail(self, candidate: Candidate, error: Exception) -> None:
         """Marks a candidate that cannot be tested; what it was trained to stays on the disk.
@@ -189,8 +183,8 @@ class Tester:
         _log.error("%s: %s", candidate.id, candidate.reason)
 
     def _pass(
-        self, group: Sequence[Candidate], scorer: RougeScorer
-    ) -> list[tuple[_ScoredTexts, NDArray[np.float64]]]:
+        self, group: Sequence[Candidate], scorer: BackgroundScoring
+    ) -> list[tuple[ModelOutputs | None, ModelOutputs]]:
         methods = list(dict.fromkeys(c.method for c in group))
         with ExitStack() as stack:
             cohort = Cohort(self.bench.base, methods, len(group))
@@ -198,79 +192,50 @@ class Tester:
                 cohort.seat(slot, candidate.method, self.archive.tensors_of(candidate))
             stack.enter_context(cohort)
             names = ", ".join(dict.fromkeys(c.method_name for c in group))
-            return self._outcomes(cohort, list(range(len(group))), scorer, f"summaries: {names}")
+            return self._outcomes(
+                cohort,
+                list(range(len(group))),
+                scorer,
+                f"answers: {names}",
+                validate=Ask.CHOICE in self.bench.task.asks,
+            )
 
     def _outcomes(
-        self, cohort: Cohort, slots: Sequence[int], scorer: RougeScorer, title: str
-    ) -> list[tuple[_ScoredTexts, NDArray[np.float64]]]:
-        """For each slot its generated texts and each example's NLL."""
-        nlls = [example_nlls(cohort, slot, self.batch_source, self.plan) for slot in slots]
-        prompts = [self.test.generation_prompts[i] for i in range(len(self.test))]
-        longest = self.bench.generation.max_new_tokens
-        texts = {slot: _ScoredTexts(self.test.summaries, scorer) for slot in slots}
+        self,
+        cohort: Cohort,
+        slots: Sequence[int],
+        scoring: BackgroundScoring,
+        title: str,
+        *,
+        validate: bool,
+    ) -> list[tuple[ModelOutputs | None, ModelOutputs]]:
+        """For each slot what its candidate gives for the validation and the test set.
 
-        def written(slot: int, chosen: NDArray[np.int64], ids: list[list[int]]) -> None:
-            unfinished = [len(row) >= longest for row in ids]
-            texts[slot].add(chosen, decode(self.bench.base, ids), unfinished)
+        Args:
+            validate: whether the validation set is asked as well, but for texts: those take long.
+        """
 
-        generate(
-            cohort,
-            slots,
-            prompts,
-            self.bench.generation,
-            progress=lambda done, total: self.view.count(title, done, total),
-            written=written,
-            note=self._note,
-        )
-        return list(zip(texts.values(), nlls, strict=True))
+        def asked(split: Split, asks: frozenset[Ask]) -> list[ModelOutputs]:
+            return ask(
+                cohort,
+                slots,
+                self.bench.data.splits[split],
+                self.bench.plans[split],
+                asks,
+                self.bench.generation,
+                scoring,
+                progress=lambda what, done, total: self.view.count(title, done, total),
+                note=self._note,
+            )
+
+        asks = self.bench.task.asks
+        before: Sequence[ModelOutputs | None] = [None] * len(slots)
+        if validate:
+            before = asked("validation", asks - {Ask.TEXT})
+        return list(zip(before, asked("test", asks), strict=True))
 
     def _note(self, text: str) -> None:
         """Keeps a note for the report, and shows it."""
         _log.warning("%s", text)
         self.archive.keep_note(text)
         self.view.on_note(text)
-
-
-class _ScoredTexts:
-    """One candidate's texts, which the workers score while later ones are being written.
-
-    Attributes:
-        texts: in the test set's order.
-    """
-
-    def __init__(self, references: Sequence[str], scorer: RougeScorer) -> None:
-        self.texts = [""] * len(references)
-        self._unfinished_N = np.zeros(len(references), dtype=np.bool_)
-        self._references = references
-        self._scorer = scorer
-        self._pending: list[tuple[NDArray[np.int64], PendingScores]] = []
-
-    def add(
-        self, chosen: NDArray[np.int64], texts: Sequence[str], unfinished: Sequence[bool]
-    ) -> None:
-        """Takes in the texts of some of the examples and has them scored."""
-        for index, text in zip(chosen, texts, strict=True):
-            self.texts[int(index)] = text
-        self._unfinished_N[chosen] = unfinished
-        references = [self._references[int(index)] for index in chosen]
-        self._pending.append((chosen, self._scorer.submit(texts, references)))
-
-    def scores(self, nll_N: NDArray[np.float64]) -> TestScores:
-        """The scores of all texts; waits for what is not scored yet.
-
-        Args:
-            nll_N: [N] summed nats of each reference.
-        """
-        rouge_N4 = np.zeros((len(self.texts), len(ROUGE_KEYS)))
-        for chosen, pending in self._pending:
-            rouge_N4[chosen] = pending.result()
-        return TestScores(
-            rouge_N4=rouge_N4,
-            nll_N=nll_N,
-            empty_N=_empty(self.texts),
-            unfinished_N=self._unfinished_N,
-        )
-
-
-def _empty(texts: Sequence[str]) -> NDArray[np.bool_]:
-    return np.array([not text.strip() for text in texts], dtype=np.bool_)

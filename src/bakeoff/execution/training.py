@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
@@ -30,120 +29,31 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.failures import reason_of
+from bakeoff.execution.observer import Follower, RunObserver
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.queue import OneEpoch, RoundQueue
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import ExecutionPath
-from bakeoff.search.schedule import PathSchedule, StudySchedule
-from bakeoff.types import RunState
+from bakeoff.search.schedule import StudySchedule
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from bakeoff.search.storage import SearchStorage
+
 _MEMORY_SHARE = 0.25
 """Hidden states larger than this share of the free memory go to a file."""
-
-
-class Follower(Protocol):
-    """What follows how candidates come on; it may cost no training."""
-
-    def epoch(self, candidate: Candidate) -> None:
-        """A candidate's epoch has been validated: its last record."""
-
-    def end(self, candidate: Candidate) -> None:
-        """A candidate reached a final state."""
-
-
-class RunObserver:
-    """Keeps what ends, and reports it.
-
-    Attributes:
-        kept: ids of the candidates that have ended and are written.
-        trainer: the present one, which knows the slots and the micro-batch.
-    """
-
-    def __init__(
-        self,
-        archive: Archive,
-        view: ProgressView,
-        schedule: StudySchedule,
-        checkpoints: Checkpoints,
-        followers: Sequence[Follower] = (),
-    ) -> None:
-        self.kept: set[str] = set()
-        self.archive = archive
-        self.view = view
-        self.schedule = schedule
-        self.checkpoints = checkpoints
-        self.followers = followers
-        self.on_step = view.on_step
-        self.trainer: Trainer | None = None
-
-    def on_epoch(self, candidate: Candidate) -> None:
-        """Writes the epoch into the search, then reports it."""
-        record = candidate.epochs[-1]
-        _log.debug(
-            "%s: epoch %d, train %.4f, validation %.4f, %.1f s",
-            candidate.id,
-            record.epoch,
-            record.train_nll,
-            record.val_nll,
-            record.seconds,
-        )
-        self.schedule.note(candidate)
-        self.view.on_epoch(candidate)
-        for follower in self.followers:
-            follower.epoch(candidate)
-
-    def on_pause(self, candidate: Candidate) -> None:
-        """Moves the candidate's state to the disk."""
-        self.checkpoints.pause(candidate)
-
-    def on_end(self, candidate: Candidate) -> None:
-        """Writes the candidate, then reports it; one that cannot be written fails alone."""
-        trainer = self.trainer
-        try:
-            self.archive.keep_candidate(
-                candidate,
-                slots=trainer.num_seated if trainer else None,
-                rows=trainer.micro_batch_size if trainer else None,
-            )
-        except StoreError:
-            raise
-        except Exception as error:
-            self.fail(candidate, error, "saving")
-            return
-        self._ended(candidate)
-
-    def fail(self, candidate: Candidate, error: BaseException, what: str) -> None:
-        """Marks a candidate as failed and writes its traceback."""
-        candidate.state = RunState.FAILED
-        candidate.reason = f"{what} failed: {reason_of(error)}"
-        candidate.tensors = candidate.snapshot = None
-        self.archive.keep_failure(candidate, error)
-        self._ended(candidate)
-
-    def _ended(self, candidate: Candidate) -> None:
-        level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
-        _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
-        self.schedule.note(candidate)
-        self.kept.add(candidate.id)
-        self.view.on_end(candidate)
-        for follower in self.followers:
-            follower.end(candidate)
-
-    def on_note(self, note: str) -> None:
-        """Keeps the note for the report."""
-        _log.warning("%s", note)
-        self.archive.keep_note(note)
-        self.view.on_note(note)
 
 
 @dataclass
 class TrainingStage:
     """All training of a study: one execution path after the other, until no candidate waits.
 
+    An execution path trains in rounds. A round is over when each of its candidates has paused or
+    ended; only then is decided who goes on, and who comes.
+
     Attributes:
         slots: candidates in one pass, by execution path; decided once, as rounding depends on it.
+        storage: where the search is written for its dashboard, or None.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
     """
@@ -155,8 +65,13 @@ class TrainingStage:
     checkpoints: Checkpoints
     stop: StopSignals
     slots: dict[str, int]
+    storage: SearchStorage | None = None
     checkpoint_minutes: float = 10.0
     followers: Sequence[Follower] = ()
+
+    def __post_init__(self) -> None:
+        self._sources = _Sources(self.bench)
+        self._micro_batch_sizes: dict[str, int] = {}
 
     def run(self, start: Progress | None) -> None:
         """Trains all candidates.
@@ -168,35 +83,47 @@ class TrainingStage:
             Stopped: if the run was asked to; all is saved by then.
             StoreError: if the disk takes no more.
         """
+        self._micro_batch_sizes = dict(start.micro_batch_sizes) if start else {}
         position = start.position if start else None
         execution_path = ExecutionPath(start.execution_path) if start and position else None
         observer = RunObserver(
-            self.archive, self.view, self.schedule, self.checkpoints, self.followers
+            self.archive, self.view, self.schedule, self.checkpoints, self.storage, self.followers
         )
-        self.schedule.on_pruned = observer.on_end
-        while True:
-            if position is None:
-                execution_path = next(
-                    (g for g in ExecutionPath if self.schedule.of(g).waiting()), None
-                )
-            if execution_path is None:
-                # Says that training is over, whatever is lost of the stages that follow.
-                self.checkpoints.save(self.schedule, Progress(slots=self.slots))
-                return
-            self._train_path(execution_path, position, observer)
-            position = None
+        with self._sources:
+            while True:
+                if execution_path is None or not (
+                    position or self.schedule.waiting(execution_path)
+                ):
+                    for settled in self.schedule.settle():
+                        observer.on_settled(settled, self.slots, self._micro_batch_sizes)
+                    execution_path = next(
+                        (path for path in ExecutionPath if self.schedule.waiting(path)), None
+                    )
+                if execution_path is None:
+                    # Says that training is over, whatever is lost of the stages that follow.
+                    self.checkpoints.save(self.schedule, self._progress())
+                    return
+                self._train_round(execution_path, position, observer)
+                position = None
 
-    def _train_path(
+    def _progress(self, execution_path: str = "") -> Progress:
+        return Progress(
+            slots=self.slots,
+            micro_batch_sizes=self._micro_batch_sizes,
+            execution_path=execution_path,
+        )
+
+    def _train_round(
         self, execution_path: ExecutionPath, position: Position | None, observer: RunObserver
     ) -> None:
         """Trains what waits on one execution path; a failure stays with its candidate."""
-        part = self.schedule.of(execution_path)
+        queue = RoundQueue(self.schedule, execution_path, self.checkpoints, observer.on_note)
         if execution_path.value not in self.slots:
-            self.slots[execution_path.value] = self.bench.num_slots(part.waiting())
-        failure = self._attempt(execution_path, part, position, observer)
+            self.slots[execution_path.value] = self.bench.num_slots(queue.waiting())
+        failure = self._attempt(execution_path, queue, position, observer)
         if failure is None:
             return
-        suspects = self._set_back(failure, part, observer)
+        suspects = self._set_back(failure, queue, observer)
         if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
         elif failure.is_short_of_memory or self.slots[execution_path.value] == 1:
@@ -207,7 +134,6 @@ class TrainingStage:
         else:
             failure.error.__traceback__ = None
             self._find_culprit(suspects, execution_path, observer)
-        self.schedule.settle()
 
     def _attempt(
         self,
@@ -219,31 +145,29 @@ class TrainingStage:
         """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
-            with ExitStack() as stack:
-                plans = self.bench.plans
-                batch_source = open_batch_source(
-                    self.bench.base, execution_path, [plans["train"], plans["validation"]], stack
-                )
-                saver = RunSaver(
-                    self.checkpoints,
-                    self.schedule,
-                    self.stop,
-                    Progress(slots=self.slots, execution_path=execution_path.value),
-                    self.checkpoint_minutes,
-                )
-                trainer = Trainer(
-                    self.bench.base,
-                    batch_source,
-                    plans["train"],
-                    plans["validation"],
-                    self.bench.protocol,
-                    observer,
-                    self.slots[execution_path.value],
-                    saver,
-                    self.bench.engine,
-                )
-                observer.trainer = trainer
-                stack.enter_context(self.stop.deferred())
+            plans, key = self.bench.plans, execution_path.value
+            saver = RunSaver(
+                self.checkpoints,
+                self.schedule,
+                self.stop,
+                self._progress(key),
+                self.checkpoint_minutes,
+            )
+            trainer = Trainer(
+                self.bench.base,
+                self._sources.of(execution_path),
+                plans["train"],
+                plans["validation"],
+                self.bench.protocol,
+                observer,
+                self.slots[key],
+                saver,
+                self.bench.engine,
+            )
+            # What memory has halved stays halved, in this round and those that follow.
+            trainer.micro_batch_size = self._micro_batch_sizes.get(key, trainer.micro_batch_size)
+            observer.trainer = trainer
+            with self.stop.deferred():
                 trainer.run(schedule, position)
             return None
         except StoreError:
@@ -257,18 +181,21 @@ class TrainingStage:
             )
         finally:
             observer.trainer = None
+            if trainer is not None:
+                self._micro_batch_sizes[execution_path.value] = trainer.micro_batch_size
+        self._sources.close()
         self.view.clear()
         return found
 
     def _set_back(
-        self, failure: _Failure, part: PathSchedule, observer: RunObserver
+        self, failure: _Failure, queue: RoundQueue, observer: RunObserver
     ) -> list[Candidate]:
         """Sets the candidates that were in the failed pass back to their last whole epoch.
 
         Returns:
             Those that have not ended: one of them, or all together, failed.
         """
-        present = failure.present or part.waiting()[:1]
+        present = failure.present or queue.waiting()[:1]
         suspects = [c for c in present if c.id not in observer.kept]
         if len(present) > 1:
             # The error's frames hold the cohort, and its memory with it.
@@ -282,7 +209,7 @@ class TrainingStage:
     ) -> None:
         """Trains one epoch of each alone until one fails; the others go on together after it."""
         for candidate in suspects:
-            single = _OneEpoch(candidate, self.schedule)
+            single = OneEpoch(candidate, self.schedule, self.checkpoints, observer.on_note)
             failure = self._attempt(execution_path, single, None, observer)
             if failure is not None:
                 if candidate.id not in observer.kept:
@@ -298,6 +225,37 @@ class TrainingStage:
             )
 
 
+class _Sources:
+    """The batch source of the execution path that trains, kept from round to round."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._stack = ExitStack()
+        self._open: tuple[ExecutionPath, BatchSource] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def of(self, execution_path: ExecutionPath) -> BatchSource:
+        """The batch source of an execution path; that of another one is closed."""
+        if self._open is None or self._open[0] is not execution_path:
+            self.close()
+            plans = self._bench.plans
+            source = open_batch_source(
+                self._bench.base, execution_path, [plans["train"], plans["validation"]], self._stack
+            )
+            self._open = execution_path, source
+        return self._open[1]
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+        self._open = None
+        self._stack.close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Failure:
     """What ended a trainer.
@@ -311,35 +269,6 @@ class _Failure:
     is_short_of_memory: bool
 
 
-class _OneEpoch:
-    """The schedule of one candidate for one epoch."""
-
-    def __init__(self, candidate: Candidate, whole: StudySchedule) -> None:
-        self._candidate: Candidate | None = candidate
-        self._trained, self._whole = candidate, whole
-
-    def next(self) -> Candidate | None:
-        """See ``engine.schedule.Schedule``."""
-        found, self._candidate = self._candidate, None
-        if found is not None:
-            if found.epochs and found.snapshot is None:
-                self._whole.on_return(found)
-            found.state = RunState.RUNNING
-        return found
-
-    def pauses(self, candidate: Candidate) -> bool:
-        """See ``engine.schedule.Schedule``."""
-        return True
-
-    def settle(self) -> None:
-        """See ``engine.schedule.Schedule``: decisions wait until the others are as far."""
-
-    def release(self) -> None:
-        """Lets the candidate wait for its next slot, unless a rung of its search holds it."""
-        if self._trained.state is RunState.PAUSED and not self._whole.pauses(self._trained):
-            self._trained.state = RunState.WAITING
-
-
 def open_batch_source(
     base: Base, execution_path: ExecutionPath, plans: Sequence[BatchPlan], stack: ExitStack
 ) -> BatchSource:
@@ -350,13 +279,13 @@ def open_batch_source(
         plans: the splits that will be fed.
         stack: closes what was opened, such as a temporary folder.
     """
-    if execution_path is not ExecutionPath.HIDDEN_STATES:
+    if not execution_path.reads_hidden_states:
         return TokenSource(base.device)
     kept: dict[BatchPlan, Tensor] = {}
     folder: Path | None = None
     with Cohort(base, [], 1) as empty:
         for plan in plans:
-            num_bytes = int(plan.completions.offsets[-1]) * base.width * base.compute_dtype.itemsize
+            num_bytes = plan.num_targets * base.width * base.compute_dtype.itemsize
             path = None
             if num_bytes > _MEMORY_SHARE * free_bytes(base.device):
                 if folder is None:

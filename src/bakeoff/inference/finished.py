@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,13 +10,17 @@ from pathlib import Path
 
 from bakeoff.base.model import Base
 from bakeoff.config import load_yaml
+from bakeoff.decide.representative import own_score, representative
 from bakeoff.errors import CheckpointError, ConfigError, StoreError
+from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import load_base
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.options import Study, recorded
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.prepare import with_found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +72,9 @@ class FinishedRun:
                 f"{path}: holds no {STUDY_FILE} that can be read, so it is not a run's folder; "
                 "give the folder that `bakeoff run` made"
             ) from error
-        self.study: Study = study_from_mapping(mapping, folder=path)
+        self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
+        self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property
     def base(self) -> Base:
@@ -89,11 +93,13 @@ class FinishedRun:
             )
         return base
 
-    def candidate(self, candidate_id: str | None = None) -> Kept:
+    def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
 
         Args:
-            candidate_id: its id; None takes the best one of the recommended method.
+            candidate_id: its id; None takes the run of the recommended method that is nearest the
+                mean of its runs.
+            option: how the caller is given one, for errors.
 
         Raises:
             ConfigError: if there is none of that name, or it left no adapter.
@@ -109,9 +115,9 @@ class FinishedRun:
                 "run`"
             )
         if candidate_id is None:
-            candidate_id = self._recommended(kept)
+            candidate_id = self._recommended(kept, option)
         if candidate_id not in kept:
-            raise ConfigError(self._unknown(candidate_id, kept))
+            raise ConfigError(self._unknown(candidate_id, kept, option))
         record = kept[candidate_id]
         return Kept(
             id=candidate_id,
@@ -119,6 +125,19 @@ class FinishedRun:
             adapter=self._adapter(candidate_id),
             files={name: f for name, f in record.files.items() if name.startswith("adapter/")},
         )
+
+    def score_of(self, candidate_id: str) -> str | None:
+        """A candidate's own test score by the deciding metric, in words beside its method's mean.
+
+        None where it was not tested.
+        """
+        metric, own = self.results.primary, own_score(self.results, candidate_id)
+        if own is None:
+            return None
+        name = self.results.candidates[candidate_id].method
+        mean = self.results.methods[name].test[metric.name].mean
+        write = scale_of(metric.unit).write
+        return f"test {metric.title} {write(own)}; the mean of {name}'s runs is {write(mean)}"
 
     def _method(self, candidate_id: str, record: CandidateRecord) -> Method:
         for entry in self.study.entries:
@@ -135,37 +154,34 @@ class FinishedRun:
     def _adapter(self, candidate_id: str) -> Path:
         return self.path / "candidates" / candidate_id / "adapter"
 
-    def _recommended(self, kept: Mapping[str, CandidateRecord]) -> str:
+    def _recommended(self, kept: Mapping[str, CandidateRecord], option: str) -> str:
         recommendation = self.results.recommendation
         name = recommendation.method
         if name is None:
             raise ConfigError(
-                f"{self.path}: the study recommends no method ({recommendation.why}); name "
-                f"a candidate with --candidate: {', '.join(kept)}"
+                f"{self.path}: the study recommends no method (its answer is "
+                f"{recommendation.verdict}; `bakeoff report` says why); name a candidate with "
+                f"{option}: {', '.join(kept)}"
             )
-        method = self.results.methods.get(name)
-        own = [i for i in method.candidates if i in kept] if method else []
-        if not own:
+        found = representative(self.results, name, kept)
+        if found is None:
             raise ConfigError(
                 f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "
-                f"name another with --candidate: {', '.join(kept)}"
+                f"name another with {option}: {', '.join(kept)}"
             )
 
-        def best_nll(candidate_id: str) -> float:
-            return min((epoch.val_nll for epoch in kept[candidate_id].epochs), default=math.inf)
+        return found
 
-        return min(own, key=best_nll)
-
-    def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord]) -> str:
+    def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord], option: str) -> str:
         record = self.results.candidates.get(candidate_id)
         if record is not None:
             return (
-                f"--candidate: {candidate_id} is {record.state} and left no adapter; choose one "
+                f"{option}: {candidate_id} is {record.state} and left no adapter; choose one "
                 f"of {', '.join(kept)}"
             )
         near = get_close_matches(candidate_id, kept, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         return (
-            f"--candidate: {candidate_id!r} is not a candidate of {self.path}{hint} It has: "
+            f"{option}: {candidate_id!r} is not a candidate of {self.path}{hint} It has: "
             f"{', '.join(kept)}"
         )

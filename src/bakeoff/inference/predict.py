@@ -1,4 +1,4 @@
-"""Documents in, summaries out, by candidates of a run."""
+"""Rows in, answers out, by candidates of a run."""
 
 from __future__ import annotations
 
@@ -9,92 +9,120 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import BinaryIO, cast, get_args
 
-from bakeoff.data.documents import Document, DocumentFormat, read_documents
-from bakeoff.data.encode import Ids, PieceEncoder
+import numpy as np
+
+from bakeoff.data.encode import Ids, TextEncoder
+from bakeoff.data.examples import Example
+from bakeoff.data.inputs import Input, InputFormat, read_inputs
 from bakeoff.data.layout import Layout
+from bakeoff.engine.choose import choose
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.texts import decode
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, DataError
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.methods.switcher import Switcher
+from bakeoff.metrics.contract import Ask
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one candidate wrote for one document."""
+    """What one candidate answers to one row.
+
+    Attributes:
+        word: what the task calls its answer.
+    """
 
     candidate: str
-    document: Document
-    summary: str
+    input: Input
+    answer: str
+    word: str
 
 
-def read_input(
-    run: FinishedRun, sources: Sequence[str], form: str, stdin: BinaryIO
-) -> list[Document]:
-    """The command line's documents; see ``read_documents``.
+def read_input(run: FinishedRun, sources: Sequence[str], form: str, stdin: BinaryIO) -> list[Input]:
+    """The command line's rows; see ``read_inputs``.
 
     Raises:
         ConfigError: if there is no such format.
     """
-    formats = get_args(DocumentFormat)
+    formats = get_args(InputFormat)
     if form not in formats:
         near = get_close_matches(form, formats, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(f"--format: {form!r} is unknown{hint} Choose one of {', '.join(formats)}")
-    return read_documents(sources, run.study.options.task, cast(DocumentFormat, form), stdin)
+    return read_inputs(sources, run.task.input_keys, cast(InputFormat, form), stdin)
 
 
 def as_line(prediction: Prediction, *, as_json: bool, with_id: bool) -> str:
-    """A prediction as one line: the summary, line ends made spaces, or an object of JSON."""
+    """A prediction as one line: the answer, line ends made spaces, or an object of JSON."""
     if as_json:
-        document = prediction.document
         content = {
             "candidate": prediction.candidate,
-            "source": document.source,
-            "row": document.row,
-            "summary": prediction.summary,
+            "source": prediction.input.source,
+            "row": prediction.input.row,
+            prediction.word: prediction.answer,
         }
         return json.dumps(content, ensure_ascii=False) + "\n"
-    text = " ".join(prediction.summary.split())
+    text = " ".join(prediction.answer.split())
     return f"{prediction.candidate}\t{text}\n" if with_id else f"{text}\n"
 
 
 def predict(
     run: FinishedRun,
     candidates: Sequence[Kept],
-    documents: Sequence[Document],
+    inputs: Sequence[Input],
     *,
     merged: bool = False,
 ) -> Iterator[Prediction]:
-    """Summarises every document with each candidate, with the study's own settings.
+    """Answers every row with each candidate, with the study's own settings.
 
     Args:
         run: the run.
-        candidates: whose summaries, one after the other over one base.
-        documents: cleaned, as ``read_documents`` gives them.
+        candidates: whose answers, one after the other over one base.
+        inputs: as ``read_inputs`` gives them.
         merged: whether each candidate's adapter is merged into the base's weights for its turn;
-            what it writes is the same up to rounding, and each token is cheaper.
+            what it answers is the same up to rounding, and each token is cheaper.
 
     Yields:
-        In the order of the candidates, then of the documents.
+        In the order of the candidates, then of the rows.
 
     Raises:
         ConfigError: if a candidate cannot be merged.
         CheckpointError: if an adapter is not whole.
+        DataError: if a row holds nothing that can be answered.
     """
-    task = run.study.options.task
-    encoder = PieceEncoder(run.base.tokenizer, tokenizer_id=run.study.options.base)
-    prompts = Layout.of(task, encoder).generation_prompts([d.text for d in documents])
+    examples = [_example(run, row) for row in inputs]
+    encoder = TextEncoder(run.base.tokenizer, tokenizer_id=run.study.options.base)
+    layout = Layout(run.task.options, encoder, run.task.shorten)
+    prompts = []
+    for row, prompt in zip(inputs, layout.prompts(examples), strict=True):
+        if prompt.missing:
+            raise DataError(
+                f"{row.place}: does not fit task.max_length of {run.task.options.max_length}, and "
+                "nothing of it may be cut; shorten it"
+            )
+        prompts.append(prompt.ids)
     switcher = Switcher(run.base)
     for kept in candidates:
-        texts = _texts(run, kept, prompts, switcher if merged else None)
-        for document, text in zip(documents, texts, strict=True):
-            yield Prediction(candidate=kept.id, document=document, summary=text)
+        answers = _answers(run, kept, layout, examples, prompts, switcher if merged else None)
+        for row, answer in zip(inputs, answers, strict=True):
+            yield Prediction(candidate=kept.id, input=row, answer=answer, word=run.task.output_word)
 
 
-def _texts(
-    run: FinishedRun, kept: Kept, prompts: Sequence[Ids], switcher: Switcher | None
+def _example(run: FinishedRun, row: Input) -> Example:
+    try:
+        return run.task.prompt(row.values)
+    except DataError as error:
+        raise DataError(f"{row.place}: {error}; correct the row") from None
+
+
+def _answers(
+    run: FinishedRun,
+    kept: Kept,
+    layout: Layout,
+    examples: Sequence[Example],
+    prompts: Sequence[Ids],
+    switcher: Switcher | None,
 ) -> list[str]:
     tensors = kept.load()
     with ExitStack() as stack:
@@ -105,5 +133,12 @@ def _texts(
             stack.enter_context(switcher.merged(kept.method, tensors))
             cohort = Cohort(run.base, [], 1)
         stack.enter_context(cohort)
+        if Ask.CHOICE in run.task.asks:
+            choices = [layout.choices(e.prompt, e.choices) for e in examples]
+            [nlls] = choose(cohort, [0], prompts, choices)
+            return [
+                example.choices[int(np.argmin(nlls_M))].strip()
+                for example, nlls_M in zip(examples, nlls, strict=True)
+            ]
         [generated] = generate(cohort, [0], prompts, run.study.options.generation)
     return decode(run.base, generated)

@@ -52,7 +52,7 @@ def dry_run(
     done("seated")
     rates = torch.full((num_slots,), _RATE, dtype=torch.float64, device=device)
     plan = bench.plans["train"]
-    step = widest_step(plan, protocol.seeds[0], rows)
+    step = widest_step(plan, protocol.seed_list[0], rows)
     longest = max(*plan.widths, *bench.plans["validation"].widths)
     with cohort, accelerated(cohort, longest, bench.engine) as graphs:
         train_step(cohort, batch_source, plan, [step] * num_slots, rates, rows, graphs)
@@ -74,7 +74,7 @@ def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int
         rows: documents in the one batch.
         num_tokens: of each summary, at most.
     """
-    prompts = bench.data.splits["test"].generation_prompts
+    prompts = bench.data.splits["test"].prompts
     longest = np.argsort(prompts.lengths, kind="stable")[::-1][:rows]
     # Where rows are filled up to a power of two, all are still one batch.
     batch_rows = power_of_two(max(1, len(longest)))
@@ -87,7 +87,7 @@ def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool
     protocol = bench.protocol
     cohort = Cohort(bench.base, [method], num_slots, protocol if trains else None)
     for slot in range(num_slots):
-        generator = torch.Generator().manual_seed(protocol.seeds[0])
+        generator = torch.Generator().manual_seed(protocol.seed_list[0])
         cohort.seat(slot, method, method.initial(generator))
     return cohort
 
@@ -98,12 +98,12 @@ def stand_in_batch_source(bench: Workbench, execution_path: ExecutionPath) -> Ba
     Time and memory do not depend on them.
     """
     base = bench.base
-    if execution_path is not ExecutionPath.HIDDEN_STATES:
+    if not execution_path.reads_hidden_states:
         return TokenSource(base.device)
     plans = [bench.plans["train"], bench.plans["validation"]]
     kept = {
         plan: torch.full(
-            (int(plan.completions.offsets[-1]), base.width),
+            (plan.num_targets, base.width),
             0.5,
             dtype=base.compute_dtype,
             device=base.device,

@@ -97,7 +97,7 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     most = 0
     for variants in bench.methods.values():
         for method in variants.values():
-            length = bench.task.max_length + method.extra_positions
+            length = bench.task.options.max_length + method.extra_positions
             tokens = protocol.micro_batch_size * length
             numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
@@ -153,7 +153,7 @@ def _shorter(
 
     What does not grow with the length is what the method holds without activations.
     """
-    task = bench.task
+    task = bench.task.options
     lengths = []
     for need in over:
         one = predictor.training(need.entry, need.label, 1)
@@ -162,7 +162,7 @@ def _shorter(
         a_token = (one.slot_bytes + one.beside_bytes - fixed) / max(1, one.tokens)
         lengths.append(int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
     length = min(lengths)
-    if length < task.max_summary_tokens + _SHORTEST_DOCUMENT or length >= task.max_length:
+    if length < task.max_target_tokens + _SHORTEST_DOCUMENT or length >= task.max_length:
         return None
     return (
         f"shorter documents: --set task.max_length={length} --set protocol.micro_batch_size=1 "

@@ -21,7 +21,6 @@ from bakeoff.measure.fit import Need, available_for, needs_of, remedy
 from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_seconds
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
-from bakeoff.methods.contract import ExecutionPath
 from bakeoff.search.schedule import StudySchedule
 
 SAMPLE: Final = Budget(train=2.0, evaluation=0.7)
@@ -198,9 +197,7 @@ def _method_plan(
         candidates=candidates,
         epochs=epochs,
         slots=need.slots,
-        slots_that_fit=min(1, fitting)
-        if method.execution_path is ExecutionPath.OWN_BASE
-        else fitting,
+        slots_that_fit=min(1, fitting) if not method.execution_path.shares_base else fitting,
         study_memory_bytes=need.bytes,
         fits=need.bytes <= available,
     )
@@ -222,12 +219,12 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
     rounds = train.tokens_padded / alone.tokens
     checks = validation.tokens_padded / alone.validation_tokens
     extra = 0.0
-    if bench.methods[need.entry.name][need.label].execution_path is ExecutionPath.HIDDEN_STATES:
+    if bench.methods[need.entry.name][need.label].execution_path.reads_hidden_states:
         # Its hidden states cost what reading the documents costs.
         tokens = train.tokens_padded + validation.tokens_padded
         extra = writing.first.seconds * tokens / max(1, _prompt_tokens(bench))
     training, validating = rounds * alone.training.seconds, checks * alone.validation.seconds
-    rows, wanted = largest_batch(bench), bench.generation.max_new_tokens
+    rows, wanted = largest_batch(bench), bench.longest_answer
     batch_seconds = writing.first.seconds + (wanted - 1) * writing.further.seconds
     return MethodSeconds(
         epoch={
@@ -238,13 +235,13 @@ def _estimated(bench: Workbench, need: Need, writing: Writing) -> MethodSeconds:
             "first_epoch_extra": extra,
         },
         rows_per_second=rows / batch_seconds,
-        latency=writing.further.seconds,
+        latency=writing.further.seconds if wanted > 1 else None,
     )
 
 
 def _prompt_tokens(bench: Workbench) -> int:
     """Padded tokens of the traced batch of documents."""
-    lengths = bench.data.splits["test"].generation_prompts.lengths
+    lengths = bench.data.splits["test"].prompts.lengths
     return largest_batch(bench) * int(lengths.max())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +28,7 @@ class MethodSeconds:
     """What one method takes, timed or estimated."""
 
     epoch: Mapping[str, Any]
-    rows_per_second: float
+    rows_per_second: float | None
     latency: float | None
 
 
@@ -40,9 +41,9 @@ def epochs_at_most(schedule: StudySchedule, name: str) -> tuple[int, int]:
     total = done = 0
     for rung in schedule.rungs:
         total += alive * (rung - done)
-        alive, done = max(1, alive // schedule.search.reduction_factor), rung
+        alive, done = math.ceil(alive / schedule.search.reduction_factor), rung
     total += alive * (epochs - done)
-    more = len(schedule.seeds) - 1
+    more = len(schedule.seeds)
     return first + more, total + more * epochs
 
 
@@ -66,14 +67,15 @@ def wall_seconds(
         validation = epoch["validation"]
         _, epochs = epochs_at_most(schedule, need.entry.name)
         training += epochs * (epoch["train"] + validation) + epoch["first_epoch_extra"]
-        scored = test * validation + num_test / seconds.rows_per_second
+        row_seconds = 1 / seconds.rows_per_second if seconds.rows_per_second else 0.0
+        scored = test * validation + num_test * row_seconds
         scoring.append(scored + validation)
         testing += len(schedule.seeds) * scored
         costs += (
             load_seconds
             + min(Budget().train, epoch["train"])
             + min(Budget().evaluation, validation)
-            + GENERATION_ROWS / seconds.rows_per_second
+            + GENERATION_ROWS * row_seconds
             + _LATENCY_TOKENS * (seconds.latency or 0.0)
         )
     parts = {

@@ -21,12 +21,14 @@ from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.capture import StepTimer
 from bakeoff.engine.batch_source import BatchSource
+from bakeoff.engine.choose import choose
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, Prompts, generate
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.dry_run import seated, stand_in_batch_source, write_summaries
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import Method
+from bakeoff.metrics.contract import Ask
 
 clock: Callable[[], float] = time.perf_counter
 """What all is timed by; a benchmark on a shared machine may put another in its place."""
@@ -62,12 +64,12 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     protocol, device = bench.protocol, bench.base.device
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
-    if method.execution_path is ExecutionPath.HIDDEN_STATES:
+    if method.execution_path.reads_hidden_states:
         extra = _time_hidden_states(bench, budget)
     batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, trains=True)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
-    steps = train.epoch(protocol.seeds[0], 0)
+    steps = train.epoch(protocol.seed_list[0], 0)
     longest = max(*train.widths, *validation.widths)
     with cohort, accelerated(cohort, longest, bench.engine) as graphs:
         optimizer = cohort.optimizer
@@ -159,13 +161,15 @@ def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
         return _rate(_within(budget.evaluation, samples)) * total
 
 
-def time_generation(bench: Workbench, method: Method, rows: int) -> float:
+def time_generation(bench: Workbench, method: Method, rows: int) -> float | None:
     """Test prompts per second of one method alone, ``rows`` of them in a batch.
 
     What is captured once for many batches is left out.
     """
+    if Ask.TEXT not in bench.task.asks:
+        return time_choosing(bench, method, rows)
     test = bench.data.splits["test"]
-    prompts = [test.generation_prompts[i] for i in range(min(rows, len(test)))]
+    prompts = [test.prompts[i] for i in range(min(rows, len(test)))]
     options, device = bench.generation, bench.base.device
     with seated(bench, method) as cohort:
         if device.type == "cuda":
@@ -175,8 +179,10 @@ def time_generation(bench: Workbench, method: Method, rows: int) -> float:
     return len(prompts) / max(seconds - timer.starting, _LEAST_SECONDS)
 
 
-def time_writing(bench: Workbench, method: Method, rows: int) -> float:
-    """As ``time_generation``, from the first few tokens: every summary as long as it may be."""
+def time_writing(bench: Workbench, method: Method, rows: int) -> float | None:
+    """As ``time_generation``, from the first few tokens: every answer as long as it may be."""
+    if Ask.TEXT not in bench.task.asks:
+        return time_choosing(bench, method, rows)
     wanted = bench.generation.max_new_tokens
     short, long = 1, min(wanted, _FEW_TOKENS)
     device = bench.base.device
@@ -191,13 +197,35 @@ def time_writing(bench: Workbench, method: Method, rows: int) -> float:
     return rows / (first + (wanted - short) * further)
 
 
+def time_choosing(bench: Workbench, method: Method, rows: int) -> float | None:
+    """Test rows per second whose answers one method alone chooses, ``rows`` of them in a batch.
+
+    None where the task asks for no choice.
+    """
+    if Ask.CHOICE not in bench.task.asks:
+        return None
+    test = bench.data.splits["test"]
+    count = min(rows, len(test))
+    prompts = [test.prompts[i] for i in range(count)]
+    choices = [test.choice_sets[test.choice_set[i]].tokens for i in range(count)]
+    with seated(bench, method) as cohort:
+        choose(cohort, [0], prompts[:1], choices[:1])
+        seconds = seconds_of(
+            bench.base.device, lambda: choose(cohort, [0], prompts, choices, batch_rows=count)
+        )
+    return count / max(seconds, _LEAST_SECONDS)
+
+
 def token_latency(bench: Workbench, method: Method) -> float | None:
-    """Median seconds to write one more token of the summary of one document.
+    """Median seconds to write one more token of the answer to one row.
 
     The first token, which reads the document, is left out, and on a GPU all that is done once for
-    many tokens: warming up, and capturing the step. None where no summary has two more.
+    many tokens: warming up, and capturing the step. None where no answer has two more, or the task
+    asks for no text.
     """
-    prompts = bench.data.splits["test"].generation_prompts
+    if Ask.TEXT not in bench.task.asks:
+        return None
+    prompts = bench.data.splits["test"].prompts
     asked = bench.generation.max_new_tokens
     options = replace(bench.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1)
     in_length_order = np.argsort(prompts.lengths, kind="stable")

@@ -135,7 +135,7 @@ class Predictor:
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
         plan = self.bench.plans["train"]
-        step = widest_step(plan, bench.protocol.seeds[0], rows)
+        step = widest_step(plan, bench.protocol.seed_list[0], rows)
         validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
@@ -155,7 +155,7 @@ class Predictor:
 
     def writing(self, entry: MethodEntry, label: str, rows: int) -> Writing:
         """Traces the writing of ``rows`` summaries in one batch."""
-        wanted = self.bench.generation.max_new_tokens
+        wanted = self.bench.longest_answer
         short, long = 1, min(3, max(2, wanted))
         found: dict[int, tuple[int, Work]] = {}
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
@@ -260,7 +260,7 @@ def largest_batch(bench: Workbench) -> int:
     test = bench.data.splits["test"]
     rows = bench.generation.batch_rows
     if rows == "auto":
-        longest = bench.task.max_length + bench.generation.max_new_tokens
+        longest = bench.task.options.max_length + bench.longest_answer
         rows = rows_that_fit(bench.base, longest)
     if bench.generation.strategy == "greedy" and writes_frozen(bench.base):
         rows = largest_power_of_two(rows)

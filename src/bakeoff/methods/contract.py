@@ -45,6 +45,16 @@ class ExecutionPath(StrEnum):
     LAST_LAYERS = "last_layers"  # through the base, with last layers for each slot
     OWN_BASE = "own_base"  # a base of its own: trains alone
 
+    @property
+    def shares_base(self) -> bool:
+        """Whether candidates train over one base, several in a pass."""
+        return self is not ExecutionPath.OWN_BASE
+
+    @property
+    def reads_hidden_states(self) -> bool:
+        """Whether a step reads the untuned base's hidden states, which are computed once."""
+        return self is ExecutionPath.HIDDEN_STATES
+
 
 class Method(ABC):
     """One way to tune one base.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.registry import METHODS, method_type, spec_of
+from bakeoff.methods.registry import method_kinds, method_type, spec_of
 from bakeoff.methods.specs.contract import MethodSpec
 from bakeoff.methods.variants import Variant, variants_of
 
@@ -76,7 +76,9 @@ def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> Method
     rest = dict(given)
     kind = rest.pop("kind", name)
     if not isinstance(kind, str):
-        raise ConfigError(f"{where}.kind: {kind!r} is not a text; name one of {', '.join(METHODS)}")
+        raise ConfigError(
+            f"{where}.kind: {kind!r} is not a text; name one of {', '.join(method_kinds())}"
+        )
     method = spec_of(kind, where=f"{where}.kind")
     rate = rest.pop("learning_rate", None)
     if rate is None:

@@ -1,10 +1,14 @@
 """The only place that maps a method's name to what describes it and to its code.
 
-The code loads PyTorch, so it is imported when it is first asked for.
+A method comes from here, from ``register_method``, or from an installed package that has an entry
+point in the group ``bakeoff.methods``: a ``MethodSpec``. The code loads PyTorch, so it is imported
+when it is first asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -25,63 +29,146 @@ from bakeoff.methods.specs import (
     soft_prompt,
 )
 from bakeoff.methods.specs.contract import MethodSpec
+from bakeoff.plugins import Plugins
 
 if TYPE_CHECKING:
     from bakeoff.methods.contract import Method
     from bakeoff.methods.stack import Stack
 
-_CODE: Final[tuple[tuple[MethodSpec, str, str], ...]] = (
-    # what describes it, MODULE:CLASS of the method and of its stack, below bakeoff.methods
-    (head.SPEC, "head:Head", "head:HeadStack"),
-    (lora.SPEC, "low_rank.lora:Lora", "low_rank.lora:LoraStack"),
-    (dora.SPEC, "low_rank.dora:Dora", "low_rank.dora:DoraStack"),
-    (soft_prompt.SPEC, "prompts.soft_prompt:SoftPrompt", "prompts.soft_prompt:SoftPromptStack"),
-    (p_tuning.SPEC, "prompts.p_tuning:PTuning", "prompts.p_tuning:PTuningStack"),
-    (prefix.SPEC, "prompts.prefix:PrefixTuning", "prompts.prefix:PrefixStack"),
-    (bottleneck.SPEC, "bottleneck:Bottleneck", "bottleneck_stack:BottleneckStack"),
-    (ia3.SPEC, "ia3:Ia3", "ia3:Ia3Stack"),
-    (bitfit.SPEC, "bitfit:BitFit", "bitfit:BitFitStack"),
-    (last_layers.SPEC, "last_layers:LastLayers", "last_layers:LastLayersStack"),
-    (full.SPEC, "full:Full", "full:FullStack"),
-    (peft.SPEC, "peft_library.method:PeftMethod", "peft_library.stack:PeftStack"),
+_BUILT_IN: Final[tuple[MethodSpec, ...]] = (
+    head.SPEC,
+    lora.SPEC,
+    dora.SPEC,
+    soft_prompt.SPEC,
+    p_tuning.SPEC,
+    prefix.SPEC,
+    bottleneck.SPEC,
+    ia3.SPEC,
+    bitfit.SPEC,
+    last_layers.SPEC,
+    full.SPEC,
+    peft.SPEC,
 )
-METHODS: Final[dict[str, MethodSpec]] = {spec.kind: spec for spec, _, _ in _CODE}
-"""What describes each method, by its kind."""
-_METHOD: Final = {spec.kind: method for spec, method, _ in _CODE}
-_STACK: Final = {spec.kind: stack for spec, _, stack in _CODE}
+METHODS: Final[Mapping[str, MethodSpec]] = {spec.kind: spec for spec in _BUILT_IN}
+"""What describes each method that bakeoff itself brings, by its kind."""
+
+_plugins = Plugins("bakeoff.methods", "method", METHODS)
+_registered: dict[str, tuple[type[Method], type[Stack]]] = {}
+
+
+def register_method(method: type[Method], stack: type[Stack]) -> None:
+    """Adds a method for this process, under its spec's ``kind``.
+
+    The process that measures costs imports the module that the class was defined in; one that was
+    defined in a script or a notebook itself has no costs.
+
+    Args:
+        method: a subclass of ``Method`` with a ``spec``. stack: the stacked form of it.
+
+    Raises:
+        ConfigError: the kind is taken, or the class has no usable spec.
+    """
+    spec = getattr(method, "spec", None)
+    if not isinstance(spec, MethodSpec):
+        raise ConfigError(
+            f"register_method: {method.__name__} has no spec; give the class a MethodSpec as its "
+            "attribute spec"
+        )
+    _check_options(spec, "register_method")
+    if _registered.get(spec.kind) == (method, stack):
+        return
+    if spec.kind in method_kinds():
+        raise ConfigError(
+            f"register_method: {spec.kind!r} is a method already; choose another kind"
+        )
+    _registered[spec.kind] = (method, stack)
+
+
+def registered_in() -> dict[str, str]:
+    """The module in which each registered method was defined, by kind."""
+    return {kind: method.__module__ for kind, (method, _) in _registered.items()}
+
+
+def method_kinds() -> tuple[str, ...]:
+    """Every kind that can be asked for; packages that offer some are not imported for it."""
+    return tuple(dict.fromkeys((*METHODS, *_registered, *_plugins.points)))
+
+
+def method_specs() -> tuple[dict[str, MethodSpec], dict[str, str]]:
+    """(What describes each method, by kind; what is wrong with those that cannot be imported)."""
+    specs, faults = {}, {}
+    for kind in method_kinds():
+        try:
+            specs[kind] = spec_of(kind, where="methods")
+        except ConfigError as error:
+            faults[kind] = str(error)
+    return specs, faults
 
 
 def spec_of(kind: str, *, where: str) -> MethodSpec:
     """What describes the method called ``kind``.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or its package cannot be imported.
     """
-    if kind not in METHODS:
-        near = get_close_matches(str(kind), METHODS, n=1)
+    if kind in METHODS:
+        return METHODS[kind]
+    if kind in _registered:
+        return _registered[kind][0].spec
+    if kind not in _plugins.points:
+        near = get_close_matches(str(kind), method_kinds(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
-            f"{where}: {kind!r} is not a method{hint} Known methods: {', '.join(METHODS)}"
+            f"{where}: {kind!r} is not a method{hint} Known methods: {', '.join(method_kinds())}"
         )
-    return METHODS[kind]
+    spec = _plugins.load(kind, where=where)
+    if not isinstance(spec, MethodSpec) or spec.kind != kind or not (spec.method and spec.stack):
+        rule = f"is no MethodSpec of the kind {kind!r} that names its method and its stack"
+        raise _plugins.unfit(kind, rule, where=where)
+    _check_options(spec, where)
+    return spec
 
 
 def method_type(kind: str, *, where: str) -> type[Method]:
     """The class of the method called ``kind``.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or its code cannot be imported.
     """
-    found: type[Method] = _imported(_METHOD[spec_of(kind, where=where).kind])
+    spec = spec_of(kind, where=where)
+    if kind in _registered:
+        return _registered[kind][0]
+    found: type[Method] = _imported(spec, spec.method, where)
     return found
 
 
 def stack_type(kind: str) -> type[Stack]:
-    """The stacked form of the method called ``kind``."""
-    found: type[Stack] = _imported(_STACK[kind])
+    """The stacked form of the method called ``kind``; raises as ``method_type`` does."""
+    spec = spec_of(kind, where="methods")
+    if kind in _registered:
+        return _registered[kind][1]
+    found: type[Stack] = _imported(spec, spec.stack, "methods")
     return found
 
 
-def _imported(place: str) -> Any:
+def _imported(spec: MethodSpec, place: str, where: str) -> Any:
+    if spec.kind not in METHODS:
+        return _plugins.attribute(spec.kind, place, where=where)
     module, _, name = place.partition(":")
-    return getattr(import_module(f"bakeoff.methods.{module}"), name)
+    return getattr(import_module(module), name)
+
+
+def _check_options(spec: MethodSpec, where: str) -> None:
+    """Raises ConfigError where the options of someone else's method could not be a study's."""
+    options = spec.options_type
+    if not is_dataclass(options):
+        raise ConfigError(
+            f"{where}: the options of {spec.kind!r} are {options!r}, which is no dataclass; make "
+            "it a frozen one, every field with a default"
+        )
+    taken = {"kind", "learning_rate"} & {field.name for field in fields(options)}
+    if taken:
+        raise ConfigError(
+            f"{where}: the options of {spec.kind!r} have a field {min(taken)!r}, which every "
+            "method of a study has; call it otherwise"
+        )

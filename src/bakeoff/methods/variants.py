@@ -49,7 +49,7 @@ def variants_of(
                 raise
             raise ConfigError(
                 f"{error} A list of values is searched over: set search, such as search: "
-                "{learning_rates: 6, seeds: 3}, or give one value."
+                "{learning_rates: 6}, or give one value."
             ) from None
         return (Variant(label="", options=options, searched={}),)
     for key, values in searched.items():

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.metrics.rouge_tokens import EnglishTokenizer, EveryScriptTokenizer, is_english
 from bakeoff.metrics.sentences import split_sentences
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ ROUGE_KEYS: Final = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 # Below this many pairs the workers' start (about a second of imports) costs more than they save.
 MIN_POOL_PAIRS: Final = 200
 _MAX_CHUNK: Final = 64
-_STEM_CACHE: Final = 1 << 17
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ def rouge_scores(
     """ROUGE F-measures of each prediction against its reference, with Porter's stemming.
 
     Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries". For ROUGE-Lsum
-    both sides are split by ``split_sentences``.
+    both sides are split by ``split_sentences``. Words are the library's own where the reference is
+    English, and keep letters of every script elsewhere (``rouge_tokens``).
 
     Args:
         predictions: [N] generated texts; an empty one scores 0.
@@ -197,9 +198,9 @@ def _serve() -> None:
 
 
 def _score_rows(predictions: Sequence[str], references: Sequence[str]) -> Rows:
-    whole, by_sentence = _library_scorers()
     rows: Rows = []
     for prediction, reference in zip(predictions, references, strict=True):
+        whole, by_sentence = _library_scorers(is_english(reference))
         scores = whole.score(reference, prediction) | by_sentence.score(
             "\n".join(split_sentences(reference)), "\n".join(split_sentences(prediction))
         )
@@ -207,26 +208,13 @@ def _score_rows(predictions: Sequence[str], references: Sequence[str]) -> Rows:
     return rows
 
 
-class _Tokenizer:
-    """The library's own tokeniser and stemmer, each word stemmed once (half of the time)."""
-
-    def __init__(self) -> None:
-        from rouge_score import tokenize, tokenizers
-
-        self._tokenize = tokenize.tokenize
-        self.stem = functools.lru_cache(_STEM_CACHE)(tokenizers.porter.PorterStemmer().stem)
-
-    def tokenize(self, text: str) -> list[str]:
-        return cast(list[str], self._tokenize(text, self))
-
-
 @functools.cache
-def _library_scorers() -> tuple[LibraryScorer, LibraryScorer]:
+def _library_scorers(english: bool) -> tuple[LibraryScorer, LibraryScorer]:
     """Two, as only ROUGE-Lsum reads texts that are split into sentences."""
     # Imported here: the library loads nltk and scipy, seconds that only scoring should pay.
     from rouge_score.rouge_scorer import RougeScorer as LibraryScorer
 
-    tokenizer = _Tokenizer()
+    tokenizer = EnglishTokenizer() if english else EveryScriptTokenizer()
     return (
         LibraryScorer(list(ROUGE_KEYS[:3]), tokenizer=tokenizer),
         LibraryScorer(list(ROUGE_KEYS[3:]), tokenizer=tokenizer),

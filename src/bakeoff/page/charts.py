@@ -14,7 +14,7 @@ from typing import Any
 
 import altair as alt
 
-from bakeoff.page.labels import Axis, Label, shorten, text_width
+from bakeoff.page.labels import SERIES_END, Axis, Label, shorten, text_width
 from bakeoff.page.palette import BASELINE_LOOK, NEUTRAL, Look
 
 Spec = dict[str, Any]
@@ -23,7 +23,6 @@ Spec = dict[str, Any]
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
 TOTAL_WIDTH = 356
 ROW_HEIGHT = 24
-SERIES_END = "\u2063"  # an invisible separator, which no name and no figure holds
 _NAME_LIMIT = 30
 _MARGIN = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bakeoff.formatting import Scale, shown_p_value, shown_rate, shown_whole
 from bakeoff.page import words
@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def make_environment() -> jinja2.Environment:
-    """Templates in which whatever is put in is escaped, and what is missing is an error."""
+_SHARED: Final = "bakeoff.report"
+"""Whose style sheet, scripts and parts of templates every page has."""
+
+
+def make_environment(room: str = _SHARED) -> jinja2.Environment:
+    """Templates in which whatever is put in is escaped, and what is missing is an error.
+
+    Args:
+        room: the package whose ``templates`` are looked at before the shared ones.
+    """
     # Imported here and below: only who writes a page needs it.
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(asset),
+        loader=jinja2.FunctionLoader(lambda name: asset(name, room)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -58,10 +66,11 @@ def frame(*script_names: str) -> dict[str, object]:
     }
 
 
-def asset(name: str) -> str:
-    """A template or a file of ours."""
+def asset(name: str, room: str = _SHARED) -> str:
+    """A template or a file of ours: the room's own, else the shared one."""
     folder = "templates" if name.endswith(".j2") else "assets"
-    return (files("bakeoff.report") / folder / name).read_text(encoding="utf-8")
+    own = files(room) / folder / name
+    return (own if own.is_file() else files(_SHARED) / folder / name).read_text(encoding="utf-8")
 
 
 def _breakable(text: str) -> Markup:

@@ -9,6 +9,7 @@ from typing import Literal
 
 CHARACTER_WIDTH = 6.2  # a wide estimate for 11 px sans-serif text
 LINE_HEIGHT = 12.0
+SERIES_END = "\u2063"  # an invisible separator, which no name and no figure holds
 _GAP = 8.0
 
 Align = Literal["left", "center", "right"]

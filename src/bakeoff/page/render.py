@@ -1,19 +1,11 @@
-"""From a chart to SVG and PNG files, and to an SVG that lives inside the page."""
+"""From a chart to a figure of a page."""
 
 from __future__ import annotations
 
-import re
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-import vl_convert
-
-from bakeoff.page.charts import SERIES_END, Spec, themed
+from bakeoff.page.charts import Spec, themed
 from bakeoff.page.figure import Figure
-
-_SVG = "http://www.w3.org/2000/svg"
-_PNG_SCALE = 2.0
-_DROPPED = ("role", "aria-roledescription", "aria-hidden")
 
 
 def render(
@@ -26,7 +18,7 @@ def render(
     alt: str,
     panels: Sequence[tuple[Spec, str]] = (),
 ) -> Figure:
-    """Draws a chart once and derives every form from that drawing.
+    """A chart in the page's look, with its words; it is drawn when a form of it is asked for.
 
     Args:
         chart: The whole figure.
@@ -35,69 +27,12 @@ def render(
         panels: The figure in parts, each with its words, for a page that lets them flow; without
             any the page shows the whole.
     """
-    drawn = vl_convert.vegalite_to_svg(themed(chart))
-    root = _parsed(drawn, name)
-    inline = [
-        _to_inline(_parsed(vl_convert.vegalite_to_svg(themed(part)), f"{name}-{i}"), words)
-        for i, (part, words) in enumerate(panels)
-    ]
     return Figure(
         name=name,
         group=group,
         title=title,
         caption=caption,
         alt=alt,
-        svg=_to_string(root),
-        inline=tuple(inline or [_to_inline(root, alt)]),
-        png=bytes(vl_convert.svg_to_png(drawn, scale=_PNG_SCALE)),
+        spec=themed(chart),
+        panels=tuple((themed(part), words) for part, words in panels),
     )
-
-
-def _parsed(drawn: str, name: str) -> ET.Element:
-    """The drawing with ids of its own, and each mark's series apart from what it says."""
-    root = ET.fromstring(drawn)
-    _rename_ids(root, name)
-    for element in root.iter():
-        series, end, tip = element.attrib.get("aria-label", "").partition(SERIES_END)
-        if end:
-            element.set("aria-label", tip)
-            element.set("data-series", series)
-    return root
-
-
-def _rename_ids(root: ET.Element, name: str) -> None:
-    """Ids unique on the page, and the same at every run: Vega counts them up for ever."""
-    names = {e.attrib["id"] for e in root.iter() if "id" in e.attrib}
-    new = {old: f"{name}-{i}" for i, old in enumerate(sorted(names, key=_natural))}
-    for element in root.iter():
-        for key, value in element.attrib.items():
-            if key == "id":
-                element.set(key, new[value])
-            elif value.startswith("url(#") and value[5:-1] in new:
-                element.set(key, f"url(#{new[value[5:-1]]})")
-
-
-def _natural(text: str) -> tuple[int, str]:
-    digits = re.search(r"\d+", text)
-    return int(digits.group()) if digits else 0, text
-
-
-def _to_inline(root: ET.Element, alt: str) -> str:
-    copy = ET.fromstring(ET.tostring(root))
-    for child in list(copy):
-        if child.tag == f"{{{_SVG}}}rect":
-            copy.remove(child)  # the white ground
-    for element in copy.iter():
-        for key in _DROPPED:
-            element.attrib.pop(key, None)
-        tip = element.attrib.pop("aria-label", None)
-        if tip and element.tag != f"{{{_SVG}}}g":
-            element.set("data-tip", tip)
-    copy.set("role", "img")
-    copy.set("aria-label", alt)
-    return _to_string(copy)
-
-
-def _to_string(root: ET.Element) -> str:
-    ET.register_namespace("", _SVG)
-    return ET.tostring(root, encoding="unicode")

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bakeoff.decide.choice import recommend
 from bakeoff.decide.limits import Limits
-from bakeoff.decide.verdicts import ZERO_SHOT, cost_order, metric_scale, unit_words
+from bakeoff.decide.recommendation import shown_recommendation
+from bakeoff.decide.sentences import margin_words, reached
+from bakeoff.decide.verdicts import (
+    ZERO_SHOT,
+    finished_methods,
+    metric_scale,
+    metric_words,
+    rank,
+    unit_words,
+    verdict_of,
+)
 from bakeoff.formatting import join, scale_of, shown_bytes, shown_rate, shown_seconds, shown_whole
 from bakeoff.page import words
 from bakeoff.report.caveats import caveats
 from bakeoff.report.load import row_metric_of
 from bakeoff.report.table import COSTS, Row, metric_label
-from bakeoff.runs.records import MetricRecord, Recommendation, Results, RunnerUp
+from bakeoff.runs.records import Comparable, MetricRecord, Recommendation, Results, RunnerUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,7 @@ class Rival:
     """Another method that took part, beside the recommended one."""
 
     name: str
-    is_tie: bool
+    verdict: Comparable
     text: str
 
 
@@ -40,8 +49,9 @@ class Answer:
 
     Attributes:
         verdict: two or three words: which.
-        sentence: what goes on from there: how sure, what ties with it, what it costs.
-        sure: what the certainty rests on.
+        sentence: what goes on from there: what the best baseline reaches, and the method; its cost.
+        why: what the rules say. sure: what the certainty rests on.
+        standing: what is known of each other method that is not behind: equivalent, undecided.
         recipe: the settings to use it with.
     """
 
@@ -50,7 +60,7 @@ class Answer:
     sentence: str
     why: str
     sure: str
-    ties: tuple[str, ...]
+    standing: Mapping[str, str]
     recipe: str
     facts: list[Fact]
     rivals: list[Rival]
@@ -61,21 +71,25 @@ class Answer:
 
 
 def build_answer(results: Results, rows: list[Row], limits: Limits | None = None) -> Answer:
-    """The recommendation by the present rules, and all that should be known beside it."""
-    given = recommend(results, limits)
+    """The recommendation, and all that should be known beside it."""
+    given = shown_recommendation(results, limits)
     by_name = {row.name: row for row in rows}
     row = None if given.method is None else by_name[given.method]
-    rivals = [_rival(results, found) for found in given.runners_up]
+    sentence = headline(results, given)
     return Answer(
         method=given.method,
-        verdict=f"Use {row.name}" if row else "No recommendation",
-        sentence=_sentence(results, row, given, rivals) if row else "",
-        why=given.why,
-        sure=_sure(results) if row else "",
-        ties=given.undecided,
+        verdict=verdict_words(given),
+        sentence=lowered(f"{sentence} {_cost(row)}".strip() if row else sentence),
+        # It begins with what the best baseline reaches, which the headline says already.
+        why=given.why.removeprefix(sentence).strip(),
+        sure=_sure(results, given),
+        standing={
+            **dict.fromkeys(given.equivalent, "equivalent"),
+            **dict.fromkeys(given.undecided, "undecided"),
+        },
         recipe=_recipe(results, row) if row else "",
         facts=_facts(results, row, by_name.get(ZERO_SHOT)) if row else [],
-        rivals=rivals,
+        rivals=[_rival(results, found) for found in given.runners_up],
         changes=given.changes,
         limits=given.limits,
         outside=[f"{found.method}: {join(found.reasons)}" for found in given.outside],
@@ -83,29 +97,25 @@ def build_answer(results: Results, rows: list[Row], limits: Limits | None = None
     )
 
 
-def _sentence(results: Results, row: Row, given: Recommendation, rivals: list[Rival]) -> str:
-    """The rest of the one sentence that answers: how sure, what ties with it, what it costs."""
-    ties = given.undecided
-    within = " within the limits" if given.outside else ""
-    behind = sum(not rival.is_tie for rival in rivals)
-    beaten = []
-    if behind:
-        rest = len(rivals) - len(ties)
-        which = f"the other {behind} methods" if behind == rest else f"{behind} of the others"
-        beaten.append(f"{'the other method' if behind == rest == 1 else which}{within}")
-    zero = results.baselines.get(ZERO_SHOT)
-    if zero is not None and results.primary.name in zero.test:
-        beaten.append("the untuned base")
-    parts = []
-    if ties:
-        parts.append(f"it ties with {join(ties) if len(ties) < 4 else f'{len(ties)} others'}")
-        prices = [cost_order(name, results.methods[name]) for name in ties]
-        if cost_order(row.name, results.methods[row.name]) < min(prices):
-            parts.append(f"is the {'cheaper' if len(ties) == 1 else 'cheapest of them'} to keep")
-    if beaten:
-        parts.append(f"{'' if parts else 'it '}beats {join(beaten)} beyond chance")
-    whole = join(parts) or f"it is the only method{within or ' that ended well'}"
-    return f"{whole}; {_cost(row)}." if _cost(row) else f"{whole}."
+def verdict_words(given: Recommendation) -> str:
+    """The answer in two or three words."""
+    if given.method is not None:
+        return f"Use {given.method}"
+    return "Undecided" if given.verdict == "undecided" else "No recommendation"
+
+
+def lowered(sentence: str) -> str:
+    """A sentence as it goes on after a colon."""
+    return f"the {sentence[4:]}" if sentence.startswith("The ") else sentence
+
+
+def headline(results: Results, given: Recommendation) -> str:
+    """What the best baseline reaches, and the recommended method or the best one beside it."""
+    finished = finished_methods(results)
+    outside = {found.method for found in given.outside}
+    inside = [name for name in finished if name not in outside]
+    leader = min(inside or finished, key=lambda name: rank(results, name), default=None)
+    return reached(results, given.method or leader)
 
 
 def _cost(row: Row) -> str:
@@ -116,29 +126,51 @@ def _cost(row: Row) -> str:
         parts.append(f"{shown_bytes(memory)} of memory")
     if (adapter := row.value("adapter_bytes")) is not None:
         parts.append(f"{shown_bytes(adapter)} to keep")
-    return f"it costs {join(parts)}" if parts else ""
+    return f"It costs {join(parts)}." if parts else ""
 
 
-def _sure(results: Results) -> str:
-    primary = results.primary.name
-    pairs = sum(c.metric == primary and c.set == "test" for c in results.comparisons)
-    if not pairs:
+def _sure(results: Results, given: Recommendation) -> str:
+    """By what the verdicts were reached, and how far they hold."""
+    decision, primary = results.decision, results.primary
+    compared = [c for c in results.comparisons if c.metric == primary.name and c.set == "test"]
+    if decision is None or not compared or all(c.why is not None for c in compared):
+        return ""
+    num, margin = len(compared), decision.margins.get(primary.name)
+    pairs = "the one pair" if num == 1 else f"all {num} pairs together (Holm's correction)"
+    text = (
+        f"Verdicts hold at the {100 * decision.level:.3g}\u00a0% level for {pairs} of "
+        f"{metric_words(results)}, over other rows like these {shown_whole(compared[0].examples)} "
+        "and other seeds"
+    )
+    text += "." if margin is None else f"; the margin is {margin_words(primary, margin)}."
+    return f"{text} {_two_families(results, given)}".rstrip()
+
+
+def _two_families(results: Results, given: Recommendation) -> str:
+    """Where the recommendation says more than a pair does: each is a family at the level."""
+    if given.verdict != "best" or given.method is None:
+        return ""
+    others = [*results.baselines, *(found.method for found in given.runners_up)]
+    said = {name: verdict_of(results, given.method, name) for name in others}
+    parts = [
+        f"with {join(names)} reads {verdict}"
+        for verdict in ("undecided", "equivalent")
+        if (names := [name for name, found in said.items() if found == verdict])
+    ]
+    if not parts:
         return ""
     return (
-        "Beyond chance: at the 95\u00a0% level of a paired bootstrap over "
-        f"{shown_whole(results.data.test.examples)} test rows and the seeds, corrected (Holm) for "
-        f"the {pairs} pair{'' if pairs == 1 else 's'} compared; whatever is not shown to differ is "
-        "called a tie."
+        f"The recommendation is a family of its own at the same level: {given.method} is the best, "
+        f"although in the table of pairs the one {join(parts)}."
     )
 
 
 def _rival(results: Results, found: RunnerUp) -> Rival:
     scale = metric_scale(results)
-    text = f"{scale.signed(found.difference)} {unit_words(results)}".rstrip()
+    text = f"{scale.signed(found.difference)} {unit_words(results.primary.unit)}".rstrip()
     if found.low is not None and found.high is not None:
         text += f" ({scale.signed(found.low)} to {scale.signed(found.high)})"
-    is_tie = found.verdict != "worse"
-    return Rival(name=found.method, is_tie=is_tie, text=f"{text}, a tie" if is_tie else text)
+    return Rival(name=found.method, verdict=found.verdict, text=f"{text}: {found.verdict}")
 
 
 def _recipe(results: Results, row: Row) -> str:

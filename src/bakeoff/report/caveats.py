@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bakeoff.formatting import scale_of, shown_whole
+from bakeoff.decide.verdicts import comparison
+from bakeoff.formatting import join, scale_of, shown_whole
 from bakeoff.page import words
 from bakeoff.report.load import row_metric_of
 from bakeoff.report.searched import searched_methods
-from bakeoff.report.table import Row
-from bakeoff.runs.records import Results
+from bakeoff.report.table import Row, metric_label
+from bakeoff.runs.records import MetricRecord, Results
 
 _FEW_TEST_EXAMPLES = 200
 
@@ -27,41 +28,55 @@ def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
             verb = "" if row.state.is_final else "is "
             found.append(f"{row.name} {verb}{words.state(row.state)}{reason}.")
     if pick is not None:
-        found += _better_baselines(results, rows, pick)
+        for metric in dict.fromkeys((results.primary, row_metric_of(results))):
+            found += _baselines_not_beaten(results, metric, rows, pick)
+    found += _warnings(results)
     found += [searched.warning for searched in searched_methods(results) if searched.warning]
     return found + _of_the_data(results)
 
 
-def _better_baselines(results: Results, rows: list[Row], pick: Row) -> list[str]:
-    """Baselines that write better than the recommended method."""
-    metric = row_metric_of(results)
-    ours = pick.cells.get(metric.name)
-    if ours is None or ours.value is None or not metric.higher_is_better:
-        return []
+def _baselines_not_beaten(
+    results: Results, metric: MetricRecord, rows: list[Row], pick: Row
+) -> list[str]:
+    """Baselines that the recommended method is not shown to be better than."""
     write, found = scale_of(metric.unit).write, []
     for row in rows:
-        theirs = row.cells.get(metric.name)
-        if not row.is_baseline or theirs is None or theirs.value is None:
+        pair = comparison(results, row.name, pick.name, metric.name) if row.is_baseline else None
+        theirs, ours = row.value(metric.name), pick.value(metric.name)
+        if pair is None or pair.verdict == "worse" or theirs is None or ours is None:
             continue
-        if theirs.value <= ours.value:
-            continue
-        is_apart = ours.high is not None and theirs.low is not None and ours.high < theirs.low
+        said = {
+            "better": f"is better in {metric.title}",
+            "equivalent": f"is equivalent in {metric.title}",
+        }.get(pair.verdict, f"cannot be told apart from {pick.name} in {metric.title}")
         found.append(
-            f"{row.label}, which trains nothing, has the higher {metric.title}: "
-            f"{write(theirs.value)} against {write(ours.value)}"
-            f"{'.' if is_apart else ', though their intervals overlap.'}"
+            f"{row.label}, which trains nothing, {said}: {write(theirs)} against {write(ours)}."
         )
     return found
 
 
+def _warnings(results: Results) -> list[str]:
+    """What the referee warns of, by the metrics that the answer speaks of."""
+    if results.decision is None:
+        return []
+    shown = {metric.name: metric for metric in (results.primary, row_metric_of(results))}
+    return [
+        f"{metric_label(shown[warning.metric])}: {warning.text}."
+        for warning in results.decision.warnings
+        if warning.metric in shown and warning.set == "test"
+    ]
+
+
 def _of_the_data(results: Results) -> list[str]:
     found = []
-    if len({candidate.seed for candidate in results.candidates.values()}) == 1:
+    methods = results.methods.values()
+    single = [name for name, m in results.methods.items() if m.test and len(m.seeds) == 1]
+    if single:
+        whose = "each method" if len(single) == len(results.methods) else join(single)
         found.append(
-            "One seed per method: the intervals cover chance among test rows, not chance in "
+            f"One seed of {whose}: the intervals cover chance among test rows, not chance in "
             "training."
         )
-    methods = results.methods.values()
     if len(methods) > 1 and all(method.search is None for method in methods):
         found.append(
             "One learning rate per method, the study's own: another may change the order. "

@@ -130,7 +130,7 @@ def _test_rows(runs: Mapping[str, Run]) -> str | None:
 def _digest(run: Run) -> str:
     digest = hashlib.sha256()
     for example in sorted(run.examples, key=lambda e: e.index):
-        for text in (example.document, example.reference):
+        for text in (example.shown, example.reference):
             data = text.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(8, "big"))
             digest.update(data)

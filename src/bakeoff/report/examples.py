@@ -66,6 +66,7 @@ def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
             "digits": scale.digits,
         },
         "names": names,
+        "input": run.results.task.input_word.capitalize(),
         "rows": [
             [
                 r.example.index,
@@ -89,8 +90,8 @@ def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
     )
 
 
-def summaries(run: Run, rows: list[Row], index: int) -> Iterator[tuple[Row, str, float | None]]:
-    """What each method and baseline wrote for one row, in the table's order, with its score."""
+def answers(run: Run, rows: list[Row], index: int) -> Iterator[tuple[Row, str, float | None]]:
+    """What each method and baseline answered to one row, in the table's order, with its score."""
     metric = run.row_metric.name
     for row in rows:
         found = run.predictions.get(row.name, {}).get(index)
@@ -105,11 +106,11 @@ def inside_script(content: object) -> str:
 
 
 def _texts(run: Run, names: list[str], example: Example) -> list[object]:
-    """[document, whether only its start, reference, [summary or None, by name]]."""
+    """[input, whether only its start, reference, [answer or None, by name]]."""
     found = [run.predictions[name].get(example.index) for name in names]
     return [
-        example.document[:MAX_CHARACTERS],
-        int(len(example.document) > MAX_CHARACTERS),
+        example.shown[:MAX_CHARACTERS],
+        int(len(example.shown) > MAX_CHARACTERS),
         example.reference[:MAX_CHARACTERS],
         [None if p is None else p.text[:MAX_CHARACTERS] for p in found],
     ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.decide.representative import representative
+from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
@@ -31,10 +33,10 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One test row."""
+    """One test row: its input, and the right answer."""
 
     index: int
-    document: str
+    shown: str
     reference: str
 
 
@@ -66,15 +68,6 @@ class Run:
         return row_metric_of(self.results)
 
 
-def row_metric_of(results: Results) -> MetricRecord:
-    """The first metric of which more is better: a score of what was written, such as ROUGE-1.
-
-    The primary metric where the task has no such metric.
-    """
-    found = (metric for metric in results.task.metrics if metric.higher_is_better)
-    return next(found, results.primary)
-
-
 def load_run(folder: Path) -> Run:
     """Reads a run's folder.
 
@@ -86,7 +79,8 @@ def load_run(folder: Path) -> Run:
     examples = [
         Example(
             index=row["index"],
-            document=str(row.get("document") or ""),
+            # Older runs call every input a document.
+            shown=str(row.get("input") or row.get("document") or ""),
             reference=str(row.get("reference") or ""),
         )
         for row in lines(folder / EXAMPLES_FILE, notes)
@@ -97,7 +91,9 @@ def load_run(folder: Path) -> Run:
         if is_folder_name(name) and (found := _predictions(folder / BASELINES / name, notes)):
             predictions[name] = found
     for name in results.methods:
-        for candidate in candidates_in_order(results, name):
+        in_order = candidates_in_order(results, name)
+        shown = representative(results, name, in_order)
+        for candidate in sorted(in_order, key=lambda c: c != shown):
             if found := _predictions(folder / CANDIDATES / candidate, notes):
                 predictions[name], chosen[name] = found, candidate
                 break
@@ -112,10 +108,7 @@ def load_run(folder: Path) -> Run:
 
 
 def candidates_in_order(results: Results, method: str) -> list[str]:
-    """The method's candidates at its chosen learning rate, lowest seed first.
-
-    The lowest seed, not the best: examples of the luckiest seed would flatter the method.
-    """
+    """The method's candidates at its chosen learning rate, lowest seed first."""
     record = results.methods[method]
 
     def order(name: str) -> tuple[bool, float, str]:

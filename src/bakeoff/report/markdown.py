@@ -10,7 +10,8 @@ from bakeoff.formatting import MISSING, scale_of
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
 from bakeoff.report.answer import Answer
-from bakeoff.report.examples import Ranked, summaries
+from bakeoff.report.confusion import confusion_tables
+from bakeoff.report.examples import Ranked, answers
 from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
 from bakeoff.report.page import headline_facts, in_order, split_table, study_sections
@@ -19,8 +20,8 @@ from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
 from bakeoff.runs.records import SplitRecord
 
 _NUM_EXAMPLES = 10
-_DOCUMENT_CHARACTERS = 600
-_SUMMARY_CHARACTERS = 12_000
+_INPUT_CHARACTERS = 600
+_ANSWER_CHARACTERS = 12_000
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
@@ -49,6 +50,9 @@ def build_markdown(
         for figure in group:
             lines += [f"**{escape(figure.title)}.** {escape(figure.caption)}", ""]
             lines += [f"![{escape(figure.alt)}](figures/{figure.name}.svg)", ""]
+    for table in confusion_tables(results):
+        lines += [f"## Right and chosen {results.task.output_word}s: {escape(table.title)}", ""]
+        lines += [*_table(table.heads, table.body), ""]
     searched = searched_methods(results)
     if searched:
         lines += ["## How each learning rate was found", "", escape(search_cost(results) or ""), ""]
@@ -119,16 +123,17 @@ def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
 
 def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:
     example = ranked.example
-    document = example.document[:_DOCUMENT_CHARACTERS]
-    more = " …" if len(document) < len(example.document) else ""
-    lines = [f"### Row {example.index}", "", f"Document: {escape(document)}{more}", ""]
+    word = run.results.task.input_word.capitalize()
+    shown = example.shown[:_INPUT_CHARACTERS]
+    more = " …" if len(shown) < len(example.shown) else ""
+    lines = [f"### Row {example.index}", "", f"{word}: {escape(shown)}{more}", ""]
     body = [["reference", "", example.reference]]
     write = scale_of(run.row_metric.unit).write
     body += [
-        [row.label, write(score), text[:_SUMMARY_CHARACTERS]]
-        for row, text, score in summaries(run, rows, example.index)
+        [row.label, write(score), text[:_ANSWER_CHARACTERS]]
+        for row, text, score in answers(run, rows, example.index)
     ]
-    return [*lines, *_table(["", run.row_metric.title, "summary"], body), ""]
+    return [*lines, *_table(["", run.row_metric.title, run.results.task.output_word], body), ""]
 
 
 def _table(heads: Sequence[str], body: Iterable[Iterable[str]]) -> list[str]:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from bakeoff.decide.representative import own_score
 from bakeoff.decide.verdicts import best_val_nll
-from bakeoff.formatting import scale_of, shown_whole
+from bakeoff.formatting import MISSING, scale_of, shown_whole
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
 from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
 from bakeoff.report.answer import Answer
+from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.examples import Browser
 from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
@@ -34,7 +36,7 @@ _SPLIT_COLUMNS = {
     "tokens_raw": "Tokens, raw",
     "tokens_padded": "Tokens, padded",
     "tokens_supervised": "Tokens, supervised",
-    "documents_truncated": "Documents cut to fit",
+    "documents_truncated": "Rows cut to fit",
     "rows_skipped": "Rows skipped",
 }
 
@@ -48,7 +50,7 @@ class Compared:
     first: str
     second: str
     write: Write
-    verdict: str
+    margin: str
 
 
 def build_page(
@@ -71,6 +73,7 @@ def build_page(
             meta=headline_facts(results),
             answer=answer,
             adapter=_adapter(run, answer.method),
+            own_score=_own_score(run, answer.method),
             rows=in_order(results, rows),
             columns=shown_columns(results.task.metrics, rows),
             primary=results.primary,
@@ -86,6 +89,10 @@ def build_page(
                 if any(f.group == key for f in figures)
             ],
             comparisons=compared(results),
+            family=family_words(results),
+            level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
+            confusions=confusion_tables(results),
+            output_word=results.task.output_word,
             candidates=results.candidates,
             best_val=best_val_nll,
             searched=searched_methods(results),
@@ -116,16 +123,15 @@ def in_order(results: Results, rows: Sequence[Row]) -> list[Row]:
 
 
 def compared(results: Results) -> list[Compared]:
-    """The comparisons on the test set, each with its verdict in a word."""
+    """The comparisons on the test set, those by the deciding metric first."""
     metrics = {metric.name: metric for metric in results.task.metrics}
     labels = {name: baseline_label(name, record) for name, record in results.baselines.items()}
     found = []
-    for one in results.comparisons:
+    for one in sorted(results.comparisons, key=lambda c: c.metric != results.primary.name):
         metric = metrics.get(one.metric)
         if one.set != "test" or metric is None:
             continue
         first, second = (labels.get(name, name) for name in (one.a, one.b))
-        ahead = {"better": first, "worse": second, "undecided": "tie"}
         found.append(
             Compared(
                 comparison=one,
@@ -133,10 +139,31 @@ def compared(results: Results) -> list[Compared]:
                 first=first,
                 second=second,
                 write=scale_of(metric.unit).write,
-                verdict=ahead.get(one.verdict, one.verdict),
+                margin=_margin(one, metric.unit),
             )
         )
     return found
+
+
+def _margin(one: Comparison, unit: str) -> str:
+    return MISSING if one.margin is None else f"{scale_of(unit).factor * one.margin:.3g}"
+
+
+def family_words(results: Results) -> str:
+    """How the table of comparisons is to be read."""
+    if results.decision is None:
+        return (
+            "First minus second, by the rules of an earlier version: paired bootstrap over test "
+            "rows and seeds; p and interval corrected (Holm) for the number of pairs."
+        )
+    level = f"{100 * results.decision.level:.3g}\u00a0%"
+    return (
+        "First minus second; the verdict speaks of the first. Verdicts and p hold for all pairs of "
+        f"a metric together at the {level} level, corrected step by step (Holm). Low and high are "
+        "at alpha / K for K pairs (Bonferroni), which is stricter: a pair may be better or worse "
+        "while they hold zero. The recommendation is a family of its own at the same level: a "
+        "method may be recommended as the best where one of its pairs reads undecided."
+    )
 
 
 def _adapter(run: Run, method: str | None) -> str | None:
@@ -144,6 +171,16 @@ def _adapter(run: Run, method: str | None) -> str | None:
     candidate = run.chosen.get(str(method))
     place = f"candidates/{candidate}/adapter"
     return place if candidate is not None and (run.folder / place).is_dir() else None
+
+
+def _own_score(run: Run, method: str | None) -> str | None:
+    """The test score of the very run whose adapter is named, where there are several."""
+    candidate = run.chosen.get(str(method))
+    if candidate is None or len(run.results.methods[str(method)].seeds) < 2:
+        return None
+    value = own_score(run.results, candidate)
+    metric = run.results.primary
+    return None if value is None else f"{metric.title} {scale_of(metric.unit).write(value)}"
 
 
 def headline_facts(results: Results) -> list[tuple[str, str]]:

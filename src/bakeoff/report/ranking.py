@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bakeoff.decide.choice import recommend
-from bakeoff.decide.comparisons import compare_methods
+from bakeoff.decide.judged import MetricScores, judge_metric
 from bakeoff.decide.limits import Limits
+from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import join, scale_of
 from bakeoff.report.comparable import Comparability
 from bakeoff.report.load import Run, row_metric_of
-from bakeoff.report.scores import all_scores
-from bakeoff.runs.records import Comparison, MetricRecord
+from bakeoff.report.scores import Scores, all_scores
+from bakeoff.runs.records import Comparable, Comparison, MetricRecord
 
 NLL = "nll"
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,8 @@ class Ranking:
         verdict, sentence: the answer in short, and the rest of its sentence.
         comparisons: of every two picks in ``metric``, and in NLL where tokens are the same.
         best: the study whose pick is best in ``metric``, None where nothing is ranked.
-        ties: the studies whose picks are not shown to differ from it.
+        standing: what is said against it of the studies whose picks are not shown to be worse:
+            equivalent, undecided.
     """
 
     metric: MetricRecord
@@ -40,7 +44,7 @@ class Ranking:
     sentence: str
     comparisons: list[Comparison]
     best: str | None
-    ties: list[str]
+    standing: dict[str, Comparable]
 
 
 def rank_studies(
@@ -49,9 +53,10 @@ def rank_studies(
     """Compares the studies' recommended methods with each other.
 
     What was written decides, as text is measured alike whatever the tokenizer. Where there are
-    obstacles nothing is compared, and the ranking says so.
+    obstacles nothing is compared, and the ranking says so. The margin is the largest that one of
+    the studies set.
     """
-    given = {label: recommend(run.results, limits) for label, run in runs.items()}
+    given = {label: shown_recommendation(run.results, limits) for label, run in runs.items()}
     picks = {label: g.method for label, g in given.items() if g.method is not None}
     whys = {label: g.why for label, g in given.items()}
     metric = row_metric_of(next(iter(runs.values())).results)
@@ -64,7 +69,7 @@ def rank_studies(
         reason = (
             "these studies were not measured alike, so nothing is ranked across them"
             if alike.obstacles
-            else "fewer than two studies recommend a method whose summaries are kept"
+            else "fewer than two studies recommend a method whose answers are kept"
         )
         return Ranking(
             metric=metric,
@@ -74,35 +79,32 @@ def rank_studies(
             sentence=f"{reason}.",
             comparisons=[],
             best=None,
-            ties=[],
+            standing={},
         )
-    resamples = max(10_000, 40 * len(scores) ** 2)
-    compared = compare_methods(
-        {label: found.written_SN for label, found in scores.items()},
-        metric=metric.name,
-        weights=None,
-        higher_is_better=metric.higher_is_better,
-        resamples=resamples,
-    )
-    nlls = {label: s.nll_SN for label, s in scores.items() if s.nll_SN is not None}
-    if alike.same_tokens and len(nlls) == len(scores):
-        tokens = {label: s.tokens_SN for label, s in scores.items() if s.tokens_SN is not None}
-        compared += compare_methods(
-            nlls, metric=NLL, weights=tokens, higher_is_better=False, resamples=resamples
+    written = {label: _columns(found.written_SN, None) for label, found in scores.items()}
+    compared = _compared(runs, metric.name, written, higher_is_better=metric.higher_is_better)
+    if alike.same_tokens and all(found.nll_SN is not None for found in scores.values()):
+        compared += _compared(
+            runs,
+            NLL,
+            {label: _nll_columns(found) for label, found in scores.items()},
+            higher_is_better=False,
         )
     means = {label: float(np.mean(found.written_SN)) for label, found in scores.items()}
     best = (max if metric.higher_is_better else min)(means, key=means.__getitem__)
-    others = [label for label in means if label != best]
-    ties = [label for label in others if _is_tie(compared, metric, best, label)]
+    verdicts = {label: _verdict(compared, metric, label, best) for label in means if label != best}
+    standing: dict[str, Comparable] = {
+        label: v for label, v in verdicts.items() if v in ("equivalent", "undecided")
+    }
     return Ranking(
         metric=metric,
         picks=picks,
         whys=whys,
-        verdict=f"{join([best, *ties])} tie" if ties else f"{best} leads",
-        sentence=_sentence(metric, picks, means, best, ties),
+        verdict=_headline(best, standing),
+        sentence=_sentence(metric, picks, means, best, standing, compared),
         comparisons=compared,
         best=best,
-        ties=ties,
+        standing=standing,
     )
 
 
@@ -115,29 +117,84 @@ def written_difference(comparison: Comparison, unit: str) -> str:
     return f"{difference} ({scale.signed(comparison.low)} to {scale.signed(comparison.high)})"
 
 
+def _compared(
+    runs: Mapping[str, Run],
+    metric: str,
+    statistics: Mapping[str, Sequence[NDArray[Any]]],
+    *,
+    higher_is_better: bool,
+) -> list[Comparison]:
+    decisions = [d for run in runs.values() if (d := run.results.decision) is not None]
+    margins = [d.margins[metric].value for d in decisions if metric in d.margins]
+    judged = judge_metric(
+        MetricScores(
+            set="test",
+            metric=metric,
+            higher_is_better=higher_is_better,
+            runs=statistics,
+            value=lambda sums: sums[..., 0] / sums[..., 1],
+            is_ratio=True,
+        ),
+        margin=max(margins, default=0.0),
+        level=max((d.level for d in decisions), default=_LEVEL),
+        baselines=(),
+    )
+    return list(judged.comparisons)
+
+
+def _columns(
+    scores_SN: NDArray[np.float64], weights_SN: NDArray[np.float64] | None
+) -> list[NDArray[np.float64]]:
+    """For each seed [N, 2] scores and what they are divided by; ones without weights."""
+    weights = np.ones_like(scores_SN) if weights_SN is None else weights_SN
+    return [np.stack(pair, axis=1) for pair in zip(scores_SN, weights, strict=True)]
+
+
+def _nll_columns(found: Scores) -> list[NDArray[np.float64]]:
+    assert found.nll_SN is not None and found.tokens_SN is not None
+    return _columns(found.nll_SN, found.tokens_SN)
+
+
+def _headline(best: str, standing: Mapping[str, Comparable]) -> str:
+    if not standing:
+        return f"{best} leads"
+    if all(verdict == "equivalent" for verdict in standing.values()):
+        return f"{join([best, *standing])} are equivalent"
+    return f"Undecided between {join([best, *standing])}"
+
+
 def _sentence(
     metric: MetricRecord,
     picks: Mapping[str, str],
     means: Mapping[str, float],
     best: str,
-    ties: list[str],
+    standing: Mapping[str, Comparable],
+    compared: Sequence[Comparison],
 ) -> str:
     write = scale_of(metric.unit).write
 
     def named(labels: list[str]) -> str:
         return join([f"{label}'s {picks[label]} ({write(means[label])})" for label in labels])
 
-    whose = f"{best}'s" if ties else "its"
+    whose = f"{best}'s" if standing else "its"
     word = "highest" if metric.higher_is_better else "lowest"
     parts = [f"{whose} {picks[best]} has the {word} {metric.title}, {write(means[best])}"]
-    if ties:
-        parts.append(f"{named(ties)} {'ties' if len(ties) == 1 else 'tie'} with it")
-    behind = [label for label in means if label != best and label not in ties]
+    equal = [label for label, verdict in standing.items() if verdict == "equivalent"]
+    if equal:
+        parts.append(f"{named(equal)} {'is' if len(equal) == 1 else 'are'} equivalent to it")
+    if open_ := [label for label, verdict in standing.items() if verdict == "undecided"]:
+        whys = [c.why for c in compared if c.metric == metric.name and c.why is not None]
+        because = f" ({whys[0]})" if whys else ""
+        parts.append(f"{named(open_)} cannot be told apart from it, nor shown equal{because}")
+    behind = [label for label in means if label != best and label not in standing]
     if behind:
-        parts.append(f"it is ahead of {named(behind)} beyond chance")
+        parts.append(f"it is better than {named(behind)}")
     return f"{'; '.join(parts)}."
 
 
-def _is_tie(compared: list[Comparison], metric: MetricRecord, a: str, b: str) -> bool:
-    found = next(c for c in compared if c.metric == metric.name and {c.a, c.b} == {a, b})
-    return found.verdict not in ("better", "worse")
+def _verdict(compared: list[Comparison], metric: MetricRecord, a: str, b: str) -> Comparable:
+    """What is said of ``a`` against ``b``, the one with the best mean."""
+    for found in compared:
+        if found.metric == metric.name and {found.a, found.b} == {a, b}:
+            return found.verdict if found.verdict in ("equivalent", "undecided") else "worse"
+    return "undecided"

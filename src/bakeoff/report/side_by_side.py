@@ -102,14 +102,14 @@ def build_comparison_page(
 
 
 def _marks(entries: list[Entry], ranking: Ranking) -> dict[tuple[str, str], str]:
-    """``best`` and ``tie`` on the picks' scores, where they were compared."""
+    """``best``, ``equivalent`` and ``undecided`` on the picks' scores, where they were compared."""
     marks = {}
     for entry in entries:
         if entry.is_pick and ranking.best is not None:
             if entry.study == ranking.best:
                 marks[entry.row.name, ranking.metric.name] = "best"
-            elif entry.study in ranking.ties:
-                marks[entry.row.name, ranking.metric.name] = "tie"
+            elif entry.study in ranking.standing:
+                marks[entry.row.name, ranking.metric.name] = ranking.standing[entry.study]
     return marks
 
 

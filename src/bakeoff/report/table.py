@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.decide.verdicts import ZERO_SHOT, cheapest, winner
+from bakeoff.decide.verdicts import ZERO_SHOT, cheapest, verdict_of
 from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_whole
 from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, MetricRecord, Results
 from bakeoff.types import RunState
@@ -113,14 +113,13 @@ def build_rows(results: Results) -> list[Row]:
 def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     """Which cells carry a word, by row name and column key.
 
-    ``best`` marks the best method of a metric, ``tie`` those that are not shown to differ
-    from it, ``least`` on the smallest cost. One method alone is compared with no one.
+    ``best`` marks the best method of a metric, ``equivalent`` and ``undecided`` those of which that
+    is said against it, ``least`` the smallest cost. One method alone is compared with no one.
     """
     methods = [row for row in rows if not row.is_baseline and row.ended_well]
     marks: dict[tuple[str, str], str] = {}
     if len(methods) < 2:
         return marks
-    compared = {c.metric for c in results.comparisons if c.set == "test"}
     for column in shown_columns(results.task.metrics, rows):
         found = {r.name: v for r in methods if (v := r.value(column.key)) is not None}
         if len(found) < 2 or len(set(found.values())) == 1:
@@ -130,12 +129,10 @@ def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], 
         for name, value in found.items():
             if value == best:
                 marks[name, column.key] = "least" if column.metric is None else "best"
-            elif (
-                column.metric is not None
-                and column.key in compared
-                and winner(results, first, name, column.key) is None
-            ):
-                marks[name, column.key] = "tie"
+            elif column.metric is not None:
+                verdict = verdict_of(results, name, first, column.key)
+                if verdict in ("equivalent", "undecided"):
+                    marks[name, column.key] = verdict
     return marks
 
 
@@ -147,6 +144,8 @@ def cheapest_name(results: Results, rows: Sequence[Row]) -> str | None:
 
 def baseline_label(name: str, record: BaselineRecord) -> str:
     """What a baseline is called: ``zero-shot``, ``lead-3``."""
+    if record.title is not None:
+        return record.title
     if name == LEAD:
         return f"lead-{'k' if record.sentences is None else record.sentences}"
     return name.replace("_", "-")

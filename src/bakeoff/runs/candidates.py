@@ -1,4 +1,4 @@
-"""Records of candidates: one method with one setting and one seed, and what came of it."""
+"""Candidates as plain data: what to train, and what came of it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,33 @@ class Provenance:
     threads: int | None = None
     slots: int | None = None
     micro_batch_size: int | None = None
+
+
+def candidate_id(method: str, variant: str, learning_rate: float, seed: int) -> str:
+    """What names a candidate in a study, fit for a folder: ``METHOD[-VARIANT]-lrX-sSEED``."""
+    parts = [method, *([variant] if variant else []), f"lr{learning_rate:g}", f"s{seed}"]
+    return "-".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateSpec:
+    """What to train: one method with one setting and one seed.
+
+    Attributes:
+        variant: the label of the searched options in the id, empty where only the rate is searched.
+        options: the searched options alone, as plain values.
+    """
+
+    method: str
+    variant: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Unique in the study."""
+        return candidate_id(self.method, self.variant, self.learning_rate, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +103,13 @@ class CandidateRecord:
     reason: str | None = None
     made_with: Provenance | None = None
     files: dict[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Unique in the study."""
+        return candidate_id(self.method, self.variant, self.learning_rate, self.seed)
+
+    @property
+    def best_val_nll(self) -> float | None:
+        """The lowest validation NLL, in nats per supervised token."""
+        return None if self.best_epoch is None else self.epochs[self.best_epoch - 1].val_nll

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,9 @@ STUDY_FILE = "study.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
+DATA_FOLDER = "data"
+"""Rows that were given in Python, each lot in a folder that a hash of its content names."""
+_GIVEN = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows\.jsonl)?)$")
 _PARTS = (RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE)
 _ID_KEY = "run"
 Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -327,13 +331,30 @@ def open_run(
         yield folder
 
 
+def given_rows_in(source: Any) -> str | None:
+    """Of a source that is rows given in Python, the part of its path that their content names."""
+    found = _GIVEN.search(source) if isinstance(source, str) else None
+    return None if found is None else found[1].replace("\\", "/")
+
+
 def _without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tree.items() if key not in _FREE_KEYS}
+    """What must be equal; where rows lie that their content names is free as well."""
+    kept = {key: value for key, value in tree.items() if key not in _FREE_KEYS}
+    task = kept.get("task")
+    if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):
+        kept["task"] = {**task, "source": given}
+    return kept
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether a folder holds more than a lock and what a killed run left half written."""
+    """Whether a folder holds more than a lock, rows and what a killed run left half written."""
     return path.is_dir() and any(
-        entry.suffix != PART and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        entry.suffix != PART
+        and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )
+
+
+def _holds_only_rows(path: Path) -> bool:
+    return path.is_dir() and all(given_rows_in(f"/{entry.name}") for entry in path.iterdir())

@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from bakeoff import __version__
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.runs.folder import STUDY_FILE
+from bakeoff.version import __version__
 
 LOG_FILE: Final = "run.log"
 LEVELS: Final = ("debug", "info", "warning", "error")

@@ -12,17 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
+from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
 from bakeoff.runs.candidates import FileRecord as FileRecord
 from bakeoff.runs.candidates import Provenance as Provenance
 from bakeoff.runs.decisions import Answer as Answer
 from bakeoff.runs.decisions import Comparable as Comparable
 from bakeoff.runs.decisions import Comparison as Comparison
+from bakeoff.runs.decisions import DecisionRecord as DecisionRecord
+from bakeoff.runs.decisions import DecisionWarning as DecisionWarning
 from bakeoff.runs.decisions import Fallback as Fallback
+from bakeoff.runs.decisions import Margin as Margin
 from bakeoff.runs.decisions import Needs as Needs
 from bakeoff.runs.decisions import Outside as Outside
 from bakeoff.runs.decisions import Recommendation as Recommendation
 from bakeoff.runs.decisions import RunnerUp as RunnerUp
+from bakeoff.runs.decisions import Spread as Spread
 from bakeoff.types import RunState
 
 SCHEMA = 2
@@ -62,10 +67,20 @@ class MetricRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRecord:
-    """What the study teaches, and by what an answer is scored."""
+    """What the study teaches, and by what an answer is scored.
+
+    Attributes:
+        input_word, output_word: what a reader calls what goes in and what comes out.
+        labels: those that all rows choose from.
+        found: options that the training rows decided, as the labels of a classification.
+    """
 
     kind: str
     metrics: tuple[MetricRecord, ...]
+    input_word: str = "document"
+    output_word: str = "summary"
+    labels: tuple[str, ...] = ()
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,18 +148,25 @@ class Outputs:
     invalid: int = 0
 
 
+Confusion = tuple[tuple[int, ...], ...]
+"""[L][L] answers counted: a line for each right label, a column for each chosen one, in the order
+of ``TaskRecord.labels``; an answer that is no label is in no column."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaselineRecord:
-    """What needs no training: the untuned base, the document's first sentences.
+    """What needs no training: the untuned base, the document's first sentences, the majority label.
 
     Attributes:
-        sentences: of the lead baseline.
+        title: for readers. sentences: of the lead baseline, in older results.
     """
 
+    title: str | None = None
     made_with: Provenance | None = None
     validation: dict[str, Estimate]
     test: dict[str, Estimate]
     outputs: Outputs | None = None
+    confusion: Confusion | None = None
     sentences: int | None = None
 
 
@@ -232,6 +254,7 @@ class MethodRecord:
         learning_rate: the chosen one, or the best so far.
         converged: whether the candidates had stopped improving; None where that is not known.
         seeds: of the runs that were tested.
+        confusion: of all their answers to the test rows.
         validation, test: by metric. also_test: by further test set, then by metric.
         candidates: ids of its final candidates, or of the searched ones while none is chosen.
     """
@@ -249,6 +272,7 @@ class MethodRecord:
     test: dict[str, Estimate] = field(default_factory=dict)
     also_test: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     outputs: Outputs | None = None
+    confusion: Confusion | None = None
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
 
@@ -271,7 +295,10 @@ class Results:
 
     Attributes:
         study: as resolved, with every default written out.
-        comparisons: of all pairs that were tested. notes: what a reader should know, in sentences.
+        comparisons: of all pairs that were tested, baselines included.
+        decision: by what they were judged; None in results of the first edition's rules, whose
+            recommendation is shown as it was written.
+        notes: what a reader should know, in sentences.
     """
 
     schema: int = SCHEMA
@@ -285,6 +312,7 @@ class Results:
     candidates: dict[str, CandidateRecord]
     comparisons: tuple[Comparison, ...]
     recommendation: Recommendation
+    decision: DecisionRecord | None = None
     search: SearchRecord | None = None
     notes: tuple[str, ...] = ()
 

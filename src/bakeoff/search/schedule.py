@@ -1,57 +1,61 @@
-"""Which candidates a study trains, and in which order: the search of each method, then its seeds.
+"""A study's candidates as training sees them, and what is decided between its rounds.
 
-Each method is searched by successive halving with pauses (Li et al. 2020, "A System for Massively
-Parallel Hyperparameter Tuning", algorithm 2): its candidates train up to a rung, give up their
-slots, and once all of them are there the best go on and the others are pruned. Methods do not wait
-for each other, and none is compared with another's candidates. Where the best rate is at the
-edge of the grid, the grid grows on that side first. What is decided follows from the candidates
-alone, so that a resumed study decides the same.
+Each method is searched by itself: methods do not wait for each other, and none is compared with
+another's candidates. What is decided is ``rounds.decide``'s, a function of the candidates' records;
+this module keeps the candidates and does what was decided.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath, Method
-from bakeoff.search.options import SearchOptions, final_seeds, grid_of, grown
-from bakeoff.search.storage import SearchStorage
+from bakeoff.runs.records import CandidateRecord, CandidateSpec
+from bakeoff.search.options import SearchOptions
+from bakeoff.search.pruners.registry import PRUNERS
+from bakeoff.search.rounds import Decision, decide, first_specs, is_over
+from bakeoff.search.space import MethodSpace, space_of
+from bakeoff.search.standing import best_of, edge_of
 from bakeoff.types import RunState
 
-Report = Callable[[str], None]
 
-
-@dataclass
+@dataclass(kw_only=True)
 class MethodSearch:
     """One method's candidates and what became of its search.
 
     Attributes:
         name: the study's name of the method.
         variants: its methods by label.
-        rates: the grid as it began. centre: what its rule is centred on, or None.
+        space: what is tried, or None where nothing is searched.
+        rates: of the finals where nothing is searched; else those that the search began with.
         searched: candidates of the search, in the order in which they were named.
-        finals: candidates of the chosen rate, a seed each; of all where nothing is searched.
+        chosen: the one of them whose rate and variant was chosen, once the search is over.
+        finals: candidates of the chosen setting, a seed each, none of which took part in the
+            search; of the one setting there is where nothing is searched.
+        num_rounds: rounds of the search that are over.
     """
 
     name: str
-    variants: dict[str, Method]
-    rates: tuple[float, ...]
-    centre: float | None = None
+    variants: Mapping[str, Method]
+    space: MethodSpace | None = None
+    rates: tuple[float, ...] = ()
     searched: list[Candidate] = field(default_factory=list)
+    chosen: Candidate | None = None
     finals: list[Candidate] = field(default_factory=list)
+    num_rounds: int = 0
 
     @property
     def candidates(self) -> list[Candidate]:
-        """All, each once: the search's first, then the other seeds."""
-        return [*self.searched, *(c for c in self.finals if c not in self.searched)]
+        """All: the search's first, then the chosen setting's."""
+        return [*self.searched, *self.finals]
 
     @property
-    def chosen(self) -> Candidate | None:
-        """The candidate whose rate and variant the search chose, once it is over."""
-        return self.finals[0] if self.searched and self.finals else None
+    def records(self) -> list[CandidateRecord]:
+        """Of the search's candidates, sorted by id."""
+        return sorted((record_of(c) for c in self.searched), key=lambda record: record.id)
 
     @property
     def num_grown(self) -> int:
@@ -60,26 +64,28 @@ class MethodSearch:
 
     def best(self) -> Candidate | None:
         """The searched candidate with the lowest validation NLL so far; none that went wrong."""
-        wrong = (RunState.DIVERGED, RunState.FAILED)
-        known = [c for c in self.searched if c.best_val_nll is not None and c.state not in wrong]
-        return min(known, key=_loss, default=None)
-
-    def edge(self) -> tuple[Candidate, bool] | None:
-        """The best candidate and whether upward, where its rate is at the edge of the grid.
-
-        A rate that diverged bounds the grid like any other. Where all diverged, the lowest rate
-        counts as the best.
-        """
-        best = self.best()
-        if best is None:
-            if any(c.state is RunState.FAILED for c in self.searched):
-                return None  # another rate would most likely fail as well
-            best = min(self.searched, key=lambda c: c.learning_rate)
-            return best, False
-        rates = [c.learning_rate for c in self.searched if c.variant == best.variant]
-        if len(rates) < 2 or min(rates) < best.learning_rate < max(rates):
+        found = best_of(self.records)
+        if found is None:
             return None
-        return best, best.learning_rate == max(rates)
+        return next(c for c in self.searched if c.id == found.id)
+
+    def is_at_edge(self) -> bool:
+        """Whether the best rate is at the edge of those that were tried."""
+        return bool(self.searched) and edge_of(self.records) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What a decision changed.
+
+    Attributes:
+        text: the decision in words, or empty.
+        new: candidates that were named. pruned: those that ended by it.
+    """
+
+    text: str
+    new: tuple[Candidate, ...] = ()
+    pruned: tuple[Candidate, ...] = ()
 
 
 class StudySchedule:
@@ -88,6 +94,7 @@ class StudySchedule:
     Attributes:
         methods: the state of each method's search, by name, in the study's order.
         search: how is searched, or None. epochs: the most that a candidate trains.
+        seeds: of each method's chosen setting. rungs: epochs after which candidates are compared.
     """
 
     def __init__(
@@ -96,41 +103,33 @@ class StudySchedule:
         seeds: Sequence[int],
         epochs: int,
         search: SearchOptions | None,
-        storage: SearchStorage | None = None,
-        report: Report = lambda text: None,
     ) -> None:
         """Names the first candidates.
 
         Args:
-            methods: one for each method, empty so far.
-            seeds: the protocol's. epochs: the most that a candidate trains.
+            methods: one for each method, empty so far; with a space where there is a search.
+            seeds: of the chosen settings. epochs: the most that a candidate trains.
             search: how is searched, or None.
-            storage: where the search is written down and pruned; needed where there is one.
-            report: called with each decision, in words.
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
         self.epochs = epochs
-        self.seeds = final_seeds(seeds, search.seeds) if search else tuple(seeds)
-        self.rungs = search.rungs(epochs) if search else ()
-        self.storage = storage
-        self.report = report
-        self.on_new: Callable[[Candidate], None] = lambda candidate: None
-        self.on_return: Callable[[Candidate], None] = lambda candidate: None
-        self.on_pruned: Callable[[Candidate], None] = lambda candidate: None
+        self.seeds = tuple(seeds)
+        self.rungs = rungs_of(search, epochs)
         for method in methods:
-            for label, variant in method.variants.items():
-                if search is None:
-                    method.finals += [
-                        self._name(method, label, rate, seed, variant)
-                        for rate in method.rates
-                        for seed in self.seeds
-                    ]
-                else:
-                    method.searched += [
-                        self._name(method, label, rate, self.seeds[0], variant)
-                        for rate in method.rates
-                    ]
+            if method.space is not None:
+                specs = first_specs(method.space)
+                method.rates = tuple(dict.fromkeys(spec.learning_rate for spec in specs))
+                method.searched += map(self.candidate_of, specs)
+                continue
+            method.finals += [
+                self.candidate_of(
+                    CandidateSpec(method=method.name, variant=label, learning_rate=rate, seed=seed)
+                )
+                for label in method.variants
+                for rate in method.rates
+                for seed in self.seeds
+            ]
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -142,201 +141,179 @@ class StudySchedule:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
 
-    def of(self, execution_path: ExecutionPath) -> PathSchedule:
-        """The part that trains on one execution_path."""
-        return PathSchedule(self, execution_path)
+    def waiting(self, execution_path: ExecutionPath) -> list[Candidate]:
+        """The candidates of an execution path that could be seated now."""
+        return [
+            c
+            for c in self.candidates
+            if c.state is RunState.WAITING and c.method.execution_path is execution_path
+        ]
+
+    def is_searched(self, candidate: Candidate) -> bool:
+        """Whether the candidate is one of its method's search."""
+        return candidate in self.methods[candidate.method_name].searched
 
     def pauses(self, candidate: Candidate) -> bool:
         """Whether the candidate has reached a rung of its method's search."""
-        method = self.methods[candidate.method_name]
-        is_final_seed = candidate in method.finals
-        return len(candidate.epochs) in self.rungs and not is_final_seed
+        return len(candidate.epochs) in self.rungs and self.is_searched(candidate)
 
-    def settle(self) -> None:
-        """Takes every decision that can be taken now."""
+    def settle(self) -> list[Settled]:
+        """Decides on every method whose round is over, as often as something follows from it."""
+        found = []
         for method in self.methods.values():
-            while self._settle(method):
-                pass
+            while (settled := self._settle(method)) is not None:
+                found.append(settled)
+        return found
 
-    def _settle(self, method: MethodSearch) -> bool:
-        """One decision on a method all of whose candidates are there; says whether one fell."""
-        if self.search is None or self.storage is None or method.finals:
-            return False
-        if any(c.state in (RunState.WAITING, RunState.RUNNING) for c in method.searched):
-            return False
-        paused = [c for c in method.searched if c.state is RunState.PAUSED]
-        rung = min((len(c.epochs) for c in paused), default=None)
-        if rung is None or rung == self.rungs[0]:
-            # Before any goes on: a rate beyond the edge may be better than all of them.
-            if self._grow(method):
-                return True
-            if rung is None:
-                return self._choose(method)
-        arrived = [c for c in paused if len(c.epochs) == rung]
-        # All are judged before any is ended: what is known of a rung is the same for all of it.
-        weak = [c for c in arrived if self.storage.prunes(c)]
-        for candidate in arrived:
-            if candidate in weak:
-                candidate.state = RunState.PRUNED
-                candidate.reason = (
-                    f"after epoch {rung} its validation NLL {_loss(candidate):.4f} was not among "
-                    f"the best 1 in {self.search.reduction_factor} of {method.name}"
-                )
-                candidate.snapshot = candidate.tensors = None
-                self.storage.write(candidate)
-                self.on_pruned(candidate)
-            else:
-                candidate.state = RunState.WAITING
-        return True
+    def _settle(self, method: MethodSearch) -> Settled | None:
+        """One decision on a method; None where none can be taken, or nothing follows."""
+        if method.space is None or method.chosen is not None:
+            return None
+        records = method.records
+        if not is_over(records):
+            return None
+        decision = decide(method.space, records, method.num_rounds + 1)
+        if decision.is_final and decision.chosen is None:
+            return None
+        method.num_rounds += 1
+        return self._apply(method, decision)
 
-    def _grow(self, method: MethodSearch) -> bool:
-        """Adds the rate beyond the edge where the best is there; says whether it did."""
-        assert self.search is not None
-        found = method.edge()
-        if found is None or len(method.rates) < 2:
-            return False
-        best, upward = found
-        if method.num_grown >= self.search.growth:
-            return False
-        rates = [c.learning_rate for c in method.searched if c.variant == best.variant]
-        rate = grown(rates, self.search.grid_factor, upward=upward, centre=method.centre)
-        label = best.variant
-        new = self._name(method, label, rate, self.seeds[0], method.variants[label])
-        method.searched.append(new)
-        self.on_new(new)
-        what = (
-            "no rate ended well so far"
-            if method.best() is None
-            else f"the best rate so far, {best.learning_rate:g}, is at the edge of its grid"
-        )
-        self.report(f"{method.name}: {what}; {rate:g} is tried as well")
-        return True
+    def _apply(self, method: MethodSearch, decision: Decision) -> Settled:
+        by_id = {candidate.id: candidate for candidate in method.searched}
+        new = [self.candidate_of(spec) for spec in decision.new]
+        method.searched += new
+        pruned = []
+        for stop in decision.verdicts.stops:
+            candidate = by_id[stop.id]
+            candidate.state, candidate.reason = RunState.PRUNED, stop.reason
+            candidate.snapshot = candidate.tensors = None
+            pruned.append(candidate)
+        for name in decision.verdicts.continuations:
+            by_id[name].state = RunState.WAITING
+        if decision.chosen is not None:
+            assert method.space is not None
+            best = method.chosen = by_id[decision.chosen]
+            new = [
+                self.candidate_of(method.space.spec(best.variant, best.learning_rate, seed))
+                for seed in self.seeds
+            ]
+            method.finals = new
+        return Settled(text=decision.text, new=tuple(new), pruned=tuple(pruned))
 
-    def _choose(self, method: MethodSearch) -> bool:
-        """Names the seeds of the best rate, the search's own run being the first of them."""
-        eligible = [c for c in method.searched if c.state.is_eligible]
-        if not eligible:
-            return False
-        best = min(eligible, key=_loss)
-        variant = method.variants[best.variant]
-        others = [
-            self._name(method, best.variant, best.learning_rate, seed, variant)
-            for seed in self.seeds[1:]
-        ]
-        method.finals = [best, *others]
-        for candidate in others:
-            self.on_new(candidate)
-        self.report(f"{method.name}: chosen is {_chosen(best)}")
-        return True
+    def candidate_of(self, spec: CandidateSpec) -> Candidate:
+        """A candidate of the study, which takes no part yet.
 
-    def note(self, candidate: Candidate) -> None:
-        """Writes down how far a candidate of the search has come."""
-        is_searched = candidate in self.methods[candidate.method_name].searched
-        if self.storage is not None and is_searched:
-            self.storage.write(candidate)
-
-    @staticmethod
-    def _name(
-        method: MethodSearch, label: str, rate: float, seed: int, variant: Method
-    ) -> Candidate:
-        parts = [method.name, *([label] if label else []), f"lr{rate:g}", f"s{seed}"]
+        Raises:
+            KeyError: where the study has no such method or variant.
+        """
         return Candidate(
-            id="-".join(parts),
-            method_name=method.name,
-            method=variant,
-            learning_rate=rate,
-            seed=seed,
-            variant=label,
+            id=spec.id,
+            method_name=spec.method,
+            method=self.methods[spec.method].variants[spec.variant],
+            learning_rate=spec.learning_rate,
+            seed=spec.seed,
+            variant=spec.variant,
         )
 
-    def recall(self, records: Sequence[Candidate], chosen: Mapping[str, Candidate]) -> None:
+    def recall(
+        self,
+        later: Sequence[Candidate],
+        chosen: Mapping[str, Candidate],
+        num_rounds: Mapping[str, int],
+    ) -> None:
         """Takes candidates that an earlier call named later for its own.
 
         Args:
-            records: the candidates, in the order in which they were named.
+            later: the candidates, in the order in which they were named.
             chosen: for each method whose search was over, the searched candidate that won.
+            num_rounds: rounds of each method that were over.
         """
-        known = {candidate.id: candidate for candidate in self.candidates}
-        for record in records:
-            if record.id in known:
-                continue
-            method = self.methods[record.method_name]
-            target = method.searched if record.seed == self.seeds[0] else method.finals
-            target.append(record)
-            known[record.id] = record
+        for candidate in later:
+            method = self.methods[candidate.method_name]
+            is_searched = method.space is not None and candidate.seed == method.space.seed
+            (method.searched if is_searched else method.finals).append(candidate)
         for name, candidate in chosen.items():
-            self.methods[name].finals.insert(0, candidate)
+            self.methods[name].chosen = candidate
+        for name, number in num_rounds.items():
+            self.methods[name].num_rounds = number
 
-    def new_candidate(
-        self, method_name: str, label: str, rate: float, seed: int
-    ) -> Candidate | None:
-        """A candidate by its parts, or None where the study has no such method or variant."""
-        method = self.methods.get(method_name)
-        if method is None or label not in method.variants:
-            return None
-        return self._name(method, label, rate, seed, method.variants[label])
+    def take_up(self, records: Mapping[str, CandidateRecord]) -> list[Settled]:
+        """Takes up candidates that have ended in an earlier call whose checkpoints are gone.
 
-
-@dataclass
-class PathSchedule:
-    """The candidates of one execution path, for one trainer."""
-
-    whole: StudySchedule
-    execution_path: ExecutionPath
-
-    def waiting(self) -> list[Candidate]:
-        """The candidates that could be seated now."""
-        return [
-            c
-            for c in self.whole.candidates
-            if c.state is RunState.WAITING and c.method.execution_path is self.execution_path
-        ]
-
-    def next(self) -> Candidate | None:
-        """The next that waits; one that has trained already comes first."""
-        waiting = self.waiting()
-        found = min(waiting, key=lambda c: not c.epochs, default=None)
-        if found is None:
-            return None
-        if found.epochs and found.snapshot is None:
-            self.whole.on_return(found)
-        found.state = RunState.RUNNING
-        return found
-
-    def pauses(self, candidate: Candidate) -> bool:
-        """See ``engine.schedule.Schedule``."""
-        return self.whole.pauses(candidate)
-
-    def settle(self) -> None:
-        """See ``engine.schedule.Schedule``."""
-        self.whole.settle()
+        Args:
+            records: by id; those that are not of this study are left where they are.
+        """
+        for method in self.methods.values():
+            known = {candidate.id for candidate in method.searched}
+            for id, record in sorted(records.items()):
+                is_new = record.method == method.name and id not in known
+                fits = record.variant in method.variants and method.space is not None
+                if is_new and fits and method.space and record.seed == method.space.seed:
+                    method.searched.append(self.candidate_of(spec_of(record)))
+        coming = self.candidates
+        settled: list[Settled] = []
+        while coming:
+            for candidate in coming:
+                _take_up(candidate, records.get(candidate.id))
+            following = self.settle()
+            coming = [candidate for one in following for candidate in one.new]
+            settled += following
+        return settled
 
 
-def _loss(candidate: Candidate) -> float:
-    loss = candidate.best_val_nll
-    return math.inf if loss is None else loss
+def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
+    """Epochs after which candidates of one method are compared and the weak are pruned."""
+    if search is None:
+        return ()
+    return PRUNERS[search.pruner].rungs(epochs, search.reduction_factor)
 
 
-def _chosen(candidate: Candidate) -> str:
-    options = f"{candidate.variant}, " if candidate.variant else ""
-    return (
-        f"{options}learning rate {candidate.learning_rate:g}, validation NLL {_loss(candidate):.4f}"
+def record_of(candidate: Candidate) -> CandidateRecord:
+    """A candidate as the search's functions see it."""
+    return CandidateRecord(
+        method=candidate.method_name,
+        variant=candidate.variant,
+        learning_rate=candidate.learning_rate,
+        seed=candidate.seed,
+        state=candidate.state,
+        best_epoch=candidate.best_epoch,
+        epochs=tuple(candidate.epochs),
+        reason=candidate.reason,
     )
+
+
+def spec_of(record: CandidateRecord) -> CandidateSpec:
+    """What the candidate of a record was to train."""
+    return CandidateSpec(
+        method=record.method,
+        variant=record.variant,
+        options=record.options,
+        learning_rate=record.learning_rate,
+        seed=record.seed,
+    )
+
+
+def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
+    if record is not None:
+        candidate.state, candidate.reason = record.state, record.reason
+        candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
 
 
 def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySchedule:
     """A study's first candidates, in its order; nothing is written down yet."""
-    return StudySchedule(
-        [
+    protocol = bench.protocol
+    rungs = rungs_of(search, protocol.epochs)
+    methods = []
+    for entry in bench.entries:
+        space = None
+        if search is not None:
+            space = space_of(entry, search, seed=protocol.search_seed, rungs=rungs)
+        methods.append(
             MethodSearch(
                 name=entry.name,
-                variants=dict(bench.methods[entry.name]),
-                rates=grid_of(entry, search) if search else (entry.learning_rate,),
-                centre=None if entry.rates else entry.method_type.default_learning_rate,
+                variants=bench.methods[entry.name],
+                space=space,
+                rates=(entry.learning_rate,),
             )
-            for entry in bench.entries
-        ],
-        bench.protocol.seeds,
-        bench.protocol.epochs,
-        search,
-    )
+        )
+    return StudySchedule(methods, protocol.seed_list, protocol.epochs, search)

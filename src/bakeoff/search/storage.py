@@ -1,31 +1,29 @@
-"""The search as Optuna holds it: a study for each method, a trial for each candidate.
+"""The search as Optuna shows it: a study for each method, a trial for each candidate.
 
-The run's own checkpoints decide what has happened. A trial that is ahead of them, as a crash
-leaves it, would show decisions a future that they did not know, so that a resumed run writes its
-trials again from what it has. ``optuna-dashboard`` opens the database at any time.
+It is written from the candidates' records and never read: what is decided follows from the records
+themselves. A trial that is ahead of the run's checkpoints, as a crash leaves it, is written again
+by a resumed run. ``optuna-dashboard`` opens the database at any time.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
-from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
-from bakeoff.search.options import SearchOptions, without_password
+from bakeoff.runs.records import CandidateRecord
+from bakeoff.search.options import without_password
 from bakeoff.types import RunState
 
 _OWNER = "bakeoff_run"
 _ENDED = "bakeoff_state"
-_FORGOTTEN = "bakeoff_started_again"
 _LOWEST, _HIGHEST = 1e-300, 1e300
 _STATES = {
     RunState.COMPLETE: TrialState.COMPLETE,
@@ -63,47 +61,6 @@ class UnreadableError(StoreError):
         self.place = place
 
 
-class RungPruner(BasePruner):
-    """Successive halving over whole rungs.
-
-    Optuna's own ``SuccessiveHalvingPruner`` compares a trial with those that came before it and
-    lets the first of a rung go on whatever it is worth. Slots here go in step and pause, so that
-    a rung is decided when all of it is there, and the order of slots means nothing.
-    """
-
-    def __init__(self, rungs: tuple[int, ...], reduction_factor: int) -> None:
-        self.rungs = rungs
-        self.reduction_factor = reduction_factor
-
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """See ``optuna.pruners.BasePruner``."""
-        rung = trial.last_step
-        if rung is None or rung not in self.rungs:
-            return False
-        trials = study.get_trials(deepcopy=False)
-        known = sorted(v for t in trials if (v := self._loss(t, rung)) is not None)
-        best = max(1, len(known) // self.reduction_factor)
-        loss = self._loss(trial, rung)
-        return loss is not None and loss > known[best - 1]
-
-    def _loss(self, trial: FrozenTrial, rung: int) -> float | None:
-        """What a trial brings to a rung: its lowest validation NLL until then.
-
-        One that ended on the way to it brings that, or infinity where it diverged or failed; one
-        that did not come so far brings nothing.
-        """
-        if trial.user_attrs.get(_FORGOTTEN):
-            return None
-        reached = trial.last_step or 0
-        if reached < rung:
-            before = max((r for r in self.rungs if r < rung), default=0)
-            if trial.state not in (TrialState.FAIL, TrialState.COMPLETE) or reached < before:
-                return None
-            if trial.state is TrialState.FAIL:
-                return float("inf")
-        return min(v for step, v in trial.intermediate_values.items() if step <= rung)
-
-
 class SearchStorage:
     """The searches of one run in Optuna's storage.
 
@@ -111,7 +68,6 @@ class SearchStorage:
         url: SQLAlchemy's URL of the database.
         study_name: the study's; each method's search is called ``STUDY/METHOD``.
         owner: distinguishes this run from others in the same database.
-        search: how is searched. rungs: where candidates are compared.
         searched: for each method and variant the searched options.
     """
 
@@ -120,13 +76,10 @@ class SearchStorage:
         url: str,
         study_name: str,
         owner: str,
-        search: SearchOptions,
-        rungs: tuple[int, ...],
-        searched: dict[str, dict[str, dict[str, Any]]],
+        searched: Mapping[str, Mapping[str, Mapping[str, Any]]],
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.study_name, self.owner, self.searched = study_name, owner, searched
-        self._pruner = RungPruner(rungs, search.reduction_factor)
         self._studies: dict[str, optuna.Study] = {}
         self._trials: dict[str, Trial] = {}
         self._written: dict[str, int] = {}
@@ -146,7 +99,7 @@ class SearchStorage:
             ) from error
 
     @_storage_errors()
-    def begin(self, candidates: Iterable[Candidate]) -> None:
+    def begin(self, records: Iterable[CandidateRecord]) -> None:
         """Creates the searches again and writes what the candidates have reached.
 
         Raises:
@@ -163,65 +116,57 @@ class SearchStorage:
                     )
                 optuna.delete_study(study_name=name, storage=self._storage)
             study = optuna.create_study(
-                storage=self._storage, study_name=name, direction="minimize", pruner=self._pruner
+                storage=self._storage, study_name=name, direction="minimize"
             )
             study.set_user_attr(_OWNER, self.owner)
             self._studies[method] = study
-        for candidate in candidates:
-            self.write(candidate)
+        for record in records:
+            self.write(record)
 
     @_storage_errors()
-    def write(self, candidate: Candidate) -> None:
+    def write(self, record: CandidateRecord) -> None:
         """Asks for the candidate's trial if it has none, and writes what is new into it."""
-        if candidate.id in self._ended:
+        if record.id in self._ended:
             return
-        trial = self._trials.get(candidate.id)
-        if trial is not None and len(candidate.epochs) < self._written[candidate.id]:
+        study = self._studies[record.method]
+        trial = self._trials.get(record.id)
+        if trial is not None and len(record.epochs) < self._written[record.id]:
             # It started again, as after a cohort that failed: what it had reached is no longer so.
-            trial.set_user_attr(_FORGOTTEN, True)
-            study = self._studies[candidate.method_name]
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             trial = None
         if trial is None:
-            trial = self._trials[candidate.id] = self._ask(candidate)
-            self._written[candidate.id] = 0
-        for record in candidate.epochs[self._written[candidate.id] :]:
-            trial.report(record.val_nll, record.epoch)
-        self._written[candidate.id] = len(candidate.epochs)
-        if candidate.state in _STATES:
-            self._ended.add(candidate.id)
-            study = self._studies[candidate.method_name]
-            trial.set_user_attr(_ENDED, candidate.state.value)
-            if candidate.reason:
-                trial.set_user_attr("reason", candidate.reason)
-            state = _STATES[candidate.state]
-            value = candidate.best_val_nll if state is TrialState.COMPLETE else None
+            trial = self._trials[record.id] = self._ask(record)
+            self._written[record.id] = 0
+        for epoch in record.epochs[self._written[record.id] :]:
+            trial.report(epoch.val_nll, epoch.epoch)
+        self._written[record.id] = len(record.epochs)
+        if record.state in _STATES:
+            self._ended.add(record.id)
+            trial.set_user_attr(_ENDED, record.state.value)
+            if record.reason:
+                trial.set_user_attr("reason", record.reason)
+            state = _STATES[record.state]
+            value = record.best_val_nll if state is TrialState.COMPLETE else None
             study.tell(trial, value, state=state, skip_if_finished=True)
-
-    @_storage_errors()
-    def prunes(self, candidate: Candidate) -> bool:
-        """Whether the pruner ends the candidate at the rung that it has reached."""
-        self.write(candidate)
-        return self._trials[candidate.id].should_prune()
 
     def close(self) -> None:
         """Lets go of the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def _ask(self, candidate: Candidate) -> Trial:
-        study = self._studies[candidate.method_name]
-        variants = self.searched[candidate.method_name]
-        params: dict[str, Any] = {"learning_rate": candidate.learning_rate}
+    def _ask(self, record: CandidateRecord) -> Trial:
+        study = self._studies[record.method]
+        variants = self.searched[record.method]
+        params: dict[str, Any] = {"learning_rate": record.learning_rate}
         space: dict[str, BaseDistribution] = {
             "learning_rate": FloatDistribution(_LOWEST, _HIGHEST, log=True)
         }
-        for key, value in variants[candidate.variant].items():
+        for key, value in variants[record.variant].items():
             values = dict.fromkeys(_plain(options[key]) for options in variants.values())
             params[key], space[key] = _plain(value), CategoricalDistribution(list(values))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.enqueue_trial(params, user_attrs={"candidate": candidate.id})
+            study.enqueue_trial(params, user_attrs={"candidate": record.id})
             return study.ask(space)
 
 

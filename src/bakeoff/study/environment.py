@@ -11,9 +11,9 @@ import peft
 import torch
 import transformers
 
-from bakeoff import __version__
 from bakeoff.engine.workbench import Workbench
 from bakeoff.runs.records import Environment, Provenance
+from bakeoff.version import __version__
 
 VERSIONED = ("bakeoff", "torch", "transformers", "peft")
 """What must be alike in all calls that one run is made by."""

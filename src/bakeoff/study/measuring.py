@@ -7,21 +7,56 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.errors import ConfigError
 from bakeoff.measure.costs import Opener, serve
+from bakeoff.methods import registry as methods
+from bakeoff.metrics import registry as metrics
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import load_base, open_workbench
 from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.tasks import registry as tasks
 
 COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
 
 
 def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]:
     """What the process needs, as plain values: the study with the settings that were chosen."""
-    return {"study": _as_chosen(study, schedule).resolved, "device": device}
+    return {
+        "study": _as_chosen(study, schedule).resolved,
+        "device": device,
+        "registered": _registered(study),
+    }
+
+
+def _registered(study: Study) -> dict[str, str]:
+    """What of the study was registered in this process, and the module that each is defined in."""
+    used = {
+        f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
+    }
+    used[f"task {study.task.kind!r}"] = tasks.registered_in().get(study.task.kind)
+    used |= {f"metric {n!r}": metrics.registered_in().get(n) for n in study.task.metric_names}
+    return {what: module for what, module in used.items() if module is not None}
+
+
+def register_again(job: Mapping[str, Any]) -> None:
+    """Imports the modules that register what the study uses, in the measuring process.
+
+    Raises:
+        ConfigError: something was registered by a script or a notebook itself.
+    """
+    for what, module in job.get("registered", {}).items():
+        if module == "__main__":
+            raise ConfigError(
+                f"the {what} was registered by a script or a notebook itself, which the process "
+                "that measures costs cannot import; move it into a module that registers it, and "
+                "import that"
+            )
+        import_module(module)
 
 
 def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
@@ -58,6 +93,7 @@ def opener_of(job: Mapping[str, Any]) -> Opener:
 def main() -> None:
     """Measures the methods of the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    register_again(job)
     serve(job["names"], opener_of(job))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bakeoff.execution.findings import Findings
-from bakeoff.search.options import grid_of
+from bakeoff.search.rounds import first_specs
+from bakeoff.search.schedule import MethodSearch
 from bakeoff.study.options import Study
 from bakeoff.types import RunState
 
@@ -14,7 +15,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
     if search is None:
         return []
     notes = []
-    sizes = {e.name: len(grid_of(e, search)) * len(e.variants) for e in study.entries}
+    sizes = {name: _num_first(method) for name, method in findings.schedule.methods.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         notes.append(f"the methods were not searched alike, as the study asks for: {listed}")
@@ -31,7 +32,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
                 f"{name}: {len(failed)} of {len(method.searched)} rates failed and took no part in "
                 f"the choice; {failed[0].learning_rate:g}: {failed[0].reason}"
             )
-        if method.chosen is not None and len(method.rates) > 1 and method.edge() is not None:
+        if method.chosen is not None and len(method.rates) > 1 and method.is_at_edge():
             notes.append(
                 f"{name}: the chosen rate {method.chosen.learning_rate:g} is still at the edge "
                 f"of its grid, which may grow by {search.growth}; raise search.growth to look "
@@ -41,7 +42,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
 
 
 def unused_settings(study: Study) -> list[str]:
-    """What to say of rates and seeds that a study names, but a search does not use."""
+    """What to say of rates that a study names, but a search does not use."""
     if study.options.search is None:
         return []
     notes = [
@@ -51,8 +52,9 @@ def unused_settings(study: Study) -> list[str]:
         for entry in study.entries
         if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
     ]
-    seeds, used = study.options.protocol.seeds, study.options.search.seeds
-    if len(seeds) > used:
-        listed = ", ".join(map(str, seeds[used:]))
-        notes.append(f"protocol.seeds: {listed} not used, as search.seeds asks for {used}")
     return notes
+
+
+def _num_first(method: MethodSearch) -> int:
+    """Settings that a method's search began with."""
+    return 0 if method.space is None else len(first_specs(method.space))

@@ -11,14 +11,15 @@ import torch
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import load_source
-from bakeoff.data.prepare import prepare
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
+from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.study.options import Study
+from bakeoff.tasks.prepare import prepare, with_found
 
 
 def cache_folder() -> Path:
@@ -59,17 +60,19 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
     limit = base.max_positions
     if limit is None:
         return
-    task, generation = study.options.task, study.options.generation
+    task, generation = study.task.options, study.options.generation
     if task.max_length > limit:
         raise ConfigError(
             f"task.max_length: {task.max_length} is more than the {limit} positions of "
             f"{study.options.base}; give at most {limit}"
         )
-    prompt_room = task.max_length - task.max_summary_tokens + generation.max_new_tokens
+    writes = Ask.TEXT in study.task.asks
+    written = generation.max_new_tokens if writes else task.max_target_tokens
+    prompt_room = task.max_length - task.max_target_tokens + written
     if prompt_room > limit:
         raise ConfigError(
             f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
-            f"{task.max_length - task.max_summary_tokens} tokens needs {prompt_room} positions, "
+            f"{task.max_length - task.max_target_tokens} tokens needs {prompt_room} positions, "
             f"but {study.options.base} has {limit}; shorten it or lower task.max_length"
         )
     for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
@@ -85,7 +88,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
 def prepare_data(study: Study, base: Base) -> TaskData:
     """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
     return prepare(
-        study.options.task,
+        study.task,
         base.tokenizer,
         root=study.root,
         cache_dir=cache_folder() / "data",
@@ -128,13 +131,12 @@ def workbench_of(
         data=data,
         entries=study.entries,
         methods=methods,
-        task=options.task,
+        task=with_found(study.task, data.found),
         protocol=options.protocol,
         generation=options.generation,
         engine=options.engine,
         slots=options.slots,
         precision=options.precision,
-        lead_sentences=options.lead_sentences,
     )
 
 

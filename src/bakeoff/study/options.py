@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import WIRE
+from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
-from bakeoff.engine.options import EngineOptions, ProtocolOptions
+from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.runs.folder import DATA_FOLDER, given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.registry import read_task
 from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
@@ -38,8 +41,8 @@ class StudyOptions:
     """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
     """Whether code beside the base may run."""
-    task: TaskOptions
-    """Where the data come from and what is made of them."""
+    task: dict[str, Any]
+    """Its ``kind``, where the data come from, and what is made of them."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained."""
     methods: dict[str, dict[str, Any]]
@@ -47,16 +50,16 @@ class StudyOptions:
     and the method's own options."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
+    """What counts as better, as equal and as sure."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
-    """How test summaries are written."""
+    """How answers to the test rows are written."""
     slots: int | Literal["auto"] = "auto"
     """Candidates in one training pass."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
-    lead_sentences: int = 3
-    """Sentences of the lead-k baseline."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
     track: tuple[TrackerName, ...] = ()
@@ -71,8 +74,6 @@ class StudyOptions:
             )
         if isinstance(self.slots, int) and self.slots < 1:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
-        if self.lead_sentences < 1:
-            raise ConfigError(f"lead_sentences: {self.lead_sentences} is below 1; give 1 or more")
         if len(set(self.track)) < len(self.track):
             raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
         if not self.checkpoint_minutes > 0:
@@ -87,11 +88,12 @@ class Study:
     """A study ready to run.
 
     Attributes:
-        options: as checked. entries: its methods, in order.
+        options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
     """
 
     options: StudyOptions
+    task: Task
     entries: tuple[MethodEntry, ...]
     root: Path
 
@@ -99,10 +101,13 @@ class Study:
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
+        mapping["task"] = to_mapping(self.task.options)
         mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
         search = self.options.search
-        if search is not None and search.storage is not None:
-            mapping["search"]["storage"] = without_password(search.storage)
+        if search is not None:
+            del mapping["search"]["seeds"]  # they are the protocol's
+            if search.storage is not None:
+                mapping["search"]["storage"] = without_password(search.storage)
         return mapping
 
 
@@ -117,8 +122,14 @@ def _resolved(entry: MethodEntry) -> dict[str, Any]:
     return {"kind": entry.kind, "learning_rate": rate, **first, **lists}
 
 
-def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
+def load_study(
+    path: Path | None, overrides: Sequence[str] = (), *, seeds: int | None = None
+) -> Study:
     """Reads a study's file, or the embedded demo, and applies overrides.
+
+    Args:
+        path: of the file, or None for the demo. overrides: as ``--set`` gives them.
+        seeds: the number of seeds of each method, whatever the study says.
 
     Relative paths start from the working directory; where nothing is there, from the folder of
     the study's file.
@@ -128,7 +139,8 @@ def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
     """
     if path is None:
         text = resources.files("bakeoff.study").joinpath(_DEMO).read_text(encoding="utf-8")
-        return study_from_mapping(load_yaml(text, where=_DEMO), overrides, folder=Path.cwd())
+        mapping = load_yaml(text, where=_DEMO)
+        return study_from_mapping(mapping, overrides, folder=Path.cwd(), seeds=seeds)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -140,31 +152,92 @@ def load_study(path: Path | None, overrides: Sequence[str] = ()) -> Study:
             f"{path}: the study cannot be read ({error.strerror}); give the path of a YAML file, "
             "or none for the embedded demo"
         ) from None
-    return study_from_mapping(load_yaml(text, where=str(path)), overrides, folder=path.parent)
+    mapping = load_yaml(text, where=str(path))
+    return study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
 
 
 def study_from_mapping(
-    mapping: Mapping[str, Any], overrides: Sequence[str] = (), *, folder: Path
+    mapping: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path,
+    seeds: int | None = None,
 ) -> Study:
     """Checks a study given as a plain mapping; see ``load_study``."""
     merged = apply_overrides(mapping, overrides)
+    if seeds is not None:
+        if isinstance(merged.get("search"), dict):
+            merged["search"].pop("seeds", None)
+        merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
     _locate(merged, folder)
-    options = from_mapping(StudyOptions, merged)
-    options.task.validate()
+    _move_older_keys(merged)
+    options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
+    task = read_task(options.task)
+    options.decision.check_metrics(task.metric_names)
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
     )
-    return Study(options=options, entries=entries, root=Path.cwd())
+    return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 
-def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved study with the defaults of keys that its version did not have.
+def _move_older_keys(merged: dict[str, Any]) -> None:
+    """Takes keys of older studies to where they are now."""
+    task = merged.get("task")
+    if "lead_sentences" in merged and isinstance(task, dict):
+        task.setdefault("lead_sentences", merged.pop("lead_sentences"))
+
+
+def _with_one_name_of_seeds(options: StudyOptions, given: Mapping[str, Any]) -> StudyOptions:
+    """``search.seeds`` under its other name.
+
+    Raises:
+        ConfigError: where both are given and differ.
+    """
+    search, protocol = options.search, options.protocol
+    if search is None or search.seeds is None:
+        return options
+    meant = replace(protocol, seeds=search.seeds)
+    is_given = "seeds" in (given.get("protocol") or {})
+    is_same = meant.seeds == protocol.seeds or (
+        not any(isinstance(one.seeds, AdaptiveSeeds) for one in (meant, protocol))
+        and meant.seed_list == protocol.seed_list
+    )
+    if is_given and not is_same:
+        here, there = (plain_seeds(one.seeds) for one in (meant, protocol))
+        raise ConfigError(
+            f"search.seeds: {here} and protocol.seeds: {there} are two names of one setting and "
+            "differ; give protocol.seeds alone"
+        )
+    return replace(options, protocol=meant, search=replace(search, seeds=None))
+
+
+def plain_seeds(seeds: int | tuple[int, ...] | AdaptiveSeeds) -> object:
+    """Seeds as a study's file says them."""
+    if isinstance(seeds, AdaptiveSeeds):
+        return to_mapping(seeds)
+    return seeds if isinstance(seeds, int) else list(seeds)
+
+
+def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
+    """A study as a run's folder keeps it, by whatever version of this program.
+
+    Args:
+        mapping: the resolved study. folder: where its relative paths may start.
 
     Raises:
         ConfigError: where it has keys that this version does not know.
     """
-    return study_from_mapping(mapping, folder=Path.cwd()).resolved
+    search, protocol = mapping.get("search"), mapping.get("protocol")
+    if isinstance(search, Mapping) and isinstance(protocol, Mapping) and "seeds" in protocol:
+        # The first edition wrote both: the protocol's seeds, and how many of them a search takes.
+        mapping = {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
+    return study_from_mapping(mapping, folder=folder)
+
+
+def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A kept study with the defaults of keys that its version did not have; see ``recorded``."""
+    return recorded(mapping, folder=Path.cwd()).resolved
 
 
 def _locate(merged: dict[str, Any], folder: Path) -> None:
@@ -173,8 +246,12 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
     def found(value: Any) -> Any:
         if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):
             return value
-        beside = folder / value
-        return str(beside) if not Path(value).exists() and beside.exists() else value
+        if Path(value).exists():
+            return value
+        places = [folder / value]
+        if given := given_rows_in(value):  # of a folder that was moved
+            places.append(folder / DATA_FOLDER / given)
+        return next((str(place) for place in places if place.exists()), value)
 
     merged["base"] = found(merged.get("base"))
     task = merged.get("task")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from bakeoff.config import to_mapping
-from bakeoff.decide.choice import recommend
-from bakeoff.decide.comparisons import compare_methods
-from bakeoff.decide.intervals import Interval, bootstrap_interval
+from bakeoff.decide.judged import MetricJudgement
+from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
-from bakeoff.execution.findings import Findings, Floats, TestScores
-from bakeoff.metrics.rouge import ROUGE_KEYS
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
-    Comparison,
+    Confusion,
     CostRecord,
     CurvePoint,
     DataRecord,
@@ -38,31 +34,30 @@ from bakeoff.runs.records import (
 )
 from bakeoff.search.schedule import MethodSearch
 from bakeoff.study.environment import environment_of
+from bakeoff.study.judging import baseline_validation, judge_study, method_validation
 from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
 
-_ROUGE_TITLES = dict(zip(ROUGE_KEYS, ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"), strict=True))
+_MOST_LABELS = 20
 
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
-    tokens_N = np.diff(bench.data.splits["test"].completions.offsets).astype(np.float64)
-    methods = {e.name: _method(bench, findings, e.name, tokens_N) for e in bench.entries}
+    decision, judged = judge_study(study, bench, findings)
+    methods = {e.name: _method(bench, findings, e.name, judged) for e in bench.entries}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
         study=study.resolved,
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
-        task=TaskRecord(kind="summarize", metrics=metrics_of_summaries()),
-        baselines={
-            name: _baseline(bench, findings, name, scores, tokens_N)
-            for name, scores in findings.baselines.items()
-        },
+        task=_task(bench, decision.metric),
+        baselines={name: _baseline(bench, findings, name, judged) for name in findings.baselines},
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(_comparisons(findings, list(methods), tokens_N)),
+        comparisons=tuple(c for found in judged.values() for c in found.comparisons),
+        decision=decision,
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
@@ -70,29 +65,26 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
     return replace(results, recommendation=recommend(results))
 
 
-def metrics_of_summaries() -> tuple[MetricRecord, ...]:
-    """What summaries are scored by; the first decides."""
-    version = importlib.metadata.version("rouge_score")
-    nll = MetricRecord(
-        name="nll",
-        title="NLL",
-        unit="nats per token",
-        higher_is_better=False,
-        primary=True,
-        signature="mean over supervised tokens",
+def _task(bench: Workbench, deciding: str) -> TaskRecord:
+    metrics = bench.task.metrics
+    return TaskRecord(
+        kind=bench.task.kind,
+        metrics=tuple(
+            MetricRecord(
+                name=metric.name,
+                title=metric.title,
+                unit=metric.unit,
+                higher_is_better=metric.higher_is_better,
+                primary=metric.name == deciding,
+                signature=metric.signature,
+            )
+            for metric in metrics
+        ),
+        input_word=bench.task.input_word,
+        output_word=bench.task.output_word,
+        labels=bench.task.labels,
+        found=bench.data.found,
     )
-    rouges = [
-        MetricRecord(
-            name=key,
-            title=title,
-            unit="\u00d7 100",
-            higher_is_better=True,
-            primary=False,
-            signature=f"rouge_score {version}, F-measure, stemmed",
-        )
-        for key, title in _ROUGE_TITLES.items()
-    ]
-    return (nll, *rouges)
 
 
 def _data(bench: Workbench) -> DataRecord:
@@ -105,51 +97,35 @@ def _data(bench: Workbench) -> DataRecord:
             tokens_padded=bench.plans[split].tokens_padded,
             tokens_supervised=part.tokens_supervised,
             padding_share=bench.plans[split].padding_share,
-            documents_truncated=part.documents_truncated,
+            documents_truncated=part.rows_cut,
             rows_skipped=part.rows_skipped,
         )
     return DataRecord(**content, overlap=asdict(bench.data.overlap))
 
 
-def _test_estimates(tested: Sequence[TestScores], tokens_N: Floats) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds and the test rows."""
-    found: dict[str, Estimate] = {}
-    nlls = [t.nll_N for t in tested if t.nll_N is not None]
-    if nlls:
-        nll_SN = np.stack(nlls)
-        interval = bootstrap_interval(nll_SN, np.broadcast_to(tokens_N, nll_SN.shape))
-        found["nll"] = _estimate(interval, nll_SN.sum(axis=1) / tokens_N.sum())
-    for column, key in enumerate(ROUGE_KEYS):
-        rouge_SN = np.stack([t.rouge_N4[:, column] for t in tested])
-        found[key] = _estimate(bootstrap_interval(rouge_SN), rouge_SN.mean(axis=1))
-    return found
-
-
-def _estimate(interval: Interval, per_seed: Floats) -> Estimate:
-    return Estimate(
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        per_seed=tuple(float(value) for value in per_seed),
-    )
+def _test_estimates(judged: Mapping[str, MetricJudgement], name: str) -> dict[str, Estimate]:
+    """By metric, of one method or baseline."""
+    return {
+        metric: found.estimates[name] for metric, found in judged.items() if name in found.estimates
+    }
 
 
 def _baseline(
-    bench: Workbench, findings: Findings, name: str, scores: TestScores, tokens_N: Floats
+    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
 ) -> BaselineRecord:
-    validation = {}
-    if scores.nll_N is not None and findings.zero_shot_val_nll is not None:
-        validation["nll"] = Estimate(mean=findings.zero_shot_val_nll)
     return BaselineRecord(
+        title=next(b.title for b in bench.task.baselines if b.name == name),
         made_with=findings.baselines_made_with.get(name),
-        validation=validation,
-        test=_test_estimates([scores], tokens_N),
-        outputs=scores.outputs,
-        sentences=bench.lead_sentences if name == "lead" else None,
+        validation=baseline_validation(bench, findings, name),
+        test=_test_estimates(judged, name),
+        outputs=findings.baselines[name].outputs,
+        confusion=_confusion(bench, [findings.baselines[name]]),
     )
 
 
-def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -> MethodRecord:
+def _method(
+    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
+) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
     resolved = to_mapping(entry.variants[0].options)
@@ -161,7 +137,6 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
     scores = [findings.test_scores[c.id] for c in tested]
     state, reason = _state(search)
     variant = next(v for v in entry.variants if v.label == shown.variant)
-    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
     adapters = [findings.adapter_bytes[c.id] for c in candidates if c.id in findings.adapter_bytes]
     return MethodRecord(
         kind=entry.kind,
@@ -176,14 +151,21 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
             trainable_parameters=shown.method.num_trainable,
             adapter_bytes=max(adapters, default=None),
         ),
-        validation={"nll": Estimate(mean=sum(losses) / len(losses), per_seed=losses)}
-        if losses
-        else {},
-        test=_test_estimates(scores, tokens_N) if scores else {},
+        validation=method_validation(bench, findings, name),
+        test=_test_estimates(judged, name),
         outputs=_summed([s.outputs for s in scores]),
+        confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(bench, search),
     )
+
+
+def _confusion(bench: Workbench, scored: Sequence[SetScores]) -> Confusion | None:
+    """Of all seeds' runs together; None where there are more labels than a reader looks through."""
+    found = [counts for s in scored if (counts := s.confusion(bench.task.metrics)) is not None]
+    if not found or len(bench.task.labels) > _MOST_LABELS:
+        return None
+    return tuple(tuple(line) for line in sum(found[1:], start=found[0]).tolist())
 
 
 def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:
@@ -217,12 +199,11 @@ def _search(bench: Workbench, search: MethodSearch) -> MethodSearchRecord:
     """The rate's curve of one method, and how its grid came to be."""
     entry = next(e for e in bench.entries if e.name == search.name)
     options = {variant.label: variant.searched for variant in entry.variants}
-    edge = search.edge() if search.chosen else None
     return MethodSearchRecord(
         centre=None if entry.rates else entry.method_type.default_learning_rate,
         grid=search.rates,
         grown=search.num_grown,
-        best_at_edge=None if search.chosen is None else edge is not None,
+        best_at_edge=None if search.chosen is None else search.is_at_edge(),
         chosen=None if search.chosen is None else search.chosen.id,
         curve=tuple(
             CurvePoint(
@@ -262,33 +243,3 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     files = {} if kept is None else kept.files
     made_with = None if kept is None else kept.made_with
     return record_of(candidate, made_with, files, options)
-
-
-def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> list[Comparison]:
-    scores: dict[str, list[TestScores]] = {}
-    untuned = findings.baselines.get("zero_shot")
-    if untuned is not None and untuned.nll_N is not None:
-        scores["zero_shot"] = [untuned]
-    for name in names:
-        tested = [
-            findings.test_scores[c.id]
-            for c in findings.finals(name)
-            if c.state.is_eligible and c.id in findings.test_scores
-        ]
-        if tested:
-            scores[name] = tested
-    if len(scores) < 2 or len(tokens_N) < 2:
-        return []
-    nlls = {n: np.stack([t.nll_N for t in ts if t.nll_N is not None]) for n, ts in scores.items()}
-    weights = {n: np.broadcast_to(tokens_N, nll.shape) for n, nll in nlls.items()}
-    # So many that Holm's strictest level can be reached whatever the number of pairs.
-    resamples = max(10_000, 40 * len(scores) ** 2)
-    found = compare_methods(
-        nlls, metric="nll", weights=weights, higher_is_better=False, resamples=resamples
-    )
-    for column, key in enumerate(ROUGE_KEYS):
-        rouges = {n: np.stack([t.rouge_N4[:, column] for t in ts]) for n, ts in scores.items()}
-        found += compare_methods(
-            rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
-        )
-    return found

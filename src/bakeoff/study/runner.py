@@ -11,24 +11,25 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import CheckpointError, StoreError
+from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
+from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.testing import Tester
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
-from bakeoff.execution.training import Follower, TrainingStage
+from bakeoff.execution.training import TrainingStage
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
@@ -46,6 +47,9 @@ from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.types import RunState
+
+if TYPE_CHECKING:
+    from bakeoff.search.storage import SearchStorage
 
 _log = logging.getLogger(__name__)
 
@@ -142,20 +146,22 @@ class Runner:
                 self._write(bench, findings, wall, started, complete=False)
 
             followers.append(Snapshots(write, self.on_news))
+        storage: SearchStorage | None = None
         try:
-            start = self._recall(schedule, archive, checkpoints)
+            start = checkpoints.load(schedule)
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
-                schedule.report = lambda text: view.say(f"  [cyan]search[/] {escape(text)}")
                 for note in (*checkpoints.notes, *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
-                self._search(bench, schedule, archive, checkpoints, view)
+                self._recall(schedule, archive, view, start)
+                if self.study.options.search is not None:
+                    storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
                 for fault in archive.faults:
                     view.on_note(fault)
-                self._work(bench, findings, archive, view, checkpoints, start, followers)
+                self._work(bench, findings, archive, view, checkpoints, start, storage, followers)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -164,8 +170,8 @@ class Runner:
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
-            if schedule.storage is not None:
-                schedule.storage.close()
+            if storage is not None:
+                storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.
         complete = not findings.has_failed
         results = self._write(bench, findings, wall, started, complete=complete)
@@ -193,46 +199,33 @@ class Runner:
         )
 
     def _recall(
-        self, schedule: StudySchedule, archive: Archive, checkpoints: Checkpoints
-    ) -> Progress | None:
-        """Takes up what an earlier call left."""
-        start = checkpoints.load(schedule)
+        self,
+        schedule: StudySchedule,
+        archive: Archive,
+        view: ProgressView,
+        start: Progress | None,
+    ) -> None:
+        """Takes up what an earlier call left beside checkpoints; what failed is tried again."""
         if start is None:
-            schedule.on_new = archive.recall_candidate
-            for candidate in schedule.candidates:
-                archive.recall_candidate(candidate)
+            for settled in schedule.take_up(archive.ended_candidates()):
+                if settled.text:
+                    view.on_search(settled.text)
         for candidate in schedule.candidates:
             method = schedule.methods[candidate.method_name]
             if candidate.state is RunState.FAILED and candidate in (
                 method.finals or method.searched
             ):
                 candidate.start_again()
-        return start
 
-    def _search(
-        self,
-        bench: Workbench,
-        schedule: StudySchedule,
-        archive: Archive,
-        checkpoints: Checkpoints,
-        view: ProgressView,
-    ) -> None:
-        """Opens the search's storage and takes the decisions that are due already."""
-
-        def come_back(candidate: Candidate) -> None:
-            try:
-                checkpoints.fetch(candidate)
-            except CheckpointError as error:
-                candidate.start_again()
-                archive.keep_note(str(error))
-                view.on_note(str(error))
-
-        schedule.on_return = come_back
-        search = self.study.options.search
-        if search is None:
-            return
+    def _open_storage(
+        self, schedule: StudySchedule, archive: Archive, view: ProgressView
+    ) -> SearchStorage:
+        """Opens the search's storage and writes what is known already."""
+        # Heavy, and of no use without a search.
         from bakeoff.search.storage import SearchStorage, UnreadableError
 
+        search = schedule.search
+        assert search is not None
         path = (self.folder.path / SEARCH_FILE).resolve()
         name, run_id = self.study.options.name, self.folder.run_id
 
@@ -241,13 +234,11 @@ class Runner:
                 search.storage or f"sqlite:///{path}",
                 name if search.storage is None else f"{name}-{run_id[:8]}",
                 run_id,
-                search,
-                schedule.rungs,
-                {e.name: {v.label: v.searched for v in e.variants} for e in bench.entries},
+                {m.name: m.space.variants for m in schedule.methods.values() if m.space},
             )
 
         try:
-            schedule.storage = opened()
+            storage = opened()
         except UnreadableError as error:
             if search.storage is not None:
                 raise
@@ -258,10 +249,9 @@ class Runner:
             )
             archive.keep_note(note)
             view.on_note(note)
-            schedule.storage = opened()
-        schedule.storage.begin(c for m in schedule.methods.values() for c in m.searched)
-        schedule.settle()
-        schedule.on_new = lambda candidate: None
+            storage = opened()
+        storage.begin(record for m in schedule.methods.values() for record in m.records)
+        return storage
 
     def _work(
         self,
@@ -271,6 +261,7 @@ class Runner:
         view: ProgressView,
         checkpoints: Checkpoints,
         start: Progress | None,
+        storage: SearchStorage | None,
         followers: Sequence[Follower],
     ) -> None:
         wall = findings.wall_seconds
@@ -288,6 +279,7 @@ class Runner:
                 checkpoints,
                 self.stop,
                 slots,
+                storage,
                 self.study.options.checkpoint_minutes,
                 followers,
             ).run(start)

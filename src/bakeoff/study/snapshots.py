@@ -31,11 +31,11 @@ class Snapshots:
         self._next = 0.0
 
     def epoch(self, candidate: Candidate) -> None:
-        """See ``training.Follower``."""
+        """See ``observer.Follower``."""
         self.take()
 
     def end(self, candidate: Candidate) -> None:
-        """See ``training.Follower``."""
+        """See ``observer.Follower``."""
         self.take()
 
     def take(self) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.sources import GROUP
+from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
+from bakeoff.metrics.registry import metric_of
 
 Row = Mapping[str, object]
 
@@ -20,13 +24,17 @@ class Baseline:
 
     Attributes:
         name: as in results. title: for readers.
-        outputs: maps (training examples, the set's examples) to what the baseline says of the
-            set; None where the untuned base itself is asked.
+        outputs: maps (the training split, a split) to what the baseline says of the latter; None
+            where the untuned base itself is asked.
     """
 
     name: str
     title: str
-    outputs: Callable[[Sequence[Example], Sequence[Example]], ModelOutputs] | None = None
+    outputs: Callable[[SplitData, SplitData], ModelOutputs] | None = None
+
+
+ZERO_SHOT = Baseline(name="zero_shot", title="zero-shot")
+"""The untuned base, asked as every candidate is."""
 
 
 class Task(ABC):
@@ -35,12 +43,14 @@ class Task(ABC):
     Attributes:
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
+        has_free_answers: whether equal answers in two splits are worth a remark.
     """
 
     kind: ClassVar[str]
     options_type: ClassVar[type[TaskOptions]]
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
+    has_free_answers: ClassVar[bool] = True
 
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
@@ -52,11 +62,16 @@ class Task(ABC):
         """By option, the column that it names; the first one's text decides a row's split."""
 
     @property
+    def input_keys(self) -> Mapping[str, str]:
+        """The part of ``column_keys`` that a row without an answer has: all but the last."""
+        return dict(list(self.column_keys.items())[:-1])
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """What it reads of a row."""
         return tuple(dict.fromkeys(self.column_keys.values()))
 
-    def found(self, rows: Iterable[Row]) -> dict[str, Any]:
+    def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Options that the training rows decide, as the labels of a classification.
 
         Args:
@@ -66,6 +81,10 @@ class Task(ABC):
             DataError: where they cannot decide it.
         """
         return {}
+
+    def warnings(self, train: Sequence[Example]) -> list[str]:
+        """Sentences for the user about the training examples."""
+        return []
 
     @abstractmethod
     def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
@@ -92,15 +111,33 @@ class Task(ABC):
 
     @property
     @abstractmethod
+    def metric_names(self) -> tuple[str, ...]:
+        """What answers are scored by; the first is primary."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that all rows choose from, once they are known."""
+        return ()
+
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """What answers are scored by; the first is primary."""
+        return tuple(metric_of(name, labels=self.labels) for name in self.metric_names)
 
     @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
-        return frozenset(metric.asks for metric in self.metrics)
+        # That does not depend on the labels, which may not be known yet.
+        labels = self.labels or ("one", "another")
+        return frozenset(metric_of(name, labels=labels).asks for name in self.metric_names)
 
     @property
     @abstractmethod
     def baselines(self) -> tuple[Baseline, ...]:
         """What needs no training."""
+
+
+def columns_of(task: Task) -> dict[str, str]:
+    """What is read of a row, by the option that names each column."""
+    group = {} if task.options.group is None else {GROUP: task.options.group}
+    return {**task.column_keys, **group}

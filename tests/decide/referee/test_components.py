@@ -18,6 +18,7 @@ def spread_of(per_seed: float, seeds: int = 3, *, fixed: bool = False) -> Compon
     return Components(
         num_seeds=seeds,
         mean=zero,
+        values=np.zeros(seeds),
         rows=np.zeros(20),
         row_means=np.zeros((20, 1)),
         seed_variance=np.array(0.0 if fixed else per_seed / seeds),

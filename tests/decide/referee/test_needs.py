@@ -9,8 +9,9 @@ from scipy import stats
 from bakeoff.decide.referee.components import components_of, own_variances
 from bakeoff.decide.referee.design import PairSpread, pair_spread
 from bakeoff.decide.referee.influence import of_means
-from bakeoff.decide.referee.needs import Needs, most, needed
+from bakeoff.decide.referee.needs import most, needed
 from bakeoff.decide.referee.pairs import pair_tests
+from bakeoff.runs.decisions import Needs
 
 ALPHA = 0.05
 

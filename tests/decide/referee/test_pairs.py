@@ -6,7 +6,13 @@ from scipy import stats
 
 from bakeoff.decide.referee.components import Components, components_of
 from bakeoff.decide.referee.influence import of_means
-from bakeoff.decide.referee.pairs import PairTests, judge, pair_indices, pair_tests
+from bakeoff.decide.referee.pairs import (
+    PairTests,
+    judge,
+    least_margins,
+    pair_indices,
+    pair_tests,
+)
 
 
 def method(scores: np.ndarray, *, fixed: bool = False) -> Components:
@@ -162,3 +168,50 @@ def share_called_different(methods: int, seeds: int, ratio: float, studies: int 
 def test_equal_methods_are_seldom_called_different(methods: int, seeds: int, ratio: float) -> None:
     # Asked: 7.5 %; four standard errors of 2,000 studies above 5 % are 7 %.
     assert 0.002 < share_called_different(methods, seeds, ratio) < 0.075
+
+
+class TestLeastMargins:
+    """From which margin on each pair is equivalent."""
+
+    def test_a_verdict_at_any_margin_follows_from_them(self) -> None:
+        rng = np.random.default_rng(5)
+        ease = rng.standard_normal(200)
+        tests = pair_tests(
+            [
+                method(ease + shift + 0.1 * rng.standard_normal((4, 200)))
+                for shift in (0.0, 0.01, 0.02, 0.5)
+            ]
+        )
+        least = least_margins(tests, 0.05)
+        assert least.shape == (6,)
+        for margin in (0.0, *(least * 0.999), *(least * 1.001), 2.0):
+            found = judge(tests, float(margin), 0.05).equivalent
+            assert found.tolist() == (least <= margin).tolist()
+
+    def test_two_fixed_methods_have_a_closed_form(self) -> None:
+        rng = np.random.default_rng(6)
+        gap = rng.standard_normal(80)
+        tests = pair_tests([method(gap[None], fixed=True), method(np.zeros((1, 80)), fixed=True)])
+        expected = abs(gap.mean()) + stats.t.isf(0.05, 79) * stats.sem(gap)
+        assert least_margins(tests, 0.05) == pytest.approx([expected])
+
+    def test_a_constant_difference_is_its_own_margin(self) -> None:
+        scores = np.random.default_rng(3).random(30)
+        tests = pair_tests(
+            [method(scores[None], fixed=True), method(scores[None] + 0.1, fixed=True)]
+        )
+        assert least_margins(tests, 0.05) == pytest.approx([0.1])
+
+    def test_nothing_is_said_of_a_pair_that_is_not_tested(self) -> None:
+        rng = np.random.default_rng(7)
+        tests = pair_tests([method(rng.random((2, 30))), method(rng.random((5, 30)))])
+        assert least_margins(tests, 0.05).tolist() == [np.inf]
+        assert least_margins(pair_tests([method(rng.random((3, 30)))]), 0.05).shape == (0,)
+
+
+def test_the_order_of_two_methods_changes_no_bit() -> None:
+    rng = np.random.default_rng(8)
+    a, b = method(rng.random((3, 50))), method(rng.random((4, 50)))
+    one, other = pair_tests([a, b]), pair_tests([b, a])
+    assert one.variance[0, 1] == other.variance[0, 1]
+    assert one.freedom[0, 1] == other.freedom[0, 1]

@@ -7,40 +7,8 @@ import pytest
 
 from bakeoff.decide.referee.components import components_of
 from bakeoff.decide.referee.influence import of_means
-from bakeoff.decide.referee.margin import default_margin, verdicts_by_margin
 from bakeoff.decide.referee.pairs import judge, pair_tests
 from bakeoff.decide.referee.power import pair_power, typical_spread
-
-
-@pytest.mark.parametrize(
-    ("methods", "baselines", "higher", "expected"),
-    [
-        ([0.9, 0.7], [0.2, 0.4], True, 0.05),  # a tenth of 0.5
-        ([2.0, 2.5], [3.0, 3.5], False, 0.1),
-        ([0.45], [0.4], True, 0.02 / 4),  # a tenth of it would be too little
-        ([0.3], [0.4], True, 0.02 / 4),  # no gain
-        ([0.3], [], True, 0.02),
-        ([], [0.3], True, 0.02),
-    ],
-)
-def test_default_margin(
-    methods: list[float], baselines: list[float], higher: bool, expected: float
-) -> None:
-    found = default_margin(methods, baselines, higher_is_better=higher, metric_default=0.02)
-    assert found == pytest.approx(expected)
-
-
-def test_verdicts_by_margin() -> None:
-    rng = np.random.default_rng(0)
-    ease = rng.standard_normal(300)
-    methods = [components_of(of_means(ease + 0.01 * rng.standard_normal((3, 300)))) for _ in "abc"]
-    tests = pair_tests(methods)
-    found = verdicts_by_margin(tests, [0.0, 0.001, 1.0], 0.05)
-    assert [margin for margin, _ in found] == [0.0, 0.001, 1.0]
-    counts = [int(verdicts.equivalent.sum()) for _, verdicts in found]
-    assert counts[0] == 0
-    assert counts == sorted(counts)
-    assert counts[-1] == 3
 
 
 def simulated(shift: float, seeds: int, rows: int, margin: float) -> tuple[float, float]:

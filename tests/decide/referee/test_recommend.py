@@ -21,8 +21,6 @@ def made_of(values: Floats, error: float, **changes: object) -> PairTests:
     fields = {
         "difference": difference,
         "variance": np.full(difference.shape, error**2),
-        "row_variance": np.zeros(difference.shape),
-        "skewness": np.zeros(difference.shape),
         "freedom": np.full(difference.shape, 1e6),
         "differing_rows": np.full(difference.shape, 100),
         "has_seeds": np.ones(difference.shape, dtype=np.bool_),

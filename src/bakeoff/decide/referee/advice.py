@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bakeoff.decide.referee import wording
-from bakeoff.decide.referee.components import Components, SeedVariance
-from bakeoff.decide.referee.design import pair_spread
+from bakeoff.decide.referee.evidence import Evidence
 from bakeoff.decide.referee.fallback import least_regret
-from bakeoff.decide.referee.needs import Needs, most, needed
-from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS, PairTests
+from bakeoff.decide.referee.needs import most, needed
+from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
 from bakeoff.decide.referee.question import Question
 from bakeoff.decide.referee.recommend import Choice, Outcome, choose
-from bakeoff.decide.referee.result import Recommendation, RecommendationVerdict
+from bakeoff.runs.decisions import Answer, Needs, Recommendation
 
-_VERDICTS: Mapping[Outcome, RecommendationVerdict] = {
+_VERDICTS: Mapping[Outcome, Answer] = {
     Outcome.UNDECIDED: "undecided",
     Outcome.NONE: "none",
     Outcome.BEST: "best",
@@ -25,45 +24,28 @@ _VERDICTS: Mapping[Outcome, RecommendationVerdict] = {
 }
 
 
-def recommendation(
-    methods: Mapping[str, Components], seeds: SeedVariance, tests: PairTests, question: Question
-) -> Recommendation:
+def recommendation(evidence: Evidence, question: Question) -> Recommendation:
     """Applies the rules of ``recommend`` to one study, and puts them into words.
 
     Args:
-        methods: of one study, by name. seeds: what is used as their variances.
-        tests: of all pairs. question: what is asked.
+        evidence: of methods and baselines. question: what is asked.
     """
-    names, parts = list(methods), list(methods.values())
-    candidates = question.candidates
-    if candidates is None:
-        candidates = [name for name in names if name not in question.baselines]
-    known = question.costs or {}
-    costs = [known.get(name, math.inf if known else 0.0) for name in names]
-    positions = {name: k for k, name in enumerate(names)}
-    # So that ties do not depend on the order in which methods are given.
-    order = sorted((positions[name] for name in candidates), key=lambda k: (costs[k], names[k]))
-    rest = sorted(positions[name] for name in question.baselines)
-    choice = choose(
-        tests,
-        np.array([float(m.mean) for m in parts]),
-        candidates=order,
-        baselines=rest,
-        costs=[costs[k] for k in order],
-        higher_is_better=question.higher_is_better,
-        margin=question.margin,
-        alpha=question.alpha,
-    )
+    names, tests = evidence.names, evidence.tests
+    choice, costs = _chosen(evidence, question)
+    order = choice.candidates.tolist()
+    rest = sorted(evidence.position(name) for name in question.baselines)
     outcome = Outcome(int(choice.outcome))
     method = names[int(choice.method)] if int(choice.method) >= 0 else None
     equivalent, open_, behind = _parts(choice, outcome, names)
     setting = wording.Setting(
-        margin=question.margin,
+        margin=question.written(question.margin),
+        has_margin=question.margin > 0.0,
         level=1.0 - question.alpha,
         baselines=list(question.baselines),
         num_candidates=len(order),
         has_costs=question.costs is not None,
         unit=question.unit,
+        scope=question.scope,
     )
     leader = names[int(choice.leader)]
     needs = fallback = None
@@ -74,18 +56,23 @@ def recommendation(
     elif outcome is Outcome.NONE:
         why = wording.none(setting, leader)
     else:
-        unready = [names[k] for k in (*order, *rest) if not tests.has_seeds[k, k]]
+        unready = [names[k] for k in sorted((*order, *rest)) if not tests.has_seeds[k, k]]
         if unready:
             needs, why = Needs(seeds=MIN_SEEDS, rows=None), wording.too_few_seeds(unready)
         else:
-            needs = _needs(parts, seeds, tests, choice, rest, question)
-            reasons = _reasons(methods, tests, choice, rest, question)
-            why = wording.undecided(setting, leader, open_, needs, reasons)
+            needs = _needs(evidence, choice, rest, question)
+            state = {names[p]: k for k, p in enumerate(order)}
+            why = wording.undecided(
+                setting,
+                leader,
+                open_,
+                needs,
+                _reasons(evidence, choice, rest),
+                not_over=[name for name in open_ if not choice.over[state[name]]],
+                are_near=all(choice.near[state[name]] for name in open_),
+            )
         fallback = least_regret(
-            names,
-            parts,
-            seeds,
-            tests,
+            evidence,
             considered=[*order, *rest],
             costs=costs,
             sign=question.sign,
@@ -102,6 +89,35 @@ def recommendation(
         fallback=fallback,
         why=why,
     )
+
+
+def method_among(evidence: Evidence, question: Question) -> str | None:
+    """The recommended method alone; None where there is none."""
+    choice, _ = _chosen(evidence, question)
+    return evidence.names[int(choice.method)] if int(choice.method) >= 0 else None
+
+
+def _chosen(evidence: Evidence, question: Question) -> tuple[Choice, list[float]]:
+    """The outcome of the rules, and the costs of all methods."""
+    names = evidence.names
+    candidates = question.candidates
+    if candidates is None:
+        candidates = [name for name in names if name not in question.baselines]
+    known = question.costs or {}
+    costs = [known.get(name, math.inf if known else 0.0) for name in names]
+    # So that ties do not depend on the order in which methods are given.
+    order = sorted(map(evidence.position, candidates), key=lambda k: (costs[k], names[k]))
+    choice = choose(
+        evidence.tests,
+        np.array(evidence.means),
+        candidates=order,
+        baselines=sorted(map(evidence.position, question.baselines)),
+        costs=[costs[k] for k in order],
+        higher_is_better=question.higher_is_better,
+        margin=question.margin,
+        alpha=question.alpha,
+    )
+    return choice, costs
 
 
 def _parts(
@@ -122,68 +138,64 @@ def _parts(
     return sorted(equivalent), sorted(open_), behind
 
 
-def _reasons(
-    methods: Mapping[str, Components],
-    tests: PairTests,
-    choice: Choice,
-    baselines: Sequence[int],
-    question: Question,
-) -> list[str]:
+def _reasons(evidence: Evidence, choice: Choice, baselines: Sequence[int]) -> list[str]:
     """Why pairs that block the answer were not judged at all."""
-    if question.withheld is not None:
-        return [question.withheld]
-    names = list(methods)
-    rows = int(next(iter(methods.values())).rows.shape[-1])
-    alive = choice.candidates[~choice.behind].tolist()
-    return [
-        wording.untested(
-            min(names[i], names[j]),
-            max(names[i], names[j]),
-            wording.few_rows(
-                int(tests.differing_rows[i, j]), rows, MIN_DIFFERING_ROWS, question.unit
-            ),
-        )
-        for i in alive
-        for j in (*(k for k in alive if k > i), *baselines)
-        if not tests.tested[i, j]
+    names, found = evidence.names, []
+    for i, j in _blocking(choice, baselines):
+        if evidence.tests.tested[i, j]:
+            continue
+        why = evidence.whys.get((min(i, j), max(i, j)), "no comparison of them is known")
+        if _is_withheld(evidence, i, j):
+            found.append(f"Nothing is judged, as {why}")
+        else:
+            a, b = sorted((names[i], names[j]))
+            found.append(wording.untested(a, b, why))
+    return list(dict.fromkeys(found))
+
+
+def _blocking(choice: Choice, baselines: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs that keep the rules from an answer.
+
+    Of methods that are not behind, those that are not both near; and such methods with baselines
+    where they are not shown better than every one.
+    """
+    alive = [
+        (position, bool(choice.near[k]), bool(choice.over[k]))
+        for k, position in enumerate(choice.candidates.tolist())
+        if not choice.behind[k]
     ]
+    found = [(i, j) for i, a, _ in alive for j, b, _ in alive if i < j and not (a and b)]
+    return found + [(i, k) for i, _, is_over in alive if not is_over for k in baselines]
+
+
+def _is_withheld(evidence: Evidence, i: int, j: int) -> bool:
+    """Whether the metric itself forbids to judge a pair that is not tested."""
+    tests = evidence.tests
+    return bool(tests.has_seeds[i, j] and tests.differing_rows[i, j] >= MIN_DIFFERING_ROWS)
 
 
 def _needs(
-    parts: Sequence[Components],
-    seeds: SeedVariance,
-    tests: PairTests,
-    choice: Choice,
-    baselines: Sequence[int],
-    question: Question,
+    evidence: Evidence, choice: Choice, baselines: Sequence[int], question: Question
 ) -> Needs | None:
     """What decides every pair that blocks the answer."""
-    if question.withheld is not None:
-        return None
-    candidates = choice.candidates.tolist()
-    behind, near = choice.behind.tolist(), choice.near.tolist()
-    alive = [(p, near[k]) for k, p in enumerate(candidates) if not behind[k]]
-    pairs = [(i, j) for i, a in alive for j, b in alive if i < j and not (a and b)]
-    pairs += [(i, k) for i, _ in alive for k in baselines]
-    step = question.alpha / max(1, len(candidates) - 1)
-    rows = int(parts[0].rows.shape[-1])
+    step = question.alpha / max(1, len(choice.candidates) - 1)
     found: list[Needs | None] = []
-    for i, j in pairs:
-        if not tests.tested[i, j]:
-            differing = int(tests.differing_rows[i, j])
-            if differing == 0:
+    for i, j in _blocking(choice, baselines):
+        spread = evidence.spreads.get((min(i, j), max(i, j)))
+        if not evidence.tests.tested[i, j]:
+            differing = int(evidence.tests.differing_rows[i, j])
+            if differing == 0 or spread is None or _is_withheld(evidence, i, j):
                 return None
-            found.append(Needs(seeds=None, rows=math.ceil(rows * MIN_DIFFERING_ROWS / differing)))
+            rows = math.ceil(evidence.num_rows * MIN_DIFFERING_ROWS / differing)
+            found.append(Needs(seeds=None, rows=rows))
             continue
-        counted = [parts[k].num_seeds for k in (i, j) if not parts[k].fixed]
-        spread = pair_spread(
-            parts[i], parts[j], (float(seeds.variance[i]), float(seeds.variance[j]))
-        )
+        counted = [evidence.num_seeds[k] for k in (i, j) if not evidence.fixed[k]]
+        assert spread is not None  # a pair that was tested has one
         found.append(
             needed(
                 spread,
                 seeds=min(counted or [MIN_SEEDS]),
-                rows=rows,
+                rows=evidence.num_rows,
                 margin=question.margin,
                 alpha=step,
             )

@@ -42,7 +42,7 @@ def checked_arrays(
             "the same order"
         )
     num_rows = next(iter(sizes.values()))
-    inverse, num_groups = _groups(groups, num_rows)
+    inverse, num_groups = group_indices(groups, num_rows)
     if num_groups < 2:
         what = "row" if groups is None else "group"
         raise DataError(f"compare: one {what} says nothing of spread; give at least 2")
@@ -64,15 +64,25 @@ def uneven_weights(
     low = {
         name: number
         for name, (_, weights) in arrays.items()
-        if weights is not None and (number := _effective_number(weights)) < MIN_EFFECTIVE_WEIGHTS
+        if weights is not None and (number := effective_number(weights)) < MIN_EFFECTIVE_WEIGHTS
     }
-    if not has_weights or (len(low) == len(arrays) and len(set(low.values())) == 1):
+    return warnings_of_weights(low, len(arrays), has_weights=has_weights)
+
+
+def warnings_of_weights(
+    low: Mapping[str, float], num_methods: int, *, has_weights: bool
+) -> list[str]:
+    """Args:
+    low: the effective number of weights of methods that have few. num_methods: in all.
+    has_weights: whether they are weights, else sizes of groups.
+    """
+    if not has_weights or (len(low) == num_methods and len(set(low.values())) == 1):
         what = "the weights" if has_weights else "the sizes of the groups"
         return [wording.few_weights(what, number) for number in set(low.values())]
     return [wording.few_weights(f"the weights of {name}", number) for name, number in low.items()]
 
 
-def _effective_number(weights: Floats) -> float:
+def effective_number(weights: Floats) -> float:
     """(sum of w)^2 / sum of w^2 of the seed that has least. [S, N]"""
     return float((weights.sum(axis=1) ** 2 / (weights**2).sum(axis=1)).min())
 
@@ -127,7 +137,12 @@ def _weights(name: str, weights: Weights | None, shape: tuple[int, ...]) -> Floa
     return np.broadcast_to(array, shape)
 
 
-def _groups(groups: ArrayLike | None, num_rows: int) -> tuple[NDArray[np.intp] | None, int]:
+def group_indices(groups: ArrayLike | None, num_rows: int) -> tuple[NDArray[np.intp] | None, int]:
+    """[N] the number of each row's group, and how many there are; None where rows stand alone.
+
+    Raises:
+        DataError: as many labels as rows are needed, and none may be missing.
+    """
     if groups is None:
         return None, num_rows
     labels = np.asarray(groups)

@@ -10,9 +10,8 @@ from bakeoff.decide.referee import checks
 from bakeoff.decide.referee.arrays import checked_arrays, uneven_weights
 from bakeoff.decide.referee.components import components_of
 from bakeoff.decide.referee.influence import of_means, of_ratios
-from bakeoff.decide.referee.judging import judge_methods
+from bakeoff.decide.referee.judging import Judgement, judge_methods
 from bakeoff.decide.referee.question import Question
-from bakeoff.decide.referee.result import Judgement
 
 
 def compare(

@@ -31,6 +31,7 @@ class Components:
     Attributes:
         num_seeds: S.
         mean: [...] the mean of the seeds' statistics.
+        values: [..., S] the statistics of the seeds.
         rows: [..., N] what each row adds to ``mean``.
         row_means: [..., N, C] see ``Influence``.
         seed_variance: [...] of ``mean``, from the seeds' spread; "A". Zero for one seed.
@@ -41,6 +42,7 @@ class Components:
 
     num_seeds: int
     mean: Floats
+    values: Floats
     rows: Floats
     row_means: Floats
     seed_variance: Floats
@@ -57,7 +59,7 @@ def components_of(influence: Influence, *, one_run_is_fixed: bool = False) -> Co
         one_run_is_fixed: whether a single run is all there is, as of a baseline without training.
     """
     u, seeds = influence.u, influence.num_seeds
-    seed_means = u.mean(axis=-1)
+    seed_means = influence.values
     rows = u.mean(axis=-2)
     mean = seed_means.mean(axis=-1)
     fixed = influence.identical | (one_run_is_fixed and seeds == 1)
@@ -73,6 +75,7 @@ def components_of(influence: Influence, *, one_run_is_fixed: bool = False) -> Co
     return Components(
         num_seeds=seeds,
         mean=mean,
+        values=seed_means,
         rows=rows,
         row_means=influence.row_means,
         seed_variance=variance,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.decide.referee.components import Components, SeedVariance
+from bakeoff.decide.referee.components import Components
 from bakeoff.decide.referee.influence import Floats
 
 Sizes = int | NDArray[np.int64] | Floats
@@ -62,15 +62,3 @@ def pair_spread(a: Components, b: Components, e: tuple[float, float]) -> PairSpr
         seeds=tuple(max(own - float(m.residual), 0.0) * m.num_seeds for m, own in varied),
         residuals=tuple(residuals),
     )
-
-
-def all_spreads(
-    methods: list[Components], seeds: SeedVariance
-) -> dict[tuple[int, int], PairSpread]:
-    """``pair_spread`` of every pair i < j."""
-    own = [float(seeds.variance[k]) for k in range(len(methods))]
-    return {
-        (i, j): pair_spread(methods[i], methods[j], (own[i], own[j]))
-        for i in range(len(methods))
-        for j in range(i + 1, len(methods))
-    }

@@ -15,8 +15,8 @@ import numpy as np
 from bakeoff.decide.referee.components import Components
 from bakeoff.decide.referee.pairs import judge, pair_indices, pair_tests
 from bakeoff.decide.referee.recommend import Outcome, choose
-from bakeoff.decide.referee.result import PairVerdict
 from bakeoff.errors import ConfigError
+from bakeoff.runs.decisions import Comparable
 
 # Number of seeds at each look, and its share of the error.
 _LOOKS: Mapping[int, float] = {3: 0.2, 5: 0.3, 10: 0.5}
@@ -35,7 +35,7 @@ class Standing:
             one, None unless there is one.
     """
 
-    verdicts: Mapping[tuple[int, int], PairVerdict]
+    verdicts: Mapping[tuple[int, int], Comparable]
     behind: frozenset[int]
     outcome: Outcome
     method: int | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from bakeoff.decide.referee.design import PairSpread, Sizes
 from bakeoff.decide.referee.distributions import t_quantile
 from bakeoff.decide.referee.influence import Floats
 from bakeoff.decide.referee.pairs import MIN_SEEDS
+from bakeoff.runs.decisions import Needs
 
 # More seeds than the last look has are worth naming only where more rows do not help.
 _LAST_LOOK = 10
@@ -21,19 +21,6 @@ _MAX_ROWS = 10**8
 _GRID = 64
 # The normal quantile of a chance of 80 %.
 _CHANCE_80 = 0.8416
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """The least sizes that would decide, with 80 % probability.
-
-    Attributes:
-        seeds: of each method that varies with them, in all; None where those at hand suffice.
-        rows: of the test set (or groups), in all; None where those at hand suffice.
-    """
-
-    seeds: int | None
-    rows: int | None
 
 
 def needed(

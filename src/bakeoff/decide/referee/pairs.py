@@ -25,6 +25,7 @@ MIN_SEEDS = 3
 MIN_DIFFERING_ROWS = 10
 # What is smaller than this share of the scores comes from the order of additions.
 _ROUNDING = 1e-12
+_HALVINGS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,6 @@ class PairTests:
     Attributes:
         difference: [..., M, M] the statistic of i minus that of j; zero where it is rounding.
         variance: [..., M, M] of the difference; "V". Zero where it is rounding.
-        row_variance: [..., M, M] the part that the rows make, residuals included; "R".
-        skewness: [..., M, M] of the differences from row to row, without its sign.
         freedom: [..., M, M] degrees of freedom of ``variance``.
         differing_rows: [..., M, M] on how many rows the means over seeds differ.
         has_seeds: [..., M, M] whether both are fixed or have three seeds; on the diagonal, i alone.
@@ -44,8 +43,6 @@ class PairTests:
 
     difference: Floats
     variance: Floats
-    row_variance: Floats
-    skewness: Floats
     freedom: Floats
     differing_rows: NDArray[np.intp]
     has_seeds: Bools
@@ -75,6 +72,20 @@ class PairTests:
         """Of the two-sided interval of level 1 - alpha; infinite where nothing may be said."""
         width = t_quantile(self.freedom, 1.0 - alpha / 2.0) * np.sqrt(self.variance)
         return np.where(self.tested, width, np.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTests(PairTests):
+    """Tests of pairs whose rows are at hand.
+
+    Attributes:
+        row_variance: [..., M, M] the part of the variance that the rows make, residuals included;
+            "R".
+        skewness: [..., M, M] of the differences from row to row, without its sign.
+    """
+
+    row_variance: Floats
+    skewness: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +130,41 @@ def judge(tests: PairTests, margin: float, alpha: float, counted: Bools | None =
     )
 
 
-def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None) -> PairTests:
+def least_margins(tests: PairTests, alpha: float) -> Floats:
+    """The margin from which on each pair of one study is called equivalent.
+
+    A larger margin makes no pair less equivalent, so a verdict at any margin follows from this and
+    from the test of the difference.
+
+    Args:
+        tests: of all pairs, without leading axes. alpha: 1 - level.
+
+    Returns:
+        [K] in the order of ``pair_indices``; infinite where nothing may be said.
+    """
+    i, j = pair_indices(tests.difference.shape[-1])
+    gap, error = np.abs(tests.difference[i, j]), np.sqrt(tests.variance[i, j])
+    freedom, tested = tests.freedom[i, j], tests.tested[i, j]
+    if not len(i):
+        return np.zeros(0)
+    # Holm's last step asks no more than alpha of a pair, and its first alpha / K of all.
+    low = gap + t_quantile(freedom, 1.0 - alpha) * error
+    high = gap + t_quantile(freedom, 1.0 - alpha / len(i)) * error
+    sure = error == 0.0
+    own = np.arange(len(i))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        # [K, K]: all pairs' p at the margin of each.
+        shift = gap - middle[:, None]
+        p = t_cdf(freedom, shift / np.where(sure, 1.0, error))
+        p = np.where(sure, np.where(shift < 0.0, 0.0, 1.0), p)
+        p = np.where(tested, p, 1.0)
+        enough = holm(p)[own, own] <= alpha
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return np.where(tested, high, np.inf)
+
+
+def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None) -> RowTests:
     """Variances and degrees of freedom of all differences.
 
     V = R + the sum of max(E - C, 0): R holds the residuals already. Degrees of freedom by
@@ -148,15 +193,11 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         apart -= apart.mean(axis=-1, keepdims=True)
         squares_of_rows = np.einsum("...n,...n->...", apart, apart)
         by_rows = squares_of_rows / (num_rows - 1) / num_rows
-        total, squares = by_rows.copy(), by_rows**2 / (num_rows - 1)
-        floor = np.full(gap.shape, num_rows - 1.0)
-        for k in (i, j):
-            own = methods[k]
-            e, nu = seeds.variance[..., k], np.maximum(seeds.freedom[..., k], 1.0)
-            total += np.maximum(e - own.residual, 0.0)
-            squares += np.maximum(e, own.residual) ** 2 / nu
-            own_freedom = max(own.num_seeds - 1.0, 1.0)
-            floor = np.where(own.fixed, floor, np.minimum(floor, own_freedom))
+        # Summed so that the order of the two methods makes no difference.
+        parts = [seed_part(methods[k], seeds, k) for k in (i, j)]
+        total = by_rows + (parts[0].extra + parts[1].extra)
+        squares = by_rows**2 / (num_rows - 1) + (parts[0].squares + parts[1].squares)
+        floor = np.minimum(num_rows - 1.0, np.minimum(parts[0].floor, parts[1].floor))
         sure = total <= rounding**2
         satterthwaite = total**2 / np.where(squares > 0.0, squares, 1.0) - 0.5
         difference[..., i, j] = np.where(np.abs(gap) <= rounding, 0.0, gap)
@@ -172,7 +213,7 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         scales = np.maximum(np.abs(a.row_means), np.abs(b.row_means))
         _fill(differing, i, j, (gaps > _ROUNDING * scales).any(axis=-1).sum(axis=-1))
         _fill(has_seeds, i, j, ready[i] & ready[j])
-    return PairTests(
+    return RowTests(
         difference=difference,
         variance=variance,
         row_variance=row_variance,
@@ -181,6 +222,30 @@ def pair_tests(methods: Sequence[Components], seeds: SeedVariance | None = None)
         differing_rows=differing,
         has_seeds=has_seeds,
         tested=has_seeds & (differing >= MIN_DIFFERING_ROWS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedPart:
+    """What one method's seeds add to a variance and to its degrees of freedom.
+
+    Attributes:
+        extra: [...] beyond the rows. squares: [...] of Satterthwaite's sum.
+        floor: [...] the fewest degrees of freedom; infinite where it is fixed.
+    """
+
+    extra: Floats
+    squares: Floats
+    floor: Floats
+
+
+def seed_part(method: Components, seeds: SeedVariance, position: int) -> SeedPart:
+    """Args: method: one of a study. seeds: variances of all. position: of the method in them."""
+    e, nu = seeds.variance[..., position], np.maximum(seeds.freedom[..., position], 1.0)
+    return SeedPart(
+        extra=np.maximum(e - method.residual, 0.0),
+        squares=np.maximum(e, method.residual) ** 2 / nu,
+        floor=np.where(method.fixed, np.inf, max(method.num_seeds - 1.0, 1.0)),
     )
 
 

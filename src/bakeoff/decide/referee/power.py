@@ -15,8 +15,9 @@ from bakeoff.decide.referee.distributions import (
     normal_cdf,
     t_quantile,
 )
-from bakeoff.decide.referee.needs import Needs, needed
+from bakeoff.decide.referee.needs import needed
 from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
+from bakeoff.runs.decisions import Needs
 
 _CHANCE = 0.8
 _QUADRATURE = 400

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+
+def three_digits(value: float) -> str:
+    """An amount as it is written where nothing is known of its unit."""
+    return f"{value:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +24,9 @@ class Question:
         costs: of each candidate; None where they are all the same.
         unit: what N counts, in the plural: rows or groups.
         withheld: why nothing may be said at all, as of a macro-F1 with a label of few test rows.
+        metric, set: what the scores are of, for the records.
+        written: an amount of the metric with its unit, for sentences.
+        scope: follows "method" in sentences, as " within the limits".
     """
 
     higher_is_better: bool
@@ -29,6 +37,10 @@ class Question:
     costs: Mapping[str, float] | None = None
     withheld: str | None = None
     unit: str = "rows"
+    metric: str = "score"
+    set: str = "test"
+    written: Callable[[float], str] = three_digits
+    scope: str = ""
 
     @property
     def sign(self) -> float:

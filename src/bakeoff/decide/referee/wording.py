@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bakeoff.decide.referee.needs import Needs
 from bakeoff.decide.referee.pairs import MIN_SEEDS
+from bakeoff.formatting import join as joined
+from bakeoff.runs.decisions import Needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,21 +15,24 @@ class Setting:
     """What every sentence may refer to.
 
     Attributes:
-        margin: a difference that does not matter. level: of the verdicts.
-        baselines: their names. num_candidates: how many methods take part.
+        margin: a difference that does not matter, in words. has_margin: whether it is above zero.
+        level: of the verdicts. baselines: their names. num_candidates: how many methods take part.
         has_costs: whether costs are known. unit: what N counts, in the plural.
+        scope: which methods take part, as " within the limits".
     """
 
-    margin: float
+    margin: str
+    has_margin: bool
     level: float
     baselines: Sequence[str]
     num_candidates: int
     has_costs: bool
     unit: str
+    scope: str = ""
 
     @property
     def limits(self) -> str:
-        return f"margin {self.margin:.3g}, level {self.level:.3g}"
+        return f"margin {self.margin}, level {self.level:.3g}"
 
     @property
     def over_baselines(self) -> str:
@@ -37,36 +41,37 @@ class Setting:
         return f" and better than the {_noun(self.baselines, 'baseline')} {joined(self.baselines)}"
 
 
-def joined(names: Sequence[str]) -> str:
-    """a, b and c."""
-    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
-
-
 def best(setting: Setting, method: str) -> str:
     if setting.num_candidates == 1:
         if not setting.baselines:
-            return f"{method} is the only method, and there is no baseline to compare it with."
+            return (
+                f"{method} is the only method{setting.scope}, and there is no baseline to compare "
+                "it with."
+            )
         return (
-            f"{method} is the only method; it is shown better than the "
+            f"{method} is the only method{setting.scope}; it is shown better than the "
             f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)} "
             f"(level {setting.level:.3g})."
         )
     others = setting.num_candidates - 1
     which = "the other method" if others == 1 else f"each of the other {others} methods"
-    level = f"(level {setting.level:.3g})"
-    return f"{method} is shown better than {which}{setting.over_baselines} {level}."
+    which += f"{setting.scope}{setting.over_baselines}"
+    return f"{method} is shown better than {which} (level {setting.level:.3g})."
 
 
 def cheapest_equivalent(
     setting: Setting, method: str, equal: Sequence[str], open_: Sequence[str]
 ) -> str:
     if not equal:
-        text = f"{method} is shown no worse than any other method by more than the margin"
+        text = (
+            f"{method} is shown to be no worse than any other method{setting.scope} by the margin "
+            f"or more{setting.over_baselines}"
+        )
     else:
         rank = "the cheapest" if setting.has_costs else "the one with the best mean"
         text = (
-            f"{joined(sorted([method, *equal]))} are shown worse than no other method by the "
-            f"margin or more, and {method} is {rank} of those"
+            f"{joined(sorted([method, *equal]))} are shown to be no worse than any other "
+            f"method{setting.scope} by the margin or more, and {method} is {rank} of those"
         )
         if setting.baselines:
             text += " that are also shown better than every baseline"
@@ -78,7 +83,7 @@ def cheapest_equivalent(
 
 def none(setting: Setting, leader: str) -> str:
     return (
-        f"No method is shown better than the {_noun(setting.baselines, 'baseline')} "
+        f"No method{setting.scope} is shown better than the {_noun(setting.baselines, 'baseline')} "
         f"{joined(setting.baselines)}, and each is shown to gain less than the margin on "
         f"{'it' if len(setting.baselines) == 1 else 'one of them'} ({setting.limits}); {leader} "
         "has the best mean of the methods."
@@ -99,24 +104,36 @@ def undecided(
     open_: Sequence[str],
     needs: Needs | None,
     reasons: Sequence[str],
+    *,
+    not_over: Sequence[str],
+    are_near: bool,
 ) -> str:
-    """Args: reasons: why pairs were not judged at all, if any were not."""
-    if len(open_) > 1:
-        text = f"Nothing is recommended: {joined(open_)} cannot be told apart, nor shown equal"
-        if setting.baselines:
-            text += ", or are not shown better than every baseline"
-    elif setting.baselines:
-        text = (
-            f"Nothing is recommended: {leader} has the best mean, but is not shown better than the "
-            f"{_noun(setting.baselines, 'baseline')} {joined(setting.baselines)}"
+    """Args:
+    reasons: why pairs were not judged at all, if any were not.
+    not_over: methods of ``open_`` that are not shown better than every baseline.
+    are_near: whether all of ``open_`` are shown to be no worse than any other by the margin.
+    """
+    over = f"better than the {_noun(setting.baselines, 'baseline')} {joined(setting.baselines)}"
+    if len(open_) > 1 and are_near and not_over:
+        said = (
+            f"{joined(open_)} are shown to be no worse than any other method{setting.scope} by the "
+            f"margin or more, but not to be {over}"
         )
+    elif len(open_) > 1:
+        said = f"{joined(open_)} cannot be told apart, nor shown equal"
+        if len(not_over) == len(open_):
+            said += f", and none is shown {over}"
+        elif not_over:
+            verb = "is" if len(not_over) == 1 else "are"
+            said += f", and {joined(not_over)} {verb} not shown {over}"
     else:
-        text = f"Nothing is recommended: {leader} has the best mean, but is not shown to be best"
-    text += f" ({setting.limits})."
+        least = over if not_over else "to be best"
+        said = f"{leader} has the best mean of the methods{setting.scope}, but is not shown {least}"
+    text = f"Nothing is recommended: {said} ({setting.limits})."
     text += "".join(f" {reason}." for reason in reasons)
     if needs is not None:
         parts = [
-            f"{count} {what}"
+            f"{count:,} {what}"
             for count, what in (
                 (needs.seeds, "seeds of each method"),
                 (needs.rows, f"test {setting.unit}"),
@@ -124,7 +141,7 @@ def undecided(
             if count is not None
         ]
         return f"{text} {joined(parts)} would decide it with about 80 % probability."
-    if setting.margin == 0.0:
+    if not setting.has_margin:
         return f"{text} With a margin of zero no size shows two methods equal; give a margin."
     return text
 

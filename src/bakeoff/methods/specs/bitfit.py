@@ -18,6 +18,8 @@ class BitFitOptions:
 
 SPEC: Final = MethodSpec(
     kind="bitfit",
+    method="bakeoff.methods.bitfit:BitFit",
+    stack="bakeoff.methods.bitfit:BitFitStack",
     title="the biases of linear layers and norms (on request norms' weights)",
     paper="Ben Zaken et al. 2022, arXiv:2106.10199",
     formula="all biases; with norms, also the weights of all norms",

@@ -31,6 +31,8 @@ class BottleneckOptions:
 
 SPEC: Final = MethodSpec(
     kind="bottleneck",
+    method="bakeoff.methods.bottleneck:Bottleneck",
+    stack="bakeoff.methods.bottleneck_stack:BottleneckStack",
     title="two small layers after, or beside, a block's attention and MLP",
     paper="Houlsby et al. 2019, arXiv:1902.00751; Pfeiffer et al. 2021, arXiv:2005.00247; "
     "He et al. 2022, arXiv:2110.04366",

@@ -25,6 +25,8 @@ class MethodSpec:
 
     Attributes:
         kind: its name in the registry.
+        method, stack: ``MODULE:CLASS`` of its code, imported where it is first needed; not read of
+            classes that are registered themselves.
         title: one line for ``bakeoff methods``.
         paper: where it comes from.
         formula: the number of trained parameters, in words.
@@ -39,6 +41,8 @@ class MethodSpec:
     """
 
     kind: str
+    method: str = ""
+    stack: str = ""
     title: str
     paper: str
     formula: str

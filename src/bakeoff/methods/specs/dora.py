@@ -20,6 +20,8 @@ class DoraOptions(LowRankOptions):
 
 SPEC: Final = MethodSpec(
     kind="dora",
+    method="bakeoff.methods.low_rank.dora:Dora",
+    stack="bakeoff.methods.low_rank.dora:DoraStack",
     title="LoRA on the weights' direction, and their magnitudes",
     paper="Liu et al. 2024, arXiv:2402.09353",
     formula="sum over target layers of rank x (in + out) + out",

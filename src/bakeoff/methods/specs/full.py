@@ -15,6 +15,8 @@ class FullOptions:
 
 SPEC: Final = MethodSpec(
     kind="full",
+    method="bakeoff.methods.full:Full",
+    stack="bakeoff.methods.full:FullStack",
     title="every parameter of a copy of the base",
     paper="the ordinary fine-tuning that the others are compared with",
     formula="all parameters",

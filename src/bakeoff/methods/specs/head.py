@@ -18,6 +18,8 @@ class HeadOptions:
 
 SPEC: Final = MethodSpec(
     kind="head",
+    method="bakeoff.methods.head:Head",
+    stack="bakeoff.methods.head:HeadStack",
     title="the output layer alone ('traditional' tuning)",
     paper="feature-based transfer, as in Howard & Ruder 2018, arXiv:1801.06146",
     formula="vocabulary x width",

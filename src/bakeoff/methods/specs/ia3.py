@@ -22,6 +22,8 @@ class Ia3Options:
 
 SPEC: Final = MethodSpec(
     kind="ia3",
+    method="bakeoff.methods.ia3:Ia3",
+    stack="bakeoff.methods.ia3:Ia3Stack",
     title="trained factors on linear layers' outputs and feed-forward inputs",
     paper="Liu et al. 2022, arXiv:2205.05638",
     formula="sum over target layers of out, or of in for feed-forward layers",

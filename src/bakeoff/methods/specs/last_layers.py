@@ -20,6 +20,8 @@ class LastLayersOptions:
 
 SPEC: Final = MethodSpec(
     kind="last_layers",
+    method="bakeoff.methods.last_layers:LastLayers",
+    stack="bakeoff.methods.last_layers:LastLayersStack",
     title="the last blocks with the final norm and the head",
     paper="gradual unfreezing, as in Howard & Ruder 2018, arXiv:1801.06146",
     formula="num_layers x parameters of a block + final norm (+ vocabulary x width with the head)",

@@ -21,6 +21,8 @@ class LoraOptions(LowRankOptions):
 
 SPEC: Final = MethodSpec(
     kind="lora",
+    method="bakeoff.methods.low_rank.lora:Lora",
+    stack="bakeoff.methods.low_rank.lora:LoraStack",
     title="a low-rank update beside frozen linear layers",
     paper="Hu et al. 2021, arXiv:2106.09685",
     formula="sum over target layers of rank x (in + out)",

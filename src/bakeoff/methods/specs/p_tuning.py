@@ -20,6 +20,8 @@ class PTuningOptions:
 
 SPEC: Final = MethodSpec(
     kind="p_tuning",
+    method="bakeoff.methods.prompts.p_tuning:PTuning",
+    stack="bakeoff.methods.prompts.p_tuning:PTuningStack",
     title="a soft prompt trained through a prompt encoder of three layers",
     paper="Liu et al. 2021, arXiv:2103.10385",
     formula="prompt_length x d + d x hidden + hidden + hidden x hidden + hidden + hidden x d + d, "

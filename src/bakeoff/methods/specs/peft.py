@@ -152,6 +152,8 @@ class _PeftSpec(MethodSpec):
 
 SPEC: Final = _PeftSpec(
     kind="peft",
+    method="bakeoff.methods.peft_library.method:PeftMethod",
+    stack="bakeoff.methods.peft_library.stack:PeftStack",
     title="any other method of the installed PEFT, by its peft_type",
     paper="PEFT, Mangrulkar et al. 2022, github.com/huggingface/peft; each type names its own",
     formula="whatever PEFT sets to be trained",

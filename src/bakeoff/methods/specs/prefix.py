@@ -27,6 +27,8 @@ class PrefixOptions:
 
 SPEC: Final = MethodSpec(
     kind="prefix",
+    method="bakeoff.methods.prompts.prefix:PrefixTuning",
+    stack="bakeoff.methods.prompts.prefix:PrefixStack",
     title="trained keys and values before the tokens' own in every layer",
     paper="Li & Liang 2021, arXiv:2101.00190",
     formula="prefix_length x 2 x layers x d, d = key heads x head width; with projection "

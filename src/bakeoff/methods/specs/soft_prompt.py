@@ -32,6 +32,8 @@ class SoftPromptOptions:
 
 SPEC: Final = MethodSpec(
     kind="soft_prompt",
+    method="bakeoff.methods.prompts.soft_prompt:SoftPrompt",
+    stack="bakeoff.methods.prompts.soft_prompt:SoftPromptStack",
     title="trained vectors in front of the embedded tokens",
     paper="Lester et al. 2021, arXiv:2104.08691",
     formula="prompt_length x embedding width",

@@ -103,7 +103,7 @@ document.addEventListener("DOMContentLoaded", () => {
     shown.append(text);
     if (isCut) shown.append(" ", make("i", "", "[only the start is shown]"));
     const row = rows[at][0];
-    source.append(box("Document", shown, `Document of row ${row}`),
+    source.append(box(head.input, shown, `${head.input} of row ${row}`),
       box("Reference", reference, `Reference of row ${row}`));
     const cards = make("div", "cards");
     written.forEach((summary, column) => {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bakeoff.page.figure import Figure
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.candidates import learning_figures, rate_figures
 from bakeoff.report.figures.costs import cost_figures, time_figures, tradeoff_figures
+from bakeoff.report.figures.margins import margin_figures
 from bakeoff.report.figures.quality import pair_figures, quality_figures
 from bakeoff.report.table import build_rows
 from bakeoff.runs.records import Results
@@ -19,14 +22,18 @@ def build_figures(results: Results, pick: str | None = None) -> list[Figure]:
         pick: The recommended method, which the others are set against; without one, the one with
             the best test result.
     """
+    return list(each_figure(results, pick))
+
+
+def each_figure(results: Results, pick: str | None = None) -> Iterator[Figure]:
+    """The same figures, one after the other; see ``build_figures``."""
     rows = build_rows(results)
     look = looks(row.name for row in rows if not row.is_baseline)
-    return [
-        *tradeoff_figures(results, rows, look),
-        *quality_figures(results, rows, look),
-        *pair_figures(results, look, pick),
-        *cost_figures(rows, look),
-        *learning_figures(results, look),
-        *rate_figures(results, look),
-        *time_figures(results),
-    ]
+    yield from tradeoff_figures(results, rows, look)
+    yield from quality_figures(results, rows, look)
+    yield from pair_figures(results, look, pick)
+    yield from margin_figures(results)
+    yield from cost_figures(rows, look)
+    yield from learning_figures(results, look)
+    yield from rate_figures(results, look)
+    yield from time_figures(results)

@@ -93,14 +93,20 @@ def rate_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
 
 
 def _trials(results: Results, method: str) -> list[tuple[float, float, str]]:
-    """(rate, best validation NLL, its words) of each candidate with the chosen other options."""
-    finals = results.methods[method].candidates
+    """(rate, best validation NLL, its words) of each candidate with the chosen other options.
+
+    Of a search only its own runs, all of one seed: the chosen rate's others would move its point.
+    """
+    finals, search = results.methods[method].candidates, results.methods[method].search
+    searched = None if search is None else {point.candidate for point in search.curve}
     final = results.candidates.get(finals[0]) if finals else None
     variant = None if final is None else final.variant
     trials = []
-    for candidate in results.candidates.values():
+    for key, candidate in results.candidates.items():
         loss = best_val_nll(candidate)
         if candidate.method != method or loss is None or candidate.learning_rate <= 0:
+            continue
+        if searched is not None and key not in searched:
             continue
         if variant is not None and candidate.variant != variant:
             continue  # other options have a curve of their own

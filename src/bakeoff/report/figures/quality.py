@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bakeoff.decide.verdicts import ZERO_SHOT, comparison, finished_methods, rank
+from bakeoff.decide.verdicts import comparison, finished_methods, rank
 from bakeoff.formatting import scale_of, shown_p_value
 from bakeoff.page import charts
 from bakeoff.page.charts import Point
@@ -19,7 +19,6 @@ from bakeoff.runs.records import Comparison, MetricRecord, Results
 _CAPTIONS = {
     "nll": "Mean negative log-likelihood per supervised token, with its interval.",
 }
-_WORDS = {"better": "ahead", "worse": "behind"}
 
 
 def quality_figures(
@@ -57,8 +56,9 @@ def pair_figures(results: Results, look: Mapping[str, Look], pick: str | None) -
                 name=f"differences_{metric.name}",
                 group="quality",
                 title=f"Paired differences from {against} in {title}",
-                caption=f"Each method minus {against} on the same test rows, with the corrected "
-                f"interval: {worse} of the line is worse than {against}; hollow: a tie.",
+                caption=f"Each method and baseline minus {against} on the same test rows, with the "
+                f"interval for all pairs together: {worse} of the line is worse than {against}; "
+                "filled: shown better or worse; hollow: equivalent or undecided.",
                 alt=". ".join(point.tip for point in points) + ".",
             )
 
@@ -67,14 +67,13 @@ def _differences(
     results: Results, metric: MetricRecord, look: Mapping[str, Look], against: str
 ) -> list[Point]:
     points = []
-    for name in (*look, ZERO_SHOT):
+    for name in (*look, *results.baselines):
         gap = comparison(results, name, against, metric.name)
         if name == against or gap is None:
             continue
         label = name
         if name not in look and name in results.baselines:
             label = baseline_label(name, results.baselines[name])
-        word = _WORDS.get(gap.verdict, "tie")
         factor = scale_of(metric.unit).factor
         points.append(
             Point(
@@ -82,10 +81,10 @@ def _differences(
                 value=gap.difference * factor,
                 low=None if gap.low is None else gap.low * factor,
                 high=None if gap.high is None else gap.high * factor,
-                text=word,
+                text=gap.verdict,
                 tip=_tip(gap, metric, label, against),
                 look=look.get(name, BASELINE_LOOK),
-                is_hollow=word == "tie",
+                is_hollow=gap.verdict in ("equivalent", "undecided"),
                 series=label,
             )
         )
@@ -97,6 +96,6 @@ def _tip(gap: Comparison, metric: MetricRecord, label: str, against: str) -> str
     tip = f"{label} minus {against}: {scale.signed(gap.difference)}"
     if gap.low is not None and gap.high is not None:
         tip += f" ({scale.signed(gap.low)} to {scale.signed(gap.high)})"
-    word = _WORDS.get(gap.verdict)
-    verdict = "a tie" if word is None else f"{word}{' of' if word == 'ahead' else ''} {against}"
-    return f"{tip}, p {shown_p_value(gap.p_value)}: {verdict}"
+    if gap.why is not None:
+        return f"{tip}: undecided, as {gap.why}"
+    return f"{tip}, p {shown_p_value(gap.p_value)}: {gap.verdict}"

@@ -1,0 +1,22 @@
+"""bakeoff from Python: a study is made, planned and run, and its results are read and used.
+
+The command line is a client of this package.
+"""
+
+from bakeoff.api.answers import predict, predictions
+from bakeoff.api.results import Results, load
+from bakeoff.api.running import RunSettings, StoppedEarly, execute, plan, run
+from bakeoff.api.study import Study
+
+__all__ = [
+    "Results",
+    "RunSettings",
+    "StoppedEarly",
+    "Study",
+    "execute",
+    "load",
+    "plan",
+    "predict",
+    "predictions",
+    "run",
+]

@@ -1,0 +1,250 @@
+"""Results as Python users read them: tables, scores, figures, and what to use.
+
+Everything is read from the run's folder; nothing in it is changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bakeoff.errors import ConfigError
+from bakeoff.runs import records
+from bakeoff.runs.reading import read_results
+from bakeoff.runs.records import Comparison, Estimate, MetricRecord, Recommendation
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+    from bakeoff.inference.finished import FinishedRun
+
+
+class Results:
+    """What a study found.
+
+    Attributes:
+        folder: the run's. record: all of ``results.json``, typed.
+    """
+
+    def __init__(self, folder: Path, record: records.Results) -> None:
+        """See ``load``."""
+        self.folder = folder
+        self.record = record
+        self._runs: dict[str, FinishedRun] = {}
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return str(self.record.study.get("name") or self.folder.name)
+
+    @property
+    def status(self) -> Literal["complete", "partial"]:
+        """Whether everything is there."""
+        return self.record.status
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """Which method to use, and how sure that is; ``why`` says it in sentences."""
+        return self.record.recommendation
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every pair of methods and baselines, by every metric."""
+        return self.record.comparisons
+
+    @property
+    def metrics(self) -> tuple[MetricRecord, ...]:
+        """What answers are scored by; one is ``primary``."""
+        return self.record.task.metrics
+
+    def table(self, *, baselines: bool = False) -> pd.DataFrame:
+        """One row per method, in the study's order.
+
+        Args:
+            baselines: adds a row for each baseline; its ``kind`` is ``baseline``.
+
+        Returns:
+            ``method``, ``kind``, ``state``, ``learning_rate``, ``seeds`` (how many were tested),
+            ``converged``, ``recommended``; for each metric ``test_NAME`` with ``test_NAME_low`` and
+            ``test_NAME_high``, and ``validation_NAME``, in the metric's own unit (shares in 0..1,
+            nats per token); and what the method costs alone: ``trainable_parameters``,
+            ``adapter_bytes``, ``peak_memory_bytes``, ``epoch_seconds``, ``token_latency_seconds``.
+            What is not known is missing.
+        """
+        import pandas as pd
+
+        rows = [self._method_row(name) for name in self.record.methods]
+        if baselines:
+            rows += [
+                {"method": name, "kind": "baseline", **self._scores_of(found)}
+                for name, found in self.record.baselines.items()
+            ]
+        columns = [
+            *("method", "kind", "state", "learning_rate", "seeds", "converged", "recommended"),
+            *self._score_columns(),
+            *("trainable_parameters", "adapter_bytes", "peak_memory_bytes"),
+            *("epoch_seconds", "token_latency_seconds"),
+        ]
+        counts = ("seeds", "trainable_parameters", "adapter_bytes", "peak_memory_bytes")
+        return (
+            pd.DataFrame(rows, columns=columns)
+            .astype(dict.fromkeys(counts, "Int64"))
+            .astype(dict.fromkeys(("converged", "recommended"), "boolean"))
+        )
+
+    def _method_row(self, name: str) -> dict[str, Any]:
+        found = self.record.methods[name]
+        cost, epoch, latency = (
+            found.cost,
+            found.cost.epoch_seconds,
+            found.cost.token_latency_seconds,
+        )
+        return {
+            "method": name,
+            "kind": found.kind,
+            "state": str(found.state),
+            "learning_rate": found.learning_rate,
+            "seeds": len(found.seeds),
+            "converged": found.converged,
+            "recommended": name == self.recommendation.method,
+            **self._scores_of(found),
+            "trainable_parameters": cost.trainable_parameters,
+            "adapter_bytes": cost.adapter_bytes,
+            "peak_memory_bytes": cost.peak_memory_bytes,
+            "epoch_seconds": None if epoch is None else epoch.mean,
+            "token_latency_seconds": None if latency is None else latency.mean,
+        }
+
+    def _score_columns(self) -> list[str]:
+        return [
+            column
+            for metric in self.metrics
+            for column in (
+                *(f"test_{metric.name}{end}" for end in ("", "_low", "_high")),
+                f"validation_{metric.name}",
+            )
+        ]
+
+    def _scores_of(
+        self, found: records.MethodRecord | records.BaselineRecord
+    ) -> dict[str, float | None]:
+        missing = Estimate(mean=math.nan)
+        row: dict[str, float | None] = {}
+        for name in (metric.name for metric in self.metrics):
+            test = found.test.get(name, missing)
+            row |= {
+                f"test_{name}": test.mean,
+                f"test_{name}_low": test.low,
+                f"test_{name}_high": test.high,
+                f"validation_{name}": found.validation.get(name, missing).mean,
+            }
+        return row
+
+    def scores(self, *, baselines: bool = False) -> pd.DataFrame:
+        """One row per test row, seed and method: what ``bakeoff.compare`` compares.
+
+        Args:
+            baselines: adds those; they have no seed.
+
+        Returns:
+            ``method``, ``candidate``, ``seed``, ``example`` (the test row, from 0), ``answer`` and
+            a column for each metric that means something for a single row, in its own unit. An
+            NLL is in nats per token; ``tokens`` holds how many, by which a mean is weighted.
+        """
+        import pandas as pd
+
+        from bakeoff.report.load import BASELINES, CANDIDATES
+
+        rows: list[dict[str, Any]] = []
+        for name, method in self.record.methods.items():
+            for candidate in method.candidates:
+                seed = self.record.candidates[candidate].seed
+                about = {"method": name, "candidate": candidate, "seed": seed}
+                rows += self._row_scores(self.folder / CANDIDATES / candidate, about)
+        for name in self.record.baselines if baselines else ():
+            about = {"method": name, "candidate": None, "seed": None}
+            rows += self._row_scores(self.folder / BASELINES / name, about)
+        known = {key for row in rows for key in row}
+        scored = [metric.name for metric in self.metrics if metric.name in known]
+        first = ["method", "candidate", "seed", "example", "answer"]
+        tokens = ["tokens"] if "tokens" in known else []
+        frame = pd.DataFrame(rows, columns=[*first, *scored, *tokens])
+        return frame.astype(dict.fromkeys(("seed", "example", *tokens), "Int64"))
+
+    def _row_scores(self, place: Path, about: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+        from bakeoff.report.load import PREDICTIONS_FILE, lines, row_scores
+
+        for row in lines(place / PREDICTIONS_FILE, []):
+            tokens = {"tokens": row["tokens"]} if "tokens" in row else {}
+            yield {
+                **about,
+                "example": row["index"],
+                "answer": str(row.get("prediction") or ""),
+                **row_scores(row),
+                **tokens,
+            }
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names that ``figure`` takes: each figure of the report, and each group of them."""
+        from bakeoff.report.figures.build import each_figure
+
+        drawn = list(each_figure(self.record, self.recommendation.method))
+        return tuple(dict.fromkeys([*(f.group for f in drawn), *(f.name for f in drawn)]))
+
+    def figure(self, name: str = "tradeoff") -> alt.TopLevelMixin:
+        """A figure of the report as an Altair chart.
+
+        Args:
+            name: of a figure, such as ``pareto_memory`` or ``learning_curves``, or of a group of
+                them, whose first one is taken: ``tradeoff``, ``quality``, ``cost``, ``history``.
+
+        Raises:
+            ConfigError: these results fill no figure of that name.
+        """
+        import altair as alt
+
+        from bakeoff.report.figures.build import each_figure
+
+        for found in each_figure(self.record, self.recommendation.method):
+            if name in (found.name, found.group):
+                return alt.Chart.from_dict(dict(found.spec))
+        raise ConfigError(
+            f"figure {name!r}: these results have none of that name; there are "
+            f"{', '.join(self.figures) or 'none'}"
+        )
+
+    def finished(self, device: str = "auto") -> FinishedRun:
+        """The run's base and candidates on a device, loaded once."""
+        from bakeoff.inference.finished import FinishedRun
+
+        if device not in self._runs:
+            self._runs[device] = FinishedRun(self.folder, device)
+        return self._runs[device]
+
+    def __repr__(self) -> str:
+        from bakeoff.report.answer import verdict_words
+
+        return (
+            f"Results({self.name!r}, {self.status}: {', '.join(self.record.methods)}; "
+            f"{verdict_words(self.recommendation)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The answer and the table, for notebooks."""
+        from bakeoff.report.notebook import summary_html
+
+        return summary_html(self.record)
+
+
+def load(folder: str | Path) -> Results:
+    """The results of a run's folder, complete or not, of this version or an older one.
+
+    Raises:
+        StoreError: it holds no results, or they cannot be read.
+    """
+    place = Path(folder)
+    return Results(place, read_results(place))

@@ -1,0 +1,228 @@
+"""Runs and plans a study; the command line and Python users alike come through here."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bakeoff.api.results import Results, load
+from bakeoff.api.study import Study, study_of
+from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
+from bakeoff.formatting import seconds_of
+from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
+from bakeoff.runs.log import level_of, run_log
+from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.options import completed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bakeoff.measure.plan import Report, StudyPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a run goes; none of it decides what is found, but ``device``.
+
+    Attributes:
+        device: ``auto``, ``cpu`` or ``cuda``. fresh: puts an earlier run aside.
+        budget: seconds, counted from ``started`` on the monotonic clock; None has no end.
+        force: runs also what needs more memory than there is.
+        mix_versions: goes on with what other versions of the libraries kept.
+        limits: what the recommended method may cost. log_level: of ``run.log``.
+        live: whether the report is served while it grows. port: of that; 0 is a free one.
+    """
+
+    device: str = "auto"
+    fresh: bool = False
+    budget: float | None = None
+    started: float = field(default_factory=time.monotonic)
+    force: bool = False
+    mix_versions: bool = False
+    limits: Limits = field(default_factory=Limits)
+    log_level: str = "info"
+    live: bool = False
+    port: int = 0
+
+
+class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
+    """A run that was asked to stop, or came to the end of its budget; all is saved.
+
+    Attributes:
+        stopped: what stopped it. exit_code: of a process that ends with it.
+        report: the written ``report.html``; None where nothing was found yet.
+    """
+
+    def __init__(self, stopped: KeyboardInterrupt, report: Path | None) -> None:
+        super().__init__(str(stopped) or "Interrupted.")
+        self.stopped = stopped
+        self.exit_code = stopped.exit_code if isinstance(stopped, Stopped) else EXIT_INTERRUPTED
+        self.report = report
+
+
+def execute(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
+    """Runs a study in a folder, or goes on with it, and writes the report.
+
+    Args:
+        study: what to run. place: the run's folder. console: where progress is shown.
+
+    Returns:
+        The written ``report.html``.
+
+    Raises:
+        BakeoffError: for bad input, before anything is trained.
+        StoppedEarly: after what is there was saved and reported.
+    """
+    level = level_of(settings.log_level)
+    loaded = study.at(place)
+    with (
+        open_run(place, loaded.resolved, fresh=settings.fresh, completed=completed) as folder,
+        run_log(folder.path, level, study=study.name, device=settings.device),
+        _rows_of(study, folder),
+        ExitStack() as page,
+    ):
+        # Heavy, so loaded only once the study is known to be a good one.
+        from bakeoff.report import write_report
+        from bakeoff.report.live.rewriting import Rewriting
+        from bakeoff.report.live.server import LiveServer
+        from bakeoff.study.runner import Runner
+
+        stop = StopSignals(settings.budget, settings.started)
+        writing = Rewriting(folder.path)
+        runner = Runner(
+            loaded,
+            folder,
+            settings.device,
+            console,
+            stop,
+            force=settings.force,
+            mix_versions=settings.mix_versions,
+            on_news=writing.news if settings.live else None,
+        )
+        if settings.live:
+            url = page.enter_context(LiveServer(folder.path, settings.port)).url
+            console.print(f"The report as it grows: [bold]{url}[/]", highlight=False)
+        if runner.is_complete():
+            console.print("This study is complete; nothing is trained.")
+            runner.clear_away()
+        else:
+            try:
+                with stop, writing if settings.live else nullcontext():
+                    runner.run()
+            except KeyboardInterrupt as stopped:
+                report = None
+                if (folder.path / RESULTS_FILE).exists():
+                    report = write_report(folder.path, settings.limits)
+                raise StoppedEarly(stopped, report) from None
+        return write_report(folder.path, settings.limits)
+
+
+@contextmanager
+def _rows_of(study: Study, folder: RunFolder) -> Iterator[None]:
+    """Keeps the study's rows in its folder; those of a study that was refused are removed."""
+    written = None if study.rows is None else study.rows.write(folder.path / DATA_FOLDER)
+    try:
+        yield
+    finally:
+        if written is not None and not (folder.path / STUDY_FILE).exists():
+            shutil.rmtree(written.parent, ignore_errors=True)
+
+
+def run(
+    study: Study | Mapping[str, Any] | str | Path,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    device: str = "auto",
+    fresh: bool = False,
+    budget: str | None = None,
+    force: bool = False,
+    mix_versions: bool = False,
+    max_memory: str | None = None,
+    max_time: str | None = None,
+    max_adapter_size: str | None = None,
+    max_latency: str | None = None,
+    log_level: str = "info",
+) -> Results:
+    """Runs a study, as ``bakeoff run`` does; a second call takes up what is there.
+
+    Args:
+        study: a ``Study``, a mapping of its keys, or the path of its file.
+        out: the run's folder; ``runs/NAME`` without.
+        progress: shows what happens, on stderr or in the notebook.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        fresh: puts an earlier run aside and starts again.
+        budget: ``2h``, ``90m``: saves and returns what is there before it is over.
+        force: runs also what needs more memory than there is.
+        mix_versions: goes on with a run that other versions of the libraries began.
+        max_memory, max_time, max_adapter_size, max_latency: what the report's recommended method
+            may cost at most: ``8GiB``, ``1h``, ``10MB``, ``20ms``.
+        log_level: of ``run.log``: debug, info, warning, error.
+
+    Returns:
+        The results; their ``status`` is ``partial`` where the budget was spent or a candidate
+        failed, and the same call goes on with the rest.
+
+    Raises:
+        BakeoffError: for bad input, before anything is trained.
+        KeyboardInterrupt: after what is there was saved and reported.
+    """
+    from rich.console import Console
+
+    settings = RunSettings(
+        device=device,
+        fresh=fresh,
+        budget=None if budget is None else seconds_of(budget, "budget"),
+        force=force,
+        mix_versions=mix_versions,
+        limits=limits_from(
+            memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+        ),
+        log_level=log_level,
+    )
+    given = study_of(study)
+    place = Path("runs") / given.name if out is None else Path(out)
+    try:
+        execute(given, place, Console(stderr=True, quiet=not progress), settings)
+    except StoppedEarly as early:
+        if not isinstance(early.stopped, BudgetSpent):
+            raise early.stopped from None
+    return load(place)
+
+
+def plan(
+    study: Study | Mapping[str, Any] | str | Path,
+    *,
+    device: str = "auto",
+    gpu: str | None = None,
+    report: Report = lambda text: None,
+) -> StudyPlan:
+    """Says what each method of a study will cost, and whether it fits; trains nothing.
+
+    Args:
+        study: a ``Study``, a mapping of its keys, or the path of its file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        gpu: a card that is not here, to plan for instead: ``T4``, ``A100-40GB``.
+        report: called with what is being done.
+
+    Raises:
+        BakeoffError: for bad input.
+    """
+    given = study_of(study)
+    # Heavy, so loaded only once the study is known to be a good one.
+    from bakeoff.measure.cards import card_named
+    from bakeoff.study.planning import plan_study
+
+    card = None if gpu is None else card_named(gpu)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        if given.rows is not None:
+            given.rows.write(place / DATA_FOLDER)
+        return plan_study(given.at(place), device, card, report)

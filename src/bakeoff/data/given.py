@@ -1,0 +1,204 @@
+"""Rows given in Python, as data frames, data sets or lists: checked, and written as JSON lines.
+
+A study's rows must be there again when it is taken up, when costs are measured in a process of
+their own, and for whoever reads the folder later. So what is given becomes files, named by a hash
+of their content; from there on they are like any other source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bakeoff.data.readers import Columns, missing_column
+from bakeoff.data.sources import ALIASES
+from bakeoff.errors import DataError
+from bakeoff.files import disk_errors, new_folder
+from bakeoff.types import SPLITS
+
+_WHOLE: Final = "rows"
+_DIGITS: Final = 32
+_ACCEPTED: Final = (
+    "give a path, a data set's id, a DataFrame, a datasets.Dataset or a list of mappings, or a "
+    "mapping from train, validation and test to one of these"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenRows:
+    """Rows as JSON lines.
+
+    Attributes:
+        files: by file name, the content.
+    """
+
+    files: Mapping[str, bytes]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one file holds everything, to be split by a hash of each row's input."""
+        return len(self.files) == 1
+
+    @property
+    def name(self) -> str:
+        """What the folder of these files is called: ``rows-`` and a hash of their content."""
+        digest = hashlib.sha256()
+        for name, content in self.files.items():
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return f"rows-{digest.hexdigest()[:_DIGITS]}"
+
+    def source(self, folder: Path) -> str:
+        """The ``task.source`` of these rows once they are written below ``folder``."""
+        place = folder / self.name
+        return str(place / next(iter(self.files)) if self.is_whole else place)
+
+    def write(self, folder: Path) -> Path:
+        """Writes the files below ``folder`` unless they are there; returns the folder of them.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        place = folder / self.name
+        with disk_errors(place):
+            if not self._are_at(place):
+                with new_folder(place) as beside:
+                    for name, content in self.files.items():
+                        (beside / name).write_bytes(content)
+        return place
+
+    def _are_at(self, place: Path) -> bool:
+        try:
+            return all((place / name).read_bytes() == c for name, c in self.files.items())
+        except OSError:
+            return False
+
+
+def is_reference(source: object) -> bool:
+    """Whether a source names data instead of being them."""
+    return isinstance(source, str | Path) or (
+        isinstance(source, Mapping)
+        and bool(source)
+        and all(isinstance(value, str | Path) for value in source.values())
+    )
+
+
+def given_rows(source: object, columns: Columns) -> GivenRows:
+    """Rows given in Python as files' contents; only the columns that the task reads are kept.
+
+    Args:
+        source: a DataFrame, a ``datasets.Dataset`` or a list of mappings, split by a hash of each
+            row's input; or a mapping (a ``datasets.DatasetDict``) from split to one of these.
+        columns: what the task reads of a row, by the option that names each.
+
+    Raises:
+        DataError: it is none of these, a split is missing, a column is missing everywhere, or a
+            value has no form in JSON.
+    """
+    if isinstance(source, Mapping):
+        return GivenRows(files=_splits(source, columns))
+    content = _content(source, columns, "task.source")
+    return GivenRows(files={f"{_WHOLE}.jsonl": content})
+
+
+def _splits(source: Mapping[Any, object], columns: Columns) -> dict[str, bytes]:
+    if len(source) == 1:
+        [(name, table)] = source.items()
+        return {f"{_WHOLE}.jsonl": _content(table, columns, f"task.source[{name!r}]")}
+    files = {}
+    for split in SPLITS:
+        names = [name for name in source if str(name).lower() in ALIASES[split]]
+        if len(names) != 1:
+            raise DataError(
+                f"task.source: has {len(names) or 'no'} entries for {split} (called "
+                f"{' or '.join(ALIASES[split])}); it has {', '.join(map(repr, source)) or 'none'}. "
+                "Give one for each of train, validation and test, or all rows as one table, which "
+                "is split by a hash of each row's input."
+            )
+        files[f"{split}.jsonl"] = _content(source[names[0]], columns, f"task.source[{names[0]!r}]")
+    return files
+
+
+def _content(table: object, columns: Columns, place: str) -> bytes:
+    names = list(dict.fromkeys(columns.values()))
+    found: set[str] = set()
+    lines = []
+    for number, row in enumerate(table_rows(table, columns, place), start=1):
+        found.update(map(str, row))
+        kept = {
+            name: _plain(row[name], f"{place}, row {number}, column {name!r}")
+            for name in names
+            if name in row
+        }
+        lines.append(json.dumps(kept) + "\n")
+    if not lines:
+        raise DataError(f"{place}: holds no rows; every split needs at least one")
+    if error := missing_column(place, columns, found):
+        raise error
+    return "".join(lines).encode("ascii")
+
+
+def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any, Any]]:
+    """The rows of one table as mappings; of a data frame only the columns that are asked for.
+
+    Args:
+        table: a DataFrame, a ``datasets.Dataset`` or an iterable of mappings.
+        columns: by the option that names each. place: what holds the rows, for errors.
+
+    Raises:
+        DataError: it is none of these, or lacks a column.
+    """
+    names = list(dict.fromkeys(columns.values()))
+    if _is_a(table, "pandas", "DataFrame"):
+        present = list(table.columns)
+        if error := missing_column(place, columns, map(str, present)):
+            raise error
+        if twice := [name for name in names if present.count(name) > 1]:
+            raise DataError(f"{place}: has two columns {twice[0]!r}; rename one of them")
+        for values in table[names].itertuples(index=False, name=None):
+            yield dict(zip(names, values, strict=True))
+    elif _is_a(table, "datasets", "Dataset"):
+        if error := missing_column(place, columns, table.column_names):
+            raise error
+        yield from table.select_columns(names)
+    elif isinstance(table, Iterable) and not isinstance(table, str | bytes | Mapping):
+        for number, row in enumerate(table, start=1):
+            if not isinstance(row, Mapping):
+                raise DataError(
+                    f"{place}, row {number}: is of the type {type(row).__name__} and no mapping "
+                    f"from column to value; {_ACCEPTED}"
+                )
+            yield row
+    else:
+        raise DataError(f"{place}: is of the type {type(table).__name__}; {_ACCEPTED}")
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    """Whether it is of a class of a library; one that is not loaded has made no value."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(value, kind)
+
+
+def _plain(value: Any, place: str) -> Any:
+    """A value as JSON knows it; what is not a number, pandas' missing value too, becomes None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, place) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, place) for item in value]
+    if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, which is not imported for it
+        return None
+    if hasattr(value, "tolist"):  # NumPy's scalars and arrays
+        return _plain(value.tolist(), place)
+    raise DataError(
+        f"{place}: is of the type {type(value).__name__}, which rows cannot keep; make it a text, "
+        "a number, a boolean, a list or a mapping of these"
+    )

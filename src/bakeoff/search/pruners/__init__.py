@@ -1,0 +1,1 @@
+"""Which candidates end early, a file for each rule."""

@@ -1,0 +1,1 @@
+"""Which settings are tried, a file for each rule."""

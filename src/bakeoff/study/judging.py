@@ -1,0 +1,141 @@
+"""What a study's scores show: by which margins, and what is better than what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bakeoff.decide.judged import (
+    MetricJudgement,
+    MetricScores,
+    few_label_rows,
+    judge_metric,
+)
+from bakeoff.decide.margins import MetricScale, decision_of
+from bakeoff.engine.workbench import Workbench
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores
+from bakeoff.formatting import TIMES_100
+from bakeoff.metrics.base import MeanMetric
+from bakeoff.metrics.contract import Metric
+from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate
+from bakeoff.study.options import Study
+
+
+def judge_study(
+    study: Study, bench: Workbench, findings: Findings
+) -> tuple[DecisionRecord, dict[str, MetricJudgement]]:
+    """By what verdicts are reached, and by metric what is said on the test set.
+
+    The margins follow from the study's options and from validation, never from the test set.
+    """
+    metrics = bench.task.metrics
+    decision = decision_of(
+        study.options.decision,
+        [
+            MetricScale(
+                name=metric.name,
+                higher_is_better=metric.higher_is_better,
+                default_margin=metric.default_margin,
+            )
+            for metric in metrics
+        ],
+        {e.name: method_validation(bench, findings, e.name) for e in bench.entries},
+        {name: baseline_validation(bench, findings, name) for name in findings.baselines},
+        primary=metrics[0].name,
+    )
+    runs = {name: [scores] for name, scores in findings.baselines.items()}
+    runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
+    judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
+    warnings = tuple(
+        DecisionWarning(set="test", metric=metric, text=text)
+        for metric, found in judged.items()
+        for text in found.warnings
+    )
+    return replace(decision, warnings=warnings), judged
+
+
+def _judge(
+    bench: Workbench,
+    metric: Metric,
+    runs: dict[str, list[SetScores]],
+    decision: DecisionRecord,
+    findings: Findings,
+) -> MetricJudgement:
+    test = bench.data.splits["test"]
+    return judge_metric(
+        MetricScores(
+            set="test",
+            metric=metric.name,
+            higher_is_better=metric.higher_is_better,
+            runs={
+                name: [scores.statistics[metric.name] for scores in scored]
+                for name, scored in runs.items()
+                if all(metric.name in scores.statistics for scores in scored)
+            },
+            value=metric.value,
+            is_ratio=isinstance(metric, MeanMetric),
+            groups=test.groups,
+            bounds=_bounds(metric),
+            withheld=_withheld(bench, metric),
+        ),
+        margin=decision.margins[metric.name].value,
+        level=decision.level,
+        baselines=findings.baselines,
+    )
+
+
+def _bounds(metric: Metric) -> tuple[float | None, float | None]:
+    if metric.unit == TIMES_100:
+        return (0.0, 1.0)
+    return (None, None) if metric.higher_is_better else (0.0, None)
+
+
+def _withheld(bench: Workbench, metric: Metric) -> str | None:
+    """Why nothing may be said by a metric that is made of labels' own figures."""
+    if metric.name != "macro_f1":
+        return None
+    gold = Counter(bench.data.splits["test"].gold.tolist())
+    counts = {label: gold[index] for index, label in enumerate(bench.task.labels)}
+    return few_label_rows(counts, metric.title)
+
+
+def _tested(findings: Findings, name: str) -> list[SetScores]:
+    """The test scores of a method's final candidates, by seed."""
+    return [
+        findings.test_scores[c.id]
+        for c in findings.finals(name)
+        if c.state.is_eligible and c.id in findings.test_scores
+    ]
+
+
+def method_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
+    """By metric, over the runs' seeds: what training followed, and what was asked after it."""
+    eligible = [c for c in findings.finals(name) if c.state.is_eligible]
+    known = [findings.validation_scores.get(c.id) for c in eligible]
+    scored = [scores for scores in known if scores is not None]
+    found = _means(bench, scored) if len(scored) == len(eligible) else {}
+    losses = tuple(c.best_val_nll for c in eligible if c.best_val_nll is not None)
+    if losses:
+        found["nll"] = _mean(losses)
+    return found
+
+
+def baseline_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
+    """By metric, what a baseline reaches on the validation set."""
+    scores = findings.baselines_validation.get(name)
+    return {} if scores is None else _means(bench, [scores])
+
+
+def _means(bench: Workbench, scored: Sequence[SetScores]) -> dict[str, Estimate]:
+    found = {}
+    for metric in bench.task.metrics:
+        values = [value for s in scored if (value := s.value(metric)) is not None]
+        if scored and len(values) == len(scored):
+            found[metric.name] = _mean(values)
+    return found
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    return Estimate(mean=sum(values) / len(values), per_seed=tuple(values))

@@ -1,0 +1,243 @@
+"""From a task and its source to tokenised examples, once: later calls read the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from bakeoff.data import cache
+from bakeoff.data.encode import TextEncoder
+from bakeoff.data.examples import Example
+from bakeoff.data.layout import Laid, Layout
+from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
+from bakeoff.data.ragged import Ragged, Texts
+from bakeoff.data.readers import Record
+from bakeoff.data.rows import Rows, take_rows
+from bakeoff.data.sources import Source, open_source
+from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
+from bakeoff.errors import DataError
+from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
+from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.types import SPLITS, Split
+
+
+def prepare(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    root: Path,
+    cache_dir: Path | None,
+    workers: int | None = None,
+    tokenizer_id: str,
+) -> TaskData:
+    """Reads, cleans, splits and tokenises a task's data.
+
+    Args:
+        task: which; its options name the source.
+        tokenizer: the base's.
+        root: the folder that relative paths in ``task.source`` start from.
+        cache_dir: where prepared data are kept under a key of their content; None keeps nothing.
+        workers: 1 tokenises in one thread; None in as many as the machine has.
+        tokenizer_id: the base's name, for messages.
+
+    Raises:
+        ConfigError: an option out of range, or one that does not suit the source.
+        DataError: data that cannot be found, read or used; see ``task.on_bad_row``.
+    """
+    task.options.validate()
+    source = open_source(task.options, columns_of(task), root=root)
+
+    def made() -> TaskData:
+        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+
+    if cache_dir is None:
+        return made()
+    options = {**dataclasses.asdict(task.options), "source": None}
+    key = cache.cache_key(
+        [
+            json.dumps(options, sort_keys=True),
+            *cache.tokenizer_identity(tokenizer, tokenizer_id),
+            *source.fingerprint(),
+        ]
+    )
+    folder = cache_dir / f"task-{key[:32]}"
+    if (kept := cache.load(folder)) is not None:
+        return from_cache(*kept)
+    data = made()
+    try:
+        cache.store(folder, *to_cache(data))
+    except OSError as error:
+        data.warnings.append(
+            f"The prepared data could not be kept in {cache_dir} ({error.strerror or error}), so "
+            "the next run prepares them again."
+        )
+    return data
+
+
+class _Preparation:
+    """One task's data on their way from rows to arrays."""
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        tokenizer: PreTrainedTokenizerBase,
+        tokenizer_id: str,
+        workers: int | None,
+    ) -> None:
+        self._task = task
+        self._source = source
+        self._options = task.options
+        self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
+
+    def run(self) -> TaskData:
+        """See ``prepare``."""
+        check_input(self._task, self._source)
+        train = self._rows("train")
+        found = self._task.found([record.values for record in train.records])
+        if found:
+            self._task = with_found(self._task, found)
+            train.examples = [self._lay(record) for record in train.records]
+        rows: dict[Split, Rows] = {
+            "train": train,
+            **{split: self._rows(split) for split in SPLITS if split != "train"},
+        }
+        layout = Layout(self._options, self._encoder, self._task.shorten)
+        splits: dict[Split, SplitData] = {
+            split: _split_data(self._task, layout, rows[split]) for split in SPLITS
+        }
+        overlap = find_overlap(
+            {split: _compared(self._task, rows[split], part) for split, part in splits.items()}
+        )
+        return TaskData(
+            splits=splits,
+            found=found,
+            overlap=overlap,
+            warnings=[
+                *_warnings(self._task, splits, overlap),
+                *self._task.warnings(train.examples),
+            ],
+            seed=self._options.seed,
+        )
+
+    def _rows(self, split: Split) -> Rows:
+        return take_rows(self._options, columns_of(self._task), self._source, split, self._lay)
+
+    def _lay(self, record: Record) -> Example:
+        example = self._task.example(record.values)
+        if self._options.group is None:
+            return example
+        value = record.values.get(self._options.group)
+        if value is None:
+            raise DataError(f"the group (column {self._options.group!r}) is missing")
+        return dataclasses.replace(example, group=str(value))
+
+
+def with_found(task: Task, found: dict[str, object]) -> Task:
+    """The task with the options that the training rows decided."""
+    if not found:
+        return task
+    fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
+    return type(task)(type(task.options)(**{**fields, **plain}))
+
+
+def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
+    """The rows that fit, as arrays."""
+    laid = layout.rows(rows.examples)
+    prompts = layout.prompts(rows.examples)
+    kept = [
+        index
+        for index, (row, prompt) in enumerate(zip(laid, prompts, strict=True))
+        if not row.missing and not prompt.missing and row.is_target.any()
+    ]
+    check_fit(task, rows, laid, prompts, kept)
+    fitting = [laid[i] for i in kept]
+    gold, choice_set, sets = _choices(task, layout, rows, laid, kept)
+    groups = [row.example.group or "" for row in fitting]
+    return SplitData(
+        rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
+        tokens=Ragged.from_rows([row.ids for row in fitting]),
+        is_target=np.concatenate([row.is_target for row in fitting]),
+        prompts=Ragged.from_rows([prompts[i].ids for i in kept]),
+        shown=Texts.from_rows([rows.examples[i].shown for i in kept]),
+        targets=Texts.from_rows([row.example.target for row in fitting]),
+        references=[list(row.example.references) for row in fitting],
+        gold=gold,
+        choice_set=choice_set,
+        choice_sets=sets,
+        groups=groups if task.options.group is not None else None,
+        tokens_raw=sum(row.num_data for row in fitting),
+        rows_cut=sum(row.is_cut for row in fitting),
+        rows_skipped=rows.num_skipped + len(rows) - len(kept),
+    )
+
+
+_Chosen = tuple[np.ndarray, np.ndarray, tuple[ChoiceSet, ...]]
+
+
+def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Chosen:
+    """(gold index of each row that is kept, its set of choices, the different sets)."""
+    gold = np.full(len(kept), -1, dtype=np.int64)
+    chosen = np.full(len(kept), -1, dtype=np.int64)
+    places: dict[tuple[tuple[str, ...], tuple[bytes, ...]], int] = {}
+    sets: list[ChoiceSet] = []
+    for place, index in enumerate(kept):
+        example = laid[index].example
+        if not example.choices:
+            continue
+        tokens = layout.choices(example.prompt, example.choices)
+        key = (example.choices, tuple(ids.tobytes() for ids in tokens))
+        if key not in places:
+            places[key] = len(sets)
+            sets.append(ChoiceSet(texts=example.choices, tokens=tokens))
+            check_choices(sets[-1], f"{_place(rows, index)}: the {task.output_word}")
+        chosen[place] = places[key]
+        gold[place] = -1 if example.gold is None else example.gold
+    if len({found.texts for found in sets}) == 1:
+        for found in sets:
+            check_beginnings(found, f"task.source: {rows.place}: the {task.output_word}")
+    return gold, chosen, tuple(sets)
+
+
+def _place(rows: Rows, index: int) -> str:
+    return f"task.source: row {rows.records[index].row} of {rows.place}"
+
+
+def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
+    numbers = set(part.rows.tolist())
+    return [
+        OverlapRow(record.row, e.inputs, e.target if task.has_free_answers else None)
+        for record, e in zip(rows.records, rows.examples, strict=True)
+        if record.row in numbers
+    ]
+
+
+def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> list[str]:
+    warnings = []
+    for split, part in splits.items():
+        asked = task.options.examples.of(split)
+        if asked is not None and len(part) < asked:
+            warnings.append(
+                f"task.examples.{split} asks for {asked} rows; there are {len(part)} usable ones."
+            )
+        if part.rows_skipped:
+            warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")
+    for first, second, count in (
+        ("train", "test", overlap.train_test),
+        ("train", "validation", overlap.train_validation),
+        ("validation", "test", overlap.validation_test),
+    ):
+        if count:
+            warnings.append(
+                f"{count} rows of {second} have a {task.input_word} that is in {first} too."
+            )
+    if overlap.train_duplicates:
+        warnings.append(
+            f"{overlap.train_duplicates} rows of train repeat an earlier {task.input_word}."
+        )
+    return warnings

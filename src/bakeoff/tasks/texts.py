@@ -1,0 +1,31 @@
+"""Texts out of rows, cleaned and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bakeoff.data.cleaning import clean
+from bakeoff.data.options import CleaningStep
+from bakeoff.data.rows import text_problem
+from bakeoff.errors import DataError
+
+
+def text_of(
+    row: Mapping[str, object], key: str, column: str, cleaning: tuple[CleaningStep, ...]
+) -> str:
+    """A column's text, cleaned.
+
+    Args:
+        row: values by column. key: the option that names the column, for the error.
+
+    Raises:
+        DataError: it is missing, no text, or empty.
+    """
+    value = row.get(column)
+    problem = text_problem(value)
+    if problem is None and isinstance(value, str):
+        text = clean(value, cleaning)
+        if text:
+            return text
+        problem = "is empty after task.cleaning"
+    raise DataError(f"the {key} (column {column!r}) {problem}")

@@ -1,0 +1,77 @@
+"""Who takes the next free slot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.queue import OneEpoch, RoundQueue
+from bakeoff.methods.contract import ExecutionPath
+from bakeoff.runs.records import EpochRecord
+from bakeoff.search.schedule import MethodSearch, StudySchedule
+from bakeoff.types import RunState
+
+PATHS = {"a": ExecutionPath.BASE, "b": ExecutionPath.BASE, "c": ExecutionPath.HIDDEN_STATES}
+
+
+@pytest.fixture
+def schedule() -> StudySchedule:
+    methods = []
+    for name, path in PATHS.items():
+        method: Any = SimpleNamespace(execution_path=path)
+        methods.append(MethodSearch(name=name, variants={"": method}, rates=(1.0, 2.0)))
+    return StudySchedule(methods, (0,), 4, None)
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(tmp_path)
+
+
+def trained(candidate: Candidate, places: Checkpoints) -> None:
+    """One epoch, after which it went out of memory and waits for its next slot."""
+    candidate.epochs.append(EpochRecord(epoch=1, train_nll=1.0, val_nll=1.0, seconds=0.0))
+    candidate.snapshot, candidate.tensors = {"values/a": torch.ones(2)}, {"a": torch.zeros(2)}
+    places.pause(candidate)
+    candidate.state = RunState.WAITING
+
+
+def test_those_that_have_trained_already_sit_down_first(
+    schedule: StudySchedule, places: Checkpoints
+) -> None:
+    queue = RoundQueue(schedule, ExecutionPath.BASE, places, pytest.fail)
+    trained(schedule.methods["b"].finals[0], places)
+    first, second = queue.next(), queue.next()
+    assert first is not None and second is not None
+    assert (first.id, first.state, second.id) == ("b-lr1-s0", RunState.RUNNING, "a-lr1-s0")
+    assert first.snapshot is not None and first.tensors is not None
+    assert [c.id for c in queue.waiting()] == ["a-lr2-s0", "b-lr2-s0"]
+    while queue.next() is not None:
+        pass
+    waiting = schedule.waiting(ExecutionPath.HIDDEN_STATES)
+    assert [c.id for c in waiting] == ["c-lr1-s0", "c-lr2-s0"]
+
+
+def test_one_whose_paused_state_is_lost_starts_again_with_a_note(
+    schedule: StudySchedule, places: Checkpoints
+) -> None:
+    notes: list[str] = []
+    candidate = schedule.methods["a"].finals[0]
+    trained(candidate, places)
+    for file in places.path.glob("paused/*"):
+        file.unlink()
+    for queue in (
+        RoundQueue(schedule, ExecutionPath.BASE, places, notes.append),
+        OneEpoch(candidate, schedule, places, notes.append),
+    ):
+        assert queue.next() is candidate
+        assert (candidate.state, candidate.epochs) == (RunState.RUNNING, [])
+        candidate.state = RunState.WAITING
+    [note] = notes
+    assert "a-lr1-s0 after epoch 1 is missing or torn; it is trained from the start" in note
