@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.config import to_mapping
+from bakeoff.engine.candidate import Candidate
 from bakeoff.measure.costs import Opener, serve
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import load_base, open_workbench
@@ -19,9 +21,28 @@ from bakeoff.study.options import Study, study_from_mapping
 COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
 
 
-def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]:
-    """What the process needs, as plain values: the study with the settings that were chosen."""
-    return {"study": _as_chosen(study, schedule).resolved, "device": device}
+def jobs_of(
+    study: Study, device: str, schedule: StudySchedule, names: Sequence[str]
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """What the process needs, as plain values: the study with the settings that were chosen.
+
+    Returns:
+        A job for each protocol that was chosen, and the methods whose it is.
+    """
+    chosen = _as_chosen(study, schedule)
+    jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for name in names:
+        protocol = study.options.protocol.under(_shown(schedule, name).options)
+        options = replace(chosen.options, protocol=protocol)
+        job = {"study": replace(chosen, options=options).resolved, "device": device}
+        jobs.setdefault(json.dumps(to_mapping(protocol)), (job, []))[1].append(name)
+    return list(jobs.values())
+
+
+def _shown(schedule: StudySchedule, name: str) -> Candidate:
+    """The candidate whose setting stands for the method, as far as its search has come."""
+    search = schedule.methods[name]
+    return search.chosen or search.best() or search.candidates[0]
 
 
 def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
@@ -30,14 +51,15 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
         return study
     entries = []
     for entry in study.entries:
-        search = schedule.methods[entry.name]
-        shown = search.chosen or search.best() or search.searched[0]
+        shown = _shown(schedule, entry.name)
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(
                 entry,
                 rates=None,
                 learning_rate=shown.learning_rate,
+                given=to_mapping(variant.options),
+                listed={},
                 variants=(replace(variant, label="", searched={}),),
             )
         )
