@@ -213,7 +213,7 @@ def _compare(case: Case, contest: Contest, dtype: torch.dtype) -> None:
             raise SystemExit(
                 f"{case.name}: {name} wrote other tokens in {1 - same:.0%} of the rows"
             )
-    plan = BatchPlan(
+    plan = BatchPlan.of_pairs(
         Ragged.from_rows(case.prompts[: len(first)]),
         Ragged.from_rows([np.array(row or [case.end_id], dtype=np.int32) for row in first]),
         rows_per_step=1,

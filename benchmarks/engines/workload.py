@@ -5,7 +5,7 @@ Axis letters: ``B`` rows, ``T`` tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ def labelled(plan: BatchPlan, batch: MicroBatch, device: torch.device) -> Labell
     labels_BT = torch.full_like(ids_BT, -100)
     labels_BT.view(-1)[torch.from_numpy(batch.source) + 1] = torch.from_numpy(batch.targets)
     present = batch.examples[batch.examples >= 0]
-    lengths = np.diff(plan.prompts.offsets)[present] + np.diff(plan.completions.offsets)[present]
+    lengths = np.diff(plan.tokens.offsets)[present]
     mask_BT = torch.arange(ids_BT.shape[1])[None] < torch.from_numpy(lengths)[:, None]
     count = len(present)
     return Labelled(
@@ -100,7 +100,7 @@ def random_plan(
         tokens = draw.integers(1, vocabulary - 1, (count, length)).astype(np.int32)
         return Ragged.from_rows(list(tokens))
 
-    return BatchPlan(
+    return BatchPlan.of_pairs(
         rows(max_length - supervised),
         rows(supervised),
         rows_per_step=rows_per_step,
@@ -128,7 +128,7 @@ def ragged_plan(
     def rows(sizes: Iterable[int]) -> Ragged:
         return Ragged.from_rows([draw.integers(1, most, n).astype(np.int32) for n in sizes])
 
-    return BatchPlan(
+    return BatchPlan.of_pairs(
         rows(lengths - supervised),
         rows(supervised),
         rows_per_step=rows_per_step,
@@ -139,11 +139,4 @@ def ragged_plan(
 
 def sampled(plan: BatchPlan, examples: Iterable[int], max_length: int) -> BatchPlan:
     """A plan of some of the examples alone."""
-    chosen: Sequence[int] = [int(example) for example in examples]
-    return BatchPlan(
-        Ragged.from_rows([plan.prompts[i] for i in chosen]),
-        Ragged.from_rows([plan.completions[i] for i in chosen]),
-        rows_per_step=plan.rows_per_step,
-        max_length=max_length,
-        pad_id=plan.pad_id,
-    )
+    return plan.of([int(example) for example in examples], max_length)

@@ -41,7 +41,7 @@ def prefix_of(generator: torch.Generator) -> Prefix:
 
 
 @pytest.mark.parametrize("has_prefix", [False, True])
-@pytest.mark.parametrize("window", [None, 4, 7])
+@pytest.mark.parametrize("window", [None, 2, 4, 7])
 def test_branches_attend_as_each_alone(window: int | None, has_prefix: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     prefix = prefix_of(generator) if has_prefix else None

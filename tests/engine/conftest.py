@@ -211,7 +211,7 @@ def make_plan(
     completions = [
         np.append(row[:-1], np.int32(END_ID)) for row in random_rows(num_examples, completion, draw)
     ]
-    return BatchPlan(
+    return BatchPlan.of_pairs(
         Ragged.from_rows(random_rows(num_examples, prompt, draw)),
         Ragged.from_rows(completions),
         rows_per_step=rows_per_step,

@@ -82,7 +82,7 @@ def test_half_precision_follows_float32(
         curves.append([e.train_nll for e in candidate.epochs] + [candidate.epochs[-1].val_nll])
         with Cohort(base, [method], 1) as cohort:
             cohort.seat(0, method, candidate.tensors)
-            prompts = [validation.prompts[i] for i in range(3)]
+            prompts = [validation.tokens[i][: -validation.target_counts[i]] for i in range(3)]
             for strategy in ("greedy", "beam"):
                 asked = GenerationOptions(strategy=strategy, max_new_tokens=4)
                 [texts] = generate(cohort, [0], prompts, asked)

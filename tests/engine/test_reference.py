@@ -99,7 +99,7 @@ def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[floa
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=PROTOCOL.weight_decay)
     plain.model.train()
     for step in steps_of(plan):
-        lengths = [len(plan.completions[int(e)]) for e in step.examples]
+        lengths = plan.target_counts[step.examples].tolist()
         total = 0.0
         optimizer.zero_grad()
         for start in range(0, len(step.examples), PROTOCOL.micro_batch_size):
@@ -122,7 +122,11 @@ def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[floa
 
 
 def right_padded(plan: BatchPlan, examples: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    rows = [(plan.prompts[e].tolist(), plan.completions[e].tolist()) for e in examples]
+    answers = plan.target_counts[examples].tolist()
+    rows = [
+        (plan.tokens[e][:-n].tolist(), plan.tokens[e][-n:].tolist())
+        for e, n in zip(examples, answers, strict=True)
+    ]
     width = max(len(prompt) + len(completion) for prompt, completion in rows)
     ids = torch.full((len(rows), width), plan.pad_id)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)

@@ -26,8 +26,9 @@ CPU = torch.device("cpu")
 def one_by_one(bench: Bench, plan: BatchPlan) -> np.ndarray:
     """Summed NLLs by the reference model, without any padding."""
     sums = []
-    for example in range(len(plan.prompts)):
-        prompt, completion = plan.prompts[example].tolist(), plan.completions[example].tolist()
+    for example, count in enumerate(plan.target_counts.tolist()):
+        row = plan.tokens[example].tolist()
+        prompt, completion = row[:-count], row[-count:]
         ids = torch.tensor([prompt + completion])
         labels = torch.tensor([[-100] * len(prompt) + completion])
         with torch.no_grad():
@@ -45,9 +46,8 @@ def test_example_nlls_are_transformers_losses(kit: Kit, base_kind: str, rows: in
         sums = example_nlls(cohort, 0, TokenSource(CPU), plan, rows=rows)
     expected = one_by_one(bench, plan)
     np.testing.assert_allclose(sums, expected, rtol=1e-5)
-    num_tokens = sum(len(plan.completions[i]) for i in range(11))
     # Weighted by tokens: not the mean of the examples' means.
-    assert mean_nll(sums, plan) == pytest.approx(expected.sum() / num_tokens, rel=1e-5)
+    assert mean_nll(sums, plan) == pytest.approx(expected.sum() / plan.num_targets, rel=1e-5)
 
 
 def test_a_slot_is_evaluated_as_if_it_were_alone(kit: Kit) -> None:

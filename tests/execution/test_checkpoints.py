@@ -78,7 +78,7 @@ def plan(num_examples: int) -> BatchPlan:
         lengths = draw.integers(low, high, size=num_examples)
         return Ragged.from_rows([draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths])
 
-    return BatchPlan(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
+    return BatchPlan.of_pairs(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
 
 
 @dataclass

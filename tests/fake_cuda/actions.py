@@ -255,23 +255,26 @@ def workbench(base: Base, method: Method) -> Workbench:
         folder=Path.cwd(),
     )
     splits = {name: _split(size) for name, size in (("train", 4), ("validation", 2), ("test", 3))}
-    data = TaskData(splits=cast(Any, splits), overlap=cast(Any, None), warnings=[], seed=0)
+    data = TaskData(
+        splits=cast(Any, splits), found={}, overlap=cast(Any, None), warnings=[], seed=0
+    )
     return workbench_of(study, base, methods={"m": {"": method}}, data=data)
 
 
 def _split(size: int) -> SplitData:
     plan = plan_of(size)
     return SplitData(
-        documents=[""] * size,
-        raw_documents=[""] * size,
-        summaries=[""] * size,
         rows=np.arange(size),
-        prompts=cast(Ragged, plan.prompts),
-        completions=cast(Ragged, plan.completions),
-        generation_prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
+        tokens=cast(Ragged, plan.tokens),
+        is_target=plan.is_target,
+        prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
+        shown=[""] * size,
+        targets=[""] * size,
+        references=[[""]] * size,
+        gold=np.full(size, -1),
+        choice_set=np.full(size, -1),
         tokens_raw=0,
-        tokens_supervised=0,
-        documents_truncated=0,
+        rows_cut=0,
         rows_skipped=0,
     )
 

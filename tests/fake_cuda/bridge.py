@@ -170,7 +170,7 @@ def plan_of(
 ) -> BatchPlan:
     """Ragged examples; with prompts of about one length all rectangles have the same width."""
     completions = [np.append(row, np.int32(_END)) for row in rows(count, (2, 10), 1)]
-    return BatchPlan(
+    return BatchPlan.of_pairs(
         Ragged.from_rows(rows(count, prompt, 2)),
         Ragged.from_rows(completions),
         rows_per_step=rows_per_step,

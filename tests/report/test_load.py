@@ -53,7 +53,7 @@ def test_torn_and_foreign_lines_are_counted(tmp_path: Path) -> None:
     ]  # fmt: skip
     (tmp_path / "examples.jsonl").write_text("\n".join(lines))
     run = load_run(tmp_path)
-    assert [(e.index, e.document, e.reference) for e in run.examples] == [(3, "", "r")]
+    assert [(e.index, e.shown, e.reference) for e in run.examples] == [(3, "", "r")]
     (note,) = run.notes
     assert note.endswith("examples.jsonl: 5 unreadable lines left out")
 

@@ -220,12 +220,12 @@ def test_a_relative_source_or_base_may_lie_beside_the_study(
     file.write_text(dump_yaml(given(base="model", task={"source": "rows"})), encoding="utf-8")
     monkeypatch.chdir(here)
 
-    options = load_study(file).options
-    assert Path(options.base) == beside / "model"
-    assert options.task.source == str(beside / "rows")
+    study = load_study(file)
+    assert Path(study.options.base) == beside / "model"
+    assert study.task.options.source == str(beside / "rows")
 
     (here / "rows").mkdir()
-    assert load_study(file).options.task.source == "rows"  # the working directory comes first
+    assert load_study(file).task.options.source == "rows"  # the working directory comes first
 
 
 def test_each_file_of_a_source_may_lie_beside_the_study(
@@ -238,7 +238,7 @@ def test_each_file_of_a_source_may_lie_beside_the_study(
     file = tmp_path / "beside/study.yaml"
     file.write_text(dump_yaml(given(task={"source": source})), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = load_study(Path("beside/study.yaml")).options.task.source
+    found = load_study(Path("beside/study.yaml")).task.options.source
     assert found == {split: f"beside/{split}.jsonl" for split in source}
 
 
@@ -250,8 +250,8 @@ def test_reserved_names_never_mean_a_folder_beside_the_study(
     file = tmp_path / "beside/study.yaml"
     file.write_text(dump_yaml(given()), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    options = load_study(file).options
-    assert (options.base, options.task.source) == ("tiny", "wire")
+    study = load_study(file)
+    assert (study.options.base, study.task.options.source) == ("tiny", "wire")
 
 
 @pytest.mark.parametrize(

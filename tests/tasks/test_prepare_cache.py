@@ -1,25 +1,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bakeoff.data.prepare import prepare
-from transformers import PreTrainedTokenizerFast
 
 from bakeoff import version
 from bakeoff.data import cache
-from bakeoff.data.encode import PieceEncoder
-from bakeoff.data.options import ExamplesOptions, TaskOptions
+from bakeoff.data.encode import TextEncoder
 from bakeoff.data.taskdata import TaskData, to_cache
+from bakeoff.tasks.contract import Task
+from tests.tasks.preparing import Write, prepared, task_of
 
-Write = Callable[[str, Sequence[Mapping[str, object]]], Path]
-
-TASK = TaskOptions(source="data")
+TASK = task_of(source="data")
 ROWS = [{"document": f"The storm {i} hit.", "summary": f"storm 🌧 {i}"} for i in range(4)]
 
 
@@ -27,13 +23,13 @@ ROWS = [{"document": f"The storm {i} hit.", "summary": f"storm 🌧 {i}"} for i 
 def num_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts, in its only entry, how often texts were tokenised."""
     calls = [0]
-    original = PieceEncoder._call
+    original = TextEncoder._call
 
-    def counted(self: PieceEncoder, *args: Any, **kwargs: Any) -> Any:
+    def counted(self: TextEncoder, *args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(PieceEncoder, "_call", counted)
+    monkeypatch.setattr(TextEncoder, "_call", counted)
     return calls
 
 
@@ -45,9 +41,8 @@ def root(tmp_path: Path, write: Write) -> Path:
     return tmp_path
 
 
-def run(task: TaskOptions, tokenizer: Any, root: Path, **options: Any) -> TaskData:
-    arguments = {"cache_dir": root / "cache", "tokenizer_id": "small", **options}
-    return prepare(task, tokenizer, root=root, **arguments)
+def run(task: Task, tokenizer: Any, root: Path, **options: Any) -> TaskData:
+    return prepared(task, tokenizer, root, **{"cache_dir": root / "cache", **options})
 
 
 def assert_same(first: TaskData, second: TaskData) -> None:
@@ -64,9 +59,7 @@ def kept(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "cache").iterdir())
 
 
-def test_a_second_call_does_not_tokenise(
-    root: Path, tokenizer: PreTrainedTokenizerFast, num_calls: list[int]
-) -> None:
+def test_a_second_call_does_not_tokenise(root: Path, tokenizer: Any, num_calls: list[int]) -> None:
     first = run(TASK, tokenizer, root)
     assert num_calls[0] > 0
     num_calls[0] = 0
@@ -75,11 +68,12 @@ def test_a_second_call_does_not_tokenise(
     assert_same(first, second)
     assert second.overlap == first.overlap
     assert second.overlap.train_test == 4
-    assert second.splits["test"].summaries == ["storm 🌧 0", "storm 🌧 1", "storm 🌧 2", "storm 🌧 3"]
+    assert list(second.splits["test"].targets) == [f" storm 🌧 {i}" for i in range(4)]
+    assert second.splits["test"].references == [[f"storm 🌧 {i}"] for i in range(4)]
 
 
 def test_state_that_calls_leave_in_the_tokenizer_does_not_matter(
-    root: Path, tokenizer: PreTrainedTokenizerFast, num_calls: list[int]
+    root: Path, tokenizer: Any, num_calls: list[int]
 ) -> None:
     run(TASK, tokenizer, root)
     tokenizer(["a", "b c"], truncation=True, max_length=5)
@@ -88,52 +82,75 @@ def test_state_that_calls_leave_in_the_tokenizer_does_not_matter(
     assert num_calls[0] == 0
 
 
-def test_wire_s_desks_are_kept(
-    root: Path, tokenizer: PreTrainedTokenizerFast, num_calls: list[int]
+def test_groups_labels_and_choices_are_kept(
+    root: Path, tokenizer: Any, num_calls: list[int]
 ) -> None:
-    examples = ExamplesOptions(train=3, validation=1, test=1)
-    task = TaskOptions(source="wire", examples=examples, max_length=640, max_summary_tokens=99)
+    examples = {"train": 30, "validation": 5, "test": 4}
+    task = task_of(
+        kind="classify",
+        source="wire",
+        examples=examples,
+        text="highlights",
+        label="desk",
+        group="article",
+        max_length=640,
+        max_target_tokens=99,
+    )
     first = run(task, tokenizer, root)
     num_calls[0] = 0
-    assert_same(first, run(task, tokenizer, root))
+    second = run(task, tokenizer, root)
+    assert_same(first, second)
     assert num_calls[0] == 0
+    assert second.found == first.found and len(first.found["labels"]) > 1
+    ours, theirs = first.splits["test"], second.splits["test"]
+    assert [(list(e.references), list(e.choices), e.gold) for e in ours.expected] == [
+        (list(e.references), list(e.choices), e.gold) for e in theirs.expected
+    ]
+    assert theirs.groups == ours.groups
+    [kept_set], [made_set] = theirs.choice_sets, ours.choice_sets
+    for kept_ids, made_ids in zip(kept_set.tokens, made_set.tokens, strict=True):
+        assert kept_ids.dtype == made_ids.dtype
+        assert kept_ids.tolist() == made_ids.tolist()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"max_length": 128},
-        {"max_summary_tokens": 32},
+        {"max_target_tokens": 32},
         {"cleaning": ("lowercase",)},
         {"template": "{document}\nSummary: {summary}"},
-        {"examples": ExamplesOptions(test=2)},
+        {"examples": {"test": 2}},
         {"on_bad_row": "skip"},
+        {"group": "summary"},
+        {"kind": "classify", "text": "document", "label": "summary"},
     ],
 )
-def test_other_options_are_prepared_anew(
-    root: Path, tokenizer: PreTrainedTokenizerFast, num_calls: list[int], changes: dict[str, Any]
+def test_other_options_are_prepared_again(
+    root: Path, tokenizer: Any, num_calls: list[int], changes: dict[str, Any]
 ) -> None:
     run(TASK, tokenizer, root)
     num_calls[0] = 0
-    changed = run(replace(TASK, **changes), tokenizer, root)
+    other = task_of(**{"source": "data", **changes})
+    changed = run(other, tokenizer, root)
     assert num_calls[0] > 0
-    assert_same(changed, run(replace(TASK, **changes), tokenizer, root, cache_dir=None))
+    assert_same(changed, run(other, tokenizer, root, cache_dir=None))
 
 
-def test_changed_files_are_prepared_anew(
-    root: Path, write: Write, tokenizer: PreTrainedTokenizerFast, num_calls: list[int]
+def test_changed_files_are_prepared_again(
+    root: Path, write: Write, tokenizer: Any, num_calls: list[int]
 ) -> None:
     run(TASK, tokenizer, root)
     write("data/test.jsonl", [{"document": "another storm", "summary": "new"}])
     num_calls[0] = 0
-    assert run(TASK, tokenizer, root).splits["test"].documents == ["another storm"]
+    assert run(TASK, tokenizer, root).splits["test"].shown[0] == "another storm"
     assert num_calls[0] > 0
 
 
 def test_another_tokenizer_of_the_same_name_is_another_key(
     root: Path,
-    tokenizer: PreTrainedTokenizerFast,
-    spaced_tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Any,
+    spaced_tokenizer: Any,
     num_calls: list[int],
 ) -> None:
     run(TASK, tokenizer, root)
@@ -198,7 +215,7 @@ def remove_manifest(folder: Path) -> None:
 )
 def test_a_torn_cache_is_rebuilt(
     root: Path,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Any,
     num_calls: list[int],
     harm: Callable[[Path], None],
 ) -> None:
@@ -217,7 +234,7 @@ def test_a_torn_cache_is_rebuilt(
 
 
 def test_a_failed_write_leaves_nothing_and_is_a_warning(
-    root: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+    root: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -255,7 +272,7 @@ def test_arrays_of_objects_are_neither_written_nor_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_manifest_is_plain_json(root: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_the_manifest_is_plain_json(root: Path, tokenizer: Any) -> None:
     run(TASK, tokenizer, root)
     (name,) = kept(root)
     manifest = json.loads((root / "cache" / name / "manifest.json").read_text())

@@ -26,7 +26,9 @@ def export(
     out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     candidate: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Which; the recommended method's best one without."),
+        typer.Option(
+            metavar="ID", help="Which; of the recommended method the run nearest the mean without."
+        ),
     ] = None,
 ) -> None:
     """Writes a candidate's adapter, or its merged model, for other libraries."""
@@ -34,7 +36,12 @@ def export(
     from bakeoff.inference.finished import FinishedRun
 
     target = target_of(to)
-    kept = export_candidate(FinishedRun(folder, "cpu"), candidate, target, out)
+    run = FinishedRun(folder, "cpu")
+    kept = export_candidate(run, candidate, target, out)
+    score = run.score_of(kept.id)
+    beside = f" ({escape(score)})" if score else ""
     Console().print(
-        f"{escape(kept.id)} ({target.value}): {escape(str(out))}", soft_wrap=True, highlight=False
+        f"{escape(kept.id)} ({target.value}): {escape(str(out))}{beside}",
+        soft_wrap=True,
+        highlight=False,
     )

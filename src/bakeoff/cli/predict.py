@@ -23,7 +23,9 @@ def predict(
     candidates: Annotated[
         list[str] | None,
         typer.Option(
-            "--candidate", metavar="ID", help="Whose; the recommended method's best one without."
+            "--candidate",
+            metavar="ID",
+            help="Whose; the recommended method's run nearest the mean without.",
         ),
     ] = None,
     form: Annotated[

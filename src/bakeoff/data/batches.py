@@ -13,13 +13,15 @@ Axis letters: ``B`` rows, ``T`` tokens, ``N`` supervised tokens of all the rows,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bakeoff.data.ragged import Ragged
 
 SCHEDULE_SEED = 20_241_029
 _WIDTH_STEP = 32
@@ -89,7 +91,7 @@ class BatchPlan:
         pad_id: int,
     ) -> None:
         self.tokens = tokens
-        self._is_target = is_target
+        self.is_target = is_target
         before = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
         self.target_offsets: Ints = before[tokens.offsets]
         """[rows + 1] where each row's supervised tokens begin among all of them."""
@@ -97,6 +99,40 @@ class BatchPlan:
         self.pad_id = pad_id
         self._buckets = _bucket_of(np.diff(tokens.offsets), max_length)
         self.widths, self._takes = self._schedule(max_length)
+
+    @classmethod
+    def of_pairs(
+        cls,
+        prompts: RaggedLike,
+        answers: RaggedLike,
+        *,
+        rows_per_step: int,
+        max_length: int,
+        pad_id: int,
+    ) -> BatchPlan:
+        """The schedule of prompts, each with an answer behind it that is supervised whole."""
+        pairs = [(prompts[i], answers[i]) for i in range(len(prompts))]
+        parts = [np.zeros(0, dtype=np.bool_)]
+        for prompt, answer in pairs:
+            parts += [np.zeros(len(prompt), dtype=np.bool_), np.ones(len(answer), dtype=np.bool_)]
+        return cls(
+            Ragged.from_rows([np.concatenate(pair) for pair in pairs]),
+            np.concatenate(parts),
+            rows_per_step=rows_per_step,
+            max_length=max_length,
+            pad_id=pad_id,
+        )
+
+    def of(self, examples: Sequence[int], max_length: int) -> BatchPlan:
+        """The schedule of some of the examples alone."""
+        bounds = [self.tokens.offsets[[i, i + 1]] for i in examples]
+        return BatchPlan(
+            Ragged.from_rows([self.tokens[i] for i in examples]),
+            np.concatenate([self.is_target[start:stop] for start, stop in bounds]),
+            rows_per_step=self.rows_per_step,
+            max_length=max_length,
+            pad_id=self.pad_id,
+        )
 
     def _schedule(self, max_length: int) -> tuple[list[int], list[int]]:
         """Widths of the epoch's steps, and how many of each step's rows there are.
@@ -209,7 +245,7 @@ class BatchPlan:
         for row, example in enumerate(examples):
             ids = self.tokens[int(example)]
             start = int(self.tokens.offsets[example])
-            places = np.flatnonzero(self._is_target[start : start + len(ids)])
+            places = np.flatnonzero(self.is_target[start : start + len(ids)])
             input_ids[row, : len(ids)] = ids
             sources.append(row * width + places - 1)
             targets.append(ids[places].astype(np.int64))

@@ -97,7 +97,7 @@ def column_names(path: Path) -> list[str]:
             if ending == "jsonl":
                 first = json.loads(stream.readline().decode("utf-8-sig"))
             else:
-                content = json.loads(stream.read().decode("utf-8-sig"))
+                content: Any = json.loads(stream.read().decode("utf-8-sig"))
                 rows = content.get("data") if isinstance(content, dict) else content
                 first = rows[0] if rows else []
             return list(first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +10,9 @@ from pathlib import Path
 
 from bakeoff.base.model import Base
 from bakeoff.config import load_yaml
+from bakeoff.decide.representative import own_score, representative
 from bakeoff.errors import CheckpointError, ConfigError, StoreError
+from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
@@ -96,7 +97,8 @@ class FinishedRun:
         """One of the run's candidates.
 
         Args:
-            candidate_id: its id; None takes the best one of the recommended method.
+            candidate_id: its id; None takes the run of the recommended method that is nearest the
+                mean of its runs.
             option: how the caller is given one, for errors.
 
         Raises:
@@ -124,6 +126,19 @@ class FinishedRun:
             files={name: f for name, f in record.files.items() if name.startswith("adapter/")},
         )
 
+    def score_of(self, candidate_id: str) -> str | None:
+        """A candidate's own test score by the deciding metric, in words beside its method's mean.
+
+        None where it was not tested.
+        """
+        metric, own = self.results.primary, own_score(self.results, candidate_id)
+        if own is None:
+            return None
+        name = self.results.candidates[candidate_id].method
+        mean = self.results.methods[name].test[metric.name].mean
+        write = scale_of(metric.unit).write
+        return f"test {metric.title} {write(own)}; the mean of {name}'s runs is {write(mean)}"
+
     def _method(self, candidate_id: str, record: CandidateRecord) -> Method:
         for entry in self.study.entries:
             if entry.name == record.method:
@@ -144,21 +159,18 @@ class FinishedRun:
         name = recommendation.method
         if name is None:
             raise ConfigError(
-                f"{self.path}: the study recommends no method ({recommendation.why}); name "
-                f"a candidate with {option}: {', '.join(kept)}"
+                f"{self.path}: the study recommends no method (its answer is "
+                f"{recommendation.verdict}; `bakeoff report` says why); name a candidate with "
+                f"{option}: {', '.join(kept)}"
             )
-        method = self.results.methods.get(name)
-        own = [i for i in method.candidates if i in kept] if method else []
-        if not own:
+        found = representative(self.results, name, kept)
+        if found is None:
             raise ConfigError(
                 f"{self.path}: no candidate of the recommended method, {name}, has an adapter; "
                 f"name another with {option}: {', '.join(kept)}"
             )
 
-        def best_nll(candidate_id: str) -> float:
-            return min((epoch.val_nll for epoch in kept[candidate_id].epochs), default=math.inf)
-
-        return min(own, key=best_nll)
+        return found
 
     def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord], option: str) -> str:
         record = self.results.candidates.get(candidate_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
@@ -90,7 +91,9 @@ def load_run(folder: Path) -> Run:
         if is_folder_name(name) and (found := _predictions(folder / BASELINES / name, notes)):
             predictions[name] = found
     for name in results.methods:
-        for candidate in candidates_in_order(results, name):
+        in_order = candidates_in_order(results, name)
+        shown = representative(results, name, in_order)
+        for candidate in sorted(in_order, key=lambda c: c != shown):
             if found := _predictions(folder / CANDIDATES / candidate, notes):
                 predictions[name], chosen[name] = found, candidate
                 break
@@ -105,10 +108,7 @@ def load_run(folder: Path) -> Run:
 
 
 def candidates_in_order(results: Results, method: str) -> list[str]:
-    """The method's candidates at its chosen learning rate, lowest seed first.
-
-    The lowest seed, not the best: examples of the luckiest seed would flatter the method.
-    """
+    """The method's candidates at its chosen learning rate, lowest seed first."""
     record = results.methods[method]
 
     def order(name: str) -> tuple[bool, float, str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from bakeoff.decide.representative import own_score
 from bakeoff.decide.verdicts import best_val_nll
 from bakeoff.formatting import MISSING, scale_of, shown_whole
 from bakeoff.page import words
@@ -72,6 +73,7 @@ def build_page(
             meta=headline_facts(results),
             answer=answer,
             adapter=_adapter(run, answer.method),
+            own_score=_own_score(run, answer.method),
             rows=in_order(results, rows),
             columns=shown_columns(results.task.metrics, rows),
             primary=results.primary,
@@ -169,6 +171,16 @@ def _adapter(run: Run, method: str | None) -> str | None:
     candidate = run.chosen.get(str(method))
     place = f"candidates/{candidate}/adapter"
     return place if candidate is not None and (run.folder / place).is_dir() else None
+
+
+def _own_score(run: Run, method: str | None) -> str | None:
+    """The test score of the very run whose adapter is named, where there are several."""
+    candidate = run.chosen.get(str(method))
+    if candidate is None or len(run.results.methods[str(method)].seeds) < 2:
+        return None
+    value = own_score(run.results, candidate)
+    metric = run.results.primary
+    return None if value is None else f"{metric.title} {scale_of(metric.unit).write(value)}"
 
 
 def headline_facts(results: Results) -> list[tuple[str, str]]:

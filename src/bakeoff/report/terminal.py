@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from bakeoff.decide.limits import Limits
@@ -15,7 +16,7 @@ from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
 from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
-from bakeoff.runs.records import Estimate, MetricRecord
+from bakeoff.runs.records import Estimate, MetricRecord, Results
 from bakeoff.types import RunState
 
 _MOST_METRICS = 4
@@ -29,8 +30,31 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         StoreError: as ``read_results`` does.
     """
     results = read_results(folder)
-    metrics = results.task.metrics[:_MOST_METRICS]
-    # Nothing is cut at 80 columns: the figures keep their width, and long names take more lines.
+    # As many metrics as leave the names whole; with one, long names take more lines.
+    for count in range(min(_MOST_METRICS, len(results.task.metrics)), 0, -1):
+        table = _table(results, results.task.metrics[:count])
+        if (
+            Measurement.get(console, console.options.update(max_width=1000), table).maximum
+            <= console.width
+        ):
+            break
+    console.print()
+    console.print(table)
+    console.print()
+    given = shown_recommendation(results, limits)
+    why = escape(lowered(given.why))
+    console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
+    for name, method in results.methods.items():
+        if method.state in (RunState.FAILED, RunState.DIVERGED):
+            reason = escape(method.reason or "no reason is known")
+            state = method.state.lower()
+            console.print(f"[yellow]{escape(name)}[/] {state}: {reason}", highlight=False)
+    if results.status == "partial":
+        console.print("The study is not complete; the same command tries the rest again.")
+
+
+def _table(results: Results, metrics: Sequence[MetricRecord]) -> Table:
+    """A line for each baseline and method."""
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     heads = [f"test {m.title}" if m.primary else m.title.replace("ROUGE", "R") for m in metrics]
@@ -51,19 +75,7 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
             shown_bytes(cost.peak_memory_bytes),
             shown_bytes(cost.adapter_bytes),
         )
-    console.print()
-    console.print(table)
-    console.print()
-    given = shown_recommendation(results, limits)
-    why = escape(lowered(given.why))
-    console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
-    for name, method in results.methods.items():
-        if method.state in (RunState.FAILED, RunState.DIVERGED):
-            reason = escape(method.reason or "no reason is known")
-            state = method.state.lower()
-            console.print(f"[yellow]{escape(name)}[/] {state}: {reason}", highlight=False)
-    if results.status == "partial":
-        console.print("The study is not complete; the same command tries the rest again.")
+    return table
 
 
 def _figure(metric: MetricRecord, found: Mapping[str, Estimate]) -> str:

@@ -50,9 +50,12 @@ def prepare(
     """
     task.options.validate()
     source = open_source(task.options, columns_of(task), root=root)
-    preparation = _Preparation(task, source, tokenizer, tokenizer_id, workers)
+
+    def made() -> TaskData:
+        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+
     if cache_dir is None:
-        return preparation.run()
+        return made()
     options = {**dataclasses.asdict(task.options), "source": None}
     key = cache.cache_key(
         [
@@ -64,7 +67,7 @@ def prepare(
     folder = cache_dir / f"task-{key[:32]}"
     if (kept := cache.load(folder)) is not None:
         return from_cache(*kept)
-    data = preparation.run()
+    data = made()
     try:
         cache.store(folder, *to_cache(data))
     except OSError as error:

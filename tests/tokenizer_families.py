@@ -36,30 +36,39 @@ EOS = "<|endoftext|>"
 
 
 def train_tokenizer(
-    *, dummy_prefix: bool = False, bos: bool = False, trim: bool = False, lowercase: bool = False
+    *,
+    dummy_prefix: bool = False,
+    bos: bool = False,
+    trim: bool = False,
+    lowercase: bool = False,
+    drops: bool = False,
 ) -> PreTrainedTokenizerFast:
     """A byte-pair tokenizer of the lines above.
 
     Args:
-        dummy_prefix: as SentencePiece does, put a space before whatever text is given, and drop
-            characters that the lines do not have.
+        dummy_prefix: as SentencePiece does, put a space before whatever text is given; what is not
+            ASCII is unknown.
         bos: put ``<s>`` before every text by default.
         trim: leave the space before a word out of its offsets, as GPT-2's does.
         lowercase: take every text in small letters.
+        drops: with ``dummy_prefix``, leave out what is unknown.
     """
-    backend = Tokenizer(models.BPE())
+    special = [EOS, "<s>"]
+    if dummy_prefix and not drops:
+        special.append("<unk>")
+    backend = Tokenizer(models.BPE(unk_token=special[2] if special[2:] else None))
     if lowercase:
         backend.normalizer = normalizers.Lowercase()
     if dummy_prefix:
         backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
         backend.decoder = decoders.Metaspace(prepend_scheme="first")
-        alphabet = sorted({"\n", "b", *EOS, *"".join(LINES)} - {" "})
+        alphabet = ["\n", *(chr(code) for code in range(33, 127))]
     else:
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=[EOS, "<s>"], initial_alphabet=alphabet, show_progress=False
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     backend.train_from_iterator(LINES, trainer)
     if bos:
@@ -85,7 +94,12 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
     backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1),
+        ]
     )
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
@@ -96,7 +110,9 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     """The embedded base's."""
     make: Any = AutoTokenizer  # untyped
-    found: PreTrainedTokenizerBase = make.from_pretrained(Path(bakeoff.base.__file__).parent / "tiny")
+    found: PreTrainedTokenizerBase = make.from_pretrained(
+        Path(bakeoff.base.__file__).parent / "tiny"
+    )
     return found
 
 
