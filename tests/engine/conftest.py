@@ -25,13 +25,13 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.ragged import Ragged
 from bakeoff.engine.batch_source import BatchSource, TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.train import Trainer
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
+from tests.plans import joined
 
 Kind = Literal["gpt_neo", "llama", "gpt2", "opt"]
 END_ID = BYTE_VOCABULARY_SIZE - 1
@@ -185,8 +185,7 @@ def make_plan(
         np.append(row[:-1], np.int32(END_ID)) for row in random_rows(num_examples, completion, draw)
     ]
     return BatchPlan(
-        Ragged.from_rows(random_rows(num_examples, prompt, draw)),
-        Ragged.from_rows(completions),
+        *joined(random_rows(num_examples, prompt, draw), completions),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=END_ID,

@@ -14,6 +14,7 @@ from bakeoff.engine.batch_source import Packed, TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.errors import OutOfMemoryError
+from tests.plans import parts_of
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -24,8 +25,8 @@ CPU = torch.device("cpu")
 def one_by_one(bench: Bench, plan: BatchPlan) -> np.ndarray:
     """Summed NLLs by the reference model, without any padding."""
     sums = []
-    for example in range(len(plan.prompts)):
-        prompt, completion = plan.prompts[example].tolist(), plan.completions[example].tolist()
+    for example in range(plan.num_rows):
+        prompt, completion = (part.tolist() for part in parts_of(plan, example))
         ids = torch.tensor([prompt + completion])
         labels = torch.tensor([[-100] * len(prompt) + completion])
         with torch.no_grad():
@@ -43,7 +44,7 @@ def test_example_nlls_are_transformers_losses(kit: Kit, base_kind: str, rows: in
         sums = example_nlls(cohort, 0, TokenSource(CPU), plan, rows=rows)
     expected = one_by_one(bench, plan)
     np.testing.assert_allclose(sums, expected, rtol=1e-5)
-    num_tokens = sum(len(plan.completions[i]) for i in range(11))
+    num_tokens = plan.num_targets
     # Weighted by tokens: not the mean of the examples' means.
     assert mean_nll(sums, plan) == pytest.approx(expected.sum() / num_tokens, rel=1e-5)
 

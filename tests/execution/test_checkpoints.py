@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.ragged import Ragged
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position
@@ -31,6 +31,7 @@ from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
+from tests.plans import joined
 
 Run = Callable[..., Any]
 EPOCHS = 3
@@ -73,11 +74,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 def plan(num_examples: int) -> BatchPlan:
     draw = np.random.default_rng(43)
 
-    def rows(low: int, high: int) -> Ragged:
+    def rows(low: int, high: int) -> list[NDArray[np.int32]]:
         lengths = draw.integers(low, high, size=num_examples)
-        return Ragged.from_rows([draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths])
+        return [draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths]
 
-    return BatchPlan(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
+    return BatchPlan(*joined(rows(4, 20), rows(2, 9)), rows_per_step=4, max_length=32, pad_id=256)
 
 
 @dataclass

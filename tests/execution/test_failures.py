@@ -197,7 +197,7 @@ def test_a_fault_of_generation_leaves_a_partial_result(
     def broken(*arguments: Any, **options: Any) -> None:
         raise LookupError("a fault of our own")
 
-    monkeypatch.setattr("bakeoff.execution.testing.generate", broken)
+    monkeypatch.setattr("bakeoff.execution.outputs.generate", broken)
     outcome = run_small()
     assert outcome.code == 0, outcome.err
     assert results()["status"] == "partial"
@@ -242,11 +242,11 @@ def small_test_memory(monkeypatch: pytest.MonkeyPatch, *, lost: Sequence[str] = 
     original, sizes = Tester._outcomes, []
     tensors_of = Archive.tensors_of
 
-    def outcomes(self: Tester, cohort: Any, slots: Any, *rest: Any) -> Any:
+    def outcomes(self: Tester, cohort: Any, slots: Any, *rest: Any, **options: Any) -> Any:
         sizes.append(len(slots))
         if len(slots) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, cohort, slots, *rest)
+        return original(self, cohort, slots, *rest, **options)
 
     def tensors(self: Archive, candidate: Any) -> Any:
         if candidate.id in lost and sizes[1:]:
