@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.batch_source import Packed, TokenSource
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    Packed,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.errors import OutOfMemoryError
@@ -47,6 +53,37 @@ def test_example_nlls_are_transformers_losses(kit: Kit, base_kind: str, rows: in
     num_tokens = plan.num_targets
     # Weighted by tokens: not the mean of the examples' means.
     assert mean_nll(sums, plan) == pytest.approx(expected.sum() / num_tokens, rel=1e-5)
+
+
+@pytest.mark.parametrize("base_kind", ["gpt_neo", "llama"])
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("kept", [False, True], ids=["tokens", "hidden states"])
+def test_any_tokens_of_a_row_may_be_supervised(
+    kit: Kit, base_kind: str, rows: int, kept: bool
+) -> None:
+    """As a chat's turns: several stretches in a row, as Transformers' labels have them."""
+    bench = kit.bench(base_kind)
+    tokens = kit.plan(9, prompt=(3, 30)).tokens
+    draw = np.random.default_rng(5)
+    masks = [draw.random(len(tokens[i])) < 0.4 for i in range(9)]
+    for mask in masks:
+        mask[0], mask[1] = False, True
+    plan = BatchPlan(
+        tokens, np.concatenate(masks), rows_per_step=4, max_length=64, pad_id=kit.plan(1).pad_id
+    )
+    expected = []
+    for i, mask in enumerate(masks):
+        labels = np.where(mask, tokens[i], -100).astype(np.int64)
+        ids = torch.from_numpy(tokens[i].astype(np.int64))[None]
+        with torch.no_grad():
+            mean = bench.pristine(input_ids=ids, labels=torch.from_numpy(labels)[None]).loss
+        expected.append(mean.item() * int(mask.sum()))
+    with Cohort(bench.base, [], 1) as cohort:
+        source: BatchSource = TokenSource(CPU)
+        if kept:
+            source = HiddenStateSource({plan: keep_hidden_states(cohort, plan, rows=rows)}, CPU)
+        sums = example_nlls(cohort, 0, source, plan, rows=rows)
+    np.testing.assert_allclose(sums, expected, rtol=1e-5)
 
 
 def test_a_slot_is_evaluated_as_if_it_were_alone(kit: Kit) -> None:
