@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bakeoff.decide.choice import recommend
 from rich.console import Console
 
 from bakeoff.cli.catalogue import describe_methods, print_methods
