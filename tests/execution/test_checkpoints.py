@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.data.batches import BatchPlan
+from bakeoff.data.ragged import Ragged
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position
@@ -26,12 +26,12 @@ from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
 from bakeoff.execution import checkpoints
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.queue import RoundQueue
 from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
-from bakeoff.search.schedule import MethodSearch, StudySchedule
+from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
 from bakeoff.types import RunState
-from tests.plans import joined
 
 Run = Callable[..., Any]
 EPOCHS = 3
@@ -74,11 +74,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 def plan(num_examples: int) -> BatchPlan:
     draw = np.random.default_rng(43)
 
-    def rows(low: int, high: int) -> list[NDArray[np.int32]]:
+    def rows(low: int, high: int) -> Ragged:
         lengths = draw.integers(low, high, size=num_examples)
-        return [draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths]
+        return Ragged.from_rows([draw.integers(0, 200, size=n, dtype=np.int32) for n in lengths])
 
-    return BatchPlan(*joined(rows(4, 20), rows(2, 9)), rows_per_step=4, max_length=32, pad_id=256)
+    return BatchPlan.of_pairs(rows(4, 20), rows(2, 9), rows_per_step=4, max_length=32, pad_id=256)
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Keep:
 
     def between_steps(self, position: Callable[[], Position]) -> None:
         self.places.save(
-            self.schedule, Progress(slots={"x": 2}, execution_path="x", position=position())
+            self.schedule, Progress(slots={"x": 2}, micro_batch_sizes={"x": 1}, position=position())
         )
         self.chances -= 1
         if self.chances == 0:
@@ -126,12 +126,14 @@ class Case:
     kind: str
     folder: Path
     ended: Ended = field(default_factory=Ended)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         chosen = method_type(self.kind, where="methods.m")
         options = chosen.read_options(KINDS[self.kind])
         self.method: Method = chosen(options, self.base, where="methods.m")
         self.num_slots = 1 if self.kind in ("full", "peft") else 3
+        self.group = PassGroup(execution_path=self.method.execution_path)
         self.places = Checkpoints(self.folder)
 
     def schedule(self) -> StudySchedule:
@@ -158,7 +160,10 @@ class Case:
                 self.ended,
                 self.num_slots,
                 Keep(self.places, schedule, chances),
-            ).run(schedule.of(self.method.execution_path), progress.position if progress else None)
+            ).run(
+                RoundQueue(schedule, self.group, self.places, self.notes.append),
+                progress.position if progress else None,
+            )
         return schedule
 
     def interrupted(self, chances: int) -> None:
@@ -223,7 +228,7 @@ def test_what_was_saved_is_loaded_to_the_bit(base: Base, tmp_path: Path, kind: s
     torch.manual_seed(99)
     loaded = case.places.load(again := case.schedule())
     assert loaded is not None and loaded.position is not None
-    assert (loaded.slots, loaded.execution_path) == ({"x": 2}, "x")
+    assert (loaded.slots, loaded.micro_batch_sizes) == ({"x": 2}, {"x": 1})
     assert torch.equal(torch.get_rng_state(), random)
     assert 0 < position.step == loaded.position.step
     for key in ("train_nll", "train_tokens", "seconds", "micro_batch_size"):

@@ -80,7 +80,7 @@ def test_one_seed_says_nothing_of_another() -> None:
     assert not any(text.startswith("One seed of") for text in caveats(results))
     single = with_methods(results, lora={"seeds": (0,)})
     assert any(text.startswith("One seed of lora: the intervals") for text in caveats(single))
-    every = with_methods(results, **dict.fromkeys(results.methods, {"seeds": (0,)}))
+    every = with_methods(results, **{name: {"seeds": (0,)} for name in results.methods})
     assert any(text.startswith("One seed of each method:") for text in caveats(every))
 
 

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from bakeoff.engine.train import Trainer
+from bakeoff.measure.costs import measure_costs as measured_costs
 from bakeoff.study import costs
 
 Run = Callable[..., Any]
@@ -74,11 +75,10 @@ def test_costs_are_measured_under_the_protocol_that_was_chosen(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: dict[str, int] = {}
-    measure_costs = costs.measure_costs
 
     def spy(command: Sequence[str], job: Any, names: Sequence[str], folder: Path) -> Any:
         measured.update(dict.fromkeys(names, job["study"]["protocol"]["micro_batch_size"]))
-        return measure_costs(command, job, names, folder)
+        return measured_costs(command, job, names, folder)
 
     monkeypatch.setattr(costs, "measure_costs", spy)
     search = {"space": SPACE, "trials": 4, "growth": 0}

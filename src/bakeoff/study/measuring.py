@@ -42,7 +42,7 @@ def jobs_of(
         job = {
             "study": replace(chosen, options=options).resolved,
             "device": device,
-            "registered": _registered(study),
+            "registered": registered_by(study),
         }
         jobs.setdefault(json.dumps(to_mapping(protocol)), (job, []))[1].append(name)
     return list(jobs.values())
@@ -54,7 +54,7 @@ def _shown(schedule: StudySchedule, name: str) -> Candidate:
     return search.chosen or search.best() or search.candidates[0]
 
 
-def _registered(study: Study) -> dict[str, str]:
+def registered_by(study: Study) -> dict[str, str]:
     """What of the study was registered in this process, and the module that each is defined in."""
     used = {
         f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
