@@ -94,7 +94,7 @@ def test_what_failed_and_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_results_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run", {})
     with pytest.raises(StoreError, match=r"results\.json: not found"):
-        print_summary(folder, Console(file=io.StringIO()))
+        print_summary(folder.path, Console(file=io.StringIO()))
 
 
 def test_every_method_is_listed_with_its_options() -> None:
