@@ -127,7 +127,7 @@ class FullRows(_OfCohort):
     def ask(self, questions: Questions) -> Floats:
         """See ``Chooser``."""
         prompts, choices = questions.full_rows()
-        plan = BatchPlan(
+        plan = BatchPlan.of_pairs(
             Ragged.from_rows(prompts),
             Ragged.from_rows(choices),
             rows_per_step=1,
