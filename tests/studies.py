@@ -15,7 +15,6 @@ import pytest
 from bakeoff.cli.main import main
 from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
-from bakeoff.execution import testing
 from bakeoff.measure.costs import measure_time
 from bakeoff.measure.timing import Budget
 from bakeoff.metrics.rouge import Scores, rouge_scores
@@ -142,12 +141,21 @@ class ScorerHere:
     ) -> None:
         return None
 
-    def submit(self, predictions: Sequence[str], references: Sequence[str]) -> ScorerHere:
-        self._scores = rouge_scores(predictions, references, workers=1)
-        return self
+    def submit(self, predictions: Sequence[str], references: Sequence[str]) -> ScoredHere:
+        return ScoredHere(rouge_scores(predictions, references, workers=1))
+
+
+@dataclass(frozen=True)
+class ScoredHere:
+    """Scores that are there at once."""
+
+    scores: Scores
+
+    def done(self) -> bool:
+        return True
 
     def result(self) -> Scores:
-        return self._scores
+        return self.scores
 
 
 def measured_here(
@@ -166,7 +174,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Costs are timed from one step, and memory, which needs a process of its own, is not measured.
     """
-    monkeypatch.setattr(testing, "RougeScorer", ScorerHere)
+    monkeypatch.setattr("bakeoff.metrics.background.RougeScorer", ScorerHere)
     monkeypatch.setattr("bakeoff.study.costs.measure_costs", measured_here)
     monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
 
