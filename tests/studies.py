@@ -67,7 +67,7 @@ def small_study(**changes: Any) -> dict[str, Any]:
             "document": "text",
             "summary": "short",
             "max_length": 96,
-            "max_summary_tokens": 24,
+            "max_target_tokens": 24,
         },
         "protocol": {"epochs": 1, "micro_batch_size": 4, "grad_accum_steps": 2, "seeds": [0]},
         "methods": {"lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2}},

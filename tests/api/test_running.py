@@ -17,7 +17,7 @@ import bakeoff
 from bakeoff.errors import ConfigError, DataError, StoreError
 from bakeoff.execution.stopping import BudgetSpent, Stopped
 from bakeoff.methods import registry
-from bakeoff.study.measuring import job_of, register_again
+from bakeoff.study.measuring import register_again, registered_by
 from bakeoff.study.runner import Runner
 from tests.studies import SIZES
 
@@ -220,8 +220,7 @@ def test_a_registered_method_runs_and_is_known_to_the_measuring_process(
     __import__("mine_module")
     study = bakeoff.Study(**given(methods={"mine": {"learning_rate": 0.01}}))
     assert bakeoff.run(study, out="mine", progress=False).status == "complete"
-    schedule: Any = None
-    job = job_of(study.at(Path("mine")), "cpu", schedule)
+    job = {"registered": registered_by(study.at(Path("mine")))}
     assert job["registered"] == {"method 'mine'": "mine_module"}
     # As in a process of its own.
     monkeypatch.setattr(registry, "_registered", {})

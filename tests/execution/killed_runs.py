@@ -24,8 +24,9 @@ import bakeoff.report
 from bakeoff.cli.main import main
 from bakeoff.engine import train
 from bakeoff.engine.train import Trainer
-from bakeoff.execution import testing
+from bakeoff.execution import outputs
 from bakeoff.execution.progress import ProgressView
+from bakeoff.metrics import background
 from bakeoff.search import storage as storage
 from bakeoff.study import costs
 from tests.studies import ScorerHere, measured_here
@@ -78,7 +79,7 @@ def child(study: str, folder: Path, log: Path, fatal: int) -> None:
         (os, "fsync"),
         (os, "unlink"),
         (train, "train_step"),
-        (testing, "generate"),
+        (outputs, "generate"),
         (storage.SearchStorage, "write"),
     ):
         watch(owner, name, event, event)
@@ -96,7 +97,7 @@ def run() -> None:
     """The loop over processes."""
     study, place, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
-    setattr(testing, "RougeScorer", ScorerHere)  # noqa: B010
+    setattr(background, "RougeScorer", ScorerHere)  # noqa: B010
     setattr(costs, "measure_costs", measured_here)  # noqa: B010
     setattr(bakeoff.report, "write_report", lambda folder, *_: folder / "report.html")  # noqa: B010
     draw = random.Random(seed)

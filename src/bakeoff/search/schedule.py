@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.options import SEARCHED_OF_PROTOCOL
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
@@ -28,10 +30,11 @@ class MethodSearch:
 
     Attributes:
         name: the study's name of the method.
-        variants: its methods by label.
+        variants: its methods by label. settings: its searched options by label.
         space: what is tried, or None where nothing is searched.
         rates: of the finals where nothing is searched; else those that the search began with.
         searched: candidates of the search, in the order in which they were named.
+        num_first: how many of them the search began with.
         chosen: the one of them whose rate and variant was chosen, once the search is over.
         finals: candidates of the chosen setting, a seed each, none of which took part in the
             search; of the one setting there is where nothing is searched.
@@ -40,9 +43,11 @@ class MethodSearch:
 
     name: str
     variants: Mapping[str, Method]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     space: MethodSpace | None = None
     rates: tuple[float, ...] = ()
     searched: list[Candidate] = field(default_factory=list)
+    num_first: int = 0
     chosen: Candidate | None = None
     finals: list[Candidate] = field(default_factory=list)
     num_rounds: int = 0
@@ -59,8 +64,8 @@ class MethodSearch:
 
     @property
     def num_grown(self) -> int:
-        """Rates by which the grid grew."""
-        return len({c.learning_rate for c in self.searched} - set(self.rates))
+        """Settings that were tried beyond those that the search began with."""
+        return len(self.searched) - self.num_first
 
     def best(self) -> Candidate | None:
         """The searched candidate with the lowest validation NLL so far; none that went wrong."""
@@ -70,8 +75,39 @@ class MethodSearch:
         return next(c for c in self.searched if c.id == found.id)
 
     def is_at_edge(self) -> bool:
-        """Whether the best rate is at the edge of those that were tried."""
-        return bool(self.searched) and edge_of(self.records) is not None
+        """Whether the best rate is at the edge of its grid."""
+        has_grid = self.space is not None and self.space.search.strategy == "grid"
+        return has_grid and bool(self.searched) and edge_of(self.records) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassGroup:
+    """Candidates that may share a pass: of one execution path, trained by one protocol.
+
+    Attributes:
+        overrides: searched settings of the protocol, by name.
+    """
+
+    execution_path: ExecutionPath
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in what is saved."""
+        return ",".join([self.execution_path.value, *(f"{k}={v}" for k, v in self.overrides)])
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate is one of the group."""
+        return group_of(candidate) == self
+
+
+def group_of(candidate: Candidate) -> PassGroup:
+    """The group that a candidate trains in."""
+    overrides = {k: v for k, v in candidate.options.items() if k in SEARCHED_OF_PROTOCOL}
+    return PassGroup(
+        execution_path=candidate.method.execution_path,
+        overrides=tuple(sorted(overrides.items())),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +157,7 @@ class StudySchedule:
                 specs = first_specs(method.space)
                 method.rates = tuple(dict.fromkeys(spec.learning_rate for spec in specs))
                 method.searched += map(self.candidate_of, specs)
+                method.num_first = len(specs)
                 continue
             method.finals += [
                 self.candidate_of(
@@ -141,13 +178,15 @@ class StudySchedule:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
 
-    def waiting(self, execution_path: ExecutionPath) -> list[Candidate]:
-        """The candidates of an execution path that could be seated now."""
-        return [
-            c
-            for c in self.candidates
-            if c.state is RunState.WAITING and c.method.execution_path is execution_path
-        ]
+    def waiting(self, group: PassGroup) -> list[Candidate]:
+        """The candidates of a group that could be seated now."""
+        return [c for c in self.candidates if c.state is RunState.WAITING and group.holds(c)]
+
+    def groups_waiting(self) -> list[PassGroup]:
+        """The groups of which any candidate waits, by execution path, then in the study's order."""
+        found = {group_of(c): None for c in self.candidates if c.state is RunState.WAITING}
+        order = list(ExecutionPath)
+        return sorted(found, key=lambda group: order.index(group.execution_path))
 
     def is_searched(self, candidate: Candidate) -> bool:
         """Whether the candidate is one of its method's search."""
@@ -194,7 +233,7 @@ class StudySchedule:
             assert method.space is not None
             best = method.chosen = by_id[decision.chosen]
             new = [
-                self.candidate_of(method.space.spec(best.variant, best.learning_rate, seed))
+                self.candidate_of(method.space.spec(best.options, best.learning_rate, seed))
                 for seed in self.seeds
             ]
             method.finals = new
@@ -206,13 +245,15 @@ class StudySchedule:
         Raises:
             KeyError: where the study has no such method or variant.
         """
+        method = self.methods[spec.method]
         return Candidate(
             id=spec.id,
             method_name=spec.method,
-            method=self.methods[spec.method].variants[spec.variant],
+            method=method.variants[spec.variant],
             learning_rate=spec.learning_rate,
             seed=spec.seed,
             variant=spec.variant,
+            options=method.settings.get(spec.variant, {}),
         )
 
     def recall(
@@ -273,6 +314,7 @@ def record_of(candidate: Candidate) -> CandidateRecord:
     return CandidateRecord(
         method=candidate.method_name,
         variant=candidate.variant,
+        options=dict(candidate.options),
         learning_rate=candidate.learning_rate,
         seed=candidate.seed,
         state=candidate.state,
@@ -303,6 +345,7 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
     """A study's first candidates, in its order; nothing is written down yet."""
     protocol = bench.protocol
     rungs = rungs_of(search, protocol.epochs)
+    epochs = protocol.epochs
     methods = []
     for entry in bench.entries:
         space = None
@@ -312,8 +355,10 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
             MethodSearch(
                 name=entry.name,
                 variants=bench.methods[entry.name],
+                settings={variant.label: variant.searched for variant in entry.variants},
                 space=space,
                 rates=(entry.learning_rate,),
             )
         )
-    return StudySchedule(methods, protocol.seed_list, protocol.epochs, search)
+        epochs = max(epochs, *(protocol.under(v.searched).epochs for v in entry.variants))
+    return StudySchedule(methods, protocol.seed_list, epochs, search)

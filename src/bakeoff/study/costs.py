@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
+from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.runs.records import CostRecord
-from bakeoff.study.measuring import COMMAND, job_of
+from bakeoff.study.measuring import COMMAND, jobs_of
 from bakeoff.study.options import Study
 
 _log = logging.getLogger(__name__)
@@ -25,23 +27,28 @@ def measure_all(
         return
     title = "costs"
     view.count(title, 0, len(missing))
-    job = job_of(study, bench.base.device.type, findings.schedule)
-    outcomes = measure_costs(COMMAND, job, missing, study.root)
+    jobs = jobs_of(study, bench.base.device.type, findings.schedule, missing)
+    outcomes = itertools.chain.from_iterable(
+        measure_costs(COMMAND, job, names, study.root) for job, names in jobs
+    )
     for done, (name, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, CostFailure):
             _measuring_failed(name, outcome, findings, archive, view)
         else:
             archive.keep_cost(name, outcome)
-            _note_smaller_batch(name, outcome, bench, archive, view)
+            search = findings.schedule.methods[name]
+            shown = search.chosen or search.candidates[0]
+            protocol = bench.protocol.under(shown.options)
+            _note_smaller_batch(name, outcome, protocol, archive, view)
         view.count(title, done, len(missing))
     view.clear()
 
 
 def _note_smaller_batch(
-    name: str, cost: CostRecord, bench: Workbench, archive: Archive, view: ProgressView
+    name: str, cost: CostRecord, protocol: ProtocolOptions, archive: Archive, view: ProgressView
 ) -> None:
     """Says so where memory held only smaller micro-batches than the study's."""
-    wanted, measured = bench.protocol.micro_batch_size, cost.micro_batch_size
+    wanted, measured = protocol.micro_batch_size, cost.micro_batch_size
     if measured is not None and measured < wanted:
         note = (
             f"the costs of {name} were measured with a micro-batch of {measured} rows: memory "

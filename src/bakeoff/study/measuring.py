@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.config import to_mapping
+from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import ConfigError
 from bakeoff.measure.costs import Opener, serve
 from bakeoff.methods import registry as methods
@@ -24,16 +26,35 @@ from bakeoff.tasks import registry as tasks
 COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
 
 
-def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]:
-    """What the process needs, as plain values: the study with the settings that were chosen."""
-    return {
-        "study": _as_chosen(study, schedule).resolved,
-        "device": device,
-        "registered": _registered(study),
-    }
+def jobs_of(
+    study: Study, device: str, schedule: StudySchedule, names: Sequence[str]
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """What the process needs, as plain values: the study with the settings that were chosen.
+
+    Returns:
+        A job for each protocol that was chosen, and the methods whose it is.
+    """
+    chosen = _as_chosen(study, schedule)
+    jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for name in names:
+        protocol = study.options.protocol.under(_shown(schedule, name).options)
+        options = replace(chosen.options, protocol=protocol)
+        job = {
+            "study": replace(chosen, options=options).resolved,
+            "device": device,
+            "registered": registered_by(study),
+        }
+        jobs.setdefault(json.dumps(to_mapping(protocol)), (job, []))[1].append(name)
+    return list(jobs.values())
 
 
-def _registered(study: Study) -> dict[str, str]:
+def _shown(schedule: StudySchedule, name: str) -> Candidate:
+    """The candidate whose setting stands for the method, as far as its search has come."""
+    search = schedule.methods[name]
+    return search.chosen or search.best() or search.candidates[0]
+
+
+def registered_by(study: Study) -> dict[str, str]:
     """What of the study was registered in this process, and the module that each is defined in."""
     used = {
         f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
@@ -65,14 +86,15 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
         return study
     entries = []
     for entry in study.entries:
-        search = schedule.methods[entry.name]
-        shown = search.chosen or search.best() or search.searched[0]
+        shown = _shown(schedule, entry.name)
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(
                 entry,
                 rates=None,
                 learning_rate=shown.learning_rate,
+                given=to_mapping(variant.options),
+                listed={},
                 variants=(replace(variant, label="", searched={}),),
             )
         )

@@ -234,7 +234,7 @@ class Runner:
                 search.storage or f"sqlite:///{path}",
                 name if search.storage is None else f"{name}-{run_id[:8]}",
                 run_id,
-                {m.name: m.space.variants for m in schedule.methods.values() if m.space},
+                {m.name: m.settings for m in schedule.methods.values()},
             )
 
         try:
