@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bakeoff.formatting import seconds_of, shown_bytes, shown_seconds, size_of
-from bakeoff.runs.records import MethodRecord, Results
+from bakeoff.runs.records import EpochSeconds, Estimate, MethodRecord, Results
 from bakeoff.runs.settings import setting
+
+_Figure = Callable[[EpochSeconds | Estimate | None], float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class Price:
         amount: how much of it there is, in a sentence, with ``{}`` for the written figure.
         noise: the share by which two measurements must differ to be called different.
         read: the cost of a method, None where not measured.
+        highest: the upper bound of its interval; the cost itself where it has none.
         write: in words, with its unit. parse: the option's text to bytes or seconds.
     """
 
@@ -32,6 +35,7 @@ class Price:
     amount: str
     noise: float
     read: Callable[[Results, MethodRecord], float | None]
+    highest: Callable[[Results, MethodRecord], float | None]
     write: Callable[[float], str]
     parse: Callable[[str, str], float]
 
@@ -42,14 +46,21 @@ class Price:
 
 def training_seconds(results: Results, method: MethodRecord) -> float | None:
     """The method's whole training alone: the protocol's epochs times its mean epoch."""
+    return _training(results, method, _middle)
+
+
+def _training(results: Results, method: MethodRecord, of: _Figure) -> float | None:
     epochs = setting(results.study, "protocol.epochs")
-    seconds = method.cost.epoch_seconds
-    return None if not isinstance(epochs, int) or seconds is None else epochs * seconds.mean
+    seconds = of(method.cost.epoch_seconds)
+    return None if not isinstance(epochs, int) or seconds is None else epochs * seconds
 
 
-def _latency(results: Results, method: MethodRecord) -> float | None:
-    found = method.cost.token_latency_seconds
+def _middle(found: EpochSeconds | Estimate | None) -> float | None:
     return None if found is None else found.mean
+
+
+def _highest(found: EpochSeconds | Estimate | None) -> float | None:
+    return None if found is None else found.mean if found.high is None else found.high
 
 
 PRICES: Final = (
@@ -61,6 +72,7 @@ PRICES: Final = (
         amount="{} of memory",
         noise=0.05,
         read=lambda _, method: method.cost.peak_memory_bytes,
+        highest=lambda _, method: method.cost.peak_memory_bytes,
         write=shown_bytes,
         parse=size_of,
     ),
@@ -72,6 +84,7 @@ PRICES: Final = (
         amount="{} of training",
         noise=0.1,
         read=training_seconds,
+        highest=lambda results, method: _training(results, method, _highest),
         write=shown_seconds,
         parse=seconds_of,
     ),
@@ -83,6 +96,7 @@ PRICES: Final = (
         amount="an adapter of {}",
         noise=0.0,
         read=lambda _, method: method.cost.adapter_bytes,
+        highest=lambda _, method: method.cost.adapter_bytes,
         write=shown_bytes,
         parse=size_of,
     ),
@@ -93,7 +107,8 @@ PRICES: Final = (
         least="writes a token fastest",
         amount="{} per token",
         noise=0.1,
-        read=_latency,
+        read=lambda _, method: _middle(method.cost.token_latency_seconds),
+        highest=lambda _, method: _highest(method.cost.token_latency_seconds),
         write=shown_seconds,
         parse=seconds_of,
     ),
@@ -136,15 +151,24 @@ class Limits:
         return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
 
     def breaches(self, results: Results, method: MethodRecord) -> list[Breach]:
-        """Which limits the method is not shown to meet, each with what it costs instead."""
+        """Which limits the method is not shown to meet, each with what it costs instead.
+
+        A limit is met where the whole interval of the cost lies below it.
+        """
         found = []
         for price, limit in self.items():
-            value = price.read(results, method)
-            if value is None:
+            value, highest = price.read(results, method), price.highest(results, method)
+            if value is None or highest is None:
                 reason, excess = f"{price.what} not measured", math.inf
             elif value > limit:
                 reason = f"{price.what} {price.write(value)}, over {price.write(limit)}"
                 excess = value / limit
+            elif highest > limit:
+                reason = (
+                    f"{price.what} {price.write(value)}, perhaps up to {price.write(highest)}, "
+                    f"which is over {price.write(limit)}"
+                )
+                excess = highest / limit
             else:
                 continue
             found.append(Breach(price=price, reason=reason, excess=excess))
