@@ -14,7 +14,7 @@ from bakeoff.search.space import space_of
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.options import Study, study_from_mapping
 
-METHODS = {"lora": {}, "head": {}, "soft_prompt": {}}
+METHODS: dict[str, Any] = {"lora": {}, "head": {}, "soft_prompt": {}}
 
 
 def loaded(methods: dict[str, Any] | None = None, **search: Any) -> Study:

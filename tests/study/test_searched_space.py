@@ -74,7 +74,7 @@ def test_costs_are_measured_under_the_protocol_that_was_chosen(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: dict[str, int] = {}
-    measure_costs = costs.measure_costs
+    measure_costs = costs.measure_costs  # type: ignore[attr-defined]
 
     def spy(command: Sequence[str], job: Any, names: Sequence[str], folder: Path) -> Any:
         measured.update(dict.fromkeys(names, job["study"]["protocol"]["micro_batch_size"]))

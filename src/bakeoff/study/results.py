@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -37,6 +38,7 @@ from bakeoff.runs.records import (
     TaskRecord,
 )
 from bakeoff.search.schedule import MethodSearch
+from bakeoff.study.adaptive import level_of
 from bakeoff.study.environment import environment_of
 from bakeoff.study.notes import search_notes
 from bakeoff.study.options import Study
@@ -62,7 +64,9 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         },
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(_comparisons(findings, list(methods), tokens_N)),
+        comparisons=tuple(
+            _comparisons(findings, list(methods), tokens_N, level_of(bench.protocol.seeds))
+        ),
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
@@ -247,6 +251,7 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
     )
     full = whole * len(schedule.seeds)
     return SearchRecord(
+        seed=bench.protocol.search_seed,
         seeds=tuple(schedule.seeds),
         rungs=tuple(schedule.rungs),
         epochs_trained=trained,
@@ -263,7 +268,9 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     return record_of(candidate, made_with, files)
 
 
-def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> list[Comparison]:
+def _comparisons(
+    findings: Findings, names: Sequence[str], tokens_N: Floats, level: float
+) -> list[Comparison]:
     scores: dict[str, list[TestScores]] = {}
     untuned = findings.baselines.get("zero_shot")
     if untuned is not None and untuned.nll_N is not None:
@@ -281,13 +288,23 @@ def _comparisons(findings: Findings, names: Sequence[str], tokens_N: Floats) -> 
     nlls = {n: np.stack([t.nll_N for t in ts if t.nll_N is not None]) for n, ts in scores.items()}
     weights = {n: np.broadcast_to(tokens_N, nll.shape) for n, nll in nlls.items()}
     # So many that Holm's strictest level can be reached whatever the number of pairs.
-    resamples = max(10_000, 40 * len(scores) ** 2)
+    resamples = max(10_000, math.ceil(2 * len(scores) ** 2 / (1.0 - level)))
     found = compare_methods(
-        nlls, metric="nll", weights=weights, higher_is_better=False, resamples=resamples
+        nlls,
+        metric="nll",
+        weights=weights,
+        higher_is_better=False,
+        resamples=resamples,
+        level=level,
     )
     for column, key in enumerate(ROUGE_KEYS):
         rouges = {n: np.stack([t.rouge_N4[:, column] for t in ts]) for n, ts in scores.items()}
         found += compare_methods(
-            rouges, metric=key, weights=None, higher_is_better=True, resamples=resamples
+            rouges,
+            metric=key,
+            weights=None,
+            higher_is_better=True,
+            resamples=resamples,
+            level=level,
         )
     return found
