@@ -286,8 +286,16 @@ class MethodRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """What the search trained, against every rate with every seed to the end."""
+    """What the search trained, against every setting with every seed to the end.
 
+    Attributes:
+        seed: of the search's own candidates; None in the first edition, where it was the first of
+            the chosen settings'.
+        seeds: of the chosen settings, before any look at the test scores.
+        rungs: epochs after which candidates were compared.
+    """
+
+    seed: int | None = None
     seeds: tuple[int, ...]
     rungs: tuple[int, ...]
     epochs_trained: int
