@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tokenizers import tokenizer_of
+from tests.tokenizer_families import tokenizer_of
 
 Write = Callable[[str, Sequence[Mapping[str, object]]], Path]
 

@@ -10,7 +10,7 @@ import pytest
 from bakeoff.data.encode import Encoded, TextEncoder
 from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of
+from tests.tokenizer_families import FAMILIES, FAST, tokenizer_of
 
 
 class Spy:

@@ -12,7 +12,7 @@ from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, cut_tail
 from bakeoff.data.options import TaskOptions
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of
+from tests.tokenizer_families import FAMILIES, FAST, tokenizer_of
 
 DATA = "the storm left two towns without power on Monday"
 ANSWER = "the coast"

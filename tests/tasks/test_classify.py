@@ -21,7 +21,7 @@ from tests.tasks.preparing import (
     read_of,
     task_of,
 )
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of, train_tokenizer
+from tests.tokenizer_families import FAMILIES, FAST, tokenizer_of, train_tokenizer
 
 ROWS = [
     {"text": "A storm hit the coast.", "label": "weather"},

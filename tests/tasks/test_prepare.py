@@ -21,7 +21,7 @@ from tests.tasks.preparing import (
     read_of,
     task_of,
 )
-from tests.tokenizers import FAMILIES, FAST, tokenizer_of, train_tokenizer
+from tests.tokenizer_families import FAMILIES, FAST, tokenizer_of, train_tokenizer
 
 KAGGLE = 'id,article,highlights\n{name},"The ""{name}"" storm,\nhit.","Storm.\nTowns."\n'
 

@@ -13,7 +13,7 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.summarize import Summarize, SummarizeOptions
 from tests.tasks.preparing import Write, learnt_of, prepared, prepared_rows, read_of, task_of
-from tests.tokenizers import FAMILIES, tokenizer_of
+from tests.tokenizer_families import FAMILIES, tokenizer_of
 
 GOOD = SummarizeOptions(source="wire")
 

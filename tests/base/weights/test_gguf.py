@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bakeoff.base.weights import gguf as gguf_module
@@ -15,7 +16,6 @@ from bakeoff.base.weights.gguf_metadata import read_gguf_metadata
 from bakeoff.base.weights.scratch import byte_tokenizer
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError, CheckpointError, StoreError
-from tokenizers import Tokenizer, models
 
 SEED = 20240229
 

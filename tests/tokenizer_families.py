@@ -7,15 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import (
-    AutoTokenizer,
-    ByT5Tokenizer,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
-
-import bakeoff.base
-from bakeoff.base.weights.scratch import byte_tokenizer
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -25,6 +16,15 @@ from tokenizers import (
     processors,
     trainers,
 )
+from transformers import (
+    AutoTokenizer,
+    ByT5Tokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+import bakeoff.base
+from bakeoff.base.weights.scratch import byte_tokenizer
 
 LINES = [
     "A storm hit the coast on Monday and the storm left two towns without power.",
