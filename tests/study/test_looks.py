@@ -95,9 +95,9 @@ def test_a_seed_that_failed_is_not_waited_for() -> None:
 
 
 def test_pairs_are_judged_at_what_the_first_look_may_spend() -> None:
-    assert level_of(3) == level_of((0, 1, 2)) == 0.95
-    assert level_of(SEEDS) == pytest.approx(0.99)
-    assert level_of(AdaptiveSeeds(at_most=5)) == pytest.approx(0.98)
+    assert level_of(3, 0.95) == level_of((0, 1, 2), 0.95) == 0.95
+    assert level_of(SEEDS, 0.95) == pytest.approx(0.99)
+    assert level_of(AdaptiveSeeds(at_most=5), 0.95) == pytest.approx(0.98)
     assert level_of(SEEDS, 0.9) == pytest.approx(0.98)
 
 
