@@ -12,10 +12,10 @@ SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-browser soak check bench clean
+.PHONY: help demo test test-extension test-browser soak check bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 	@echo
 	@echo '  PYTHON=/path/to/python chooses the Python (3.11 or newer) that .venv is made from.'
 	@echo '  PIP_ARGS=... goes to pip install; ARGS=... to pytest, to the demo or to the benchmarks.'
@@ -25,6 +25,12 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 
 test: $(VENV)/installed-dev ## install and run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not browser" $(ARGS)
+
+test-extension: $(VENV)/installed-dev ## install examples/extension into build/ and run its tests
+	@rm -rf build/extension && mkdir -p build && cp -r examples/extension build/extension
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+	    --no-build-isolation --target build/extension/site build/extension
+	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)

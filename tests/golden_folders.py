@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bakeoff.decide.recommendation import recommend
 from bakeoff.decide.verdicts import turned
 from bakeoff.runs.reading import RESULTS_FILE, read_results, to_json
 from bakeoff.runs.records import (
@@ -35,7 +36,7 @@ def golden(name: str) -> Results:
 
 
 def copy_of(name: str, folder: Path, change: Change | None = None) -> Results:
-    """Copies a golden run, with its results changed and written as records of today.
+    """Copies a golden run, with its results changed, decided again and written.
 
     Args:
         name: of the golden run. folder: where the copy goes; it may be there already, empty.
@@ -44,9 +45,14 @@ def copy_of(name: str, folder: Path, change: Change | None = None) -> Results:
     shutil.copytree(GOLDEN / name, folder, dirs_exist_ok=True)
     results = golden(name)
     if change is not None:
-        results = change(results)
+        results = decided(change(results))
         save(folder, results)
     return results
+
+
+def decided(results: Results) -> Results:
+    """The same with the recommendation that follows from it."""
+    return replace(results, recommendation=recommend(results))
 
 
 def save(folder: Path, results: Results) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bakeoff.decide.verdicts import comparison
 from bakeoff.runs.records import CandidateRecord, Comparison, Estimate, MethodRecord, Results
-from tests.golden_folders import GOLDEN, golden, rows_of, save, write_rows
+from tests.golden_folders import GOLDEN, decided, golden, rows_of, save, write_rows
 
 SOURCE = "searched"
 _STEP = 0.02
@@ -66,6 +66,7 @@ def write_grown(folder: Path, names: Sequence[str], num_rows: int) -> Results:
             for i, j in itertools.combinations(range(len(names)), 2)
         ),
     )  # fmt: skip
+    grown = decided(grown)
     save(folder, grown)
     return grown
 
@@ -99,7 +100,13 @@ def _compared(source: Results, metric: str, a: tuple[str, str], b: tuple[str, st
     if found is None:  # two copies of one method
         any_one = next(c for c in source.comparisons if c.metric == metric)
         found = replace(
-            any_one, difference=0.0, low=-0.1, high=0.1, p_value=1.0, verdict="undecided"
+            any_one,
+            difference=0.0,
+            low=-0.1,
+            high=0.1,
+            p_value=1.0,
+            verdict="undecided",
+            equivalent_from=0.1,
         )
     return replace(found, a=a[0], b=b[0])
 

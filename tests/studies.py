@@ -67,7 +67,7 @@ def small_study(**changes: Any) -> dict[str, Any]:
             "document": "text",
             "summary": "short",
             "max_length": 96,
-            "max_summary_tokens": 24,
+            "max_target_tokens": 24,
         },
         "protocol": {"epochs": 1, "micro_batch_size": 4, "grad_accum_steps": 2, "seeds": [0]},
         "methods": {"lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2}},
@@ -141,12 +141,21 @@ class ScorerHere:
     ) -> None:
         return None
 
-    def submit(self, predictions: Sequence[str], references: Sequence[str]) -> ScorerHere:
-        self._scores = rouge_scores(predictions, references, workers=1)
-        return self
+    def submit(self, predictions: Sequence[str], references: Sequence[str]) -> ScoredHere:
+        return ScoredHere(rouge_scores(predictions, references, workers=1))
+
+
+@dataclass(frozen=True)
+class ScoredHere:
+    """Scores that are there at once."""
+
+    scores: Scores
+
+    def done(self) -> bool:
+        return True
 
     def result(self) -> Scores:
-        return self._scores
+        return self.scores
 
 
 def measured_here(

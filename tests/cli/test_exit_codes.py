@@ -88,7 +88,7 @@ def test_an_interrupt_before_a_run_has_begun(
 ) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bakeoff.study.options.load_study", interrupted)

@@ -52,7 +52,7 @@ def scores_of(
 
     def drawn(*shape: int, axis: int = -1) -> np.ndarray:
         effects = rng.standard_normal(shape)
-        return effects - effects.mean(axis=axis, keepdims=True)
+        return np.asarray(effects - effects.mean(axis=axis, keepdims=True))
 
     ease = drawn(rows) if rows > 1 else np.zeros(1)
     found = {}
@@ -101,7 +101,7 @@ def judged_study(
             runs=runs,
             value=ratio,
             is_ratio=True,
-            groups=groups,
+            groups=None if groups is None else np.asarray(groups),
             withheld=withheld,
         ),
         margin=margin,

@@ -15,9 +15,7 @@ from torch import Tensor
 from transformers import (
     GPT2Config,
     GPTNeoConfig,
-    GPTNeoXConfig,
     LlamaConfig,
-    MistralConfig,
     OPTConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -27,15 +25,15 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.ragged import Ragged
 from bakeoff.engine.batch_source import BatchSource, TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.train import Trainer
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
+from tests.plans import joined
 
-Kind = Literal["gpt_neo", "llama", "gpt2", "opt", "gpt_neox", "mistral"]
+Kind = Literal["gpt_neo", "llama", "gpt2", "opt"]
 END_ID = BYTE_VOCABULARY_SIZE - 1
 WINDOW = 16
 WEIGHT_SPREAD = 0.1
@@ -45,8 +43,7 @@ CPU = torch.device("cpu")
 
 
 def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
-    """GPT-Neo with a short local window, Llama with grouped-query attention, GPT-2, OPT, GPT-NeoX,
-    or Mistral with both of the former."""
+    """GPT-Neo with a short local window, Llama with grouped-query attention, GPT-2, or OPT."""
     if kind == "gpt_neo":
         config: PreTrainedConfig = GPTNeoConfig(
             vocab_size=BYTE_VOCABULARY_SIZE,
@@ -82,30 +79,6 @@ def config_of(kind: Kind, *, tied: bool) -> PreTrainedConfig:
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
-            tie_word_embeddings=tied,
-        )
-    elif kind == "gpt_neox":
-        config = GPTNeoXConfig(
-            vocab_size=BYTE_VOCABULARY_SIZE,
-            max_position_embeddings=128,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            hidden_dropout=0.0,
-            attention_dropout=0.0,
-            tie_word_embeddings=tied,
-        )
-    elif kind == "mistral":
-        config = MistralConfig(
-            vocab_size=BYTE_VOCABULARY_SIZE,
-            max_position_embeddings=128,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            sliding_window=WINDOW,
             tie_word_embeddings=tied,
         )
     else:
@@ -211,9 +184,8 @@ def make_plan(
     completions = [
         np.append(row[:-1], np.int32(END_ID)) for row in random_rows(num_examples, completion, draw)
     ]
-    return BatchPlan.of_pairs(
-        Ragged.from_rows(random_rows(num_examples, prompt, draw)),
-        Ragged.from_rows(completions),
+    return BatchPlan(
+        *joined(random_rows(num_examples, prompt, draw), completions),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=END_ID,

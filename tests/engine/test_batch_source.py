@@ -44,7 +44,8 @@ def test_losses_and_gradients_are_those_through_the_base(
     batch_sources = (TokenSource(CPU), kept(bench.base, [plan], tmp_path if in_file else None))
     if in_file:
         [file] = tmp_path.iterdir()
-        assert file.stat().st_size == plan.num_targets * bench.base.width * 4
+        num_tokens = plan.num_targets
+        assert file.stat().st_size == num_tokens * bench.base.width * 4
     method = bench.method("head")
     outcomes = []
     for batch_source in batch_sources:

@@ -19,6 +19,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.contract import ExecutionPath
+from tests.plans import parts_of
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -82,7 +83,7 @@ def test_half_precision_follows_float32(
         curves.append([e.train_nll for e in candidate.epochs] + [candidate.epochs[-1].val_nll])
         with Cohort(base, [method], 1) as cohort:
             cohort.seat(0, method, candidate.tensors)
-            prompts = [validation.tokens[i][: -validation.target_counts[i]] for i in range(3)]
+            prompts = [parts_of(validation, i)[0] for i in range(3)]
             for strategy in ("greedy", "beam"):
                 asked = GenerationOptions(strategy=strategy, max_new_tokens=4)
                 [texts] = generate(cohort, [0], prompts, asked)

@@ -25,6 +25,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.step import train_step
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
+from tests.plans import parts_of
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -99,7 +100,7 @@ def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[floa
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=PROTOCOL.weight_decay)
     plain.model.train()
     for step in steps_of(plan):
-        lengths = plan.target_counts[step.examples].tolist()
+        lengths = [len(parts_of(plan, int(e))[1]) for e in step.examples]
         total = 0.0
         optimizer.zero_grad()
         for start in range(0, len(step.examples), PROTOCOL.micro_batch_size):
@@ -122,11 +123,8 @@ def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[floa
 
 
 def right_padded(plan: BatchPlan, examples: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    answers = plan.target_counts[examples].tolist()
-    rows = [
-        (plan.tokens[e][:-n].tolist(), plan.tokens[e][-n:].tolist())
-        for e, n in zip(examples, answers, strict=True)
-    ]
+    pairs = [parts_of(plan, int(e)) for e in examples]
+    rows = [(prompt.tolist(), completion.tolist()) for prompt, completion in pairs]
     width = max(len(prompt) + len(completion) for prompt, completion in rows)
     ids = torch.full((len(rows), width), plan.pad_id)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)

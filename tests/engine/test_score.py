@@ -9,13 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
-from bakeoff.engine.batch_source import Packed, TokenSource
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    Packed,
+    TokenSource,
+    keep_hidden_states,
+)
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.score import example_nlls, mean_nll, score, score_rows
+from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.errors import OutOfMemoryError
-from tests.engine.reference_choices import METHODS, seated
+from tests.plans import parts_of
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -26,9 +31,8 @@ CPU = torch.device("cpu")
 def one_by_one(bench: Bench, plan: BatchPlan) -> np.ndarray:
     """Summed NLLs by the reference model, without any padding."""
     sums = []
-    for example, count in enumerate(plan.target_counts.tolist()):
-        row = plan.tokens[example].tolist()
-        prompt, completion = row[:-count], row[-count:]
+    for example in range(plan.num_rows):
+        prompt, completion = (part.tolist() for part in parts_of(plan, example))
         ids = torch.tensor([prompt + completion])
         labels = torch.tensor([[-100] * len(prompt) + completion])
         with torch.no_grad():
@@ -46,8 +50,40 @@ def test_example_nlls_are_transformers_losses(kit: Kit, base_kind: str, rows: in
         sums = example_nlls(cohort, 0, TokenSource(CPU), plan, rows=rows)
     expected = one_by_one(bench, plan)
     np.testing.assert_allclose(sums, expected, rtol=1e-5)
+    num_tokens = plan.num_targets
     # Weighted by tokens: not the mean of the examples' means.
-    assert mean_nll(sums, plan) == pytest.approx(expected.sum() / plan.num_targets, rel=1e-5)
+    assert mean_nll(sums, plan) == pytest.approx(expected.sum() / num_tokens, rel=1e-5)
+
+
+@pytest.mark.parametrize("base_kind", ["gpt_neo", "llama"])
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("kept", [False, True], ids=["tokens", "hidden states"])
+def test_any_tokens_of_a_row_may_be_supervised(
+    kit: Kit, base_kind: str, rows: int, kept: bool
+) -> None:
+    """As a chat's turns: several stretches in a row, as Transformers' labels have them."""
+    bench = kit.bench(base_kind)
+    tokens = kit.plan(9, prompt=(3, 30)).tokens
+    draw = np.random.default_rng(5)
+    masks = [draw.random(len(tokens[i])) < 0.4 for i in range(9)]
+    for mask in masks:
+        mask[0], mask[1] = False, True
+    plan = BatchPlan(
+        tokens, np.concatenate(masks), rows_per_step=4, max_length=64, pad_id=kit.plan(1).pad_id
+    )
+    expected = []
+    for i, mask in enumerate(masks):
+        labels = np.where(mask, tokens[i], -100).astype(np.int64)
+        ids = torch.from_numpy(tokens[i].astype(np.int64))[None]
+        with torch.no_grad():
+            mean = bench.pristine(input_ids=ids, labels=torch.from_numpy(labels)[None]).loss
+        expected.append(mean.item() * int(mask.sum()))
+    with Cohort(bench.base, [], 1) as cohort:
+        source: BatchSource = TokenSource(CPU)
+        if kept:
+            source = HiddenStateSource({plan: keep_hidden_states(cohort, plan, rows=rows)}, CPU)
+        sums = example_nlls(cohort, 0, source, plan, rows=rows)
+    np.testing.assert_allclose(sums, expected, rtol=1e-5)
 
 
 def test_a_slot_is_evaluated_as_if_it_were_alone(kit: Kit) -> None:
@@ -68,59 +104,6 @@ def test_a_slot_is_evaluated_as_if_it_were_alone(kit: Kit) -> None:
     with Cohort(bench.base, [], 1) as untuned:
         base_nlls = example_nlls(untuned, 0, TokenSource(CPU), plan)
     assert not np.allclose(outcomes[0], base_nlls, rtol=1e-3)
-
-
-def test_a_list_of_slots_is_scored_as_each_alone(kit: Kit) -> None:
-    """To the bit, in any order."""
-    bench = kit.bench("llama")
-    methods = [bench.method("lora", rank=2), bench.method("prefix", prefix_length=3)]
-    plan = kit.plan(9)
-    with seated(bench, [(m, kit.perturbed(m, seed=1)) for m in methods]) as cohort:
-        found = score(cohort, [1, 0, 1], TokenSource(CPU), plan, rows=4)
-        alone = [example_nlls(cohort, slot, TokenSource(CPU), plan, rows=4) for slot in (1, 0, 1)]
-    assert [sums.tolist() for sums in found] == [sums.tolist() for sums in alone]
-    assert not np.allclose(found[0], found[1], rtol=1e-3)
-
-
-@pytest.mark.parametrize("base_kind", ["gpt_neo", "llama"])
-def test_examples_that_name_their_slots_are_scored_as_each_alone(kit: Kit, base_kind: str) -> None:
-    bench = kit.bench(base_kind)
-    entries = [*METHODS, ("head", {"tied": False}), ("last_layers", {"num_layers": 1})]
-    methods = [bench.method(kind, **options) for kind, options in entries]
-    pairs = [(m, kit.perturbed(m, seed=s, spread=0.1)) for s, m in enumerate(methods)]
-    plan = kit.plan(40, prompt=(3, 50), max_length=64)
-    slots = np.random.default_rng(7).integers(0, len(pairs), size=40)
-    with seated(bench, pairs) as cohort:
-        found = [score_rows(cohort, slots, plan, rows=rows) for rows in (64, 7, 1)]
-    for slot, pair in enumerate(pairs):
-        with seated(bench, [pair]) as solo:
-            alone = example_nlls(solo, 0, TokenSource(CPU), plan)
-        for sums in found:
-            np.testing.assert_allclose(sums[slots == slot], alone[slots == slot], rtol=1e-5)
-
-
-def test_rows_of_several_slots_are_halved_too(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = kit.bench("llama")
-    plan = kit.plan(11)
-    original = Base.hidden_states
-    asked: list[int] = []
-    limit = 3
-
-    def hidden_states(self: Base, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
-        asked.append(len(embeds_BTD))
-        if len(embeds_BTD) > limit:
-            raise torch.OutOfMemoryError("out of memory")
-        return original(self, embeds_BTD, positions_BT)
-
-    with Cohort(bench.base, [], 2) as cohort:
-        expected = score_rows(cohort, [0, 1] * 5 + [0], plan)
-        monkeypatch.setattr(Base, "hidden_states", hidden_states)
-        sums = score_rows(cohort, [0, 1] * 5 + [0], plan, rows=8)
-        assert asked == [8, 4, 2, 2, 2, 2, 2, 1]
-        np.testing.assert_allclose(sums, expected, rtol=1e-6)
-        limit = 0
-        with pytest.raises(OutOfMemoryError, match="one row"):
-            score_rows(cohort, [0] * 11, plan)
 
 
 class SmallDevice(TokenSource):

@@ -182,8 +182,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[float]]:
         cohort: Cohort, slot: int, batch_source: object, plan: BatchPlan, **options: object
     ) -> NDArray[np.float64]:
         nll = plans[slot].pop(0)
-        sums: NDArray[np.float64] = plan.target_counts * nll
-        return sums
+        return np.asarray(plan.target_counts * nll, dtype=np.float64)
 
     monkeypatch.setattr("bakeoff.engine.train.example_nlls", validate)
     return plans

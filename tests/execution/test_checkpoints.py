@@ -30,7 +30,7 @@ from bakeoff.execution.queue import RoundQueue
 from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
-from bakeoff.search.schedule import MethodSearch, StudySchedule
+from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]
@@ -91,7 +91,7 @@ class Keep:
 
     def between_steps(self, position: Callable[[], Position]) -> None:
         self.places.save(
-            self.schedule, Progress(slots={"x": 2}, execution_path="x", position=position())
+            self.schedule, Progress(slots={"x": 2}, micro_batch_sizes={"x": 1}, position=position())
         )
         self.chances -= 1
         if self.chances == 0:
@@ -133,6 +133,7 @@ class Case:
         options = chosen.read_options(KINDS[self.kind])
         self.method: Method = chosen(options, self.base, where="methods.m")
         self.num_slots = 1 if self.kind in ("full", "peft") else 3
+        self.group = PassGroup(execution_path=self.method.execution_path)
         self.places = Checkpoints(self.folder)
 
     def schedule(self) -> StudySchedule:
@@ -160,7 +161,7 @@ class Case:
                 self.num_slots,
                 Keep(self.places, schedule, chances),
             ).run(
-                RoundQueue(schedule, self.method.execution_path, self.places, self.notes.append),
+                RoundQueue(schedule, self.group, self.places, self.notes.append),
                 progress.position if progress else None,
             )
         return schedule
@@ -227,7 +228,7 @@ def test_what_was_saved_is_loaded_to_the_bit(base: Base, tmp_path: Path, kind: s
     torch.manual_seed(99)
     loaded = case.places.load(again := case.schedule())
     assert loaded is not None and loaded.position is not None
-    assert (loaded.slots, loaded.execution_path) == ({"x": 2}, "x")
+    assert (loaded.slots, loaded.micro_batch_sizes) == ({"x": 2}, {"x": 1})
     assert torch.equal(torch.get_rng_state(), random)
     assert 0 < position.step == loaded.position.step
     for key in ("train_nll", "train_tokens", "seconds", "micro_batch_size"):

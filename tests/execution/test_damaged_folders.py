@@ -138,7 +138,7 @@ def test_a_baseline_that_fails_takes_no_method_along(
         raise ArithmeticError("no such sentence")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bakeoff.execution.testing.lead", broken)
+        patch.setattr("bakeoff.tasks.summarize.lead", broken)
         outcome = run_small()
     assert outcome.code == 0, outcome.err
     assert "the baseline lead failed: ArithmeticError: no such sentence" in outcome.out

@@ -197,7 +197,7 @@ def test_a_fault_of_generation_leaves_a_partial_result(
     def broken(*arguments: Any, **options: Any) -> None:
         raise LookupError("a fault of our own")
 
-    monkeypatch.setattr("bakeoff.execution.testing.generate", broken)
+    monkeypatch.setattr("bakeoff.execution.outputs.generate", broken)
     outcome = run_small()
     assert outcome.code == 0, outcome.err
     assert results()["status"] == "partial"

@@ -116,7 +116,7 @@ def test_interrupted_while_testing_nothing_is_trained_again(
         return generate(cohort, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bakeoff.execution.testing.generate", interrupted)
+        patch.setattr("bakeoff.execution.outputs.generate", interrupted)
         assert run_small(methods=METHODS, protocol=PROTOCOL).code == 130
     assert results()["methods"]["lora"]["test"]["nll"]["mean"] > 0
     trained.clear()
@@ -126,7 +126,7 @@ def test_interrupted_while_testing_nothing_is_trained_again(
         tested.append([method.kind for method in cohort.seated])
         return generate(cohort, *arguments, **options)
 
-    monkeypatch.setattr("bakeoff.execution.testing.generate", spy)
+    monkeypatch.setattr("bakeoff.execution.outputs.generate", spy)
 
     assert run_small(methods=METHODS, protocol=PROTOCOL).code == 0
 

@@ -92,11 +92,11 @@ def test_one_score_that_is_no_number_fails_its_candidate_alone(
     def broken(cohort: Any, slot: int, batch_source: Any, plan: Any) -> Any:
         found = nlls(cohort, slot, batch_source, plan)
         method = cohort.seated[slot]
-        if method is not None and method.options.rank == 2 and len(found) == len(plan.prompts) == 4:
+        if method is not None and method.options.rank == 2 and len(found) == plan.num_rows == 4:
             found[3] = np.nan
         return found
 
-    monkeypatch.setattr("bakeoff.execution.testing.example_nlls", broken)
+    monkeypatch.setattr("bakeoff.execution.outputs.example_nlls", broken)
     outcome = run_small(methods=THREE, protocol={"seeds": [0, 5]})
     assert outcome.code == 0
     assert states(results())["two"] == "FAILED"
@@ -120,7 +120,7 @@ def test_a_pass_that_fails_in_testing_is_made_again_one_by_one(
             raise RuntimeError("cannot write")
         return generate(cohort, slots, *rest, **options)
 
-    monkeypatch.setattr("bakeoff.execution.testing.generate", broken)
+    monkeypatch.setattr("bakeoff.execution.outputs.generate", broken)
     assert run_small(methods=THREE).code == 0
     assert states(results()) == {"one": "COMPLETE", "two": "COMPLETE", "three": "FAILED"}
     assert results()["methods"]["one"]["test"]["nll"]["mean"] > 0

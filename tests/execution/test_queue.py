@@ -14,9 +14,10 @@ from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.queue import OneEpoch, RoundQueue
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
-from bakeoff.search.schedule import MethodSearch, StudySchedule
+from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
 from bakeoff.types import RunState
 
+BASE = PassGroup(execution_path=ExecutionPath.BASE)
 PATHS = {"a": ExecutionPath.BASE, "b": ExecutionPath.BASE, "c": ExecutionPath.HIDDEN_STATES}
 
 
@@ -45,7 +46,7 @@ def trained(candidate: Candidate, places: Checkpoints) -> None:
 def test_those_that_have_trained_already_sit_down_first(
     schedule: StudySchedule, places: Checkpoints
 ) -> None:
-    queue = RoundQueue(schedule, ExecutionPath.BASE, places, pytest.fail)
+    queue = RoundQueue(schedule, BASE, places, pytest.fail)
     trained(schedule.methods["b"].finals[0], places)
     first, second = queue.next(), queue.next()
     assert first is not None and second is not None
@@ -54,7 +55,7 @@ def test_those_that_have_trained_already_sit_down_first(
     assert [c.id for c in queue.waiting()] == ["a-lr2-s0", "b-lr2-s0"]
     while queue.next() is not None:
         pass
-    waiting = schedule.waiting(ExecutionPath.HIDDEN_STATES)
+    waiting = schedule.waiting(PassGroup(execution_path=ExecutionPath.HIDDEN_STATES))
     assert [c.id for c in waiting] == ["c-lr1-s0", "c-lr2-s0"]
 
 
@@ -67,7 +68,7 @@ def test_one_whose_paused_state_is_lost_starts_again_with_a_note(
     for file in places.path.glob("paused/*"):
         file.unlink()
     for queue in (
-        RoundQueue(schedule, ExecutionPath.BASE, places, notes.append),
+        RoundQueue(schedule, BASE, places, notes.append),
         OneEpoch(candidate, schedule, places, notes.append),
     ):
         assert queue.next() is candidate

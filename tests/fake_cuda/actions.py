@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from bakeoff.base.model import Base
+from bakeoff.data.overlap import Overlap
 from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.acceleration import accelerated
@@ -40,7 +41,7 @@ from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_la
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.study.opening import workbench_of
 from bakeoff.study.options import study_from_mapping
-from tests.fake_cuda.bridge import plan_of, rows, trains_alone
+from tests.fake_cuda.bridge import examples_of, plan_of, rows, trains_alone
 from tests.fake_cuda.device import CUDA
 from tests.fake_cuda.watch import RECORD, without_waits
 
@@ -255,24 +256,23 @@ def workbench(base: Base, method: Method) -> Workbench:
         folder=Path.cwd(),
     )
     splits = {name: _split(size) for name, size in (("train", 4), ("validation", 2), ("test", 3))}
-    data = TaskData(
-        splits=cast(Any, splits), found={}, overlap=cast(Any, None), warnings=[], seed=0
-    )
+    data = TaskData(splits=cast(Any, splits), found={}, overlap=Overlap(), warnings=[], seed=0)
     return workbench_of(study, base, methods={"m": {"": method}}, data=data)
 
 
 def _split(size: int) -> SplitData:
-    plan = plan_of(size)
+    tokens, is_target = examples_of(size)
+    none = np.full(size, -1, dtype=np.int64)
     return SplitData(
         rows=np.arange(size),
-        tokens=cast(Ragged, plan.tokens),
-        is_target=plan.is_target,
+        tokens=tokens,
+        is_target=is_target,
         prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
         shown=[""] * size,
         targets=[""] * size,
         references=[[""]] * size,
-        gold=np.full(size, -1),
-        choice_set=np.full(size, -1),
+        gold=none,
+        choice_set=none,
         tokens_raw=0,
         rows_cut=0,
         rows_skipped=0,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import (
     Gemma3TextConfig,
     GPTNeoConfig,
@@ -33,6 +34,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
 from tests.fake_cuda.cases import METHODS
 from tests.fake_cuda.device import CUDA, install, real
+from tests.plans import joined
 
 _END: Final = BYTE_VOCABULARY_SIZE - 1
 _POSITIONS: Final = 128
@@ -165,14 +167,18 @@ def rows(count: int, lengths: tuple[int, int], seed: int) -> list[np.ndarray]:
     return [draw.integers(0, _END, size=size, dtype=np.int32) for size in sizes]
 
 
+def examples_of(count: int, prompt: tuple[int, int] = (18, 24)) -> tuple[Ragged, NDArray[np.bool_]]:
+    """Ragged rows, and which of their tokens are learnt."""
+    completions = [np.append(row, np.int32(_END)) for row in rows(count, (2, 10), 1)]
+    return joined(rows(count, prompt, 2), completions)
+
+
 def plan_of(
     count: int, *, rows_per_step: int = 2, max_length: int = 72, prompt: tuple[int, int] = (18, 24)
 ) -> BatchPlan:
     """Ragged examples; with prompts of about one length all rectangles have the same width."""
-    completions = [np.append(row, np.int32(_END)) for row in rows(count, (2, 10), 1)]
-    return BatchPlan.of_pairs(
-        Ragged.from_rows(rows(count, prompt, 2)),
-        Ragged.from_rows(completions),
+    return BatchPlan(
+        *examples_of(count, prompt),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=_END,

@@ -33,7 +33,7 @@ METHODS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 """By the name in a test's id: the method's kind and options."""
 DTYPES: Final = ("bf16", "fp16", "fp32")
 BASES: Final = ("gpt_neo", "llama", "qwen3", "gemma3")
-ACTIONS: Final = ("train", "evaluate", "generate", "snapshot", "restore", "measure")
+ACTIONS: Final = ("train", "evaluate", "choose", "generate", "snapshot", "restore", "measure")
 IMPOSSIBLE: Final = frozenset({("gemma3", "head-tied")})
 """Gemma scales its embedding's rows, so that no head can be tied to it: refused by the method."""
 FULL: Final = "BAKEOFF_FAKE_CUDA"

@@ -16,13 +16,22 @@ EVALUATION_WAITS = {
     "stack.Stack._index_of: a copy to the device",  # once a selection of slots
     "score._example_nlls: a copy to the host",
 }
+CHOICE_WAITS = {
+    "stack.Stack._index_of: a copy to the device",
+    "choose._Scored.sums: a copy to the host",
+}
 GENERATION_WAITS = {
     "stack.Stack._index_of: a copy to the device",
     "generate._generate_batch: a copy to the device",
     "greedy.Greedy._going: item()",
     "generate.until_end: tolist()",
 }
-"""Where the host may wait in evaluation and generation."""
+MIXED_WAITS = {
+    "stack.Stack._index_of: a copy to the device",
+    "mixed._GreedyRows.write: tolist()",
+    "generate.until_end: tolist()",
+}
+"""Where the host may wait in evaluation, choices and generation."""
 
 
 def is_captured(case: Case) -> bool:
@@ -47,6 +56,17 @@ def check_evaluate(case: Case, found: Any) -> None:
         assert set(found["waits"]) <= EVALUATION_WAITS
 
 
+def check_choose(case: Case, found: Any) -> None:
+    for name, batches in (("slot", 3), ("slots", 1), ("rows", 2)):
+        part = found[name]
+        assert part["counts"] == found["counts"]
+        assert part["finite"]
+        if is_captured(case):
+            assert set(part["waits"]) <= CHOICE_WAITS
+            # One for each batch, when all of them have been asked for.
+            assert part["number"]["choose._Scored.sums"] == batches
+
+
 def check_generate(case: Case, found: Any) -> None:
     for slots in (1, 2):
         if (part := found.get(f"slots{slots}")) is None:
@@ -54,8 +74,10 @@ def check_generate(case: Case, found: Any) -> None:
         assert part["texts"] == [6] * slots
         assert (part["captures"] > 1) == is_captured(case), "rows leave on the way"
         assert (part["replays"] > 0) == is_captured(case)
+    assert (found["rows"]["texts"], found["rows"]["captures"]) == (5, 0)
     if is_captured(case):
         assert set(found["waits"]) <= GENERATION_WAITS
+        assert set(found["rows"]["waits"]) <= MIXED_WAITS
 
 
 def check_snapshot(case: Case, found: Any) -> None:
@@ -80,6 +102,7 @@ def check_measure(case: Case, found: Any) -> None:
 CHECKS: dict[str, Callable[[Case, Any], None]] = {
     "train": check_train,
     "evaluate": check_evaluate,
+    "choose": check_choose,
     "generate": check_generate,
     "snapshot": check_snapshot,
     "restore": check_restore,

@@ -8,9 +8,9 @@ import pytest
 
 from bakeoff.report.answer import build_answer
 from bakeoff.report.table import build_rows
-from bakeoff.runs.records import Estimate, Results
+from bakeoff.runs.records import Comparable, DecisionWarning, Estimate, Results
 from bakeoff.types import RunState
-from tests.golden_folders import golden, with_methods
+from tests.golden_folders import decided, golden, with_methods, with_verdicts
 
 
 def caveats(results: Results) -> list[str]:
@@ -18,34 +18,55 @@ def caveats(results: Results) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("lead", "low", "expected"),
+    ("verdict", "expected"),
     [
-        (0.45, 0.41, ["lead-3, which trains nothing, has the higher ROUGE-1: 45.0 against 35.0."]),
+        ("better", ["lead-3, which trains nothing, is better in ROUGE-1: 45.0 against 35.0."]),
         (
-            0.36,
-            0.33,
+            "equivalent",
+            ["lead-3, which trains nothing, is equivalent in ROUGE-1: 45.0 against 35.0."],
+        ),
+        (
+            "undecided",
             [
-                "lead-3, which trains nothing, has the higher ROUGE-1: "
-                "36.0 against 35.0, though their intervals overlap."
+                "lead-3, which trains nothing, cannot be told apart from full in ROUGE-1: "
+                "45.0 against 35.0."
             ],
         ),
-        (0.34, 0.30, []),
+        ("worse", []),
     ],
-    ids=["apart", "overlapping", "lower"],
 )
-def test_a_baseline_is_called_higher_only_where_the_intervals_part(
-    lead: float, low: float, expected: list[str]
-) -> None:
+def test_a_baseline_that_is_not_beaten_is_named(verdict: Comparable, expected: list[str]) -> None:
     results = golden("four")
     ours = {**results.methods["full"].test, "rouge1": Estimate(mean=0.35, low=0.31, high=0.38)}
-    theirs = replace(
-        results.baselines["lead"], test={"rouge1": Estimate(mean=lead, low=low, high=0.5)}
-    )
+    lead = replace(results.baselines["lead"], test={"rouge1": Estimate(mean=0.45)})
     changed = replace(
         with_methods(results, full={"test": ours}),
-        baselines={**results.baselines, "lead": theirs},
+        baselines={**results.baselines, "lead": lead},
     )
+    changed = with_verdicts(changed, {("lead", "full"): verdict}, "rouge1")
     assert [text for text in caveats(changed) if "which trains nothing" in text] == expected
+
+
+def test_a_baseline_that_is_not_beaten_by_the_deciding_metric_is_named_too() -> None:
+    results = with_verdicts(golden("four"), {("full", "zero_shot"): "undecided"})
+    found = [text for text in caveats(results) if "which trains nothing" in text]
+    assert found[0].startswith(
+        "zero-shot, which trains nothing, cannot be told apart from full in NLL: 5.554 against "
+    )
+
+
+def test_what_the_referee_warns_of_is_said_of_the_metrics_that_are_shown() -> None:
+    results = golden("four")
+    assert results.decision is not None
+    warnings = (
+        DecisionWarning(set="test", metric="nll", text="a few rows make most of it"),
+        DecisionWarning(set="test", metric="rouge2", text="not shown"),
+        DecisionWarning(set="other", metric="nll", text="not this set"),
+    )
+    found = caveats(replace(results, decision=replace(results.decision, warnings=warnings)))
+    assert "Test NLL: a few rows make most of it." in found
+    assert not any("not shown" in text or "not this set" in text for text in found)
+    assert caveats(replace(results, decision=None))
 
 
 def test_a_method_that_diverged_is_said_with_its_reason() -> None:
@@ -56,10 +77,40 @@ def test_a_method_that_diverged_is_said_with_its_reason() -> None:
 
 def test_one_seed_says_nothing_of_another() -> None:
     results = golden("four")
-    one = {key: c for key, c in results.candidates.items() if c.seed == 0}
-    found = caveats(replace(results, candidates=one))
-    assert any(text.startswith("One seed per method:") for text in found)
-    assert not any(text.startswith("One seed per method:") for text in caveats(results))
+    assert not any(text.startswith("One seed of") for text in caveats(results))
+    single = with_methods(results, lora={"seeds": (0,)})
+    assert any(text.startswith("One seed of lora: the intervals") for text in caveats(single))
+    every = with_methods(results, **{name: {"seeds": (0,)} for name in results.methods})
+    assert any(text.startswith("One seed of each method:") for text in caveats(every))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        ({}, ""),
+        ({("full", "lora"): "undecided"}, "the one with lora reads undecided."),
+        (
+            {("lora", "full"): "equivalent", ("full", "zero_shot"): "undecided"},
+            "the one with zero_shot reads undecided and with lora reads equivalent.",
+        ),
+    ],
+)
+def test_a_best_one_whose_pair_says_less_is_explained(
+    verdicts: dict[tuple[str, str], Comparable], sentence: str
+) -> None:
+    results = decided(with_verdicts(golden("four"), verdicts))
+    assert (results.recommendation.verdict, results.recommendation.method) == ("best", "full")
+    sure = build_answer(results, build_rows(results)).sure
+    assert "Verdicts hold at the 95\u00a0% level for all 10 pairs together" in sure
+    assert "the margin is " in sure and "a tenth of what the best method gains" in sure
+    assert sure.endswith(sentence or "on validation).")
+
+
+def test_an_older_run_claims_nothing_of_the_new_rules() -> None:
+    results = golden("schema1")
+    answer = build_answer(results, build_rows(results))
+    assert answer.method == "lora" and answer.sure == ""
+    assert answer.why == results.recommendation.why
 
 
 def test_a_search_that_ends_at_its_grids_edge_is_a_caveat() -> None:

@@ -15,7 +15,7 @@ from tests.golden_folders import copy_of, rows_of, save, with_methods, write_row
 
 def test_the_lowest_seed_of_the_chosen_rate_speaks_for_a_method(tmp_path: Path) -> None:
     results = copy_of("four", tmp_path)
-    zero, one = results.methods["lora"].candidates
+    zero, one, _ = results.methods["lora"].candidates
     assert load_run(tmp_path).chosen["lora"] == zero
     # A candidate at another rate comes last, whatever its seed.
     other = replace(results.candidates[zero], learning_rate=0.5)
@@ -62,9 +62,9 @@ def test_a_seed_whose_predictions_are_torn_has_no_scores(tmp_path: Path) -> None
     results = copy_of("four", tmp_path)
     found = all_scores(load_run(tmp_path), "lora")
     assert found is not None and found.nll_SN is not None
-    assert found.written_SN.shape == found.nll_SN.shape == (2, 16)
+    assert found.written_SN.shape == found.nll_SN.shape == (3, 16)
     assert found.written_SN.mean() == pytest.approx(results.methods["lora"].test["rouge1"].mean)
-    for candidate, rest in zip(results.methods["lora"].candidates, (1, 0), strict=True):
+    for candidate, rest in zip(results.methods["lora"].candidates, (2, 1, 0), strict=True):
         path = tmp_path / "candidates" / candidate / "predictions.jsonl"
         text = path.read_text("utf-8")
         path.write_text(text[: len(text) - 20], "utf-8")

@@ -41,7 +41,7 @@ def test_the_main_table_is_the_pages(complete: Path) -> None:
     ]  # fmt: skip
     nll = golden("four").methods["full"].test["nll"]
     assert main[2][1] == rf"{nll.mean:.3f} \({nll.low:.3f} to {nll.high:.3f}\) best"
-    assert main[3][2].endswith("tie")
+    assert main[3][2].endswith("undecided")
     assert main[4][6].endswith(" least")
 
 
@@ -52,7 +52,8 @@ def test_it_links_every_figure(complete: Path) -> None:
 
 def test_it_says_what_is_missing(partial: Path) -> None:
     text = (partial / "report.md").read_text("utf-8")
-    assert "**No recommendation.** Nothing is recommended yet" in text
+    assert "**Undecided.** The best baseline, zero\\_shot, reaches a test NLL of 5.554" in text
+    assert "Nothing is recommended yet: lora and lora\\_small have not finished" in text
     assert "| traditional \\(failed\\) | – |" in text
     note = "candidates/full-lr0.001-s0/predictions.jsonl: 1 unreadable line left out"
     assert f"- {note}" in text

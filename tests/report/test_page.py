@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bakeoff.decide.choice import recommend
 
+from bakeoff.decide.recommendation import recommend
 from bakeoff.formatting import shown_bytes, shown_seconds
-from bakeoff.runs.records import Results
-from tests.golden_folders import golden
+from bakeoff.report import write_report
+from bakeoff.runs.records import Comparison, Results
+from tests.golden_folders import copy_of, golden
 from tests.report.conftest import ONE_MEGABYTE
 from tests.report.nodes import Node, browser, parse, table, tags
 
@@ -45,19 +47,50 @@ def any_page(request: pytest.FixtureRequest) -> Node:
 
 
 class TestAnswer:
-    def test_the_best_is_named_with_what_it_beats(self, page: Node) -> None:
+    def test_the_first_sentence_says_what_the_best_baseline_reaches(self, page: Node) -> None:
         headline = page.one(class_="headline")
         assert headline.one("strong").text == "Use full"
-        assert "it beats the other 3 methods and the untuned base beyond chance" in headline.text
+        assert headline.text.startswith(
+            "Use full: the best baseline, zero_shot, reaches a test NLL of 5.554 nats per token; "
+            "full reaches 1.648. In ROUGE-1 the best baseline, lead, reaches 31.9 points; full "
+            "reaches 28.7 (undecided). It costs "
+        )
+        assert page.one(class_="why").text.startswith(
+            "full is shown better than each of the other 3 methods and better than the baseline "
+            "zero_shot (level 0.95)."
+        )
         assert tags(page)["full"] == ["recommended"]
 
-    def test_a_tie_is_said_as_a_tie(self, within: Node) -> None:
-        headline = within.one(class_="headline")
-        assert headline.one("strong").text == "Use lora_small"
-        assert "it ties with lora, is the cheaper to keep and beats the untuned" in headline.text
+    def test_a_pair_that_says_less_than_the_recommendation_is_explained(self, within: Node) -> None:
+        assert within.one(class_="headline").one("strong").text == "Use lora"
         why = within.one(class_="why").text
-        assert "lora_small ties with lora, whose test NLL is the lowest of those within" in why
-        assert "ties" in tags(within)["lora"]
+        assert why.startswith("lora is shown better than the other method within the limits")
+        assert (
+            "The recommendation is a family of its own at the same level: lora is the best, "
+            "although in the table of pairs the one with lora_small reads equivalent." in why
+        )
+
+    def test_equivalent_and_undecided_methods_are_tagged(self, tmp_path: Path) -> None:
+        def near(results: Results) -> Results:
+            """lora_small is as good as full, and lora is not told apart."""
+            errors = {"lora_small": (0.0, 0.002), "lora": (0.2, 0.2)}
+
+            def other(c: Comparison) -> Comparison:
+                (name,) = {c.a, c.b} - {"full"} if "full" in (c.a, c.b) else {""}
+                if c.metric != "nll" or name not in errors:
+                    return c
+                difference, error = errors[name]
+                return replace(
+                    c, difference=difference if c.a == name else -difference, error=error
+                )
+
+            return replace(results, comparisons=tuple(map(other, results.comparisons)))
+
+        copy_of("four", tmp_path, near)
+        write_report(tmp_path)
+        found = tags(parse(tmp_path))
+        assert found["lora_small"] == ["recommended", "cheapest"]
+        assert found["full"] == ["equivalent"]
 
     def test_limits_and_what_misses_them_are_said(self, within: Node) -> None:
         assert within.one(class_="limits").text == "Limits: adapter size at most 977 KiB."
@@ -68,7 +101,7 @@ class TestAnswer:
         cost = results.methods["full"].cost
         assert cost.epoch_seconds is not None
         assert page.one(class_="headline").text.endswith(
-            f"it costs {shown_seconds(cost.epoch_seconds.mean)} per epoch, "
+            f"It costs {shown_seconds(cost.epoch_seconds.mean)} per epoch, "
             f"{shown_bytes(cost.peak_memory_bytes)} of memory and "
             f"{shown_bytes(cost.adapter_bytes)} to keep."
         )
@@ -79,8 +112,12 @@ class TestAnswer:
     def test_the_answer_says_how_sure_it_is_and_what_would_change_it(
         self, within: Node, results: Results
     ) -> None:
-        assert "at the 95\u00a0% level" in within.one(class_="why").text
-        assert "corrected (Holm) for the 10 pairs compared" in within.one(class_="why").text
+        assert "at the 95\u00a0% level for all 10 pairs together (Holm's correction) of test" in (
+            within.one(class_="why").text
+        )
+        assert "; the margin is 0.358 nats per token (a tenth of what the best method gains" in (
+            within.one(class_="why").text
+        )
         given = recommend(results, ONE_MEGABYTE)
         changes = [li.text for li in within.one(class_="changes").all("li")]
         assert changes == list(given.changes)
@@ -88,35 +125,80 @@ class TestAnswer:
         (rival,) = [li.text for li in within.one(class_="rivals").all("li")]
         (runner_up,) = given.runners_up
         sign = "\u2212" if runner_up.difference < 0 else "+"
-        assert rival.startswith(f"lora {sign}{abs(runner_up.difference):.3f} nats per token (")
-        assert rival.endswith("), a tie")
+        assert rival.startswith(
+            f"lora_small {sign}{abs(runner_up.difference):.3f} nats per token ("
+        )
+        assert rival.endswith("): equivalent")
 
-    def test_a_rival_that_is_behind_is_no_tie(self, page: Node) -> None:
+    def test_every_rival_has_its_verdict(self, page: Node) -> None:
         rivals = [li.text for li in page.one(class_="rivals").all("li")]
         assert [rival.partition(" ")[0] for rival in rivals] == [
             "lora",
             "lora_small",
             "traditional",
         ]
-        assert not [rival for rival in rivals if rival.endswith("tie")]
+        assert all(rival.endswith("): worse") for rival in rivals)
 
     def test_what_to_know_before_is_said(self, page: Node) -> None:
         caveats = page.one(class_="caveats").text
         assert "Only 16 test examples" in caveats
         assert "One learning rate per method, the study's own" in caveats
-        assert "lead-3, which trains nothing, has the higher ROUGE-1: " in caveats
+        assert (
+            "lead-3, which trains nothing, cannot be told apart from full in ROUGE-1: " in caveats
+        )
 
-    def test_a_comparison_says_tie_or_the_winners_name(self, page: Node) -> None:
-        rows = [
+    def test_a_comparison_says_what_is_shown_of_its_first(self, page: Node) -> None:
+        rows = {
+            metric: {
+                (cells[0], cells[1]): cells
+                for row in page.one("section", id="figures").all("tr")
+                if row.all("th", data_value=metric)
+                for cells in [[cell.text for cell in row.all("td")]]
+            }
+            for metric in ("nll", "rouge1")
+        }
+        verdicts = {pair: cells[-1] for pair, cells in rows["nll"].items()}
+        assert len(verdicts) == 10  # the base, which has an NLL, and four methods
+        assert verdicts["lora", "lora_small"] == "equivalent"
+        assert verdicts["lora", "full"] == "worse"
+        assert verdicts["zero-shot", "lora"] == "worse"
+        assert verdicts["traditional", "lora"] == "worse"
+        assert {cells[-2] for cells in rows["nll"].values()} == {"0.358"}  # the margin
+        assert len(rows["rouge1"]) == 15  # lead-3 too
+        assert rows["rouge1"]["lead-3", "full"][-1] == "undecided"
+
+    def test_a_pair_of_which_nothing_is_said_says_why(self, tmp_path: Path) -> None:
+        def few(results: Results) -> Results:
+            why = "lora has fewer than 3 seeds"
+            return replace(
+                results,
+                comparisons=tuple(
+                    replace(c, verdict="undecided", why=why, low=None, high=None)
+                    if "lora" in (c.a, c.b)
+                    else c
+                    for c in results.comparisons
+                ),
+            )
+
+        copy_of("four", tmp_path, few)
+        write_report(tmp_path)
+        found = [
             [cell.text for cell in row.all("td")]
-            for row in page.one("section", id="figures").all("tr")
+            for row in parse(tmp_path).one("section", id="figures").all("tr")
             if row.all("th", data_value="nll")
         ]
-        verdicts = {(cells[0], cells[1]): cells[-1] for cells in rows}
-        assert len(verdicts) == 10
-        assert verdicts["lora", "lora_small"] == "tie"
-        assert verdicts["lora", "full"] == "full"
-        assert verdicts["traditional", "lora"] == "lora"
+        cells = next(c for c in found if set(c[:2]) == {"lora", "full"})
+        assert cells[3:6] == ["–", "–", "–"]
+        assert cells[-1] == "undecided: lora has fewer than 3 seeds"
+
+    def test_the_table_of_comparisons_says_how_it_is_corrected(self, page: Node) -> None:
+        (caption,) = [
+            c.text for c in page.one("section", id="figures").all("caption")
+            if "First minus second" in c.text
+        ]  # fmt: skip
+        assert "corrected step by step (Holm)" in caption
+        assert "Low and high are at alpha / K for K pairs (Bonferroni)" in caption
+        assert "recommended as the best where one of its pairs reads undecided" in caption
 
 
 class TestTable:
@@ -130,7 +212,7 @@ class TestTable:
         assert found["lora"]["Test NLL"].text == f"{nll.mean:.3f}{nll.low:.3f} to {nll.high:.3f}"
         assert rouge.low is not None and rouge.high is not None
         assert found["lora"]["ROUGE-1"].text == (
-            f"{100 * rouge.mean:.1f}{100 * rouge.low:.1f} to {100 * rouge.high:.1f}tie"
+            f"{100 * rouge.mean:.1f}{100 * rouge.low:.1f} to {100 * rouge.high:.1f}undecided"
         )
         assert found["lead-3"]["Test NLL"].text == "–"
         for name, cells in found.items():
@@ -147,7 +229,7 @@ class TestTable:
         }
         assert marked["full", "Test NLL"] == "best"
         assert marked["full", "ROUGE-1"] == "best"
-        assert marked["lora", "ROUGE-1"] == "tie"
+        assert marked["lora", "ROUGE-1"] == "undecided"
         assert ("lora", "Test NLL") not in marked
         for column in ("Trainable parameters", "Adapter"):
             assert marked["lora_small", column] == "least"
@@ -185,7 +267,7 @@ class TestFigures:
         )
         tips = [e.attrs["data-tip"] for e in plot.walk() if "data-tip" in e.attrs]
         for name in METHODS:
-            for seed in (0, 1):
+            for seed in (0, 1, 2):
                 for epoch in (1, 2, 3):
                     rate = RATES[name]
                     start = f"{name}, rate {rate}, seed {seed}, epoch {epoch}: validation "
@@ -235,7 +317,10 @@ class TestExamples:
 class TestPartial:
     def test_it_says_what_is_missing(self, cut_off: Node) -> None:
         assert cut_off.one("h1").one(class_="tag").text == "partial"
-        assert cut_off.one(class_="headline").text == "No recommendation"
+        assert cut_off.one(class_="headline").text.startswith(
+            "Undecided: the best baseline, zero_shot, reaches a test NLL of 5.554 nats per token; "
+            "full reaches 1.648."
+        )
         told = cut_off.one(class_="answer").text
         assert "The study was cut off" in told
         assert "lora is not finished." in told

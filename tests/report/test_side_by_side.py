@@ -17,7 +17,7 @@ from bakeoff.report.comparable import comparability, differing_settings, labels_
 from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
 from bakeoff.report.scores import all_scores
-from bakeoff.runs.records import Results
+from bakeoff.runs.records import Margin, Results
 from tests.golden_folders import Change, copy_of, rows_of, write_rows
 
 Twin = Callable[..., Path]
@@ -37,10 +37,13 @@ def twin(tmp_path: Path) -> Twin:
     return written
 
 
-def shift(folder: Path, by: float) -> None:
-    """Moves ROUGE-1 of all rows that the recommended method wrote."""
+def shift(folder: Path, by: float, every: int = 1) -> None:
+    """Moves ROUGE-1 of rows that the recommended method wrote: of all, or of one in ``every``."""
     for path in (folder / "candidates").glob("full-*/predictions.jsonl"):
-        write_rows(path, [{**row, "rouge1": row["rouge1"] + by} for row in rows_of(path)])
+        rows = rows_of(path)
+        for row in rows:
+            row["rouge1"] += by * (1.0 + 0.1 * row["index"]) * (row["index"] % every == 0 or 0.5)
+        write_rows(path, rows)
 
 
 def loaded(*folders: Path) -> dict[str, Run]:
@@ -147,24 +150,48 @@ class TestWhatIsAlike:
 
 
 class TestRanking:
-    def test_equal_studies_tie(self, twin: Twin) -> None:
+    def test_the_same_outputs_are_undecided(self, twin: Twin) -> None:
         runs = loaded(twin("a"), twin("b"))
         found = rank_studies(runs, comparability(runs))
-        assert found.best == "a" and found.ties == ["b"]
-        assert found.verdict == "a and b tie"
+        assert found.best == "a" and found.standing == {"b": "undecided"}
+        assert found.verdict == "Undecided between a and b"
+        assert "they agree on all 16 rows" in found.sentence
         assert {c.metric for c in found.comparisons} == {"rouge1", "nll"}
+
+    def test_close_studies_are_equivalent_by_the_studies_own_margin(self, twin: Twin) -> None:
+        def wide(results: Results) -> Results:
+            assert results.decision is not None
+            margins = {**results.decision.margins, "rouge1": Margin(value=0.3, source="study")}
+            return replace(results, decision=replace(results.decision, margins=margins))
+
+        runs = loaded(twin("a", wide), b := twin("b"))
+        shift(b, 0.01, every=2)
+        runs = loaded(runs["a"].folder, b)
+        found = rank_studies(runs, comparability(runs))
+        assert (found.best, found.standing) == ("b", {"a": "equivalent"})
+        assert found.verdict == "b and a are equivalent"
+        assert {c.margin for c in found.comparisons if c.metric == "rouge1"} == {0.3}
 
     def test_a_difference_that_is_one_is_said(self, twin: Twin) -> None:
         runs = loaded(twin("a"), b := twin("b"))
         shift(b, 0.4)
         found = rank_studies(runs, comparability(runs))
-        assert (found.best, found.ties, found.verdict) == ("b", [], "b leads")
+        assert (found.best, found.standing, found.verdict) == ("b", {}, "b leads")
         scores = all_scores(runs["b"], "full")
-        assert scores is not None and scores.written_SN.shape == (2, 16)
+        assert scores is not None and scores.written_SN.shape == (3, 16)
         assert f"its full has the highest ROUGE-1, {100 * scores.written_SN.mean():.1f}" in (
             found.sentence
         )
-        assert "it is ahead of a's full" in found.sentence
+        assert "it is better than a's full" in found.sentence
+
+    def test_two_seeds_say_nothing_of_others(self, twin: Twin) -> None:
+        one, two = twin("a"), twin("b")
+        shift(two, 0.4)
+        (two / "candidates" / "full-lr0.001-s2" / "predictions.jsonl").unlink()
+        runs = loaded(one, two)
+        found = rank_studies(runs, comparability(runs))
+        assert found.verdict == "Undecided between b and a"
+        assert "b has fewer than 3 seeds" in found.sentence
 
     def test_nats_of_other_tokens_are_not_compared(self, twin: Twin) -> None:
         runs = loaded(twin("a"), twin("b", with_tokens(1)))

@@ -33,8 +33,8 @@ def loaded_by(code: str) -> set[str]:
         "bakeoff.report.live.server",
         "bakeoff.report.ranking",
         "bakeoff.report.side_by_side",
-        "bakeoff.decide.choice",
-        "bakeoff.decide.comparisons",
+        "bakeoff.decide.recommendation",
+        "bakeoff.decide.judged",
         "bakeoff.decide.limits",
         "bakeoff.runs.folder",
         "bakeoff.runs.reading",
@@ -50,7 +50,7 @@ def test_a_recommendation_of_a_finished_study_needs_neither(tmp_path: Path) -> N
     copy_of("four", tmp_path)
     code = (
         "from pathlib import Path\n"
-        "from bakeoff.decide.choice import recommend\n"
+        "from bakeoff.decide.recommendation import recommend\n"
         "from bakeoff.runs.reading import read_results\n"
         f"recommend(read_results(Path({str(tmp_path)!r})))"
     )

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bakeoff.decide.choice import recommend
 from rich.console import Console
 
 from bakeoff.cli.catalogue import describe_methods, print_methods
@@ -44,7 +43,7 @@ def summary(
 ) -> list[str]:
     copy_of("four", folder, change)
     file = io.StringIO()
-    print_summary(folder.path, Console(file=file, width=width), limits)
+    print_summary(folder, Console(file=file, width=width), limits)
     return file.getvalue().splitlines()
 
 
@@ -70,7 +69,11 @@ def test_nothing_is_cut_at_the_width_of_a_terminal(tmp_path: Path, width: int) -
 
 def test_the_recommendation_is_the_last_word(tmp_path: Path) -> None:
     lines = summary(tmp_path, None, 400)
-    assert lines[-1] == recommend(golden("four")).why
+    why = golden("four").recommendation.why
+    assert why.startswith(
+        "The best baseline, zero_shot, reaches a test NLL of 5.554 nats per token"
+    )
+    assert lines[-1] == f"Use full: the{why.removeprefix('The')}"
 
 
 def test_limits_are_kept_to(tmp_path: Path) -> None:

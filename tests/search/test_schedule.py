@@ -35,7 +35,7 @@ class Study:
         *names: str,
         epochs: int = 2,
         rates: tuple[float, ...] = RATES,
-        labels: Sequence[str] = ("",),
+        labels: tuple[str, ...] = (),
         seeds: tuple[int, ...] = (0,),
         is_searched: bool = True,
         **options: Any,
@@ -45,14 +45,16 @@ class Study:
         self.epochs, self.pruned, self.reported = epochs, list[str](), list[str]()
         self.trained: list[tuple[str, int]] = []
         nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
+        settings = {f"v{label}": {"v": label} for label in labels} or {"": {}}
         methods = [
             MethodSearch(
                 name=name,
-                variants=dict.fromkeys(labels, nothing),
+                variants=dict.fromkeys(settings, nothing),
+                settings=settings,
                 rates=rates,
                 space=MethodSpace(
                     method=name,
-                    variants={label: {} for label in labels},
+                    domain={"v": labels} if labels else {},
                     rates=rates,
                     centre=1.0,
                     seed=SEED,
@@ -275,13 +277,13 @@ def test_only_the_best_variants_grid_grows() -> None:
     study = Study(growth=1, labels=("x", "y"))
 
     def curve(candidate: Candidate) -> list[float]:
-        return [candidate.learning_rate + (0.5 if candidate.variant == "x" else 0.0)] * 2
+        return [candidate.learning_rate + (0.5 if candidate.variant == "vx" else 0.0)] * 2
 
     while study.round(curve):
         pass
     method = study.schedule.methods["m"]
-    assert [(c.variant, c.learning_rate) for c in method.searched[6:]] == [("y", 0.1)]
-    assert study.finals() == ["m-y-lr0.1-s0"]
+    assert [(c.variant, c.learning_rate) for c in method.searched[6:]] == [("vy", 0.1)]
+    assert study.finals() == ["m-vy-lr0.1-s0"]
 
 
 def test_a_grid_that_all_diverged_grows_downward_until_one_learns_or_the_limit() -> None:
@@ -348,7 +350,7 @@ def test_decisions_do_not_hang_on_the_order_in_which_candidates_arrive(seed: int
     options: dict[str, Any] = {
         "epochs": epochs,
         "rates": tuple(float(10**i) for i in range(draw.choice([3, 4, 6]))),
-        "labels": draw.choice([("",), ("x", "y")]),
+        "labels": draw.choice([(), ("x", "y")]),
         "growth": draw.choice([0, 3]),
         "seeds": draw.choice([(0,), (0, 1)]),
         "reduction_factor": draw.choice([2, 3]),

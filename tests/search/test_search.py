@@ -12,12 +12,12 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.specs.lora import SPEC as LORA
-from bakeoff.methods.variants import Variant, variants_of
+from bakeoff.methods.variants import Variant, listed_options, variants_of
 from bakeoff.search.options import SearchOptions
+from bakeoff.search.rounds import first_specs
 from bakeoff.search.schedule import rungs_of
 from bakeoff.search.space import space_of
 from bakeoff.search.strategies.grid import grid, grown
-from bakeoff.search.strategies.grid import rates_of as rates_of_space
 from bakeoff.study.options import Study, load_study, study_from_mapping
 
 SEARCH = {"learning_rates": 3, "seeds": 2}
@@ -45,13 +45,16 @@ def refusal(*overrides: str, **changes: Any) -> str:
 
 
 def variants(**options: Any) -> tuple[Variant, ...]:
-    return variants_of(LORA, options, where="methods.lora", may_search=True)
+    where = "methods.lora"
+    listed = listed_options(LORA, options, where=where, may_search=True)
+    return variants_of(LORA, options, listed, where=where)
 
 
 def rates_of(study: Study) -> tuple[float, ...]:
     search = study.options.search
     assert search is not None
-    return rates_of_space(space_of(study.entries[0], search, seed=0, rungs=()))
+    specs = first_specs(space_of(study.entries[0], search, seed=0))
+    return tuple(dict.fromkeys(spec.learning_rate for spec in specs))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6])
@@ -316,7 +319,7 @@ def test_each_rate_of_a_list_must_be_a_positive_number(rates: list[Any]) -> None
     ],
 )
 def test_the_resolved_study_gives_the_same_study_again(method: dict[str, Any]) -> None:
-    study = loaded(methods={"lora": method})
+    study = loaded(methods={"lora": method}, search={**SEARCH, "trials": 6})
     again = study_from_mapping(study.resolved, folder=Path.cwd())
     assert again.resolved == study.resolved
     assert [v.label for v in again.entries[0].variants] == [

@@ -5,59 +5,144 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bakeoff.errors import ConfigError
 from bakeoff.runs.records import CandidateSpec
-from bakeoff.search.options import SearchOptions
+from bakeoff.search.options import Range, SearchOptions
 from bakeoff.search.rounds import first_specs
-from bakeoff.search.space import MethodSpace
+from bakeoff.search.space import MethodSpace, Values
 from bakeoff.search.strategies.registry import STRATEGIES
 
 DRAWN = "import tests.search.test_strategies as t; print(t.rates(t.space(seed=5)))"
+RANKS = {"rank": (4, 16, 64)}
 
 
-def space(*, labels: tuple[str, ...] = ("",), seed: int = 0, **options: Any) -> MethodSpace:
+def space(
+    *,
+    domain: Mapping[str, Values] | None = None,
+    rates: Values | None = None,
+    seed: int = 0,
+    method: str = "m",
+    **options: Any,
+) -> MethodSpace:
     return MethodSpace(
-        method="m",
-        variants={label: {} for label in labels},
+        method=method,
+        domain=domain or {},
+        rates=rates,
         centre=1e-3,
         seed=seed,
         search=SearchOptions(**{"strategy": "random", **options}),
     )
 
 
+def grid(**options: Any) -> MethodSpace:
+    return space(strategy="grid", **options)
+
+
 def rates(one: MethodSpace) -> list[float]:
     return [spec.learning_rate for spec in first_specs(one)]
 
 
+def counts(one: MethodSpace) -> dict[str, int]:
+    return dict(Counter(spec.variant for spec in first_specs(one)))
+
+
+def test_combinations_of_options_share_the_trials_and_each_has_rates_of_its_own() -> None:
+    assert counts(grid(domain=RANKS, trials=12)) == {"rank4": 4, "rank16": 4, "rank64": 4}
+    assert counts(grid(domain=RANKS, trials=11)) == {"rank4": 4, "rank16": 4, "rank64": 3}
+    assert counts(grid(domain=RANKS)) == {"rank4": 2, "rank16": 2, "rank64": 2}
+    assert len(first_specs(grid(trials=12))) == 12  # of a method without the option
+    two = {"rank": (4, 16), "alpha": (8.0, None)}
+    assert list(counts(grid(domain=two, trials=4))) == [
+        "rank4-alpha8.0",
+        "rank4-alphaNone",
+        "rank16-alpha8.0",
+        "rank16-alphaNone",
+    ]
+
+
+def test_more_rates_than_a_grid_has_lie_closer_and_no_further_out() -> None:
+    usual, many = rates(grid(learning_rates=6)), rates(grid(learning_rates=6, trials=12))
+    assert (many[0], many[-1]) == pytest.approx((usual[0], usual[-1]), rel=1e-3)
+    few = rates(grid(learning_rates=6, trials=3))
+    assert few == pytest.approx([1e-3 / 10**0.5, 1e-3, 1e-3 * 10**0.5], rel=1e-3)
+
+
+def test_more_combinations_than_trials_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"search\.trials: 2 settings of m .* 3 combinations"):
+        first_specs(grid(domain=RANKS, trials=2))
+    with pytest.raises(ConfigError, match=r"search\.trials: 5 settings of m .* 6 combinations"):
+        first_specs(grid(domain=RANKS, rates=(0.1, 0.2), trials=5))
+
+
+def test_a_list_of_rates_is_tried_with_every_combination() -> None:
+    specs = first_specs(grid(domain=RANKS, rates=(0.1, 0.2)))
+    assert [(spec.options["rank"], spec.learning_rate) for spec in specs] == [
+        (rank, rate) for rank in RANKS["rank"] for rate in (0.1, 0.2)
+    ]
+
+
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_random_rates_are_as_many_as_the_grids_within_its_span(count: int) -> None:
-    one = space(learning_rates=count, labels=("x", "y"))
-    drawn = first_specs(one)
-    per_variant = {label: [s for s in drawn if s.variant == label] for label in ("x", "y")}
-    assert [len(specs) for specs in per_variant.values()] == [count, count]
+    one = space(learning_rates=count)
     reach = one.search.grid_factor ** (count / 2) * 1.001
+    drawn = first_specs(one)
+    assert len({spec.id for spec in drawn}) == count
     assert all(1e-3 / reach <= spec.learning_rate <= 1e-3 * reach for spec in drawn)
-    assert len({spec.id for spec in drawn}) == len(drawn)
 
 
 def test_random_rates_spread_evenly_on_a_logarithmic_scale() -> None:
     """Of many, every fifth of the span gets about a fifth."""
-    drawn = sorted(rates(space(learning_rates=400, grid_factor=1.05)))
+    drawn = sorted(rates(space(trials=400)))
     low, high = drawn[0], drawn[-1]
     bounds = [low * (high / low) ** (k / 5) for k in range(6)]
-    counts = [sum(a <= rate < b for rate in drawn) for a, b in itertools.pairwise(bounds)]
-    assert all(55 <= count <= 105 for count in counts), counts
+    found = [sum(a <= rate < b for rate in drawn) for a, b in itertools.pairwise(bounds)]
+    assert all(55 <= number <= 105 for number in found), found
+
+
+def test_random_settings_are_drawn_from_lists_and_ranges_alike() -> None:
+    domain: dict[str, Values] = {
+        "rank": (4, 16),
+        "dropout": Range(low=0.0, high=0.5),
+        "prompt_length": Range(low=1, high=3),
+        "init": Range(low=1, high=1000, log=True),
+    }
+    specs = first_specs(space(domain=domain, trials=300))
+    assert len(specs) == 300
+    drawn = {key: [spec.options[key] for spec in specs] for key in domain}
+    assert set(drawn["rank"]) == {4, 16}
+    assert all(0.0 <= value <= 0.5 for value in drawn["dropout"])
+    assert Counter(map(type, drawn["prompt_length"])) == {int: 300}
+    assert all(70 < number < 130 for number in Counter(drawn["prompt_length"]).values())
+    assert set(drawn["prompt_length"]) == {1, 2, 3}
+    assert 60 < sum(value < 10 for value in drawn["init"]) < 140  # a third of three decades
+    assert all(1 <= value <= 1000 for value in drawn["init"])
+    first = specs[0].options
+    assert specs[0].variant == (
+        f"rank{first['rank']}-dropout{first['dropout']:g}-prompt_length{first['prompt_length']}"
+        f"-init{first['init']}"
+    )
+
+
+def test_a_space_that_holds_fewer_settings_than_trials_is_tried_whole() -> None:
+    specs = first_specs(space(domain=RANKS, rates=(0.1, 0.2), trials=12))
+    assert len({spec.id for spec in specs}) == len(specs) == 6
+
+
+def test_more_trials_add_to_those_of_fewer() -> None:
+    assert rates(space(trials=9))[:5] == rates(space(trials=5))
 
 
 def test_random_rates_follow_from_the_seed_and_the_method_in_every_process() -> None:
     assert rates(space()) == rates(space())
     assert rates(space()) != rates(space(seed=1))
-    assert rates(space()) != rates(replace(space(), method="other"))
+    assert rates(space()) != rates(space(method="other"))
     root = Path(__file__).parents[2]
     other = subprocess.run(
         [sys.executable, "-c", DRAWN], capture_output=True, text=True, check=True, cwd=root
@@ -65,21 +150,9 @@ def test_random_rates_follow_from_the_seed_and_the_method_in_every_process() -> 
     assert other.stdout.strip() == str(rates(space(seed=5)))
 
 
-def test_a_list_of_rates_is_tried_as_it_is() -> None:
-    one = replace(space(), rates=(0.5, 0.1))
-    assert rates(one) == [0.5, 0.1]
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_suggestions_are_plain_data_whose_ids_name_the_setting(strategy: str) -> None:
-    one = MethodSpace(
-        method="m",
-        variants={"rank2": {"rank": 2}},
-        rates=(0.25,),
-        centre=1e-3,
-        seed=7,
-        search=SearchOptions(strategy=strategy),  # type: ignore[arg-type]
-    )
+    one = space(domain={"rank": (2,)}, rates=(0.25,), seed=7, strategy=strategy)
     assert first_specs(one) == [
         CandidateSpec(method="m", variant="rank2", options={"rank": 2}, learning_rate=0.25, seed=7)
     ]

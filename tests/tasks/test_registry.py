@@ -151,13 +151,13 @@ def test_a_name_can_be_taken_once(kind: str) -> None:
 
 
 def test_a_package_s_kind_is_loaded_where_it_is_asked_for(plugins: list[EntryPoint]) -> None:
-    plugins.append(EntryPoint("whisper", f"{Shout.__module__}:Shout", registry.ENTRY_POINTS))
+    plugins.append(EntryPoint("whisper", f"{Shout.__module__}:Shout", "bakeoff.tasks"))
     assert "whisper" in task_kinds()
     assert task_type("whisper").__name__ == "Shout"
 
 
 def test_a_package_that_cannot_be_imported_is_named(plugins: list[EntryPoint]) -> None:
-    plugins.append(EntryPoint("whisper", "no_such_package:Whisper", registry.ENTRY_POINTS))
+    plugins.append(EntryPoint("whisper", "no_such_package:Whisper", "bakeoff.tasks"))
     message = message_of({"kind": "whisper", "source": "wire"})
     assert "task.kind: 'whisper' is provided by no_such_package:Whisper" in message
     assert "ModuleNotFoundError" in message

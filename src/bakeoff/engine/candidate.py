@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.records import EpochRecord
@@ -21,6 +21,7 @@ class Candidate:
         best_epoch: the epoch (from 1) with the lowest validation NLL so far.
         tensors: the tensors of that epoch, or None once they are stored elsewhere.
         variant: which of its method's searched options it has; empty where there is one.
+        options: those options, as plain values; some may be the protocol's.
         snapshot: of a paused candidate, where its training goes on, or None once it is stored
             elsewhere.
         reason: why it ended, in words, where it did not simply complete.
@@ -37,6 +38,7 @@ class Candidate:
     tensors: Tensors | None = None
     reason: str | None = None
     variant: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     snapshot: Tensors | None = None
 
     def start_again(self) -> None:

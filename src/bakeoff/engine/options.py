@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from math import cos, inf, pi
-from typing import Literal
+from typing import Any, Final, Literal
 
 from bakeoff.errors import ConfigError
 
+SEARCHED_OF_PROTOCOL: Final = (
+    "epochs",
+    "micro_batch_size",
+    "grad_accum_steps",
+    "clip_norm",
+    "weight_decay",
+    "warmup_ratio",
+)
+"""Settings of the protocol that a search may vary; candidates that differ in one share no pass."""
 _MOST_ROWS = 65536
 _MOST_SEEDS = 1000
 _SEARCH_SEED = 1000
@@ -117,6 +127,11 @@ class ProtocolOptions:
         _require(len(seeds) > 0, "seeds", seeds, "a count, or a list of at least one seed")
         distinct = len(set(seeds)) == len(seeds) and min(seeds) >= 0 and max(seeds) < 2**63
         _require(distinct, "seeds", seeds, "distinct numbers of 0 or more and below 2^63")
+
+    def under(self, options: Mapping[str, Any]) -> ProtocolOptions:
+        """The protocol of a candidate, some of whose searched options are the protocol's own."""
+        own = {key: value for key, value in options.items() if key in SEARCHED_OF_PROTOCOL}
+        return replace(self, **own) if own else self
 
     @property
     def seed_list(self) -> tuple[int, ...]:

@@ -112,14 +112,9 @@ class Archive:
         """Writes a candidate's record: last, since it says that the rest is whole."""
         place = self.place_of(candidate)
         files = file_records(place, patterns) if candidate.state.is_eligible else {}
-        record = record_of(candidate, made_with, files, self.searched(candidate))
+        record = record_of(candidate, made_with, files)
         self.findings.records[candidate.id] = record
         self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
-
-    def searched(self, candidate: Candidate) -> dict[str, Any]:
-        """The searched options of the candidate's variant, as plain values."""
-        entry = next(e for e in self.bench.entries if e.name == candidate.method_name)
-        return next(dict(v.searched) for v in entry.variants if v.label == candidate.variant)
 
     def tensors_of(self, candidate: Candidate) -> Tensors:
         """The best epoch's tensors, read back.
@@ -237,12 +232,11 @@ def record_of(
     candidate: Candidate,
     made_with: Provenance | None,
     files: dict[str, FileRecord],
-    options: dict[str, Any],
 ) -> CandidateRecord:
     """A candidate as plain data."""
     return CandidateRecord(
         method=candidate.method_name,
-        options=options,
+        options=dict(candidate.options),
         variant=candidate.variant,
         learning_rate=candidate.learning_rate,
         seed=candidate.seed,

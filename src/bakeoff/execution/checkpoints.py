@@ -42,15 +42,13 @@ class Progress:
     """Everything that training is at one moment.
 
     Attributes:
-        slots: candidates in one pass, by execution path.
-        micro_batch_sizes: rows of one pass, by execution path, as far as memory has halved them.
-        execution_path: where ``position`` is, or empty.
-        position: the moment inside an execution path's training, or None between execution paths.
+        slots: candidates in one pass, by group.
+        micro_batch_sizes: rows of one pass, by group, as far as memory has halved them.
+        position: the moment inside a group's training, or None between groups.
     """
 
     slots: dict[str, int]
     micro_batch_sizes: dict[str, int] = field(default_factory=dict)
-    execution_path: str = ""
     position: Position | None = None
 
 
@@ -83,7 +81,6 @@ class Checkpoints:
             "rounds": {m.name: m.num_rounds for m in schedule.methods.values()},
             "slots": progress.slots,
             "micro_batch_sizes": progress.micro_batch_sizes,
-            "execution_path": progress.execution_path,
             "threads": torch.get_num_threads(),
             "known": sorted(schedule.known),
         }
@@ -284,7 +281,6 @@ class Checkpoints:
         progress = Progress(
             slots=dict(content["slots"]),
             micro_batch_sizes=dict(content["micro_batch_sizes"]),
-            execution_path=content["execution_path"],
             position=position,
         )
         random = tensors["random"]

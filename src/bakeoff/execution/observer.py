@@ -13,7 +13,7 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
-from bakeoff.search.schedule import Settled, StudySchedule, record_of
+from bakeoff.search.schedule import Settled, StudySchedule, group_of, record_of
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ class RunObserver:
 
         Args:
             settled: the decision.
-            slots: candidates in one pass, by execution path. rows: of a micro-batch, likewise.
+            slots: candidates in one pass, by group. rows: of a micro-batch, likewise.
         """
         if settled.text:
             self.view.on_search(settled.text)
         for candidate in settled.pruned:
-            path = candidate.method.execution_path.value
-            self._keep(candidate, slots.get(path), rows.get(path))
+            key = group_of(candidate).key
+            self._keep(candidate, slots.get(key), rows.get(key))
         for candidate in settled.new:
             self._store(candidate)
 

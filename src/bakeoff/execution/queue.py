@@ -1,4 +1,4 @@
-"""Who takes the next free slot: the candidates of one execution path, in the study's order."""
+"""Who takes the next free slot: candidates that may share a pass, in the study's order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.methods.contract import ExecutionPath
-from bakeoff.search.schedule import StudySchedule
+from bakeoff.search.schedule import PassGroup, StudySchedule
 from bakeoff.types import RunState
 
 Note = Callable[[str], None]
@@ -17,21 +16,21 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RoundQueue:
-    """The candidates of one execution path in one round, for one trainer.
+    """The candidates of one group in one round, for one trainer.
 
     Attributes:
-        schedule: the study's. execution_path: whose candidates are handed out.
+        schedule: the study's. group: whose candidates are handed out.
         checkpoints: where the states of paused ones are. note: called with what a reader must know.
     """
 
     schedule: StudySchedule
-    execution_path: ExecutionPath
+    group: PassGroup
     checkpoints: Checkpoints
     note: Note
 
     def waiting(self) -> list[Candidate]:
         """The candidates that could be seated now."""
-        return self.schedule.waiting(self.execution_path)
+        return self.schedule.waiting(self.group)
 
     def next(self) -> Candidate | None:
         """The next that waits; one that has trained already comes first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -35,7 +35,7 @@ from bakeoff.execution.queue import OneEpoch, RoundQueue
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import ExecutionPath
-from bakeoff.search.schedule import StudySchedule
+from bakeoff.search.schedule import PassGroup, StudySchedule, group_of
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
@@ -52,7 +52,7 @@ class TrainingStage:
     ended; only then is decided who goes on, and who comes.
 
     Attributes:
-        slots: candidates in one pass, by execution path; decided once, as rounding depends on it.
+        slots: candidates in one pass, by group; decided once, as rounding depends on it.
         storage: where the search is written for its dashboard, or None.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
@@ -70,8 +70,9 @@ class TrainingStage:
     followers: Sequence[Follower] = ()
 
     def __post_init__(self) -> None:
-        self._sources = _Sources(self.bench)
+        self._sources = _Sources()
         self._micro_batch_sizes: dict[str, int] = {}
+        self._benches: dict[PassGroup, Workbench] = {}
 
     def run(self, start: Progress | None) -> None:
         """Trains all candidates.
@@ -83,61 +84,71 @@ class TrainingStage:
             Stopped: if the run was asked to; all is saved by then.
             StoreError: if the disk takes no more.
         """
-        self._micro_batch_sizes = dict(start.micro_batch_sizes) if start else {}
+        if start is not None:
+            self._micro_batch_sizes = dict(start.micro_batch_sizes)
         position = start.position if start else None
-        execution_path = ExecutionPath(start.execution_path) if start and position else None
+        group = group_of(position.seated[0]) if position else None
         observer = RunObserver(
             self.archive, self.view, self.schedule, self.checkpoints, self.storage, self.followers
         )
         with self._sources:
             while True:
-                if execution_path is None or not (
-                    position or self.schedule.waiting(execution_path)
-                ):
-                    for settled in self.schedule.settle():
-                        observer.on_settled(settled, self.slots, self._micro_batch_sizes)
-                    execution_path = next(
-                        (path for path in ExecutionPath if self.schedule.waiting(path)), None
-                    )
-                if execution_path is None:
+                if position is None:
+                    group = self._next_group(group, observer)
+                if group is None:
                     # Says that training is over, whatever is lost of the stages that follow.
                     self.checkpoints.save(self.schedule, self._progress())
                     return
-                self._train_round(execution_path, position, observer)
+                self._train_round(group, position, observer)
                 position = None
 
-    def _progress(self, execution_path: str = "") -> Progress:
-        return Progress(
-            slots=self.slots,
-            micro_batch_sizes=self._micro_batch_sizes,
-            execution_path=execution_path,
-        )
+    def _next_group(self, before: PassGroup | None, observer: RunObserver) -> PassGroup | None:
+        """Who trains next; once an execution path's round is over, decisions come first."""
+        waiting = self.schedule.groups_waiting()
+        if before is not None:
+            same_path = [g for g in waiting if g.execution_path is before.execution_path]
+            if same_path:
+                return before if before in same_path else same_path[0]
+        for settled in self.schedule.settle():
+            observer.on_settled(settled, self.slots, self._micro_batch_sizes)
+        return next(iter(self.schedule.groups_waiting()), None)
+
+    def _progress(self) -> Progress:
+        return Progress(slots=self.slots, micro_batch_sizes=self._micro_batch_sizes)
+
+    def _bench(self, group: PassGroup) -> Workbench:
+        """The study under a group's protocol."""
+        if group not in self._benches:
+            protocol = self.bench.protocol.under(dict(group.overrides))
+            is_same = protocol == self.bench.protocol
+            self._benches[group] = self.bench if is_same else replace(self.bench, protocol=protocol)
+        return self._benches[group]
 
     def _train_round(
-        self, execution_path: ExecutionPath, position: Position | None, observer: RunObserver
+        self, group: PassGroup, position: Position | None, observer: RunObserver
     ) -> None:
-        """Trains what waits on one execution path; a failure stays with its candidate."""
-        queue = RoundQueue(self.schedule, execution_path, self.checkpoints, observer.on_note)
-        if execution_path.value not in self.slots:
-            self.slots[execution_path.value] = self.bench.num_slots(queue.waiting())
-        failure = self._attempt(execution_path, queue, position, observer)
+        """Trains what waits in one group; a failure stays with its candidate."""
+        queue = RoundQueue(self.schedule, group, self.checkpoints, observer.on_note)
+        if group.key not in self.slots:
+            self.slots[group.key] = self._bench(group).num_slots(queue.waiting())
+        failure = self._attempt(group, queue, position, observer)
         if failure is None:
             return
         suspects = self._set_back(failure, queue, observer)
         if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
-        elif failure.is_short_of_memory or self.slots[execution_path.value] == 1:
-            self.slots[execution_path.value] = 1
+        elif failure.is_short_of_memory or self.slots[group.key] == 1:
+            self.slots[group.key] = 1
             observer.on_note(
                 f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
             )
         else:
             failure.error.__traceback__ = None
-            self._find_culprit(suspects, execution_path, observer)
+            self._find_culprit(suspects, group, observer)
 
     def _attempt(
         self,
-        execution_path: ExecutionPath,
+        group: PassGroup,
         schedule: Schedule,
         position: Position | None,
         observer: RunObserver,
@@ -145,27 +156,29 @@ class TrainingStage:
         """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
-            plans, key = self.bench.plans, execution_path.value
+            bench = self._bench(group)
+            plans = bench.plans
             saver = RunSaver(
                 self.checkpoints,
                 self.schedule,
                 self.stop,
-                self._progress(key),
+                self._progress(),
                 self.checkpoint_minutes,
             )
             trainer = Trainer(
-                self.bench.base,
-                self._sources.of(execution_path),
+                bench.base,
+                self._sources.of(bench, group),
                 plans["train"],
                 plans["validation"],
-                self.bench.protocol,
+                bench.protocol,
                 observer,
-                self.slots[key],
+                self.slots[group.key],
                 saver,
-                self.bench.engine,
+                bench.engine,
             )
             # What memory has halved stays halved, in this round and those that follow.
-            trainer.micro_batch_size = self._micro_batch_sizes.get(key, trainer.micro_batch_size)
+            rows = self._micro_batch_sizes.get(group.key, trainer.micro_batch_size)
+            trainer.micro_batch_size = rows
             observer.trainer = trainer
             with self.stop.deferred():
                 trainer.run(schedule, position)
@@ -182,7 +195,7 @@ class TrainingStage:
         finally:
             observer.trainer = None
             if trainer is not None:
-                self._micro_batch_sizes[execution_path.value] = trainer.micro_batch_size
+                self._micro_batch_sizes[group.key] = trainer.micro_batch_size
         self._sources.close()
         self.view.clear()
         return found
@@ -205,12 +218,12 @@ class TrainingStage:
         return suspects
 
     def _find_culprit(
-        self, suspects: Sequence[Candidate], execution_path: ExecutionPath, observer: RunObserver
+        self, suspects: Sequence[Candidate], group: PassGroup, observer: RunObserver
     ) -> None:
         """Trains one epoch of each alone until one fails; the others go on together after it."""
         for candidate in suspects:
             single = OneEpoch(candidate, self.schedule, self.checkpoints, observer.on_note)
-            failure = self._attempt(execution_path, single, None, observer)
+            failure = self._attempt(group, single, None, observer)
             if failure is not None:
                 if candidate.id not in observer.kept:
                     observer.fail(candidate, failure.error, "training")
@@ -218,7 +231,7 @@ class TrainingStage:
             single.release()
         if len(suspects) > 1:
             # Each passes alone: what failed is the pass of all of them.
-            self.slots[execution_path.value] = 1
+            self.slots[group.key] = 1
             observer.on_note(
                 f"{len(suspects)} candidates failed in one pass and none of them alone; each goes "
                 "alone"
@@ -226,12 +239,11 @@ class TrainingStage:
 
 
 class _Sources:
-    """The batch source of the execution path that trains, kept from round to round."""
+    """The batch source of the group that trains, kept from round to round."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
+    def __init__(self) -> None:
         self._stack = ExitStack()
-        self._open: tuple[ExecutionPath, BatchSource] | None = None
+        self._open: tuple[PassGroup, BatchSource] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -239,15 +251,13 @@ class _Sources:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def of(self, execution_path: ExecutionPath) -> BatchSource:
-        """The batch source of an execution path; that of another one is closed."""
-        if self._open is None or self._open[0] is not execution_path:
+    def of(self, bench: Workbench, group: PassGroup) -> BatchSource:
+        """The batch source of a group; that of another one is closed."""
+        if self._open is None or self._open[0] != group:
             self.close()
-            plans = self._bench.plans
-            source = open_batch_source(
-                self._bench.base, execution_path, [plans["train"], plans["validation"]], self._stack
-            )
-            self._open = execution_path, source
+            plans = [bench.plans["train"], bench.plans["validation"]]
+            source = open_batch_source(bench.base, group.execution_path, plans, self._stack)
+            self._open = group, source
         return self._open[1]
 
     def close(self) -> None:

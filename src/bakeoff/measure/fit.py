@@ -69,7 +69,7 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
         if execution_path not in by_execution_path:
             here = [c for c in candidates if c.method.execution_path is execution_path]
             by_execution_path[execution_path] = bench.num_slots(here)
-        rows = bench.protocol.micro_batch_size
+        rows = max(bench.protocol.under(v.searched).micro_batch_size for v in entry.variants)
         try:
             alone = predictor.training(entry, label, rows)
         except Exception as error:  # a library may ask its tensors for values, or swap them

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import method_kinds, method_type, spec_of
 from bakeoff.methods.specs.contract import MethodSpec
-from bakeoff.methods.variants import Variant, variants_of
+from bakeoff.methods.variants import Variant, listed_options, variants_of
 
 if TYPE_CHECKING:
     from bakeoff.base.model import Base
@@ -27,6 +27,7 @@ class MethodEntry:
     Attributes:
         learning_rate: the study's, or the method's default; the rate where nothing is searched.
         rates: the study's own list of rates, or None.
+        given: its options as the study gives them. listed: those that are lists to be searched.
         variants: the combinations of its searched options, at least one.
     """
 
@@ -34,6 +35,8 @@ class MethodEntry:
     kind: str
     learning_rate: float
     rates: tuple[float, ...] | None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    listed: Mapping[str, list[Any]] = field(default_factory=dict)
     variants: tuple[Variant, ...]
 
     @property
@@ -93,12 +96,15 @@ def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> Method
                 "rate, and none twice (six digits count)"
             )
         rate = method.default_learning_rate
+    listed = listed_options(method, rest, where=where, may_search=may_search)
     return MethodEntry(
         name=name,
         kind=kind,
         learning_rate=_checked_rate(rate, method, where),
         rates=rates,
-        variants=variants_of(method, rest, where=where, may_search=may_search),
+        given=rest,
+        listed=listed,
+        variants=variants_of(method, rest, listed, where=where),
     )
 
 

@@ -29,37 +29,55 @@ class Variant:
     searched: dict[str, Any]
 
 
-def variants_of(
+def listed_options(
     method: MethodSpec, given: Mapping[str, Any], *, where: str, may_search: bool
-) -> tuple[Variant, ...]:
-    """Every combination of the options that are given as lists of values.
+) -> dict[str, list[Any]]:
+    """The options that are given as lists of values, to be searched over.
 
     A list that is itself a value of its option, such as a list of layer names, is one value.
 
     Raises:
-        ConfigError: a value that breaks a rule, or a list where nothing is searched.
+        ConfigError: a list of values that is empty or names one twice; one where nothing is
+            searched.
     """
     searched = {key: value for key, value in given.items() if _is_searched(method, given, key)}
-    if not searched or not may_search:
+    if searched and not may_search:
         # Without a search a list is a wrong value, and the strict loading says so.
         try:
-            options: Any = method.read_options(given, path=where)
+            method.read_options(given, path=where)
         except ConfigError as error:
-            if not searched:
-                raise
             raise ConfigError(
                 f"{error} A list of values is searched over: set search, such as search: "
                 "{learning_rates: 6}, or give one value."
             ) from None
-        return (Variant(label="", options=options, searched={}),)
     for key, values in searched.items():
-        if not values or len({repr(value) for value in values}) < len(values):
-            raise ConfigError(
-                f"{where}.{key}: {values!r} is searched over, so it must hold at least one value, "
-                "and none twice"
-            )
+        check_values(f"{where}.{key}", values)
+    return searched
+
+
+def check_values(where: str, values: Sequence[Any]) -> None:
+    """Raises ConfigError where a list of values is empty or names one twice."""
+    if not values or len({repr(value) for value in values}) < len(values):
+        raise ConfigError(
+            f"{where}: {list(values)!r} is searched over, so it must hold at least one value, "
+            "and none twice"
+        )
+
+
+def variants_of(
+    method: MethodSpec, given: Mapping[str, Any], searched: Mapping[str, list[Any]], *, where: str
+) -> tuple[Variant, ...]:
+    """Every combination of the options that are given as lists of values.
+
+    Args:
+        method: whose options they are. given: all of them. searched: as of ``listed_options``.
+        where: their place in the study.
+
+    Raises:
+        ConfigError: a value that breaks a rule.
+    """
+    labels = {key: labels_of(key, values) for key, values in searched.items()}
     found = []
-    labels = {key: _labels(key, values) for key, values in searched.items()}
     for places in itertools.product(*(range(len(values)) for values in searched.values())):
         chosen = {key: searched[key][i] for key, i in zip(searched, places, strict=True)}
         label = "-".join(labels[key][i] for key, i in zip(searched, places, strict=True))
@@ -68,7 +86,7 @@ def variants_of(
     return tuple(found)
 
 
-def _labels(key: str, values: Sequence[Any]) -> list[str]:
+def labels_of(key: str, values: Sequence[Any]) -> list[str]:
     """A part of an id for each value: the value where all are short and differ, else its number."""
     shown = [str(value) for value in values]
     if all(map(_SHORT.fullmatch, shown)) and len(set(shown)) == len(shown):

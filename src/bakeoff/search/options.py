@@ -5,12 +5,32 @@ Every method gets as many rates as every other, centred on its own published def
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.errors import ConfigError
+from bakeoff.methods.variants import check_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Values between two bounds, for ``strategy: random``; whole numbers where both bounds are."""
+
+    low: int | float
+    """The lowest value."""
+    high: int | float
+    """The highest value."""
+    log: bool = False
+    """Whether values are drawn evenly on a logarithmic scale."""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or not math.isfinite(self.high - self.low):
+            raise ConfigError(f"low: {self.low} must be below high, which is {self.high}")
+        if self.log and self.low <= 0:
+            raise ConfigError(f"low: {self.low} must be above 0 on a logarithmic scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +39,13 @@ class SearchOptions:
 
     learning_rates: int = 6
     """Rates of each method's grid, which is centred on the method's published default."""
+    trials: int | None = None
+    """Settings that each method tries at first, all combinations of its searched options together;
+    null: as many as ``learning_rates``."""
+    space: dict[str, tuple[Any, ...] | Range] = field(default_factory=dict)
+    """What is searched besides: for an option of a method, or of the protocol, or for
+    ``learning_rate`` a list of values, or ``{low, high, log}`` where ``strategy`` is random. It
+    holds for the methods that have the option; a method's own list goes before it."""
     seeds: int | tuple[int, ...] | AdaptiveSeeds | None = None
     """Another name of ``protocol.seeds``: with which the chosen setting is trained afresh."""
     strategy: Literal["grid", "random"] = "grid"
@@ -40,12 +67,36 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         _require(self.learning_rates >= 1, "learning_rates", self.learning_rates, "at least 1")
+        _require(self.trials is None or self.trials >= 1, "trials", self.trials, "at least 1")
         _require(self.reduction_factor >= 2, "reduction_factor", self.reduction_factor, "2 or more")
         fits = 1.01 <= self.grid_factor <= 1000.0
         _require(fits, "grid_factor", self.grid_factor, "from 1.01 to 1000")
         _require(self.growth >= 0, "growth", self.growth, "0 or more")
+        for key, values in self.space.items():
+            _check_values(key, values, self.strategy)
         if self.pruner == "none":  # the first edition's word for null
             object.__setattr__(self, "pruner", None)
+
+
+def _check_values(key: str, values: tuple[Any, ...] | Range, strategy: str) -> None:
+    where = f"search.space.{key}"
+    if isinstance(values, Range):
+        if strategy != "random":
+            raise ConfigError(
+                f"{where}: a range is for search.strategy: random; set that, or give a list of "
+                "values"
+            )
+        rates: tuple[Any, ...] = (values.low, values.high)
+    else:
+        check_values(where, values)
+        rates = values
+    if key == "learning_rate":
+        for rate in rates:
+            is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+            if not is_number or not 0 < rate < math.inf:
+                raise ConfigError(f"{where}: {rate!r} is not a positive number")
+        if len({f"{rate:g}" for rate in rates}) < len(rates):  # ids name rates by six digits
+            raise ConfigError(f"{where}: {list(rates)!r} names a rate twice (six digits count)")
 
 
 def without_password(url: str) -> str:

@@ -8,9 +8,11 @@ this module keeps the candidates and does what was decided.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.options import SEARCHED_OF_PROTOCOL, AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
@@ -28,10 +30,11 @@ class MethodSearch:
 
     Attributes:
         name: the study's name of the method.
-        variants: its methods by label.
+        variants: its methods by label. settings: its searched options by label.
         space: what is tried, or None where nothing is searched.
         rates: of the finals where nothing is searched; else those that the search began with.
         searched: candidates of the search, in the order in which they were named.
+        num_first: how many of them the search began with.
         chosen: the one of them whose rate and variant was chosen, once the search is over.
         finals: candidates of the chosen setting, a seed each, none of which took part in the
             search; of the one setting there is where nothing is searched.
@@ -40,9 +43,11 @@ class MethodSearch:
 
     name: str
     variants: Mapping[str, Method]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     space: MethodSpace | None = None
     rates: tuple[float, ...] = ()
     searched: list[Candidate] = field(default_factory=list)
+    num_first: int = 0
     chosen: Candidate | None = None
     finals: list[Candidate] = field(default_factory=list)
     num_rounds: int = 0
@@ -59,8 +64,8 @@ class MethodSearch:
 
     @property
     def num_grown(self) -> int:
-        """Rates by which the grid grew."""
-        return len({c.learning_rate for c in self.searched} - set(self.rates))
+        """Settings that were tried beyond those that the search began with."""
+        return len(self.searched) - self.num_first
 
     def best(self) -> Candidate | None:
         """The searched candidate with the lowest validation NLL so far; none that went wrong."""
@@ -70,8 +75,39 @@ class MethodSearch:
         return next(c for c in self.searched if c.id == found.id)
 
     def is_at_edge(self) -> bool:
-        """Whether the best rate is at the edge of those that were tried."""
-        return bool(self.searched) and edge_of(self.records) is not None
+        """Whether the best rate is at the edge of its grid."""
+        has_grid = self.space is not None and self.space.search.strategy == "grid"
+        return has_grid and bool(self.searched) and edge_of(self.records) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassGroup:
+    """Candidates that may share a pass: of one execution path, trained by one protocol.
+
+    Attributes:
+        overrides: searched settings of the protocol, by name.
+    """
+
+    execution_path: ExecutionPath
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in what is saved."""
+        return ",".join([self.execution_path.value, *(f"{k}={v}" for k, v in self.overrides)])
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate is one of the group."""
+        return group_of(candidate) == self
+
+
+def group_of(candidate: Candidate) -> PassGroup:
+    """The group that a candidate trains in."""
+    overrides = {k: v for k, v in candidate.options.items() if k in SEARCHED_OF_PROTOCOL}
+    return PassGroup(
+        execution_path=candidate.method.execution_path,
+        overrides=tuple(sorted(overrides.items())),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +134,7 @@ class StudySchedule:
         known: records of candidates that had ended before this training began, by id: whichever of
             them is named is taken up and not trained.
         left_out: ids that searches began with before the study changed, and do not now.
+        most_seeds: seeds from 0 on that looks at the test scores may ask for.
     """
 
     def __init__(
@@ -106,13 +143,14 @@ class StudySchedule:
         seeds: Sequence[int],
         epochs: int,
         search: SearchOptions | None,
+        most_seeds: int = 0,
     ) -> None:
         """Names the first candidates.
 
         Args:
             methods: one for each method, empty so far; with a space where there is a search.
             seeds: of the chosen settings. epochs: the most that a candidate trains.
-            search: how is searched, or None.
+            search: how is searched, or None. most_seeds: see the class.
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
@@ -121,11 +159,13 @@ class StudySchedule:
         self.rungs = rungs_of(search, epochs)
         self.known: dict[str, CandidateRecord] = {}
         self.left_out: frozenset[str] = frozenset()
+        self.most_seeds = most_seeds
         for method in methods:
             if method.space is not None:
                 specs = first_specs(method.space)
                 method.rates = tuple(dict.fromkeys(spec.learning_rate for spec in specs))
                 method.searched += map(self.candidate_of, specs)
+                method.num_first = len(specs)
                 continue
             method.finals += [
                 self.candidate_of(
@@ -146,13 +186,15 @@ class StudySchedule:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
 
-    def waiting(self, execution_path: ExecutionPath) -> list[Candidate]:
-        """The candidates of an execution path that could be seated now."""
-        return [
-            c
-            for c in self.candidates
-            if c.state is RunState.WAITING and c.method.execution_path is execution_path
-        ]
+    def waiting(self, group: PassGroup) -> list[Candidate]:
+        """The candidates of a group that could be seated now."""
+        return [c for c in self.candidates if c.state is RunState.WAITING and group.holds(c)]
+
+    def groups_waiting(self) -> list[PassGroup]:
+        """The groups of which any candidate waits, by execution path, then in the study's order."""
+        found = {group_of(c): None for c in self.candidates if c.state is RunState.WAITING}
+        order = list(ExecutionPath)
+        return sorted(found, key=lambda group: order.index(group.execution_path))
 
     def is_searched(self, candidate: Candidate) -> bool:
         """Whether the candidate is one of its method's search."""
@@ -199,11 +241,26 @@ class StudySchedule:
             assert method.space is not None
             best = method.chosen = by_id[decision.chosen]
             new = [
-                self.candidate_of(method.space.spec(best.variant, best.learning_rate, seed))
+                self.candidate_of(method.space.spec(best.options, best.learning_rate, seed))
                 for seed in self.seeds
             ]
             method.finals = new
         return Settled(text=decision.text, new=tuple(new), pruned=tuple(pruned))
+
+    def train_more(self, names: Sequence[str], num_seeds: int) -> list[Candidate]:
+        """Names further seeds of chosen settings, up to a number of seeds of each method.
+
+        Args:
+            names: of methods whose setting is chosen. num_seeds: of each of them in the end.
+        """
+        found = []
+        for name in names:
+            method = self.methods[name]
+            finals = [record_of(candidate) for candidate in method.finals]
+            new = [self.candidate_of(spec) for spec in further_specs(finals, num_seeds)]
+            method.finals += new
+            found += new
+        return found
 
     def candidate_of(self, spec: CandidateSpec) -> Candidate:
         """A candidate of the study, which takes no part yet.
@@ -211,13 +268,15 @@ class StudySchedule:
         Raises:
             KeyError: where the study has no such method or variant.
         """
+        method = self.methods[spec.method]
         found = Candidate(
             id=spec.id,
             method_name=spec.method,
-            method=self.methods[spec.method].variants[spec.variant],
+            method=method.variants[spec.variant],
             learning_rate=spec.learning_rate,
             seed=spec.seed,
             variant=spec.variant,
+            options=method.settings.get(spec.variant, {}),
         )
         _take_up(found, self.known.get(found.id))
         return found
@@ -228,10 +287,12 @@ class StudySchedule:
         What a study names at its beginning is there already.
         """
         method = self.methods.get(spec.method)
-        if method is None or method.space is None or spec.variant not in method.variants:
+        if method is None or spec.variant not in method.variants:
             return False
-        is_searched = spec.seed == method.space.seed
-        return spec.id not in self.left_out if is_searched else spec.seed in self.seeds
+        if method.space is not None and spec.seed == method.space.seed:
+            return spec.id not in self.left_out
+        is_wanted = spec.seed in self.seeds or spec.seed < self.most_seeds
+        return is_wanted and (method.space is not None or spec.learning_rate in method.rates)
 
     def recall(
         self,
@@ -248,7 +309,7 @@ class StudySchedule:
         """
         for candidate in later:
             method = self.methods[candidate.method_name]
-            is_searched = method.space is not None and candidate.seed == method.space.seed
+            is_searched = self._is_of_search(candidate)
             (method.searched if is_searched else method.finals).append(candidate)
         for name, candidate in chosen.items():
             self.methods[name].chosen = candidate
@@ -280,7 +341,7 @@ class StudySchedule:
             if seed not in named:
                 best = method.chosen
                 named[seed] = self.candidate_of(
-                    method.space.spec(best.variant, best.learning_rate, seed)
+                    method.space.spec(best.options, best.learning_rate, seed)
                 )
         later = [seed for seed in named if seed not in self.seeds]
         method.finals = [named[seed] for seed in (*self.seeds, *later)]
@@ -301,7 +362,29 @@ class StudySchedule:
                     method.searched.append(self.candidate_of(spec_of(record)))
         for candidate in self.candidates:
             _take_up(candidate, records.get(candidate.id))
-        return self.settle()
+        settled = self.settle()
+        self._take_up_further(records)
+        return settled
+
+    def _take_up_further(self, records: Mapping[str, CandidateRecord]) -> None:
+        """Further seeds of chosen settings, which a look at the test scores asked for."""
+        for method in self.methods.values():
+            known = {candidate.id for candidate in method.finals}
+            for id, record in sorted(records.items(), key=lambda item: item[1].seed):
+                if record.method != method.name or id in known or not method.finals:
+                    continue
+                if record.seed >= self.most_seeds:
+                    continue  # the study has no looks, or none that far
+                setting = spec_of(record_of(method.finals[0]))
+                if replace(spec_of(record), seed=setting.seed) == setting:
+                    candidate = self.candidate_of(spec_of(record))
+                    if not self._is_of_search(candidate):
+                        _take_up(candidate, record)
+                        method.finals.append(candidate)
+
+    def _is_of_search(self, candidate: Candidate) -> bool:
+        space = self.methods[candidate.method_name].space
+        return space is not None and candidate.seed == space.seed
 
 
 def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
@@ -316,6 +399,7 @@ def record_of(candidate: Candidate) -> CandidateRecord:
     return CandidateRecord(
         method=candidate.method_name,
         variant=candidate.variant,
+        options=dict(candidate.options),
         learning_rate=candidate.learning_rate,
         seed=candidate.seed,
         state=candidate.state,
@@ -323,6 +407,17 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         epochs=tuple(candidate.epochs),
         reason=candidate.reason,
     )
+
+
+def further_specs(finals: Sequence[CandidateRecord], num_seeds: int) -> list[CandidateSpec]:
+    """The specs with which a setting comes to so many seeds, counted from 0 on.
+
+    Args:
+        finals: records of the setting's runs, one at least.
+    """
+    known = {record.seed for record in finals}
+    setting = spec_of(finals[0])
+    return [replace(setting, seed=seed) for seed in range(num_seeds) if seed not in known]
 
 
 def spec_of(record: CandidateRecord) -> CandidateSpec:
@@ -346,6 +441,7 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
     """A study's first candidates, in its order; nothing is written down yet."""
     protocol = bench.protocol
     rungs = rungs_of(search, protocol.epochs)
+    epochs = protocol.epochs
     methods = []
     for entry in bench.entries:
         space = None
@@ -355,8 +451,12 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
             MethodSearch(
                 name=entry.name,
                 variants=bench.methods[entry.name],
+                settings={variant.label: variant.searched for variant in entry.variants},
                 space=space,
                 rates=(entry.learning_rate,),
             )
         )
-    return StudySchedule(methods, protocol.seed_list, protocol.epochs, search)
+        epochs = max(epochs, *(protocol.under(v.searched).epochs for v in entry.variants))
+    seeds = protocol.seeds
+    most_seeds = seeds.at_most if isinstance(seeds, AdaptiveSeeds) else 0
+    return StudySchedule(methods, protocol.seed_list, epochs, search, most_seeds)

@@ -1,16 +1,19 @@
-"""The stage that measures what every method costs, each in a process of its own."""
+"""The stage that measures what every method costs, in processes of its own."""
 
 from __future__ import annotations
 
+import itertools
 import logging
+from pathlib import Path
 
+from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.progress import ProgressView
 from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.runs.records import CostRecord
-from bakeoff.study.measuring import COMMAND, chosen_variant, job_of
+from bakeoff.study.measuring import COMMAND, chosen_variant, jobs_of
 from bakeoff.study.options import Study
 
 _log = logging.getLogger(__name__)
@@ -20,7 +23,8 @@ def measure_all(
     study: Study, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
 ) -> None:
     """Measures every method whose chosen options have no costs; one that fails is noted."""
-    variants = {name: chosen_variant(search) for name, search in findings.schedule.methods.items()}
+    schedule = findings.schedule
+    variants = {name: chosen_variant(schedule, name) for name in schedule.methods}
     missing = [
         name
         for name, variant in variants.items()
@@ -30,23 +34,62 @@ def measure_all(
         return
     title = "costs"
     view.count(title, 0, len(missing))
-    job = job_of(study, bench.base.device.type, findings.schedule)
-    outcomes = measure_costs(COMMAND, job, missing, study.root)
+    jobs = jobs_of(
+        study,
+        bench.base.device.type,
+        findings.schedule,
+        missing,
+        adapters=_trained_adapters(findings, archive),
+        seconds=seconds_for_costs(findings),
+    )
+    outcomes = itertools.chain.from_iterable(
+        measure_costs(COMMAND, job, names, study.root) for job, names in jobs
+    )
     for done, (name, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, CostFailure):
             _measuring_failed(name, outcome, findings, archive, view)
         else:
             archive.keep_cost(name, outcome, variants[name])
-            _note_smaller_batch(name, outcome, bench, archive, view)
+            search = findings.schedule.methods[name]
+            shown = search.chosen or search.candidates[0]
+            protocol = bench.protocol.under(shown.options)
+            _note_smaller_batch(name, outcome, protocol, archive, view)
         view.count(title, done, len(missing))
     view.clear()
 
 
+def seconds_for_costs(findings: Findings) -> float:
+    """A third of what all else has taken, so that costs are a quarter of the whole.
+
+    What all else has taken is the wall clock of this call's stages or, where an earlier call has
+    trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
+    """
+    wall = sum(value for stage, value in findings.wall_seconds.items() if stage != "total")
+    epochs = sum(
+        sum(epoch.seconds for epoch in record.epochs)
+        / max(1, (record.made_with.slots if record.made_with else None) or 1)
+        for record in findings.records.values()
+    )
+    return max(wall, epochs) / 3.0
+
+
+def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:
+    """Of each method the adapter of its first candidate that ended well."""
+    found: dict[str, Path] = {}
+    for name in findings.schedule.methods:
+        for candidate in findings.finals(name):
+            adapter = archive.folder.path / "candidates" / candidate.id / "adapter"
+            if candidate.state.is_eligible and adapter.is_dir():
+                found[name] = adapter
+                break
+    return found
+
+
 def _note_smaller_batch(
-    name: str, cost: CostRecord, bench: Workbench, archive: Archive, view: ProgressView
+    name: str, cost: CostRecord, protocol: ProtocolOptions, archive: Archive, view: ProgressView
 ) -> None:
     """Says so where memory held only smaller micro-batches than the study's."""
-    wanted, measured = bench.protocol.micro_batch_size, cost.micro_batch_size
+    wanted, measured = protocol.micro_batch_size, cost.micro_batch_size
     if measured is not None and measured < wanted:
         note = (
             f"the costs of {name} were measured with a micro-batch of {measured} rows: memory "

@@ -33,7 +33,11 @@ def outline_of(mapping: Mapping[str, Any]) -> Outline:
 def _settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         entry.name: {
-            variant.label: {"kind": entry.kind, **to_mapping(variant.options)}
+            variant.label: {
+                "kind": entry.kind,
+                **to_mapping(variant.options),
+                **variant.searched,
+            }
             for variant in entry.variants
         }
         for entry in study.entries
@@ -45,5 +49,5 @@ def _searched(study: Study) -> list[str]:
     if search is None:
         return []
     seed = study.options.protocol.search_seed
-    spaces = [space_of(entry, search, seed=seed, rungs=()) for entry in study.entries]
+    spaces = [space_of(entry, search, seed=seed) for entry in study.entries]
     return [spec.id for space in spaces for spec in first_specs(space)]

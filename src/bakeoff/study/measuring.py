@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -12,29 +13,61 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.weights.sources import TINY_REFERENCE
+from bakeoff.config import to_mapping
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import ConfigError
 from bakeoff.measure.costs import Opener, serve
 from bakeoff.methods import registry as methods
 from bakeoff.metrics import registry as metrics
-from bakeoff.search.schedule import MethodSearch, StudySchedule
-from bakeoff.study.opening import load_base, open_workbench
+from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.opening import load_base, load_plain, open_workbench
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.tasks import registry as tasks
 
 COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
 
 
-def job_of(study: Study, device: str, schedule: StudySchedule) -> dict[str, Any]:
-    """What the process needs, as plain values: the study with the settings that were chosen."""
-    return {
-        "study": _as_chosen(study, schedule).resolved,
-        "device": device,
-        "registered": _registered(study),
-    }
+def jobs_of(
+    study: Study,
+    device: str,
+    schedule: StudySchedule,
+    names: Sequence[str],
+    *,
+    adapters: Mapping[str, Path],
+    seconds: float,
+) -> list[tuple[dict[str, Any], list[str]]]:
+    """What the process needs, as plain values: the study with the settings that were chosen.
+
+    Args:
+        study: what is run. device: where. schedule: what was chosen. names: of the methods.
+        adapters: of each method a trained one, its folder. seconds: that all may take from now on.
+
+    Returns:
+        A job for each protocol that was chosen, and the methods whose it is.
+    """
+    chosen = _as_chosen(study, schedule)
+    jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for name in names:
+        protocol = study.options.protocol.under(_shown(schedule, name).options)
+        options = replace(chosen.options, protocol=protocol)
+        job = {
+            "study": replace(chosen, options=options).resolved,
+            "device": device,
+            "registered": registered_by(study),
+            "adapters": {name: str(place.resolve()) for name, place in adapters.items()},
+            "deadline": time.time() + seconds,
+        }
+        jobs.setdefault(json.dumps(to_mapping(protocol)), (job, []))[1].append(name)
+    return list(jobs.values())
 
 
-def _registered(study: Study) -> dict[str, str]:
+def _shown(schedule: StudySchedule, name: str) -> Candidate:
+    """The candidate whose setting stands for the method, as far as its search has come."""
+    search = schedule.methods[name]
+    return search.chosen or search.best() or search.candidates[0]
+
+
+def registered_by(study: Study) -> dict[str, str]:
     """What of the study was registered in this process, and the module that each is defined in."""
     used = {
         f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
@@ -60,13 +93,9 @@ def register_again(job: Mapping[str, Any]) -> None:
         import_module(module)
 
 
-def chosen_variant(search: MethodSearch) -> str:
+def chosen_variant(schedule: StudySchedule, name: str) -> str:
     """The label of the options that a method is measured with."""
-    return _shown(search).variant
-
-
-def _shown(search: MethodSearch) -> Candidate:
-    return search.chosen or search.best() or search.candidates[0]
+    return _shown(schedule, name).variant
 
 
 def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
@@ -75,13 +104,15 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
         return study
     entries = []
     for entry in study.entries:
-        shown = _shown(schedule.methods[entry.name])
+        shown = _shown(schedule, entry.name)
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(
                 entry,
                 rates=None,
                 learning_rate=shown.learning_rate,
+                given=to_mapping(variant.options),
+                listed={},
                 variants=(replace(variant, label="", searched={}),),
             )
         )
@@ -90,12 +121,14 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
 
 
 def opener_of(job: Mapping[str, Any]) -> Opener:
-    """How this process opens the study of a job."""
+    """How this process opens the study of a job; one that names no adapters has no plain loop."""
     study = study_from_mapping(job["study"], folder=Path.cwd())
     small = replace(study.options, base=TINY_REFERENCE, revision=None)
     return Opener(
         bench=partial(open_workbench, study, job["device"]),
         small=partial(load_base, replace(study, options=small), job["device"]),
+        plain=partial(load_plain, study) if job.get("adapters") else None,
+        adapters={name: Path(place) for name, place in job.get("adapters", {}).items()},
     )
 
 
@@ -103,7 +136,7 @@ def main() -> None:
     """Measures the methods of the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     register_again(job)
-    serve(job["names"], opener_of(job))
+    serve(job["names"], opener_of(job), job["deadline"])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from bakeoff.execution.findings import Findings
-from bakeoff.search.rounds import first_specs
-from bakeoff.search.schedule import MethodSearch
 from bakeoff.study.options import Study
 from bakeoff.types import RunState
 
@@ -15,7 +13,7 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
     if search is None:
         return []
     notes = []
-    sizes = {name: _num_first(method) for name, method in findings.schedule.methods.items()}
+    sizes = {name: method.num_first for name, method in findings.schedule.methods.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         notes.append(f"the methods were not searched alike, as the study asks for: {listed}")
@@ -42,19 +40,26 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
 
 
 def unused_settings(study: Study) -> list[str]:
-    """What to say of rates that a study names, but a search does not use."""
-    if study.options.search is None:
+    """What to say of settings that a study names, but a search does not use."""
+    search = study.options.search
+    if search is None:
         return []
-    notes = [
-        f"methods.{entry.name}.learning_rate: {entry.learning_rate:g} is not used, as the search "
-        "centres on the method's published default "
-        f"{entry.method_type.default_learning_rate:g}; a list of rates is a grid of one's own"
-        for entry in study.entries
-        if entry.rates is None and entry.learning_rate != entry.method_type.default_learning_rate
-    ]
+    notes = []
+    for entry in study.entries:
+        where, default = f"methods.{entry.name}", entry.spec.default_learning_rate
+        if entry.rates is None and entry.learning_rate != default:
+            instead = (
+                f"the search centres on the method's published default {default:g}; a list of "
+                "rates is a grid of one's own"
+                if "learning_rate" not in search.space
+                else "search.space.learning_rate is searched"
+            )
+            notes.append(
+                f"{where}.learning_rate: {entry.learning_rate:g} is not used, as {instead}"
+            )
+        notes += [
+            f"{where}.{key}: {value!r} is not used, as search.space.{key} is searched"
+            for key, value in entry.given.items()
+            if key in search.space and key not in entry.listed
+        ]
     return notes
-
-
-def _num_first(method: MethodSearch) -> int:
-    """Settings that a method's search began with."""
-    return 0 if method.space is None else len(first_specs(method.space))

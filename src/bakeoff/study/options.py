@@ -20,6 +20,7 @@ from bakeoff.methods.entries import check_name, entry_of
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
+from bakeoff.search.settings import searched_entries
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.registry import read_task
 from bakeoff.types import Precision
@@ -115,14 +116,10 @@ class Study:
 
 
 def _resolved(entry: MethodEntry) -> dict[str, Any]:
-    first, *others = [to_mapping(variant.options) for variant in entry.variants]
-    lists = {key: [first[key]] for key in entry.variants[0].searched}
-    for other in others:
-        for key, values in lists.items():
-            if other[key] not in values:
-                values.append(other[key])
+    first = {key: values[0] for key, values in entry.listed.items()}
+    options = to_mapping(entry.spec.read_options({**entry.given, **first}))
     rate = entry.learning_rate if entry.rates is None else list(entry.rates)
-    return {"kind": entry.kind, "learning_rate": rate, **first, **lists}
+    return {"kind": entry.kind, "learning_rate": rate, **options, **entry.listed}
 
 
 def load_study(
@@ -199,6 +196,8 @@ def study_from_mapping(
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
     )
+    if options.search is not None:
+        entries = searched_entries(entries, options.search, options.protocol)
     return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 

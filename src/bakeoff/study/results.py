@@ -128,7 +128,6 @@ def _method(
 ) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
-    resolved = to_mapping(entry.variants[0].options)
     # While nothing is chosen, the best so far is the method's.
     shown = search.chosen or search.best() or search.candidates[0]
     candidates = search.finals or search.searched
@@ -141,7 +140,7 @@ def _method(
     return MethodRecord(
         kind=entry.kind,
         title=entry.method_type.title,
-        options={**resolved, **to_mapping(variant.options)},
+        options={**to_mapping(variant.options), **variant.searched},
         state=state,
         reason=reason,
         learning_rate=shown.learning_rate,
@@ -156,7 +155,7 @@ def _method(
         outputs=_summed([s.outputs for s in scores]),
         confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
-        search=None if findings.schedule.search is None else _search(bench, search),
+        search=None if findings.schedule.search is None else _search(search),
     )
 
 
@@ -195,12 +194,11 @@ def _state(search: MethodSearch) -> tuple[RunState, str | None]:
     return leading.state, leading.reason
 
 
-def _search(bench: Workbench, search: MethodSearch) -> MethodSearchRecord:
+def _search(search: MethodSearch) -> MethodSearchRecord:
     """The rate's curve of one method, and how its grid came to be."""
-    entry = next(e for e in bench.entries if e.name == search.name)
-    options = {variant.label: variant.searched for variant in entry.variants}
+    assert search.space is not None
     return MethodSearchRecord(
-        centre=None if entry.rates else entry.method_type.default_learning_rate,
+        centre=None if search.space.rates else search.space.centre,
         grid=search.rates,
         grown=search.num_grown,
         best_at_edge=None if search.chosen is None else search.is_at_edge(),
@@ -208,7 +206,7 @@ def _search(bench: Workbench, search: MethodSearch) -> MethodSearchRecord:
         curve=tuple(
             CurvePoint(
                 learning_rate=c.learning_rate,
-                options=options[c.variant],
+                options=dict(c.options),
                 val_nll=c.best_val_nll,
                 epochs=len(c.epochs),
                 state=c.state,
@@ -221,12 +219,17 @@ def _search(bench: Workbench, search: MethodSearch) -> MethodSearchRecord:
 
 def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
     """What the search trained, against every rate with every seed to the end."""
-    schedule, epochs = findings.schedule, bench.protocol.epochs
+    schedule = findings.schedule
     tokens = bench.plans["train"].tokens_padded
     trained = sum(len(c.epochs) for c in schedule.candidates)
-    rates = sum(len(method.searched) for method in schedule.methods.values())
-    full = rates * len(schedule.seeds) * epochs
+    whole = sum(
+        bench.protocol.under(candidate.options).epochs
+        for method in schedule.methods.values()
+        for candidate in method.searched
+    )
+    full = whole * len(schedule.seeds)
     return SearchRecord(
+        seed=bench.protocol.search_seed,
         seeds=tuple(schedule.seeds),
         rungs=tuple(schedule.rungs),
         epochs_trained=trained,
@@ -238,8 +241,6 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
 
 def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> CandidateRecord:
     kept = findings.records.get(candidate.id)
-    entry = next(e for e in bench.entries if e.name == candidate.method_name)
-    options = next(v.searched for v in entry.variants if v.label == candidate.variant)
     files = {} if kept is None else kept.files
     made_with = None if kept is None else kept.made_with
-    return record_of(candidate, made_with, files, options)
+    return record_of(candidate, made_with, files)

@@ -142,6 +142,7 @@ def test_the_mask_is_the_rule(window: int | None) -> None:
     state = DecodingState(PADDING, 9)
     for num_queries in (4, 1, 2):
         mask = state.mask(num_queries, window)
+        assert mask is not None
         end = state.length + num_queries
         assert mask.shape == (3, 1, num_queries, end)
         for b, first in enumerate(PADDING.tolist()):

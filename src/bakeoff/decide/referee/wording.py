@@ -169,7 +169,8 @@ def untested(a: str, b: str, why: str) -> str:
 def skewed_rows(pairs: Sequence[tuple[str, str]]) -> str:
     """A warning."""
     named = "; ".join(f"{a} and {b}" for a, b in pairs[:3])
-    more = f" and {len(pairs) - 3} other pairs" if len(pairs) > 3 else ""
+    rest = len(pairs) - 3
+    more = f" and {rest} other pair{'s' if rest > 1 else ''}" if rest > 0 else ""
     return (
         f"a few rows make most of the difference between {named}{more}, so there are too few rows "
         "for the level to hold; verdicts on them are less certain than they look"

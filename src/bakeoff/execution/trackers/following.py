@@ -54,8 +54,9 @@ class Following:
     def epoch(self, candidate: Candidate) -> None:
         """A candidate's epoch has been validated."""
         record = candidate.epochs[-1]
-        total = self._protocol.epochs * self._num_steps
-        factor = self._protocol.rate_factor(record.epoch * self._num_steps - 1, total)
+        protocol = self._protocol.under(candidate.options)
+        total = protocol.epochs * self._num_steps
+        factor = protocol.rate_factor(record.epoch * self._num_steps - 1, total)
         values = {
             "train_nll": record.train_nll,
             "val_nll": record.val_nll,

@@ -72,7 +72,7 @@ def margin_figures(results: Results) -> Iterator[Figure]:
             "shown equivalent, from that margin on. Dashed: the study's own margin, "
             f"{margin_words(metric, margin)}; only at that one, fixed beforehand, does the level "
             "hold.",
-            alt=". ".join(dict.fromkeys(row.tip for row in rows)) + ".",
+            alt=_counted(pairs, metric, margin.value),
         )
 
 
@@ -114,6 +114,17 @@ def stretches(
         if change < end:
             found.append(Stretch(label=label, low=change, high=end, verdict="equivalent", tip=tip))
     return found
+
+
+def _counted(pairs: Sequence[Comparison], metric: MetricRecord, margin: float) -> str:
+    """How many pairs read what at the study's margin, for someone who does not see the figure."""
+    verdicts = [pair.verdict for pair in pairs]
+    apart = verdicts.count("better") + verdicts.count("worse")
+    return (
+        f"Of {len(pairs)} pairs, at the study's margin of {amount_words(metric.unit, margin)}: "
+        f"{apart} better or worse, {verdicts.count('equivalent')} equivalent, "
+        f"{verdicts.count('undecided')} undecided."
+    )
 
 
 def _from(pair: Comparison) -> float:

@@ -1,0 +1,88 @@
+"""The shipped contract of tasks, over the tasks that bakeoff brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+
+from bakeoff.data.examples import Example
+from bakeoff.tasks import registry
+from bakeoff.tasks.classify import Classify
+from bakeoff.tasks.contract import Row
+from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.registry import _BUILT_IN
+from bakeoff.testing import TaskContract
+
+CITIES = ("Arden", "Brill", "Corvo", "Delft")
+
+
+class TestSummarize(TaskContract):
+    kind = "summarize"
+    options: ClassVar[dict[str, Any]] = {
+        "document": "text",
+        "summary": "short",
+        "max_length": 128,
+        "max_target_tokens": 32,
+    }
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"text": f"The fair of {city} drew {n} people.\nIt rained <|endoftext|>.", "short": city}
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"text": "  ", "short": "x"}, "is empty"),
+        ({"text": "x", "short": ["a"]}, "is not text"),
+        ({"text": "\ud800", "short": "x"}, "is not UTF-8"),
+    ]
+
+
+class TestClassify(TaskContract):
+    kind = "classify"
+    options: ClassVar[dict[str, Any]] = {"text": "words", "label": "side"}
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"words": f"{city} lies to the {side}", "side": side}
+        for city, side in zip(CITIES, ("left", "right", "left", "middle"), strict=True)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"words": "x", "side": "above"}, "is 'above', which is none of"),
+        ({"words": b"x", "side": "left"}, "is not UTF-8 text"),
+    ]
+
+
+def test_no_task_is_left_out() -> None:
+    classes = [value for name, value in globals().items() if name.startswith("Test")]
+    assert {cls.kind for cls in classes} == set(_BUILT_IN)
+
+
+class Careless(Classify):
+    """Marks a span beyond its text, and takes a missing text for an empty one."""
+
+    def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        found = super().example({**row, "words": row.get("words") or "nothing"}, shots)
+        return replace(found, target_spans=((0, len(found.text) + 1),))
+
+    def shorten(self, example: Example) -> Example | None:
+        return replace(example)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_spans_lie_in_the_text",
+        "test_shortened_step_by_step_it_comes_to_an_end",
+        "test_a_row_that_lacks_a_column_is_refused_by_name",
+    ],
+)
+def test_a_defect_is_found(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._registered, "classify", Careless)
+    contract = TestClassify()
+    read = contract.read()
+    task = with_found(read, read.found(contract.rows))
+    assert isinstance(task, Careless)
+    given: list[Any] = [] if "lacks" in test else [[task.example(row) for row in contract.rows]]
+    if "spans" not in test:
+        given.insert(0, task)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        getattr(contract, test)(*given)
