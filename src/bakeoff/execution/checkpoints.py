@@ -148,7 +148,7 @@ class Checkpoints:
         if len(staying) == len(seated):
             return progress
         self.set_back([c for c in staying if not c.state.is_final])
-        return replace(progress, position=None, execution_path="")
+        return replace(progress, position=None)
 
     def pause(self, candidate: Candidate) -> None:
         """Moves a paused candidate's tensors out of memory."""
