@@ -26,10 +26,12 @@ from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
 from bakeoff.execution import checkpoints
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.queue import RoundQueue
+from bakeoff.execution.packing import pack_training
+from bakeoff.execution.queue import JobQueue
 from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
+from bakeoff.runs.events import EventLog
 from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
 from bakeoff.types import RunState
 
@@ -90,9 +92,7 @@ class Keep:
     chances: int
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        self.places.save(
-            self.schedule, Progress(slots={"x": 2}, micro_batch_sizes={"x": 1}, position=position())
-        )
+        self.places.save(self.schedule, Progress(position=position()))
         self.chances -= 1
         if self.chances == 0:
             raise BreakError
@@ -148,6 +148,19 @@ class Case:
         protocol = ProtocolOptions(
             epochs=EPOCHS, micro_batch_size=2, grad_accum_steps=2, patience=1, seeds=(0, 1)
         )
+        position = progress.position if progress else None
+        seated = [c for c in position.seated if not c.state.is_final] if position else []
+        waiting = [*seated, *schedule.waiting(self.group)]
+        if not waiting:
+            return schedule
+        job = pack_training(
+            waiting,
+            EventLog(self.folder),
+            group=self.group.key,
+            stop=lambda _: EPOCHS,
+            num_slots=lambda _: self.num_slots,
+            micro_batch_size=2,
+        )
         with ExitStack() as stack:
             Trainer(
                 self.base,
@@ -161,8 +174,8 @@ class Case:
                 self.num_slots,
                 Keep(self.places, schedule, chances),
             ).run(
-                RoundQueue(schedule, self.group, self.places, self.notes.append),
-                progress.position if progress else None,
+                JobQueue(job, schedule, self.places, self.notes.append),
+                position,
             )
         return schedule
 
@@ -228,7 +241,6 @@ def test_what_was_saved_is_loaded_to_the_bit(base: Base, tmp_path: Path, kind: s
     torch.manual_seed(99)
     loaded = case.places.load(again := case.schedule())
     assert loaded is not None and loaded.position is not None
-    assert (loaded.slots, loaded.micro_batch_sizes) == ({"x": 2}, {"x": 1})
     assert torch.equal(torch.get_rng_state(), random)
     assert 0 < position.step == loaded.position.step
     for key in ("train_nll", "train_tokens", "seconds", "micro_batch_size"):
@@ -337,6 +349,6 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(
         if is_paused:
             case.places.pause(candidate)
         else:
-            case.places.save(case.schedule(), Progress(slots={}))
+            case.places.save(case.schedule(), Progress())
     assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
     assert candidate.snapshot is not None

@@ -93,7 +93,7 @@ def test_a_paused_state_that_is_missing_or_torn_is_an_error(
 def test_paused_states_stay_as_long_as_a_kept_checkpoint_needs_them(tmp_path: Path) -> None:
     places, schedule = Checkpoints(tmp_path), schedule_of(1.0, 10.0)
     one, other = schedule.candidates
-    nowhere = Progress(slots={})
+    nowhere = Progress()
     pause(places, one, 0.1)
     pause(places, other, 0.2)
     for _ in range(3):
@@ -119,11 +119,11 @@ def test_a_new_process_forgets_no_paused_state_that_an_older_checkpoint_needs(
     [one] = schedule.candidates
     pause(before, one, 0.1)
     for _ in range(2):
-        before.save(schedule, Progress(slots={}))
+        before.save(schedule, Progress())
     after = Checkpoints(tmp_path)
     after.load(again := schedule_of(1.0))
     again.candidates[0].state = RunState.COMPLETE
-    after.save(again, Progress(slots={}))
+    after.save(again, Progress())
     assert paused(after) == {"m-lr1-s0-1"}
     newest = sorted(after.path.glob("*.safetensors"))[-1]
     newest.write_bytes(b"torn")

@@ -38,7 +38,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-TIMES = ("environment", "seconds", "cost", "changes")
+TIMES = ("environment", "seconds", "cost", "changes", "why")
 """What no two runs share; what would change the answer names measured costs."""
 
 

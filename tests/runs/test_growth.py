@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import StoreError
-from bakeoff.execution.packing import Cohort, pack
-from bakeoff.runs.events import EVENTS_FILE, EventLog, Packed
+from bakeoff.runs.events import EVENTS_FILE, CohortJob, Event, EventLog, Narrowed, Packed, Seat
 from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.growth import Growth, Outline, growth_of, ledger_of, with_ledger
 
 STUDY: dict[str, Any] = {
@@ -97,7 +97,18 @@ def test_a_ledger_that_was_harmed_adds_nothing() -> None:
 
 
 def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None:
-    events = [Packed(cohort=f"test-{i}", work="test", candidates=("a", "ü")) for i in range(2)]
+    spec = CandidateSpec(method="ü", options={"rank": 2}, learning_rate=0.1, seed=3)
+    job = CohortJob(
+        cohort="train-0",
+        work="train",
+        group="base",
+        seats=(Seat(spec=spec, start=1, stop=3),),
+        width=2,
+        micro_batch_size=4,
+        threads=1,
+    )
+    halved = Narrowed(cohort="train-0", group="base", width=2, micro_batch_size=2)
+    events: list[Event] = [Packed(job=job), halved]
     log = EventLog(tmp_path)
     for event in events:
         log.add(event)
@@ -105,22 +116,11 @@ def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None
         file.write(b'{"event": "pac')
     found = EventLog(tmp_path)
     assert found.events == events
+    assert found.jobs("train") == [job] and found.jobs("test") == []
+    assert found.narrowed("base") == halved and found.narrowed("hidden_states") is None
     found.add(events[0])
     assert EventLog(tmp_path).events == [*events, events[0]]
     with (tmp_path / EVENTS_FILE).open("ab") as file:
         file.write(b'{"event": "unheard of"}\n')
     with pytest.raises(StoreError, match=r"events\.jsonl, line 4: is no event of this version"):
         EventLog(tmp_path)
-
-
-def test_cohorts_keep_their_candidates() -> None:
-    first = pack(["a", "b", "c"], 2, [], prefix="test-")
-    assert first == [
-        Cohort(id="test-0", candidates=("a", "b")),
-        Cohort(id="test-1", candidates=("c",)),
-    ]
-    assert pack(["d", "a", "e", "c"], 1, first, prefix="test-") == [
-        Cohort(id="test-2", candidates=("d",)),
-        Cohort(id="test-3", candidates=("e",)),
-    ]
-    assert pack(["a"], 4, first, prefix="test-") == []

@@ -243,6 +243,7 @@ def record_of(
         state=candidate.state,
         best_epoch=candidate.best_epoch,
         epochs=tuple(candidate.epochs),
+        cohort=candidate.cohort,
         reason=candidate.reason,
         made_with=made_with,
         files=files,

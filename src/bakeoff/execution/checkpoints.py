@@ -42,12 +42,11 @@ class Progress:
     """Everything that training is at one moment.
 
     Attributes:
-        slots: candidates in one pass, by group.
-        micro_batch_sizes: rows of one pass, by group, as far as memory has halved them.
+        slots, micro_batch_sizes: by group, of checkpoints of before ``events.jsonl`` had jobs.
         position: the moment inside a group's training, or None between groups.
     """
 
-    slots: dict[str, int]
+    slots: dict[str, int] = field(default_factory=dict)
     micro_batch_sizes: dict[str, int] = field(default_factory=dict)
     position: Position | None = None
 
@@ -79,8 +78,6 @@ class Checkpoints:
             "candidates": [_record(c) for c in schedule.candidates],
             "chosen": {m.name: m.chosen.id for m in schedule.methods.values() if m.chosen},
             "rounds": {m.name: m.num_rounds for m in schedule.methods.values()},
-            "slots": progress.slots,
-            "micro_batch_sizes": progress.micro_batch_sizes,
             "threads": torch.get_num_threads(),
             "known": sorted(schedule.known),
         }
@@ -274,13 +271,14 @@ class Checkpoints:
                 RunState(record["state"]),
                 record["reason"],
                 record["best_epoch"],
+                record.get("cohort"),
                 [EpochRecord(**epoch) for epoch in record["epochs"]],
             )
             for candidate, record in taken
         ]
         progress = Progress(
-            slots=dict(content["slots"]),
-            micro_batch_sizes=dict(content["micro_batch_sizes"]),
+            slots=dict(content.get("slots", {})),
+            micro_batch_sizes=dict(content.get("micro_batch_sizes", {})),
             position=position,
         )
         random = tensors["random"]
@@ -288,14 +286,15 @@ class Checkpoints:
         chosen = {name: by_id[key] for name, key in content["chosen"].items() if key in by_id}
         records = ended() if content.get("known") else {}
         known = {id: records[id] for id in content.get("known", ()) if id in records}
-        if content["threads"] != torch.get_num_threads():
+        # A job says itself on how many threads it computes.
+        if "slots" in content and content["threads"] != torch.get_num_threads():
             self.notes.append(
                 f"this call computes on {torch.get_num_threads()} threads, an earlier one on "
                 f"{content['threads']}: sums may round differently"
             )
         # Nothing can go wrong from here on, so that a checkpoint is taken up whole or not at all.
-        for candidate, state, reason, best_epoch, epochs in parsed:
-            candidate.state, candidate.reason = state, reason
+        for candidate, state, reason, best_epoch, cohort, epochs in parsed:
+            candidate.state, candidate.reason, candidate.cohort = state, reason, cohort
             candidate.best_epoch, candidate.epochs = best_epoch, epochs
         if position is not None:
             for slot, candidate in enumerate(position.seated):
@@ -364,6 +363,7 @@ def _record(candidate: Candidate) -> dict[str, Any]:
         "state": candidate.state.value,
         "reason": candidate.reason,
         "best_epoch": candidate.best_epoch,
+        "cohort": candidate.cohort,
         "epochs": [asdict(epoch) for epoch in candidate.epochs],
     }
 

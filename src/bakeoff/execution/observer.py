@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bakeoff.engine.candidate import Candidate
@@ -13,7 +13,8 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
-from bakeoff.search.schedule import Settled, StudySchedule, group_of, record_of
+from bakeoff.runs.events import EventLog
+from bakeoff.search.schedule import Settled, StudySchedule, record_of
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -121,20 +122,18 @@ class RunObserver:
         self.archive.keep_note(note)
         self.view.on_note(note)
 
-    def on_settled(
-        self, settled: Settled, slots: Mapping[str, int], rows: Mapping[str, int]
-    ) -> None:
+    def on_settled(self, settled: Settled, events: EventLog) -> None:
         """Reports a decision of the search, and keeps the candidates that it ended and named.
 
         Args:
-            settled: the decision.
-            slots: candidates in one pass, by group. rows: of a micro-batch, likewise.
+            settled: the decision. events: which jobs there were.
         """
         if settled.text:
             self.view.on_search(settled.text)
+        jobs = {job.cohort: job for job in events.jobs("train")}
         for candidate in settled.pruned:
-            key = group_of(candidate).key
-            self._keep(candidate, slots.get(key), rows.get(key))
+            job = jobs.get(candidate.cohort or "")
+            self._keep(candidate, job.width if job else None, job.micro_batch_size if job else None)
         for candidate in settled.new:
             self._store(candidate)
 

@@ -1,41 +1,112 @@
-"""Which candidates share a cohort: a pure function, to which candidates are only ever added.
+"""Which candidates share a cohort; only ever added to.
 
 What a pass computes is rounded by who is in it. So a cohort that exists keeps its candidates,
-whoever comes or goes, and the others form cohorts of their own.
+whoever comes or goes, and the others form cohorts of their own: what is packed follows from the
+candidates and the jobs so far, and never from timing or from who runs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+
+import torch
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.runs.candidates import CandidateSpec
+from bakeoff.runs.events import CohortJob, EventLog, Packed, Seat, Work
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cohort:
-    """The candidates of one pass.
-
-    Attributes:
-        id: unique in the run. candidates: ids, in the order of slots.
-    """
-
-    id: str
-    candidates: tuple[str, ...]
-
-
-def pack(
-    candidates: Sequence[str], slots: int, existing: Sequence[Cohort], *, prefix: str
-) -> list[Cohort]:
-    """The cohorts of those candidates that are in none yet.
+def pack_training(
+    waiting: Sequence[Candidate],
+    events: EventLog,
+    *,
+    group: str,
+    stop: Callable[[Candidate], int],
+    num_slots: Callable[[Sequence[Candidate]], int],
+    micro_batch_size: int,
+) -> CohortJob:
+    """The job that trains the first of those who wait: one that exists, or one of all the others.
 
     Args:
-        candidates: ids, in the study's order. slots: the most in one cohort.
-        existing: all cohorts so far, whose ids begin with ``prefix`` and count from 0.
-        prefix: of the new ones' ids.
+        waiting: at least one, all of one group, in the study's order.
+        events: the run's, to which a new job is added.
+        group: its name. stop: the epoch after which a candidate leaves.
+        num_slots: of a pass of some candidates. micro_batch_size: rows, as the study has it.
     """
-    seated = {name for cohort in existing for name in cohort.candidates}
-    coming = [name for name in candidates if name not in seated]
-    groups = [coming[start : start + slots] for start in range(0, len(coming), slots)]
-    return [
-        Cohort(id=f"{prefix}{number}", candidates=tuple(group))
-        for number, group in enumerate(groups, start=len(existing))
-    ]
+    jobs = [job for job in events.jobs("train") if job.group == group]
+    free = []
+    for candidate in waiting:
+        found = job_holding(candidate, jobs)
+        if found is not None:
+            return found
+        free.append(candidate)
+    # One that has trained already comes first.
+    free.sort(key=lambda candidate: not candidate.epochs)
+    seats = tuple(
+        Seat(spec=spec_of(candidate), start=len(candidate.epochs), stop=stop(candidate))
+        for candidate in free
+    )
+    return _packed(events, "train", group, seats, num_slots(free), micro_batch_size)
+
+
+def job_holding(candidate: Candidate, jobs: Sequence[CohortJob]) -> CohortJob | None:
+    """The last of some jobs in which a candidate is to be trained from where it is."""
+    reached = len(candidate.epochs)
+    for job in reversed(jobs):
+        for seat in job.seats:
+            if seat.id == candidate.id and seat.start <= reached < seat.stop:
+                return job
+    return None
+
+
+def pack_tests(
+    untested: Sequence[Candidate],
+    events: EventLog,
+    *,
+    group: str,
+    num_slots: Callable[[Sequence[Candidate]], int],
+    micro_batch_size: int,
+) -> list[CohortJob]:
+    """All jobs that test candidates; those of candidates that are in none are made now.
+
+    Args:
+        untested: all of one group, in the study's order. The others are as of ``pack_training``.
+    """
+    seated = {name for job in events.jobs("test") for name in job.candidates}
+    coming = [candidate for candidate in untested if candidate.id not in seated]
+    width = num_slots(coming) if coming else 1
+    for start in range(0, len(coming), width):
+        part = coming[start : start + width]
+        seats = tuple(Seat(spec=spec_of(candidate)) for candidate in part)
+        _packed(events, "test", group, seats, width, micro_batch_size)
+    return events.jobs("test")
+
+
+def spec_of(candidate: Candidate) -> CandidateSpec:
+    """What a candidate is to train, as plain data."""
+    return CandidateSpec(
+        method=candidate.method_name,
+        variant=candidate.variant,
+        options=dict(candidate.options),
+        learning_rate=candidate.learning_rate,
+        seed=candidate.seed,
+    )
+
+
+def _packed(
+    events: EventLog, work: Work, group: str, seats: tuple[Seat, ...], width: int, rows: int
+) -> CohortJob:
+    narrowed = events.narrowed(group)
+    if narrowed is not None:  # what memory has halved is halved for good
+        width, rows = min(width, narrowed.width), min(rows, narrowed.micro_batch_size)
+    job = CohortJob(
+        cohort=f"{work}-{len(events.jobs(work))}",
+        work=work,
+        group=group,
+        seats=seats,
+        width=width,
+        micro_batch_size=rows,
+        threads=torch.get_num_threads(),
+    )
+    events.add(Packed(job=job))
+    return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
@@ -15,15 +15,14 @@ from bakeoff.execution.archive import ERROR_FILE, Archive
 from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of, ask
-from bakeoff.execution.packing import Cohort as TestCohort
-from bakeoff.execution.packing import pack
+from bakeoff.execution.packing import pack_tests
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.metrics.contract import Ask, ModelOutputs
-from bakeoff.runs.events import EventLog, Packed
+from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.tasks.contract import Baseline
 from bakeoff.types import RunState, Split
 
@@ -39,15 +38,12 @@ class Tester:
         findings: Findings,
         archive: Archive,
         view: ProgressView,
-        slots: Mapping[str, int],
         events: EventLog,
     ) -> None:
         """Args:
         bench, findings, archive, view, events: the run's.
-        slots: candidates in one pass, by execution path, as in training.
         """
         self.bench = bench
-        self.slots = slots
         self.events = events
         self.findings = findings
         self.archive = archive
@@ -122,26 +118,25 @@ class Tester:
                     if any(c in here and c.id not in self.findings.test_scores for c in group):
                         self._test(group, scorer)
 
-    def _cohorts(self, candidates: Sequence[Candidate]) -> list[TestCohort]:
-        """All cohorts in which candidates are tested; those of these candidates are made now.
+    def _cohorts(self, candidates: Sequence[Candidate]) -> list[CohortJob]:
+        """All jobs in which candidates are tested; those of these candidates are made now.
 
         Args:
             candidates: of one execution path, in the study's order.
         """
-        known = [
-            TestCohort(id=event.cohort, candidates=event.candidates)
-            for event in self.events.events
-            if event.work == "test"
-        ]
         untested = [c for c in candidates if c.id not in self.findings.test_scores]
         if not untested:
-            return known
-        slots = self.slots.get(untested[0].method.execution_path.value)
-        slots = slots or self.bench.num_slots(untested)
-        new = pack([c.id for c in untested], slots, known, prefix="test-")
-        for cohort in new:
-            self.events.add(Packed(cohort=cohort.id, work="test", candidates=cohort.candidates))
-        return [*known, *new]
+            return self.events.jobs("test")
+        path = untested[0].method.execution_path.value
+        trained = [job.width for job in self.events.jobs("train") if job.group == path]
+        return pack_tests(
+            untested,
+            self.events,
+            group=path,
+            # As wide as in training, which memory has held.
+            num_slots=lambda found: max(trained) if trained else self.bench.num_slots(found),
+            micro_batch_size=self.bench.protocol.micro_batch_size,
+        )
 
     def _test(self, group: Sequence[Candidate], scorer: BackgroundScoring) -> None:
         """Tests candidates in one pass; where that fails, each alone, so that one fails alone."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
@@ -31,10 +32,12 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.observer import Follower, RunObserver
 from bakeoff.execution.progress import ProgressView
-from bakeoff.execution.queue import OneEpoch, RoundQueue
+from bakeoff.execution.packing import pack_training
+from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import ExecutionPath
+from bakeoff.runs.events import CohortJob, EventLog, Narrowed
 from bakeoff.search.schedule import PassGroup, StudySchedule, group_of
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class TrainingStage:
     ended; only then is decided who goes on, and who comes.
 
     Attributes:
-        slots: candidates in one pass, by group; decided once, as rounding depends on it.
+        events: which jobs there are; new ones are added.
         storage: where the search is written for its dashboard, or None.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
@@ -64,14 +67,14 @@ class TrainingStage:
     view: ProgressView
     checkpoints: Checkpoints
     stop: StopSignals
-    slots: dict[str, int]
+    events: EventLog
     storage: SearchStorage | None = None
     checkpoint_minutes: float = 10.0
     followers: Sequence[Follower] = ()
 
     def __post_init__(self) -> None:
         self._sources = _Sources()
-        self._micro_batch_sizes: dict[str, int] = {}
+        self._older: Progress | None = None
         self._benches: dict[PassGroup, Workbench] = {}
 
     def run(self, start: Progress | None) -> None:
@@ -84,8 +87,7 @@ class TrainingStage:
             Stopped: if the run was asked to; all is saved by then.
             StoreError: if the disk takes no more.
         """
-        if start is not None:
-            self._micro_batch_sizes = dict(start.micro_batch_sizes)
+        self._older = start if start and not self.events.jobs("train") else None
         position = start.position if start else None
         group = group_of(position.seated[0]) if position else None
         observer = RunObserver(
@@ -97,7 +99,7 @@ class TrainingStage:
                     group = self._next_group(group, observer)
                 if group is None:
                     # Says that training is over, whatever is lost of the stages that follow.
-                    self.checkpoints.save(self.schedule, self._progress())
+                    self.checkpoints.save(self.schedule, Progress())
                     return
                 self._train_round(group, position, observer)
                 position = None
@@ -110,11 +112,12 @@ class TrainingStage:
             if same_path:
                 return before if before in same_path else same_path[0]
         for settled in self.schedule.settle():
-            observer.on_settled(settled, self.slots, self._micro_batch_sizes)
+            observer.on_settled(settled, self.events)
         return next(iter(self.schedule.groups_waiting()), None)
 
-    def _progress(self) -> Progress:
-        return Progress(slots=self.slots, micro_batch_sizes=self._micro_batch_sizes)
+    def _group(self, job: CohortJob) -> PassGroup:
+        """Who may share the job's pass."""
+        return next(group_of(c) for c in self.schedule.candidates if group_of(c).key == job.group)
 
     def _bench(self, group: PassGroup) -> Workbench:
         """The study under a group's protocol."""
@@ -127,28 +130,70 @@ class TrainingStage:
     def _train_round(
         self, group: PassGroup, position: Position | None, observer: RunObserver
     ) -> None:
-        """Trains what waits in one group; a failure stays with its candidate."""
-        queue = RoundQueue(self.schedule, group, self.checkpoints, observer.on_note)
-        if group.key not in self.slots:
-            self.slots[group.key] = self._bench(group).num_slots(queue.waiting())
-        failure = self._attempt(group, queue, position, observer)
+        """Trains the next job of a group; a failure stays with its candidate."""
+        job = self._job(group, position)
+        queue = JobQueue(job, self.schedule, self.checkpoints, observer.on_note)
+        failure = self._attempt(job, queue, position, observer)
         if failure is None:
             return
         suspects = self._set_back(failure, queue, observer)
         if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
-        elif failure.is_short_of_memory or self.slots[group.key] == 1:
-            self.slots[group.key] = 1
+        elif failure.is_short_of_memory or self._width(job) == 1:
+            self._narrow(job, width=1)
             observer.on_note(
                 f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
             )
         else:
             failure.error.__traceback__ = None
-            self._find_culprit(suspects, group, observer)
+            self._find_culprit(suspects, job, observer)
+
+    def _job(self, group: PassGroup, position: Position | None) -> CohortJob:
+        """The job that goes on, or the next one of a group."""
+        seated = [c for c in position.seated if not c.state.is_final] if position else []
+        bench, older = self._bench(group), self._older
+
+        def stop(candidate: Candidate) -> int:
+            rungs = self.schedule.rungs if self.schedule.is_searched(candidate) else ()
+            later = (rung for rung in rungs if rung > len(candidate.epochs))
+            return min(later, default=bench.protocol.epochs)
+
+        def num_slots(candidates: Sequence[Candidate]) -> int:
+            # A checkpoint of before there were jobs says how wide its cohort is.
+            known = older.slots.get(group.key) if older else None
+            return known or bench.num_slots(candidates)
+
+        rows = older.micro_batch_sizes.get(group.key) if older else None
+        return pack_training(
+            [*seated, *self.schedule.waiting(group)],
+            self.events,
+            group=group.key,
+            stop=stop,
+            num_slots=num_slots,
+            micro_batch_size=rows or bench.protocol.micro_batch_size,
+        )
+
+    def _width(self, job: CohortJob) -> int:
+        narrowed = self.events.narrowed(job.group)
+        return job.width if narrowed is None else min(job.width, narrowed.width)
+
+    def _rows(self, job: CohortJob) -> int:
+        narrowed = self.events.narrowed(job.group)
+        rows = job.micro_batch_size
+        return rows if narrowed is None else min(rows, narrowed.micro_batch_size)
+
+    def _narrow(self, job: CohortJob, *, width: int | None = None, rows: int | None = None) -> None:
+        """Writes down what memory has made of a job's passes, once."""
+        was = self._width(job), self._rows(job)
+        now = min(was[0], width or was[0]), min(was[1], rows or was[1])
+        if now != was:
+            self.events.add(
+                Narrowed(cohort=job.cohort, group=job.group, width=now[0], micro_batch_size=now[1])
+            )
 
     def _attempt(
         self,
-        group: PassGroup,
+        job: CohortJob,
         schedule: Schedule,
         position: Position | None,
         observer: RunObserver,
@@ -156,14 +201,17 @@ class TrainingStage:
         """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
+            group = self._group(job)
             bench = self._bench(group)
             plans = bench.plans
             saver = RunSaver(
                 self.checkpoints,
                 self.schedule,
                 self.stop,
-                self._progress(),
+                Progress(),
                 self.checkpoint_minutes,
+                # What memory has halved is halved for good, also if this process is killed.
+                before=lambda: self._narrow(job, rows=trainer.micro_batch_size if trainer else 0),
             )
             trainer = Trainer(
                 bench.base,
@@ -172,15 +220,13 @@ class TrainingStage:
                 plans["validation"],
                 bench.protocol,
                 observer,
-                self.slots[group.key],
+                self._width(job),
                 saver,
                 bench.engine,
             )
-            # What memory has halved stays halved, in this round and those that follow.
-            rows = self._micro_batch_sizes.get(group.key, trainer.micro_batch_size)
-            trainer.micro_batch_size = rows
+            trainer.micro_batch_size = self._rows(job)
             observer.trainer = trainer
-            with self.stop.deferred():
+            with self.stop.deferred(), threads(job.threads):
                 trainer.run(schedule, position)
             return None
         except StoreError:
@@ -195,13 +241,13 @@ class TrainingStage:
         finally:
             observer.trainer = None
             if trainer is not None:
-                self._micro_batch_sizes[group.key] = trainer.micro_batch_size
+                self._narrow(job, rows=trainer.micro_batch_size)
         self._sources.close()
         self.view.clear()
         return found
 
     def _set_back(
-        self, failure: _Failure, queue: RoundQueue, observer: RunObserver
+        self, failure: _Failure, queue: JobQueue, observer: RunObserver
     ) -> list[Candidate]:
         """Sets the candidates that were in the failed pass back to their last whole epoch.
 
@@ -218,12 +264,12 @@ class TrainingStage:
         return suspects
 
     def _find_culprit(
-        self, suspects: Sequence[Candidate], group: PassGroup, observer: RunObserver
+        self, suspects: Sequence[Candidate], job: CohortJob, observer: RunObserver
     ) -> None:
         """Trains one epoch of each alone until one fails; the others go on together after it."""
         for candidate in suspects:
             single = OneEpoch(candidate, self.schedule, self.checkpoints, observer.on_note)
-            failure = self._attempt(group, single, None, observer)
+            failure = self._attempt(job, single, None, observer)
             if failure is not None:
                 if candidate.id not in observer.kept:
                     observer.fail(candidate, failure.error, "training")
@@ -231,7 +277,7 @@ class TrainingStage:
             single.release()
         if len(suspects) > 1:
             # Each passes alone: what failed is the pass of all of them.
-            self.slots[group.key] = 1
+            self._narrow(job, width=1)
             observer.on_note(
                 f"{len(suspects)} candidates failed in one pass and none of them alone; each goes "
                 "alone"
@@ -264,6 +310,19 @@ class _Sources:
         """Lets go of what it holds."""
         self._open = None
         self._stack.close()
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Inside, PyTorch computes on so many threads: sums round by their number."""
+    before = torch.get_num_threads()
+    if number != before:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number != before:
+            torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, kw_only=True)

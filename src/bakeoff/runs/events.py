@@ -10,31 +10,86 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bakeoff.errors import StoreError
 from bakeoff.files import disk_errors, sync
+from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.reading import from_json, to_json
 
 EVENTS_FILE: Final = "events.jsonl"
 
 
+Work = Literal["train", "test"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class Packed:
-    """Candidates were given a cohort, which stays theirs.
+class Seat:
+    """A candidate's part of a job.
 
     Attributes:
-        cohort: its id. work: what is done there: ``test``.
-        candidates: their ids, in the order of slots.
+        spec: what to train. start: epochs that it has been trained before, elsewhere.
+        stop: the epoch after which it leaves the job.
+    """
+
+    spec: CandidateSpec
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def id(self) -> str:
+        """The candidate's."""
+        return self.spec.id
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortJob:
+    """What one cohort does, as plain data: all of it follows from this and the study.
+
+    Attributes:
+        cohort: its id, unique in the run. work: what is done. group: who may share its pass.
+        seats: its candidates in order; a slot that falls free takes the next of them.
+        width: slots at most. micro_batch_size: rows of a slot in one pass. threads: of the process
+            that packed it. All three were resolved then, once.
     """
 
     cohort: str
-    work: str
-    candidates: tuple[str, ...]
+    work: Work
+    group: str
+    seats: tuple[Seat, ...]
+    width: int
+    micro_batch_size: int
+    threads: int
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Their ids, in order."""
+        return tuple(seat.id for seat in self.seats)
 
 
-Event = Packed
-_TYPES: Final[dict[str, type[Event]]] = {"packed": Packed}
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """A job was packed: its cohort keeps its candidates, whoever comes or goes."""
+
+    job: CohortJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowed:
+    """Memory did not hold a cohort's pass; what it was made into holds for its group from here on.
+
+    Attributes:
+        width: slots at most. micro_batch_size: rows of a slot in one pass.
+    """
+
+    cohort: str
+    group: str
+    width: int
+    micro_batch_size: int
+
+
+Event = Packed | Narrowed
+_TYPES: Final[dict[str, type[Packed] | type[Narrowed]]] = {"packed": Packed, "narrowed": Narrowed}
 _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -59,10 +114,21 @@ class EventLog:
         for number, line in enumerate(whole.splitlines(), start=1):
             self.events.append(self._event(line, number))
 
+    def jobs(self, work: Work) -> list[CohortJob]:
+        """All jobs of a kind that were packed, in order."""
+        packed = (event.job for event in self.events if isinstance(event, Packed))
+        return [job for job in packed if job.work == work]
+
+    def narrowed(self, group: str) -> Narrowed | None:
+        """What memory has last made of a group's passes; None where it held them."""
+        found = [e for e in self.events if isinstance(e, Narrowed) and e.group == group]
+        return found[-1] if found else None
+
     def add(self, event: Event) -> None:
         """Appends an event; it is on the disk when this returns."""
         line = json.dumps({"event": _NAMES[type(event)], **to_json(event)}, ensure_ascii=False)
         with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not self.path.exists()
             with self.path.open("ab") as file:
                 file.write(line.encode("utf-8", "replace") + b"\n")

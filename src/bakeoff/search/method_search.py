@@ -80,6 +80,7 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         state=candidate.state,
         best_epoch=candidate.best_epoch,
         epochs=tuple(candidate.epochs),
+        cohort=candidate.cohort,
         reason=candidate.reason,
     )
 

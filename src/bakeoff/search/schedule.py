@@ -315,6 +315,7 @@ def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
 def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
     if record is not None:
         candidate.state, candidate.reason = record.state, record.reason
+        candidate.cohort = record.cohort
         candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
 
 

@@ -271,8 +271,8 @@ class Runner:
         followers: Sequence[Follower],
     ) -> None:
         wall, archive = findings.wall_seconds, recall.archive
-        slots = dict(start.slots) if start else {}
-        tester = Tester(bench, findings, archive, view, slots, EventLog(self.folder.path))
+        events = EventLog(self.folder.path)
+        tester = Tester(bench, findings, archive, view, events)
         archive.keep_examples()
         with _timed(wall, "baselines"):
             tester.baselines()
@@ -283,7 +283,7 @@ class Runner:
             view,
             checkpoints,
             self.stop,
-            slots,
+            events,
             storage,
             self.study.options.checkpoint_minutes,
             followers,
