@@ -130,7 +130,7 @@ class RunObserver:
         """
         if settled.text:
             self.view.on_search(settled.text)
-        jobs = {job.cohort: job for job in events.jobs("train")}
+        jobs = {job.cohort: events.as_narrowed(job) for job in events.jobs("train")}
         for candidate in settled.pruned:
             job = jobs.get(candidate.cohort or "")
             self._keep(candidate, job.width if job else None, job.micro_batch_size if job else None)

@@ -96,9 +96,6 @@ def spec_of(candidate: Candidate) -> CandidateSpec:
 def _packed(
     events: EventLog, work: Work, group: str, seats: tuple[Seat, ...], width: int, rows: int
 ) -> CohortJob:
-    narrowed = events.narrowed(group)
-    if narrowed is not None:  # what memory has halved is halved for good
-        width, rows = min(width, narrowed.width), min(rows, narrowed.micro_batch_size)
     job = CohortJob(
         cohort=f"{work}-{len(events.jobs(work))}",
         work=work,
@@ -108,5 +105,6 @@ def _packed(
         micro_batch_size=rows,
         threads=torch.get_num_threads(),
     )
+    job = events.as_narrowed(job)
     events.add(Packed(job=job))
     return job

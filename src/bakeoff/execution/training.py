@@ -139,7 +139,7 @@ class TrainingStage:
         suspects = self._set_back(failure, queue, observer)
         if len(suspects) == 1 and len(failure.present) <= 1:
             observer.fail(suspects[0], failure.error, "training")
-        elif failure.is_short_of_memory or self._width(job) == 1:
+        elif failure.is_short_of_memory or self.events.as_narrowed(job).width == 1:
             self._narrow(job, width=1)
             observer.on_note(
                 f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
@@ -173,23 +173,17 @@ class TrainingStage:
             micro_batch_size=rows or bench.protocol.micro_batch_size,
         )
 
-    def _width(self, job: CohortJob) -> int:
-        narrowed = self.events.narrowed(job.group)
-        return job.width if narrowed is None else min(job.width, narrowed.width)
-
-    def _rows(self, job: CohortJob) -> int:
-        narrowed = self.events.narrowed(job.group)
-        rows = job.micro_batch_size
-        return rows if narrowed is None else min(rows, narrowed.micro_batch_size)
-
     def _narrow(self, job: CohortJob, *, width: int | None = None, rows: int | None = None) -> None:
         """Writes down what memory has made of a job's passes, once."""
-        was = self._width(job), self._rows(job)
-        now = min(was[0], width or was[0]), min(was[1], rows or was[1])
-        if now != was:
-            self.events.add(
-                Narrowed(cohort=job.cohort, group=job.group, width=now[0], micro_batch_size=now[1])
-            )
+        held = self.events.as_narrowed(job)
+        found = Narrowed(
+            cohort=job.cohort,
+            group=job.group,
+            width=min(held.width, width or held.width),
+            micro_batch_size=min(held.micro_batch_size, rows or held.micro_batch_size),
+        )
+        if (found.width, found.micro_batch_size) != (held.width, held.micro_batch_size):
+            self.events.add(found)
 
     def _attempt(
         self,
@@ -201,7 +195,7 @@ class TrainingStage:
         """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
-            group = self._group(job)
+            group, held = self._group(job), self.events.as_narrowed(job)
             bench = self._bench(group)
             plans = bench.plans
             saver = RunSaver(
@@ -220,11 +214,11 @@ class TrainingStage:
                 plans["validation"],
                 bench.protocol,
                 observer,
-                self._width(job),
+                held.width,
                 saver,
                 bench.engine,
             )
-            trainer.micro_batch_size = self._rows(job)
+            trainer.micro_batch_size = held.micro_batch_size
             observer.trainer = trainer
             with self.stop.deferred(), threads(job.threads):
                 trainer.run(schedule, position)

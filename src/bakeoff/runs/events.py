@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -123,6 +123,17 @@ class EventLog:
         """What memory has last made of a group's passes; None where it held them."""
         found = [e for e in self.events if isinstance(e, Narrowed) and e.group == group]
         return found[-1] if found else None
+
+    def as_narrowed(self, job: CohortJob) -> CohortJob:
+        """A job as memory holds it: what was halved once is halved for good."""
+        found = self.narrowed(job.group)
+        if found is None:
+            return job
+        return replace(
+            job,
+            width=min(job.width, found.width),
+            micro_batch_size=min(job.micro_batch_size, found.micro_batch_size),
+        )
 
     def add(self, event: Event) -> None:
         """Appends an event; it is on the disk when this returns."""
