@@ -80,7 +80,7 @@ def test_one_seed_says_nothing_of_another() -> None:
     assert not any(text.startswith("One seed of") for text in caveats(results))
     single = with_methods(results, lora={"seeds": (0,)})
     assert any(text.startswith("One seed of lora: the intervals") for text in caveats(single))
-    every = with_methods(results, **dict.fromkeys(results.methods, {"seeds": (0,)}))
+    every = with_methods(results, **{name: {"seeds": (0,)} for name in results.methods})
     assert any(text.startswith("One seed of each method:") for text in caveats(every))
 
 
@@ -91,7 +91,7 @@ def test_one_seed_says_nothing_of_another() -> None:
         ({("full", "lora"): "undecided"}, "the one with lora reads undecided."),
         (
             {("lora", "full"): "equivalent", ("full", "zero_shot"): "undecided"},
-            "the one with zero_shot reads undecided and with lora reads equivalent.",
+            "the one with zero-shot reads undecided and with lora reads equivalent.",
         ),
     ],
 )

@@ -22,8 +22,8 @@ from tests.grown_runs import write_grown
 FIGURES = {
     "pareto_memory", "pareto_time", "pareto_parameters", "test_nll", "test_rouge1",
     "test_rouge2", "test_rougeL", "test_rougeLsum", "differences_nll", "differences_rouge1",
-    "margins_nll", "margins_rouge1", "trainable_parameters", "longest_epoch", "latency", "peak_memory", "learning_curves",
-    "wall_clock",
+    "margins_nll", "margins_rouge1", "trainable_parameters", "longest_epoch", "latency",
+    "peak_memory", "learning_curves", "wall_clock",
 }  # fmt: skip
 SVG = "{http://www.w3.org/2000/svg}"
 MAX_BYTES = 3_000_000
@@ -176,7 +176,7 @@ class TestMetrics:
         page = write_report(tmp_path).read_text("utf-8")
         text = (tmp_path / "report.md").read_text("utf-8")
         assert "Test ROUGE-1 against peak memory" in page and "Upper left is better." in page
-        assert "the best baseline, lead, reaches a test ROUGE-1 of 31.9 points" in page
+        assert "the best baseline, lead-3, reaches a test ROUGE-1 of 31.9 points" in page
         best = max(results.methods, key=lambda name: results.methods[name].test["rouge1"].mean)
         table = text[text.index("| method |") :].splitlines()
         assert "Test ROUGE-1 × 100" in table[0]

@@ -269,6 +269,7 @@ def test_groups_are_what_is_drawn() -> None:
     alone, copied = judged(scores).comparisons[0], judged(repeated).comparisons[0]
     labels = [f"passage {k}" for k in range(60) for _ in range(20)]
     grouped = judged(repeated, groups=labels).comparisons[0]
+    assert copied.p_value is not None and alone.p_value is not None
     assert copied.p_value < 0.5 * alone.p_value  # rows that say the same twenty times
     assert grouped.p_value == pytest.approx(alone.p_value, rel=0.1)
     assert grouped.difference == pytest.approx(alone.difference)
