@@ -108,6 +108,8 @@ def best_baseline(results: Results, metric: str) -> tuple[str, Estimate] | None:
 
 def baseline_label(name: str, record: BaselineRecord) -> str:
     """What a baseline is called: ``zero-shot``, ``lead-3``."""
+    if record.title is not None:
+        return record.title
     if name == LEAD:
         return f"lead-{'k' if record.sentences is None else record.sentences}"
     return name.replace("_", "-")
