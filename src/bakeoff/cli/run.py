@@ -84,6 +84,7 @@ def run(
     from bakeoff.runs.folder import open_run
     from bakeoff.runs.log import level_of, run_log
     from bakeoff.runs.reading import RESULTS_FILE
+    from bakeoff.study.longer import why_not_longer
     from bakeoff.study.options import completed, load_study
 
     if port is not None and not live:
@@ -96,7 +97,9 @@ def run(
     loaded = load_study(study, overrides or [], seeds=seeds)
     place = out or Path("runs") / loaded.options.name
     with (
-        open_run(place, loaded.resolved, fresh=fresh, completed=completed) as folder,
+        open_run(
+            place, loaded.resolved, fresh=fresh, completed=completed, goes_on=why_not_longer
+        ) as folder,
         run_log(folder.path, level, study=loaded.options.name, device=device),
         ExitStack() as page,
     ):

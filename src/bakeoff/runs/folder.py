@@ -32,6 +32,9 @@ SEARCH_FILE = "study.db"
 _PARTS = (RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE)
 _ID_KEY = "run"
 Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
+"""Whether a study may go on in the folder of an earlier one, given both and the folder: None where
+it may, else why not, or an empty text where that is plain."""
 _VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
 _FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
@@ -43,6 +46,7 @@ class RunFolder:
     Attributes:
         path: the folder. resolved: the study as a plain mapping.
         is_fresh: whether an earlier run was put aside for it.
+        is_continued: whether the study differs from the one that was there, and goes on with it.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class RunFolder:
         *,
         fresh: bool = False,
         completed: Completed = dict,
+        goes_on: GoesOn = lambda before, now, path: "",
     ) -> None:
         """Opens or makes the folder and checks that it is this study's.
 
@@ -60,6 +65,7 @@ class RunFolder:
             resolved: the study with every default written out.
             fresh: puts an earlier run aside, under a name with the time, and starts again.
             completed: writes out what a study of an earlier version left to its defaults.
+            goes_on: whether a study that differs is the earlier one, continued.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -67,6 +73,7 @@ class RunFolder:
         path = path.resolve() if fresh else path  # "." has no name to put aside
         self.path = path
         self.resolved = resolved
+        self.is_continued = False
         with disk_errors(path):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
@@ -82,7 +89,7 @@ class RunFolder:
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
             if known.exists():
-                self._check(known, completed)
+                self._check(known, completed, goes_on)
             elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
@@ -177,7 +184,7 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
-    def _check(self, known: Path, completed: Completed) -> None:
+    def _check(self, known: Path, completed: Completed, goes_on: GoesOn) -> None:
         try:
             before = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
         except (ConfigError, UnicodeDecodeError) as error:
@@ -188,13 +195,17 @@ class RunFolder:
         # Keys that this version does not know are shown as differences.
         with suppress(ConfigError):
             before = dict(completed(before))
-        changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
+        changed = differences(*(without_free_keys(tree) for tree in (before, self.resolved)))
         orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
         if not changed and orders[0] != orders[1]:
             # Slots, and draws of the comparisons, go by it.
             changed = [f"methods, their order: {orders[0]} and {orders[1]}"]
-        if changed:
-            shown = "\n  ".join(changed[:12])
+        if not changed:
+            return
+        why_not = goes_on(before, self.resolved, self.path)
+        self.is_continued = why_not is None
+        if why_not is not None:
+            shown = "\n  ".join([*changed[:12], *([why_not] if why_not else [])])
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys differ (there and "
                 f"here):\n  {shown}\nGive another folder with --out or another name, or put the "
@@ -309,6 +320,7 @@ def open_run(
     *,
     fresh: bool = False,
     completed: Completed = dict,
+    goes_on: GoesOn = lambda before, now, path: "",
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
@@ -321,13 +333,14 @@ def open_run(
             raise StoreError(f"{path}: is a file; give another folder with --out")
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
-        folder = RunFolder(path, resolved, fresh=fresh, completed=completed)
+        folder = RunFolder(path, resolved, fresh=fresh, completed=completed, goes_on=goes_on)
         if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
 
 
-def _without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+def without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved study without the keys that may differ between calls."""
     return {key: value for key, value in tree.items() if key not in _FREE_KEYS}
 
 

@@ -28,7 +28,7 @@ def looked_at(
         bench: the study's. findings: with the test scores.
         tokens_N: [N] supervised tokens of each row. seeds: the bounds.
     """
-    methods, validation = {}, []
+    methods = {}
     for name, method in findings.schedule.methods.items():
         tested = [c for c in method.finals if c.id in findings.test_scores]
         found = _scored(
@@ -39,10 +39,6 @@ def looked_at(
         )
         if found is not None:
             methods[name] = found
-            # Seeds that a look asked for do not move the margin, which was fixed before it.
-            early = [c for c in tested if c in method.finals[: seeds.looks[0]]]
-            losses = [c.best_val_nll for c in early if c.best_val_nll is not None]
-            validation += [sum(losses) / len(losses)] if losses else []
     if not methods:
         return None
     baselines = {
@@ -50,14 +46,33 @@ def looked_at(
         for name, scores in findings.baselines.items()
         if (found := _scored([scores], tokens_N, asked=1)) is not None
     }
+    margin = margin_of(findings, bench.protocol.seed_list)
+    return look_at(methods, baselines, seeds, higher_is_better=False, margin=margin, alpha=_ALPHA)
+
+
+def margin_of(findings: Findings, seeds: Sequence[int]) -> float:
+    """A difference in validation NLL that does not matter, in nats per token.
+
+    Args:
+        findings: with the validation losses.
+        seeds: of every method; those that a look asked for do not move the margin, which was fixed
+            before it.
+    """
+    validation = []
+    for method in findings.schedule.methods.values():
+        losses = [
+            c.best_val_nll
+            for c in method.finals
+            if c.seed in seeds and c.state.is_eligible and c.best_val_nll is not None
+        ]
+        validation += [sum(losses) / len(losses)] if losses else []
     untuned = findings.zero_shot_val_nll
-    margin = default_margin(
+    return default_margin(
         validation,
         [] if untuned is None else [untuned],
         higher_is_better=False,
         metric_default=_NLL_MARGIN,
     )
-    return look_at(methods, baselines, seeds, higher_is_better=False, margin=margin, alpha=_ALPHA)
 
 
 def level_of(seeds: int | tuple[int, ...] | AdaptiveSeeds, level: float = 1.0 - _ALPHA) -> float:

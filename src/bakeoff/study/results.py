@@ -13,6 +13,7 @@ import numpy as np
 from bakeoff.config import to_mapping
 from bakeoff.decide.choice import recommend
 from bakeoff.decide.comparisons import compare_methods
+from bakeoff.decide.convergence import converged
 from bakeoff.decide.intervals import Interval, bootstrap_interval
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
@@ -37,10 +38,10 @@ from bakeoff.runs.records import (
     SplitRecord,
     TaskRecord,
 )
-from bakeoff.search.schedule import MethodSearch
-from bakeoff.study.adaptive import level_of
+from bakeoff.search.schedule import MethodSearch, rungs_of
+from bakeoff.study.adaptive import level_of, margin_of
 from bakeoff.study.environment import environment_of
-from bakeoff.study.notes import search_notes
+from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.options import Study
 from bakeoff.types import SPLITS, RunState
 
@@ -69,7 +70,12 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         ),
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
-        notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
+        notes=(
+            *bench.data.warnings,
+            *findings.notes,
+            *search_notes(study, findings),
+            *convergence_notes(bench.protocol, search, methods),
+        ),
     )
     return replace(results, recommendation=recommend(results))
 
@@ -173,6 +179,12 @@ def _method(bench: Workbench, findings: Findings, name: str, tokens_N: Floats) -
         state=state,
         reason=reason,
         learning_rate=shown.learning_rate,
+        converged=converged(
+            [_candidate(bench, findings, c) for c in search.finals],
+            margin=margin_of(findings, bench.protocol.seed_list),
+            decays=bench.protocol.decays,
+            untuned=findings.zero_shot_val_nll,
+        ),
         seeds=tuple(c.seed for c in tested),
         cost=replace(
             findings.costs.get(name, CostRecord()),
@@ -243,17 +255,18 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
     """What the search trained, against every rate with every seed to the end."""
     schedule = findings.schedule
     tokens = bench.plans["train"].tokens_padded
-    trained = sum(len(c.epochs) for c in schedule.candidates)
-    whole = sum(
-        bench.protocol.under(candidate.options).epochs
-        for method in schedule.methods.values()
-        for candidate in method.searched
-    )
+
+    def most(candidate: Candidate) -> int:
+        """Epochs without those that chosen settings went on with later."""
+        return min(bench.protocol.under(candidate.options).epochs, schedule.searched_epochs)
+
+    trained = sum(min(len(c.epochs), most(c)) for c in schedule.candidates)
+    whole = sum(most(c) for method in schedule.methods.values() for c in method.searched)
     full = whole * len(schedule.seeds)
     return SearchRecord(
         seed=bench.protocol.search_seed,
         seeds=tuple(schedule.seeds),
-        rungs=tuple(schedule.rungs),
+        rungs=rungs_of(schedule.search, schedule.searched_epochs),
         epochs_trained=trained,
         epochs_full_grid=full,
         tokens_trained=trained * tokens,
