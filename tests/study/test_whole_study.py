@@ -212,7 +212,17 @@ def test_costs_come_from_the_measuring_process(finished: Finished) -> None:
         assert seconds["measured_steps"] >= 1
         assert cost["peak_memory_bytes"] > 1 << 20
         assert cost["generation_rows_per_second"] > 0
+        assert cost["repeats"] >= 5
+        for figure in (seconds, cost["token_latency_seconds"]):
+            assert 0 < figure["low"] <= figure["mean"] <= figure["high"]
         assert cost["micro_batch_size"] == STUDY["protocol"]["micro_batch_size"]
+
+
+def test_what_peft_knows_has_the_cost_of_a_plain_loop(finished: Finished) -> None:
+    costs = {name: m["cost"] for name, m in finished.results["methods"].items()}
+    known = {name for name, cost in costs.items() if cost["plain_epoch_seconds"] is not None}
+    assert known == {"lora", "soft"}
+    assert all((costs[name]["no_plain_reason"] is None) == (name in known) for name in costs)
 
 
 def test_the_study_as_written_is_the_study_that_ran(finished: Finished) -> None:

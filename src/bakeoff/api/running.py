@@ -203,14 +203,17 @@ def plan(
     device: str = "auto",
     gpu: str | None = None,
     report: Report = lambda text: None,
+    like: str | Path | None = None,
 ) -> StudyPlan:
-    """Says what each method of a study will cost, and whether it fits; trains nothing.
+    """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
     Args:
         study: a ``Study``, a mapping of its keys, or the path of its file.
         device: ``auto``, ``cpu`` or ``cuda``.
         gpu: a card that is not here, to plan for instead: ``T4``, ``A100-40GB``.
         report: called with what is being done.
+        like: an earlier run, whose scores show how this study's will vary; without it the study's
+            own folder, or what is typical.
 
     Raises:
         BakeoffError: for bad input.
@@ -225,4 +228,11 @@ def plan(
         place = Path(folder)
         if given.rows is not None:
             given.rows.write(place / DATA_FOLDER)
-        return plan_study(given.at(place), device, card, report)
+        return plan_study(
+            given.at(place),
+            device,
+            card,
+            report,
+            like=None if like is None else Path(like),
+            folder=Path("runs") / given.name,
+        )

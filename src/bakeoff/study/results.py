@@ -229,6 +229,7 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
     )
     full = whole * len(schedule.seeds)
     return SearchRecord(
+        seed=bench.protocol.search_seed,
         seeds=tuple(schedule.seeds),
         rungs=tuple(schedule.rungs),
         epochs_trained=trained,

@@ -143,7 +143,9 @@ def with_found(task: Task, found: dict[str, object]) -> Task:
         return task
     fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
     plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
-    return type(task)(type(task.options)(**{**fields, **plain}))
+    decided = type(task)(type(task.options)(**{**fields, **plain}))
+    decided.from_rows = frozenset(found)
+    return decided
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:

@@ -29,3 +29,18 @@ def text_of(
             return text
         problem = "is empty after task.cleaning"
     raise DataError(f"the {key} (column {column!r}) {problem}")
+
+
+def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
+    """A column's label as a word, and as a number; -1 where it is none.
+
+    Raises:
+        DataError: it is missing, no label, or empty.
+    """
+    value = row.get(column)
+    if isinstance(value, int):  # as booleans are
+        return str(value).lower(), int(value)
+    word = text_of(row, "label", column, ()).strip()
+    return word, int(word) if word.isdecimal() and len(
+        word
+    ) < 10 else -1  # a CSV file's numbers are texts
