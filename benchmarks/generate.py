@@ -32,7 +32,6 @@ import torch
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.ragged import Ragged
 from bakeoff.methods.contract import Method, Tensors
 from common.flags import common_flags, parsed, positive, run_main
 from engines.measuring import Contest, check_losses, cold_compiler, device_name, print_record
@@ -45,7 +44,7 @@ from engines.ours import (
     load_source_of,
     method_of,
 )
-from engines.workload import SEED
+from engines.workload import SEED, joined
 from engines.writers import PlainWriter, cast_copy
 
 UNTUNED = "none"
@@ -214,8 +213,10 @@ def _compare(case: Case, contest: Contest, dtype: torch.dtype) -> None:
                 f"{case.name}: {name} wrote other tokens in {1 - same:.0%} of the rows"
             )
     plan = BatchPlan(
-        Ragged.from_rows(case.prompts[: len(first)]),
-        Ragged.from_rows([np.array(row or [case.end_id], dtype=np.int32) for row in first]),
+        *joined(
+            case.prompts[: len(first)],
+            [np.array(row or [case.end_id], dtype=np.int32) for row in first],
+        ),
         rows_per_step=1,
         max_length=len(case.prompts[0]) + case.new_tokens,
         pad_id=case.end_id,

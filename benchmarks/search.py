@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def main() -> None:
         ):
             study = load_study(None, [*overrides, *search, *extra])
             chosen = tuple(e for e in study.entries if e.name in arguments.methods)
-            study = Study(options=study.options, entries=chosen, root=study.root)
+            study = replace(study, entries=chosen)
             outcomes[name] = train(study, Path(place) / name)
     (halving, tokens, seconds), (full, _, full_seconds) = outcomes["halving"], outcomes["full"]
     gaps = {}

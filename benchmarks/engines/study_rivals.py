@@ -92,7 +92,7 @@ class StudyRivals:
         arguments, plans = self.arguments, self.bench.plans
         train, validation = plans["train"], plans["validation"]
         steps = train.epoch(SEED, 0)[: arguments.steps]
-        batches = min(_VALIDATION_BATCHES, len(validation.prompts) // self.validation_rows)
+        batches = min(_VALIDATION_BATCHES, validation.num_rows // self.validation_rows)
         validated = range(batches * self.validation_rows)
         return Workload(
             plan=sampled(train, [e for s in steps for e in s.examples], arguments.max_length),
@@ -148,7 +148,7 @@ class StudyRivals:
         for _ in range(self.arguments.rounds):
             for n, engine in engines.items():
                 spent[n].append(seconds_of(partial(engine.evaluate, rows), device))
-        num_rows = len(work.validation.prompts)
+        num_rows = work.validation.num_rows
         return {n: statistics.median(seconds) / num_rows for n, seconds in spent.items()}
 
     def _test(self, name: str, case: str) -> float:
@@ -175,7 +175,7 @@ class StudyRivals:
             contest.close()
 
     def _writer(self, twin: nn.Module, rows: int) -> PlainWriter:
-        prompts = self.bench.data.splits["test"].generation_prompts
+        prompts = self.bench.data.splits["test"].prompts
         return PlainWriter(
             twin,
             self.base.device,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
@@ -17,6 +18,7 @@ from bakeoff.data.ragged import Ragged
 
 SEED = 0
 LEARNING_RATE = 1e-3
+Rows = Sequence[NDArray[np.int32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def labelled(plan: BatchPlan, batch: MicroBatch, device: torch.device) -> Labell
     labels_BT = torch.full_like(ids_BT, -100)
     labels_BT.view(-1)[torch.from_numpy(batch.source) + 1] = torch.from_numpy(batch.targets)
     present = batch.examples[batch.examples >= 0]
-    lengths = np.diff(plan.prompts.offsets)[present] + np.diff(plan.completions.offsets)[present]
+    lengths = np.diff(plan.tokens.offsets)[present]
     mask_BT = torch.arange(ids_BT.shape[1])[None] < torch.from_numpy(lengths)[:, None]
     count = len(present)
     return Labelled(
@@ -89,6 +91,20 @@ def labelled(plan: BatchPlan, batch: MicroBatch, device: torch.device) -> Labell
     )
 
 
+def joined(prompts: Rows, completions: Rows) -> tuple[Ragged, NDArray[np.bool_]]:
+    """The rows whole, and which of all their tokens are learnt: those of the completions."""
+    pairs = list(zip(prompts, completions, strict=True))
+    masks = [np.arange(len(p) + len(c)) >= len(p) for p, c in pairs]
+    return Ragged.from_rows([np.concatenate(pair) for pair in pairs]), np.concatenate(masks)
+
+
+def split_row(plan: BatchPlan, example: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """A row's tokens that are read, and those that are learnt, which are its last ones."""
+    tokens = plan.tokens[example]
+    start = len(tokens) - int(plan.target_counts[example])
+    return tokens[:start], tokens[start:]
+
+
 def random_plan(
     *, steps: int, rows_per_step: int, max_length: int, supervised: int, vocabulary: int
 ) -> BatchPlan:
@@ -96,13 +112,11 @@ def random_plan(
     draw = np.random.default_rng(SEED)
     count = steps * rows_per_step
 
-    def rows(length: int) -> Ragged:
-        tokens = draw.integers(1, vocabulary - 1, (count, length)).astype(np.int32)
-        return Ragged.from_rows(list(tokens))
+    def rows(length: int) -> Rows:
+        return list(draw.integers(1, vocabulary - 1, (count, length)).astype(np.int32))
 
     return BatchPlan(
-        rows(max_length - supervised),
-        rows(supervised),
+        *joined(rows(max_length - supervised), rows(supervised)),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=0,
@@ -125,12 +139,11 @@ def ragged_plan(
     supervised = np.maximum(1, lengths // draw.integers(3, 6, count))
     most = min(words, vocabulary - 1)
 
-    def rows(sizes: Iterable[int]) -> Ragged:
-        return Ragged.from_rows([draw.integers(1, most, n).astype(np.int32) for n in sizes])
+    def rows(sizes: Iterable[int]) -> Rows:
+        return [draw.integers(1, most, n).astype(np.int32) for n in sizes]
 
     return BatchPlan(
-        rows(lengths - supervised),
-        rows(supervised),
+        *joined(rows(lengths - supervised), rows(supervised)),
         rows_per_step=rows_per_step,
         max_length=max_length,
         pad_id=0,
@@ -139,10 +152,9 @@ def ragged_plan(
 
 def sampled(plan: BatchPlan, examples: Iterable[int], max_length: int) -> BatchPlan:
     """A plan of some of the examples alone."""
-    chosen: Sequence[int] = [int(example) for example in examples]
+    pairs = [split_row(plan, int(example)) for example in examples]
     return BatchPlan(
-        Ragged.from_rows([plan.prompts[i] for i in chosen]),
-        Ragged.from_rows([plan.completions[i] for i in chosen]),
+        *joined([read for read, _ in pairs], [learnt for _, learnt in pairs]),
         rows_per_step=plan.rows_per_step,
         max_length=max_length,
         pad_id=plan.pad_id,

@@ -23,7 +23,7 @@ METHODS = {
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 3},
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}
-TIMES = ("environment", "seconds", "cost")
+TIMES = ("environment", "seconds", "cost", "changes")
 NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json")
 SLOTS = 3
 

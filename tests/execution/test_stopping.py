@@ -39,9 +39,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def figures(tree: Any) -> Any:
-    """The results without what no two runs share."""
+    """The results without what no two runs share: times, and what depends on them."""
     if isinstance(tree, Mapping):
-        kept = {k: v for k, v in tree.items() if k not in ("environment", "seconds", "cost")}
+        times = ("environment", "seconds", "cost", "changes")
+        kept = {k: v for k, v in tree.items() if k not in times}
         return {key: figures(value) for key, value in kept.items()}
     return [figures(value) for value in tree] if isinstance(tree, list) else tree
 

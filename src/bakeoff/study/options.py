@@ -155,6 +155,13 @@ def study_from_mapping(
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
     )
+    baselines = {baseline.name for baseline in task.baselines}
+    for entry in entries:
+        if entry.name.replace("-", "_").lower() in baselines:
+            raise ConfigError(
+                f"methods.{entry.name}: {entry.name!r} names a baseline of {task.kind}; choose "
+                "another name"
+            )
     return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 
