@@ -211,7 +211,7 @@ class _Batches:
     def _batch(self, slot_R: Ints, example_R: Ints) -> _Scored:
         packed_R = [self._packed[example] for example in example_R]
         counts_R = np.array([len(packed.first_M) for packed in packed_R], dtype=np.int64)
-        with self._cohort.rows(slot_R, self._acting) as rows:
+        with RowPass(self._cohort, slot_R, self._acting) as rows:
             index_n, nll_n = self._nlls(rows, example_R, packed_R, counts_R)
         return _Scored(
             slot_R=slot_R, example_R=example_R, counts_R=counts_R, index_n=index_n, nll_n=nll_n
