@@ -6,6 +6,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.candidates import learning_figures, rate_figures
 from bakeoff.report.figures.costs import cost_figures, time_figures, tradeoff_figures
+from bakeoff.report.figures.effort import effort_figures
 from bakeoff.report.figures.quality import pair_figures, quality_figures
 from bakeoff.report.table import build_rows
 from bakeoff.runs.records import Results
@@ -28,5 +29,6 @@ def build_figures(results: Results, pick: str | None = None) -> list[Figure]:
         *cost_figures(rows, look),
         *learning_figures(results, look),
         *rate_figures(results, look),
+        *effort_figures(results, look),
         *time_figures(results),
     ]
