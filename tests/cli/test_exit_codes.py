@@ -36,6 +36,7 @@ def ends(run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Ends
             return {}
 
         monkeypatch.setattr(Runner, "run", work)
+        monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "page")
         monkeypatch.setattr("bakeoff.cli.run._finish", lambda *_: None)
         return int(run_small().code)
 

@@ -63,7 +63,26 @@ def test_what_may_not_differ_and_why() -> None:
         "methods, their order: a, b and b, a",
     )
     why = " ".join(found.why)
-    assert "such as a_2" in why and "which is not kept of candidates that have ended" in why
+    assert "such as a_2" in why and "another protocol of training" in why
+
+
+@pytest.mark.parametrize("why_not", [None, "It cannot."])
+def test_more_epochs_are_asked_for_by_themselves(why_not: str | None) -> None:
+    asked: list[Any] = []
+
+    def longer(before: Any, now: Any) -> str | None:
+        asked.append((before["protocol"], now["protocol"], before["methods"] == now["methods"]))
+        return why_not
+
+    now = outline(protocol={"epochs": 5, "seeds": [0, 1]}, methods={"a": STUDY["methods"]["a"]})
+    found = growth_of(outline(), now, longer)
+    assert asked == [({"epochs": 3, "seeds": [0, 1]}, {"epochs": 5, "seeds": [0, 1]}, True)]
+    line = ("protocol.epochs: 3 and 5",)
+    assert len(found.changed) == 2
+    assert (found.longer, found.refused) == ((line, ()) if why_not is None else ((), line))
+    searched = outline(protocol={"epochs": 5, "seeds": [0]}, search={"growth": 1})
+    refused = growth_of(outline(), searched, longer)
+    assert refused.refused == line and "two steps" in refused.why[0] and len(asked) == 1
 
 
 def test_base_and_data_at_another_place_are_compared_by_their_content(tmp_path: Path) -> None:

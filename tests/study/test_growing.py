@@ -115,7 +115,10 @@ def test_a_name_keeps_its_meaning_after_its_method_was_left_out(
         ({"base": "tiny"}, ["base: 'scratch:tiny-gpt-neo' and 'tiny'", "another base"]),
         ({"task": {"max_length": 90}}, ["task.max_length: 96 and 90"]),
         ({"protocol": {"clip_norm": 2.0}}, ["protocol.clip_norm: 1.0 and 2.0"]),
-        ({"protocol": {"epochs": 2}}, ["protocol.epochs: 1 and 2", "which is not kept"]),
+        (
+            {"protocol": {"epochs": 2, "schedule": "cosine"}},
+            ["protocol.epochs: 1 and 2", "protocol.schedule: 'constant' and 'cosine'"],
+        ),
         ({"decision": {"level": 0.9}}, ["decision.level: 0.95 and 0.9", "before the test set"]),
         ({"generation": {"max_new_tokens": 9}}, ["generation.max_new_tokens: 8 and 9"]),
     ],

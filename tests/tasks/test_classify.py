@@ -132,6 +132,17 @@ def test_the_template_goes_on_after_the_label(write: Write, tokenizer: Any) -> N
     assert task.example({"text": "a", "label": "weather"}).choices == choices.texts
 
 
+@pytest.mark.parametrize(
+    "template", ["{text}\n{label}", "{text}: {label} \n", "{text}({label})\n###"]
+)
+def test_a_choice_is_shown_as_the_references_spell_it(template: str) -> None:
+    labels = ("a (b)", "###")
+    task = Classify(ClassifyOptions(source="x", labels=labels, template=template))
+    example = task.example({"text": "a storm", "label": "###"})
+    assert [task.answer_shown(choice) for choice in example.choices] == list(labels)
+    assert example.references == ("###",)
+
+
 def test_the_text_is_cut_and_the_label_is_not(write: Write, tokenizer: Any) -> None:
     rows = [{"text": "storm coast " * 60, "label": label} for label in ("weather", "business")]
     _, data = classified(write, tokenizer, rows, max_length=32)
@@ -190,7 +201,7 @@ def test_the_most_frequent_label_is_a_baseline(write: Write, tokenizer: Any) -> 
 def test_labels_without_training_rows_are_a_warning(write: Write, tokenizer: Any) -> None:
     _, data = classified(write, tokenizer, ROWS, labels=["weather", "sport", "business", "court"])
     assert data.warnings[-1] == (
-        "No training row has the label sport and court, so it is not learnt."
+        "No training row has the label 'sport' and 'court', so it is not learnt."
     )
 
 
@@ -253,6 +264,34 @@ def test_a_number_beyond_the_words_is_a_bad_row(
     assert f"in row 2 the label (column 'label') is '{label}'" in message
 
 
+@pytest.mark.parametrize(
+    ("labels", "value"),
+    [
+        (["True", "False"], True),  # counted, True would be 'False'
+        (["1", "2", "3"], 0),  # counted, 0 would be '1', as 1 is
+        (["1", "2", "3"], "0"),
+        (["low", "2"], 1),
+    ],
+)
+def test_numbers_do_not_count_words_that_are_numbers_themselves(
+    write: Write, tokenizer: Any, labels: list[str], value: object
+) -> None:
+    rows = rows_of(*labels, value)
+    message = message_of(write, tokenizer, rows, labels=labels)
+    assert f"in row {len(rows)} the label (column 'label') is '{str(value).lower()}'" in message
+    assert f"which is none of '{labels[0]}'" in message
+
+
+@pytest.mark.parametrize("value", [0, "1", True, "1" * 5000])
+def test_numbers_do_not_count_words_that_the_rows_gave(
+    write: Write, tokenizer: Any, value: object
+) -> None:
+    """Their order is the alphabet's, not one that anybody counted by."""
+    rows = [{"text": "a match", "label": value}]
+    with pytest.raises(DataError, match="none of 'business' and 'weather'"):
+        prepared_rows(write, tokenizer, ROWS, ROWS[:1], rows, kind="classify")
+
+
 def test_a_label_without_tokens_is_refused(write: Write) -> None:
     tokenizer = train_tokenizer(dummy_prefix=True, drops=True)
     template = "{text}:{label}"
@@ -298,6 +337,21 @@ def test_a_label_that_begins_with_another_is_refused(write: Write, family: str) 
     assert data.found == {"labels": ["1", "10", "5"]}
 
 
+def test_a_label_that_prompts_leave_no_room_for_is_refused(write: Write, tokenizer: Any) -> None:
+    """Else its rows would be cut further than others, and its prompts go beyond max_length."""
+    long = "the storm " * 6
+    rows = [{"text": "storm coast " * 60, "label": label} for label in ("weather", long)]
+    message = message_of(write, tokenizer, rows, max_length=64, max_target_tokens=8)
+    count = len(tokenizer(f" {long.strip()}", add_special_tokens=False)["input_ids"])
+    assert "task.max_target_tokens is 8: task.source: row 1 of" in message
+    assert f"the label {long.strip()!r} has {count} tokens" in message
+    assert f"Set task.max_target_tokens to {count} or more" in message
+    _, data = classified(write, tokenizer, rows, max_length=64, max_target_tokens=count)
+    train = data.splits["train"]
+    # Both are cut alike: how much of the text there is does not give the label away.
+    assert [read_of(train, i) for i in range(2)] == [train.prompts[i].tolist() for i in range(2)]
+
+
 @pytest.mark.parametrize("family", FAST)
 def test_labels_that_only_begin_alike_are_fine(write: Write, family: str) -> None:
     task, _ = classified(write, tokenizer_of(family), rows_of("the coast", "the company"))
@@ -324,6 +378,7 @@ def test_a_text_column_of_numbers_is_refused(write: Write, tokenizer: Any) -> No
         ({"labels": ["a"]}, "task.labels", "['a']"),
         ({"labels": ["a", "a"]}, "task.labels", "['a', 'a']"),
         ({"labels": ["a", " "]}, "task.labels", "['a', ' ']"),
+        ({"labels": ["a", "b "]}, "task.labels", "['a', 'b ']"),
         ({"template": "{text}"}, "task.template", "{label}"),
         ({"template": "{document} {summary}"}, "task.template", "{text}"),
         ({"max_target_tokens": 0}, "task.max_target_tokens", "0"),

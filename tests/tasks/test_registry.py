@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
+from bakeoff.plugins import Plugins
 from bakeoff.tasks import registry
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.contract import Task
@@ -41,7 +43,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, type[Task]
 def plugins(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     """Entry points as if packages had brought them."""
     points: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: list(points))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: list(points))
+    found = Plugins("bakeoff.tasks", "task", ("summarize", "classify"))
+    monkeypatch.setattr(registry, "_plugins", found)
     return points
 
 
@@ -151,15 +155,21 @@ def test_a_name_can_be_taken_once(kind: str) -> None:
 
 
 def test_a_package_s_kind_is_loaded_where_it_is_asked_for(plugins: list[EntryPoint]) -> None:
+    plugins.append(EntryPoint("shout", f"{Shout.__module__}:Shout", "bakeoff.tasks"))
+    assert "shout" in task_kinds()
+    assert task_type("shout").__name__ == "Shout"
+
+
+def test_a_package_s_kind_of_another_name_is_refused(plugins: list[EntryPoint]) -> None:
     plugins.append(EntryPoint("whisper", f"{Shout.__module__}:Shout", "bakeoff.tasks"))
-    assert "whisper" in task_kinds()
-    assert task_type("whisper").__name__ == "Shout"
+    message = message_of({"kind": "whisper", "source": "wire"})
+    assert f"whose {Shout.__module__}:Shout is no Task of the kind 'whisper'" in message
 
 
 def test_a_package_that_cannot_be_imported_is_named(plugins: list[EntryPoint]) -> None:
     plugins.append(EntryPoint("whisper", "no_such_package:Whisper", "bakeoff.tasks"))
     message = message_of({"kind": "whisper", "source": "wire"})
-    assert "task.kind: 'whisper' is provided by no_such_package:Whisper" in message
-    assert "ModuleNotFoundError" in message
-    assert "mend or uninstall that package" in message
+    assert "task.kind: 'whisper'" in message
+    assert "whose no_such_package:Whisper cannot be imported (ModuleNotFoundError" in message
+    assert "mend or remove that package" in message
     assert isinstance(read_task({"source": "wire"}), Summarize), "others do not need it"

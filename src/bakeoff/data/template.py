@@ -109,3 +109,8 @@ class Template:
         """An answer as it follows the prompt: with the white space before and the text after it."""
         between = self.pieces[-2]
         return between[len(between.rstrip()) :] + value + self.pieces[-1]
+
+    def value_of(self, answer: str) -> str:
+        """The value that ``answer`` was made of."""
+        between, after = self.pieces[-2], self.pieces[-1]
+        return answer[len(between) - len(between.rstrip()) : len(answer) - len(after)]

@@ -19,6 +19,7 @@ from bakeoff.engine.score import example_nlls
 from bakeoff.engine.texts import decode
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.metrics.contract import Ask, ModelOutputs
+from bakeoff.tasks.contract import Task
 
 Progress = Callable[[str, int, int], None]
 
@@ -92,13 +93,13 @@ def ask(
     ]
 
 
-def answers_of(outputs: ModelOutputs, part: SplitData) -> list[str]:
+def answers_of(task: Task, outputs: ModelOutputs, part: SplitData) -> list[str]:
     """[N] what a reader is shown as each example's answer: the text, or the chosen answer."""
     if outputs.texts is not None:
         return list(outputs.texts)
     if outputs.chosen_N is None:
         return [""] * len(part)
     return [
-        expected.choices[int(chosen)].strip() if chosen >= 0 else ""
+        task.answer_shown(expected.choices[int(chosen)]) if chosen >= 0 else ""
         for expected, chosen in zip(part.expected, outputs.chosen_N, strict=True)
     ]

@@ -89,7 +89,9 @@ class Tester:
                     "it takes no part in the comparisons"
                 )
                 return
-        self.archive.keep_baseline(baseline, answers_of(outputs, self.test), sets)
+        self.archive.keep_baseline(
+            baseline, answers_of(self.bench.task, outputs, self.test), sets
+        )
         self.view.say(f"  {baseline.title:<28} {self._shown(sets['test'])}")
 
     def _scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
@@ -180,7 +182,9 @@ class Tester:
                             f"{split} row {row} of method {candidate.method_name}, seed "
                             f"{candidate.seed}: its score is not a finite number"
                         )
-                self.archive.keep_scores(candidate, answers_of(outputs, self.test), sets)
+                self.archive.keep_scores(
+                    candidate, answers_of(self.bench.task, outputs, self.test), sets
+                )
             except StoreError:
                 raise
             except Exception as error:

@@ -137,7 +137,7 @@ def _answers(
             choices = [layout.choices(e.prompt, e.choices) for e in examples]
             [nlls] = choose(cohort, [0], prompts, choices)
             return [
-                example.choices[int(np.argmin(nlls_M))].strip()
+                run.task.answer_shown(example.choices[int(np.argmin(nlls_M))])
                 for example, nlls_M in zip(examples, nlls, strict=True)
             ]
         [generated] = generate(cohort, [0], prompts, run.study.options.generation)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.decide.verdicts import ZERO_SHOT, cheapest, verdict_of
+from bakeoff.decide.verdicts import LEAD, ZERO_SHOT, cheapest, verdict_of
+from bakeoff.decide.verdicts import baseline_label as baseline_label
 from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_whole
 from bakeoff.runs.records import (
     BaselineRecord,
@@ -18,7 +19,6 @@ from bakeoff.runs.records import (
 )
 from bakeoff.types import RunState
 
-LEAD: Final = "lead"
 _BASELINES: Final = (ZERO_SHOT, LEAD)
 """Those that come first, in this order."""
 Write = Callable[[float | None], str]
@@ -148,15 +148,6 @@ def cheapest_name(results: Results, rows: Sequence[Row]) -> str | None:
     """The method that is cheapest to keep, where there is more than one."""
     finished = [row for row in rows if not row.is_baseline and row.ended_well]
     return cheapest(results) if len(finished) > 1 else None
-
-
-def baseline_label(name: str, record: BaselineRecord) -> str:
-    """What a baseline is called: ``zero-shot``, ``lead-3``."""
-    if record.title is not None:
-        return record.title
-    if name == LEAD:
-        return f"lead-{'k' if record.sentences is None else record.sentences}"
-    return name.replace("_", "-")
 
 
 def _method(name: str, record: MethodRecord) -> Row:

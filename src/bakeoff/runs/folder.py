@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,9 @@ _PARTS = (
     EVENTS_FILE,
 )
 _ID_KEY = "run"
+GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
+"""Whether a study may go on with more epochs in the folder of an earlier one, given both, which
+differ in nothing else, and the folder: None where it may, else why not."""
 _VERSIONS_KEY = "versions"
 
 
@@ -66,6 +69,7 @@ class RunFolder:
         *,
         fresh: bool = False,
         outline_of: OutlineOf = Outline.plain,
+        goes_on: GoesOn = lambda before, now, path: "",
     ) -> None:
         """Opens or makes the folder and checks that it is this study's.
 
@@ -74,6 +78,7 @@ class RunFolder:
             resolved: the study with every default written out.
             fresh: puts an earlier run aside, under a name with the time, and starts again.
             outline_of: what two studies are compared by.
+            goes_on: whether a study with another number of epochs goes on.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -99,7 +104,7 @@ class RunFolder:
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
             if known.exists():
-                self._check(known)
+                self._check(known, goes_on)
             elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
@@ -217,7 +222,7 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
-    def _check(self, known: Path) -> None:
+    def _check(self, known: Path, goes_on: GoesOn) -> None:
         try:
             mapping = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
         except (ConfigError, UnicodeDecodeError) as error:
@@ -228,7 +233,9 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         before = self._outline_of(mapping)
         self._before = with_ledger(before, inputs if isinstance(inputs, dict) else {})
-        self.growth = growth_of(self._before, self._outline)
+        self.growth = growth_of(
+            self._before, self._outline, lambda before, now: goes_on(before, now, self.path)
+        )
         if self.growth.refused:
             shown = "\n  ".join(self.growth.refused[:12])
             raise StoreError(
@@ -354,6 +361,7 @@ def open_run(
     *,
     fresh: bool = False,
     outline_of: OutlineOf = Outline.plain,
+    goes_on: GoesOn = lambda before, now, path: "",
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
@@ -366,7 +374,7 @@ def open_run(
             raise StoreError(f"{path}: is a file; give another folder with --out")
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
-        folder = RunFolder(path, resolved, fresh=fresh, outline_of=outline_of)
+        folder = RunFolder(path, resolved, fresh=fresh, outline_of=outline_of, goes_on=goes_on)
         if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder

@@ -8,7 +8,7 @@ that more of them may come and some may go: what is there is taken up by its nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,9 +32,10 @@ _GROWTH: Final = (
     "baselines, and leave some of them out; with another base, other data or another protocol of "
     "training its results would not go together."
 )
-_EPOCHS: Final = (
-    "More epochs would go on from what each optimizer knew after the last one, which is not kept "
-    "of candidates that have ended."
+_EPOCHS: Final = "protocol.epochs"
+_SEARCH: Final = (
+    "More epochs and another search are two steps; go on with more epochs first, then change the "
+    "search."
 )
 _SETTINGS: Final = (
     "Candidates are known by their method's name, and those of {names} were trained with other "
@@ -64,6 +65,9 @@ class Outline:
         return cls(resolved=resolved)
 
 
+Longer = Callable[[Mapping[str, Any], Mapping[str, Any]], str | None]
+"""Whether a study may go on with more epochs, given it with those before and now: None where it
+may, else why not."""
 OutlineOf = Callable[[Mapping[str, Any]], Outline]
 
 
@@ -75,20 +79,22 @@ class Growth:
         refused: what makes it another study. why: the rule and the remedy of each, in sentences.
         changed: what it may grow by, or leave out.
         moved: places where base or data lie; it depends on what is there.
+        longer: the number of epochs, where training goes on from the last one.
     """
 
     refused: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
+    longer: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.refused or self.changed or self.moved)
+        return bool(self.refused or self.changed or self.moved or self.longer)
 
 
-def growth_of(before: Outline, now: Outline) -> Growth:
+def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now: "") -> Growth:
     """What differs between two studies, and whether one may become the other."""
-    lines = differing(_without_free(before.resolved), _without_free(now.resolved))
+    lines = differing(without_free_keys(before.resolved), without_free_keys(now.resolved))
     others = _other_settings(before, now)
     lines |= others
     order = _other_order(before.resolved, now.resolved)
@@ -102,12 +108,27 @@ def growth_of(before: Outline, now: Outline) -> Growth:
             moved.append(line)
         else:
             refused.append(key)
+    why_not = _why_not_longer(before, now, longer, changed) if refused == [_EPOCHS] else ""
+    if why_not is None:
+        return Growth(changed=tuple(changed), moved=tuple(moved), longer=(lines[_EPOCHS],))
     return Growth(
         refused=tuple(lines[key] for key in refused),
-        why=tuple(_reasons(refused, others)) if refused else (),
+        why=tuple(_reasons(refused, others, why_not)) if refused else (),
         changed=tuple(changed),
         moved=tuple(moved),
     )
+
+
+def _why_not_longer(
+    before: Outline, now: Outline, longer: Longer, changed: Sequence[str]
+) -> str | None:
+    """Why training does not go on with another number of epochs, or None where it does."""
+    if changed and setting(now.resolved, "search") != setting(before.resolved, "search"):
+        return _SEARCH
+    if changed and setting(now.resolved, "search") is not None:
+        return _SEARCH
+    protocol = {**now.resolved["protocol"], "epochs": setting(before.resolved, _EPOCHS)}
+    return longer({**now.resolved, "protocol": protocol}, now.resolved)
 
 
 def with_ledger(outline: Outline, ledger: Mapping[str, Any]) -> Outline:
@@ -162,15 +183,15 @@ def _other_order(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
     return f"methods, their order: {', '.join(orders[0])} and {', '.join(orders[1])}"
 
 
-def _reasons(keys: Iterable[str], names: Iterable[str]) -> list[str]:
+def _reasons(keys: Iterable[str], names: Iterable[str], why_not_longer: str) -> list[str]:
     """What to say of keys that are refused, each rule once."""
     methods = list(dict.fromkeys(name.split(".")[1] for name in names))
     found = []
     if methods:
         found.append(_SETTINGS.format(names=", ".join(methods), example=methods[0]))
     rest = [key for key in keys if not key.startswith("methods.")]
-    if "protocol.epochs" in rest:
-        found.append(_EPOCHS)
+    if why_not_longer:
+        found.append(why_not_longer)
     if any(_is_below(key, ("decision",)) for key in rest):
         found.append(_DECISION)
     return [*found, _GROWTH]
@@ -186,8 +207,8 @@ def given_rows_in(source: Any) -> str | None:
     return None if found is None else found[1].replace("\\", "/")
 
 
-def _without_free(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared; where rows lie that their content names is free as well."""
+def without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved study without what may differ between calls; where given rows lie is free too."""
     kept = {key: value for key, value in tree.items() if key not in _FREE}
     task = kept.get("task")
     if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):

@@ -43,6 +43,7 @@ from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
+from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
@@ -165,6 +166,7 @@ class Runner:
                     storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
                 recall.parts()
+                go_on(bench, schedule, archive, checkpoints, view)
                 for fault in recall.faults:
                     view.on_note(fault)
                 self._work(bench, findings, recall, view, checkpoints, start, storage, followers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,11 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
-from bakeoff.tasks.texts import text_of
+from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 _MANY_LABELS = 1000
+_NUMBER = re.compile(r"[+-]?\d+|true|false", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class ClassifyOptions(TaskOptions):
     """The column with the label: words, whole numbers or booleans."""
 
     labels: tuple[str, ...] | None = None
-    """The words, numbers and booleans count them; null takes the training rows', sorted."""
+    """The words; numbers and booleans in the column count them, unless a word is one itself. null
+    takes the training rows' labels, sorted."""
 
     template: str = "{text}\n\nLabel: {label}"
     """The layout of one example: {text} once, then {label} once."""
@@ -49,11 +52,12 @@ class ClassifyOptions(TaskOptions):
         check_columns(self, "text", "label", path)
         labels = self.labels
         if labels is not None and (
-            len(set(labels)) < max(2, len(labels)) or not all(word.strip() for word in labels)
+            len(set(labels)) < max(2, len(labels)) or any(w != w.strip() or not w for w in labels)
         ):
             raise ConfigError(
-                f"{path}.labels is {list(labels)}: it must hold at least two words, none empty and "
-                "none twice. Correct it, or leave it out to take the training rows' labels."
+                f"{path}.labels is {list(labels)}: it must hold two words or more, none empty, "
+                "twice or with white space at an end. Correct it, or leave it out to take the "
+                "training rows' labels."
             )
         super().validate(path)
 
@@ -73,6 +77,11 @@ class Classify(TwoColumns):
     def _places(self) -> dict[str, int]:
         return {label: index for index, label in enumerate(self.labels)}
 
+    @cached_property
+    def _are_counted(self) -> bool:
+        """Whether numbers count the labels: the study's own, and words all of them."""
+        return "labels" not in self.from_rows and not any(map(_NUMBER.fullmatch, self.labels))
+
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The labels of the training rows, sorted, where the study names none."""
         if self.options.labels is not None:
@@ -87,15 +96,12 @@ class Classify(TwoColumns):
 
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """Labels without training rows, and more labels than are sensible."""
-        labels = self.labels
-        seen = {example.gold for example in train}
-        unseen = [label for index, label in enumerate(labels) if index not in seen]
-        found = []
+        labels, seen, found = self.labels, {example.gold for example in train}, []
+        unseen = [repr(label) for index, label in enumerate(labels) if index not in seen]
         if unseen:
+            in_all = f" ({len(unseen)} labels in all)" if len(unseen) > 5 else ""
             found.append(
-                f"No training row has the label {join(unseen[:5])}"
-                f"{f' ({len(unseen)} labels in all)' if len(unseen) > 5 else ''}, so it is not "
-                "learnt."
+                f"No training row has the label {join(unseen[:5])}{in_all}, so it is not learnt."
             )
         if len(labels) > _MANY_LABELS:
             found.append(
@@ -106,20 +112,14 @@ class Classify(TwoColumns):
 
     def answer_of(self, row: Row) -> str:
         """A row's label as a word; a number that is none of the words counts them from 0."""
-        value, column = row.get(self.options.label), self.options.label
-        labels = self.options.labels
-        if isinstance(value, int):  # as booleans are
-            place, word = int(value), str(value).lower()
-        else:
-            word = text_of(row, "label", column, ()).strip()
-            place = int(word) if word.isdecimal() else -1  # a CSV file's numbers are texts
-        if labels is None or word in self._places:
+        word, place = label_of(row, self.options.label)
+        if self.options.labels is None or word in self._places:
             return word
-        if 0 <= place < len(labels):
-            return labels[place]
+        if self._are_counted and place in range(len(self.labels)):
+            return self.labels[place]
         raise DataError(
-            f"the label (column {column!r}) is {word!r}, which is none of "
-            f"{join([repr(known) for known in labels[:10]])}: no training row has it, or "
+            f"the label (column {self.options.label!r}) is {word!r}, which is none of "
+            f"{join([repr(known) for known in self.labels[:10]])}: no training row has it, or "
             "task.labels leaves it out"
         )
 

@@ -44,6 +44,7 @@ class Task(ABC):
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        from_rows: names of the options that the training rows decided, not the study.
     """
 
     kind: ClassVar[str]
@@ -51,6 +52,7 @@ class Task(ABC):
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
     has_free_answers: ClassVar[bool] = True
+    from_rows: frozenset[str] = frozenset()
 
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
@@ -108,6 +110,14 @@ class Task(ABC):
     def shorten(self, example: Example) -> Example | None:
         """One step shorter, or None where nothing gives way."""
         return None
+
+    def answer_shown(self, choice: str) -> str:
+        """A choice as a reader is shown it, and as the references spell it.
+
+        Args:
+            choice: as it follows the prompt.
+        """
+        return choice.strip()
 
     @property
     @abstractmethod

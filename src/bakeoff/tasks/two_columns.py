@@ -52,6 +52,10 @@ class TwoColumns(Task):
         """Further fields of the example; ``answer`` is None where it is not known."""
         return {}
 
+    def answer_shown(self, choice: str) -> str:
+        """The choice without what the template puts around it."""
+        return self.template.value_of(choice).strip()
+
     def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """See ``Task.example``."""
         values = {self.input_key: self._input(row), self.answer_key: self.answer_of(row)}

@@ -34,7 +34,9 @@ def quality_figures(
                 name=f"test_{metric.name}",
                 group="quality",
                 title=metric_label(metric),
-                caption=_CAPTIONS.get(metric.name, "Of generated text, with its interval."),
+                caption=_CAPTIONS.get(
+                    metric.name, "Of the answers to the test rows, with its interval."
+                ),
                 alt=described_points(metric_label(metric), points),
             )
 
