@@ -51,7 +51,7 @@ def test_a_job_is_packed_once_and_keeps_its_candidates(events: EventLog) -> None
     assert packed(events, c, candidate("b", 1), stop=2) == first
     assert packed(events, c, slots=4).candidates == ("c-lr1-s0",)
     again = EventLog(events.path.parent)
-    assert packed(again, b, c) == first
+    assert packed(again, b, c, stop=2) == first
     assert len(again.events) == 2
 
 
@@ -62,9 +62,11 @@ def test_who_goes_on_from_a_rung_comes_first_in_a_job_of_its_own(events: EventLo
         ("a-lr1-s0", 2, EPOCHS),
         ("c-lr1-s0", 0, EPOCHS),
     ]
-    assert job_holding(candidate("a", 1), events.jobs("train")) == events.jobs("train")[0]
-    assert job_holding(candidate("a", 5), events.jobs("train")) == job
-    assert job_holding(candidate("b", 2), events.jobs("train")) is None
+    jobs = events.jobs("train")
+    assert job_holding(candidate("a", 1), 2, jobs) == jobs[0]
+    assert job_holding(candidate("a", 5), EPOCHS, jobs) == job
+    assert job_holding(candidate("b", 2), EPOCHS, jobs) is None
+    assert job_holding(candidate("a", 1), EPOCHS, jobs) is None, "with other rungs by now"
 
 
 def test_what_memory_has_narrowed_holds_for_every_later_job_of_its_group(events: EventLog) -> None:

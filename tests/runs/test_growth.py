@@ -92,7 +92,7 @@ def test_base_and_data_at_another_place_are_compared_by_their_content(tmp_path: 
     assert not found.refused and len(found.moved) == 2
     rows = "rows-" + 32 * "a"
     given = [outline(task={"source": f"{place}/data/{rows}"}) for place in ("a", "b/c")]
-    assert not growth_of(*given)
+    assert not growth_of(given[0], given[1])
 
 
 def test_a_name_that_was_used_keeps_its_meaning_over_several_studies(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def pack_training(
     jobs = [job for job in events.jobs("train") if job.group == group]
     free = []
     for candidate in waiting:
-        found = job_holding(candidate, jobs)
+        found = job_holding(candidate, stop(candidate), jobs)
         if found is not None:
             return found
         free.append(candidate)
@@ -49,12 +49,15 @@ def pack_training(
     return _packed(events, "train", group, seats, num_slots(free), micro_batch_size)
 
 
-def job_holding(candidate: Candidate, jobs: Sequence[CohortJob]) -> CohortJob | None:
-    """The last of some jobs in which a candidate is to be trained from where it is."""
+def job_holding(candidate: Candidate, stop: int, jobs: Sequence[CohortJob]) -> CohortJob | None:
+    """The last of some jobs in which a candidate is to be trained from where it is to ``stop``.
+
+    One of a study that had other epochs or other rungs has another end, and is passed over.
+    """
     reached = len(candidate.epochs)
     for job in reversed(jobs):
         for seat in job.seats:
-            if seat.id == candidate.id and seat.start <= reached < seat.stop:
+            if seat.id == candidate.id and seat.start <= reached < seat.stop == stop:
                 return job
     return None
 

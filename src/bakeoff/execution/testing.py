@@ -89,9 +89,7 @@ class Tester:
                     "it takes no part in the comparisons"
                 )
                 return
-        self.archive.keep_baseline(
-            baseline, answers_of(self.bench.task, outputs, self.test), sets
-        )
+        self.archive.keep_baseline(baseline, answers_of(self.bench.task, outputs, self.test), sets)
         self.view.say(f"  {baseline.title:<28} {self._shown(sets['test'])}")
 
     def _scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
