@@ -46,11 +46,13 @@ class Progress:
     Attributes:
         slots, micro_batch_sizes: by group, of checkpoints of before ``events.jsonl`` had jobs.
         position: the moment inside a group's training, or None between groups.
+        group: the name of the group whose round is not over, where there is no position.
     """
 
     slots: dict[str, int] = field(default_factory=dict)
     micro_batch_sizes: dict[str, int] = field(default_factory=dict)
     position: Position | None = None
+    group: str = ""
 
 
 class Checkpoints:
@@ -83,6 +85,7 @@ class Checkpoints:
             "rounds": {m.name: m.num_rounds for m in schedule.methods.values()},
             "threads": torch.get_num_threads(),
             "known": sorted(schedule.known),
+            "group": progress.group,
         }
         if position is not None:
             for slot, candidate in enumerate(position.seated):
@@ -101,7 +104,7 @@ class Checkpoints:
         names = self._names()
         number = int(names[-1].partition("-")[0]) + 1 if names else 0
         written = self._write(self.path, f"{number:06d}-", tensors, content)
-        if position is None or position.step == 0:
+        if position is not None and position.step == 0:
             self._boundary = written.name
         for name in names[: 1 - _KEPT]:
             if name != self._boundary:  # what a failed pass is set back to
@@ -231,7 +234,7 @@ class Checkpoints:
             found = _read(self.path / name)
             if found is not None:
                 place = found[0].get("position")
-                if not place or place["step"] == 0:
+                if place and place["step"] == 0:
                     return name
         return ""
 
@@ -307,6 +310,7 @@ class Checkpoints:
             slots=dict(content.get("slots", {})),
             micro_batch_sizes=dict(content.get("micro_batch_sizes", {})),
             position=position,
+            group=content.get("group", ""),
         )
         random = tensors["random"]
         num_rounds = dict(content["rounds"])

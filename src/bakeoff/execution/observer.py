@@ -61,7 +61,7 @@ class RunObserver:
         self.trainer: Trainer | None = None
 
     def on_epoch(self, candidate: Candidate) -> None:
-        """Writes the epoch into the search, then reports it."""
+        """Reports the epoch; it is accepted with the checkpoint that will hold it."""
         record = candidate.epochs[-1]
         _log.debug(
             "%s: epoch %d, train %.4f, validation %.4f, %.1f s",
@@ -71,7 +71,6 @@ class RunObserver:
             record.val_nll,
             record.seconds,
         )
-        self._store(candidate)
         self.view.on_epoch(candidate)
         for follower in self.followers:
             follower.epoch(candidate)
@@ -114,7 +113,6 @@ class RunObserver:
     def _ended(self, candidate: Candidate) -> None:
         level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
         _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
-        self._store(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
         for follower in self.followers:

@@ -19,7 +19,7 @@ class RunSaver:
     Attributes:
         progress: what is saved besides the position.
         minutes: the longest training inside an epoch that may be lost.
-        before: called before anything is saved.
+        before: called before anything is saved. after: called once it is.
     """
 
     checkpoints: Checkpoints
@@ -28,6 +28,7 @@ class RunSaver:
     progress: Progress
     minutes: float
     before: Callable[[], None] = lambda: None
+    after: Callable[[], None] = lambda: None
     _longest: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
@@ -51,4 +52,5 @@ class RunSaver:
     def _save(self, position: Callable[[], Position]) -> None:
         self.before()
         self.checkpoints.save(self.schedule, replace(self.progress, position=position()))
+        self.after()
         self._last = time.monotonic()

@@ -28,6 +28,7 @@ from bakeoff.engine.score import EVALUATION_ROWS
 from bakeoff.engine.train import Trainer
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
+from bakeoff.execution.acceptance import Acceptance
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.observer import Follower, RunObserver
@@ -75,6 +76,7 @@ class TrainingStage:
     def __post_init__(self) -> None:
         self._sources = _Sources()
         self._older: Progress | None = None
+        self._acceptance = Acceptance(self.events, self.schedule, self.storage)
         self._benches: dict[PassGroup, Workbench] = {}
 
     def run(self, start: Progress | None) -> None:
@@ -90,9 +92,14 @@ class TrainingStage:
         self._older = start if start and not self.events.jobs("train") else None
         position = start.position if start else None
         group = group_of(position.seated[0]) if position else None
+        if start is not None and position is None:
+            groups = map(group_of, self.schedule.candidates)
+            group = next((one for one in groups if one.key == start.group), None)
         observer = RunObserver(
             self.archive, self.view, self.schedule, self.checkpoints, self.storage, self.followers
         )
+        # What a checkpoint holds and a process that died did not come to accept.
+        self._acceptance.accept()
         with self._sources:
             while True:
                 if position is None:
@@ -100,9 +107,13 @@ class TrainingStage:
                 if group is None:
                     # Says that training is over, whatever is lost of the stages that follow.
                     self.checkpoints.save(self.schedule, Progress())
+                    self._acceptance.accept()
                     return
                 self._train_round(group, position, observer)
                 position = None
+                # The job's last events are accepted before any of its candidates gets another.
+                self.checkpoints.save(self.schedule, Progress(group=group.key))
+                self._acceptance.accept()
 
     def _next_group(self, before: PassGroup | None, observer: RunObserver) -> PassGroup | None:
         """Who trains next; once an execution path's round is over, decisions come first."""
@@ -206,6 +217,7 @@ class TrainingStage:
                 self.checkpoint_minutes,
                 # What memory has halved is halved for good, also if this process is killed.
                 before=lambda: self._narrow(job, rows=trainer.micro_batch_size if trainer else 0),
+                after=self._acceptance.accept,
             )
             trainer = Trainer(
                 bench.base,

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 
 from bakeoff.errors import StoreError
 from bakeoff.files import disk_errors, sync
-from bakeoff.runs.candidates import CandidateSpec
+from bakeoff.runs.candidates import CandidateSpec, EpochRecord
 from bakeoff.runs.reading import from_json, to_json
+from bakeoff.types import RunState
 
 EVENTS_FILE: Final = "events.jsonl"
 
@@ -88,8 +89,38 @@ class Narrowed:
     micro_batch_size: int
 
 
-Event = Packed | Narrowed
-_TYPES: Final[dict[str, type[Packed] | type[Narrowed]]] = {"packed": Packed, "narrowed": Narrowed}
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A candidate's epoch in a cohort."""
+
+    cohort: str
+    candidate: str
+    epoch: EpochRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A candidate came to a final state.
+
+    Attributes:
+        cohort: the last that it was a part of. epochs: how many it had been trained.
+    """
+
+    cohort: str
+    candidate: str
+    state: RunState
+    epochs: int
+    best_epoch: int | None
+    reason: str | None
+
+
+Event = Packed | Narrowed | Trained | Ended
+_TYPES: Final[dict[str, type[Packed] | type[Narrowed] | type[Trained] | type[Ended]]] = {
+    "packed": Packed,
+    "narrowed": Narrowed,
+    "trained": Trained,
+    "ended": Ended,
+}
 _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 
 
@@ -135,19 +166,24 @@ class EventLog:
             micro_batch_size=min(job.micro_batch_size, found.micro_batch_size),
         )
 
-    def add(self, event: Event) -> None:
-        """Appends an event; it is on the disk when this returns."""
-        line = json.dumps({"event": _NAMES[type(event)], **to_json(event)}, ensure_ascii=False)
+    def add(self, *events: Event) -> None:
+        """Appends events; they are on the disk when this returns."""
+        if not events:
+            return
+        lines = [
+            json.dumps({"event": _NAMES[type(event)], **to_json(event)}, ensure_ascii=False) + "\n"
+            for event in events
+        ]
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not self.path.exists()
             with self.path.open("ab") as file:
-                file.write(line.encode("utf-8", "replace") + b"\n")
+                file.write("".join(lines).encode("utf-8", "replace"))
                 file.flush()
                 os.fsync(file.fileno())
             if is_new:
                 sync(self.path.parent)
-        self.events.append(event)
+        self.events += events
 
     def _event(self, line: bytes, number: int) -> Event:
         where = f"{self.path}, line {number}"
