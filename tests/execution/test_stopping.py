@@ -38,8 +38,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-TIMES = ("environment", "seconds", "cost", "changes")
-"""What no two runs share; what would change the answer names measured costs."""
+TIMES = ("environment", "seconds", "cost", "changes", "why")
+"""What no two runs share; why, and what would change the answer, name measured costs."""
 
 
 def figures(tree: Any) -> Any:

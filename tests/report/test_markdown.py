@@ -55,7 +55,7 @@ def test_it_says_what_is_missing(partial: Path) -> None:
     assert "**Undecided.** The best baseline, zero-shot, reaches a test NLL of 5.554" in text
     assert "Nothing is recommended yet: lora and lora\\_small have not finished" in text
     assert "| traditional \\(failed\\) | – |" in text
-    note = "candidates/full-lr0.001-s0/predictions.jsonl: 1 unreadable line left out"
+    note = "candidates/full-lr0.001-s1/predictions.jsonl: 1 unreadable line left out"
     assert f"- {note}" in text
 
 

@@ -24,7 +24,7 @@ METHODS: dict[str, Any] = {
 }
 SHORT: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 2, "seeds": [0, 1]}}
 LONG: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 4, "seeds": [0, 1]}}
-TIMES = ("environment", "seconds", "cost", "changes")
+TIMES = ("environment", "seconds", "cost", "changes", "why")
 
 
 @pytest.fixture(autouse=True)
