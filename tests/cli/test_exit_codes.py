@@ -36,6 +36,7 @@ def ends(run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Ends
             return {}
 
         monkeypatch.setattr(Runner, "run", work)
+        monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "page")
         monkeypatch.setattr("bakeoff.cli.run._finish", lambda *_: None)
         return int(run_small().code)
 
@@ -88,7 +89,7 @@ def test_an_interrupt_before_a_run_has_begun(
 ) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bakeoff.study.options.load_study", interrupted)

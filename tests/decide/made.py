@@ -51,7 +51,7 @@ def scores_of(
     rng = np.random.default_rng(seed)
 
     def drawn(*shape: int, axis: int = -1) -> np.ndarray:
-        effects = rng.standard_normal(shape)
+        effects: np.ndarray = rng.standard_normal(shape)
         return np.asarray(effects - effects.mean(axis=axis, keepdims=True))
 
     ease = drawn(rows) if rows > 1 else np.zeros(1)
@@ -88,7 +88,6 @@ def judged_study(
     level: float = 0.95,
     metric: str = "nll",
     withheld: str | None = None,
-    groups: Sequence[object] | None = None,
 ) -> tuple[MetricJudgement, Results]:
     """What is said of made-up scores, and the golden run that they replace."""
     source = golden("searched")
@@ -101,7 +100,6 @@ def judged_study(
             runs=runs,
             value=ratio,
             is_ratio=True,
-            groups=None if groups is None else np.asarray(groups),
             withheld=withheld,
         ),
         margin=margin,

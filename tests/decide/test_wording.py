@@ -7,6 +7,7 @@ import pytest
 from bakeoff.decide.limits import limits_from
 from bakeoff.decide.recommendation import recommend
 from bakeoff.decide.sentences import reached
+from bakeoff.decide.verdicts import label_of
 from bakeoff.formatting import MISSING
 from tests.decide.said import SAID
 from tests.decide.situations import SITUATIONS
@@ -46,7 +47,7 @@ def test_the_first_sentence_says_what_the_best_baseline_reaches(name: str) -> No
     if best is None:
         assert first.endswith("no baseline was scored by it")
     elif not results.primary.higher_is_better:
-        assert first.startswith(f"The best baseline, {best[1]}, reaches a test ")
+        assert first.startswith(f"The best baseline, {label_of(results, best[1])}, reaches a test ")
         assert f"{best[0]:.3f}" in first
     assert MISSING not in first
 

@@ -38,10 +38,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+TIMES = ("environment", "seconds", "cost", "changes")
+"""What no two runs share; what would change the answer names measured costs."""
+
+
 def figures(tree: Any) -> Any:
     """The results without what no two runs share."""
     if isinstance(tree, Mapping):
-        kept = {k: v for k, v in tree.items() if k not in ("environment", "seconds", "cost")}
+        kept = {k: v for k, v in tree.items() if k not in TIMES}
         return {key: figures(value) for key, value in kept.items()}
     return [figures(value) for value in tree] if isinstance(tree, list) else tree
 

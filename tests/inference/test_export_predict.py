@@ -29,7 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 SEARCH = {"learning_rates": 1, "seeds": 1, "growth": 0}
 IDS = {
-    "lora": "lora-rank2-lr0.01-s0",
+    "lora": "lora-rank2-lr0.01-s1000",
     "dora": "dora-lr0.01-s0",
     "head": "head-lr0.01-s0",
     "soft_prompt": "soft_prompt-lr0.01-s0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,8 +10,11 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from bakeoff.measure.costs import CostFailure, measure_costs
-from bakeoff.runs.records import CostRecord
+from bakeoff.execution.findings import Findings
+from bakeoff.measure.costs import CostFailure, Opener, measure_costs, serve
+from bakeoff.runs.records import CandidateRecord, CostRecord, EpochRecord, Provenance
+from bakeoff.study.costs import seconds_for_costs
+from bakeoff.types import RunState
 
 
 def test_the_measuring_process_finds_the_card_as_free_as_can_be(
@@ -56,3 +60,65 @@ def test_a_methods_own_error_comes_with_its_traceback(place: Path) -> None:
     code = """print('a {"error": "E: x", "traceback": "Traceback"}')"""
     [(_, failure)] = measure_costs(command(code), {}, ["a"], place)
     assert failure == CostFailure(reason="E: x", traceback="Traceback")
+
+
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done in a process of its own, in order; all of it is made up."""
+    done: list[str] = []
+
+    def apart(work: Any) -> dict[str, Any]:
+        chosen = ", ".join(work.args[0]) if work.func.__name__ == "timed" else work.args[1]
+        done.append(f"{work.func.__name__} {chosen}")
+        if work.func.__name__ == "measure_memory":
+            if chosen == "huge":
+                return {"error": "MemoryError: no room", "traceback": "T"}
+            return {"peak_memory_bytes": 8, "micro_batch_size": 2}
+        if "deadly" in chosen:
+            return {"error": "the process ended with status 9, most likely out of memory"}
+        return {name: {"repeats": 6, "micro_batch_size": 2} for name in work.args[0]}
+
+    monkeypatch.setattr("bakeoff.measure.costs.apart", apart)
+    return done
+
+
+def served(names: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    serve(names, Opener(bench=None, small=None))  # type: ignore[arg-type]
+    lines = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
+    return {name: json.loads(outcome) for name, _, outcome in lines}
+
+
+def test_memory_is_measured_in_processes_of_its_own_and_time_in_one(
+    forks: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = served(["a", "b", "huge"], capsys)
+    assert forks == ["measure_memory a", "measure_memory b", "measure_memory huge", "timed a, b"]
+    assert found["a"] == {"peak_memory_bytes": 8, "micro_batch_size": 2, "repeats": 6}
+    assert found["huge"]["error"] == "MemoryError: no room"
+
+
+def test_a_method_that_kills_the_timing_leaves_the_others_theirs(
+    forks: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = served(["a", "deadly"], capsys)
+    assert forks[2:] == ["timed a, deadly", "timed a", "timed deadly"]
+    assert found["a"]["repeats"] == 6 and found["a"]["peak_memory_bytes"] == 8
+    assert "status 9" in found["deadly"]["error"]
+
+
+def test_costs_may_take_a_third_of_what_all_else_took() -> None:
+    findings = Findings(schedule=None, wall_seconds={"load": 1.0, "training": 29.0, "total": 99.0})  # type: ignore[arg-type]
+    assert seconds_for_costs(findings) == 10.0
+    epoch = EpochRecord(epoch=1, train_nll=1.0, val_nll=1.0, seconds=30.0)
+    for number in range(2):
+        findings.records[str(number)] = CandidateRecord(
+            method="lora",
+            learning_rate=0.1,
+            seed=number,
+            state=RunState.COMPLETE,
+            best_epoch=1,
+            epochs=(epoch,) * 3,
+            made_with=Provenance(bakeoff="0", slots=2),
+        )
+    # An earlier call trained both together for ninety seconds.
+    assert seconds_for_costs(findings) == 30.0

@@ -221,7 +221,7 @@ def test_the_variant_that_trains_most_is_planned_for(
     small: Callable[..., dict[str, Any]], place: Path
 ) -> None:
     study = study_from_mapping(
-        small(methods={"lora": {"rank": [2, 16, 4]}}, search={"learning_rates": 1, "seeds": 1}),
+        small(methods={"lora": {"rank": [2, 16, 4]}}, search={"learning_rates": 3, "seeds": 1}),
         folder=place,
     )
     bench = open_workbench(study, "cpu")

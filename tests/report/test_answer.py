@@ -91,7 +91,7 @@ def test_one_seed_says_nothing_of_another() -> None:
         ({("full", "lora"): "undecided"}, "the one with lora reads undecided."),
         (
             {("lora", "full"): "equivalent", ("full", "zero_shot"): "undecided"},
-            "the one with zero_shot reads undecided and with lora reads equivalent.",
+            "the one with zero-shot reads undecided and with lora reads equivalent.",
         ),
     ],
 )

@@ -17,7 +17,7 @@ def test_limits_are_answered_at_once_and_stand_in_the_report(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     why, place = done.output.splitlines()
     assert why.startswith(
-        "The best baseline, zero_shot, reaches a test NLL of 5.554 nats per token"
+        "The best baseline, zero-shot, reaches a test NLL of 5.554 nats per token"
     )
     assert "lora_small is the only method within the limits; it is shown better than" in why
     assert place == f"{tmp_path}/report.html"

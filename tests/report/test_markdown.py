@@ -52,7 +52,7 @@ def test_it_links_every_figure(complete: Path) -> None:
 
 def test_it_says_what_is_missing(partial: Path) -> None:
     text = (partial / "report.md").read_text("utf-8")
-    assert "**Undecided.** The best baseline, zero\\_shot, reaches a test NLL of 5.554" in text
+    assert "**Undecided.** The best baseline, zero-shot, reaches a test NLL of 5.554" in text
     assert "Nothing is recommended yet: lora and lora\\_small have not finished" in text
     assert "| traditional \\(failed\\) | – |" in text
     note = "candidates/full-lr0.001-s0/predictions.jsonl: 1 unreadable line left out"

@@ -51,13 +51,13 @@ class TestAnswer:
         headline = page.one(class_="headline")
         assert headline.one("strong").text == "Use full"
         assert headline.text.startswith(
-            "Use full: the best baseline, zero_shot, reaches a test NLL of 5.554 nats per token; "
-            "full reaches 1.648. In ROUGE-1 the best baseline, lead, reaches 31.9 points; full "
+            "Use full: the best baseline, zero-shot, reaches a test NLL of 5.554 nats per token; "
+            "full reaches 1.648. In ROUGE-1 the best baseline, lead-3, reaches 31.9 points; full "
             "reaches 28.7 (undecided). It costs "
         )
         assert page.one(class_="why").text.startswith(
             "full is shown better than each of the other 3 methods and better than the baseline "
-            "zero_shot (level 0.95)."
+            "zero-shot (level 0.95)."
         )
         assert tags(page)["full"] == ["recommended"]
 
@@ -318,7 +318,7 @@ class TestPartial:
     def test_it_says_what_is_missing(self, cut_off: Node) -> None:
         assert cut_off.one("h1").one(class_="tag").text == "partial"
         assert cut_off.one(class_="headline").text.startswith(
-            "Undecided: the best baseline, zero_shot, reaches a test NLL of 5.554 nats per token; "
+            "Undecided: the best baseline, zero-shot, reaches a test NLL of 5.554 nats per token; "
             "full reaches 1.648."
         )
         told = cut_off.one(class_="answer").text

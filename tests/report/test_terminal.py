@@ -71,7 +71,7 @@ def test_the_recommendation_is_the_last_word(tmp_path: Path) -> None:
     lines = summary(tmp_path, None, 400)
     why = golden("four").recommendation.why
     assert why.startswith(
-        "The best baseline, zero_shot, reaches a test NLL of 5.554 nats per token"
+        "The best baseline, zero-shot, reaches a test NLL of 5.554 nats per token"
     )
     assert lines[-1] == f"Use full: the{why.removeprefix('The')}"
 

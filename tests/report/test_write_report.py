@@ -176,7 +176,7 @@ class TestMetrics:
         page = write_report(tmp_path).read_text("utf-8")
         text = (tmp_path / "report.md").read_text("utf-8")
         assert "Test ROUGE-1 against peak memory" in page and "Upper left is better." in page
-        assert "the best baseline, lead, reaches a test ROUGE-1 of 31.9 points" in page
+        assert "the best baseline, lead-3, reaches a test ROUGE-1 of 31.9 points" in page
         best = max(results.methods, key=lambda name: results.methods[name].test["rouge1"].mean)
         table = text[text.index("| method |") :].splitlines()
         assert "Test ROUGE-1 × 100" in table[0]

@@ -19,6 +19,7 @@ from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.longer import why_not_longer
 from bakeoff.study.options import completed
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
     level = level_of(settings.log_level)
     loaded = study.at(place)
     with (
-        open_run(place, loaded.resolved, fresh=settings.fresh, completed=completed) as folder,
+        open_run(
+            place,
+            loaded.resolved,
+            fresh=settings.fresh,
+            completed=completed,
+            goes_on=why_not_longer,
+        ) as folder,
         run_log(folder.path, level, study=study.name, device=settings.device),
         _rows_of(study, folder),
         ExitStack() as page,
@@ -203,14 +210,17 @@ def plan(
     device: str = "auto",
     gpu: str | None = None,
     report: Report = lambda text: None,
+    like: str | Path | None = None,
 ) -> StudyPlan:
-    """Says what each method of a study will cost, and whether it fits; trains nothing.
+    """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
     Args:
         study: a ``Study``, a mapping of its keys, or the path of its file.
         device: ``auto``, ``cpu`` or ``cuda``.
         gpu: a card that is not here, to plan for instead: ``T4``, ``A100-40GB``.
         report: called with what is being done.
+        like: an earlier run, whose scores show how this study's will vary; without it the study's
+            own folder, or what is typical.
 
     Raises:
         BakeoffError: for bad input.
@@ -225,4 +235,11 @@ def plan(
         place = Path(folder)
         if given.rows is not None:
             given.rows.write(place / DATA_FOLDER)
-        return plan_study(given.at(place), device, card, report)
+        return plan_study(
+            given.at(place),
+            device,
+            card,
+            report,
+            like=None if like is None else Path(like),
+            folder=Path("runs") / given.name,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,9 +22,20 @@ def plan(
         str | None,
         typer.Option(metavar="CARD", help="Plans for a card that is not here: T4, A100-40GB, ..."),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="An earlier run whose scores show how this study's will vary; without it the "
+            "study's own folder, or what is typical.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Says what each method of a study will cost, and whether it fits; trains nothing."""
+    """Says what a study will cost, whether it fits, and which differences it can find.
+
+    Trains nothing.
+    """
     from bakeoff.api import Study
     from bakeoff.api import plan as plan_of
 
@@ -34,6 +46,7 @@ def plan(
             device=device,
             gpu=gpu,
             report=lambda text: status.update(f"planning: {text}"),
+            like=like,
         )
     if as_json:
         sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")

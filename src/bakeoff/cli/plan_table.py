@@ -64,6 +64,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
             f"{device['arithmetic_efficiency']:.0%} of its arithmetic and "
             f"{device['bandwidth_efficiency']:.0%} of its bandwidth."
         )
+    if plan.power is not None:
+        console.print(escape(" ".join(plan.power.says)), highlight=False)
     if plan.remedy is None:
         console.print("[green]It fits.[/]")
     else:

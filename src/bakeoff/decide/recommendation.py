@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bakeoff.decide.changes import what_would_change
+from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.referee.advice import method_among, recommendation
-from bakeoff.decide.referee.evidence import Evidence, evidence_from
+from bakeoff.decide.referee.evidence import Evidence
 from bakeoff.decide.referee.question import Question
 from bakeoff.decide.sentences import (
     cost_of_needs,
@@ -34,6 +35,7 @@ from bakeoff.decide.verdicts import (
     comparison,
     cost_order,
     finished_methods,
+    label_of,
     may_still_finish,
     metric_words,
     rank,
@@ -156,6 +158,7 @@ def _case(
         unit="rows" if is_by_row else "groups",
         metric=metric.name,
         written=lambda value: amount_words(metric.unit, value),
+        labels={name: label_of(results, name) for name in baselines},
         scope=" within the limits" if has_outside else "",
     )
     return _Case(

@@ -8,6 +8,7 @@ from bakeoff.decide.verdicts import (
     amount_words,
     best_baseline,
     best_word,
+    label_of,
     metric_words,
     row_metric_of,
     unit_words,
@@ -60,9 +61,10 @@ def _reached(
         said = f"{name} reaches {what}{write(ours.mean)} {unit}".rstrip()
         return f"{said}; no baseline was scored by it."
     other, theirs = baseline
+    label = label_of(results, other)
     the = "The" if is_first else "the"
     said = (
-        f"{place}{the} best baseline, {other}, reaches {what}{write(theirs.mean)} {unit}".rstrip()
+        f"{place}{the} best baseline, {label}, reaches {what}{write(theirs.mean)} {unit}".rstrip()
     )
     if ours is None or name is None:
         return f"{said}." if is_first else ""
@@ -91,13 +93,13 @@ def cost_of_needs(needs: Needs | None, *, are_too_few: bool) -> str:
 
 def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) -> str:
     """What to do all the same, and whether the study accepts what that may lose."""
-    unit = results.primary.unit
+    unit, name = results.primary.unit, label_of(results, found.method)
     if found.regret is None:
-        return f"In these very runs {found.method} has the {best_word(results)} " + (
+        return f"In these very runs {name} has the {best_word(results)} " + (
             f"{metric_words(results)}."
         )
     text = (
-        f"To use one all the same: {found.method} has the least expected regret, "
+        f"To use one all the same: {name} has the least expected regret, "
         f"{amount_words(unit, found.regret)}"
     )
     if found.bound is None:
@@ -109,7 +111,7 @@ def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) 
     if found.bound <= decision.tolerance:
         return (
             f"{text} That is within the tolerance of {accepted} that the study accepts, so "
-            f"{found.method} may be used."
+            f"{name} may be used."
         )
     return f"{text} That is more than the tolerance of {accepted} that the study accepts."
 

@@ -23,6 +23,8 @@ from bakeoff.runs.records import (
 
 ZERO_SHOT = "zero_shot"
 """The baseline of the untuned base."""
+LEAD = "lead"
+"""The baseline of the document's first sentences."""
 _TURNED: dict[Comparable, Comparable] = {"better": "worse", "worse": "better"}
 
 
@@ -102,6 +104,21 @@ def best_baseline(results: Results, metric: str) -> tuple[str, Estimate] | None:
     sign = -1.0 if record.higher_is_better else 1.0
     found = {name: b.test[metric] for name, b in results.baselines.items() if metric in b.test}
     return min(found.items(), key=lambda item: (sign * item[1].mean, item[0]), default=None)
+
+
+def baseline_label(name: str, record: BaselineRecord) -> str:
+    """What a baseline is called: ``zero-shot``, ``lead-3``."""
+    if record.title is not None:
+        return record.title
+    if name == LEAD:
+        return f"lead-{'k' if record.sentences is None else record.sentences}"
+    return name.replace("_", "-")
+
+
+def label_of(results: Results, name: str) -> str:
+    """What a method or a baseline is called in sentences."""
+    record = results.baselines.get(name)
+    return name if record is None else baseline_label(name, record)
 
 
 def loss_of(results: Results, method: MethodRecord) -> float:

@@ -1,45 +1,49 @@
 """What a method costs alone: seconds per epoch, peak memory, generation speed.
 
-Each method is measured in processes of its own, after start-up: the base is loaded, and the method
-is seated in a cohort of one. In one process a sample of the study's own steps and validation
-batches is timed (``measure/timing.py``); in another its largest step is run for its memory
-(``measure/dry_run.py``).
+Every figure is of the method's trained adapter, seated in a cohort of one, in a process that has
+loaded nothing before. Each method's memory is measured in a process of its own, once, by its
+largest step (``measure/dry_run.py``). All methods are timed in one process, in turns
+(``measure/rounds.py``), beside the same method in a plain loop of Transformers and PEFT.
 
-One process serves all methods and forks for each figure, where the system can, so that imports are
-paid once. What it is started with (``study/measuring.py``) knows how a study is opened.
+One process serves all and forks for each of these, where the system can, so that imports are paid
+once. What it is started with (``study/measuring.py``) knows how a study is opened.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import disk_errors
 from bakeoff.measure.dry_run import dry_run
-from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
+from bakeoff.measure.rounds import GENERATION_ROWS as GENERATION_ROWS
+from bakeoff.measure.rounds import SAMPLE, time_methods
+from bakeoff.measure.timing import Budget
 from bakeoff.memory import (
     PeakMemory,
     give_back_at_once,
     keep_freed,
     settled_bytes,
 )
-from bakeoff.runs.reading import from_json, to_json
-from bakeoff.runs.records import CostRecord, EpochSeconds
+from bakeoff.runs.reading import from_json
+from bakeoff.runs.records import CostRecord
 
-GENERATION_ROWS = 8
-_BUDGET = Budget()
 _ERROR_LINES = 40
 """Of what a measuring process wrote before it died."""
 
@@ -63,10 +67,14 @@ class Opener:
     Attributes:
         bench: loads base and data.
         small: loads a small base, for what any base needs once.
+        plain: loads the base as Transformers has it; None measures no plain loop.
+        adapters: folders of trained adapters, by method.
     """
 
     bench: Callable[[], Workbench]
     small: Callable[[], object]
+    plain: Callable[[], PreTrainedModel] | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
 
 
 def measure_costs(
@@ -123,8 +131,8 @@ def _outcome(content: dict[str, Any]) -> CostRecord | CostFailure:
     return from_json(CostRecord, content, where="the measuring process")
 
 
-def measure_time(bench: Workbench, name: str, budget: Budget = _BUDGET) -> dict[str, Any]:
-    """Times one method in this process.
+def measure_time(bench: Workbench, name: str, budget: Budget = SAMPLE) -> dict[str, Any]:
+    """Times one method in this process, once, with fresh tensors.
 
     Args:
         bench: the study. name: the method's. budget: seconds that the samples may take.
@@ -132,32 +140,26 @@ def measure_time(bench: Workbench, name: str, budget: Budget = _BUDGET) -> dict[
     Returns:
         The timed figures of a ``CostRecord``; ``micro_batch_size`` is the study's, or what memory
         has halved.
+
+    Raises:
+        RuntimeError: it failed; with the error's traceback.
     """
-    method = bench.methods[name][""]
-    rows = bench.protocol.micro_batch_size
-    while True:
-        try:
-            epoch = EpochSeconds(**time_epoch(bench, method, rows, budget))
-            rows_per_second = time_generation(bench, method, GENERATION_ROWS)
-            latency = token_latency(bench, method)
-            return {
-                "epoch_seconds": to_json(epoch),
-                "generation_rows_per_second": rows_per_second,
-                "token_latency_seconds": None if latency is None else {"mean": latency},
-                "micro_batch_size": rows,
-            }
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or rows == 1:
-                raise
-        release_memory()
-        rows //= 2
+    found = time_methods(bench, [name], rounds=1, sample=budget)[name]
+    if "error" in found:
+        raise RuntimeError(found["traceback"])
+    return found
 
 
-def measure_memory(opener: Opener, name: str, rows: int) -> dict[str, Any]:
+def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[str, Any]:
     """Measures the memory of one method in this process, which has loaded no base before.
 
+    Args:
+        opener: how the study is opened. name: the method's.
+        rows: of a micro-batch; None takes the study's, halved while memory runs out.
+
     Returns:
-        ``peak_memory_bytes`` of one update and one validation at the study's largest shapes.
+        ``peak_memory_bytes`` of one update and one validation at the study's largest shapes, and
+        the ``micro_batch_size`` that they had.
     """
     # From the beginning: what was freed in the heap would be filled again, and not be seen.
     give_back_at_once()
@@ -167,31 +169,60 @@ def measure_memory(opener: Opener, name: str, rows: int) -> dict[str, Any]:
     bench = opener.bench()
     loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
-    # Once to warm up what is kept between steps, such as kernels made for a shape.
-    dry_run(bench, method, rows)
-    release_memory()
-    with PeakMemory(bench.base.device.type) as peak:
-        dry_run(bench, method, rows)
+    tensors = method.load(opener.adapters[name]) if name in opener.adapters else None
+    most = bench.protocol.micro_batch_size if rows is None else rows
+    while True:
+        try:
+            # Once to warm up what is kept between steps, such as kernels made for a shape.
+            dry_run(bench, method, most, tensors=tensors)
+            release_memory()
+            with PeakMemory(bench.base.device.type) as peak:
+                dry_run(bench, method, most, tensors=tensors)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if rows is not None or most == 1 or not is_out_of_memory(error):
+                raise
+        release_memory()
+        most //= 2
     # On a GPU the allocator's peak holds the base already.
     on_gpu = bench.base.device.type == "cuda"
-    return {"peak_memory_bytes": peak.bytes if on_gpu else peak.bytes + loaded}
+    found = peak.bytes if on_gpu else peak.bytes + loaded
+    return {"peak_memory_bytes": found, "micro_batch_size": most}
 
 
-def serve(names: Sequence[str], opener: Opener) -> None:
-    """The measuring process: forks for each figure, so that each starts from the same memory.
+def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> None:
+    """The measuring process: forks for each part, so that each starts from the same memory.
 
     Prints a line per method: its name and its figures, or its ``error``, as JSON.
+
+    Args:
+        names: of the methods. opener: how the study is opened.
+        deadline: in seconds since the epoch, by when it should be done.
     """
+    memory = {name: apart(partial(measure_memory, opener, name)) for name in names}
+    rows = {n: found["micro_batch_size"] for n, found in memory.items() if "error" not in found}
 
-    def timed(name: str) -> dict[str, Any]:
+    def timed(chosen: Sequence[str]) -> dict[str, Any]:
         keep_freed()  # as the command line does
-        return measure_time(opener.bench(), name)
+        return time_methods(
+            opener.bench(),
+            chosen,
+            adapters=opener.adapters,
+            plain_model=opener.plain,
+            rows=rows,
+            seconds=deadline - time.time(),
+        )
 
+    times = apart(partial(timed, list(rows))) if rows else {}
     for name in names:
-        outcome = apart(partial(timed, name))
-        if "error" not in outcome:
-            rows = outcome["micro_batch_size"]
-            outcome |= apart(partial(measure_memory, opener, name, rows))
+        if name not in rows:
+            outcome = memory[name]
+        elif "error" in times and name not in times:
+            # The process died over one of them, so that each is timed alone.
+            alone = apart(partial(timed, [name]))
+            outcome = memory[name] | alone.get(name, alone)
+        else:
+            outcome = memory[name] | times[name]
         print(name, json.dumps(outcome), flush=True)
 
 

@@ -1,6 +1,6 @@
 """One method alone through one pass of each kind, at the largest shapes that its study has.
 
-The same passes are run for a costs, where their memory is measured, and traced for a plan,
+The same passes are run for costs, where their memory is measured, and traced for a plan,
 where it is predicted.
 """
 
@@ -21,7 +21,7 @@ from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.generation.rows import power_of_two
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 
 Stage = Literal["seated", "training", "validation"]
 _RATE = 1e-6
@@ -33,6 +33,7 @@ def dry_run(
     rows: int,
     *,
     num_slots: int = 1,
+    tensors: Tensors | None = None,
     done: Callable[[Stage], None] = lambda stage: None,
 ) -> bool:
     """Seats candidates of one method, makes their largest update and their largest validation.
@@ -40,7 +41,7 @@ def dry_run(
     Args:
         bench: base and data. method: one of its methods.
         rows: of one micro-batch of one slot, and of one pass of validation.
-        num_slots: candidates in the pass.
+        num_slots: candidates in the pass. tensors: see ``seated``.
         done: called after each stage.
 
     Returns:
@@ -48,7 +49,7 @@ def dry_run(
     """
     protocol, device = bench.protocol, bench.base.device
     batch_source = stand_in_batch_source(bench, method.execution_path)
-    cohort = seated(bench, method, num_slots=num_slots, trains=True)
+    cohort = seated(bench, method, num_slots=num_slots, trains=True, tensors=tensors)
     done("seated")
     rates = torch.full((num_slots,), _RATE, dtype=torch.float64, device=device)
     plan = bench.plans["train"]
@@ -82,13 +83,30 @@ def write_summaries(bench: Workbench, cohort: Cohort, rows: int, num_tokens: int
     generate(cohort, [0], [prompts[int(i)] for i in longest], options)
 
 
-def seated(bench: Workbench, method: Method, *, num_slots: int = 1, trains: bool = False) -> Cohort:
-    """A cohort of fresh candidates of one method; enter it to use it."""
+def seated(
+    bench: Workbench,
+    method: Method,
+    *,
+    num_slots: int = 1,
+    trains: bool = False,
+    tensors: Tensors | None = None,
+) -> Cohort:
+    """A cohort of candidates of one method; enter it to use it.
+
+    Args:
+        bench: base and data. method: one of its methods. num_slots: candidates.
+        trains: whether they are to be trained.
+        tensors: what an adapter keeps, which every candidate starts from; None draws fresh ones.
+            What trains by more than its adapter keeps, such as a prompt's network, is drawn fresh
+            where it trains.
+    """
     protocol = bench.protocol
     cohort = Cohort(bench.base, [method], num_slots, protocol if trains else None)
+    if tensors is not None and trains and set(tensors) != set(method.shapes):
+        tensors = None
     for slot in range(num_slots):
         generator = torch.Generator().manual_seed(protocol.seed_list[0])
-        cohort.seat(slot, method, method.initial(generator))
+        cohort.seat(slot, method, method.initial(generator) if tensors is None else tensors)
     return cohort
 
 

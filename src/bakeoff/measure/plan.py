@@ -18,6 +18,7 @@ from bakeoff.measure.cards import (
 )
 from bakeoff.measure.costs import GENERATION_ROWS
 from bakeoff.measure.fit import Need, available_for, needs_of, remedy
+from bakeoff.measure.power import PowerPlan
 from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_seconds
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
@@ -71,6 +72,7 @@ class StudyPlan:
         basis: ``timed here``, or ``estimated`` from traced arithmetic and bytes.
         wall_seconds: of each part, at most; candidates that share a pass take less.
         remedy: the smallest change with which it would fit, or None where it fits.
+        power: what the design can say of the methods; None where nothing is known of the metric.
         notes: of methods that cannot be planned, which no other figure counts.
     """
 
@@ -82,6 +84,7 @@ class StudyPlan:
     wall_seconds: Mapping[str, float] | None
     fits: bool
     remedy: str | None
+    power: PowerPlan | None = None
     notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:

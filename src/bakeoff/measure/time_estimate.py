@@ -11,14 +11,15 @@ import torch
 
 from bakeoff.base.products import product
 from bakeoff.engine.workbench import Workbench
-from bakeoff.measure.costs import GENERATION_ROWS
 from bakeoff.measure.fit import Need
-from bakeoff.measure.timing import Budget, seconds_of
+from bakeoff.measure.repeated import FEWEST
+from bakeoff.measure.rounds import GENERATION_ROWS, SAMPLE
+from bakeoff.measure.timing import seconds_of
 from bakeoff.search.schedule import StudySchedule
 
 COSTS_START_SECONDS: Final = 6.0
 """The imports of the process that measures costs."""
-_LATENCY_TOKENS: Final = 50
+_LATENCY_TOKENS: Final = 20
 _PRODUCT_SIDE: Final = {"cpu": 1024, "cuda": 4096}
 _PRODUCT_TRIES: Final = 3
 
@@ -57,7 +58,8 @@ def wall_seconds(
     """The parts of the study's wall clock, as the results name them; None where one is unknown."""
     test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
     num_test = len(bench.data.splits["test"])
-    training = testing = costs = 0.0
+    training = testing = samples = 0.0
+    least = COSTS_START_SECONDS + load_seconds
     scoring: list[float] = []
     for need in needs:
         seconds = found[need.entry.name]
@@ -71,20 +73,20 @@ def wall_seconds(
         scored = test * validation + num_test * row_seconds
         scoring.append(scored + validation)
         testing += len(schedule.seeds) * scored
-        costs += (
-            load_seconds
-            + min(Budget().train, epoch["train"])
-            + min(Budget().evaluation, validation)
-            + GENERATION_ROWS * row_seconds
-            + _LATENCY_TOKENS * (seconds.latency or 0.0)
-        )
+        # Memory, then samples of the study's loop and of a plain one.
+        least += load_seconds + GENERATION_ROWS * row_seconds
+        samples += min(SAMPLE.train, FEWEST * epoch["train"])
+        samples += min(SAMPLE.evaluation, FEWEST * validation)
+        samples += FEWEST * _LATENCY_TOKENS * (seconds.latency or 0.0)
     parts = {
         "load": load_seconds,
         "baselines": min(scoring, default=0.0),
         "training": training,
         "test": testing,
-        "costs": COSTS_START_SECONDS + costs,
     }
+    # A quarter of the whole at most, if that is enough for what has to be.
+    rest = sum(parts.values())
+    parts["costs"] = max(least, min(least + 2.0 * samples, rest / 3.0))
     return {**parts, "total": sum(parts.values())}
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from bakeoff.engine.generation.generate import GenerationOptions, Prompts, gener
 from bakeoff.engine.step import train_step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.dry_run import seated, stand_in_batch_source, write_summaries
-from bakeoff.methods.contract import Method
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.metrics.contract import Ask
 
 clock: Callable[[], float] = time.perf_counter
@@ -37,8 +37,10 @@ _RATE: Final = 1e-6
 _LATENCY_DOCUMENTS: Final = 3
 _LATENCY_TOKENS: Final = 17
 _FEW_TOKENS: Final = 8
+_WARM_TOKENS: Final = 3
 _LEAST_SECONDS: Final = 1e-9
 _GOLDEN: Final = 0.6180339887498949
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,22 @@ class Budget:
     evaluation: float = 2.0
 
 
-def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> dict[str, Any]:
+def time_epoch(
+    bench: Workbench,
+    method: Method,
+    rows: int,
+    budget: Budget,
+    *,
+    tensors: Tensors | None = None,
+    start: float = 0.0,
+) -> dict[str, Any]:
     """Times a sample of one method's epoch, alone.
+
+    Args:
+        bench: base and data. method: one of its methods. rows: of a micro-batch.
+        budget: seconds that the sample may take. tensors: see ``seated``.
+        start: where in the epoch, in 0..1, the sample begins; after its end it goes on at the
+            beginning.
 
     Returns:
         Seconds per epoch: ``max`` (its slowest third, and all that is computed once per study),
@@ -65,11 +81,11 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
     if method.execution_path.reads_hidden_states:
-        extra = _time_hidden_states(bench, budget)
+        extra = _time_hidden_states(bench, budget, start)
     batch_source = stand_in_batch_source(bench, method.execution_path)
-    cohort = seated(bench, method, trains=True)
+    cohort = seated(bench, method, trains=True, tensors=tensors)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
-    steps = train.epoch(protocol.seed_list[0], 0)
+    steps = from_part(train.epoch(protocol.seed_list[0], 0), start)
     longest = max(*train.widths, *validation.widths)
     with cohort, accelerated(cohort, longest, bench.engine) as graphs:
         optimizer = cohort.optimizer
@@ -97,13 +113,13 @@ def time_epoch(bench: Workbench, method: Method, rows: int, budget: Budget) -> d
                 )
                 yield max(0.0, spent - update), len(step.examples) * step.width
 
-        samples = _within(budget.train, timed())
-        val_seconds = _time_validation(cohort, batch_source, validation, rows, budget)
+        samples = within(budget.train, timed())
+        val_seconds = _time_validation(cohort, batch_source, validation, rows, budget, start)
     padded, updates = train.tokens_padded, update * train.num_steps
-    train_mean = _rate(samples) * padded + updates
+    train_mean = rate(samples) * padded + updates
     size = -(-len(samples) // _WINDOWS)
     windows = [samples[i : i + size] for i in range(0, len(samples), size)]
-    train_max = max(_rate(window) for window in windows) * padded + updates
+    train_max = max(rate(window) for window in windows) * padded + updates
     return {
         "max": train_max + val_seconds + extra,
         "mean": train_mean + val_seconds + extra / protocol.epochs,
@@ -129,7 +145,12 @@ def _roomiest(plan: BatchPlan, steps: Sequence[Step], rows: int) -> list[Step]:
 
 @torch.no_grad()
 def _time_validation(
-    cohort: Cohort, batch_source: BatchSource, plan: BatchPlan, rows: int, budget: Budget
+    cohort: Cohort,
+    batch_source: BatchSource,
+    plan: BatchPlan,
+    rows: int,
+    budget: Budget,
+    start: float,
 ) -> float:
     """Seconds of one validation, from as many of its batches as the budget allows."""
     device = cohort.base.device
@@ -137,20 +158,21 @@ def _time_validation(
     def losses(batch: MicroBatch) -> None:
         batch_source.losses(cohort, batch_source.pack(plan, [batch]))
 
-    batches = _spread(list(plan.in_length_order(rows)))
+    batches = from_part(spread(list(plan.in_length_order(rows))), start)
     total = sum(batch.input_ids.size for batch in batches)
     if cohort.base.is_compiled:
         losses(batches[0])  # what is compiled once per study is start-up
     samples = ((seconds_of(device, losses, b), b.input_ids.size) for b in batches)
-    return _rate(_within(budget.evaluation, samples)) * total
+    return rate(within(budget.evaluation, samples)) * total
 
 
 @torch.no_grad()
-def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
+def _time_hidden_states(bench: Workbench, budget: Budget, start: float) -> float:
     """Seconds of computing hidden states once per study, from a sample of its batches."""
     base, rows = bench.base, bench.protocol.micro_batch_size
     plans = [bench.plans["train"], bench.plans["validation"]]
-    batches = _spread([batch for plan in plans for batch in plan.in_length_order(rows)])
+    every = [batch for plan in plans for batch in plan.in_length_order(rows)]
+    batches = from_part(spread(every), start)
     total = sum(batch.input_ids.size for batch in batches)
     with Cohort(base, [], 1) as empty:
 
@@ -158,22 +180,23 @@ def _time_hidden_states(bench: Workbench, budget: Budget) -> float:
             empty.hidden_states(torch.from_numpy(batch.input_ids[None]).to(base.device))
 
         samples = ((seconds_of(base.device, hidden, b), b.input_ids.size) for b in batches)
-        return _rate(_within(budget.evaluation, samples)) * total
+        return rate(within(budget.evaluation, samples)) * total
 
 
-def time_generation(bench: Workbench, method: Method, rows: int) -> float | None:
+def time_generation(
+    bench: Workbench, method: Method, rows: int, tensors: Tensors | None = None
+) -> float | None:
     """Test prompts per second of one method alone, ``rows`` of them in a batch.
 
-    What is captured once for many batches is left out.
+    What is captured once for many batches is left out, and so is warming up.
     """
     if Ask.TEXT not in bench.task.asks:
-        return time_choosing(bench, method, rows)
+        return time_choosing(bench, method, rows, tensors)
     test = bench.data.splits["test"]
     prompts = [test.prompts[i] for i in range(min(rows, len(test)))]
     options, device = bench.generation, bench.base.device
-    with seated(bench, method) as cohort:
-        if device.type == "cuda":
-            _warm_up(cohort, prompts, options)
+    with seated(bench, method, tensors=tensors) as cohort:
+        _warm_up(cohort, prompts, options)
         timer = _StartUp(device)
         seconds = seconds_of(device, lambda: generate(cohort, [0], prompts, options, timer=timer))
     return len(prompts) / max(seconds - timer.starting, _LEAST_SECONDS)
@@ -197,7 +220,9 @@ def time_writing(bench: Workbench, method: Method, rows: int) -> float | None:
     return rows / (first + (wanted - short) * further)
 
 
-def time_choosing(bench: Workbench, method: Method, rows: int) -> float | None:
+def time_choosing(
+    bench: Workbench, method: Method, rows: int, tensors: Tensors | None = None
+) -> float | None:
     """Test rows per second whose answers one method alone chooses, ``rows`` of them in a batch.
 
     None where the task asks for no choice.
@@ -208,7 +233,7 @@ def time_choosing(bench: Workbench, method: Method, rows: int) -> float | None:
     count = min(rows, len(test))
     prompts = [test.prompts[i] for i in range(count)]
     choices = [test.choice_sets[test.choice_set[i]].tokens for i in range(count)]
-    with seated(bench, method) as cohort:
+    with seated(bench, method, tensors=tensors) as cohort:
         choose(cohort, [0], prompts[:1], choices[:1])
         seconds = seconds_of(
             bench.base.device, lambda: choose(cohort, [0], prompts, choices, batch_rows=count)
@@ -216,12 +241,21 @@ def time_choosing(bench: Workbench, method: Method, rows: int) -> float | None:
     return count / max(seconds, _LEAST_SECONDS)
 
 
-def token_latency(bench: Workbench, method: Method) -> float | None:
+def token_latency(
+    bench: Workbench, method: Method, tensors: Tensors | None = None, document: int | None = None
+) -> float | None:
     """Median seconds to write one more token of the answer to one row.
 
-    The first token, which reads the document, is left out, and on a GPU all that is done once for
-    many tokens: warming up, and capturing the step. None where no answer has two more, or the task
-    asks for no text.
+    The first token, which reads the document, is left out, and all that is done once for many
+    tokens: warming up, and on a GPU capturing the step.
+
+    Args:
+        bench: base and data. method: one of its methods. tensors: see ``seated``.
+        document: which of a few of middling length is read, counted round;
+            None reads each of them.
+
+    Returns:
+        None where no answer has two more tokens, or the task asks for no text.
     """
     if Ask.TEXT not in bench.task.asks:
         return None
@@ -230,15 +264,16 @@ def token_latency(bench: Workbench, method: Method) -> float | None:
     options = replace(bench.generation, max_new_tokens=min(asked, _LATENCY_TOKENS), batch_rows=1)
     in_length_order = np.argsort(prompts.lengths, kind="stable")
     chosen = [prompts[int(i)] for i in in_length_order[len(prompts) // 2 :][:_LATENCY_DOCUMENTS]]
+    if document is not None:
+        chosen = [chosen[document % len(chosen)]]
     device = bench.base.device
     spans: list[float] = []
-    with seated(bench, method) as cohort:
-        if device.type == "cuda":
-            _warm_up(cohort, chosen[:1], options)
-        for document in chosen:
+    with seated(bench, method, tensors=tensors) as cohort:
+        _warm_up(cohort, chosen[:1], options)
+        for prompt in chosen:
             timer = _Clockwork(device)
             with _steps(cohort, timer, options):
-                generate(cohort, [0], [document], options, timer=timer)
+                generate(cohort, [0], [prompt], options, timer=timer)
             # The first span is the reading of the document.
             spans += timer.spans[1:]
     return median(spans) if spans else None
@@ -306,7 +341,13 @@ def _steps(cohort: Cohort, timer: StepTimer, options: GenerationOptions) -> Iter
 
 
 def _warm_up(cohort: Cohort, prompts: Prompts, options: GenerationOptions) -> None:
-    """Generates once, so that libraries are loaded and have chosen their kernels."""
+    """Generates once, so that libraries are loaded and have chosen their kernels.
+
+    On a GPU as many tokens as are timed, since some kernels are chosen by length; elsewhere few.
+    """
+    if cohort.base.device.type != "cuda":
+        few = min(options.max_new_tokens, _WARM_TOKENS)
+        options = replace(options, max_new_tokens=few)
     generate(cohort, [0], prompts, options)
 
 
@@ -322,7 +363,7 @@ def seconds_of(device: torch.device, work: Callable[..., object], *arguments: An
     return clock() - started
 
 
-def _within(seconds: float, samples: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+def within(seconds: float, samples: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
     """Takes samples, at least one, until they have taken so long together."""
     taken: list[tuple[float, int]] = []
     started = clock()
@@ -333,11 +374,17 @@ def _within(seconds: float, samples: Iterable[tuple[float, int]]) -> list[tuple[
     return taken
 
 
-def _spread(batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+def spread(batches: Sequence[MicroBatch]) -> list[MicroBatch]:
     """Reorders batches that are in order of length, so that the first few are of all lengths."""
     return [batches[i] for i in sorted(range(len(batches)), key=lambda i: (i + 0.5) * _GOLDEN % 1)]
 
 
-def _rate(samples: Sequence[tuple[float, int]]) -> float:
-    """Seconds a padded token."""
+def from_part(items: Sequence[Item], start: float) -> list[Item]:
+    """All items in their order from a place on, in 0..1, and then those before it."""
+    first = int(start * len(items))
+    return [*items[first:], *items[:first]]
+
+
+def rate(samples: Sequence[tuple[float, int]]) -> float:
+    """Seconds per padded token."""
     return sum(s for s, _ in samples) / max(1, sum(n for _, n in samples))

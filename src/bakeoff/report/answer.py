@@ -11,6 +11,7 @@ from bakeoff.decide.sentences import margin_words, reached
 from bakeoff.decide.verdicts import (
     ZERO_SHOT,
     finished_methods,
+    label_of,
     metric_scale,
     metric_words,
     rank,
@@ -153,7 +154,7 @@ def _two_families(results: Results, given: Recommendation) -> str:
     others = [*results.baselines, *(found.method for found in given.runners_up)]
     said = {name: verdict_of(results, given.method, name) for name in others}
     parts = [
-        f"with {join(names)} reads {verdict}"
+        f"with {join([label_of(results, name) for name in names])} reads {verdict}"
         for verdict in ("undecided", "equivalent")
         if (names := [name for name, found in said.items() if found == verdict])
     ]

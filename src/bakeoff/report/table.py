@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.decide.verdicts import ZERO_SHOT, cheapest, verdict_of
+from bakeoff.decide.verdicts import LEAD, ZERO_SHOT, cheapest, verdict_of
+from bakeoff.decide.verdicts import baseline_label as baseline_label
 from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_whole
-from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, MetricRecord, Results
+from bakeoff.runs.records import (
+    BaselineRecord,
+    EpochSeconds,
+    Estimate,
+    MethodRecord,
+    MetricRecord,
+    Results,
+)
 from bakeoff.types import RunState
 
-LEAD: Final = "lead"
 _BASELINES: Final = (ZERO_SHOT, LEAD)
 """Those that come first, in this order."""
 Write = Callable[[float | None], str]
@@ -69,12 +76,13 @@ COSTS: Final = (
     Column(key="trainable_parameters", label="Trainable parameters", unit="", write=shown_whole),
     Column(key="epoch_max", label="Longest epoch", unit="", write=shown_seconds),
     Column(key="epoch_mean", label="Mean epoch", unit="", write=shown_seconds),
+    Column(key="plain_epoch", label="Mean epoch, plain loop", unit="", write=shown_seconds),
     Column(key="peak_memory_bytes", label="Peak memory", unit="", write=shown_bytes),
     Column(key="adapter_bytes", label="Adapter", unit="", write=shown_bytes),
     Column(key="token_latency_seconds", label="Latency", unit="per token", write=shown_seconds),
 )
 # Measured by newer runs only; where no row has it, it has no column.
-_OPTIONAL: Final = ("token_latency_seconds",)
+_OPTIONAL: Final = ("plain_epoch", "token_latency_seconds")
 
 
 def metric_label(metric: MetricRecord) -> str:
@@ -142,15 +150,6 @@ def cheapest_name(results: Results, rows: Sequence[Row]) -> str | None:
     return cheapest(results) if len(finished) > 1 else None
 
 
-def baseline_label(name: str, record: BaselineRecord) -> str:
-    """What a baseline is called: ``zero-shot``, ``lead-3``."""
-    if record.title is not None:
-        return record.title
-    if name == LEAD:
-        return f"lead-{'k' if record.sentences is None else record.sentences}"
-    return name.replace("_", "-")
-
-
 def _method(name: str, record: MethodRecord) -> Row:
     cost = record.cost
     epoch = cost.epoch_seconds
@@ -158,7 +157,8 @@ def _method(name: str, record: MethodRecord) -> Row:
     cells |= {
         "trainable_parameters": Cell(value=cost.trainable_parameters),
         "epoch_max": Cell(value=None if epoch is None else epoch.max),
-        "epoch_mean": Cell(value=None if epoch is None else epoch.mean),
+        "epoch_mean": _cell(epoch),
+        "plain_epoch": _cell(cost.plain_epoch_seconds),
         "peak_memory_bytes": Cell(value=cost.peak_memory_bytes),
         "adapter_bytes": Cell(value=cost.adapter_bytes),
         "token_latency_seconds": _cell(cost.token_latency_seconds),
@@ -186,5 +186,5 @@ def _baseline(name: str, record: BaselineRecord) -> Row:
     )
 
 
-def _cell(found: Estimate | None) -> Cell:
+def _cell(found: Estimate | EpochSeconds | None) -> Cell:
     return Cell() if found is None else Cell(value=found.mean, low=found.low, high=found.high)

@@ -175,10 +175,11 @@ class EpochSeconds:
     """One epoch of a method alone, validation included.
 
     Attributes:
-        mean: what is computed once per study spread over the epochs. low, high: its bounds.
-        max: the slowest third, with all that is computed once per study.
-        train, validation, first_epoch_extra: the parts.
-        measured_steps: of the epoch's ``epoch_steps``.
+        mean: what is computed once per study spread over the epochs; the median of the repeats.
+        low, high: bounds of that median, with 95 % probability.
+        max: the slowest repeat, with all that is computed once per study.
+        train, validation, first_epoch_extra: the parts, each the median of the repeats.
+        measured_steps: of the epoch's ``epoch_steps``, in all repeats.
     """
 
     mean: float
@@ -199,9 +200,12 @@ class CostRecord:
     Attributes:
         trainable_parameters: of one candidate. adapter_bytes: on disk.
         peak_memory_bytes: of training, the base included.
-        token_latency_seconds: of one more token of one row.
+        token_latency_seconds: of one more token of one row; the median of the repeats, with bounds.
         generation_rows_per_second: test rows, eight in a batch.
+        plain_epoch_seconds: one epoch of the same method in a plain loop of Transformers and PEFT;
+            the median of the repeats, with bounds. no_plain_reason: why there is none.
         micro_batch_size: that the figures were measured with.
+        repeats: of what is timed.
         made_with: None where only the parameters and the adapter are known.
     """
 
@@ -211,7 +215,10 @@ class CostRecord:
     epoch_seconds: EpochSeconds | None = None
     token_latency_seconds: Estimate | None = None
     generation_rows_per_second: float | None = None
+    plain_epoch_seconds: Estimate | None = None
+    no_plain_reason: str | None = None
     micro_batch_size: int | None = None
+    repeats: int | None = None
     made_with: Provenance | None = None
 
 
@@ -279,8 +286,16 @@ class MethodRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
-    """What the search trained, against every rate with every seed to the end."""
+    """What the search trained, against every setting with every seed to the end.
 
+    Attributes:
+        seed: of the search's own candidates; None in the first edition, where it was the first of
+            the chosen settings'.
+        seeds: of the chosen settings, before any look at the test scores.
+        rungs: epochs after which candidates were compared.
+    """
+
+    seed: int | None = None
     seeds: tuple[int, ...]
     rungs: tuple[int, ...]
     epochs_trained: int

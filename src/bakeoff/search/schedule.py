@@ -8,7 +8,7 @@ this module keeps the candidates and does what was decided.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bakeoff.engine.candidate import Candidate
@@ -174,6 +174,17 @@ class StudySchedule:
         return [c for method in self.methods.values() for c in method.candidates]
 
     @property
+    def searched_epochs(self) -> int:
+        """The most that the search's candidates train: fewer where only the chosen went on."""
+        ends = [
+            len(candidate.epochs)
+            for method in self.methods.values()
+            for candidate in method.searched
+            if candidate.state is RunState.COMPLETE
+        ]
+        return max(ends, default=self.epochs)
+
+    @property
     def finals(self) -> list[Candidate]:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
@@ -239,6 +250,21 @@ class StudySchedule:
             method.finals = new
         return Settled(text=decision.text, new=tuple(new), pruned=tuple(pruned))
 
+    def train_more(self, names: Sequence[str], num_seeds: int) -> list[Candidate]:
+        """Names further seeds of chosen settings, up to a number of seeds of each method.
+
+        Args:
+            names: of methods whose setting is chosen. num_seeds: of each of them in the end.
+        """
+        found = []
+        for name in names:
+            method = self.methods[name]
+            finals = [record_of(candidate) for candidate in method.finals]
+            new = [self.candidate_of(spec) for spec in further_specs(finals, num_seeds)]
+            method.finals += new
+            found += new
+        return found
+
     def candidate_of(self, spec: CandidateSpec) -> Candidate:
         """A candidate of the study, which takes no part yet.
 
@@ -271,7 +297,7 @@ class StudySchedule:
         """
         for candidate in later:
             method = self.methods[candidate.method_name]
-            is_searched = method.space is not None and candidate.seed == method.space.seed
+            is_searched = self._is_of_search(candidate)
             (method.searched if is_searched else method.finals).append(candidate)
         for name, candidate in chosen.items():
             self.methods[name].chosen = candidate
@@ -299,7 +325,26 @@ class StudySchedule:
             following = self.settle()
             coming = [candidate for one in following for candidate in one.new]
             settled += following
+        self._take_up_further(records)
         return settled
+
+    def _take_up_further(self, records: Mapping[str, CandidateRecord]) -> None:
+        """Further seeds of chosen settings, which a look at the test scores asked for."""
+        for method in self.methods.values():
+            known = {candidate.id for candidate in method.finals}
+            for id, record in sorted(records.items(), key=lambda item: item[1].seed):
+                if record.method != method.name or id in known or not method.finals:
+                    continue
+                setting = spec_of(record_of(method.finals[0]))
+                if replace(spec_of(record), seed=setting.seed) == setting:
+                    candidate = self.candidate_of(spec_of(record))
+                    if not self._is_of_search(candidate):
+                        _take_up(candidate, record)
+                        method.finals.append(candidate)
+
+    def _is_of_search(self, candidate: Candidate) -> bool:
+        space = self.methods[candidate.method_name].space
+        return space is not None and candidate.seed == space.seed
 
 
 def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
@@ -322,6 +367,17 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         epochs=tuple(candidate.epochs),
         reason=candidate.reason,
     )
+
+
+def further_specs(finals: Sequence[CandidateRecord], num_seeds: int) -> list[CandidateSpec]:
+    """The specs with which a setting comes to so many seeds, counted from 0 on.
+
+    Args:
+        finals: records of the setting's runs, one at least.
+    """
+    known = {record.seed for record in finals}
+    setting = spec_of(finals[0])
+    return [replace(setting, seed=seed) for seed in range(num_seeds) if seed not in known]
 
 
 def spec_of(record: CandidateRecord) -> CandidateSpec:

@@ -1,9 +1,10 @@
-"""The stage that measures what every method costs, each in a process of its own."""
+"""The stage that measures what every method costs, in processes of its own."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+from pathlib import Path
 
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
@@ -27,7 +28,14 @@ def measure_all(
         return
     title = "costs"
     view.count(title, 0, len(missing))
-    jobs = jobs_of(study, bench.base.device.type, findings.schedule, missing)
+    jobs = jobs_of(
+        study,
+        bench.base.device.type,
+        findings.schedule,
+        missing,
+        adapters=_trained_adapters(findings, archive),
+        seconds=seconds_for_costs(findings),
+    )
     outcomes = itertools.chain.from_iterable(
         measure_costs(COMMAND, job, names, study.root) for job, names in jobs
     )
@@ -42,6 +50,33 @@ def measure_all(
             _note_smaller_batch(name, outcome, protocol, archive, view)
         view.count(title, done, len(missing))
     view.clear()
+
+
+def seconds_for_costs(findings: Findings) -> float:
+    """A third of what all else has taken, so that costs are a quarter of the whole.
+
+    What all else has taken is the wall clock of this call's stages or, where an earlier call has
+    trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
+    """
+    wall = sum(value for stage, value in findings.wall_seconds.items() if stage != "total")
+    epochs = sum(
+        sum(epoch.seconds for epoch in record.epochs)
+        / max(1, (record.made_with.slots if record.made_with else None) or 1)
+        for record in findings.records.values()
+    )
+    return max(wall, epochs) / 3.0
+
+
+def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:
+    """Of each method the adapter of its first candidate that ended well."""
+    found: dict[str, Path] = {}
+    for name in findings.schedule.methods:
+        for candidate in findings.finals(name):
+            adapter = archive.folder.path / "candidates" / candidate.id / "adapter"
+            if candidate.state.is_eligible and adapter.is_dir():
+                found[name] = adapter
+                break
+    return found
 
 
 def _note_smaller_batch(

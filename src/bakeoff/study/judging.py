@@ -13,6 +13,8 @@ from bakeoff.decide.judged import (
     judge_metric,
 )
 from bakeoff.decide.margins import MetricScale, decision_of
+from bakeoff.decide.referee.looks import look_alphas
+from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
@@ -31,6 +33,25 @@ def judge_study(
     The margins follow from the study's options and from validation, never from the test set.
     """
     metrics = bench.task.metrics
+    decision = decision_for(study, bench, findings)
+    runs = {name: [scores] for name, scores in findings.baselines.items()}
+    runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
+    judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
+    warnings = tuple(
+        DecisionWarning(set="test", metric=metric, text=text)
+        for metric, found in judged.items()
+        for text in found.warnings
+    )
+    return replace(decision, warnings=warnings), judged
+
+
+def decision_for(study: Study, bench: Workbench, findings: Findings) -> DecisionRecord:
+    """By what verdicts are reached.
+
+    Seeds that a look at the test set asked for do not move the margins, which are fixed before it.
+    """
+    metrics, seeds = bench.task.metrics, bench.protocol.seeds
+    early = seeds.looks[0] if isinstance(seeds, AdaptiveSeeds) else None
     decision = decision_of(
         study.options.decision,
         [
@@ -41,19 +62,23 @@ def judge_study(
             )
             for metric in metrics
         ],
-        {e.name: method_validation(bench, findings, e.name) for e in bench.entries},
+        {e.name: method_validation(bench, findings, e.name, early) for e in bench.entries},
         {name: baseline_validation(bench, findings, name) for name in findings.baselines},
         primary=metrics[0].name,
     )
-    runs = {name: [scores] for name, scores in findings.baselines.items()}
-    runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
-    judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
-    warnings = tuple(
-        DecisionWarning(set="test", metric=metric, text=text)
-        for metric, found in judged.items()
-        for text in found.warnings
-    )
-    return replace(decision, warnings=warnings), judged
+    return replace(decision, level=level_of(seeds, decision.level))
+
+
+def level_of(seeds: int | tuple[int, ...] | AdaptiveSeeds, level: float) -> float:
+    """The level at which the results judge every pair, so that the study's holds over all looks.
+
+    How many seeds a method has follows from what was seen of fewer, so that a pair may have been
+    tested at any of the looks; each of these tests may spend what the first look may.
+    """
+    if not isinstance(seeds, AdaptiveSeeds):
+        return level
+    alphas = look_alphas(1.0 - level, at_least=seeds.at_least, at_most=seeds.at_most)
+    return 1.0 - min(alphas.values())
 
 
 def _judge(
@@ -110,9 +135,15 @@ def _tested(findings: Findings, name: str) -> list[SetScores]:
     ]
 
 
-def method_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
-    """By metric, over the runs' seeds: what training followed, and what was asked after it."""
-    eligible = [c for c in findings.finals(name) if c.state.is_eligible]
+def method_validation(
+    bench: Workbench, findings: Findings, name: str, most: int | None = None
+) -> dict[str, Estimate]:
+    """By metric, over the runs' seeds: what training followed, and what was asked after it.
+
+    Args:
+        bench, findings: the run's. name: the method's. most: only so many of its first seeds.
+    """
+    eligible = [c for c in findings.finals(name)[:most] if c.state.is_eligible]
     known = [findings.validation_scores.get(c.id) for c in eligible]
     scored = [scores for scores in known if scores is not None]
     found = _means(bench, scored) if len(scored) == len(eligible) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from bakeoff.measure.costs import Opener, serve
 from bakeoff.methods import registry as methods
 from bakeoff.metrics import registry as metrics
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.opening import load_base, open_workbench
+from bakeoff.study.opening import load_base, load_plain, open_workbench
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.tasks import registry as tasks
 
@@ -27,9 +28,19 @@ COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")
 
 
 def jobs_of(
-    study: Study, device: str, schedule: StudySchedule, names: Sequence[str]
+    study: Study,
+    device: str,
+    schedule: StudySchedule,
+    names: Sequence[str],
+    *,
+    adapters: Mapping[str, Path],
+    seconds: float,
 ) -> list[tuple[dict[str, Any], list[str]]]:
     """What the process needs, as plain values: the study with the settings that were chosen.
+
+    Args:
+        study: what is run. device: where. schedule: what was chosen. names: of the methods.
+        adapters: of each method a trained one, its folder. seconds: that all may take from now on.
 
     Returns:
         A job for each protocol that was chosen, and the methods whose it is.
@@ -43,6 +54,8 @@ def jobs_of(
             "study": replace(chosen, options=options).resolved,
             "device": device,
             "registered": registered_by(study),
+            "adapters": {name: str(place.resolve()) for name, place in adapters.items()},
+            "deadline": time.time() + seconds,
         }
         jobs.setdefault(json.dumps(to_mapping(protocol)), (job, []))[1].append(name)
     return list(jobs.values())
@@ -103,12 +116,14 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
 
 
 def opener_of(job: Mapping[str, Any]) -> Opener:
-    """How this process opens the study of a job."""
+    """How this process opens the study of a job; one that names no adapters has no plain loop."""
     study = study_from_mapping(job["study"], folder=Path.cwd())
     small = replace(study.options, base=TINY_REFERENCE, revision=None)
     return Opener(
         bench=partial(open_workbench, study, job["device"]),
         small=partial(load_base, replace(study, options=small), job["device"]),
+        plain=partial(load_plain, study) if job.get("adapters") else None,
+        adapters={name: Path(place) for name, place in job.get("adapters", {}).items()},
     )
 
 
@@ -116,7 +131,7 @@ def main() -> None:
     """Measures the methods of the job that the command line names."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     register_again(job)
-    serve(job["names"], opener_of(job))
+    serve(job["names"], opener_of(job), job["deadline"])
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
-from bakeoff.base.weights.sources import load_source
+from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import Workbench
@@ -34,14 +35,7 @@ def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
     """Loads and prepares the study's base on a device; ``meta`` takes its shapes alone."""
     options = study.options
     choose_algorithms(deterministic=options.engine.deterministic)
-    source = load_source(
-        options.base,
-        root=study.root,
-        cache_dir=cache_folder(),
-        trust_remote_code=options.trust_remote_code,
-        revision=options.revision,
-        meta=meta,
-    )
+    source = _source_of(study, meta=meta)
     if meta:
         base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
     else:
@@ -49,6 +43,23 @@ def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
         base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
     base.may_capture = options.engine.cuda_graph is not False
     return base
+
+
+def load_plain(study: Study) -> PreTrainedModel:
+    """The study's base as Transformers has it: on the CPU, in float32, with nothing replaced."""
+    return _source_of(study).model
+
+
+def _source_of(study: Study, *, meta: bool = False) -> Source:
+    options = study.options
+    return load_source(
+        options.base,
+        root=study.root,
+        cache_dir=cache_folder(),
+        trust_remote_code=options.trust_remote_code,
+        revision=options.revision,
+        meta=meta,
+    )
 
 
 def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> None:

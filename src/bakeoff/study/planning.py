@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
+from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import ConfigError, StoreError
 from bakeoff.measure.cards import Card
 from bakeoff.measure.plan import Report, StudyPlan, make_plan
+from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
+from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
 
+PRIMARY: Final = "nll"
+"""The metric that decides a study."""
+_UNIT: Final = "nats per token"
+_BASELINES: Final = 1
+"""Compared by it beside the methods: the untuned base."""
+
 
 def plan_study(
-    study: Study, device: str, card: Card | None = None, report: Report = lambda text: None
+    study: Study,
+    device: str,
+    card: Card | None = None,
+    report: Report = lambda text: None,
+    *,
+    like: Path | None = None,
+    folder: Path | None = None,
 ) -> StudyPlan:
     """Plans a study for this device, or for a card that is not here.
 
@@ -20,9 +40,51 @@ def plan_study(
         device: ``auto``, ``cpu`` or ``cuda``; of no meaning where there is a card.
         card: what to plan for instead of what is here.
         report: called with what is being done.
+        like: an earlier run's folder, whose scores show how this study's will vary.
+        folder: the study's own, which is looked at where ``like`` is None; it need not be there.
+
+    Raises:
+        ConfigError: ``like`` was decided by another metric.
+        StoreError: ``like`` holds no scores.
     """
+    # Before anything heavy: a wrong folder should not cost a minute.
+    spread = _spread(like, folder)
     report("loading base and data")
     started = time.perf_counter()
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
-    return make_plan(bench, schedule_of(study, bench), card, load_seconds=seconds, report=report)
+    schedule = schedule_of(study, bench)
+    plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
+    return replace(plan, power=None if spread is None else _power(bench, schedule, spread))
+
+
+def _spread(like: Path | None, folder: Path | None) -> Spread | None:
+    """Of the named run, of the study's own so far, or what is typical."""
+    if like is not None:
+        spread, metric = spread_of(like)
+        if metric.name != PRIMARY:
+            raise ConfigError(
+                f"--like {like}: was decided by {metric.title}, and this study is decided by "
+                f"{PRIMARY}; give a run that was decided by that, or none"
+            )
+        return spread
+    if folder is not None and (folder / RESULTS_FILE).is_file():
+        try:
+            spread, metric = spread_of(folder)
+        except StoreError:
+            pass  # nothing was tested in it yet
+        else:
+            if metric.name == PRIMARY:
+                return spread
+    return typical_of(PRIMARY)
+
+
+def _power(bench: Workbench, schedule: StudySchedule, spread: Spread) -> PowerPlan:
+    return plan_power(
+        spread,
+        metric=PRIMARY,
+        unit=_UNIT,
+        methods=len(bench.entries) + _BASELINES,
+        seeds=len(schedule.seeds),
+        rows=len(bench.data.splits["test"]),
+    )

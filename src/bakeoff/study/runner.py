@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -38,7 +39,10 @@ from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.settings import setting
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.adaptive import looked_at
+from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
@@ -99,12 +103,17 @@ class Runner:
         except StoreError as error:
             self._note(f"{error}")
             return False
-        if results.status != "complete":
+        if results.status != "complete" or self._wants_more(results):
             return False
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
+
+    def _wants_more(self, results: Results) -> bool:
+        """Whether the study has more epochs than the run, which then goes on."""
+        epochs: object = setting(results.study, "protocol.epochs")
+        return epochs != self.study.options.protocol.epochs
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -159,6 +168,7 @@ class Runner:
                     storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
+                go_on(bench, schedule, archive, checkpoints, view)
                 for fault in archive.faults:
                     view.on_note(fault)
                 self._work(bench, findings, archive, view, checkpoints, start, storage, followers)
@@ -270,23 +280,46 @@ class Runner:
         archive.keep_examples()
         with _timed(wall, "baselines"):
             tester.baselines()
-        with _timed(wall, "training"):
-            TrainingStage(
-                bench,
-                findings.schedule,
-                archive,
-                view,
-                checkpoints,
-                self.stop,
-                slots,
-                storage,
-                self.study.options.checkpoint_minutes,
-                followers,
-            ).run(start)
-        with _timed(wall, "test"):
-            tester.candidates()
+        stage = TrainingStage(
+            bench,
+            findings.schedule,
+            archive,
+            view,
+            checkpoints,
+            self.stop,
+            slots,
+            storage,
+            self.study.options.checkpoint_minutes,
+            followers,
+        )
+        while True:
+            with _timed(wall, "training"):
+                stage.run(start)
+            with _timed(wall, "test"):
+                tester.candidates()
+            if not self._wants_seeds(bench, findings, archive, view):
+                break
+            start = None
         with _timed(wall, "costs"):
             measure_all(self.study, bench, findings, archive, view)
+
+    def _wants_seeds(
+        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
+    ) -> bool:
+        """Names further seeds where the study looks at its test scores and they are undecided."""
+        seeds = self.study.options.protocol.seeds
+        if not isinstance(seeds, AdaptiveSeeds):
+            return False
+        looked = looked_at(self.study, bench, findings, seeds)
+        if looked is None or not looked.wanted:
+            return False
+        new = findings.schedule.train_more(looked.wanted, looked.next_seeds)
+        if new:
+            view.say(
+                f"  [cyan]seeds[/] undecided with {looked.num_seeds}: "
+                f"{escape(', '.join(looked.wanted))} with {looked.next_seeds}"
+            )
+        return bool(new)
 
     def _write(
         self,

@@ -6,7 +6,7 @@ out. scipy is imported where a probability is first computed.
 
 from bakeoff.decide.referee.compare import compare
 from bakeoff.decide.referee.components import Components, components_of
-from bakeoff.decide.referee.evidence import Evidence, evidence_from
+from bakeoff.decide.referee.evidence import Evidence
 from bakeoff.decide.referee.influence import (
     Influence,
     of_means,
@@ -37,7 +37,6 @@ __all__ = [
     "Standing",
     "compare",
     "components_of",
-    "evidence_from",
     "judge_methods",
     "judge_pairs",
     "least_margins",

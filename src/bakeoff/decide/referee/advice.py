@@ -41,7 +41,7 @@ def recommendation(evidence: Evidence, question: Question) -> Recommendation:
         margin=question.written(question.margin),
         has_margin=question.margin > 0.0,
         level=1.0 - question.alpha,
-        baselines=list(question.baselines),
+        baselines=question.called(question.baselines),
         num_candidates=len(order),
         has_costs=question.costs is not None,
         unit=question.unit,
@@ -67,7 +67,7 @@ def recommendation(evidence: Evidence, question: Question) -> Recommendation:
                 leader,
                 open_,
                 needs,
-                _reasons(evidence, choice, rest),
+                _reasons(evidence, choice, rest, question),
                 not_over=[name for name in open_ if not choice.over[state[name]]],
                 are_near=all(choice.near[state[name]] for name in open_),
             )
@@ -138,7 +138,9 @@ def _parts(
     return sorted(equivalent), sorted(open_), behind
 
 
-def _reasons(evidence: Evidence, choice: Choice, baselines: Sequence[int]) -> list[str]:
+def _reasons(
+    evidence: Evidence, choice: Choice, baselines: Sequence[int], question: Question
+) -> list[str]:
     """Why pairs that block the answer were not judged at all."""
     names, found = evidence.names, []
     for i, j in _blocking(choice, baselines):
@@ -148,7 +150,7 @@ def _reasons(evidence: Evidence, choice: Choice, baselines: Sequence[int]) -> li
         if _is_withheld(evidence, i, j):
             found.append(f"Nothing is judged, as {why}")
         else:
-            a, b = sorted((names[i], names[j]))
+            a, b = question.called(sorted((names[i], names[j])))
             found.append(wording.untested(a, b, why))
     return list(dict.fromkeys(found))
 

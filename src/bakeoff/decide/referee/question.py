@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 def three_digits(value: float) -> str:
@@ -26,6 +26,7 @@ class Question:
         withheld: why nothing may be said at all, as of a macro-F1 with a label of few test rows.
         metric, set: what the scores are of, for the records.
         written: an amount of the metric with its unit, for sentences.
+        labels: what methods and baselines are called in sentences, where not by their names.
         scope: follows "method" in sentences, as " within the limits".
     """
 
@@ -40,7 +41,12 @@ class Question:
     metric: str = "score"
     set: str = "test"
     written: Callable[[float], str] = three_digits
+    labels: Mapping[str, str] = field(default_factory=dict)
     scope: str = ""
+
+    def called(self, names: Iterable[str]) -> list[str]:
+        """Names as they stand in sentences."""
+        return [self.labels.get(name, name) for name in names]
 
     @property
     def sign(self) -> float:

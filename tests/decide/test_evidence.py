@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.referee.advice import method_among, recommendation
 from bakeoff.decide.referee.components import components_of, raised_variances
-from bakeoff.decide.referee.evidence import Evidence, evidence_from
+from bakeoff.decide.referee.evidence import Evidence
 from bakeoff.decide.referee.influence import of_means
 from bakeoff.decide.referee.judging import judge_pairs
 from bakeoff.decide.referee.question import Question

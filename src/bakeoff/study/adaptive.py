@@ -1,0 +1,78 @@
+"""Looks at a study's test scores, for adaptive seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bakeoff.decide.referee.arrays import group_indices
+from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.engine.workbench import Workbench
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.scores import SetScores
+from bakeoff.metrics.base import MeanMetric
+from bakeoff.metrics.contract import Metric
+from bakeoff.study.judging import decision_for
+from bakeoff.study.looks import Looked, Scored, look_at
+from bakeoff.study.options import Study
+
+
+def looked_at(
+    study: Study, bench: Workbench, findings: Findings, seeds: AdaptiveSeeds
+) -> Looked | None:
+    """What the looks at the test scores say so far; None where no method has any.
+
+    Args:
+        study, bench: the study's. findings: with the test scores. seeds: the bounds.
+    """
+    decision = decision_for(study, bench, findings)
+    metric = next(m for m in bench.task.metrics if m.name == decision.metric)
+    methods = {}
+    for name, method in findings.schedule.methods.items():
+        tested = [c for c in method.finals if c.id in findings.test_scores]
+        found = _scored(
+            bench,
+            metric,
+            [findings.test_scores[c.id] for c in tested],
+            asked=len(method.finals),
+            cost=float(method.candidates[0].method.num_trainable),
+        )
+        if found is not None:
+            methods[name] = found
+    if not methods:
+        return None
+    baselines = {
+        name: found
+        for name, scores in findings.baselines.items()
+        if (found := _scored(bench, metric, [scores], asked=1)) is not None
+    }
+    return look_at(
+        methods,
+        baselines,
+        seeds,
+        higher_is_better=metric.higher_is_better,
+        margin=decision.margins[metric.name].value,
+        alpha=1.0 - study.options.decision.level,
+    )
+
+
+def _scored(
+    bench: Workbench,
+    metric: Metric,
+    scored: Sequence[SetScores],
+    *,
+    asked: int,
+    cost: float = 0.0,
+) -> Scored | None:
+    """Runs by seed; None where there is none, or they have no score by the metric."""
+    runs = [s.statistics[metric.name] for s in scored if metric.name in s.statistics]
+    if not runs:
+        return None
+    groups, _ = group_indices(bench.data.splits["test"].groups, len(runs[0]))
+    return Scored(
+        runs=runs,
+        value=metric.value,
+        is_ratio=isinstance(metric, MeanMetric),
+        groups=groups,
+        asked=asked,
+        cost=cost,
+    )

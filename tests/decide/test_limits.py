@@ -1,0 +1,58 @@
+"""When a method's cost is shown to meet a limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bakeoff.decide.limits import Limits
+from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, MethodRecord, Results
+from bakeoff.runs.settings import setting
+
+
+def costing(run: Results, cost: CostRecord) -> MethodRecord:
+    return replace(run.methods["lora"], cost=cost)
+
+
+LATENCY = CostRecord(token_latency_seconds=Estimate(mean=0.010, low=0.009, high=0.014))
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        (0.020, None),
+        (0.014, None),
+        (
+            0.012,
+            "latency per token 10.0 ms, perhaps up to 14.0 ms, which is over 12.0 ms",
+        ),
+        (0.0095, "latency per token 10.0 ms, over 9.5 ms"),
+    ],
+)
+def test_a_limit_is_met_where_the_interval_lies_below_it(
+    run: Results, limit: float, reason: str | None
+) -> None:
+    found = Limits(latency=limit).breaches(run, costing(run, LATENCY))
+    assert [breach.reason for breach in found] == ([] if reason is None else [reason])
+    assert all(breach.excess > 1.0 for breach in found)
+
+
+def test_training_counts_its_epochs(run: Results) -> None:
+    epochs = setting(run.study, "protocol.epochs")
+    assert isinstance(epochs, int)
+    cost = CostRecord(epoch_seconds=EpochSeconds(mean=10.0, low=9.0, high=11.0))
+    method = costing(run, cost)
+    assert not Limits(time=11.0 * epochs).breaches(run, method)
+    assert Limits(time=10.9 * epochs).breaches(run, method)
+
+
+def test_a_cost_without_an_interval_is_its_own_bound(run: Results) -> None:
+    method = costing(run, CostRecord(token_latency_seconds=Estimate(mean=0.01)))
+    assert not Limits(latency=0.01).breaches(run, method)
+    assert Limits(latency=0.0099).breaches(run, method)
+
+
+def test_what_was_not_measured_is_not_shown_to_meet_a_limit(run: Results) -> None:
+    [breach] = Limits(latency=1.0).breaches(run, costing(run, CostRecord()))
+    assert breach.reason == "latency per token not measured"

@@ -1,0 +1,180 @@
+"""Adaptive seeds: who gets more, when it ends, and that a resumed study looks as before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bakeoff.decide.referee.recommend import Outcome
+from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.study import adaptive
+from bakeoff.study.judging import level_of
+from bakeoff.study.looks import Looked, Scored, look_at
+
+Run = Callable[..., Any]
+Results = Callable[[], dict[str, Any]]
+SEEDS = AdaptiveSeeds(at_least=3, at_most=10)
+ROWS = 60
+DRAW = np.random.default_rng(7)
+HARD = DRAW.gamma(4.0, 0.5, size=ROWS)
+NOISE = {name: DRAW.normal(size=(10, ROWS)) for name in "abcd"}
+EFFECTS = {name: DRAW.normal(size=(10, 1)) for name in "abcd"}
+
+
+def scored(
+    name: str, mean: float, num_seeds: int, *, spread: float = 0.01, asked: int | None = None
+) -> Scored:
+    """Made-up nats per token: rows that are hard for all, seeds that differ, some noise."""
+    sums = HARD + mean + spread * EFFECTS[name] + 0.05 * NOISE[name]
+    return Scored(
+        runs=[np.stack([run, np.ones(ROWS)], axis=1) for run in sums[:num_seeds]],
+        value=lambda sums_C: sums_C[..., 0] / sums_C[..., 1],
+        is_ratio=True,
+        asked=num_seeds if asked is None else asked,
+        cost=float(ord(name)),
+    )
+
+
+def looked(methods: Mapping[str, Scored], seeds: AdaptiveSeeds = SEEDS) -> Looked:
+    base = scored("a", 1.0, 1, spread=0.0, asked=1)
+    return look_at(
+        methods, {"zero_shot": base}, seeds, higher_is_better=False, margin=0.05, alpha=0.05
+    )
+
+
+def test_a_clear_winner_is_found_at_the_first_look_and_nothing_more_is_trained() -> None:
+    found = looked({"a": scored("a", 0.0, 3), "b": scored("b", 0.6, 3)})
+    assert (found.num_seeds, found.wanted, found.next_seeds) == (3, (), 0)
+    assert (found.standing.outcome, found.standing.method) == (Outcome.BEST, 0)
+    assert found.alpha == pytest.approx(0.01)
+
+
+def test_those_that_are_undecided_get_the_seeds_of_the_next_look_and_the_others_do_not() -> None:
+    methods = {
+        "a": scored("a", 0.0, 3, spread=0.2),
+        "b": scored("b", 0.05, 3, spread=0.2),
+        "c": scored("c", 0.9, 3),
+    }
+    found = looked(methods)
+    assert (found.num_seeds, found.wanted, found.next_seeds) == (3, ("a", "b"), 5)
+    assert found.standing.outcome is Outcome.UNDECIDED
+    # What has been said stays, and only those that were asked for are waited for.
+    methods |= {"a": scored("a", 0.0, 5, spread=0.2), "b": scored("b", 0.05, 5, spread=0.2)}
+    again = looked(methods)
+    assert again.num_seeds == 5
+    assert set(found.standing.verdicts.items()) <= set(again.standing.verdicts.items())
+    assert found.standing.behind <= again.standing.behind
+
+
+def test_half_of_the_next_looks_seeds_are_waited_for() -> None:
+    methods = {name: scored(name, 0.0, 3, spread=0.3) for name in "ab"}
+    methods["a"] = scored("a", 0.0, 5, spread=0.3)
+    found = looked(methods)
+    assert (found.num_seeds, found.wanted, found.next_seeds) == (3, ("b",), 5)
+
+
+def test_it_ends_at_the_last_look_whatever_is_known() -> None:
+    methods = {name: scored(name, 0.0, 10, spread=0.3) for name in "ab"}
+    found = looked(methods)
+    assert (found.num_seeds, found.wanted) == (10, ())
+    within = looked({n: scored(n, 0.0, 5, spread=0.3) for n in "ab"}, AdaptiveSeeds(at_most=5))
+    assert (within.num_seeds, within.wanted) == (5, ())
+    assert within.alpha == pytest.approx(0.03)
+
+
+def test_a_seed_that_failed_is_not_waited_for() -> None:
+    methods = {name: scored(name, 0.0, 10, spread=0.3) for name in "ab"}
+    methods["a"] = scored("a", 0.0, 4, spread=0.3, asked=10)
+    assert (looked(methods).num_seeds, looked(methods).wanted) == (10, ())
+    methods["a"] = scored("a", 0.0, 4, spread=0.3, asked=5)
+    assert (looked(methods).wanted, looked(methods).next_seeds) == (("a",), 10)
+
+
+def test_pairs_are_judged_at_what_the_first_look_may_spend() -> None:
+    assert level_of(3, 0.95) == level_of((0, 1, 2), 0.95) == 0.95
+    assert level_of(SEEDS, 0.95) == pytest.approx(0.99)
+    assert level_of(AdaptiveSeeds(at_most=5), 0.95) == pytest.approx(0.98)
+    assert level_of(SEEDS, 0.9) == pytest.approx(0.98)
+
+
+TWO: dict[str, Any] = {
+    "methods": {n: {"kind": "lora", "rank": 1, "learning_rate": 1e-2} for n in ("one", "two")},
+    "protocol": {"seeds": {"at_least": 3, "at_most": 5}},
+}
+
+
+@pytest.fixture
+def undecided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of seeds at each look of a study in which only method two wants more."""
+    seen: list[int] = []
+
+    def look(methods: Mapping[str, Scored], *_: Any, **__: Any) -> Looked:
+        seen.append(methods["two"].asked)
+        found = looked({"a": scored("a", 0.0, 3)})
+        more = methods["two"].asked < 5
+        return Looked(
+            num_seeds=3 if more else 5,
+            standing=found.standing,
+            alpha=0.02,
+            wanted=("two",) if more else (),
+            next_seeds=5 if more else 0,
+        )
+
+    monkeypatch.setattr(adaptive, "look_at", look)
+    return seen
+
+
+def curves(results: dict[str, Any]) -> Any:
+    return {
+        name: [(e["train_nll"], e["val_nll"]) for e in c["epochs"]]
+        for name, c in results["candidates"].items()
+    }
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_study_trains_more_seeds_of_those_that_need_them(
+    run_small: Run, results: Results, place: Path, undecided: list[int], trained: list[str]
+) -> None:
+    outcome = run_small(**TWO)
+    assert outcome.code == 0, outcome.err
+    assert "undecided with 3: two with 5" in outcome.out
+    methods = results()["methods"]
+    assert (methods["one"]["seeds"], methods["two"]["seeds"]) == ([0, 1, 2], [0, 1, 2, 3, 4])
+    assert trained[6:] == ["two-lr0.01-s3", "two-lr0.01-s4"]
+    assert undecided == [3, 5]
+    assert {c["level"] for c in results()["comparisons"]} == {0.98}
+    # Without its results and checkpoints nothing is made again.
+    before = curves(results())
+    (place / "out/results.json").unlink()
+    trained.clear()
+    assert run_small(**TWO).code == 0
+    assert trained == []
+    assert curves(results()) == before
+
+
+@pytest.mark.usefixtures("quick", "undecided")
+def test_a_study_that_was_stopped_among_its_further_seeds_goes_on_with_them(
+    run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    from bakeoff.engine import train
+
+    assert run_small(**TWO).code == 0
+    whole = curves(results())
+    (place / "out").rename(place / "whole")
+    step, counted = train.train_step, [0]
+
+    def broken(*arguments: Any) -> Any:
+        counted[0] += 1
+        if counted[0] == 3:  # two updates train the first six; these are the further ones
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(train, "train_step", broken)
+    assert run_small(**{**TWO, "checkpoint_minutes": 1e-9}).code == 130
+    assert run_small(**TWO).code == 0
+    assert curves(results()) == whole
+    assert results()["methods"]["two"]["seeds"] == [0, 1, 2, 3, 4]
