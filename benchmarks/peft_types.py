@@ -48,7 +48,7 @@ task:
   cleaning: [collapse_whitespace]
   template: "{document} {summary}"
   max_length: 128
-  max_summary_tokens: 48
+  max_target_tokens: 48
 precision: float32
 protocol: {epochs: 1, micro_batch_size: 4, grad_accum_steps: 1, patience: null}
 methods: {lora: {kind: lora}}

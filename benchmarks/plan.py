@@ -56,7 +56,7 @@ def study_of(
                 "cleaning": ["collapse_whitespace"],
                 "template": "{document} {summary}",
                 "max_length": 256,
-                "max_summary_tokens": 64,
+                "max_target_tokens": 64,
             },
             "protocol": {
                 "epochs": 3,

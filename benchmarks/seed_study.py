@@ -57,7 +57,7 @@ def study_of(arguments: argparse.Namespace, source: Path) -> dict[str, Any]:
             "cleaning": ["lowercase", "strip_punctuation"],
             "template": "{document}\n\nTL;DR: {summary}",
             "max_length": arguments.max_length,
-            "max_summary_tokens": arguments.supervised,
+            "max_target_tokens": arguments.supervised,
         },
         "protocol": {
             "epochs": arguments.epochs,

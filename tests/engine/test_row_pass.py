@@ -71,7 +71,7 @@ def at_tokens(hidden_RTD: Tensor, lengths_R: Tensor | None) -> Tensor:
 def test_rows_of_all_methods_are_computed_as_each_alone(
     bench: Bench, pairs: Pairs, cohort: Cohort, ids: Tensor
 ) -> None:
-    with cohort.rows(ROWS) as rows:
+    with RowPass(cohort, ROWS) as rows:
         assert not rows.is_block
         found_RTD = at_tokens(*rows.hidden_states(ids))
         order_R = rows.order_R
@@ -98,7 +98,7 @@ def test_heads_and_embeddings_are_each_rows_own(cohort: Cohort, ids: Tensor) -> 
     expected = [
         own.get(slot, cohort.base.head.weight) @ hidden_RD[row] for row, slot in enumerate(sorted_R)
     ]
-    with cohort.rows(sorted_R) as rows:
+    with RowPass(cohort, sorted_R) as rows:
         logits_RV = rows.logits(hidden_RD)
         embedded = rows.embed(ids)
         # Two tokens after some states, none after others.
@@ -126,7 +126,7 @@ def test_a_block_of_rows_is_computed_as_training_computes_it(
             ([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4], True),
             ([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 3], False),
         ):
-            with cohort.rows(named) as rows:
+            with RowPass(cohort, named) as rows:
                 found, _ = rows.hidden_states(ids[:15])
                 assert rows.is_block is is_block
                 assert torch.equal(found, expected.flatten(0, 1)) is is_block
@@ -135,12 +135,12 @@ def test_a_block_of_rows_is_computed_as_training_computes_it(
     pairs = [(m, kit.perturbed(m, seed=s, spread=0.1)) for s, m in enumerate(methods)]
     with seated(bench, pairs) as cohort, torch.no_grad(), cohort.only([0, 2]):
         expected, _ = cohort.hidden_states(ids[:4].view(2, 2, LENGTH))
-        with cohort.rows([2, 2, 0, 0]) as rows:
+        with RowPass(cohort, [2, 2, 0, 0]) as rows:
             assert rows.is_block
             found, _ = rows.hidden_states(ids[[2, 3, 0, 1]])
             assert torch.equal(found, expected.flatten(0, 1)[[2, 3, 0, 1]])
         # Slots that the present passes are not for take rows all the same.
-        with cohort.rows([1, 2]) as rows:
+        with RowPass(cohort, [1, 2]) as rows:
             assert not rows.is_block
 
 
@@ -168,7 +168,7 @@ def test_no_factor_is_copied(kit: Kit, ids: Tensor) -> None:
             a_KDR: Tensor = vars(hook)["_a_KDR"]
             assert a_KDR.data_ptr() == values[f"{layer}.lora_a"][1].data_ptr()
         factor_shapes = {tuple(t.shape[1:]) for name, t in values.items() if "lora_a" in name}
-        with cohort.rows([2, 1, 1, 0, 1, 1]) as rows, torch.no_grad(), Copies() as seen:
+        with RowPass(cohort, [2, 1, 1, 0, 1, 1]) as rows, torch.no_grad(), Copies() as seen:
             rows.hidden_states(ids[:6])
     # Of a factor's shape there is nothing but lora_b with its scale, which is no copy for a row.
     assert not any(t.dim() == 3 and tuple(t.shape[1:]) in factor_shapes for t in seen.made)
@@ -184,7 +184,7 @@ def test_what_is_trained_is_seen_by_the_next_rows(kit: Kit, ids: Tensor) -> None
     with cohort, torch.no_grad():
         found = []
         for _ in range(2):
-            with cohort.rows([1, 0, 1]) as rows:
+            with RowPass(cohort, [1, 0, 1]) as rows:
                 found.append(rows.hidden_states(ids[:3])[0])
             cohort._values_Kn += 0.1
         assert not torch.allclose(found[0][0], found[1][0], atol=1e-3)
@@ -218,7 +218,7 @@ def test_threads_have_rows_of_their_own(cohort: Cohort, ids: Tensor) -> None:
 
     @torch.no_grad()
     def work(named: list[int]) -> Tensor:
-        with cohort.rows(named) as rows:
+        with RowPass(cohort, named) as rows:
             meeting.wait(timeout=60)
             found = rows.hidden_states(ids[: len(named)])[0]
             meeting.wait(timeout=60)
@@ -226,7 +226,7 @@ def test_threads_have_rows_of_their_own(cohort: Cohort, ids: Tensor) -> None:
 
     expected = []
     for named in rows_of_thread:
-        with cohort.rows(named) as rows:
+        with RowPass(cohort, named) as rows:
             expected.append(rows.hidden_states(ids[: len(named)])[0])
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(work, rows_of_thread))
@@ -240,7 +240,7 @@ def test_the_untuned_base_inside_of_rows(cohort: Cohort, ids: Tensor) -> None:
     position_RT = torch.arange(LENGTH).expand(len(ROWS), -1)
     with base.untuned():
         expected = base.hidden_states(x_RTD, position_RT)
-    with cohort.rows(ROWS), base.untuned():
+    with RowPass(cohort, ROWS), base.untuned():
         assert torch.equal(base.hidden_states(x_RTD, position_RT), expected)
 
 

@@ -34,7 +34,7 @@ def test_every_torn_part_is_named_and_made_again(
     as_partial(place / "out")
     zero_shot = place / "out/baselines/zero_shot/record.json"
     content = json.loads(zero_shot.read_text(encoding="utf-8"))
-    zero_shot.write_text(json.dumps(content | {"val_nll": "x"}), encoding="utf-8")
+    zero_shot.write_text(json.dumps(content | {"made_with": {"slots": "x"}}), encoding="utf-8")
     harmed = ("baselines/lead/record.json", "costs.json", "candidates/lora-lr0.01-s0/record.json")
     for name in harmed:
         (place / "out" / name).write_text("[", encoding="utf-8")
@@ -44,7 +44,7 @@ def test_every_torn_part_is_named_and_made_again(
     out = " ".join(outcome.out.split())
     for name in harmed:
         assert f"out/{name}: is torn" in out
-    assert "zero_shot/record.json, val_nll" in out
+    assert "zero_shot/record.json: " in out
     assert "said before" in results()["notes"]
     assert results()["status"] == "complete"
     assert results()["baselines"] == before["baselines"]
@@ -141,7 +141,7 @@ def test_a_baseline_that_fails_takes_no_method_along(
         patch.setattr("bakeoff.tasks.summarize.lead", broken)
         outcome = run_small()
     assert outcome.code == 0, outcome.err
-    assert "the baseline lead failed: ArithmeticError: no such sentence" in outcome.out
+    assert "the baseline lead-3 failed: ArithmeticError: no such sentence" in outcome.out
     written = (place / "out/baselines/lead/error.txt").read_text(encoding="utf-8")
     assert written.startswith("Traceback") and "ArithmeticError" in written
     assert results()["status"] == "partial"

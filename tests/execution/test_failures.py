@@ -51,7 +51,12 @@ def test_a_candidate_that_diverges_has_no_figures_and_the_study_completes(
     assert wild["test"] == wild["validation"] == {} and wild["seeds"] == []
     assert wild["cost"]["adapter_bytes"] is None
     assert results()["methods"]["lora"]["test"]["nll"]["mean"] > 0
-    assert {(c["a"], c["b"]) for c in results()["comparisons"]} == {("zero_shot", "lora")}
+    compared = {(c["a"], c["b"]) for c in results()["comparisons"]}
+    assert compared == {("lead", "zero_shot"), ("lead", "lora"), ("zero_shot", "lora")}
+    # What is copied has no likelihood.
+    assert [(c["a"], c["b"]) for c in results()["comparisons"] if c["metric"] == "nll"] == [
+        ("zero_shot", "lora")
+    ]
     assert "wild-lr1e+30-s0" in outcome.out and "diverged: the loss left" in outcome.out
     assert not (place / "out/candidates/wild-lr1e+30-s0/adapter").exists()
     for name in ("report.html", "report.md"):

@@ -24,7 +24,7 @@ from bakeoff.study import runner
 Run = Callable[..., Any]
 METHODS = {"head": {"learning_rate": 1e-2}, "lora": {"rank": 2, "learning_rate": 1e-2}}
 PROTOCOL = {"epochs": 2, "seeds": [0, 1]}
-TIMES = ("environment", "seconds", "cost")
+TIMES = ("environment", "seconds", "cost", "changes")
 
 
 def figures(tree: Any) -> Any:

@@ -45,7 +45,7 @@ def rewrite(file: Path, change: Callable[[list[dict[str, Any]]], object]) -> Non
         ("protocol.epochs", ["--set 'protocol.epochs'", "equals sign"]),
         ("task.source=nowhere/rows", ["task.source", "nowhere/rows", "Check the name"]),
         ("task.document=body", ["'body'", "text", "short", "task.document"]),
-        ("task.max_length=30", ["task.max_length is 30", "leave no room", "at least"]),
+        ("task.max_length=30", ["task.max_length is 30", "leave no room", "or more"]),
         ("task.max_length=300", ["task.max_length: 300", "256 positions", "at most 256"]),
         ("generation.max_new_tokens=200", ["generation.max_new_tokens: 200", "256", "lower"]),
         (
@@ -184,9 +184,7 @@ def test_bytes_that_are_not_utf8_are_refused(run_small: Run, place: Path) -> Non
 
 def test_a_summary_too_long_for_max_length_is_refused_by_row(run_small: Run, place: Path) -> None:
     rewrite(place / "rows/test.jsonl", lambda rows: rows[1].update(short="far " * 40))
-    assert_refused(
-        run_small(), "task.max_length is 96", "row 2", "test.jsonl", "a summary is never"
-    )
+    assert_refused(run_small(), "task.max_length is 96", "row 2", "test.jsonl", "it is never cut")
 
 
 def test_an_encoder_is_no_base(run_small: Run, place: Path) -> None:

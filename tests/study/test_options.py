@@ -189,7 +189,7 @@ def test_a_name_that_cannot_name_a_folder_is_refused(name: str) -> None:
         ("search.grid_factor=1.0", ["search.grid_factor: 1.0", "from 1.01"]),
         ("checkpoint_minutes=0", ["checkpoint_minutes: 0", "above 0"]),
         ("slots=0", ["slots: 0", "auto"]),
-        ("lead_sentences=0", ["lead_sentences: 0"]),
+        ("lead_sentences=0", ["task.lead_sentences is 0", "at least 1"]),
         ("protocol.seeds=[1, 1]", ["protocol.seeds", "distinct"]),
         ("protocol.epochs=0", ["protocol.epochs", "at least 1"]),
         ("protocol.epochs=many", ["protocol.epochs", "'many'", "whole number"]),
@@ -297,7 +297,7 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
     assert task["examples"] == {"train": 21000, "validation": 6000, "test": 3000}
     assert task["cleaning"] == ["lowercase", "strip_punctuation"]
     assert task["template"] == "{document}\n\nTL;DR: {summary}"
-    assert (task["max_length"], task["max_summary_tokens"]) == (256, 64)
+    assert (task["max_length"], task["max_target_tokens"]) == (256, 64)
     protocol = resolved["protocol"]
     assert (protocol["epochs"], protocol["patience"], protocol["schedule"]) == (10, 2, "constant")
     assert (protocol["micro_batch_size"], protocol["grad_accum_steps"]) == (16, 4)
@@ -329,6 +329,24 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
 def test_a_baseline_lends_its_name_to_no_method(name: str) -> None:
     with pytest.raises(ConfigError, match="names a baseline"):
         load_study(None, [f"methods={{{name}: {{kind: lora}}}}"])
+
+
+def test_a_task_s_own_baselines_lend_their_names_neither() -> None:
+    methods = "methods={majority: {kind: lora}}"
+    assert load_study(None, [methods]).entries[0].name == "majority"
+    with pytest.raises(ConfigError) as caught:
+        load_study(None, [methods, "task={kind: classify, source: wire}"])
+    assert "methods.majority" in str(caught.value)
+    assert "names a baseline of classify" in str(caught.value)
+
+
+def test_an_older_study_s_keys_are_taken_to_where_they_are_now() -> None:
+    study = load_study(None, ["lead_sentences=2", "task.max_summary_tokens=40"])
+    assert study.resolved["task"]["lead_sentences"] == 2
+    assert study.resolved["task"]["max_target_tokens"] == 40
+    assert "lead_sentences" not in study.resolved
+    again = study_from_mapping(study.resolved, folder=Path())
+    assert again.resolved == study.resolved
 
 
 def test_a_type_of_pefts_has_fields_of_its_own() -> None:

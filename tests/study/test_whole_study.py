@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.config import dump_yaml
+from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.train import Trainer
 from bakeoff.report import write_report
 from bakeoff.runs.folder import RunFolder
@@ -110,7 +111,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
 
     assert set(results) == {
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
-        *("task", "candidates", "comparisons", "recommendation", "search", "notes"),
+        *("task", "candidates", "comparisons", "recommendation", "decision", "search", "notes"),
     }
     assert (results["schema"], results["status"]) == (2, "complete")
     assert results == to_json(results_from(results, where="it"))
@@ -159,7 +160,8 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     for comparison in results["comparisons"]:
         assert set(comparison) == {
             *("a", "b", "set", "metric", "difference", "low", "high", "p_value", "margin"),
-            *("level", "seeds", "examples", "verdict"),
+            *("level", "seeds", "examples", "verdict", "why", "error", "freedom", "fixed"),
+            *("differing", "spread", "equivalent_from"),
         }
         assert comparison["examples"] == 4 and comparison["set"] == "test"
     assert {"method", "verdict", "why", "equivalent", "undecided", "behind", "needs"} < set(
@@ -180,8 +182,38 @@ def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished)
         assert nll["mean"] == pytest.approx(sum(nll["per_seed"]) / 2)
         assert all(0 <= method["test"][key]["mean"] <= 1 for key in ROUGE)
     pairs = {frozenset((c["a"], c["b"])) for c in results["comparisons"]}
-    # The untuned base is compared with as well.
-    assert len(pairs) == math.comb(len(STUDY["methods"]) + 1, 2)
+    # Both baselines are compared with as well.
+    assert len(pairs) == math.comb(len(STUDY["methods"]) + 2, 2)
+
+
+def test_two_seeds_decide_nothing_and_the_answer_says_what_three_take(finished: Finished) -> None:
+    results = results_from(finished.results, where="it")
+
+    assert {c.verdict for c in results.comparisons if {c.a, c.b} & set(STUDY["methods"])} == {
+        "undecided"
+    }
+    assert recommend(results) == results.recommendation
+    assert (results.recommendation.verdict, results.recommendation.method) == ("undecided", None)
+    assert "have fewer than 3 seeds" in results.recommendation.why
+    needs = results.recommendation.needs
+    assert needs is not None and needs.seeds == 3 and needs.rows is None
+    seconds = [m.cost.epoch_seconds for m in results.methods.values()]
+    assert needs.seconds == pytest.approx(sum(2 * s.mean for s in seconds if s is not None))
+    assert results.recommendation.why.startswith("The best baseline, zero-shot, reaches a test NLL")
+
+
+def test_margins_are_fixed_on_validation(finished: Finished) -> None:
+    results = results_from(finished.results, where="it")
+
+    assert results.decision is not None
+    assert (results.decision.metric, results.decision.level) == ("nll", 0.95)
+    base = results.baselines["zero_shot"].validation["nll"].mean
+    best = min(m.validation["nll"].mean for m in results.methods.values())
+    nll = results.decision.margins["nll"]
+    assert nll.source == "gain"
+    assert nll.value == pytest.approx(0.1 * (base - best))
+    assert {m.source for key, m in results.decision.margins.items() if key != "nll"} == {"default"}
+    assert {c.margin for c in results.comparisons if c.metric == "nll"} == {nll.value}
 
 
 def test_training_lowers_the_test_nll_of_the_untuned_base(finished: Finished) -> None:

@@ -337,6 +337,21 @@ def test_a_label_that_begins_with_another_is_refused(write: Write, family: str) 
     assert data.found == {"labels": ["1", "10", "5"]}
 
 
+def test_a_label_that_prompts_leave_no_room_for_is_refused(write: Write, tokenizer: Any) -> None:
+    """Else its rows would be cut further than others, and its prompts go beyond max_length."""
+    long = "the storm " * 6
+    rows = [{"text": "storm coast " * 60, "label": label} for label in ("weather", long)]
+    message = message_of(write, tokenizer, rows, max_length=64, max_target_tokens=8)
+    count = len(tokenizer(f" {long.strip()}", add_special_tokens=False)["input_ids"])
+    assert "task.max_target_tokens is 8: task.source: row 1 of" in message
+    assert f"the label {long.strip()!r} has {count} tokens" in message
+    assert f"Set task.max_target_tokens to {count} or more" in message
+    _, data = classified(write, tokenizer, rows, max_length=64, max_target_tokens=count)
+    train = data.splits["train"]
+    # Both are cut alike: how much of the text there is does not give the label away.
+    assert [read_of(train, i) for i in range(2)] == [train.prompts[i].tolist() for i in range(2)]
+
+
 @pytest.mark.parametrize("family", FAST)
 def test_labels_that_only_begin_alike_are_fine(write: Write, family: str) -> None:
     task, _ = classified(write, tokenizer_of(family), rows_of("the coast", "the company"))

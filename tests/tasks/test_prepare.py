@@ -332,6 +332,26 @@ def test_wire_needs_nothing(tmp_path: Path, tokenizer: Any) -> None:
     assert all(groups)
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        (float("nan"), "is missing"),
+        ({"id": 1}, "is no text or number but dict"),
+    ],
+)
+def test_rows_do_not_hang_together_by_what_is_no_group(
+    write: Write, tokenizer: Any, value: object, reason: str
+) -> None:
+    rows = [
+        {"document": f"A storm of {i}.", "summary": "Storm.", "case": case}
+        for i, case in enumerate((value, value, 3))
+    ]
+    with pytest.raises(DataError, match=rf"in row 1 the group \(column 'case'\) {reason}"):
+        prepared_rows(write, tokenizer, rows, group="case")
+
+
 def test_a_row_without_its_group_is_bad(write: Write, tokenizer: Any) -> None:
     rows: list[Row] = [
         {"document": "a storm", "summary": "b", "case": 3},

@@ -81,7 +81,7 @@ def _study(dry_run: bool) -> dict[str, Any]:
             "cleaning": ["collapse_whitespace"],
             "template": "{document} {summary}",
             "max_length": 64 if dry_run else 256,
-            "max_summary_tokens": 16 if dry_run else 64,
+            "max_target_tokens": 16 if dry_run else 64,
         },
         "protocol": {
             "epochs": 1 if dry_run else 3,

@@ -19,6 +19,7 @@ from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.longer import why_not_longer
 from bakeoff.study.options import completed
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
     level = level_of(settings.log_level)
     loaded = study.at(place)
     with (
-        open_run(place, loaded.resolved, fresh=settings.fresh, completed=completed) as folder,
+        open_run(
+            place,
+            loaded.resolved,
+            fresh=settings.fresh,
+            completed=completed,
+            goes_on=why_not_longer,
+        ) as folder,
         run_log(folder.path, level, study=study.name, device=settings.device),
         _rows_of(study, folder),
         ExitStack() as page,

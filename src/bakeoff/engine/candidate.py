@@ -22,8 +22,8 @@ class Candidate:
         tensors: the tensors of that epoch, or None once they are stored elsewhere.
         variant: which of its method's searched options it has; empty where there is one.
         options: those options, as plain values; some may be the protocol's.
-        snapshot: of a paused candidate, where its training goes on, or None once it is stored
-            elsewhere.
+        snapshot: where the training of a paused candidate goes on, or of one that has completed
+            could; None once it is stored elsewhere.
         reason: why it ended, in words, where it did not simply complete.
     """
 

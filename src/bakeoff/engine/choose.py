@@ -147,7 +147,10 @@ class _Batches:
         choices: Sequence[Sequence[Ids]],
         progress: Progress | None,
     ) -> None:
-        _check(prompts, choices)
+        if len(prompts) != len(choices):
+            raise ValueError(f"{len(prompts)} prompts have {len(choices)} lists of choices")
+        for example, prompt in enumerate(prompts):
+            _check_prompt(example, prompt)
         self._cohort = cohort
         self._prompts = prompts
         self._progress = progress
@@ -155,8 +158,9 @@ class _Batches:
         # leaves its number to another.
         listed = list(choices)
         packed: dict[int, PackedChoices] = {}
-        for of_example in listed:
+        for example, of_example in enumerate(listed):
             if id(of_example) not in packed:
+                _check_choices(example, of_example)
                 packed[id(of_example)] = pack(of_example)
         self._packed = [packed[id(of_example)] for of_example in listed]
         self._acting: dict[int, StackHooks] = {}
@@ -207,7 +211,7 @@ class _Batches:
     def _batch(self, slot_R: Ints, example_R: Ints) -> _Scored:
         packed_R = [self._packed[example] for example in example_R]
         counts_R = np.array([len(packed.first_M) for packed in packed_R], dtype=np.int64)
-        with self._cohort.rows(slot_R, self._acting) as rows:
+        with RowPass(self._cohort, slot_R, self._acting) as rows:
             index_n, nll_n = self._nlls(rows, example_R, packed_R, counts_R)
         return _Scored(
             slot_R=slot_R, example_R=example_R, counts_R=counts_R, index_n=index_n, nll_n=nll_n
@@ -267,23 +271,23 @@ class _Batches:
         return BranchedState(len(ids_RT), capacity, rows.prefix, self._cohort.base.device)
 
 
-def _check(prompts: Sequence[Ids], choices: Sequence[Sequence[Ids]]) -> None:
-    if len(prompts) != len(choices):
-        raise ValueError(f"{len(prompts)} prompts have {len(choices)} lists of choices")
-    for example, (prompt, of_example) in enumerate(zip(prompts, choices, strict=True)):
-        if not len(prompt):
+def _check_prompt(example: int, prompt: Ids) -> None:
+    if not len(prompt):
+        raise DataError(
+            f"example {example}: the prompt has no tokens, but a choice's first token is "
+            "predicted by the prompt's last one; give a prompt of one token or more"
+        )
+
+
+def _check_choices(example: int, choices: Sequence[Ids]) -> None:
+    if not len(choices):
+        raise DataError(f"example {example} has no choices; give one or more")
+    for number, ids in enumerate(choices):
+        if not len(ids):
             raise DataError(
-                f"example {example}: the prompt has no tokens, but a choice's first token is "
-                "predicted by the prompt's last one; give a prompt of one token or more"
+                f"example {example}: choice {number} has no tokens, so it has no likelihood; "
+                "give every choice a text of one token or more"
             )
-        if not len(of_example):
-            raise DataError(f"example {example} has no choices; give one or more")
-        for number, ids in enumerate(of_example):
-            if not len(ids):
-                raise DataError(
-                    f"example {example}: choice {number} has no tokens, so it has no likelihood; "
-                    "give every choice a text of one token or more"
-                )
 
 
 def _right_padded(rows: Sequence[Ids], pad_id: int) -> tuple[Ints, Ints]:

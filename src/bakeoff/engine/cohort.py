@@ -11,9 +11,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +22,6 @@ from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.engine.row_pass import RowPass
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import stack_type
 from bakeoff.methods.stack import Stack, StackHooks
@@ -137,12 +134,6 @@ class Cohort:
         finally:
             with torch.enable_grad():
                 self._select(before)
-
-    def rows(
-        self, slot_R: Sequence[int] | NDArray[np.int64], known: dict[int, StackHooks] | None = None
-    ) -> RowPass:
-        """A context for passes over rows that each name their slot; see ``RowPass``."""
-        return RowPass(self, slot_R, known)
 
     @torch.no_grad()
     def acting(self, slot: int) -> StackHooks:

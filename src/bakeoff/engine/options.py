@@ -151,6 +151,16 @@ class ProtocolOptions:
         """Examples in one update."""
         return self.micro_batch_size * self.grad_accum_steps
 
+    @property
+    def decays(self) -> bool:
+        """Whether the rate falls to zero over the epochs."""
+        return self.schedule != "constant"
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether training with more epochs begins as this one does, so that it can go on."""
+        return not self.decays and self.warmup_ratio == 0.0
+
     def rate_factor(self, update: int, num_updates: int) -> float:
         """Factor on the learning rate at ``update`` (from 0) of ``num_updates``."""
         warmup = round(self.warmup_ratio * num_updates)

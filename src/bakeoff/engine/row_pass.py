@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,12 +28,10 @@ from bakeoff.base.prefix import Prefix, prefixed
 from bakeoff.base.products import product
 from bakeoff.base.row_groups import RowGroups, grouped
 from bakeoff.engine.backends.transfer import to_device
+from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.join import SoftPrompts, join_left, join_prompt, merged_prompts
 from bakeoff.engine.loss import chunk_tokens
 from bakeoff.methods.stack import StackHooks
-
-if TYPE_CHECKING:
-    from bakeoff.engine.cohort import Cohort
 
 Ints = NDArray[np.int64]
 _Weight = Callable[[], Tensor] | None

@@ -18,6 +18,7 @@ from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.row_pass import RowPass
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.stack import StackHooks
 
@@ -118,7 +119,7 @@ def _row_nlls(
     """([N] the example of each supervised token, [N] its nats)."""
     device = cohort.base.device
     row_N, column_N = np.divmod(batch.source, batch.input_ids.shape[1])
-    with cohort.rows(slot_B, acting) as present:
+    with RowPass(cohort, slot_B, acting) as present:
         place_N = np.argsort(present.order_R)[row_N]
         order_N = np.argsort(place_N, kind="stable")
         place_N, column_N = place_N[order_N], column_N[order_N]

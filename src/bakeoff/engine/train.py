@@ -365,6 +365,8 @@ class Trainer:
         assert candidate.best_epoch is not None
         worse_epochs, patience = epoch - candidate.best_epoch, self.protocol.patience
         if epoch >= self.protocol.epochs:
+            if self.protocol.may_go_on:
+                candidate.snapshot = self.cohort.snapshot(slot)
             self._end(candidate, RunState.COMPLETE, None)
         elif patience is not None and worse_epochs >= patience:
             self._end(

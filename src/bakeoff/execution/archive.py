@@ -18,7 +18,7 @@ from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.execution.failures import traceback_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores, row_values
-from bakeoff.files import folder_bytes
+from bakeoff.files import disk_errors, folder_bytes
 from bakeoff.methods.contract import Tensors
 from bakeoff.runs.arrays import arrays_bytes, read_arrays
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
@@ -260,6 +260,19 @@ class Archive:
             raise CheckpointError(
                 f"{error}. Remove {folder} and run the same command again, which trains it again"
             ) from error
+
+    def forget(self, candidate: Candidate) -> None:
+        """Counts nothing of a candidate that goes on; what is on the disk is written over."""
+        self.findings.records.pop(candidate.id, None)
+        self.findings.test_scores.pop(candidate.id, None)
+        self.findings.validation_scores.pop(candidate.id, None)
+        self.findings.adapter_bytes.pop(candidate.id, None)
+
+    def forget_costs(self) -> None:
+        """Removes what methods cost, which is spread over the epochs."""
+        self.findings.costs.clear()
+        with disk_errors(self.folder.path):
+            (self.folder.path / COSTS_FILE).unlink(missing_ok=True)
 
     def keep_scores(
         self, candidate: Candidate, answers: Sequence[str], sets: Mapping[str, SetScores]

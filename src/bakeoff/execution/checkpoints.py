@@ -2,7 +2,7 @@
 
 ``checkpoints/NUMBER-CHECKSUM.safetensors`` is all of training at one moment; the newest that is
 whole counts, and the one before it is kept. ``checkpoints/paused/`` holds the candidates that wait
-for their rung.
+for their rung, ``candidates/ID/last-CHECKSUM.safetensors`` where one that completed could go on.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
 CHECKPOINTS: Final = "checkpoints"
+CANDIDATES: Final = "candidates"
+_LAST: Final = "last-"
 _PAUSED: Final = "paused"
 _SUFFIX: Final = ".safetensors"
 _KEPT: Final = 2
@@ -60,6 +62,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / CHECKPOINTS
+        self._candidates = folder / CANDIDATES
         self.saved_at = time.monotonic()
         self.notes: list[str] = []
         """What to report of the checkpoints that were found."""
@@ -155,6 +158,30 @@ class Checkpoints:
         raise CheckpointError(
             f"{self.path / _PAUSED}: the state of {candidate.id} after epoch "
             f"{len(candidate.epochs)} is missing or torn; it is trained from the start"
+        )
+
+    def keep_last(self, candidate: Candidate) -> None:
+        """Writes where a candidate that completed could go on, were there more epochs."""
+        folder = self._candidates / candidate.id
+        before = set(folder.glob(f"{_LAST}*{_SUFFIX}"))
+        kept = self._write(folder, _LAST, candidate.snapshot or {}, {})
+        for stale in before - {kept}:
+            stale.unlink(missing_ok=True)
+
+    def last(self, candidate: Candidate) -> Tensors:
+        """Reads back what ``keep_last`` wrote.
+
+        Raises:
+            CheckpointError: if it is not there or not whole.
+        """
+        folder = self._candidates / candidate.id
+        for file in sorted(folder.glob(f"{_LAST}*{_SUFFIX}")):
+            found = _read(file)
+            if found is not None:
+                return found[1]
+        raise CheckpointError(
+            f"{folder}: the state of {candidate.id} after its last epoch is missing or torn; it is "
+            "trained from the start"
         )
 
     def set_back(self, candidates: Sequence[Candidate]) -> None:

@@ -87,6 +87,10 @@ class RunObserver:
             trainer.num_seated if trainer else None,
             trainer.micro_batch_size if trainer else None,
         )
+        # Of the search's own candidates none goes on once it has ended.
+        if candidate.snapshot is not None and not self.schedule.is_searched(candidate):
+            self.checkpoints.keep_last(candidate)
+        candidate.snapshot = None
 
     def _keep(self, candidate: Candidate, slots: int | None, rows: int | None) -> None:
         try:

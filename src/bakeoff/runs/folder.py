@@ -36,6 +36,9 @@ _GIVEN = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows\.jsonl)?)$")
 _PARTS = (RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE)
 _ID_KEY = "run"
 Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
+"""Whether a study may go on in the folder of an earlier one, given both and the folder: None where
+it may, else why not, or an empty text where that is plain."""
 _VERSIONS_KEY = "versions"
 # These decide how a run goes, but not what it finds, and may differ between its calls.
 _FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
@@ -47,6 +50,7 @@ class RunFolder:
     Attributes:
         path: the folder. resolved: the study as a plain mapping.
         is_fresh: whether an earlier run was put aside for it.
+        is_continued: whether the study differs from the one that was there, and goes on with it.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class RunFolder:
         *,
         fresh: bool = False,
         completed: Completed = dict,
+        goes_on: GoesOn = lambda before, now, path: "",
     ) -> None:
         """Opens or makes the folder and checks that it is this study's.
 
@@ -64,6 +69,7 @@ class RunFolder:
             resolved: the study with every default written out.
             fresh: puts an earlier run aside, under a name with the time, and starts again.
             completed: writes out what a study of an earlier version left to its defaults.
+            goes_on: whether a study that differs is the earlier one, continued.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -71,6 +77,7 @@ class RunFolder:
         path = path.resolve() if fresh else path  # "." has no name to put aside
         self.path = path
         self.resolved = resolved
+        self.is_continued = False
         with disk_errors(path):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
@@ -86,7 +93,7 @@ class RunFolder:
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
             if known.exists():
-                self._check(known, completed)
+                self._check(known, completed, goes_on)
             elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
@@ -181,7 +188,7 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
-    def _check(self, known: Path, completed: Completed) -> None:
+    def _check(self, known: Path, completed: Completed, goes_on: GoesOn) -> None:
         try:
             before = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
         except (ConfigError, UnicodeDecodeError) as error:
@@ -192,13 +199,17 @@ class RunFolder:
         # Keys that this version does not know are shown as differences.
         with suppress(ConfigError):
             before = dict(completed(before))
-        changed = differences(*(_without_free_keys(tree) for tree in (before, self.resolved)))
+        changed = differences(*(without_free_keys(tree) for tree in (before, self.resolved)))
         orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
         if not changed and orders[0] != orders[1]:
             # Slots, and draws of the comparisons, go by it.
             changed = [f"methods, their order: {orders[0]} and {orders[1]}"]
-        if changed:
-            shown = "\n  ".join(changed[:12])
+        if not changed:
+            return
+        why_not = goes_on(before, self.resolved, self.path)
+        self.is_continued = why_not is None
+        if why_not is not None:
+            shown = "\n  ".join([*changed[:12], *([why_not] if why_not else [])])
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys differ (there and "
                 f"here):\n  {shown}\nGive another folder with --out or another name, or put the "
@@ -313,6 +324,7 @@ def open_run(
     *,
     fresh: bool = False,
     completed: Completed = dict,
+    goes_on: GoesOn = lambda before, now, path: "",
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
@@ -325,7 +337,7 @@ def open_run(
             raise StoreError(f"{path}: is a file; give another folder with --out")
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
-        folder = RunFolder(path, resolved, fresh=fresh, completed=completed)
+        folder = RunFolder(path, resolved, fresh=fresh, completed=completed, goes_on=goes_on)
         if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
@@ -337,8 +349,11 @@ def given_rows_in(source: Any) -> str | None:
     return None if found is None else found[1].replace("\\", "/")
 
 
-def _without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be equal; where rows lie that their content names is free as well."""
+def without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A resolved study without what may differ between calls.
+
+    Where rows lie that their content names is free as well.
+    """
     kept = {key: value for key, value in tree.items() if key not in _FREE_KEYS}
     task = kept.get("task")
     if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):

@@ -174,6 +174,17 @@ class StudySchedule:
         return [c for method in self.methods.values() for c in method.candidates]
 
     @property
+    def searched_epochs(self) -> int:
+        """The most that the search's candidates train: fewer where only the chosen went on."""
+        ends = [
+            len(candidate.epochs)
+            for method in self.methods.values()
+            for candidate in method.searched
+            if candidate.state is RunState.COMPLETE
+        ]
+        return max(ends, default=self.epochs)
+
+    @property
     def finals(self) -> list[Candidate]:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]

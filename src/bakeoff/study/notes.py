@@ -1,8 +1,15 @@
-"""What a reader of the results must know of a study's search."""
+"""What a reader of the results must know of a study's search and of its training's end."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
+from bakeoff.engine.options import ProtocolOptions
 from bakeoff.execution.findings import Findings
+from bakeoff.formatting import join
+from bakeoff.runs.records import MethodRecord
+from bakeoff.search.options import SearchOptions
 from bakeoff.study.options import Study
 from bakeoff.types import RunState
 
@@ -36,6 +43,40 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
                 f"of its grid, which may grow by {search.growth}; raise search.growth to look "
                 "further"
             )
+    return notes
+
+
+def convergence_notes(
+    protocol: ProtocolOptions, search: SearchOptions | None, methods: Mapping[str, MethodRecord]
+) -> list[str]:
+    """What the number of epochs may hide: who still gained, and whom it may overtake.
+
+    Args:
+        protocol: the study's. search: how is searched, or None. methods: with ``converged``.
+    """
+    if protocol.decays:
+        if search is not None and "epochs" in search.space:
+            return []
+        return [
+            f"the learning rate falls to zero over {protocol.epochs} epochs, so nothing says "
+            "whether more of them would help; search.space.epochs tries several"
+        ]
+    means = {name: m.validation["nll"].mean for name, m in methods.items() if "nll" in m.validation}
+    notes = []
+    for name, method in methods.items():
+        if method.converged is not False:
+            continue
+        ahead = [other for other, mean in means.items() if mean < means.get(name, -math.inf)]
+        what = (
+            f"with more epochs it may overtake {join(ahead)}"
+            if ahead
+            else "with more epochs it may be further ahead"
+        )
+        notes.append(
+            f"{name} was still improving when its training ended: its validation NLL fell by more "
+            f"than a tenth of the margin in the last epoch; {what} (bakeoff run --set "
+            f"protocol.epochs={2 * protocol.epochs} goes on)"
+        )
     return notes
 
 

@@ -177,6 +177,13 @@ def study_from_mapping(
     )
     if options.search is not None:
         entries = searched_entries(entries, options.search, options.protocol)
+    baselines = {baseline.name for baseline in task.baselines}
+    for entry in entries:
+        if entry.name.replace("-", "_").lower() in baselines:
+            raise ConfigError(
+                f"methods.{entry.name}: {entry.name!r} names a baseline of {task.kind}; choose "
+                "another name"
+            )
     return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bakeoff.config import to_mapping
+from bakeoff.decide.convergence import converged
 from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
@@ -14,6 +15,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import record_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
+from bakeoff.metrics.registry import metric_of
 from bakeoff.runs.records import (
     BaselineRecord,
     CandidateRecord,
@@ -21,6 +23,7 @@ from bakeoff.runs.records import (
     CostRecord,
     CurvePoint,
     DataRecord,
+    DecisionRecord,
     Estimate,
     MethodRecord,
     MethodSearchRecord,
@@ -32,11 +35,12 @@ from bakeoff.runs.records import (
     SplitRecord,
     TaskRecord,
 )
-from bakeoff.search.schedule import MethodSearch
+from bakeoff.search.schedule import MethodSearch, rungs_of
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judging import baseline_validation, judge_study, method_validation
-from bakeoff.study.notes import search_notes
+from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.options import Study
+from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
 
 _MOST_LABELS = 20
@@ -45,7 +49,7 @@ _MOST_LABELS = 20
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
     decision, judged = judge_study(study, bench, findings)
-    methods = {e.name: _method(bench, findings, e.name, judged) for e in bench.entries}
+    methods = {e.name: _method(bench, findings, e.name, judged, decision) for e in bench.entries}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
@@ -60,7 +64,12 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         decision=decision,
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
-        notes=(*bench.data.warnings, *findings.notes, *search_notes(study, findings)),
+        notes=(
+            *bench.data.warnings,
+            *findings.notes,
+            *search_notes(study, findings),
+            *convergence_notes(bench.protocol, search, methods),
+        ),
     )
     return replace(results, recommendation=recommend(results))
 
@@ -124,7 +133,11 @@ def _baseline(
 
 
 def _method(
-    bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
+    bench: Workbench,
+    findings: Findings,
+    name: str,
+    judged: Mapping[str, MetricJudgement],
+    decision: DecisionRecord,
 ) -> MethodRecord:
     entry = next(e for e in bench.entries if e.name == name)
     search = findings.schedule.methods[name]
@@ -144,6 +157,7 @@ def _method(
         state=state,
         reason=reason,
         learning_rate=shown.learning_rate,
+        converged=_converged(bench, findings, search, decision),
         seeds=tuple(c.seed for c in tested),
         cost=replace(
             findings.costs.get(name, CostRecord()),
@@ -156,6 +170,20 @@ def _method(
         confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(search),
+    )
+
+
+def _converged(
+    bench: Workbench, findings: Findings, search: MethodSearch, decision: DecisionRecord
+) -> bool | None:
+    """By validation NLL, which training follows whatever metric decides."""
+    untuned = baseline_validation(bench, findings, ZERO_SHOT.name).get("nll")
+    margin = decision.margins.get("nll")
+    return converged(
+        [_candidate(bench, findings, c) for c in search.finals],
+        margin=metric_of("nll").default_margin if margin is None else margin.value,
+        decays=bench.protocol.decays,
+        untuned=None if untuned is None else untuned.mean,
     )
 
 
@@ -221,17 +249,18 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
     """What the search trained, against every rate with every seed to the end."""
     schedule = findings.schedule
     tokens = bench.plans["train"].tokens_padded
-    trained = sum(len(c.epochs) for c in schedule.candidates)
-    whole = sum(
-        bench.protocol.under(candidate.options).epochs
-        for method in schedule.methods.values()
-        for candidate in method.searched
-    )
+
+    def most(candidate: Candidate) -> int:
+        """Epochs without those that chosen settings went on with later."""
+        return min(bench.protocol.under(candidate.options).epochs, schedule.searched_epochs)
+
+    trained = sum(min(len(c.epochs), most(c)) for c in schedule.candidates)
+    whole = sum(most(c) for method in schedule.methods.values() for c in method.searched)
     full = whole * len(schedule.seeds)
     return SearchRecord(
         seed=bench.protocol.search_seed,
         seeds=tuple(schedule.seeds),
-        rungs=tuple(schedule.rungs),
+        rungs=rungs_of(schedule.search, schedule.searched_epochs),
         epochs_trained=trained,
         epochs_full_grid=full,
         tokens_trained=trained * tokens,

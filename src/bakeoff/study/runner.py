@@ -39,8 +39,10 @@ from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.settings import setting
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
+from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
@@ -101,12 +103,17 @@ class Runner:
         except StoreError as error:
             self._note(f"{error}")
             return False
-        if results.status != "complete":
+        if results.status != "complete" or self._wants_more(results):
             return False
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
+
+    def _wants_more(self, results: Results) -> bool:
+        """Whether the study has more epochs than the run, which then goes on."""
+        epochs: object = setting(results.study, "protocol.epochs")
+        return epochs != self.study.options.protocol.epochs
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -161,6 +168,7 @@ class Runner:
                     storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
                 archive.recall_parts()
+                go_on(bench, schedule, archive, checkpoints, view)
                 for fault in archive.faults:
                     view.on_note(fault)
                 self._work(bench, findings, archive, view, checkpoints, start, storage, followers)

@@ -83,8 +83,12 @@ def check_fit(
     )
 
 
-def check_choices(found: ChoiceSet, what: str) -> None:
-    """Refuses choices that the model cannot tell apart."""
+def check_choices(found: ChoiceSet, what: str, most_tokens: int) -> None:
+    """Refuses choices that the model cannot tell apart, or that prompts leave no room for.
+
+    Args:
+        what: how an error names one. most_tokens: ``task.max_target_tokens``.
+    """
     seen: dict[tuple[int, ...], str] = {}
     for choice, ids in zip(found.texts, found.tokens, strict=True):
         text, key = choice.strip(), tuple(ids.tolist())
@@ -99,6 +103,15 @@ def check_choices(found: ChoiceSet, what: str) -> None:
                 "cannot tell them apart. Give them texts that differ in more than what the "
                 "tokenizer drops, such as case or spaces."
             )
+    # All follow one prompt, which keeps so many tokens free: a longer one would go beyond
+    # task.max_length, and a row would be cut by how long its right answer is.
+    longest = max(range(len(found.tokens)), key=lambda i: len(found.tokens[i]))
+    if (count := len(found.tokens[longest])) > most_tokens:
+        raise DataError(
+            f"task.max_target_tokens is {most_tokens}: {what} {found.texts[longest].strip()!r} has "
+            f"{count} tokens with this base, and every choice must fit. Set "
+            f"task.max_target_tokens to {count} or more, or give shorter words."
+        )
 
 
 def check_beginnings(found: ChoiceSet, what: str) -> None:

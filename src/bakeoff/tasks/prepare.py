@@ -19,9 +19,9 @@ from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
-from bakeoff.errors import DataError
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
 
 
@@ -131,10 +131,7 @@ class _Preparation:
         example = self._task.example(record.values)
         if self._options.group is None:
             return example
-        value = record.values.get(self._options.group)
-        if value is None:
-            raise DataError(f"the group (column {self._options.group!r}) is missing")
-        return dataclasses.replace(example, group=str(value))
+        return dataclasses.replace(example, group=group_of(record.values, self._options.group))
 
 
 def with_found(task: Task, found: dict[str, object]) -> Task:
@@ -197,7 +194,8 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
         if key not in places:
             places[key] = len(sets)
             sets.append(ChoiceSet(texts=example.choices, tokens=tokens))
-            check_choices(sets[-1], f"{_place(rows, index)}: the {task.output_word}")
+            what = f"{_place(rows, index)}: the {task.output_word}"
+            check_choices(sets[-1], what, task.options.max_target_tokens)
         chosen[place] = places[key]
         gold[place] = -1 if example.gold is None else example.gold
     if len({found.texts for found in sets}) == 1:

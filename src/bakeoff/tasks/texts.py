@@ -44,3 +44,21 @@ def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
     return word, int(word) if word.isdecimal() and len(
         word
     ) < 10 else -1  # a CSV file's numbers are texts
+
+
+def group_of(row: Mapping[str, object], column: str) -> str:
+    """A column's group: a text that is not empty, a number or a boolean.
+
+    Raises:
+        DataError: it is missing, empty, or nothing that two rows can be seen to share.
+    """
+    value = row.get(column)
+    if value is None or value != value:  # NaN equals nothing
+        problem = "is missing"
+    elif not isinstance(value, str | int | float):
+        problem = f"is no text or number but {type(value).__name__}"
+    elif not str(value).strip():
+        problem = "is empty"  # as in all such rows, which do not hang together by it
+    else:
+        return str(value)
+    raise DataError(f"the group (column {column!r}) {problem}")

@@ -150,7 +150,7 @@ class _GreedyRows(Greedy):
         )
         self._slot_R = slot_R
         self._acting = acting
-        self._pass: RowPass = cohort.rows(slot_R, acting)
+        self._pass: RowPass = RowPass(cohort, slot_R, acting)
 
     def write(self, prompts: Prompts) -> Tensor:
         """[R, G] tokens; from the first end token on, all are end tokens."""
@@ -179,7 +179,7 @@ class _GreedyRows(Greedy):
                 result_RG[to_device(origin_R, device)] = rows.generated_RG
                 rows.keep(to_device(going, device))
                 origin_R, self._slot_R = origin_R[going], self._slot_R[going]
-                self._pass = self._cohort.rows(self._slot_R, self._acting)
+                self._pass = RowPass(self._cohort, self._slot_R, self._acting)
         result_RG[to_device(origin_R, device)] = rows.generated_RG
         return result_RG
 

@@ -1,0 +1,190 @@
+"""Figures of what each search reached for what it spent."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import altair as alt
+
+from bakeoff.decide.effort import best_so_far, expected_best
+from bakeoff.decide.verdicts import ZERO_SHOT, best_val_nll
+from bakeoff.formatting import shown_seconds
+from bakeoff.page.charts import TOTAL_WIDTH, Spec, data, described, layered, padded
+from bakeoff.page.figure import Figure
+from bakeoff.page.labels import Axis, shorten, stack_labels, text_width
+from bakeoff.page.palette import Look
+from bakeoff.page.render import render
+from bakeoff.runs.records import CandidateRecord, MethodRecord, Results
+from bakeoff.types import RunState
+
+_WIDTH, _HEIGHT = TOTAL_WIDTH - 48, 210
+_NAME_LIMIT = 20
+_WRONG = (RunState.DIVERGED, RunState.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffortCurve:
+    """What one method's search reached.
+
+    Attributes:
+        points: (what was spent, lowest validation NLL, what is shown on hover), in order.
+    """
+
+    name: str
+    look: Look
+    points: list[tuple[float, float, str]]
+
+
+def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]:
+    """Expected best loss by trials, and best loss so far by seconds, of every search."""
+    searches = {
+        name: trials
+        for name, method in results.methods.items()
+        if len(trials := _trials(results, method)) > 1
+    }
+    if not searches:
+        return
+    worst = _worst(results, searches)
+    expected = [
+        EffortCurve(name=name, look=look[name], points=_expected(name, trials, worst))
+        for name, trials in searches.items()
+    ]
+    yield render(
+        effort(expected, "settings tried", "expected best validation NLL", is_stepped=False),
+        name="expected_best",
+        group="history",
+        title="Expected best loss by settings tried",
+        caption="What a search of so many settings would have found on average (Dodge et al. "
+        "2019). A setting that was pruned counts as what it had reached by then, one that went "
+        "wrong as the untuned base.",
+        alt="Expected best validation NLL. " + _ends(expected),
+    )
+    timed = [
+        EffortCurve(name=name, look=look[name], points=points)
+        for name, trials in searches.items()
+        if (points := _timed(results.methods[name], name, trials))
+    ]
+    if timed:
+        yield render(
+            effort(timed, "seconds, each candidate alone", "best validation NLL", is_stepped=True),
+            name="best_so_far",
+            group="history",
+            title="Best loss so far by time",
+            caption="The lowest validation NLL after so many seconds of a method's search, its "
+            "epochs counted as long as they take alone.",
+            alt="Best validation NLL so far. " + _ends(timed),
+        )
+
+
+def effort(curves: Sequence[EffortCurve], x_title: str, y_title: str, *, is_stepped: bool) -> Spec:
+    """A line per method, falling, with its name at its end."""
+    xs = [x for curve in curves for x, _, _ in curve.points]
+    ys = [y for curve in curves for _, y, _ in curve.points]
+    room = min(max(text_width(shorten(c.name, _NAME_LIMIT)) for c in curves), 130.0) + 34
+    x_axis = padded(min(xs), max(xs), _WIDTH, left=10, right=room)
+    upward = padded(min(ys), max(ys), _HEIGHT, left=14, right=14)
+    y_axis = Axis(low=upward.low, high=upward.high, pixels=upward.pixels, log=False, flip=True)
+    ticks = (
+        alt.Axis(tickCount=5, domain=False, format="d")
+        if not is_stepped
+        else alt.Axis(tickCount=5, domain=False)
+    )
+    x = alt.X("x:Q", title=x_title, scale=_scale(x_axis), axis=ticks)
+    y = alt.Y("y:Q", title=y_title, scale=_scale(y_axis), axis=alt.Axis(tickCount=5, domain=False))
+    rows = [
+        {"x": at, "y": loss, "color": c.look.color, "shape": c.look.shape, "name": c.name,
+         "line": described(c.name, c.name), "tip": described(c.name, tip)}
+        for c in curves
+        for at, loss, tip in c.points
+    ]  # fmt: skip
+    color = alt.Color("color:N", scale=None, legend=None)
+    shape = alt.Shape("shape:N", scale=None)
+    fill = alt.Fill("color:N", scale=None)
+    base = alt.Chart(data(rows))
+    layers = [
+        base.mark_line(strokeWidth=2, interpolate="step-after" if is_stepped else "linear").encode(
+            x=x, y=y, color=color, detail="name:N", description="line:N"
+        )
+    ]
+    spots = [row for row in rows if not is_stepped] or _drops(rows)
+    layers.append(
+        alt.Chart(data(spots))
+        .mark_point(size=30, opacity=1)
+        .encode(x=x, y=y, color=color, fill=fill, shape=shape, description="tip:N")
+    )
+    ends = [(shorten(c.name, _NAME_LIMIT), c.points[-1][1]) for c in curves]
+    names = [
+        {"x": x_axis.invert(x_axis.pixels - room + 22), "y": at, "text": name,
+         "color": c.look.color, "shape": c.look.shape}
+        for c, (name, at) in zip(curves, stack_labels(ends, y_axis), strict=True)
+    ]  # fmt: skip
+    labels = alt.Chart(data(names)).encode(x=x, y=y)
+    layers += [
+        labels.mark_point(size=36, opacity=1).encode(color=color, fill=fill, shape=shape),
+        labels.mark_text(align="left", dx=7, fontSize=11).encode(text="text:N"),
+    ]
+    return layered(layers, width=_WIDTH, height=_HEIGHT)
+
+
+def _drops(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """The points at which a method's line falls, which are what there is to read."""
+    found = [rows[0]]
+    for before, row in itertools.pairwise(rows):
+        if row["name"] != before["name"] or row["y"] != before["y"]:
+            found.append(row)
+    return found
+
+
+def _scale(axis: Axis) -> alt.Scale:
+    return alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
+
+
+def _trials(results: Results, method: MethodRecord) -> list[CandidateRecord]:
+    """The candidates of a method's search, in the order in which they were named."""
+    if method.search is None:
+        return []
+    searched = {point.candidate for point in method.search.curve}
+    return [candidate for id, candidate in results.candidates.items() if id in searched]
+
+
+def _worst(results: Results, searches: Mapping[str, Sequence[CandidateRecord]]) -> float:
+    """The untuned base's loss, else the worst that any trial ended with."""
+    untuned = results.baselines.get(ZERO_SHOT)
+    if untuned is not None and "nll" in untuned.validation:
+        return untuned.validation["nll"].mean
+    losses = [_loss(trial) for trials in searches.values() for trial in trials]
+    return max((loss for loss in losses if math.isfinite(loss)), default=0.0)
+
+
+def _loss(trial: CandidateRecord) -> float:
+    loss = best_val_nll(trial)
+    return math.inf if loss is None or trial.state in _WRONG else loss
+
+
+def _expected(
+    name: str, trials: Sequence[CandidateRecord], worst: float
+) -> list[tuple[float, float, str]]:
+    found = expected_best([_loss(trial) for trial in trials], worst)
+    return [
+        (number, loss, f"{name}, {number} tried: {loss:.3f} expected")
+        for number, loss in enumerate(found, start=1)
+    ]
+
+
+def _timed(
+    method: MethodRecord, name: str, trials: Sequence[CandidateRecord]
+) -> list[tuple[float, float, str]]:
+    cost = method.cost.epoch_seconds
+    if cost is None:
+        return []
+    return [
+        (seconds, loss, f"{name}, {shown_seconds(seconds)}: {loss:.3f}")
+        for seconds, loss in best_so_far(trials, cost.mean)
+    ]
+
+
+def _ends(curves: Sequence[EffortCurve]) -> str:
+    return ", ".join(f"{curve.name} {curve.points[-1][1]:.3f}" for curve in curves) + "."
