@@ -162,7 +162,7 @@ def test_predictions_are_those_of_the_study(run: Path, cli: Run, place: Path) ->
     """The test rows again, by each method, against what the study wrote for them."""
     kept = [json.loads(line) for line in (run / "examples.jsonl").read_text().splitlines()]
     (place / "again.jsonl").write_text(
-        "".join(json.dumps({"text": row["document"]}) + "\n" for row in kept), encoding="utf-8"
+        "".join(json.dumps({"text": row["input"]}) + "\n" for row in kept), encoding="utf-8"
     )
     chosen = [a for i in IDS.values() for a in ("--candidate", i) if (predictions(run, i))]
     outcome = cli("predict", "out", "again.jsonl", *chosen, "--json")
@@ -239,7 +239,7 @@ def test_without_a_name_the_recommended_methods_best_one_writes(
 @pytest.mark.parametrize(
     ("content", "arguments", "words"),
     [
-        (b"", (), "-: the document is empty"),
+        (b"", (), "-: the document (column 'text') is empty"),
         (b"\xff\xfe", (), "- is not UTF-8 at byte 0"),
         (b'{"txt": "a"}\n', ("--format", "jsonl"), "task.document is 'text', but - has no such"),
         (b'{"text": "a"}\n{', ("--format", "jsonl"), "-, row 2: it is not JSON"),

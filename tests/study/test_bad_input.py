@@ -184,9 +184,7 @@ def test_bytes_that_are_not_utf8_are_refused(run_small: Run, place: Path) -> Non
 
 def test_a_summary_too_long_for_max_length_is_refused_by_row(run_small: Run, place: Path) -> None:
     rewrite(place / "rows/test.jsonl", lambda rows: rows[1].update(short="far " * 40))
-    assert_refused(
-        run_small(), "task.max_length is 96", "row 2", "test.jsonl", "it is never cut"
-    )
+    assert_refused(run_small(), "task.max_length is 96", "row 2", "test.jsonl", "it is never cut")
 
 
 def test_an_encoder_is_no_base(run_small: Run, place: Path) -> None:

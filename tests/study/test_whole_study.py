@@ -42,7 +42,7 @@ STUDY: dict[str, Any] = {
         "summary": "highlights",
         "examples": {"train": 16, "validation": 4, "test": 4},
         "max_length": 96,
-        "max_summary_tokens": 64,
+        "max_target_tokens": 64,
         "on_bad_row": "skip",
     },
     "protocol": {"epochs": 2, "micro_batch_size": 8, "grad_accum_steps": 1, "seeds": [0, 1]},
@@ -132,7 +132,13 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(baselines["zero_shot"]["test"]) == ROUGE | {"nll"}
     assert set(baselines["zero_shot"]["validation"]) == {"nll"}
     assert set(baselines["lead"]["test"]) == ROUGE
-    assert baselines["lead"]["sentences"] == 3
+    assert set(baselines["lead"]["validation"]) == ROUGE
+    assert {name: found["title"] for name, found in baselines.items()} == {
+        "lead": "lead-3",
+        "zero_shot": "zero-shot",
+    }
+    assert results["task"]["kind"] == "summarize"
+    assert results["task"]["found"] == {}
     for method in results["methods"].values():
         assert set(method) == {
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
@@ -179,9 +185,14 @@ def test_every_candidate_is_complete_and_every_figure_finite(finished: Finished)
         assert nll["low"] <= nll["mean"] <= nll["high"]
         assert nll["mean"] == pytest.approx(sum(nll["per_seed"]) / 2)
         assert all(0 <= method["test"][key]["mean"] <= 1 for key in ROUGE)
-    pairs = {frozenset((c["a"], c["b"])) for c in results["comparisons"]}
-    # The untuned base is compared with as well.
-    assert len(pairs) == math.comb(len(STUDY["methods"]) + 1, 2)
+    # Baselines are compared with as well, by what they have: what is copied has no likelihood.
+    for metric in ({"nll"}, ROUGE):
+        num_baselines = 1 if metric == {"nll"} else 2
+        pairs = [(c["a"], c["b"]) for c in results["comparisons"] if c["metric"] in metric]
+        assert len(set(map(frozenset, pairs))) == math.comb(
+            len(STUDY["methods"]) + num_baselines, 2
+        )
+        assert len(pairs) == len(metric) * len(set(pairs))
 
 
 def test_training_lowers_the_test_nll_of_the_untuned_base(finished: Finished) -> None:

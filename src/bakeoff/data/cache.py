@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tokenizers
 import transformers
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 import bakeoff
-import tokenizers
 from bakeoff.files import new_folder, sha256_of
 
 # Raise when prepared data of the same key would come out different.
