@@ -43,7 +43,7 @@ STUDY: dict[str, Any] = {
         "summary": "highlights",
         "examples": {"train": 16, "validation": 4, "test": 4},
         "max_length": 96,
-        "max_summary_tokens": 64,
+        "max_target_tokens": 64,
         "on_bad_row": "skip",
     },
     "protocol": {"epochs": 2, "micro_batch_size": 8, "grad_accum_steps": 1, "seeds": [0, 1]},
@@ -133,7 +133,13 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(baselines["zero_shot"]["test"]) == ROUGE | {"nll"}
     assert set(baselines["zero_shot"]["validation"]) == {"nll"}
     assert set(baselines["lead"]["test"]) == ROUGE
-    assert baselines["lead"]["title"] == "lead-3"
+    assert set(baselines["lead"]["validation"]) == ROUGE
+    assert {name: found["title"] for name, found in baselines.items()} == {
+        "lead": "lead-3",
+        "zero_shot": "zero-shot",
+    }
+    assert results["task"]["kind"] == "summarize"
+    assert results["task"]["found"] == {}
     for method in results["methods"].values():
         assert set(method) == {
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
