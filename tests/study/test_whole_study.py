@@ -144,7 +144,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         assert set(method) == {
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
             *("seeds", "cost", "validation", "test", "also_test", "outputs", "candidates"),
-            "search",
+            *("confusion", "search"),
         }
         assert set(method["test"]) == ROUGE | {"nll"}
         assert all(set(found) == BOUNDS for found in method["test"].values())
