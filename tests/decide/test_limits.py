@@ -9,6 +9,12 @@ import pytest
 from bakeoff.decide.limits import Limits
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, MethodRecord, Results
 from bakeoff.runs.settings import setting
+from tests.golden_folders import golden
+
+
+@pytest.fixture(scope="module")
+def run() -> Results:
+    return golden("four")
 
 
 def costing(run: Results, cost: CostRecord) -> MethodRecord:
@@ -25,7 +31,7 @@ LATENCY = CostRecord(token_latency_seconds=Estimate(mean=0.010, low=0.009, high=
         (0.014, None),
         (
             0.012,
-            "latency per token 10.0 ms, perhaps up to 14.0 ms, which is over 12.0 ms",
+            "latency per token 10.0 ms, but up to 14.0 ms, over 12.0 ms",
         ),
         (0.0095, "latency per token 10.0 ms, over 9.5 ms"),
     ],

@@ -25,7 +25,7 @@ METHODS = {
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}
 TIMES = ("environment", "seconds", "cost", "changes", "why")
-"""What no two runs share; what would change the answer names measured costs."""
+"""What no two runs share; why, and what would change the answer, name measured costs."""
 NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json")
 SLOTS = 3
 

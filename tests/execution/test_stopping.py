@@ -39,7 +39,7 @@ def _one_thread() -> Iterator[None]:
 
 
 TIMES = ("environment", "seconds", "cost", "changes", "why")
-"""What no two runs share; what would change the answer names measured costs."""
+"""What no two runs share; why, and what would change the answer, name measured costs."""
 
 
 def figures(tree: Any) -> Any:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from bakeoff.base.model import Base
-from bakeoff.data.overlap import Overlap
 from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.acceleration import accelerated
@@ -29,8 +28,10 @@ from bakeoff.engine.batch_source import (
     keep_hidden_states,
 )
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.choose import choose, choose_rows
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
+from bakeoff.engine.generation.mixed import generate_rows
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.schedule import Position, SaveNothing
 from bakeoff.engine.score import example_nlls
@@ -41,7 +42,7 @@ from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_la
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.study.opening import workbench_of
 from bakeoff.study.options import study_from_mapping
-from tests.fake_cuda.bridge import examples_of, plan_of, rows, trains_alone
+from tests.fake_cuda.bridge import plan_of, rows, trains_alone
 from tests.fake_cuda.device import CUDA
 from tests.fake_cuda.watch import RECORD, without_waits
 
@@ -160,8 +161,35 @@ def evaluate(base: Base, method: Method) -> dict[str, Any]:
     return {"finite": bool(np.isfinite(sums).all()), "examples": len(sums), "waits": _waits()}
 
 
+def pick(base: Base, method: Method) -> dict[str, Any]:
+    """Choices of one slot, of all of them together and of rows that name theirs: in one batch and
+    in several. Only what has been found may wait for the device."""
+    prompts = rows(5, (3, 30), 3)
+    choices = [rows(1 + number % 3, (1, 6), number) for number in range(5)]
+    with seated(base, method, trains=False) as cohort:
+        last = cohort.num_slots - 1
+        named = [0, last, last, 0, last]
+        asked: dict[str, Callable[[], list[Any]]] = {
+            "slot": lambda: choose(cohort, [last], prompts, choices, batch_rows=2)[0],
+            "slots": lambda: choose(cohort, range(last + 1), prompts, choices)[last],
+            "rows": lambda: choose_rows(cohort, named, prompts, choices, batch_rows=3),
+        }
+        found: dict[str, Any] = {"counts": [len(of_example) for of_example in choices]}
+        for name, ask in asked.items():
+            RECORD.clear()
+            nlls = ask()
+            found[name] = {
+                "counts": [len(nlls_M) for nlls_M in nlls],
+                "finite": all(bool(np.isfinite(nlls_M).all()) for nlls_M in nlls),
+                "waits": _waits(),
+                "number": {wait.where: count for wait, count in RECORD.waits.items()},
+            }
+    return found
+
+
 def write(base: Base, method: Method) -> dict[str, Any]:
-    """Greedy generation of one slot, and of all of them together; rows leave on the way."""
+    """Greedy generation of one slot, of all of them together, with rows that leave on the way, and
+    of rows that name their slot."""
     found: dict[str, Any] = {"waits": []}
     with seated(base, method, trains=False) as cohort:
         for slots in [[0], [0, 1]][: cohort.num_slots]:
@@ -178,6 +206,11 @@ def write(base: Base, method: Method) -> dict[str, Any]:
                 "operations": RECORD.last_graph,
                 "texts": [len(of_slot) for of_slot in texts],
             }
+        RECORD.clear()
+        last = cohort.num_slots - 1
+        options = GenerationOptions(max_new_tokens=6, batch_rows=4)
+        mixed = generate_rows(cohort, [last, 0, last, 0, last], rows(5, (3, 40), 3), options)
+        found["rows"] = {"texts": len(mixed), "captures": RECORD.captures, "waits": _waits()}
     return found
 
 
@@ -256,23 +289,24 @@ def workbench(base: Base, method: Method) -> Workbench:
         folder=Path.cwd(),
     )
     splits = {name: _split(size) for name, size in (("train", 4), ("validation", 2), ("test", 3))}
-    data = TaskData(splits=cast(Any, splits), found={}, overlap=Overlap(), warnings=[], seed=0)
+    data = TaskData(
+        splits=cast(Any, splits), found={}, overlap=cast(Any, None), warnings=[], seed=0
+    )
     return workbench_of(study, base, methods={"m": {"": method}}, data=data)
 
 
 def _split(size: int) -> SplitData:
-    tokens, is_target = examples_of(size)
-    none = np.full(size, -1, dtype=np.int64)
+    plan = plan_of(size)
     return SplitData(
         rows=np.arange(size),
-        tokens=tokens,
-        is_target=is_target,
+        tokens=cast(Ragged, plan.tokens),
+        is_target=plan.is_target,
         prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
         shown=[""] * size,
         targets=[""] * size,
         references=[[""]] * size,
-        gold=none,
-        choice_set=none,
+        gold=np.full(size, -1),
+        choice_set=np.full(size, -1),
         tokens_raw=0,
         rows_cut=0,
         rows_skipped=0,
@@ -286,6 +320,7 @@ def _waits() -> list[str]:
 RUN: Final[dict[str, Callable[[Base, Method], dict[str, Any]]]] = {
     "train": train,
     "evaluate": evaluate,
+    "choose": pick,
     "generate": write,
     "snapshot": snapshot,
     "restore": restore,

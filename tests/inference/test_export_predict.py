@@ -162,7 +162,7 @@ def test_predictions_are_those_of_the_study(run: Path, cli: Run, place: Path) ->
     """The test rows again, by each method, against what the study wrote for them."""
     kept = [json.loads(line) for line in (run / "examples.jsonl").read_text().splitlines()]
     (place / "again.jsonl").write_text(
-        "".join(json.dumps({"text": row["document"]}) + "\n" for row in kept), encoding="utf-8"
+        "".join(json.dumps({"text": row["input"]}) + "\n" for row in kept), encoding="utf-8"
     )
     chosen = [a for i in IDS.values() for a in ("--candidate", i) if (predictions(run, i))]
     outcome = cli("predict", "out", "again.jsonl", *chosen, "--json")
@@ -220,7 +220,7 @@ def test_documents_come_from_files_and_the_standard_input(
     )
 
 
-def test_without_a_name_the_recommended_methods_best_one_writes(
+def test_without_a_name_the_recommended_methods_run_nearest_the_mean_writes(
     run: Path, cli: Run, lines: Path
 ) -> None:
     file = run / "results.json"
@@ -233,13 +233,14 @@ def test_without_a_name_the_recommended_methods_best_one_writes(
     file.write_text(json.dumps(results), encoding="utf-8")
     outcome = cli("predict", "out", lines.name)
     assert outcome.code == 2
-    assert "recommends no method (too close); name a candidate with --candidate" in outcome.err
+    assert "recommends no method (its answer is none; `bakeoff report` says why)" in outcome.err
+    assert "name a candidate with --candidate" in outcome.err
 
 
 @pytest.mark.parametrize(
     ("content", "arguments", "words"),
     [
-        (b"", (), "-: the document is empty"),
+        (b"", ("--candidate", IDS["lora"]), "-: the document (column 'text') is empty"),
         (b"\xff\xfe", (), "- is not UTF-8 at byte 0"),
         (b'{"txt": "a"}\n', ("--format", "jsonl"), "task.document is 'text', but - has no such"),
         (b'{"text": "a"}\n{', ("--format", "jsonl"), "-, row 2: it is not JSON"),

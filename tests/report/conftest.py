@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bakeoff.decide.limits import Limits
+from bakeoff.decide.representative import representative
 from bakeoff.report import write_report, write_side_by_side
 from bakeoff.runs.records import Results
 from bakeoff.types import RunState
@@ -70,7 +71,8 @@ def cut_off(results: Results) -> Results:
 def write_partial(folder: Path) -> Results:
     """A run as an interrupt leaves it, with a line that is half written."""
     results = copy_of("four", folder, cut_off)
-    path = folder / "candidates" / results.methods["full"].candidates[0] / "predictions.jsonl"
+    shown = representative(results, "full", results.methods["full"].candidates)
+    path = folder / "candidates" / str(shown) / "predictions.jsonl"
     path.write_text(path.read_text("utf-8") + '{"index": 11, "predic', "utf-8")
     return results
 

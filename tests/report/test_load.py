@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bakeoff.decide.representative import representative
 from bakeoff.report.load import load_run
 from bakeoff.report.scores import all_scores
 from tests.golden_folders import copy_of, rows_of, save, with_methods, write_rows
 
 
-def test_the_lowest_seed_of_the_chosen_rate_speaks_for_a_method(tmp_path: Path) -> None:
+def test_the_run_nearest_the_mean_speaks_for_a_method(tmp_path: Path) -> None:
     results = copy_of("four", tmp_path)
-    zero, one, _ = results.methods["lora"].candidates
-    assert load_run(tmp_path).chosen["lora"] == zero
-    # A candidate at another rate comes last, whatever its seed.
-    other = replace(results.candidates[zero], learning_rate=0.5)
-    save(tmp_path, replace(results, candidates={**results.candidates, zero: other}))
-    assert load_run(tmp_path).chosen["lora"] == one
+    ids = results.methods["lora"].candidates
+    shown = representative(results, "lora", ids)
+    assert shown is not None
+    assert load_run(tmp_path).chosen["lora"] == shown
+    # Where its predictions are lost, the lowest seed's are shown.
+    (tmp_path / "candidates" / shown / "predictions.jsonl").unlink()
+    rest = [name for name in ids if name != shown]
+    assert load_run(tmp_path).chosen["lora"] == rest[0]
 
 
 def test_a_row_has_its_scores_by_metric_and_its_loss_per_token(tmp_path: Path) -> None:
     results = copy_of("four", tmp_path)
-    candidate = results.methods["full"].candidates[0]
+    ids = results.methods["full"].candidates
+    candidate = representative(results, "full", ids)
+    assert candidate is not None
     row = rows_of(tmp_path / "candidates" / candidate / "predictions.jsonl")[3]
     found = load_run(tmp_path).predictions["full"][3]
     assert found.text == row["prediction"]

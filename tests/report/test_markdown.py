@@ -45,6 +45,17 @@ def test_the_main_table_is_the_pages(complete: Path) -> None:
     assert main[4][6].endswith(" least")
 
 
+def test_every_pair_of_the_shown_metrics_is_in_a_table(complete: Path) -> None:
+    text = (complete / "report.md").read_text()
+    (pairs,) = (t for t in tables(text) if t[0][-1] == "verdict")
+    assert len(pairs) == 2 + 10 + 15  # lead-3 has no NLL
+    by_sides = {tuple(row[:3]): row for row in pairs[2:]}
+    assert by_sides["ROUGE-1", "lead-3", "full"][-1] == "undecided"
+    row = by_sides["Test NLL", "lora", "full"]
+    assert row[3].startswith("0.404 ") and row[-2:] == ["0.358", "worse"]
+    assert "corrected step by step" in text
+
+
 def test_it_links_every_figure(complete: Path) -> None:
     linked = re.findall(r"\]\(figures/(\w+\.svg)\)", (complete / "report.md").read_text())
     assert sorted(linked) == sorted(p.name for p in (complete / "figures").glob("*.svg"))
@@ -55,7 +66,7 @@ def test_it_says_what_is_missing(partial: Path) -> None:
     assert "**Undecided.** The best baseline, zero-shot, reaches a test NLL of 5.554" in text
     assert "Nothing is recommended yet: lora and lora\\_small have not finished" in text
     assert "| traditional \\(failed\\) | – |" in text
-    note = "candidates/full-lr0.001-s0/predictions.jsonl: 1 unreadable line left out"
+    note = "candidates/full-lr0.001-s1/predictions.jsonl: 1 unreadable line left out"
     assert f"- {note}" in text
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from bakeoff.decide.recommendation import recommend
+from bakeoff.decide.representative import representative
 from bakeoff.formatting import shown_bytes, shown_seconds
 from bakeoff.report import write_report
+from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Comparison, Results
 from tests.golden_folders import copy_of, golden
 from tests.report.conftest import ONE_MEGABYTE
@@ -289,7 +291,9 @@ class TestExamples:
         head, rows = browser(page)
         assert head["names"] == [*METHODS, "zero_shot", "lead"]
         given = [json.loads(x) for x in (complete / "examples.jsonl").read_text().splitlines()]
-        path = complete / "candidates" / "lora-lr0.005-s0" / "predictions.jsonl"
+        results = read_results(complete)
+        shown = representative(results, "lora", results.methods["lora"].candidates)
+        path = complete / "candidates" / str(shown) / "predictions.jsonl"
         lora = [json.loads(line) for line in path.read_text().splitlines()]
         assert sorted(index for index, *_ in head["rows"]) == list(range(16))
         assert head["metric"] == {
@@ -340,7 +344,7 @@ class TestPartial:
 
     def test_torn_predictions_are_noted_and_the_rest_is_shown(self, cut_off: Node) -> None:
         notes = cut_off.one(class_="notes").text
-        place = "candidates/full-lr0.001-s0/predictions.jsonl"
+        place = "candidates/full-lr0.001-s1/predictions.jsonl"
         assert f"{place}: 1 unreadable line left out" in notes
         head, rows = browser(cut_off)
         assert len(head["rows"]) == len(rows) == 16

@@ -168,6 +168,11 @@ class TestFiles:
         with pytest.raises(StoreError, match=r"results\.json: not found; .* `bakeoff run` writes"):
             read_results(tmp_path)
 
+    def test_a_run_that_was_killed(self, tmp_path: Path) -> None:
+        (tmp_path / "study.yaml").write_text("name: cut\n")
+        with pytest.raises(StoreError, match=r"not found; the run was cut off .* takes it up"):
+            read_results(tmp_path)
+
     @pytest.mark.parametrize("content", [b'{"schema": 1, "meth', b"", b"\xff\xfe", b"[" * 200_000])
     def test_torn_results(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "results.json").write_bytes(content)

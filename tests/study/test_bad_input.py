@@ -83,7 +83,7 @@ def test_the_mended_study_runs_in_the_same_folder(run_small: Run, trained: list[
 
 
 @pytest.mark.parametrize(
-    "override", ["protocol.epochs=2", "protocol.epoch=2", "task.document=body", "base=no/such"]
+    "override", ["protocol.clip_norm=2.0", "protocol.epoch=2", "task.document=body", "base=no/such"]
 )
 def test_earlier_results_are_not_touched(
     run_small: Run,

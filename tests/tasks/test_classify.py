@@ -352,6 +352,19 @@ def test_a_label_that_prompts_leave_no_room_for_is_refused(write: Write, tokeniz
     assert [read_of(train, i) for i in range(2)] == [train.prompts[i].tolist() for i in range(2)]
 
 
+def test_a_label_whose_tokens_begin_in_the_text_is_a_warning(write: Write) -> None:
+    """The row learns one token for "l" and "o", and the test asks for "o" after "l"."""
+    rows = [{"text": "a storm l", "label": "oss"}, {"text": "a storm!", "label": "aid"}]
+    tokenizer = train_tokenizer()
+    tokenizer.add_tokens(["lo"])
+    _, data = classified(write, tokenizer, rows, template="{text}{label}")
+    warning = next(w for w in data.warnings if "a token holds" in w)
+    assert warning.startswith("In 1 rows of train a token holds the end of the prompt and the")
+    assert "task.template" in warning
+    _, data = classified(write, tokenizer, rows, template="{text} {label}")
+    assert not [w for w in data.warnings if "a token holds" in w]
+
+
 @pytest.mark.parametrize("family", FAST)
 def test_labels_that_only_begin_alike_are_fine(write: Write, family: str) -> None:
     task, _ = classified(write, tokenizer_of(family), rows_of("the coast", "the company"))

@@ -5,9 +5,8 @@ Axis letters: S seeds, N rows, C columns of statistics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from bakeoff.decide.referee.arrays import (
 )
 from bakeoff.decide.referee.components import Components, components_of, raised_variances
 from bakeoff.decide.referee.influence import of_runs
-from bakeoff.decide.referee.intervals import half_width
+from bakeoff.decide.referee.intervals import half_width, within_bounds
 from bakeoff.decide.referee.judging import judge_pairs
 from bakeoff.decide.referee.question import Question
 from bakeoff.errors import DataError
@@ -45,7 +44,8 @@ class MetricScores:
         value: the metric's function of sums, [..., C] to [...].
         is_ratio: whether the value is column 0 over column 1, which has a closed form.
         groups: [N] which rows hang together; None where each stands alone.
-        bounds: the least and the largest value that the metric can have; intervals end there.
+        bounds: the least and the largest value that the metric can have, None where there is none;
+            intervals stay between them.
         withheld: why nothing may be said by this metric, as ``few_label_rows`` says it.
     """
 
@@ -129,7 +129,8 @@ def judge_metric(
     estimates = dict(plain)
     for position, (name, own) in enumerate(methods.items()):
         width = float(half_width(own, seeds, position, alpha))
-        estimates[name] = _bounded(plain[name], width, scores.bounds)
+        low, high = within_bounds(plain[name].mean, width, scores.bounds, num_groups, alpha)
+        estimates[name] = replace(plain[name], low=low, high=high)
     question = Question(
         higher_is_better=scores.higher_is_better,
         margin=margin,
@@ -175,13 +176,6 @@ def _num_rows(runs: Mapping[str, Sequence[NDArray[Any]]]) -> int:
 def _values(scores: MetricScores, runs: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     """[S] the metric of each run."""
     return np.array([float(scores.value(run.sum(axis=0, dtype=np.float64))) for run in runs])
-
-
-def _bounded(found: Estimate, width: float, bounds: tuple[float | None, float | None]) -> Estimate:
-    least, most = (-math.inf if bounds[0] is None else bounds[0]), bounds[1]
-    low = min(max(found.mean - width, least), found.mean)
-    high = max(min(found.mean + width, math.inf if most is None else most), found.mean)
-    return Estimate(mean=found.mean, low=low, high=high, per_seed=found.per_seed)
 
 
 def _uneven(

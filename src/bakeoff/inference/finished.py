@@ -129,12 +129,12 @@ class FinishedRun:
     def score_of(self, candidate_id: str) -> str | None:
         """A candidate's own test score by the deciding metric, in words beside its method's mean.
 
-        None where it was not tested.
+        None where it was not tested, or is the method's only run.
         """
         metric, own = self.results.primary, own_score(self.results, candidate_id)
-        if own is None:
-            return None
         name = self.results.candidates[candidate_id].method
+        if own is None or len(self.results.methods[name].seeds) < 2:
+            return None
         mean = self.results.methods[name].test[metric.name].mean
         write = scale_of(metric.unit).write
         return f"test {metric.title} {write(own)}; the mean of {name}'s runs is {write(mean)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 
-from bakeoff.formatting import MISSING, scale_of
+from bakeoff.formatting import MISSING, scale_of, shown_p_value
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
 from bakeoff.report.answer import Answer
@@ -14,7 +14,14 @@ from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.examples import Ranked, answers
 from bakeoff.report.figures.groups import GROUPS
 from bakeoff.report.load import Run
-from bakeoff.report.page import headline_facts, in_order, split_table, study_sections
+from bakeoff.report.page import (
+    compared,
+    family_words,
+    headline_facts,
+    in_order,
+    split_table,
+    study_sections,
+)
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
 from bakeoff.runs.records import SplitRecord
@@ -53,6 +60,7 @@ def build_markdown(
     for table in confusion_tables(results):
         lines += [f"## Right and chosen {results.task.output_word}s: {escape(table.title)}", ""]
         lines += [*_table(table.heads, table.body), ""]
+    lines += _pairs(run)
     searched = searched_methods(results)
     if searched:
         lines += ["## How each learning rate was found", "", escape(search_cost(results) or ""), ""]
@@ -119,6 +127,26 @@ def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
     if cell.low is not None and cell.high is not None:
         text += f" ({column.write(cell.low)} to {column.write(cell.high)})"
     return f"{text} {mark}" if mark else text
+
+
+def _pairs(run: Run) -> list[str]:
+    """Every pair in the metrics that the answer speaks of."""
+    shown = {metric.name for metric in (run.results.primary, run.row_metric)}
+    found = [one for one in compared(run.results) if one.comparison.metric in shown]
+    if not found:
+        return []
+    body = []
+    for one in found:
+        pair = one.comparison
+        difference = one.write(pair.difference)
+        if pair.low is not None and pair.high is not None:
+            difference += f" ({one.write(pair.low)} to {one.write(pair.high)})"
+        verdict = pair.verdict if pair.why is None else f"{pair.verdict}: {pair.why}"
+        p_value = MISSING if pair.why else shown_p_value(pair.p_value).removeprefix("= ")
+        body.append([one.title, one.first, one.second, difference, p_value, one.margin, verdict])
+    heads = ["metric", "first", "second", "difference", "p", "margin", "verdict"]
+    words = escape(family_words(run.results))
+    return ["## Every pair", "", words, "", *_table(heads, body), ""]
 
 
 def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:

@@ -21,6 +21,8 @@ from bakeoff.types import RunState
 
 _MOST_METRICS = 4
 """As many as 80 columns hold."""
+_NAME_WIDTH = 12
+"""Of the first column, at least, where there are several metrics to choose from."""
 
 
 def print_summary(folder: Path, console: Console, limits: Limits | None = None) -> None:
@@ -30,13 +32,14 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         StoreError: as ``read_results`` does.
     """
     results = read_results(folder)
-    # As many metrics as leave the names whole; with one, long names take more lines.
+    # As many metrics as leave room for names; longer ones take more lines.
+    longest = max(map(len, (*results.methods, *results.baselines)))
+    spare = max(0, longest - _NAME_WIDTH)
+    unbounded = console.options.update(max_width=1000)
     for count in range(min(_MOST_METRICS, len(results.task.metrics)), 0, -1):
         table = _table(results, results.task.metrics[:count])
-        if (
-            Measurement.get(console, console.options.update(max_width=1000), table).maximum
-            <= console.width
-        ):
+        needed = Measurement.get(console, unbounded, table).maximum
+        if needed - spare <= console.width:
             break
     console.print()
     console.print(table)

@@ -33,9 +33,9 @@ from bakeoff.runs.reading import (
     results_from,
     to_json,
 )
+from bakeoff.runs.reading import STUDY_FILE as STUDY_FILE
 from bakeoff.runs.records import FileRecord, Results
 
-STUDY_FILE = "study.yaml"
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RESULTS_FILE = "results.json"
 EXAMPLES_FILE = "examples.jsonl"
+STUDY_FILE = "study.yaml"
 _MOST_ERRORS = 3
 Record = TypeVar("Record")
 
@@ -123,9 +124,10 @@ def _parsed(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StoreError(
-            f"{path}: not found; results are in a run's folder, which `bakeoff run` writes"
-        ) from None
+        rule = "results are in a run's folder, which `bakeoff run` writes"
+        if (path.parent / STUDY_FILE).is_file():
+            rule = "the run was cut off before it wrote results; the same `bakeoff run` takes it up"
+        raise StoreError(f"{path}: not found; {rule}") from None
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{path}: not readable as JSON ({error}); run the study again to rewrite it"

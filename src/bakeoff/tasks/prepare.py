@@ -217,6 +217,18 @@ def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
     ]
 
 
+def _num_joined(part: SplitData) -> int:
+    """Rows that learn their right choice in other tokens than it is asked for in."""
+    count = 0
+    for i, (gold, chosen) in enumerate(zip(part.gold, part.choice_set, strict=True)):
+        if gold < 0 or part.targets[i] != part.choice_sets[chosen].texts[gold]:
+            continue
+        asked = part.choice_sets[chosen].tokens[gold]
+        mask = part.is_target[part.tokens.offsets[i] : part.tokens.offsets[i + 1]]
+        count += not np.array_equal(part.tokens[i][mask][: len(asked)], asked)
+    return count
+
+
 def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> list[str]:
     warnings = []
     for split, part in splits.items():
@@ -227,6 +239,12 @@ def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> l
             )
         if part.rows_skipped:
             warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")
+        if joined := _num_joined(part):
+            warnings.append(
+                f"In {joined} rows of {split} a token holds the end of the prompt and the start "
+                f"of the {task.output_word}, so what is learnt there is not what is compared at "
+                "the test. Let task.template have a space or a line end between them."
+            )
     for first, second, count in (
         ("train", "test", overlap.train_test),
         ("train", "validation", overlap.train_validation),

@@ -6,7 +6,7 @@ from scipy import stats
 
 from bakeoff.decide.referee.components import components_of, raised_variances
 from bakeoff.decide.referee.influence import of_means, of_ratios
-from bakeoff.decide.referee.intervals import half_width
+from bakeoff.decide.referee.intervals import half_width, within_bounds
 
 ALPHA = 0.05
 
@@ -62,3 +62,55 @@ def test_ratios_over_rows_of_uneven_length() -> None:
     own = components_of(of_ratios(nats, tokens))
     covered = np.abs(own.mean - 1.0) <= half_width(own, raised_variances([own]), 0, ALPHA)
     assert np.mean(covered) >= 0.93
+
+
+class TestBounds:
+    """Intervals of statistics that have a least and a largest value."""
+
+    @pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 0.95, 0.99])
+    @pytest.mark.parametrize("rows", [50, 300])
+    def test_shares_are_covered_up_to_their_edge(self, share: float, rows: int) -> None:
+        right = (np.random.default_rng(rows).random((1500, 1, rows)) < share).astype(float)
+        own = components_of(of_means(right))
+        widths = half_width(own, raised_variances([own]), 0, ALPHA)
+        covered = [
+            low <= share <= high
+            for mean, width in zip(own.mean.tolist(), widths.tolist(), strict=True)
+            for low, high in [within_bounds(mean, width, (0.0, 1.0), rows, ALPHA)]
+        ]
+        # Of 1,500 studies, 95 % has a standard error of 0.6 points.
+        assert np.mean(covered) >= 0.93
+
+    def test_far_from_the_edge_it_is_the_plain_one(self) -> None:
+        low, high = within_bounds(0.5, 0.01, (0.0, 1.0), 300, ALPHA)
+        assert (low, high) == pytest.approx((0.49, 0.51), abs=1e-5)
+
+    def test_another_scale_is_the_same_interval(self) -> None:
+        low, high = within_bounds(0.9, 0.08, (0.0, 1.0), 50, ALPHA)
+        scaled = within_bounds(0.8, 0.16, (-1.0, 1.0), 50, ALPHA)
+        assert scaled == pytest.approx((2 * low - 1, 2 * high - 1))
+
+    def test_at_the_edge_it_is_that_of_a_share_that_was_never_seen(self) -> None:
+        unseen = 1.0 - 0.025 ** (1 / 50)
+        assert within_bounds(1.0, 0.0, (0.0, 1.0), 50, ALPHA) == pytest.approx((1 - unseen, 1.0))
+        assert within_bounds(0.0, 0.0, (0.0, 1.0), 50, ALPHA) == pytest.approx((0.0, unseen))
+
+    @pytest.mark.parametrize(
+        ("bounds", "expected"),
+        [
+            ((None, None), (-0.1, 0.3)),
+            ((0.0, None), (0.0, 0.3)),
+            ((None, 0.2), (-0.1, 0.2)),
+            ((0.2, 1.0), (0.1, 0.3)),  # a value that should not be is kept within its interval
+        ],
+    )
+    def test_with_one_bound_it_is_cut_there(
+        self, bounds: tuple[float | None, float | None], expected: tuple[float, float]
+    ) -> None:
+        low, high = within_bounds(0.1, 0.2, bounds, 50, ALPHA)
+        assert low <= 0.1 <= high
+        if bounds != (0.2, 1.0):
+            assert (low, high) == pytest.approx(expected)
+
+    def test_a_wide_interval_overflows_nothing(self) -> None:
+        assert within_bounds(1e-6, 0.5, (0.0, 1.0), 50, ALPHA)[1] == pytest.approx(1.0)
