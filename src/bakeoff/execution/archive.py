@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 RECORD_FILE = "record.json"
 ERROR_FILE = "error.txt"
 COSTS_FILE = "costs.json"
+VARIANT_KEY = "variant"
+"""In ``costs.json``, beside a record: the label of the searched options that were measured."""
 NOTES_FILE = "notes.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_FILES = {"test": "scores/test.npz", "validation": "scores/validation.npz"}
@@ -143,6 +145,7 @@ class Archive:
     def forget_costs(self) -> None:
         """Removes what methods cost, which is spread over the epochs."""
         self.findings.costs.clear()
+        self.findings.costs_of.clear()
         with disk_errors(self.folder.path):
             (self.folder.path / COSTS_FILE).unlink(missing_ok=True)
 
@@ -222,8 +225,11 @@ class Archive:
         """Writes one method's costs, measured with the searched options of a variant."""
         rows = cost.micro_batch_size
         made_with = replace(self.made_with, slots=1, micro_batch_size=rows)
-        self.findings.costs[name] = replace(cost, made_with=made_with, variant=variant)
+        self.findings.costs[name] = replace(cost, made_with=made_with)
+        self.findings.costs_of[name] = variant
         content = {key: to_json(record) for key, record in self.findings.costs.items()}
+        for key, label in self.findings.costs_of.items():
+            content[key][VARIANT_KEY] = label
         kept = self.folder.read_json(COSTS_FILE)
         if isinstance(kept, dict):  # those of methods that the study leaves out by now
             others = {k: v for k, v in kept.items() if k not in self.findings.schedule.methods}

@@ -16,6 +16,7 @@ from bakeoff.execution.archive import (
     PREDICTIONS_FILE,
     RECORD_FILE,
     SCORE_FILES,
+    VARIANT_KEY,
     Archive,
 )
 from bakeoff.execution.rescoring import kept_outputs, lacking, rescored
@@ -238,6 +239,7 @@ class Recall:
                 self._keep_fault(f"{place}: is torn. What it held is measured again")
             return
         for name, content in kept.items():
+            variant = content.pop(VARIANT_KEY, None) if isinstance(content, dict) else None
             try:
                 record = from_json(CostRecord, content, where=f"{place}, {name}")
             except StoreError as error:
@@ -245,6 +247,8 @@ class Recall:
                 continue
             if name in self.findings.schedule.methods:
                 self.findings.costs[name] = record
+                if isinstance(variant, str):
+                    self.findings.costs_of[name] = variant
 
     def _record(self, id: str) -> CandidateRecord | None:
         place = f"candidates/{id}/{RECORD_FILE}"

@@ -207,7 +207,6 @@ class CostRecord:
         micro_batch_size: that the figures were measured with.
         repeats: of what is timed.
         made_with: None where only the parameters and the adapter are known.
-        variant: label of the searched options that were measured; None where it is not known.
     """
 
     trainable_parameters: int | None = None
@@ -221,7 +220,6 @@ class CostRecord:
     micro_batch_size: int | None = None
     repeats: int | None = None
     made_with: Provenance | None = None
-    variant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

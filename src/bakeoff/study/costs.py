@@ -28,7 +28,7 @@ def measure_all(
     missing = [
         name
         for name, variant in variants.items()
-        if (cost := findings.costs.get(name)) is None or cost.variant not in (None, variant)
+        if name not in findings.costs or findings.costs_of.get(name, variant) != variant
     ]
     if not missing:
         return
