@@ -24,7 +24,7 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position
 from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
-from bakeoff.execution import checkpoints
+from bakeoff.execution import checkpoints, states
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.packing import pack_training
 from bakeoff.execution.queue import JobQueue
@@ -323,6 +323,22 @@ def test_two_and_the_last_between_epochs_are_kept_and_their_numbers_rise(
     assert {entry.name for entry in case.places.path.iterdir()} == {f.name for f in case.files()}
 
 
+@pytest.mark.parametrize("chances", [5, 8])
+def test_a_folder_of_before_there_were_jobs_goes_on(
+    base: Base, tmp_path: Path, chances: int
+) -> None:
+    expected = (whole := Case(base, "lora", tmp_path / "whole")).outcome(whole.train())
+    case = Case(base, "lora", tmp_path / "older")
+    case.interrupted(chances)
+    (tmp_path / "older/events.jsonl").unlink()
+    (tmp_path / "older/cohorts/train-0").rename(tmp_path / "older/checkpoints")
+    (tmp_path / "older/cohorts").rmdir()
+    case.interrupted(3)
+    assert case.outcome(case.train()) == expected
+    assert not (tmp_path / "older/checkpoints").exists()
+    assert EventLog(tmp_path / "older").jobs("train")[0].width == case.num_slots
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -342,7 +358,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(
         path.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(states, "save_file", full)
     candidate = case.schedule().candidates[0]
     candidate.snapshot = {"values/a": torch.zeros(1)}
     with pytest.raises(StoreError, match="the disk is full; free some space"):

@@ -108,4 +108,4 @@ def test_killed_at_random_moments_the_results_are_the_same(
             (name, epoch) for name, count in epochs.items() for epoch in range(1, count + 1)
         }
         assert sum(trained.values()) - len(trained) <= killed[run] * SLOTS
-    assert not (place / "run0/checkpoints").exists()
+    assert not (place / "run0/cohorts").exists()

@@ -160,7 +160,7 @@ def undisturbed(run_small: Run, place: Path, results: Run) -> Any:
     assert run_small(**STUDY).code == 0
     found = curves(results())
     assert [state for state, _ in found.values()] == ["COMPLETE", "PRUNED", "PRUNED", "COMPLETE"]
-    assert not (place / "out/checkpoints").exists()  # the study is complete
+    assert not (place / "out/cohorts").exists()  # the study is complete
     (place / "out").rename(place / "undisturbed")
     return found
 
@@ -177,7 +177,7 @@ def test_paused_candidates_go_on_in_the_next_call(
     assert len(counted) == 2 * STEPS + FRESH  # the third's first epoch, and the first's second
     assert curves(results()) == undisturbed
     assert not [note for note in results()["notes"] if "missing or torn" in note]
-    assert not (place / "out/checkpoints").exists()
+    assert not (place / "out/cohorts").exists()
 
 
 @pytest.mark.usefixtures("quick")
@@ -186,7 +186,7 @@ def test_who_has_lost_its_paused_state_starts_anew_with_a_note(
 ) -> None:
     with interrupted_at(2 * STEPS + 2):
         run_small(**STUDY)
-    [file] = (place / "out/checkpoints/paused").glob(f"{FIRST}-*")
+    [file] = (place / "out/cohorts").glob(f"*/paused/{FIRST}-*")
     file.unlink()
     with interrupted_at(0) as counted:
         outcome = run_small(**STUDY)
@@ -205,7 +205,7 @@ def test_a_study_goes_on_from_whatever_is_whole(
 ) -> None:
     with interrupted_at(2 * STEPS + 2):
         run_small(**STUDY)
-    files = sorted((place / "out/checkpoints").glob("*.safetensors"))
+    files = sorted((place / "out/cohorts").glob("*/*.safetensors"))
     for file in files[-num_torn:]:
         file.write_bytes(file.read_bytes()[:-1])
     with interrupted_at(0) as counted:

@@ -143,6 +143,7 @@ class TrainingStage:
     ) -> None:
         """Trains the next job of a group; a failure stays with its candidate."""
         job = self._job(group, position)
+        self.checkpoints.enter(job.cohort)
         queue = JobQueue(job, self.schedule, self.checkpoints, observer.on_note)
         failure = self._attempt(job, queue, position, observer)
         if failure is None:

@@ -44,7 +44,7 @@ DATA_FOLDER = "data"
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
 _PARTS = (
     *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
-    EVENTS_FILE,
+    *("cohorts", EVENTS_FILE),
 )
 _ID_KEY = "run"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
