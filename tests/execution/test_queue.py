@@ -11,9 +11,9 @@ import torch
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.packing import spec_of
 from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.methods.contract import ExecutionPath
-from bakeoff.execution.packing import spec_of
 from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import StoreError
+from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.events import EVENTS_FILE, CohortJob, Event, EventLog, Narrowed, Packed, Seat
 from bakeoff.runs.folder import RunFolder
-from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.growth import Growth, Outline, growth_of, ledger_of, with_ledger
 
 STUDY: dict[str, Any] = {

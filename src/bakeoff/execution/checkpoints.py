@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError

@@ -32,8 +32,8 @@ from bakeoff.execution.acceptance import Acceptance
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.observer import Follower, RunObserver
-from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.packing import pack_training
+from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
