@@ -13,7 +13,9 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
-from bakeoff.search.schedule import Settled, StudySchedule, group_of, record_of
+from bakeoff.search.groups import group_of
+from bakeoff.search.method_search import record_of
+from bakeoff.search.schedule import Settled, StudySchedule
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:

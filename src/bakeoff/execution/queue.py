@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.search.schedule import PassGroup, StudySchedule
+from bakeoff.search.groups import PassGroup
+from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
 Note = Callable[[str], None]

@@ -8,106 +8,20 @@ this module keeps the candidates and does what was decided.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.engine.options import SEARCHED_OF_PROTOCOL
 from bakeoff.engine.workbench import Workbench
-from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
+from bakeoff.search.groups import PassGroup, group_of
+from bakeoff.search.method_search import MethodSearch as MethodSearch
+from bakeoff.search.method_search import further_specs, record_of, spec_of
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.pruners.registry import PRUNERS
 from bakeoff.search.rounds import Decision, decide, first_specs, is_over
-from bakeoff.search.space import MethodSpace, space_of
-from bakeoff.search.standing import best_of, edge_of
+from bakeoff.search.space import space_of
 from bakeoff.types import RunState
-
-
-@dataclass(kw_only=True)
-class MethodSearch:
-    """One method's candidates and what became of its search.
-
-    Attributes:
-        name: the study's name of the method.
-        variants: its methods by label. settings: its searched options by label.
-        space: what is tried, or None where nothing is searched.
-        rates: of the finals where nothing is searched; else those that the search began with.
-        searched: candidates of the search, in the order in which they were named.
-        num_first: how many of them the search began with.
-        chosen: the one of them whose rate and variant was chosen, once the search is over.
-        finals: candidates of the chosen setting, a seed each, none of which took part in the
-            search; of the one setting there is where nothing is searched.
-        num_rounds: rounds of the search that are over.
-    """
-
-    name: str
-    variants: Mapping[str, Method]
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    space: MethodSpace | None = None
-    rates: tuple[float, ...] = ()
-    searched: list[Candidate] = field(default_factory=list)
-    num_first: int = 0
-    chosen: Candidate | None = None
-    finals: list[Candidate] = field(default_factory=list)
-    num_rounds: int = 0
-
-    @property
-    def candidates(self) -> list[Candidate]:
-        """All: the search's first, then the chosen setting's."""
-        return [*self.searched, *self.finals]
-
-    @property
-    def records(self) -> list[CandidateRecord]:
-        """Of the search's candidates, sorted by id."""
-        return sorted((record_of(c) for c in self.searched), key=lambda record: record.id)
-
-    @property
-    def num_grown(self) -> int:
-        """Settings that were tried beyond those that the search began with."""
-        return len(self.searched) - self.num_first
-
-    def best(self) -> Candidate | None:
-        """The searched candidate with the lowest validation NLL so far; none that went wrong."""
-        found = best_of(self.records)
-        if found is None:
-            return None
-        return next(c for c in self.searched if c.id == found.id)
-
-    def is_at_edge(self) -> bool:
-        """Whether the best rate is at the edge of its grid."""
-        has_grid = self.space is not None and self.space.search.strategy == "grid"
-        return has_grid and bool(self.searched) and edge_of(self.records) is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PassGroup:
-    """Candidates that may share a pass: of one execution path, trained by one protocol.
-
-    Attributes:
-        overrides: searched settings of the protocol, by name.
-    """
-
-    execution_path: ExecutionPath
-    overrides: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def key(self) -> str:
-        """Its name in what is saved."""
-        return ",".join([self.execution_path.value, *(f"{k}={v}" for k, v in self.overrides)])
-
-    def holds(self, candidate: Candidate) -> bool:
-        """Whether a candidate is one of the group."""
-        return group_of(candidate) == self
-
-
-def group_of(candidate: Candidate) -> PassGroup:
-    """The group that a candidate trains in."""
-    overrides = {k: v for k, v in candidate.options.items() if k in SEARCHED_OF_PROTOCOL}
-    return PassGroup(
-        execution_path=candidate.method.execution_path,
-        overrides=tuple(sorted(overrides.items())),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,43 +266,6 @@ def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
     if search is None:
         return ()
     return PRUNERS[search.pruner].rungs(epochs, search.reduction_factor)
-
-
-def record_of(candidate: Candidate) -> CandidateRecord:
-    """A candidate as the search's functions see it."""
-    return CandidateRecord(
-        method=candidate.method_name,
-        variant=candidate.variant,
-        options=dict(candidate.options),
-        learning_rate=candidate.learning_rate,
-        seed=candidate.seed,
-        state=candidate.state,
-        best_epoch=candidate.best_epoch,
-        epochs=tuple(candidate.epochs),
-        reason=candidate.reason,
-    )
-
-
-def further_specs(finals: Sequence[CandidateRecord], num_seeds: int) -> list[CandidateSpec]:
-    """The specs with which a setting comes to so many seeds, counted from 0 on.
-
-    Args:
-        finals: records of the setting's runs, one at least.
-    """
-    known = {record.seed for record in finals}
-    setting = spec_of(finals[0])
-    return [replace(setting, seed=seed) for seed in range(num_seeds) if seed not in known]
-
-
-def spec_of(record: CandidateRecord) -> CandidateSpec:
-    """What the candidate of a record was to train."""
-    return CandidateSpec(
-        method=record.method,
-        variant=record.variant,
-        options=record.options,
-        learning_rate=record.learning_rate,
-        seed=record.seed,
-    )
 
 
 def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
