@@ -21,7 +21,8 @@ SEARCHED: dict[str, Any] = {
     "search": {"learning_rates": 2, "seeds": 2, "growth": 1, "grid_factor": 10.0},
     "protocol": {"epochs": 2},
 }
-TIMES = ("environment", "seconds")
+TIMES = ("environment", "seconds", "why", "changes")
+"""What no two runs share: why, and what would change the answer, name measured times."""
 
 
 def figures(tree: Any) -> Any:
