@@ -71,6 +71,7 @@ class MacroF1(ConfusionMetric):
     """The mean of all labels' F1; 0 for a label with neither predictions nor right ones."""
 
     name = "macro_f1"
+    weighs_labels_alike = True
     title = "Macro-F1"
     unit = PERCENT
 
