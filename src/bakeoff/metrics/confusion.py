@@ -2,7 +2,8 @@
 
 Statistics are 3 L small counts, not L²: whether the example is a true positive of each label,
 whether the label was predicted, whether it is the right one. The task fixes the labels, so that
-every resample is divided by the same number. Axis letters: ``N`` examples, ``L`` labels.
+every value is divided by the same number, whichever rows it is of. Axis letters: ``N`` examples,
+``L`` labels.
 """
 
 from __future__ import annotations
