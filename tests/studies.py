@@ -26,6 +26,24 @@ SIZES = {"train": 16, "validation": 4, "test": 4}
 NO_TIME = Budget(train=0.0, evaluation=0.0)
 CITIES = ("Arden", "Brill", "Corvo", "Delft", "Esker", "Fenwick", "Goole", "Hythe")
 
+_TIMES = ("environment", "seconds", "cost")
+_NAME_TIMES = ("why", "changes")
+
+
+def without_times(tree: Any) -> Any:
+    """A run's content without what no two runs share: times, and the answer's sentences on them."""
+    if isinstance(tree, Mapping):
+        return {
+            key: without_times(
+                {k: v for k, v in value.items() if k not in _NAME_TIMES}
+                if key == "recommendation"
+                else value
+            )
+            for key, value in tree.items()
+            if key not in _TIMES
+        }
+    return [without_times(value) for value in tree] if isinstance(tree, list) else tree
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

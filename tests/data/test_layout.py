@@ -220,7 +220,7 @@ def test_a_token_of_the_data_stays(family: str) -> None:
         laid = lay(family, given, max_length=kept + 1 - lacking)
         assert laid.missing == lacking
         if lacking:
-            assert laid.ids.tolist() == whole.ids.tolist(), "whoever counts wants it whole"
+            assert laid.ids.tolist() == whole.ids.tolist(), "what is counted is whole"
         else:
             assert len(laid.ids) == kept + 1
 

@@ -1,4 +1,4 @@
-"""The likelihood of choices against a plain loop, whoever else is in the batch."""
+"""The likelihood of choices against a plain loop, whatever else is in the batch."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ from bakeoff.execution.training import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.runs.events import EventLog
-from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
+from bakeoff.search.groups import PassGroup
+from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,11 @@ from bakeoff.engine.generation.generate import generate
 from bakeoff.execution.progress import ProgressView
 from bakeoff.report import write_report
 from bakeoff.study import runner
+from tests.studies import without_times
 
 Run = Callable[..., Any]
 METHODS = {"head": {"learning_rate": 1e-2}, "lora": {"rank": 2, "learning_rate": 1e-2}}
 PROTOCOL = {"epochs": 2, "seeds": [0, 1]}
-TIMES = ("environment", "seconds", "cost", "changes", "why")
-"""What no two runs share; the answer in words names measured costs."""
-
-
-def figures(tree: Any) -> Any:
-    """The results without what no two runs share."""
-    if isinstance(tree, Mapping):
-        return {key: figures(value) for key, value in tree.items() if key not in TIMES}
-    return [figures(value) for value in tree] if isinstance(tree, list) else tree
 
 
 @contextmanager
@@ -89,7 +81,7 @@ def test_what_was_finished_is_not_trained_again(
     results: Callable[[], dict[str, Any]],
 ) -> None:
     run_small(methods=METHODS, protocol=PROTOCOL)
-    undisturbed = figures(results())
+    undisturbed = without_times(results())
     (place / "out").rename(place / "undisturbed")
 
     with interrupted_head():
@@ -98,7 +90,7 @@ def test_what_was_finished_is_not_trained_again(
     assert run_small(methods=METHODS, protocol=PROTOCOL).code == 0
 
     assert trained == ["head-lr0.01-s0", "head-lr0.01-s1"]
-    assert figures(results()) == undisturbed
+    assert without_times(results()) == undisturbed
 
 
 @pytest.mark.usefixtures("quick")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bakeoff.config import dump_yaml
+from tests.studies import without_times
 
 KILLS = int(os.environ.get("BAKEOFF_KILLS", "24"))
 SEED = int(os.environ.get("BAKEOFF_KILL_SEED", "20261124"))
@@ -24,17 +25,8 @@ METHODS = {
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 3},
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}
-TIMES = ("environment", "seconds", "cost", "changes", "why")
-"""What no two runs share; why, and what would change the answer, name measured costs."""
 NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json")
 SLOTS = 3
-
-
-def figures(tree: Any) -> Any:
-    """The content without what no two runs share."""
-    if isinstance(tree, dict):
-        return {key: figures(value) for key, value in tree.items() if key not in TIMES}
-    return [figures(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def kept(folder: Path) -> dict[str, Any]:
@@ -51,10 +43,10 @@ def kept(folder: Path) -> dict[str, Any]:
         ):
             continue
         if file.suffix == ".json":
-            found[name] = figures(json.loads(file.read_text(encoding="utf-8")))
+            found[name] = without_times(json.loads(file.read_text(encoding="utf-8")))
         elif file.suffix == ".jsonl":
             lines = file.read_text(encoding="utf-8").splitlines()
-            found[name] = [figures(json.loads(line)) for line in lines]
+            found[name] = [without_times(json.loads(line)) for line in lines]
         else:
             found[name] = file.read_bytes()
     return found

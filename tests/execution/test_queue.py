@@ -16,7 +16,8 @@ from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.records import EpochRecord
-from bakeoff.search.schedule import MethodSearch, PassGroup, StudySchedule
+from bakeoff.search.groups import PassGroup
+from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
 BASE = PassGroup(execution_path=ExecutionPath.BASE)

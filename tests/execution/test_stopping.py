@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ import torch
 from bakeoff.engine import train
 from bakeoff.execution import stopping
 from bakeoff.execution.stopping import Stopped, StopSignals, reserve_of
+from tests.studies import without_times
 
 Run = Callable[..., Any]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -36,18 +37,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-TIMES = ("environment", "seconds", "cost", "changes", "why")
-"""What no two runs share; why, and what would change the answer, name measured costs."""
-
-
-def figures(tree: Any) -> Any:
-    """The results without what no two runs share."""
-    if isinstance(tree, Mapping):
-        kept = {k: v for k, v in tree.items() if k not in TIMES}
-        return {key: figures(value) for key, value in kept.items()}
-    return [figures(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def send(number: int) -> None:
@@ -210,7 +199,7 @@ def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
     why: str,
 ) -> None:
     assert run_small(**STUDY).code == 0
-    undisturbed = figures(results())
+    undisturbed = without_times(results())
     (place / "out").rename(place / "undisturbed")
     reports: list[Path] = []
 
@@ -234,7 +223,7 @@ def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
     with at_step(0, lambda _: None) as counted:
         assert run_small(**STUDY).code == 0
     assert len(counted) == 2 * 2 * STEPS - (STEPS + 2)  # no step of either method is repeated
-    assert figures(results()) == undisturbed
+    assert without_times(results()) == undisturbed
     assert not (place / "out/cohorts").exists()
 
 

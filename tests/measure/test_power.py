@@ -12,6 +12,7 @@ import pytest
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import StoreError
+from bakeoff.formatting import TIMES_100
 from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
 from bakeoff.runs.arrays import arrays_bytes
 from tests.golden_folders import copy_of, golden
@@ -25,7 +26,14 @@ def planned(seeds: int, rows: int, spread: Spread | None = None, methods: int = 
     spread = spread or typical_of("nll")
     assert spread is not None
     return plan_power(
-        spread, metric="nll", unit="nats per token", methods=methods, seeds=seeds, rows=rows
+        spread,
+        metric="nll",
+        unit="nats per token",
+        margin=0.02,
+        level=0.95,
+        methods=methods,
+        seeds=seeds,
+        rows=rows,
     )
 
 
@@ -114,6 +122,23 @@ class TestWhatIsSaid:
         plan = planned(3, 300, Spread(row=0.1, seed=20.0, basis="made up"))
         assert plan.needed_rows is plan.needed_seeds is None
         assert plan.says[1].startswith("No number of rows and seeds within reach")
+
+    def test_shares_are_said_in_points(self) -> None:
+        spread = Spread(row=0.4, seed=0.01, basis="made up")
+        plan = plan_power(
+            spread,
+            metric="accuracy",
+            unit=TIMES_100,
+            margin=0.01,
+            level=0.9,
+            methods=3,
+            seeds=3,
+            rows=1000,
+        )
+        assert plan.detectable is not None and 0.03 < plan.detectable < 0.2
+        assert f"a difference of {100 * plan.detectable:.2g} points between" in plan.says[0]
+        assert "(margin 1, level 0.9)" in plan.says[0]
+        assert "vary by 40 from row to row, and on methods that vary by 1 from seed" in plan.says[2]
 
     def test_nothing_is_typical_of_a_metric_that_no_study_had(self) -> None:
         assert typical_of("macro_f1") is None

@@ -14,8 +14,9 @@ import pytest
 from bakeoff.engine.candidate import Candidate
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
+from bakeoff.search.method_search import record_of
 from bakeoff.search.options import SearchOptions
-from bakeoff.search.schedule import MethodSearch, StudySchedule, record_of, rungs_of
+from bakeoff.search.schedule import MethodSearch, StudySchedule, rungs_of
 from bakeoff.search.space import MethodSpace
 from bakeoff.types import RunState
 

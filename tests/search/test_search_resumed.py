@@ -11,6 +11,7 @@ import pytest
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.train import Trainer
 from bakeoff.execution.testing import Tester
+from tests.studies import without_times
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -21,13 +22,6 @@ SEARCHED: dict[str, Any] = {
     "search": {"learning_rates": 2, "seeds": 2, "growth": 1, "grid_factor": 10.0},
     "protocol": {"epochs": 2},
 }
-TIMES = ("environment", "seconds")
-
-
-def figures(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: figures(value) for key, value in tree.items() if key not in TIMES}
-    return [figures(value) for value in tree] if isinstance(tree, list) else tree
 
 
 @pytest.fixture
@@ -55,7 +49,7 @@ def test_without_its_results_a_complete_search_neither_trains_nor_tests_again(
 ) -> None:
     changes = {**SEARCHED, "search": {**SEARCHED["search"], "seeds": seeds}}
     assert run_small(**changes).code == 0
-    before = figures(results())
+    before = without_times(results())
     # Only the chosen rate's seeds were tested.
     finals = [c for m in results()["methods"].values() for c in m["candidates"]]
     assert sorted(tested) == sorted(finals)
@@ -66,7 +60,7 @@ def test_without_its_results_a_complete_search_neither_trains_nor_tests_again(
     assert run_small(**changes).code == 0
     assert trained == []
     assert tested == []
-    assert figures(results()) == before
+    assert without_times(results()) == before
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
 from bakeoff.runs.records import EpochRecord
+from bakeoff.search.method_search import record_of
 from bakeoff.search.options import without_password
-from bakeoff.search.schedule import record_of
 from bakeoff.search.storage import SearchStorage
 from bakeoff.types import RunState
 

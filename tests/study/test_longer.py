@@ -12,6 +12,7 @@ import torch
 from bakeoff.engine import train
 from bakeoff.study.notes import convergence_notes
 from bakeoff.study.options import load_study
+from tests.studies import without_times
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -24,8 +25,6 @@ METHODS: dict[str, Any] = {
 }
 SHORT: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 2, "seeds": [0, 1]}}
 LONG: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 4, "seeds": [0, 1]}}
-TIMES = ("environment", "seconds", "cost", "changes", "why", "cohort")
-"""What the two may differ in: training that goes on has a cohort of its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +33,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def figures(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: figures(value) for key, value in tree.items() if key not in TIMES}
-    return [figures(value) for value in tree] if isinstance(tree, list) else tree
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ def test_training_goes_on_from_the_last_epoch_to_the_results_of_training_at_once
     run_small: Run, results: Results, place: Path, steps: list[int]
 ) -> None:
     assert run_small(**LONG).code == 0
-    whole, at_once = figures(results()), sum(steps)
+    whole, at_once = without_times(results()), sum(steps)
     (place / "out").rename(place / "at_once")
     assert run_small(**SHORT).code == 0
     steps.clear()
@@ -68,7 +61,7 @@ def test_training_goes_on_from_the_last_epoch_to_the_results_of_training_at_once
     assert outcome.code == 0, outcome.err
     assert "lora-lr0.01-s0 goes on after epoch 2" in " ".join(outcome.out.split())
     assert 2 * sum(steps) == at_once  # the first two epochs are not trained again
-    assert figures(results()) == whole
+    assert without_times(results()) == whole
     assert load_study(place / "study.yaml").resolved == results()["study"]
     assert "nothing is trained" in run_small(**LONG).out
 
@@ -77,7 +70,7 @@ def test_a_run_that_is_stopped_as_it_goes_on_does_so_again(
     run_small: Run, results: Results, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_small(**LONG).code == 0
-    whole = figures(results())
+    whole = without_times(results())
     (place / "out").rename(place / "at_once")
     assert run_small(**SHORT).code == 0
     step, counted = train.train_step, [0]
@@ -93,7 +86,7 @@ def test_a_run_that_is_stopped_as_it_goes_on_does_so_again(
     assert run_small(**often).code == 130  # before anything is saved
     assert run_small(**often).code == 130
     assert run_small(**LONG).code == 0
-    assert figures(results()) == whole
+    assert without_times(results()) == whole
 
 
 @pytest.mark.parametrize("harm", ["missing", "torn"])
@@ -128,7 +121,7 @@ def test_one_that_its_patience_stopped_stays_stopped(run_small: Run, results: Re
     assert before["state"] == "STOPPED"
     assert run_small(methods=methods, protocol={**protocol, "epochs": 6}).code == 0
     [after] = results()["candidates"].values()
-    assert figures(after) == figures(before)
+    assert without_times(after) == without_times(before)
 
 
 def test_of_a_search_the_chosen_settings_go_on(run_small: Run, results: Results) -> None:
@@ -142,7 +135,7 @@ def test_of_a_search_the_chosen_settings_go_on(run_small: Run, results: Results)
     assert len(after["candidates"][final]["epochs"]) == 5
     for name, candidate in before["candidates"].items():
         if name != final:
-            assert figures(after["candidates"][name]) == figures(candidate)
+            assert without_times(after["candidates"][name]) == without_times(candidate)
     assert after["search"] == before["search"]
     assert any("chosen after 3 epochs; only the chosen ones" in note for note in after["notes"])
 

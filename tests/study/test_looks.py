@@ -178,3 +178,12 @@ def test_a_study_that_was_stopped_among_its_further_seeds_goes_on_with_them(
     assert run_small(**TWO).code == 0
     assert curves(results()) == whole
     assert results()["methods"]["two"]["seeds"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_line_says_how_many_seeds(run_small: Run, results: Results) -> None:
+    assert run_small("--seeds", 2).code == 0
+    assert results()["methods"]["lora"]["seeds"] == [0, 1]
+    refused = run_small("--seeds", 0, "--fresh")
+    assert refused.code == 2
+    assert "protocol.seeds: 0 is out of range" in refused.message

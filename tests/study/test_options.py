@@ -341,7 +341,8 @@ def test_a_task_s_own_baselines_lend_their_names_neither() -> None:
 
 
 def test_an_older_study_s_keys_are_taken_to_where_they_are_now() -> None:
-    study = load_study(None, ["lead_sentences=2", "task.max_summary_tokens=40"])
+    older = "task={source: wire, document: article, summary: highlights, max_summary_tokens: 40}"
+    study = load_study(None, ["lead_sentences=2", older])
     assert study.resolved["task"]["lead_sentences"] == 2
     assert study.resolved["task"]["max_target_tokens"] == 40
     assert "lead_sentences" not in study.resolved

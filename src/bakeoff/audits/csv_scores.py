@@ -30,7 +30,7 @@ def read_csv(file: Path, text: str, group: str) -> list[Run]:
         file: for messages. text: its content. group: what it was published with.
 
     Raises:
-        DataError: a column that is missing, a cell that is no number, a row that stands there
+        DataError: a column that is missing, a cell that is no number, a row that occurs
             twice, or a run without a row that another has. Each names its line.
     """
     head = _head(text)

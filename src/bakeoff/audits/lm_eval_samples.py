@@ -53,7 +53,7 @@ def read_samples(file: Path, remedy: str) -> Samples:
     """Reads a file of samples.
 
     Raises:
-        DataError: a line that is not JSON, lacks its ``doc_id``, or stands there twice.
+        DataError: a line that is not JSON, lacks its ``doc_id``, or occurs twice.
     """
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for number, line in enumerate(read_text(file).splitlines(), start=1):

@@ -23,13 +23,17 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
-    titles = ("params", "adapter", "memory", "epoch", "token", "epochs", "slots", "fit")
-    for title in titles:
+    # A task that asks for no text has no latency; what does not fit has none either.
+    writes = any(row.token_latency_seconds is not None for row in plan.methods.values())
+    titles = ("params", "adapter", "memory", "epoch", *(["token"] if writes else []))
+    for title in (*titles, "epochs", "slots", "fit"):
         table.add_column(title, justify="right", no_wrap=True)
     about = "~" if is_estimate else ""
     for name, row in plan.methods.items():
         epoch = row.epoch_seconds
-        seconds = (epoch["mean"] if epoch else None, row.token_latency_seconds)
+        seconds = [epoch["mean"] if epoch else None]
+        if writes:
+            seconds.append(row.token_latency_seconds)
         table.add_row(
             f"{name} ({row.variant})" if row.variant else name,
             shown_count(row.trainable_parameters),
@@ -45,8 +49,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     console.print()
     console.print(
         "memory: one candidate alone, with the base, in training; epoch: seconds of training and "
-        "validation, alone; token: to write one more of an answer; epochs: of all candidates, at "
-        "most; slots: candidates in one pass, and how many fit",
+        f"validation, alone; {'token: to write one more of an answer; ' if writes else ''}epochs: "
+        "of all candidates, at most; slots: candidates in one pass, and how many fit",
         style="dim",
         highlight=False,
     )

@@ -206,7 +206,7 @@ class TextEncoder:
                     if self._has_offsets:
                         offsets = np.array(batch["offset_mapping"][index], dtype=np.int64)
                     else:
-                        # All of the piece: whoever needs more gives smaller pieces.
+                        # All of the piece: a caller that needs more gives smaller pieces.
                         offsets = np.array([[0, len(chunk[index])]] * len(ids), dtype=np.int64)
                     encoded.append(
                         Encoded(np.array(ids, dtype=np.int32), offsets.reshape(len(ids), 2))

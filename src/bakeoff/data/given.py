@@ -1,7 +1,7 @@
 """Rows given in Python, as data frames, data sets or lists: checked, and written as JSON lines.
 
 A study's rows must be there again when it is taken up, when costs are measured in a process of
-their own, and for whoever reads the folder later. So what is given becomes files, named by a hash
+their own, and for those who read the folder later. So what is given becomes files, named by a hash
 of their content; from there on they are like any other source.
 """
 

@@ -209,7 +209,7 @@ def _without_tail(
 def cut_tail(example: Example) -> Example | None:
     """The last eighth of the cuttable data less, at least a word of it; None where one is left.
 
-    For whoever shortens by text; the layout cuts by tokens.
+    For callers that shorten by text; the layout cuts by tokens.
     """
     if example.cut_span is None:
         return None

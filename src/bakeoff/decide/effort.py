@@ -20,7 +20,7 @@ def expected_best(losses: Sequence[float], worst: float) -> list[float]:
     Args:
         losses: the validation loss that each trial ended with; infinity where it went wrong.
         worst: what a trial that went wrong counts as, such as the untuned base's loss. No trial
-            counts as more, as whoever searches would keep what there was before.
+            counts as more, as a search would keep what there was before.
 
     Returns:
         As many as there are trials, none rising.

@@ -48,7 +48,7 @@ class Cohort:
         Args:
             base: the frozen base.
             methods: all the methods that may be seated here, of one execution path unless all
-                passes are over ``rows``; none gives the untuned base.
+                passes are a ``RowPass``; none gives the untuned base.
             num_slots: K.
             protocol: None allocates no gradients and no optimizer.
         """

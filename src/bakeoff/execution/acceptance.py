@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.runs.events import Ended, EventLog, Trained
-from bakeoff.search.schedule import StudySchedule, record_of
+from bakeoff.search.method_search import record_of
+from bakeoff.search.schedule import StudySchedule
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage

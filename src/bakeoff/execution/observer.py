@@ -14,7 +14,8 @@ from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
 from bakeoff.runs.events import EventLog
-from bakeoff.search.schedule import Settled, StudySchedule, record_of
+from bakeoff.search.method_search import record_of
+from bakeoff.search.schedule import Settled, StudySchedule
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:

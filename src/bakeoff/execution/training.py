@@ -39,7 +39,8 @@ from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, EventLog, Narrowed
-from bakeoff.search.schedule import PassGroup, StudySchedule, group_of
+from bakeoff.search.groups import PassGroup, group_of
+from bakeoff.search.schedule import StudySchedule
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage

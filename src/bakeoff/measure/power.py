@@ -22,15 +22,14 @@ from bakeoff.decide.referee.design import PairSpread, pair_spread
 from bakeoff.decide.referee.influence import of_ratios
 from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
 from bakeoff.decide.referee.power import Power, pair_power, typical_spread
+from bakeoff.decide.verdicts import unit_words
 from bakeoff.errors import StoreError
+from bakeoff.formatting import scale_of
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MetricRecord, Results
 
 _SCORES: Final = "scores/test.npz"
-_LEVEL: Final = 0.95
-_MARGINS: Final = {"nll": 0.02}
-_SHARE_MARGIN: Final = 0.01
 _TYPICAL: Final = {"nll": (0.28, 0.005)}
 """Standard deviations from row to row, of two methods' difference, and from seed to seed: what
 summaries of CNN/DailyMail by small models showed (``docs/referee.md``)."""
@@ -94,30 +93,38 @@ class PowerPlan:
 
 
 def plan_power(
-    spread: Spread, *, metric: str, unit: str, methods: int, seeds: int, rows: int
+    spread: Spread,
+    *,
+    metric: str,
+    unit: str,
+    margin: float,
+    level: float,
+    methods: int,
+    seeds: int,
+    rows: int,
 ) -> PowerPlan:
     """What so many seeds and rows can say of so many methods.
 
     Args:
         spread: how scores vary. metric: what decides. unit: its unit, for sentences.
+        margin: a difference that does not matter. level: of all verdicts together.
         methods: that are compared, baselines included.
         seeds: of each method. rows: of the test set.
     """
-    margin = _MARGINS.get(metric, _SHARE_MARGIN)
     found = pair_power(
         spread.pair,
         seeds=seeds,
         rows=rows,
         num_methods=methods,
         margin=margin,
-        alpha=1.0 - _LEVEL,
+        alpha=1.0 - level,
     )
-    says = _sentences(spread, found, unit, margin, methods, seeds, rows)
+    says = _sentences(spread, found, unit, margin, level, methods, seeds, rows)
     return PowerPlan(
         metric=metric,
         unit=unit,
         margin=margin,
-        level=_LEVEL,
+        level=level,
         methods=methods,
         seeds=seeds,
         rows=rows,
@@ -212,11 +219,18 @@ def _spread(folder: Path, parts: Mapping[str, Components], metric: str) -> Sprea
 
 
 def _sentences(
-    spread: Spread, found: Power, unit: str, margin: float, methods: int, seeds: int, rows: int
+    spread: Spread,
+    found: Power,
+    unit: str,
+    margin: float,
+    level: float,
+    methods: int,
+    seeds: int,
+    rows: int,
 ) -> list[str]:
     """What the design finds, what it rests on, and what is missing: rows before seeds."""
     design = f"{_count(seeds, 'seed')} of each method and {_count(rows, 'test row')}"
-    after = f" {unit}" if unit else ""
+    factor = scale_of(unit).factor
     if rows < MIN_DIFFERING_ROWS:
         says = [
             f"With {design} nothing can be said of any pair of methods: at least "
@@ -229,29 +243,31 @@ def _sentences(
         ]
     else:
         says = [
-            f"With {design} a difference of {found.detectable:.2g}{after} between two of {methods} "
-            f"methods is found with 80 % probability, and {100 * found.recognised:.0f} % of pairs "
-            f"of equal methods would be recognised as equal (margin {margin:g}, level {_LEVEL:g})."
+            f"With {design} a difference of {factor * found.detectable:.2g} {unit_words(unit)} "
+            f"between two of {methods} methods is found with 80 % probability, and "
+            f"{100 * found.recognised:.0f} % of pairs of equal methods would be recognised as "
+            f"equal (margin {factor * margin:.3g}, level {level:.3g})."
         ]
-    says.append(_missing(spread, found, margin, seeds, rows))
+    says.append(_missing(spread, found, f"{factor * margin:.3g}", seeds, rows))
     between = ""
     if spread.least_row is not None and spread.most_row is not None:
-        between = f", {spread.least_row:.2g} to {spread.most_row:.2g} between pairs of methods"
+        least, most = factor * spread.least_row, factor * spread.most_row
+        between = f", {least:.2g} to {most:.2g} between pairs of methods"
     says.append(
-        f"It rests on differences of two methods that vary by {spread.row:.2g} from row to row"
-        f"{between}, and on methods that vary by {spread.seed:.2g} from seed to seed: "
-        f"{spread.basis}."
+        f"It rests on differences of two methods that vary by {factor * spread.row:.2g} from row "
+        f"to row{between}, and on methods that vary by {factor * spread.seed:.2g} from seed to "
+        f"seed: {spread.basis}."
     )
     return says
 
 
-def _missing(spread: Spread, found: Power, margin: float, seeds: int, rows: int) -> str:
+def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int) -> str:
     needs = found.needs
     if needs is None and found.limit is None:
-        return f"That is enough for the margin of {margin:g}."
+        return f"That is enough for the margin of {margin}."
     if needs is None:
         return (
-            f"No number of rows and seeds within reach shows methods equal within {margin:g}; a "
+            f"No number of rows and seeds within reach shows methods equal within {margin}; a "
             "wider margin would."
         )
     wanted = []
@@ -261,7 +277,7 @@ def _missing(spread: Spread, found: Power, margin: float, seeds: int, rows: int)
         wanted.append(f"{_count(needs.seeds, 'seed')} of each method")
     elif seeds < MIN_SEEDS and (spread.seed > 0.0 or spread.residual > 0.0):
         wanted.append(f"{MIN_SEEDS} seeds of each method")
-    text = f"To tell the margin of {margin:g} apart takes {' and '.join(wanted)}"
+    text = f"To tell the margin of {margin} apart takes {' and '.join(wanted)}"
     if needs.rows is not None:
         by_rows = spread.row**2 / rows
         by_seeds = (2.0 * spread.seed**2 + 2.0 * spread.residual**2 / rows) / max(1, seeds)

@@ -179,7 +179,7 @@ class Stack(ABC):
             [len(slots), ...]; ``stacked`` itself where all are asked for in their order, as in
             every training pass; a view where they are a ``range``; else a copy. A copy begins where
             memory is aligned, so that validation of one slot has the same bits in every slot; rows
-            of many slots in one pass (``Cohort.rows``) have no such promise, and copy nothing.
+            of many slots in one pass (``RowPass``) have no such promise, and copy nothing.
         """
         if self.are_all(slots):
             return stacked

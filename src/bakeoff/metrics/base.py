@@ -30,6 +30,8 @@ class BaseMetric(ABC):
 
     Attributes:
         needs: fields of ``ModelOutputs`` that it reads.
+        weighs_labels_alike: whether a label of few rows counts as much as any other, so that those
+            rows decide the value.
     """
 
     name: str
@@ -39,6 +41,7 @@ class BaseMetric(ABC):
     asks: Ask
     default_margin: float = 0.01
     by_row: bool = True
+    weighs_labels_alike: bool = False
     needs: tuple[str, ...]
 
     @property

@@ -2,7 +2,8 @@
 
 Statistics are 3 L small counts, not L²: whether the example is a true positive of each label,
 whether the label was predicted, whether it is the right one. The task fixes the labels, so that
-every resample is divided by the same number. Axis letters: ``N`` examples, ``L`` labels.
+every value is divided by the same number, whichever rows it is of. Axis letters: ``N`` examples,
+``L`` labels.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class MacroF1(ConfusionMetric):
     """The mean of all labels' F1; 0 for a label with neither predictions nor right ones."""
 
     name = "macro_f1"
+    weighs_labels_alike = True
     title = "Macro-F1"
     unit = PERCENT
 

@@ -1,7 +1,7 @@
 """What a metric is: additive statistics of each example, and a function of their sum.
 
-So one bootstrap, one influence function and one paired test serve every metric, those of a whole
-corpus too. Axis letters: ``N`` examples, ``M`` choices, ``C`` columns of statistics.
+So one influence function and one paired test serve every metric, those of a whole corpus too.
+Axis letters: ``N`` examples, ``M`` choices, ``C`` columns of statistics.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ROUGE as metrics: four columns of one scoring, against the best of several references.
 
-Scoring takes far longer than all else that metrics do, so that the four share it, and whoever
-scores while the model still writes hands the scores in. Axis letters: ``N`` examples, ``4`` the
-kinds of ROUGE as in ``ROUGE_KEYS``.
+Scoring takes far longer than all else that metrics do, so that the four share it, and a caller
+that scores while the model still writes hands the scores in. Axis letters: ``N`` examples, ``4``
+the kinds of ROUGE as in ``ROUGE_KEYS``.
 """
 
 from __future__ import annotations

@@ -15,12 +15,9 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
-from bakeoff.search.groups import PassGroup as PassGroup
-from bakeoff.search.groups import group_of as group_of
+from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.method_search import MethodSearch as MethodSearch
-from bakeoff.search.method_search import further_specs as further_specs
-from bakeoff.search.method_search import record_of as record_of
-from bakeoff.search.method_search import spec_of as spec_of
+from bakeoff.search.method_search import further_specs, record_of, spec_of
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.pruners.registry import PRUNERS
 from bakeoff.search.rounds import Decision, decide, first_specs, is_over

@@ -119,7 +119,7 @@ def _bounds(metric: Metric) -> tuple[float | None, float | None]:
 
 def _withheld(bench: Workbench, metric: Metric) -> str | None:
     """Why nothing may be said by a metric that is made of labels' own figures."""
-    if metric.name != "macro_f1":
+    if not getattr(metric, "weighs_labels_alike", False):
         return None
     gold = Counter(bench.data.splits["test"].gold.tolist())
     counts = {label: gold[index] for index, label in enumerate(bench.task.labels)}

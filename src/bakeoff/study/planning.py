@@ -5,23 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.measure.cards import Card
 from bakeoff.measure.plan import Report, StudyPlan, make_plan
 from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
+from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
-
-PRIMARY: Final = "nll"
-"""The metric that decides a study."""
-_UNIT: Final = "nats per token"
-_BASELINES: Final = 1
-"""Compared by it beside the methods: the untuned base."""
 
 
 def plan_study(
@@ -48,24 +42,32 @@ def plan_study(
         StoreError: ``like`` holds no scores.
     """
     # Before anything heavy: a wrong folder should not cost a minute.
-    spread = _spread(like, folder)
+    deciding = study.options.decision.metric or study.task.metric_names[0]
+    spread = _spread(like, folder, deciding)
     report("loading base and data")
     started = time.perf_counter()
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
-    return replace(plan, power=None if spread is None else _power(bench, schedule, spread))
+    metric = next(m for m in bench.task.metrics if m.name == deciding)
+    if spread is None:
+        unknown = (
+            f"which differences in {metric.title} this design finds is not known before anything "
+            "was scored; --like DIR takes it from an earlier run"
+        )
+        return replace(plan, notes=(*plan.notes, unknown))
+    return replace(plan, power=_power(study, bench, schedule, spread, metric))
 
 
-def _spread(like: Path | None, folder: Path | None) -> Spread | None:
+def _spread(like: Path | None, folder: Path | None, deciding: str) -> Spread | None:
     """Of the named run, of the study's own so far, or what is typical."""
     if like is not None:
         spread, metric = spread_of(like)
-        if metric.name != PRIMARY:
+        if metric.name != deciding:
             raise ConfigError(
                 f"--like {like}: was decided by {metric.title}, and this study is decided by "
-                f"{PRIMARY}; give a run that was decided by that, or none"
+                f"{deciding}; give a run that was decided by that, or none"
             )
         return spread
     if folder is not None and (folder / RESULTS_FILE).is_file():
@@ -74,17 +76,31 @@ def _spread(like: Path | None, folder: Path | None) -> Spread | None:
         except StoreError:
             pass  # nothing was tested in it yet
         else:
-            if metric.name == PRIMARY:
+            if metric.name == deciding:
                 return spread
-    return typical_of(PRIMARY)
+    return typical_of(deciding)
 
 
-def _power(bench: Workbench, schedule: StudySchedule, spread: Spread) -> PowerPlan:
+def _power(
+    study: Study, bench: Workbench, schedule: StudySchedule, spread: Spread, metric: Metric
+) -> PowerPlan:
+    decision = study.options.decision
+    # Before validation is known, a margin that is not given is the metric's own.
     return plan_power(
         spread,
-        metric=PRIMARY,
-        unit=_UNIT,
-        methods=len(bench.entries) + _BASELINES,
+        metric=metric.name,
+        unit=metric.unit,
+        margin=decision.margin.get(metric.name, metric.default_margin),
+        level=decision.level,
+        methods=len(bench.entries) + _compared(bench, metric),
         seeds=len(schedule.seeds),
         rows=len(bench.data.splits["test"]),
+    )
+
+
+def _compared(bench: Workbench, metric: Metric) -> int:
+    """Baselines that take part beside the methods: one without a model has no likelihoods."""
+    return sum(
+        baseline.outputs is None or metric.asks is not Ask.LIKELIHOOD
+        for baseline in bench.task.baselines
     )

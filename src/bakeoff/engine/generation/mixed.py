@@ -131,7 +131,7 @@ class _GreedyRows(Greedy):
 
     Args:
         cohort: entered. slot_R: [R] of the rows, rising.
-        acting: where slots act, as ``Cohort.rows`` takes it.
+        acting: where slots act, as ``RowPass`` takes it.
         options: how.
     """
 
