@@ -14,7 +14,7 @@ import pytest
 from bakeoff.engine import train
 from bakeoff.execution.acceptance import Acceptance
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.runs.events import Ended, EventLog, Packed, Trained
+from bakeoff.runs.events import Ended, EventLog, Kept, Packed, Trained
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]
@@ -32,11 +32,13 @@ def in_short(folder: Path) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for event in EventLog(folder).events:
         if isinstance(event, Packed):
-            found.append(("packed", event.job.cohort, *event.job.candidates))
+            found.append(("packed", event.job.cohort, *event.job.candidates, *event.job.baselines))
         elif isinstance(event, Trained):
             found.append(("trained", event.cohort, event.candidate, str(event.epoch.epoch)))
         elif isinstance(event, Ended):
             found.append(("ended", event.cohort, event.candidate, event.state.value))
+        elif isinstance(event, Kept):
+            found.append(("kept", event.cohort, event.part))
     return found
 
 
@@ -44,6 +46,9 @@ def test_the_log_holds_the_search_in_order(run_small: Run, place: Path) -> None:
     assert run_small(**STUDY).code == 0
     weak, good, final = "lora-lr0.001-s1000", "lora-lr0.01-s1000", "lora-lr0.01-s0"
     assert in_short(place / "out") == [
+        ("packed", "baseline-0", "lead", "zero_shot"),
+        ("kept", "baseline-0", "lead"),
+        ("kept", "baseline-0", "zero_shot"),
         ("packed", "train-0", weak, good),
         ("trained", "train-0", weak, "1"),
         ("trained", "train-0", good, "1"),
@@ -60,6 +65,10 @@ def test_the_log_holds_the_search_in_order(run_small: Run, place: Path) -> None:
         ("trained", "train-3", final, "3"),
         ("ended", "train-3", final, "COMPLETE"),
         ("packed", "test-0", final),
+        ("kept", "test-0", final),
+        # The candidate that was chosen stands for its method.
+        ("packed", "measure-0", good),
+        ("kept", "measure-0", good),
     ]
 
 

@@ -28,7 +28,7 @@ from bakeoff.execution import checkpoints, states
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.packing import pack_training
 from bakeoff.execution.queue import JobQueue
-from bakeoff.execution.training import open_batch_source
+from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.runs.events import EventLog

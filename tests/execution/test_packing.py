@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.execution.packing import job_holding, pack_tests, pack_training
-from bakeoff.runs.events import CohortJob, EventLog, Narrowed
+from bakeoff.execution.executors import LocalExecutor
+from bakeoff.execution.packing import (
+    job_holding,
+    pack_baselines,
+    pack_measuring,
+    pack_tests,
+    pack_training,
+)
+from bakeoff.runs.events import CohortJob, EventLog, Kept, Narrowed
 from bakeoff.runs.records import EpochRecord
 
 EPOCHS = 6
@@ -102,3 +109,49 @@ def test_tests_are_packed_by_width_and_new_ones_beside_those_that_are_there(
     assert jobs("a", "b", "c") == first
     assert jobs("d", "a", "e", "c") == [*first, ("test-2", ("d", "e"))]
     assert jobs() == [*first, ("test-2", ("d", "e"))]
+
+
+def test_baselines_and_costs_are_jobs_as_well_and_new_ones_stand_beside_them(
+    events: EventLog,
+) -> None:
+    def asked(*names: str) -> list[tuple[str, tuple[str, ...]]]:
+        return [(job.cohort, job.baselines) for job in pack_baselines(names, events, 8)]
+
+    def measured(*names: str) -> list[tuple[str, str]]:
+        found = pack_measuring([candidate(name) for name in names], events, 8)
+        return [(job.cohort, "".join(id[0] for id in job.candidates)) for job in found]
+
+    first = ("baseline-0", ("lead", "zero_shot"))
+    assert asked("lead", "zero_shot") == [first]
+    assert asked("zero_shot") == [first], "which an interrupted call had not come to"
+    assert asked("random", "lead") == [first, ("baseline-1", ("random",))]
+    assert asked("random") == [("baseline-1", ("random",))]
+    assert asked() == []
+    assert measured("a", "b") == [("measure-0", "ab")]
+    assert measured("b") == [("measure-0", "ab")]
+    assert measured("c") == [("measure-1", "c")]
+    assert [(job.width, job.micro_batch_size) for job in events.jobs("measure")] == [(1, 8)] * 2
+
+
+def test_what_a_job_kept_is_accepted_once(events: EventLog) -> None:
+    [job] = pack_baselines(("lead", "zero_shot"), events, 8)
+    events.accept(job, ["lead"])
+    events.accept(job, ["lead", "zero_shot"])
+    again = EventLog(events.path.parent)
+    again.accept(job, ["zero_shot"])
+    assert again.events[1:] == [Kept(cohort="baseline-0", part=p) for p in ("lead", "zero_shot")]
+
+
+def test_the_local_executor_gives_each_job_to_who_runs_its_kind(events: EventLog) -> None:
+    class Recorded:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def run(self, job: CohortJob) -> None:
+            ran.append(f"{self.name} {job.cohort}")
+
+    ran: list[str] = []
+    executor = LocalExecutor({"baseline": Recorded("asks"), "measure": Recorded("measures")})
+    jobs = [*pack_measuring([candidate("a")], events, 8), *pack_baselines(("lead",), events, 8)]
+    executor.run(jobs)
+    assert ran == ["measures measure-0", "asks baseline-0"]

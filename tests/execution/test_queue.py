@@ -42,7 +42,7 @@ def job_of(schedule: StudySchedule, *, stop: int = 4) -> CohortJob:
     """All candidates that train on the shared base, from their start."""
     return CohortJob(
         cohort="train-0",
-        work="train",
+        kind="train",
         group=BASE.key,
         seats=tuple(Seat(spec=spec_of(c), stop=stop) for c in schedule.waiting(BASE)),
         width=2,

@@ -119,7 +119,7 @@ def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None
     spec = CandidateSpec(method="ü", options={"rank": 2}, learning_rate=0.1, seed=3)
     job = CohortJob(
         cohort="train-0",
-        work="train",
+        kind="train",
         group="base",
         seats=(Seat(spec=spec, start=1, stop=3),),
         width=2,

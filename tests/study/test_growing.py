@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.execution.testing import Tester
+from bakeoff.execution.testing import TestingWorker
 from bakeoff.runs.lock import locked
 from bakeoff.tasks.summarize import Summarize
 
@@ -34,13 +34,13 @@ KEPT_AS_IT_WAS = ("candidates/", "baselines/")
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the candidates that were tested, in order."""
     ids: list[str] = []
-    test = Tester._test
+    test = TestingWorker._test
 
-    def spy(self: Tester, group: Sequence[Candidate], scorer: Any) -> None:
+    def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
         ids.extend(candidate.id for candidate in group)
-        test(self, group, scorer)
+        test(self, group)
 
-    monkeypatch.setattr(Tester, "_test", spy)
+    monkeypatch.setattr(TestingWorker, "_test", spy)
     return ids
 
 

@@ -13,7 +13,7 @@ import torch
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.runs.candidates import CandidateSpec
-from bakeoff.runs.events import CohortJob, EventLog, Packed, Seat, Work
+from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
 
 
 def pack_training(
@@ -75,14 +75,53 @@ def pack_tests(
     Args:
         untested: all of one group, in the study's order. The others are as of ``pack_training``.
     """
-    seated = {name for job in events.jobs("test") for name in job.candidates}
-    coming = [candidate for candidate in untested if candidate.id not in seated]
+    coming = _not_in(events.jobs("test"), untested)
     width = num_slots(coming) if coming else 1
     for start in range(0, len(coming), width):
         part = coming[start : start + width]
-        seats = tuple(Seat(spec=spec_of(candidate)) for candidate in part)
-        _packed(events, "test", group, seats, width, micro_batch_size)
+        _packed(events, "test", group, _seats(part), width, micro_batch_size)
     return events.jobs("test")
+
+
+def pack_measuring(
+    shown: Sequence[Candidate], events: EventLog, micro_batch_size: int
+) -> list[CohortJob]:
+    """The jobs that measure what methods cost, each of them alone and all in turns.
+
+    Args:
+        shown: of each method whose costs are missing the candidate that stands for it.
+        events: the run's, to which a new job is added.
+        micro_batch_size: rows, as the study has it.
+    """
+    coming = _not_in(events.jobs("measure"), shown)
+    if coming:
+        _packed(events, "measure", "", _seats(coming), 1, micro_batch_size)
+    names = {candidate.id for candidate in shown}
+    return [job for job in events.jobs("measure") if names & set(job.candidates)]
+
+
+def pack_baselines(
+    names: Sequence[str], events: EventLog, micro_batch_size: int
+) -> list[CohortJob]:
+    """The jobs that ask baselines.
+
+    Args:
+        names: of those that have no scores. The others are as of ``pack_measuring``.
+    """
+    packed = {name for job in events.jobs("baseline") for name in job.baselines}
+    coming = tuple(name for name in names if name not in packed)
+    if coming:
+        _packed(events, "baseline", "", (), 1, micro_batch_size, coming)
+    return [job for job in events.jobs("baseline") if set(names) & set(job.baselines)]
+
+
+def _not_in(jobs: Sequence[CohortJob], candidates: Sequence[Candidate]) -> list[Candidate]:
+    seated = {name for job in jobs for name in job.candidates}
+    return [candidate for candidate in candidates if candidate.id not in seated]
+
+
+def _seats(candidates: Sequence[Candidate]) -> tuple[Seat, ...]:
+    return tuple(Seat(spec=spec_of(candidate)) for candidate in candidates)
 
 
 def spec_of(candidate: Candidate) -> CandidateSpec:
@@ -97,13 +136,20 @@ def spec_of(candidate: Candidate) -> CandidateSpec:
 
 
 def _packed(
-    events: EventLog, work: Work, group: str, seats: tuple[Seat, ...], width: int, rows: int
+    events: EventLog,
+    kind: JobKind,
+    group: str,
+    seats: tuple[Seat, ...],
+    width: int,
+    rows: int,
+    baselines: tuple[str, ...] = (),
 ) -> CohortJob:
     job = CohortJob(
-        cohort=f"{work}-{len(events.jobs(work))}",
-        work=work,
+        cohort=f"{kind}-{len(events.jobs(kind))}",
+        kind=kind,
         group=group,
         seats=seats,
+        baselines=baselines,
         width=width,
         micro_batch_size=rows,
         threads=torch.get_num_threads(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,7 +22,7 @@ from bakeoff.types import RunState
 EVENTS_FILE: Final = "events.jsonl"
 
 
-Work = Literal["train", "test"]
+JobKind = Literal["train", "test", "baseline", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +49,19 @@ class CohortJob:
     """What one cohort does, as plain data: all of it follows from this and the study.
 
     Attributes:
-        cohort: its id, unique in the run. work: what is done. group: who may share its pass.
-        seats: its candidates in order; a slot that falls free takes the next of them.
+        cohort: its id, unique in the run. kind: what is done. group: who may share its pass.
+        seats: its candidates in order; a slot that falls free takes the next of them. To measure,
+            a candidate stands for its method.
+        baselines: the names of those that are asked.
         width: slots at most. micro_batch_size: rows of a slot in one pass. threads: of the process
             that packed it. All three were resolved then, once.
     """
 
     cohort: str
-    work: Work
+    kind: JobKind
     group: str
-    seats: tuple[Seat, ...]
+    seats: tuple[Seat, ...] = ()
+    baselines: tuple[str, ...] = ()
     width: int
     micro_batch_size: int
     threads: int
@@ -114,12 +118,27 @@ class Ended:
     reason: str | None
 
 
-Event = Packed | Narrowed | Trained | Ended
-_TYPES: Final[dict[str, type[Packed] | type[Narrowed] | type[Trained] | type[Ended]]] = {
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The scores or the costs that a job is for are in the folder.
+
+    Attributes:
+        part: the candidate or the baseline whose they are.
+    """
+
+    cohort: str
+    part: str
+
+
+Event = Packed | Narrowed | Trained | Ended | Kept
+_TYPES: Final[
+    dict[str, type[Packed] | type[Narrowed] | type[Trained] | type[Ended] | type[Kept]]
+] = {
     "packed": Packed,
     "narrowed": Narrowed,
     "trained": Trained,
     "ended": Ended,
+    "kept": Kept,
 }
 _NAMES: Final = {kind: name for name, kind in _TYPES.items()}
 
@@ -145,10 +164,19 @@ class EventLog:
         for number, line in enumerate(whole.splitlines(), start=1):
             self.events.append(self._event(line, number))
 
-    def jobs(self, work: Work) -> list[CohortJob]:
+    def jobs(self, kind: JobKind) -> list[CohortJob]:
         """All jobs of a kind that were packed, in order."""
         packed = (event.job for event in self.events if isinstance(event, Packed))
-        return [job for job in packed if job.work == work]
+        return [job for job in packed if job.kind == kind]
+
+    def accept(self, job: CohortJob, parts: Iterable[str]) -> None:
+        """Accepts that parts of a job are kept; one that was accepted before is no event again."""
+        known = {event.part for event in self._kept if event.cohort == job.cohort}
+        self.add(*(Kept(cohort=job.cohort, part=part) for part in parts if part not in known))
+
+    @property
+    def _kept(self) -> list[Kept]:
+        return [event for event in self.events if isinstance(event, Kept)]
 
     def narrowed(self, group: str) -> Narrowed | None:
         """What memory has last made of a group's passes; None where it held them."""

@@ -48,7 +48,7 @@ def jobs_of(
     chosen = _as_chosen(study, schedule)
     jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for name in names:
-        protocol = study.options.protocol.under(_shown(schedule, name).options)
+        protocol = study.options.protocol.under(shown_candidate(schedule, name).options)
         options = replace(chosen.options, protocol=protocol)
         job = {
             "study": replace(chosen, options=options).resolved,
@@ -61,7 +61,7 @@ def jobs_of(
     return list(jobs.values())
 
 
-def _shown(schedule: StudySchedule, name: str) -> Candidate:
+def shown_candidate(schedule: StudySchedule, name: str) -> Candidate:
     """The candidate whose setting stands for the method, as far as its search has come."""
     search = schedule.methods[name]
     return search.chosen or search.best() or search.candidates[0]
@@ -93,18 +93,13 @@ def register_again(job: Mapping[str, Any]) -> None:
         import_module(module)
 
 
-def chosen_variant(schedule: StudySchedule, name: str) -> str:
-    """The label of the options that a method is measured with."""
-    return _shown(schedule, name).variant
-
-
 def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
     """The study without its search: every method with the options that were chosen."""
     if study.options.search is None:
         return study
     entries = []
     for entry in study.entries:
-        shown = _shown(schedule, entry.name)
+        shown = shown_candidate(schedule, entry.name)
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(

@@ -20,14 +20,17 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
+from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.executors import LocalExecutor
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.questions import Questions
 from bakeoff.execution.recall import Recall
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.execution.testing import Tester
+from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
@@ -44,7 +47,7 @@ from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
-from bakeoff.study.costs import measure_all
+from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of
@@ -274,10 +277,17 @@ class Runner:
     ) -> None:
         wall, archive = findings.wall_seconds, recall.archive
         events = EventLog(self.folder.path)
-        tester = Tester(bench, findings, archive, view, events)
+        questions = Questions(bench, archive, view)
+        executor = LocalExecutor(
+            {
+                "baseline": BaselineWorker(questions, findings),
+                "test": TestingWorker(questions, findings),
+                "measure": CostsWorker(self.study, bench, findings, archive, view),
+            }
+        )
         archive.keep_examples()
         with _timed(wall, "baselines"):
-            tester.baselines()
+            ask_baselines(questions, findings, events, executor)
         stage = TrainingStage(
             bench,
             findings.schedule,
@@ -295,12 +305,12 @@ class Runner:
                 stage.run(start)
             recall.later_candidates()
             with _timed(wall, "test"):
-                tester.candidates()
+                score_candidates(questions, findings, events, executor)
             if not self._wants_seeds(bench, findings, archive, view):
                 break
             start = None
         with _timed(wall, "costs"):
-            measure_all(self.study, bench, findings, archive, view)
+            measure_all(bench, findings, events, executor)
 
     def _wants_seeds(
         self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
