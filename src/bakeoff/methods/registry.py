@@ -1,8 +1,8 @@
 """The only place that maps a method's name to what describes it and to its code.
 
-A method comes from a file in ``specs/``, from ``register_method``, or from an installed package that
-has an entry point in the group ``bakeoff.methods``: a ``MethodSpec``. The code loads PyTorch, so it
-is imported when it is first asked for.
+A method comes from a file in ``specs/``, from ``register_method``, or from an installed package
+that has an entry point in the group ``bakeoff.methods``: a ``MethodSpec``. The code loads PyTorch,
+so it is imported when it is first asked for.
 """
 
 from __future__ import annotations

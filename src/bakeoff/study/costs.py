@@ -99,7 +99,9 @@ class CostsWorker:
 
 
 def seconds_for_costs(findings: Findings) -> float:
-    """A third of what all else has taken, so that costs are a quarter of the whole.
+    """So much of what all else has taken that costs are less than a quarter of the whole.
+
+    A third would be a quarter; the process's start and the last repeat come on top of it.
 
     What all else has taken is the wall clock of this call's stages or, where an earlier call has
     trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
@@ -110,7 +112,7 @@ def seconds_for_costs(findings: Findings) -> float:
         / max(1, (record.made_with.slots if record.made_with else None) or 1)
         for record in findings.records.values()
     )
-    return max(wall, epochs) / 3.0
+    return max(wall, epochs) / 3.5
 
 
 def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:
