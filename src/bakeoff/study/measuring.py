@@ -73,7 +73,8 @@ def registered_by(study: Study) -> dict[str, str]:
         f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
     }
     used[f"task {study.task.kind!r}"] = tasks.registered_in().get(study.task.kind)
-    used |= {f"metric {n!r}": metrics.registered_in().get(n) for n in study.task.metric_names}
+    registered = metrics.registered_in()
+    used |= {f"metric {m.name!r}": registered.get(m.name) for m in study.task.metrics_before_rows}
     return {what: module for what, module in used.items() if module is not None}
 
 

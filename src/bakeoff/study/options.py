@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
@@ -188,10 +189,10 @@ def study_from_mapping(
             merged["search"].pop("seeds", None)
         merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
     _locate(merged, folder)
-    _move_older_keys(merged)
+    _move_other_keys(merged)
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
-    options.decision.check_metrics(task.metric_names)
+    options.decision.check_metrics([metric.name for metric in task.metrics_before_rows])
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
@@ -208,11 +209,28 @@ def study_from_mapping(
     return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 
-def _move_older_keys(merged: dict[str, Any]) -> None:
-    """Takes keys of older studies to where they are now."""
+def _move_other_keys(merged: dict[str, Any]) -> None:
+    """Takes keys that have another place, or had one in older studies, to where they belong.
+
+    Raises:
+        ConfigError: where both places name the metric that decides, and differ.
+    """
     task = merged.get("task")
-    if "lead_sentences" in merged and isinstance(task, dict):
+    if not isinstance(task, dict):
+        return
+    if "lead_sentences" in merged:
         task.setdefault("lead_sentences", merged.pop("lead_sentences"))
+    if "decide_by" in task:
+        merged["task"] = {key: value for key, value in task.items() if key != "decide_by"}
+        decision = merged.get("decision") or {}
+        if isinstance(decision, dict):
+            named = decision.get("metric")
+            if named not in (None, task["decide_by"]):
+                raise ConfigError(
+                    f"task.decide_by: {task['decide_by']!r} and decision.metric: {named!r} are two "
+                    "names of one setting and differ; give decision.metric alone"
+                )
+            merged["decision"] = {**decision, "metric": task["decide_by"]}
 
 
 def _with_one_name_of_seeds(options: StudyOptions, given: Mapping[str, Any]) -> StudyOptions:
@@ -286,3 +304,28 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         task["source"] = (
             {k: found(v) for k, v in source.items()} if isinstance(source, dict) else found(source)
         )
+    if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
+        task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
+
+
+def _located_metric(entry: Any, found: Callable[[Any], Any]) -> Any:
+    """A metric whose file is beside the study, with a path that is reachable from here."""
+    if isinstance(entry, str):
+        name, colon, value = entry.partition(":")
+        if not colon or name not in MAIN_OPTIONS:
+            return entry
+        return {name: _located_file(value.strip(), found)}
+    if isinstance(entry, dict) and len(entry) == 1:
+        [(name, given)] = entry.items()
+        if name in MAIN_OPTIONS and isinstance(given, str):
+            return {name: _located_file(given, found)}
+        main = MAIN_OPTIONS.get(name)
+        if isinstance(given, dict) and isinstance(given.get(main), str):
+            return {name: {**given, main: _located_file(given[main], found)}}
+    return entry
+
+
+def _located_file(value: str, found: Callable[[Any], Any]) -> str:
+    """``FILE`` or ``FILE.py:FUNCTION``."""
+    file, colon, function = value.rpartition(":")
+    return f"{found(file)}:{function}" if colon and file.endswith(".py") else str(found(value))
