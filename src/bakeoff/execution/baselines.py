@@ -24,7 +24,7 @@ def ask_baselines(
         questions, findings, events: the run's. executor: who runs the jobs.
     """
     bench = questions.bench
-    names = [b.name for b in bench.task.baselines if b.name not in findings.baselines]
+    names = [b.name for b in bench.baselines if b.name not in findings.baselines]
     jobs = pack_baselines(names, events, bench.protocol.micro_batch_size)
     with questions:
         executor.run(jobs)
@@ -46,7 +46,7 @@ class BaselineWorker:
 
     def run(self, job: CohortJob) -> None:
         """Asks those of a job that the task has and that have no scores."""
-        for baseline in self._bench.task.baselines:
+        for baseline in self._bench.baselines:
             if baseline.name not in job.baselines or baseline.name in self._findings.baselines:
                 continue
             try:

@@ -77,7 +77,7 @@ class Recall:
         it.
         """
         self._candidates(self.findings.candidates)
-        for baseline in self.bench.task.baselines:
+        for baseline in self.bench.baselines:
             self._recall_baseline(baseline)
         self._recall_costs()
         self._name_missing()
@@ -143,7 +143,7 @@ class Recall:
             and before.candidates[c.id].state is not RunState.FAILED
             and c.state is RunState.WAITING
         }
-        for baseline in self.bench.task.baselines:
+        for baseline in self.bench.baselines:
             if baseline.name in before.baselines:
                 again[f"baselines/{baseline.name}/{RECORD_FILE}"] = (
                     f"{baseline.title} is made again"
@@ -188,16 +188,24 @@ class Recall:
         is_new = not set(self.archive.metric_names) <= set(asked)
         if kept.get("title", baseline.title) != baseline.title or (is_new and baseline.outputs):
             return  # it is another one by now, or made again sooner than taken up
-        found = self._recall_scores(f"baselines/{name}", files)
+        draws = kept.get("draws", 1)
+        number = draws if isinstance(draws, int) else 1
+        if number > 1 and (is_new or number != len(self.bench.protocol.seed_list)):
+            return  # made again
+        place = f"baselines/{name}"
+        found = [self._recall_scores(place, files, draw) for draw in range(number)]
         if is_new:
-            new = self._with_new_metrics(f"baselines/{name}", found)
-            if new is not None and new is not found:
-                self.archive.keep_baseline(baseline, self._answers(f"baselines/{name}"), new)
-            found = new or {}
-        if len(found) == len(SCORE_FILES):
-            self.findings.baselines[name] = found["test"]
-            self.findings.baselines_validation[name] = found["validation"]
+            new = self._with_new_metrics(place, found[0])
+            shots = kept.get("shots")
+            if new is not None and new is not found[0]:
+                self.archive.keep_baseline(baseline, self._answers(place), new, shots=shots)
+            found = [new or {}]
+        if all(len(sets) == len(SCORE_FILES) for sets in found):
+            self.findings.baselines[name] = [sets["test"] for sets in found]
+            self.findings.baselines_validation[name] = [sets["validation"] for sets in found]
             self.findings.baselines_made_with[name] = made_with
+            if isinstance(kept.get("shots"), int):
+                self.findings.baseline_shots[name] = kept["shots"]
 
     def _with_new_metrics(
         self, place: str, sets: dict[str, SetScores]

@@ -28,11 +28,14 @@ class Baseline:
         name: as in results. title: for readers.
         outputs: maps (the training split, a split) to what the baseline says of the latter; None
             where the untuned base itself is asked.
+        shots: numbers of training rows before each prompt that are tried, besides none; empty
+            where there never are any.
     """
 
     name: str
     title: str
     outputs: Callable[[SplitData, SplitData], ModelOutputs] | None = None
+    shots: tuple[int, ...] = ()
 
 
 ZERO_SHOT = Baseline(name="zero_shot", title="zero-shot")
@@ -46,6 +49,7 @@ class Task(ABC):
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        takes_shots: whether solved examples may stand before a prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
             the kind's own first metric does wherever it is among the study's.
         from_rows: names of the options that the training rows decided, not the study.
@@ -56,6 +60,7 @@ class Task(ABC):
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
     has_free_answers: ClassVar[bool] = True
+    takes_shots: ClassVar[bool] = True
     prefers_text_scores: ClassVar[bool] = False
     from_rows: frozenset[str] = frozenset()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def prepare(
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        return Preparation(task, source, tokenizer, tokenizer_id, workers).run()
 
     if cache_dir is None:
         return made()
@@ -90,8 +91,13 @@ def _all_columns(task: Task, source: Source) -> dict[str, str]:
     return {**read, **{f"source ({name})": name for name in others}}
 
 
-class _Preparation:
-    """One task's data on their way from rows to arrays."""
+class Preparation:
+    """One task's data on their way from rows to arrays.
+
+    Args:
+        task: whose. source: opened. tokenizer: the base's. tokenizer_id: for messages.
+        workers: as of ``prepare``.
+    """
 
     def __init__(
         self,
@@ -118,7 +124,7 @@ class _Preparation:
             "train": train,
             **{split: self._rows(split) for split in SPLITS if split != "train"},
         }
-        layout = Layout(self._options, self._encoder, self._task.shorten)
+        layout = self._layout
         splits: dict[Split, SplitData] = {
             split: _split_data(self._task, layout, rows[split]) for split in SPLITS
         }
@@ -135,6 +141,37 @@ class _Preparation:
             ],
             seed=self._options.seed,
         )
+
+    def split(self, split: Split, placed: Callable[[Example], Example]) -> SplitData:
+        """One split alone, of a task that knows already what the training rows decide.
+
+        Args:
+            placed: what becomes of each example before it is cut.
+        """
+        rows = self._rows(split)
+        rows.examples = [placed(example) for example in rows.examples]
+        return _split_data(self._task, self._layout, rows)
+
+    def drawn(self, count: int, seed: int, *, most: int) -> list[Example] | None:
+        """Training examples at random, in the order of the draw; None where there are too few.
+
+        Args:
+            count: how many. seed: of the draw. most: tokens of each, at most.
+        """
+        examples = self._rows("train").examples
+        order = np.random.default_rng(seed).permutation(len(examples))
+        found: list[Example] = []
+        for index in order:
+            if len(found) == count:
+                break
+            [laid] = self._layout.rows([examples[index]])
+            if len(laid.ids) <= most and not laid.is_cut and not laid.missing:
+                found.append(examples[index])
+        return found if len(found) == count else None
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self._options, self._encoder, self._task.shorten)
 
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)

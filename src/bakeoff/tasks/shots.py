@@ -1,0 +1,113 @@
+"""Solved examples before a prompt: what the untuned base does with a few of the training rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from bakeoff.data.examples import Example, Span
+from bakeoff.data.sources import open_source
+from bakeoff.data.taskdata import SplitData
+from bakeoff.errors import DataError
+from bakeoff.tasks.contract import Baseline, Task, columns_of
+from bakeoff.tasks.prepare import Preparation
+from bakeoff.types import Split
+
+BETWEEN: Final = "\n\n"
+"""What stands between two examples of one prompt."""
+FEW_SHOT: Final = Baseline(name="few_shot", title="few-shot", shots=(1, 2, 4, 8))
+"""The untuned base with training rows before each prompt; how many, validation says."""
+
+
+def after_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """An example with solved ones before it; these never give way where the row is too long."""
+    if not shots:
+        return example
+    before, spans = "", []
+    for shot in shots:
+        spans += _moved(shot.literal_spans, len(before))
+        before += shot.text.rstrip() + BETWEEN
+    # White space at a shot's end went, and with it the end of a span that reached there.
+    spans = [(start, min(end, len(before))) for start, end in spans]
+    length = len(before)
+    cut = example.cut_span
+    return dataclasses.replace(
+        example,
+        text=before + example.text,
+        target_spans=tuple(_moved(example.target_spans, length)),
+        literal_spans=(*spans, *_moved(example.literal_spans, length)),
+        prompt=before + example.prompt,
+        prompt_literal_spans=(*spans, *_moved(example.literals_of_prompt, length)),
+        cut_span=None if cut is None else (cut[0] + length, cut[1] + length),
+    )
+
+
+def _moved(spans: Sequence[Span], by: int) -> list[Span]:
+    return [(start + by, end + by) for start, end in spans]
+
+
+class ShotData:
+    """The held-out sets with training rows before each prompt.
+
+    Args:
+        task: with what its rows decided. tokenizer: the base's. tokenizer_id: for messages.
+        root: the folder that relative paths start from.
+        positions: the base has, at most, for a prompt and what is written behind it.
+        zero: the held-out sets without shots.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        tokenizer_id: str,
+        root: Path,
+        positions: int | None,
+        zero: dict[Split, SplitData],
+    ) -> None:
+        self._task, self._zero = task, zero
+        self._tokenizer, self._tokenizer_id = tokenizer, tokenizer_id
+        self._root, self._positions = root, positions
+
+    def max_length(self, shots: int) -> int:
+        """Tokens of a row with so many shots, each of which has as many as a row."""
+        wanted = self._task.options.max_length * (shots + 1)
+        return wanted if self._positions is None else min(wanted, self._positions)
+
+    def of(self, shots: int, seed: int) -> dict[Split, SplitData] | None:
+        """Validation and test with training rows before each prompt.
+
+        The same rows stand before all prompts, in the order in which they were drawn; rows that
+        are too long to be trained on whole are not drawn.
+
+        Args:
+            shots: how many. seed: of the draw.
+
+        Returns:
+            None where they do not fit: where rows would give way that do not without them, or
+            where there are too few training rows.
+        """
+        options = dataclasses.replace(self._task.options, max_length=self.max_length(shots))
+        task = type(self._task)(options)
+        task.from_rows = self._task.from_rows
+        source = open_source(options, columns_of(task), root=self._root)
+        made = Preparation(task, source, self._tokenizer, self._tokenizer_id, None)
+        drawn = made.drawn(shots, seed, most=self._task.options.max_length)
+        if drawn is None:
+            return None
+        found: dict[Split, SplitData] = {}
+        for split, zero in self._zero.items():
+            try:
+                part = made.split(split, lambda example: after_shots(example, drawn))
+            except DataError:
+                return None  # not one row is short enough
+            if part.rows_cut > zero.rows_cut or not np.array_equal(part.rows, zero.rows):
+                return None
+            found[split] = part
+        return found
