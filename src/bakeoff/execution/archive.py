@@ -47,8 +47,6 @@ def score_file(split: str, draw: int = 0) -> str:
     return SCORE_FILES[split] if draw == 0 else f"scores/{split}-{draw}.npz"
 
 
-
-
 class Archive:
     """The run's folder as candidates, predictions, baselines and costs.
 

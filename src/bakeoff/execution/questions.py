@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from bakeoff.data.batches import BatchPlan
+from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import Archive

@@ -18,6 +18,7 @@ from bakeoff.execution.archive import (
     SCORE_FILES,
     VARIANT_KEY,
     Archive,
+    score_file,
 )
 from bakeoff.execution.rescoring import kept_outputs, lacking, rescored
 from bakeoff.execution.scores import SetScores
@@ -271,16 +272,19 @@ class Recall:
             self._keep_fault(f"{error}. What it held is made again")
             return None
 
-    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> dict[str, SetScores]:
+    def _recall_scores(
+        self, place: str, files: dict[str, FileRecord], draw: int = 0
+    ) -> dict[str, SetScores]:
         """By set what was kept whole: all that was kept, or nothing."""
         folder = self.folder.path / place
-        names = (PREDICTIONS_FILE, *SCORE_FILES.values())
+        score_files = {split: score_file(split, draw) for split in SCORE_FILES}
+        names = (PREDICTIONS_FILE, *score_files.values())
         rests_on = {name: files[name] for name in names if name in files}
-        if PREDICTIONS_FILE not in rests_on or SCORE_FILES["test"] not in rests_on:
+        if PREDICTIONS_FILE not in rests_on or score_files["test"] not in rests_on:
             return {}
         fault = damaged(folder, rests_on)
         found: dict[str, SetScores] = {}
-        for split, name in SCORE_FILES.items():
+        for split, name in score_files.items():
             if fault is not None or name not in rests_on:
                 continue
             arrays = read_arrays(folder / name)

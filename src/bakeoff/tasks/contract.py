@@ -40,6 +40,8 @@ class Baseline:
 
 ZERO_SHOT = Baseline(name="zero_shot", title="zero-shot")
 """The untuned base, asked as every candidate is."""
+FEW_SHOT = Baseline(name="few_shot", title="few-shot", shots=(1, 2, 4, 8))
+"""The untuned base with training rows before each prompt; how many, validation says."""
 
 
 class Task(ABC):
@@ -184,7 +186,12 @@ class Task(ABC):
     @property
     @abstractmethod
     def baselines(self) -> tuple[Baseline, ...]:
-        """What needs no training."""
+        """What needs no training, unless the study names others."""
+
+    @property
+    def all_baselines(self) -> Mapping[str, Baseline]:
+        """By name, those that a study may name, ``baselines`` among them."""
+        return {baseline.name: baseline for baseline in self.baselines}
 
 
 def columns_of(task: Task) -> dict[str, str]:

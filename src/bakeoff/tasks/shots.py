@@ -14,14 +14,12 @@ from bakeoff.data.examples import Example, Span
 from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
-from bakeoff.tasks.contract import Baseline, Task, columns_of
+from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.prepare import Preparation
 from bakeoff.types import Split
 
 BETWEEN: Final = "\n\n"
 """What stands between two examples of one prompt."""
-FEW_SHOT: Final = Baseline(name="few_shot", title="few-shot", shots=(1, 2, 4, 8))
-"""The untuned base with training rows before each prompt; how many, validation says."""
 
 
 def after_shots(example: Example, shots: Sequence[Example]) -> Example:
@@ -77,7 +75,7 @@ class ShotData:
 
     def max_length(self, shots: int) -> int:
         """Tokens of a row with so many shots, each of which has as many as a row."""
-        wanted = self._task.options.max_length * (shots + 1)
+        wanted: int = self._task.options.max_length * (shots + 1)
         return wanted if self._positions is None else min(wanted, self._positions)
 
     def of(self, shots: int, seed: int) -> dict[Split, SplitData] | None:
