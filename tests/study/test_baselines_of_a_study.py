@@ -125,9 +125,13 @@ def test_rows_with_solved_examples_are_the_texts_behind_each_other(
     assert bench.shots is not None
     found, again, other = (bench.shots.of(number, seed) for seed in (0, 0, 1))
     assert found is not None and again is not None and other is not None
-    decode = bench.base.tokenizer.decode
+    tokenizer = bench.base.tokenizer
+
+    def decode(ids: Any) -> str:
+        return str(tokenizer.decode(ids))
+
     train = [decode(row) for row in rows_of(bench.data.splits["train"].tokens)]
-    end = decode([bench.base.tokenizer.eos_token_id])
+    end = decode([tokenizer.eos_token_id])
     for split in ("validation", "test"):
         plain, part = bench.data.splits[split], found[split]
         for index in range(len(part)):
