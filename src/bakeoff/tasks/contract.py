@@ -43,6 +43,7 @@ class Task(ABC):
     Attributes:
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
+        takes_numbers: whether an input may well be a column of numbers.
         has_free_answers: whether equal answers in two splits are worth a remark.
         from_rows: names of the options that the training rows decided, not the study.
     """
@@ -51,6 +52,7 @@ class Task(ABC):
     options_type: ClassVar[type[TaskOptions]]
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
+    takes_numbers: ClassVar[bool] = False
     has_free_answers: ClassVar[bool] = True
     from_rows: frozenset[str] = frozenset()
 
@@ -61,7 +63,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def column_keys(self) -> Mapping[str, str]:
-        """By option, the column that it names; the first one's text decides a row's split."""
+        """By option, the column that it names; the last one's is learnt."""
 
     @property
     def input_keys(self) -> Mapping[str, str]:
