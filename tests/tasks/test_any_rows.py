@@ -84,3 +84,28 @@ def test_any_rows_are_used_or_skipped_or_named_in_one_error(
         assert "task.on_bad_row: skip" in str(error)
     else:
         assert not train.rows_skipped
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(values=st.lists(VALUES, min_size=1, max_size=4))
+def test_any_texts_are_learnt_whole_or_skipped(tmp_path: Path, values: list[object]) -> None:
+    tokenizer = tokenizer_of("byte_level")
+    lines = [{"text": "A storm."}, *({"text": value} for value in values)]
+    text = "".join(json.dumps(row) + "\n" for row in lines)
+    for name in FILES.values():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    task = task_of(kind="text", on_bad_row="skip", max_length=16)
+    train = prepared(task, tokenizer, tmp_path).splits["train"]
+    used = sorted(set(train.rows.tolist()))
+    assert len(used) + train.rows_skipped == len(lines)
+    assert train.tokens.lengths.max() <= 16
+    for number in used:
+        pieces = [train.targets[i] for i in np.flatnonzero(train.rows == number).tolist()]
+        value = lines[number - 1]["text"]
+        whole = value if isinstance(value, str) else str(value)
+        assert "".join(pieces) == (whole.lower() if isinstance(value, bool) else whole)

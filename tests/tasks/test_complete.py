@@ -131,7 +131,7 @@ def test_one_input_gives_way_without_a_look_at_the_rows(write: Write, tokenizer:
 
 
 def test_several_references_the_first_is_learnt(write: Write, tokenizer: Any) -> None:
-    rows = [{"prompt": "Storm", "completion": [" power", " the power", 7]}, *SKY]
+    rows: list[Row] = [{"prompt": "Storm", "completion": [" power", " the power", 7]}, *SKY]
     _, data = completed(write, tokenizer, rows)
     train = data.splits["train"]
     assert train.references[0] == [" power", " the power", "7"]
@@ -280,7 +280,7 @@ def test_an_answer_that_cannot_be_learnt_is_a_bad_row(
     rows: list[Row] = [*SKY, {"prompt": "a storm", "completion": value}]
     message = message_of(write, tokenizer, rows)
     assert "train.jsonl has bad rows: row 3" in message
-    assert f"in row 3 the completion (column 'completion') {reason}" in message
+    assert f"in row 3 the completion (column 'completion') {reason}. Correct them" in message
     assert "set task.on_bad_row: skip" in message
     _, data = completed(write, tokenizer, rows, on_bad_row="skip")
     assert data.splits["train"].rows_skipped == 1

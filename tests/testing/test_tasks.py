@@ -75,6 +75,19 @@ class TestComplete(TaskContract):
     ]
 
 
+class TestText(TaskContract):
+    kind = "text"
+    options: ClassVar[dict[str, Any]] = {"text": "body", "max_length": 512}
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"body": f"The fair of {city} drew {n} people.\nIt rained <|endoftext|>.\n"}
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"body": " \n"}, "is empty"),
+        ({"body": ["a"]}, "is not text but list"),
+    ]
+
+
 def test_no_task_is_left_out() -> None:
     classes = [value for name, value in globals().items() if name.startswith("Test")]
     assert {cls.kind for cls in classes} == set(_BUILT_IN)
