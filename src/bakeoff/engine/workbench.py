@@ -60,6 +60,7 @@ class Workbench:
                 rows_per_step=protocol.rows_per_step,
                 max_length=task.max_length,
                 pad_id=int(self.base.tokenizer.pad_token_id),
+                fine_widths=self.task.fine_widths,
             )
             for split in SPLITS
         }

@@ -96,6 +96,7 @@ class Complete(FromTemplate):
     options_type = CompleteOptions
     input_word, output_word = "prompt", "completion"
     takes_numbers = True
+    fine_widths = True
     roles = ROLES
     options: CompleteOptions
 

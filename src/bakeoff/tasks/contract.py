@@ -44,6 +44,7 @@ class Task(ABC):
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
         takes_numbers: whether an input may well be a column of numbers.
+        fine_widths: whether rows are often so short that widths in small steps save much padding.
         has_free_answers: whether equal answers in two splits are worth a remark.
         from_rows: names of the options that the training rows decided, not the study.
     """
@@ -53,6 +54,7 @@ class Task(ABC):
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
     takes_numbers: ClassVar[bool] = False
+    fine_widths: ClassVar[bool] = False
     has_free_answers: ClassVar[bool] = True
     from_rows: frozenset[str] = frozenset()
 

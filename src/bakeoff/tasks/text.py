@@ -45,6 +45,7 @@ class Text(Task):
     options_type = TextOptions
     input_word = output_word = "text"
     has_free_answers = False
+    fine_widths = True
     options: TextOptions
 
     @property
