@@ -109,3 +109,44 @@ def test_any_texts_are_learnt_whole_or_skipped(tmp_path: Path, values: list[obje
         value = lines[number - 1]["text"]
         whole = value if isinstance(value, str) else str(value)
         assert "".join(pieces) == (whole.lower() if isinstance(value, bool) else whole)
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "summarize": {"document": "context", "summary": "answer"},
+    "classify": {"text": "context", "label": "answer", "labels": ["yes", "no"]},
+}
+OTHERS_GOOD = {
+    "summarize": {"context": "A storm.", "question": "", "answer": "Storm."},
+    "classify": {"context": "A storm.", "question": 7, "answer": "no"},
+}
+TEMPLATES = {
+    "summarize": "{question} {document}\n{summary}",
+    "classify": "{question} {text}\n{label}",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(rows=ROWS)
+def test_any_rows_of_other_kinds(tmp_path: Path, kind: str, rows: list[dict[str, object]]) -> None:
+    lines = [OTHERS_GOOD[kind], *rows]
+    text = "".join(json.dumps(row) + "\n" for row in lines)
+    for name in FILES.values():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    task = task_of(
+        kind=kind,
+        template=TEMPLATES[kind],
+        on_bad_row="skip",
+        max_length=64,
+        max_target_tokens=8,
+        **OTHERS[kind],
+    )
+    train = prepared(task, tokenizer_of("byte_level"), tmp_path).splits["train"]
+    assert len(train) + train.rows_skipped == len(lines)
+    assert train.rows[0] == 1
+    assert train.tokens.lengths.max() <= 64
