@@ -202,6 +202,8 @@ def test_what_is_asked_and_scored() -> None:
     assert [m.name for m in task.metrics] == ["nll", "exact_match", "f1", "rougeL"]
     assert task.asks == {Ask.LIKELIHOOD, Ask.TEXT}
     assert [b.name for b in task.baselines] == ["zero_shot"]
+    # A score of the text that the study names decides.
+    assert [m.name for m in asked(metrics=["number"]).metrics] == ["number", "nll"]
 
 
 def test_words_that_run_together_are_a_warning(write: Write, tokenizer: Any) -> None:

@@ -108,6 +108,14 @@ def test_what_is_asked_and_scored() -> None:
     assert dict(task.input_keys) == {}
 
 
+def test_a_metric_of_answers_is_refused() -> None:
+    task = task_of(kind="text", metrics=["bits_per_byte", "rougeL"])
+    with pytest.raises(ConfigError, match=r"task\.metrics: rougeL scores answers"):
+        _ = task.metrics_before_rows
+    allowed = task_of(kind="text", metrics=["bits_per_byte"])
+    assert {m.name for m in allowed.metrics} == {"bits_per_byte", "nll"}
+
+
 def test_there_is_nothing_to_predict() -> None:
     columns = task_of(kind="text").input_keys
     with pytest.raises(DataError, match="nothing to predict"):

@@ -97,6 +97,7 @@ class Complete(FromTemplate):
     input_word, output_word = "prompt", "completion"
     takes_numbers = True
     fine_widths = True
+    prefers_text_scores = True
     roles = ROLES
     options: CompleteOptions
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError
+from bakeoff.formatting import join
+from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
 from bakeoff.tasks.texts import plain_text_of
 
@@ -73,6 +75,16 @@ class Text(Task):
     def metric_names(self) -> tuple[str, ...]:
         """Likelihood decides."""
         return ("nll", "perplexity", "bits_per_byte")
+
+    def _metrics(self, labels: tuple[str, ...]) -> tuple[Metric, ...]:
+        found = super()._metrics(labels)
+        for metric in found:
+            if metric.asks is not Ask.LIKELIHOOD:
+                raise ConfigError(
+                    f"task.metrics: {metric.name} scores answers, and a text that is learnt from "
+                    f"end to end has none. Name some of {join(list(self.metric_names))}."
+                )
+        return found
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
