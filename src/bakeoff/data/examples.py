@@ -27,7 +27,10 @@ class Example:
         choices: answers to choose from, each spelt as it follows ``prompt``.
         gold: the index of the right choice.
         group: rows with the same one hang together.
+        starts: whether an end-of-text token stands before ``text`` for tokenizers that put nothing
+            there, so that the first token is predicted too.
         ends: whether an end-of-text token follows ``text``, supervised where the text's end is.
+        windows: whether a text that is too long becomes several rows, instead of being cut.
         shown: the input as found, for readers and for baselines that copy from it.
     """
 
@@ -41,7 +44,9 @@ class Example:
     choices: tuple[str, ...] = ()
     gold: int | None = None
     group: str | None = None
+    starts: bool = False
     ends: bool = True
+    windows: bool = False
     shown: str = ""
 
     @property

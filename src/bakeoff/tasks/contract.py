@@ -50,6 +50,8 @@ class Task(ABC):
     Attributes:
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
+        takes_numbers: whether an input may well be a column of numbers.
+        fine_widths: whether rows are often so short that widths in small steps save much padding.
         has_free_answers: whether equal answers in two splits are worth a remark.
         takes_shots: whether solved examples may stand before a prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
@@ -61,6 +63,8 @@ class Task(ABC):
     options_type: ClassVar[type[TaskOptions]]
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
+    takes_numbers: ClassVar[bool] = False
+    fine_widths: ClassVar[bool] = False
     has_free_answers: ClassVar[bool] = True
     takes_shots: ClassVar[bool] = True
     prefers_text_scores: ClassVar[bool] = False
@@ -73,7 +77,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def column_keys(self) -> Mapping[str, str]:
-        """By option, the column that it names; the first one's text decides a row's split."""
+        """By option, the column that it names; the last one's is learnt."""
 
     @property
     def input_keys(self) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
-from bakeoff.data.layout import Laid, Layout
+from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
@@ -207,25 +207,36 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         if not row.missing and not prompt.missing and row.is_target.any()
     ]
     check_fit(task, rows, laid, prompts, kept)
-    fitting = [laid[i] for i in kept]
+    pieces = {i: windows(laid[i], task.options.max_length) for i in kept}
+    kept = [i for i in kept for _ in pieces[i]]
+    fitting = [piece for found in pieces.values() for piece in found]
     gold, choice_set, sets = _choices(task, layout, rows, laid, kept)
-    groups = [row.example.group or "" for row in fitting]
+    groups: list[str] | None = None
+    if task.options.group is not None:
+        groups = [row.example.group or "" for row in fitting]
+    elif len(kept) > len(pieces):  # the rows of one text hang together
+        groups = [str(rows.records[i].row) for i in kept]
     return SplitData(
         rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
         tokens=Ragged.from_rows([row.ids for row in fitting]),
         is_target=np.concatenate([row.is_target for row in fitting]),
         prompts=Ragged.from_rows([prompts[i].ids for i in kept]),
-        shown=Texts.from_rows([rows.examples[i].shown for i in kept]),
+        shown=Texts.from_rows(
+            [
+                (rows.examples[i] if len(pieces[i]) == 1 else row.example).shown
+                for i, row in zip(kept, fitting, strict=True)
+            ]
+        ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
         gold=gold,
         choice_set=choice_set,
         choice_sets=sets,
-        groups=groups if task.options.group is not None else None,
+        groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
-        rows_skipped=rows.num_skipped + len(rows) - len(kept),
+        rows_skipped=rows.num_skipped + len(rows) - len(pieces),
     )
 
 
@@ -270,7 +281,8 @@ def _place(rows: Rows, index: int) -> str:
 def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
     numbers = set(part.rows.tolist())
     return [
-        OverlapRow(record.row, e.inputs, e.target if task.has_free_answers else None)
+        # A text that is learnt whole is compared itself.
+        OverlapRow(record.row, e.inputs or e.target, e.target if task.has_free_answers else None)
         for record, e in zip(rows.records, rows.examples, strict=True)
         if record.row in numbers
     ]
@@ -292,9 +304,17 @@ def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> l
     warnings = []
     for split, part in splits.items():
         asked = task.options.examples.of(split)
-        if asked is not None and len(part) < asked:
+        _, pieces = np.unique(part.rows, return_counts=True)
+        if asked is not None and len(pieces) < asked:
             warnings.append(
-                f"task.examples.{split} asks for {asked} rows; there are {len(part)} usable ones."
+                f"task.examples.{split} asks for {asked} rows; there are {len(pieces)} usable ones."
+            )
+        if parted := int((pieces > 1).sum()):
+            warnings.append(
+                f"{parted} rows of {split} have a {task.output_word} that is longer than "
+                f"task.max_length ({task.options.max_length}): they are taken in "
+                f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
+                "tokens."
             )
         if part.rows_skipped:
             warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")
