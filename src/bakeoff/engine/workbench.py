@@ -57,7 +57,6 @@ class Workbench:
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
         """One schedule per split, the same for all methods."""
-<<<<<<< HEAD
         length = self.task.options.max_length
         return {split: self.plan_of(self.data.splits[split], length) for split in SPLITS}
 
@@ -69,21 +68,8 @@ class Workbench:
             rows_per_step=self.protocol.rows_per_step,
             max_length=max_length,
             pad_id=int(self.base.tokenizer.pad_token_id),
+            fine_widths=self.task.fine_widths,
         )
-=======
-        task, protocol = self.task.options, self.protocol
-        return {
-            split: BatchPlan(
-                self.data.splits[split].tokens,
-                self.data.splits[split].is_target,
-                rows_per_step=protocol.rows_per_step,
-                max_length=task.max_length,
-                pad_id=int(self.base.tokenizer.pad_token_id),
-                fine_widths=self.task.fine_widths,
-            )
-            for split in SPLITS
-        }
->>>>>>> w-complete
 
     @property
     def longest_answer(self) -> int:
