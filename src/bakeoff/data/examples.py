@@ -28,7 +28,10 @@ class Example:
         gold: the index of the right choice.
         group: rows with the same one hang together.
         ends: whether an end-of-text token follows ``text``, supervised where the text's end is.
+        starts: whether what the tokenizer puts before any text is put before this one; a chat's own
+            template does so itself.
         shown: the input as found, for readers and for baselines that copy from it.
+        made_of: what the task made it of, for its own ``shorten``; no one else looks at it.
     """
 
     text: str
@@ -42,7 +45,9 @@ class Example:
     gold: int | None = None
     group: str | None = None
     ends: bool = True
+    starts: bool = True
     shown: str = ""
+    made_of: object = None
 
     @property
     def literals_of_prompt(self) -> tuple[Span, ...]:
@@ -54,12 +59,13 @@ class Example:
 
     @property
     def inputs(self) -> str:
-        """The data that is not supervised, which two equal rows share."""
-        return "\n".join(
-            self.text[start:stop]
+        """The data that is not supervised, which two equal rows share; all where all of it is."""
+        read = [
+            (start, stop)
             for start, stop in self.literal_spans
             if not any(start < end and begin < stop for begin, end in self.target_spans)
-        )
+        ]
+        return "\n".join(self.text[start:stop] for start, stop in read or self.literal_spans)
 
     @property
     def target(self) -> str:

@@ -120,7 +120,7 @@ class Layout:
             ends = example.ends and not (
                 len(encoded.ids) and encoded.ids[-1] == self._encoder.eos_id
             )
-            start = self._start_of(encoded)
+            start = self._start_of(example, encoded)
             # A supervised token needs one before it that predicts it.
             if not len(start) and len(encoded_target):
                 encoded_target[0] = False
@@ -155,7 +155,7 @@ class Layout:
 
     def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
         while True:
-            start = self._start_of(encoded)
+            start = self._start_of(example, encoded)
             room = self._options.max_length - self._options.max_target_tokens
             excess = len(start) + len(encoded.ids) - room
             keep, missing = _without_tail(encoded, example.cut_span, excess)
@@ -169,10 +169,12 @@ class Layout:
                 [example.prompt], [example.literals_of_prompt], [_cut_spans(example)]
             )
 
-    def _start_of(self, encoded: Encoded) -> Ids:
-        """What the tokenizer puts before any text, unless the text has it already."""
+    def _start_of(self, example: Example, encoded: Encoded) -> Ids:
+        """What the tokenizer puts before any text, unless the text has it already or has none."""
         start = self._encoder.start_ids
-        return start[:0] if np.array_equal(encoded.ids[: len(start)], start) else start
+        if not example.starts or np.array_equal(encoded.ids[: len(start)], start):
+            return start[:0]
+        return start
 
 
 def _cut_spans(example: Example) -> list[Span]:

@@ -15,6 +15,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ from bakeoff.errors import DataError
 # The csv module's limit is a C long, which has 32 bits on some platforms.
 _CSV_FIELD_LIMIT: Final = 2**31 - 1
 _PARQUET_ROWS: Final = 1024
+_HEAD_ROWS: Final = 100
+"""Rows of JSON whose keys are looked at."""
 
 
 Columns = Mapping[str, str]
@@ -94,13 +97,15 @@ def column_names(path: Path) -> list[str]:
             if ending == "csv":
                 text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
                 return next(csv.reader(text), [])
+            rows: list[Any]
             if ending == "jsonl":
-                first = json.loads(stream.readline().decode("utf-8-sig"))
+                lines = [line for line in itertools.islice(stream, _HEAD_ROWS) if line.strip()]
+                rows = [json.loads(line.decode("utf-8-sig")) for line in lines]
             else:
                 content: Any = json.loads(stream.read().decode("utf-8-sig"))
                 rows = content.get("data") if isinstance(content, dict) else content
-                first = rows[0] if rows else []
-            return list(first)
+            # A key that only some rows have is a column all the same.
+            return list(dict.fromkeys(name for row in rows[:_HEAD_ROWS] for name in row))
     except (
         OSError,
         ValueError,

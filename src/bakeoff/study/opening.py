@@ -136,15 +136,16 @@ def workbench_of(
         check_positions(study, base, methods)
         data = prepare_data(study, base)
     options = study.options
+    task = with_found(study.task, data.found)
     return Workbench(
         name=options.name,
         base=base,
         data=data,
         entries=study.entries,
         methods=methods,
-        task=with_found(study.task, data.found),
+        task=task,
         protocol=options.protocol,
-        generation=options.generation,
+        generation=options.generation.also_stopping_at(task.stop_tokens),
         engine=options.engine,
         slots=options.slots,
         precision=options.precision,

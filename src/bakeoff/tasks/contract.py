@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
@@ -14,6 +14,9 @@ from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import metric_of
+
+if TYPE_CHECKING:
+    from bakeoff.tasks.chat_templates import ChatTemplate
 
 Row = Mapping[str, object]
 
@@ -44,7 +47,11 @@ class Task(ABC):
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        chat_template_use: ``auto`` makes messages of prompt and answer where the base has a chat
+            template; ``always`` is for conversations, ``never`` for what has no prompt.
         from_rows: names of the options that the training rows decided, not the study.
+        chat: the template by which examples are laid out, once the base is known; None is plain
+            text.
     """
 
     kind: ClassVar[str]
@@ -52,7 +59,9 @@ class Task(ABC):
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
     has_free_answers: ClassVar[bool] = True
+    chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
     from_rows: frozenset[str] = frozenset()
+    chat: ChatTemplate | None = None
 
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
@@ -72,6 +81,19 @@ class Task(ABC):
     def columns(self) -> tuple[str, ...]:
         """What it reads of a row."""
         return tuple(dict.fromkeys(self.column_keys.values()))
+
+    @property
+    def stop_tokens(self) -> tuple[str, ...]:
+        """What ends an answer besides the end-of-text token."""
+        return () if self.chat is None or not self.chat.end else (self.chat.end,)
+
+    def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
+        """Options that the names of the columns decide, before any row is read.
+
+        Raises:
+            DataError: where they cannot.
+        """
+        return {}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Options that the training rows decide, as the labels of a classification.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -19,6 +21,8 @@ from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
+from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
+from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.texts import group_of
@@ -49,17 +53,23 @@ def prepare(
         DataError: data that cannot be found, read or used; see ``task.on_bad_row``.
     """
     task.options.validate()
+    template = template_for(task, tokenizer, root)
+    known = _known_beforehand(task, template, root)
+    notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
 
     def made() -> TaskData:
-        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        return dataclasses.replace(
+            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+        )
 
     if cache_dir is None:
         return made()
     options = {**dataclasses.asdict(task.options), "source": None}
     key = cache.cache_key(
         [
-            json.dumps(options, sort_keys=True),
+            json.dumps([options, known], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -76,6 +86,16 @@ def prepare(
             "the next run prepares them again."
         )
     return data
+
+
+def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> dict[str, Any]:
+    """What the base and the names of the columns decide, as ``Task.found`` gives it."""
+    known: dict[str, Any] = {} if template is None else {CHAT: template.record}
+    if type(task).found_in_columns is not Task.found_in_columns:
+        # Opened without columns: which ones there must be is what is asked.
+        names = open_source(task.options, {}, root=root).column_names()
+        known |= task.found_in_columns(names)
+    return known
 
 
 class _Preparation:
@@ -134,15 +154,17 @@ class _Preparation:
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
 
 
-def with_found(task: Task, found: dict[str, object]) -> Task:
-    """The task with the options that the training rows decided."""
-    if not found:
-        return task
-    fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
-    decided = type(task)(type(task.options)(**{**fields, **plain}))
-    decided.from_rows = frozenset(found)
-    return decided
+def with_found(task: Task, found: Mapping[str, Any]) -> Task:
+    """The task with the options that its rows decided, and with the base's chat template."""
+    template = found.get(CHAT)
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k != CHAT}
+    if plain:
+        fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
+        decided = type(task)(type(task.options)(**{**fields, **plain}))
+        decided.from_rows = task.from_rows | frozenset(plain)
+        decided.chat = task.chat
+        task = decided
+    return task if template is None else in_chat(task, ChatTemplate.from_record(template))
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
