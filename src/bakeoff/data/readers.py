@@ -36,6 +36,18 @@ Columns = Mapping[str, str]
 """The columns that a task reads, by the option that names each."""
 
 
+class OptionalColumn(str):
+    """The name of a column that a file, or a row, may lack."""
+
+    __slots__ = ()
+
+
+def present(columns: Columns, names: Iterable[str]) -> list[str]:
+    """The columns that are to be read, each once, of those that there are."""
+    known = set(names)
+    return [name for name in dict.fromkeys(columns.values()) if name in known]
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One row as found.
@@ -123,7 +135,7 @@ def missing_column(place: object, columns: Columns, found: Iterable[str]) -> Dat
     """Returns the error for a column that is not among those found, if one is missing."""
     names = sorted(set(found))
     for key, column in columns.items():
-        if column not in names:
+        if column not in names and not isinstance(column, OptionalColumn):
             return DataError(
                 f"task.{key} is {column!r}, but {place} has no such column. It has: "
                 f"{', '.join(map(repr, names)) or 'none'}. Set task.{key} to one of these."
@@ -160,7 +172,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
                         f"task.source: {path}'s header has {column!r} {header.count(column)} "
                         "times; a column may appear only once. Rename the others."
                     )
-            places = {column: header.index(column) for column in columns.values()}
+            places = {column: header.index(column) for column in present(columns, header)}
             row = 0
             for fields in reader:
                 if not fields:
@@ -232,7 +244,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
             if error := missing_column(path, columns, file.schema_arrow.names):
                 raise error
             row = 0
-            names = list(dict.fromkeys(columns.values()))
+            names = present(columns, file.schema_arrow.names)
             for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
                 found = [_parquet_values(batch.column(name)) for name in names]
                 for values in zip(*found, strict=True):

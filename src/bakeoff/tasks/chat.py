@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from bakeoff.data.cleaning import clean
 from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.readers import OptionalColumn
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
 from bakeoff.tasks.chatml import TOOLS_TEXT
@@ -111,7 +112,11 @@ class Chat(Task):
         else:
             return {"messages": _MESSAGES[0]}
         named = {key: getattr(self.options, key) for key in keys}
-        return {key: column for key, column in named.items() if column is not None}
+        return {
+            key: OptionalColumn(column) if key in ("tools", "input") else column
+            for key, column in named.items()
+            if column is not None
+        }
 
     @property
     def input_keys(self) -> Mapping[str, str]:
@@ -147,9 +152,7 @@ class Chat(Task):
         return self._found_also(("tools",), names)
 
     def _found_also(self, keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-        return {
-            key: key for key in keys if getattr(self.options, key) is None and key in names
-        }
+        return {key: key for key in keys if getattr(self.options, key) is None and key in names}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Which columns hold what, by the rows themselves."""

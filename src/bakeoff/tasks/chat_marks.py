@@ -66,14 +66,14 @@ class Marks:
 
         def forward(start: int, limit: int) -> None:
             length = max((_common(text[start:limit], core) for core in known), default=0)
-            if length:
-                spans.append((start, start + length))
+            if core := text[start : start + length].rstrip():
+                spans.append((start, start + len(core)))
 
         def backward(stop: int) -> None:
             before = text[edge() : stop][::-1]
             length = max((_common(before, core[::-1]) for core in known), default=0)
-            if length:
-                spans.append((stop - length, stop))
+            if core := text[stop - length : stop].lstrip():
+                spans.append((stop - len(core), stop))
 
         for number, place in enumerate(places):
             here = place - number

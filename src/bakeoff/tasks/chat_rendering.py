@@ -152,7 +152,10 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     asked = messages[:-1] if known else messages
     prompt = chat.rendered(asked, asks=True)
     moved = _place(chat, prompt.text, prompt.data, plain.prompt)
-    literal = (*prompt.data[:-1], *_moved(_within(plain.literal_spans, 0, len(plain.prompt)), moved))
+    literal = (
+        *prompt.data[:-1],
+        *_moved(_within(plain.literal_spans, 0, len(plain.prompt)), moved),
+    )
     made = dataclasses.replace(
         plain,
         text=prompt.text,
@@ -182,15 +185,17 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     if not alike:
         question = _place(chat, whole.text, whole.data[:-1], plain.prompt)
         literal = (*whole.data[:-2], *_moved(_within(plain.literal_spans, 0, size), question))
-        cut = None  # the task shortens by text instead, since it does not lie where the prompt's does
+        cut = (
+            None  # the task shortens by text instead, since it does not lie where the prompt's does
+        )
     return dataclasses.replace(
         made,
         text=whole.text[:stop],
         target_spans=((answered[0], answered[1] if plain.ends else stop),),
         literal_spans=(*literal, *answer),
-        prompt_literal_spans=None if alike and prompt.text == whole.text[: len(prompt.text)] else (
-            made.literal_spans
-        ),
+        prompt_literal_spans=None
+        if alike and prompt.text == whole.text[: len(prompt.text)]
+        else (made.literal_spans),
         cut_span=cut,
     )
 

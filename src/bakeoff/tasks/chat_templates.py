@@ -206,7 +206,6 @@ class ChatTemplate:
     def _run(
         self, messages: Sequence[Message], tools: Sequence[Message], asks: bool
     ) -> tuple[str, list[Span]]:
-        import jinja2
         from transformers.utils.chat_template_utils import render_jinja_template
 
         try:
@@ -219,7 +218,7 @@ class ChatTemplate:
                 date_string=_DATE,
                 **self.variables,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except Exception as error:  # a program of others may raise anything
             raise DataError(
                 f"{self.name} refuses the conversation ({_first_line(error)}); correct it, or set "
                 "task.chat_template to another template, such as chatml"

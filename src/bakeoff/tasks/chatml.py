@@ -21,7 +21,8 @@ TOOLS_TEXT: Final = (
 _TOOLS_HEAD, _TOOLS_TAIL = TOOLS_TEXT.format(tools="\0").split("\0")
 
 CHATML: Final = (
-    """{%- set first = 0 %}
+    (
+        """{%- set first = 0 %}
 {%- if messages[0].role == 'system' or tools %}
     {{- '<|im_start|>system\\n' }}
     {%- if messages[0].role == 'system' %}
@@ -51,4 +52,8 @@ CHATML: Final = (
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
 """
-).replace("TOOLS_HEAD", repr(_TOOLS_HEAD)).replace("TOOLS_TAIL", repr(_TOOLS_TAIL)).rstrip("\n")
+    )
+    .replace("TOOLS_HEAD", repr(_TOOLS_HEAD))
+    .replace("TOOLS_TAIL", repr(_TOOLS_TAIL))
+    .rstrip("\n")
+)

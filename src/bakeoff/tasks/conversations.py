@@ -206,9 +206,7 @@ def up_to_last_answer(messages: Sequence[dict[str, Any]], column: str) -> Conver
             f"the conversation ({where}) has nothing before the assistant's last message, so there "
             "is nothing to answer"
         )
-    return Conversation(
-        messages=tuple(messages[: last + 1]), num_left_out=len(messages) - last - 1
-    )
+    return Conversation(messages=tuple(messages[: last + 1]), num_left_out=len(messages) - last - 1)
 
 
 def _message(given: object, where: str, cleaning: Sequence[CleaningStep]) -> dict[str, Any]:
