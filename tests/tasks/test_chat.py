@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -40,8 +40,8 @@ LONG = [
     {"role": "user", "content": "Which ones?"},
     {"role": "assistant", "content": "Brill and Esker."},
 ]
-TOOL = {"name": "look", "description": "looks", "parameters": {"type": "object"}}
-SHAREGPT = [
+TOOL: dict[str, Any] = {"name": "look", "description": "looks", "parameters": {"type": "object"}}
+SHAREGPT: list[dict[str, Any]] = [
     {"from": "human", "value": "A storm?"},
     {"from": "function_call", "value": '{"name": "look", "arguments": {"at": "towns"}}'},
     {"from": "observation", "value": '["Brill"]'},
@@ -87,14 +87,14 @@ class TestMessages(TaskContract):
 
 class TestConversations(TaskContract):
     kind = "chat"
-    options = {"train_on": "last", "on_bad_row": "error"}
+    options: ClassVar[dict[str, Any]] = {"train_on": "last", "on_bad_row": "error"}
     rows = tuple({"conversations": [*SHAREGPT, *SHAREGPT[:1], {"from": "gpt", "value": a}]}
                  for a in ("Yes.", "No.", "Perhaps."))  # fmt: skip
 
 
 class TestAlpaca(TaskContract):
     kind = "chat"
-    options = {"train_on": "all"}
+    options: ClassVar[dict[str, Any]] = {"train_on": "all"}
     rows = tuple({"instruction": f"Say {word}.", "output": word} for word in ("yes", "no", "one"))
     bad = (({"instruction": "Say it.", "output": " "}, "the output (column 'output') is empty"),)
 
@@ -131,8 +131,14 @@ def test_columns_may_be_named() -> None:
     ("rows", "keys"),
     [
         (rows_of(TALK), {"messages": "messages"}),
-        ([{"conversations": SHAREGPT, "tools": "[]"}], {"messages": "conversations", "tools": "tools"}),
-        ([{"id": 1, "instruction": "a", "output": "b"}], {"instruction": "instruction", "output": "output"}),
+        (
+            [{"conversations": SHAREGPT, "tools": "[]"}],
+            {"messages": "conversations", "tools": "tools"},
+        ),
+        (
+            [{"id": 1, "instruction": "a", "output": "b"}],
+            {"instruction": "instruction", "output": "output"},
+        ),
         (
             [{"instruction": "a", "input": "", "output": "b"}],
             {"instruction": "instruction", "input": "input", "output": "output"},
@@ -179,7 +185,7 @@ def test_calls_of_tools_are_answers() -> None:
     call = '<tool_call>\n{"name": "look", "arguments": {"at": "towns"}}\n</tool_call>'
     assert learnt(example) == [f"{call}<|im_end|>", "One town.<|im_end|>"]
     assert '<|im_start|>tool\n["Brill"]<|im_end|>' in example.text
-    openai = [
+    openai: list[dict[str, Any]] = [
         ASKED,
         {
             "role": "assistant",
@@ -416,14 +422,14 @@ def test_what_is_asked_and_scored() -> None:
         ([{"role": "asistant", "content": "a"}], "did you mean 'assistant'?"),
         ([{"from": "bot", "value": "a"}], "has the from 'bot', which is unknown"),
         ([{"role": 3, "content": "a"}], "has the role 3"),
-        ([ASKED, {"role": "assistant", "content": None}], "message 2 (column 'messages') has no content"),
+        ([ASKED, {"role": "assistant", "content": None}], "message 2 (column 'messages') has no"),
         ([{"role": "user"}, TOLD], "message 1 (column 'messages') has no content"),
         ([{"role": "user", "content": 3}, TOLD], "not text but int"),
         ([{"role": "user", "content": "\ud800"}, TOLD], "not UTF-8 text"),
         ([LONG[0], LONG[0], *TALK], "message 2 (column 'messages') is a system message, and there"),
         ([*TALK, LONG[0], TOLD], "a system message must be the first one"),
         ([ASKED], "no message of the assistant"),
-        ([ASKED, {"role": "assistant", "content": " "}], "last message (column 'messages') is empty"),
+        ([ASKED, {"role": "assistant", "content": " "}], "last message (column 'messages') is e"),
         ([TOLD], "nothing before the assistant's last message"),
         ([LONG[0], TOLD], "nothing before the assistant's last message"),
         ([ASKED, {"from": "function_call", "value": "{}"}], "calls a tool without a name"),
@@ -444,7 +450,8 @@ def test_bad_tools_are_named() -> None:
         with pytest.raises(DataError) as caught:
             task.example({"messages": TALK, "tools": tools})
         assert words in str(caught.value)
-    for none in (None, "", []):
+    nothing: tuple[Any, ...] = (None, "", [])
+    for none in nothing:
         assert task.example({"messages": TALK, "tools": none}).text == laid(TALK).text
 
 

@@ -109,7 +109,7 @@ def column_names(path: Path) -> list[str]:
             if ending == "csv":
                 text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
                 return next(csv.reader(text), [])
-            rows: list[Any]
+            rows: Any
             if ending == "jsonl":
                 lines = [line for line in itertools.islice(stream, _HEAD_ROWS) if line.strip()]
                 rows = [json.loads(line.decode("utf-8-sig")) for line in lines]

@@ -103,8 +103,14 @@ class Chat(Task):
         return self.options.instruction is not None
 
     @property
+    def _may_lack(self) -> frozenset[str]:
+        """Columns that the study does not name may be in some files and not in others."""
+        return frozenset({"tools", "input"}) & self.from_rows
+
+    @property
     def column_keys(self) -> Mapping[str, str]:
         """The messages and the tools, or Alpaca's three; the answer's last."""
+        keys: tuple[str, ...]
         if self._is_alpaca:
             keys = _ALPACA
         elif self.options.messages is not None:
@@ -113,7 +119,7 @@ class Chat(Task):
             return {"messages": _MESSAGES[0]}
         named = {key: getattr(self.options, key) for key in keys}
         return {
-            key: OptionalColumn(column) if key in ("tools", "input") else column
+            key: OptionalColumn(column) if key in self._may_lack else column
             for key, column in named.items()
             if column is not None
         }

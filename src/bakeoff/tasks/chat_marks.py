@@ -8,7 +8,6 @@ much of the text as stands at the other one counts.
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,13 +64,13 @@ class Marks:
             return spans[-1][1] if spans else 0
 
         def forward(start: int, limit: int) -> None:
-            length = max((_common(text[start:limit], core) for core in known), default=0)
+            length = max((common_length(text[start:limit], core) for core in known), default=0)
             if core := text[start : start + length].rstrip():
                 spans.append((start, start + len(core)))
 
         def backward(stop: int) -> None:
             before = text[edge() : stop][::-1]
-            length = max((_common(before, core[::-1]) for core in known), default=0)
+            length = max((common_length(before, core[::-1]) for core in known), default=0)
             if core := text[stop - length : stop].lstrip():
                 spans.append((stop - len(core), stop))
 
@@ -144,6 +143,9 @@ def changed(
     return value
 
 
-def _common(first: str, second: str) -> int:
+def common_length(first: str, second: str) -> int:
     """How many characters two texts begin with alike."""
-    return len(os.path.commonprefix([first, second]))
+    size = min(len(first), len(second))
+    if first[:size] == second[:size]:
+        return size
+    return next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)

@@ -177,8 +177,8 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     placed = _place(chat, whole.text, whole.data, plain.text[size:])
     spans = _within(plain.literal_spans, size, len(plain.text))
     answer = _moved([(a - size, b - size) for a, b in spans], placed)
-    # Without an end, what is learnt is the answer alone.
-    stop = len(whole.text) if plain.ends else placed((0, len(plain.text) - size))[1]
+    # Nothing is learnt after the answer's end, and where it has none, after the answer.
+    stop = answered[1] if plain.ends else placed((0, len(plain.text) - size))[1]
     asked_end = min(len(prompt.text), answered[0])
     alike = whole.text[:asked_end] == prompt.text[:asked_end]
     cut = made.cut_span
@@ -191,7 +191,7 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     return dataclasses.replace(
         made,
         text=whole.text[:stop],
-        target_spans=((answered[0], answered[1] if plain.ends else stop),),
+        target_spans=((answered[0], stop),),
         literal_spans=(*literal, *answer),
         prompt_literal_spans=None
         if alike and prompt.text == whole.text[: len(prompt.text)]

@@ -5,7 +5,6 @@ Templates run in Transformers' sandbox; nothing of a base's own code ever does.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
-from bakeoff.tasks.chat_marks import Marks, Message, changed, texts_of
+from bakeoff.tasks.chat_marks import Marks, Message, changed, common_length, texts_of
 from bakeoff.tasks.chatml import CHATML, IM_END
 
 _TAGS: Final = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -193,7 +192,7 @@ class ChatTemplate:
     def _check_beginning(self, head: str, text: str, place: int) -> None:
         if text.startswith(head):
             return
-        at = _common(head, text)
+        at = common_length(head, text)
         raise DataError(
             f"{self.name} renders the first {place} messages by themselves otherwise than at the "
             f"beginning of the conversation, so what it makes of message {place + 1} cannot be "
@@ -208,8 +207,9 @@ class ChatTemplate:
     ) -> tuple[str, list[Span]]:
         from transformers.utils.chat_template_utils import render_jinja_template
 
+        render: Any = render_jinja_template  # its types are narrower than what it takes
         try:
-            texts, indices = render_jinja_template(
+            texts, indices = render(
                 conversations=[list(messages)],
                 tools=list(tools) or None,
                 chat_template=self.text,
@@ -243,10 +243,6 @@ def _in_order(text: str, contents: Sequence[str]) -> tuple[Span, ...]:
             edge = place + len(core)
             spans.append((place, edge))
     return tuple(spans)
-
-
-def _common(first: str, second: str) -> int:
-    return len(os.path.commonprefix([first, second]))
 
 
 def _shown(text: str) -> str:

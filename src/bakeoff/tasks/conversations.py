@@ -1,7 +1,8 @@
-"""Conversations out of rows: OpenAI's messages, ShareGPT's conversations, Alpaca's three columns."""
+"""Conversations out of rows: OpenAI's messages and ShareGPT's conversations."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -284,10 +285,9 @@ def _calls(value: object, where: str) -> list[dict[str, Any]]:
             )
         arguments = function.get("arguments", {})
         if isinstance(arguments, str):
-            try:
+            # Else it is a text of its own, and templates take it so.
+            with contextlib.suppress(ValueError, RecursionError):
                 arguments = json.loads(arguments)
-            except (ValueError, RecursionError):
-                pass  # a text of its own, and templates take it so
         rest = {"id": plain["id"]} if isinstance(plain.get("id"), str) else {}
         call = {"name": function["name"], "arguments": arguments}
         calls.append({**rest, "type": "function", "function": call})

@@ -55,7 +55,7 @@ class TaskContract:
         return read_task({"source": "rows", **self.options, **changes, "kind": self.kind})
 
     def test_it_says_what_it_is(self, task: Task) -> None:
-        assert task_type(self.kind) is type(task) and task.kind == self.kind
+        assert isinstance(task, task_type(self.kind)) and task.kind == self.kind
         options_type: Any = task.options_type
         assert dataclasses.is_dataclass(options_type)
         assert task.options.kind == self.kind
