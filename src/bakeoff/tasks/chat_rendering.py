@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data.examples import Example, Span
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_templates import ASSISTANT, USER, ChatTemplate
-from bakeoff.tasks.chatml import CHATML, IM_END
+from bakeoff.tasks.chat_templates import ASSISTANT, CHATML, USER, ChatTemplate
+from bakeoff.tasks.chatml import IM_END, chatml_text
 from bakeoff.tasks.contract import Row, Task
 
 CHAT: Final = "chat"
@@ -65,8 +65,7 @@ def template_for(task: Task, tokenizer: PreTrainedTokenizerBase, root: Path) -> 
 def chatml(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     """ChatML for a tokenizer, whose turns end with a token that it has."""
     spelt = IM_END if IM_END in _special(tokenizer) else str(tokenizer.eos_token)
-    made = _made("ChatML", CHATML, tokenizer, end_of_turn=spelt)
-    return dataclasses.replace(made, starts=True)
+    return dataclasses.replace(_made(CHATML, chatml_text(spelt), tokenizer), starts=True)
 
 
 def note_on(task: Task, template: ChatTemplate | None) -> list[str]:
@@ -74,7 +73,7 @@ def note_on(task: Task, template: ChatTemplate | None) -> list[str]:
     if template is None or task.options.chat_template != "auto":
         return []
     if task.chat_template_use == "always":
-        if template.text != CHATML:
+        if template.name != CHATML:
             return []
         return [
             "The base has no chat template, so ChatML is used; task.chat_template takes another."
@@ -262,16 +261,14 @@ def _special(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     return {spelt for spelt in (*found, *tokenizer.all_special_tokens) if spelt}
 
 
-def _made(
-    name: str, text: str, tokenizer: PreTrainedTokenizerBase, **variables: str
-) -> ChatTemplate:
+def _made(name: str, text: str, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     """A template with what a question and an answer show of it.
 
     Raises:
         ConfigError: it is not valid, or cannot show them.
     """
     named = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-    made = ChatTemplate(name=name, text=text, variables={**named, **variables})
+    made = ChatTemplate(name=name, text=text, variables=named)
     messages = [{"role": USER, "content": _QUESTION}, {"role": ASSISTANT, "content": _ANSWER}]
     try:
         asked = made.plain(messages[:1], asks=True)

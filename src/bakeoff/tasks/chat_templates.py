@@ -14,12 +14,15 @@ from typing import Any, Final
 from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
 from bakeoff.tasks.chat_marks import Marks, Message, changed, common_length, texts_of
-from bakeoff.tasks.chatml import CHATML, IM_END
+from bakeoff.tasks.chatml import IM_END, chatml_text
 
 _TAGS: Final = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SHOWN: Final = 40
 _DATE: Final = "26 Jul 2024"
 """Llama 3's own fallback: a rendering must be the same tomorrow."""
+
+CHATML: Final = "ChatML"
+"""What messages call our own template."""
 
 USER: Final = "user"
 ASSISTANT: Final = "assistant"
@@ -226,9 +229,7 @@ class ChatTemplate:
         return texts[0], [(start, stop) for start, stop in indices[0]] if indices else []
 
 
-CHATML_TEMPLATE: Final = ChatTemplate(
-    name="ChatML", text=CHATML, variables={"end_of_turn": IM_END}, end=IM_END, starts=True
-)
+CHATML_TEMPLATE: Final = ChatTemplate(name=CHATML, text=chatml_text(), end=IM_END, starts=True)
 """Of a tokenizer that has ChatML's tokens."""
 
 

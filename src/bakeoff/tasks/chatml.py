@@ -1,12 +1,11 @@
 """ChatML, for bases without a chat template of their own.
 
-Tools and calls are laid out as Hermes and Qwen 2.5 do. ``end_of_turn`` is ``<|im_end|>`` where the
-tokenizer has it as a token, else what ends its texts: a turn's end that is spelt in several tokens
-would have to be learnt, and could not end generation.
+Tools and calls are laid out as Hermes and Qwen 2.5 do.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 IM_END: Final = "<|im_end|>"
@@ -18,11 +17,8 @@ TOOLS_TEXT: Final = (
 )
 """What the system message says of tools; ``{tools}`` is one of them a line."""
 
-_TOOLS_HEAD, _TOOLS_TAIL = TOOLS_TEXT.format(tools="\0").split("\0")
-
-CHATML: Final = (
-    (
-        """{%- set first = 0 %}
+_TEMPLATE: Final = """{%- set end_of_turn = END_OF_TURN %}
+{%- set first = 0 %}
 {%- if messages[0].role == 'system' or tools %}
     {{- '<|im_start|>system\\n' }}
     {%- if messages[0].role == 'system' %}
@@ -50,10 +46,18 @@ CHATML: Final = (
     {%- endfor %}
     {{- end_of_turn + '\\n' }}
 {%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
-"""
-    )
-    .replace("TOOLS_HEAD", repr(_TOOLS_HEAD))
-    .replace("TOOLS_TAIL", repr(_TOOLS_TAIL))
-    .rstrip("\n")
-)
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+
+
+def chatml_text(end_of_turn: str = IM_END) -> str:
+    """The template.
+
+    Args:
+        end_of_turn: what ends a turn; a token of the base, since generation cannot end at what is
+            spelt in several.
+    """
+    head, tail = TOOLS_TEXT.format(tools="\0").split("\0")
+    found = _TEMPLATE
+    for name, text in (("END_OF_TURN", end_of_turn), ("TOOLS_HEAD", head), ("TOOLS_TAIL", tail)):
+        found = found.replace(name, json.dumps(text))  # as Jinja reads texts too
+    return found
