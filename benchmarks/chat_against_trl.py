@@ -10,8 +10,8 @@ of the kind ``chat`` lays out, by two templates: the base's own, where TRL gets 
 as it is. TRL's messages are made of the rows here, not by bakeoff.
 
 Prints a JSON object for each template: rows, supervised tokens, rows whose tokens or supervision
-differ, and with ``--losses`` the mean loss of the untuned base by both and the greatest relative
-difference of one row. Ends with 1 if anything differs, losses by more than 1e-5.
+differ, and for the first ``--loss-rows`` the mean loss of the untuned base by both and the greatest
+relative difference of one row. Ends with 1 if anything differs, losses by more than 1e-5.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import torch
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.data.batches import BatchPlan
+from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--base", default="smollm2-135m")
-    parser.add_argument("--losses", action="store_true")
+    parser.add_argument("--loss-rows", type=int, default=0)
     arguments = parser.parse_args(argv)
     rows = list(itertools.islice(_rows(arguments.data), arguments.rows))
     import trl
@@ -90,9 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "rows_that_differ": wrong,
             "rows_without_counterpart": lost,
         }
-        if arguments.losses:
+        if arguments.loss_rows:
             # Another copy of the base: both change how theirs computes.
-            found |= _losses(trainer, _source_of(arguments.base), part)
+            found |= _losses(
+                trainer, _source_of(arguments.base), part, arguments.loss_rows
+            )
         differ |= bool(wrong or lost) or found.get("greatest_difference", 0.0) > TOLERANCE
         print(json.dumps(found), flush=True)
     return int(differ)
@@ -196,19 +199,21 @@ def _compared(part: SplitData, theirs: Sequence[Mapping[str, Any]]) -> tuple[lis
     return wrong, abs(len(part) - len(theirs))
 
 
-def _losses(trainer: Any, source: Any, part: SplitData) -> dict[str, float]:
+def _losses(trainer: Any, source: Source, part: SplitData, num_rows: int) -> dict[str, float]:
     """Mean losses per supervised token, and the greatest relative difference of one row."""
-    counts = part.target_counts.astype(np.float64)
+    rows = range(min(num_rows, len(part)))
+    counts = part.target_counts[: len(rows)].astype(np.float64)
     theirs = []
     model = trainer.model.eval()
     with torch.no_grad():
-        for row in trainer.train_dataset:
+        for row in trainer.train_dataset.select(rows):
             inputs = trainer.data_collator([row])
             theirs.append(float(trainer.compute_loss(model, inputs)))
     base = Base(source, device=torch.device("cpu"), dtype=torch.float32)
+    tokens = Ragged.from_rows([part.tokens[i] for i in rows])
     plan = BatchPlan(
-        part.tokens,
-        part.is_target,
+        tokens,
+        part.is_target[: tokens.offsets[-1]],
         rows_per_step=1,
         max_length=_LONGEST,
         pad_id=int(base.tokenizer.pad_token_id),
@@ -217,6 +222,7 @@ def _losses(trainer: Any, source: Any, part: SplitData) -> dict[str, float]:
         ours = example_nlls(cohort, 0, TokenSource(base.device), plan, rows=1) / counts
     means = np.array(theirs)
     return {
+        "loss_rows": len(rows),
         "loss_of_trl": float((means * counts).sum() / counts.sum()),
         "loss_of_bakeoff": float((ours * counts).sum() / counts.sum()),
         "greatest_difference": float(np.max(np.abs(ours - means) / means)),
