@@ -173,7 +173,10 @@ def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> No
 
 
 def test_a_list_of_texts_is_one_text() -> None:
-    parts: list[dict[str, Any]] = [{"type": "text", "text": "A"}, {"type": "text", "text": "storm?"}]
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": "A"},
+        {"type": "text", "text": "storm?"},
+    ]
     assert laid([{"role": "user", "content": parts}, TOLD]).shown == "user: A\nstorm?"
     parts = [{"type": "text", "text": "A"}, {"type": "image_url", "image_url": {"url": "x"}}]
     message = message_of([{"role": "user", "content": parts}, TOLD])

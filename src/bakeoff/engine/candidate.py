@@ -25,6 +25,7 @@ class Candidate:
         snapshot: where the training of a paused candidate goes on, or of one that has completed
             could; None once it is stored elsewhere.
         reason: why it ended, in words, where it did not simply complete.
+        cohort: the id of the cohort that it was last a part of.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Candidate:
     variant: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     snapshot: Tensors | None = None
+    cohort: str | None = None
 
     def start_again(self) -> None:
         """Forgets all training."""

@@ -13,7 +13,6 @@ from bakeoff.files import disk_errors, new_folder
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.methods.specs.contract import FileFormat
 
-
 _CHAT_TEMPLATE: Final = "chat_template.jinja"
 """Where Transformers' tokenizers look for one."""
 

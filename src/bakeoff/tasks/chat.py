@@ -92,6 +92,7 @@ class Chat(Task):
     input_word = "conversation"
     output_word = "answer"
     chat_template_use = "always"
+    prefers_text_scores = True
     options: ChatOptions
 
     @property

@@ -13,12 +13,14 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
-from bakeoff.metrics.registry import metric_of
+from bakeoff.metrics.registry import read_metrics
 
 if TYPE_CHECKING:
     from bakeoff.tasks.chat_templates import ChatTemplate
 
 Row = Mapping[str, object]
+NLL = "nll"
+"""Which training follows, so that it is always scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Task(ABC):
         has_free_answers: whether equal answers in two splits are worth a remark.
         chat_template_use: ``auto`` makes messages of prompt and answer where the base has a chat
             template; ``always`` is for conversations, ``never`` for what has no prompt.
+        prefers_text_scores: whether a metric of written text that the study names decides; if not,
+            the kind's own first metric does wherever it is among the study's.
         from_rows: names of the options that the training rows decided, not the study.
         chat: the template by which examples are laid out, once the base is known; None is plain
             text.
@@ -60,6 +64,7 @@ class Task(ABC):
     output_word: ClassVar[str] = "answer"
     has_free_answers: ClassVar[bool] = True
     chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
+    prefers_text_scores: ClassVar[bool] = False
     from_rows: frozenset[str] = frozenset()
     chat: ChatTemplate | None = None
 
@@ -144,7 +149,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
-        """What answers are scored by; the first is primary."""
+        """What answers are scored by where the study names no metrics; the first is primary."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -153,15 +158,45 @@ class Task(ABC):
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """What answers are scored by; the first is primary."""
-        return tuple(metric_of(name, labels=self.labels) for name in self.metric_names)
+        """What answers are scored by; the first is primary, and ``nll`` is always among them.
+
+        Raises:
+            ConfigError: for metrics of the study that are none, or that do not fit the task.
+        """
+        return self._metrics(self.labels)
+
+    @cached_property
+    def metrics_before_rows(self) -> tuple[Metric, ...]:
+        """The metrics, with labels of which only their number may be wrong.
+
+        Labels may not be known before the rows are; names, directions and what the model is asked
+        for do not depend on them.
+        """
+        return self._metrics(self.labels or ("one", "another"))
+
+    def _metrics(self, labels: tuple[str, ...]) -> tuple[Metric, ...]:
+        given = self.options.metrics
+        entries = self.metric_names if given is None else (*given, NLL)
+        found = read_metrics(entries, labels=labels)
+        return tuple(sorted(found, key=lambda metric: metric is not self._primary(found)))
+
+    def _primary(self, metrics: Sequence[Metric]) -> Metric:
+        """The metric of the answer where ``decision.metric`` names no other."""
+        own = next((m for m in metrics if m.name == self.metric_names[0]), None)
+        written = [metric for metric in metrics if metric.asks is Ask.TEXT]
+        if self.options.metrics is not None and self.prefers_text_scores and written:
+            return written[0]
+        return own or metrics[0]
 
     @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
-        # That does not depend on the labels, which may not be known yet.
-        labels = self.labels or ("one", "another")
-        return frozenset(metric_of(name, labels=labels).asks for name in self.metric_names)
+        return frozenset(metric.asks for metric in self.metrics_before_rows)
+
+    @property
+    def reads_whole_rows(self) -> bool:
+        """Whether a metric is given each row with all of its columns."""
+        return any(getattr(m, "reads_rows", False) for m in self.metrics_before_rows)
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import Record
+from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
@@ -57,6 +57,9 @@ def prepare(
     known = _known_beforehand(task, template, root)
     notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
+    if task.reads_whole_rows:
+        columns = _all_columns(task, source)
+        source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
         data = _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
@@ -66,10 +69,11 @@ def prepare(
 
     if cache_dir is None:
         return made()
-    options = {**dataclasses.asdict(task.options), "source": None}
+    # Metrics score what is prepared, and change nothing of it.
+    options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = cache.cache_key(
         [
-            json.dumps([options, known], sort_keys=True),
+            json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -96,6 +100,13 @@ def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> 
         names = open_source(task.options, {}, root=root).column_names()
         known |= task.found_in_columns(names)
     return known
+
+
+def _all_columns(task: Task, source: Source) -> dict[str, str]:
+    """What the task reads, and every other column by its own name."""
+    read = columns_of(task)
+    others = [name for name in source.column_names() if name not in read.values()]
+    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
 class _Preparation:
@@ -145,7 +156,10 @@ class _Preparation:
         )
 
     def _rows(self, split: Split) -> Rows:
-        return take_rows(self._options, columns_of(self._task), self._source, split, self._lay)
+        columns = columns_of(self._task)
+        if self._task.reads_whole_rows:
+            columns = _all_columns(self._task, self._source)
+        return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
         example = self._task.example(record.values)
@@ -192,10 +206,17 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         choice_set=choice_set,
         choice_sets=sets,
         groups=groups if task.options.group is not None else None,
+        whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
         rows_skipped=rows.num_skipped + len(rows) - len(kept),
     )
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """A row as JSON holds it: dates and the like become text."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(record.values), default=str))
+    return found
 
 
 _Chosen = tuple[np.ndarray, np.ndarray, tuple[ChoiceSet, ...]]
