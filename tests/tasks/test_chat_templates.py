@@ -129,13 +129,21 @@ def test_a_thought_that_is_spelt_by_the_template_is_no_data() -> None:
 
 def test_a_template_that_looks_for_what_a_message_begins_with_sees_it() -> None:
     text = SHAPES["chatml"].replace(
-        "message['role'] + '", "('tool' if message['content'].startswith('{') else 'user') + '"
+        "message['role'] + '",
+        "('observation' if message['content'].startswith('{') else 'user') + '",
     )
     template = ChatTemplate(name="one", text=text)
     messages = [{"role": "user", "content": "{1}"}, {"role": "user", "content": "a"}]
     whole = template.rendered(messages)
-    assert whole.text == "<|im_start|>tool\n{1}<|im_end|>\n<|im_start|>user\na<|im_end|>\n"
+    assert whole.text == "<|im_start|>observation\n{1}<|im_end|>\n<|im_start|>user\na<|im_end|>\n"
     assert words_of(whole.text, whole.data) == ["{1}", "a"]
+
+
+def test_a_mark_does_not_answer_to_another_message_s() -> None:
+    """One message loses its end and the next its beginning; what lies between is the template's."""
+    marks = Marks("{", "}")
+    whole = marks.found("{A storm o<|im_end|>o towns.}", ["A storm on the coast?", "Two towns."])
+    assert words_of(whole.text, whole.data) == ["A storm o", "o towns."]
 
 
 def test_a_template_s_own_refusal_is_reported() -> None:
