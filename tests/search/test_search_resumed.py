@@ -28,13 +28,13 @@ SEARCHED: dict[str, Any] = {
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the candidates that were tested, in order."""
     ids: list[str] = []
-    test = TestingWorker._test
+    test = TestingWorker._run
 
     def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
         ids.extend(candidate.id for candidate in group)
         test(self, group)
 
-    monkeypatch.setattr(TestingWorker, "_test", spy)
+    monkeypatch.setattr(TestingWorker, "_run", spy)
     return ids
 
 

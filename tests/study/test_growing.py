@@ -34,13 +34,13 @@ KEPT_AS_IT_WAS = ("candidates/", "baselines/")
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the candidates that were tested, in order."""
     ids: list[str] = []
-    test = TestingWorker._test
+    test = TestingWorker._run
 
     def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
         ids.extend(candidate.id for candidate in group)
         test(self, group)
 
-    monkeypatch.setattr(TestingWorker, "_test", spy)
+    monkeypatch.setattr(TestingWorker, "_run", spy)
     return ids
 
 

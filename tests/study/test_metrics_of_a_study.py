@@ -82,8 +82,8 @@ def test_a_function_of_ones_own_sees_every_column_of_the_row(
 ) -> None:
     for file in (place / "rows").glob("*.jsonl"):
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        lines = (json.dumps({**row, "city": row["short"].split()[0]}) for row in rows)
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with_city = (json.dumps({**row, "city": row["short"].split()[0]}) for row in rows)
+        file.write_text("\n".join(with_city) + "\n", encoding="utf-8")
     (place / "mine.py").write_text(FUNCTION, encoding="utf-8")
     (place / "schema.json").write_text('{"type": "object"}', encoding="utf-8")
     wanted: list[Any] = [

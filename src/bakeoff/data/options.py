@@ -94,6 +94,11 @@ class TaskOptions:
     {python: my_metrics.py:score} or {schema_valid: schema.json}. null takes the kind's own; nll is
     always among them."""
 
+    select_by: str | None = None
+    """The validation metric that settings are chosen by; null takes the metric that decides. A
+    score of written text chooses among the best three by nll, on 200 validation rows or all there
+    are."""
+
     cleaning: tuple[CleaningStep, ...] = ()
     """Steps done to the texts of the data, in this order."""
 

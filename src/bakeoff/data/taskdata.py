@@ -84,6 +84,25 @@ class SplitData:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def first(self, count: int) -> SplitData:
+        """The first rows, at most so many; the split's own counts stay."""
+        if count >= len(self):
+            return self
+        return dataclasses.replace(
+            self,
+            rows=self.rows[:count],
+            tokens=Ragged.from_rows([self.tokens[i] for i in range(count)]),
+            is_target=self.is_target[: self.tokens.offsets[count]],
+            prompts=Ragged.from_rows([self.prompts[i] for i in range(count)]),
+            shown=list(self.shown[:count]),
+            targets=list(self.targets[:count]),
+            references=self.references[:count],
+            gold=self.gold[:count],
+            choice_set=self.choice_set[:count],
+            groups=None if self.groups is None else self.groups[:count],
+            whole_rows=None if self.whole_rows is None else self.whole_rows[:count],
+        )
+
     @cached_property
     def target_counts(self) -> NDArray[np.int64]:
         """[rows] supervised tokens of each row."""

@@ -26,6 +26,7 @@ class Candidate:
             could; None once it is stored elsewhere.
         reason: why it ended, in words, where it did not simply complete.
         cohort: the id of the cohort that it was last a part of.
+        validation: by metric, where the choice of a setting asked for it; None where it failed.
     """
 
     id: str
@@ -42,10 +43,12 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
     snapshot: Tensors | None = None
     cohort: str | None = None
+    validation: dict[str, float | None] = field(default_factory=dict)
 
     def start_again(self) -> None:
         """Forgets all training."""
         self.state, self.reason, self.epochs = RunState.WAITING, None, []
+        self.validation = {}
         self.best_epoch = self.tensors = self.snapshot = None
 
     @property

@@ -26,9 +26,9 @@ from bakeoff.runs.reading import to_json
 from bakeoff.runs.records import (
     CandidateRecord,
     CostRecord,
-    FileRecord,
     Provenance,
 )
+from bakeoff.search.method_search import record_of
 from bakeoff.tasks.contract import Baseline
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Archive:
         """Writes a candidate's record: last, since it says that the rest is whole."""
         place = self.place_of(candidate)
         files = file_records(place, patterns) if candidate.state.is_eligible else {}
-        record = record_of(candidate, made_with, files)
+        record = replace(record_of(candidate), made_with=made_with, files=files)
         self.findings.records[candidate.id] = record
         self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
 
@@ -148,6 +148,12 @@ class Archive:
         self.findings.costs_of.clear()
         with disk_errors(self.folder.path):
             (self.folder.path / COSTS_FILE).unlink(missing_ok=True)
+
+    def keep_validation(self, candidate: Candidate) -> None:
+        """Writes what a candidate reached on validation, which its setting is chosen by."""
+        before = self.findings.records.get(candidate.id)
+        made_with = (before and before.made_with) or self.made_with
+        self._keep_record(candidate, made_with, ("adapter/*",))
 
     def keep_scores(
         self, candidate: Candidate, answers: Sequence[str], sets: Mapping[str, SetScores]
@@ -245,25 +251,3 @@ class Archive:
     def place_of(self, candidate: Candidate) -> Path:
         """The candidate's folder."""
         return self.folder.path / "candidates" / candidate.id
-
-
-def record_of(
-    candidate: Candidate,
-    made_with: Provenance | None,
-    files: dict[str, FileRecord],
-) -> CandidateRecord:
-    """A candidate as plain data."""
-    return CandidateRecord(
-        method=candidate.method_name,
-        options=dict(candidate.options),
-        variant=candidate.variant,
-        learning_rate=candidate.learning_rate,
-        seed=candidate.seed,
-        state=candidate.state,
-        best_epoch=candidate.best_epoch,
-        epochs=tuple(candidate.epochs),
-        cohort=candidate.cohort,
-        reason=candidate.reason,
-        made_with=made_with,
-        files=files,
-    )

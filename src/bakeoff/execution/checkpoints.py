@@ -303,6 +303,7 @@ class Checkpoints:
                 record["reason"],
                 record["best_epoch"],
                 record.get("cohort"),
+                dict(record.get("validation", {})),
                 [EpochRecord(**epoch) for epoch in record["epochs"]],
             )
             for candidate, record in taken
@@ -325,7 +326,8 @@ class Checkpoints:
                 f"{content['threads']}: sums may round differently"
             )
         # Nothing can go wrong from here on, so that a checkpoint is taken up whole or not at all.
-        for candidate, state, reason, best_epoch, cohort, epochs in parsed:
+        for candidate, state, reason, best_epoch, cohort, validation, epochs in parsed:
+            candidate.validation = validation
             candidate.state, candidate.reason, candidate.cohort = state, reason, cohort
             candidate.best_epoch, candidate.epochs = best_epoch, epochs
         if position is not None:
@@ -357,6 +359,7 @@ def _record(candidate: Candidate) -> dict[str, Any]:
         "reason": candidate.reason,
         "best_epoch": candidate.best_epoch,
         "cohort": candidate.cohort,
+        "validation": dict(candidate.validation),
         "epochs": [asdict(epoch) for epoch in candidate.epochs],
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bakeoff.runs.events import CohortJob, JobKind
+from bakeoff.types import Split
 
 
 class Worker(Protocol):
@@ -26,6 +27,21 @@ class Executor(Protocol):
 
         What a job computes follows from the job alone, whoever runs it and beside whom.
         """
+
+
+class BySplit:
+    """Runs jobs that test, each by who tests on its split.
+
+    Args:
+        workers: by split.
+    """
+
+    def __init__(self, workers: Mapping[Split, Worker]) -> None:
+        self._workers = workers
+
+    def run(self, job: CohortJob) -> None:
+        """See ``Worker``."""
+        self._workers[job.split].run(job)
 
 
 class LocalExecutor:

@@ -14,6 +14,7 @@ import torch
 from bakeoff.engine.candidate import Candidate
 from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
+from bakeoff.types import Split
 
 
 def pack_training(
@@ -69,18 +70,25 @@ def pack_tests(
     group: str,
     num_slots: Callable[[Sequence[Candidate]], int],
     micro_batch_size: int,
+    split: Split = "test",
 ) -> list[CohortJob]:
-    """All jobs that test candidates; those of candidates that are in none are made now.
+    """All jobs that test candidates on a split; those of candidates that are in none are made now.
 
     Args:
-        untested: all of one group, in the study's order. The others are as of ``pack_training``.
+        untested: all of one group, in the study's order. split: that they are tested on. The others
+            are as of ``pack_training``.
     """
-    coming = _not_in(events.jobs("test"), untested)
+    coming = _not_in(tests_on(events, split), untested)
     width = num_slots(coming) if coming else 1
     for start in range(0, len(coming), width):
         part = coming[start : start + width]
-        _packed(events, "test", group, _seats(part), width, micro_batch_size)
-    return events.jobs("test")
+        _packed(events, "test", group, _seats(part), width, micro_batch_size, split=split)
+    return tests_on(events, split)
+
+
+def tests_on(events: EventLog, split: Split) -> list[CohortJob]:
+    """The jobs that test candidates on a split."""
+    return [job for job in events.jobs("test") if job.split == split]
 
 
 def pack_measuring(
@@ -143,6 +151,7 @@ def _packed(
     width: int,
     rows: int,
     baselines: tuple[str, ...] = (),
+    split: Split = "test",
 ) -> CohortJob:
     job = CohortJob(
         cohort=f"{kind}-{len(events.jobs(kind))}",
@@ -150,6 +159,7 @@ def _packed(
         group=group,
         seats=seats,
         baselines=baselines,
+        split=split,
         width=width,
         micro_batch_size=rows,
         threads=torch.get_num_threads(),

@@ -61,29 +61,45 @@ class Questions:
             cohort: with the candidates in its slots. title: of the progress.
             validate: whether the validation set is asked as well, but for texts: those take long.
         """
-
-        scoring = self._scoring
-        if scoring is None:
-            raise RuntimeError("Questions.outcomes outside its with block; enter the block first")
-
-        def asked(split: Split, asks: frozenset[Ask]) -> list[ModelOutputs]:
-            return ask(
-                cohort,
-                slots,
-                self.bench.data.splits[split],
-                self.bench.plans[split],
-                asks,
-                self.bench.generation,
-                scoring,
-                progress=lambda what, done, total: self.view.count(title, done, total),
-                note=self.note,
-            )
-
         asks = self.bench.task.asks
         before: Sequence[ModelOutputs | None] = [None] * len(slots)
         if validate:
-            before = asked("validation", asks - {Ask.TEXT})
-        return list(zip(before, asked("test", asks), strict=True))
+            before = self.asked(cohort, slots, "validation", asks - {Ask.TEXT}, title)
+        return list(zip(before, self.asked(cohort, slots, "test", asks, title), strict=True))
+
+    def asked(
+        self,
+        cohort: Cohort,
+        slots: Sequence[int],
+        split: Split,
+        asks: frozenset[Ask],
+        title: str,
+        *,
+        rows: int | None = None,
+    ) -> list[ModelOutputs]:
+        """What each slot's candidate gives for a split.
+
+        Args:
+            cohort: with the candidates in its slots. asks: what is needed.
+            title: of the progress. rows: only so many, the first ones.
+        """
+        if self._scoring is None:
+            raise RuntimeError("Questions.asked outside its with block; enter the block first")
+        part, plan = self.bench.data.splits[split], self.bench.plans[split]
+        if rows is not None and rows < len(part):
+            part = part.first(rows)
+            plan = plan.of(range(rows), self.bench.task.options.max_length)
+        return ask(
+            cohort,
+            slots,
+            part,
+            plan,
+            asks,
+            self.bench.generation,
+            self._scoring,
+            progress=lambda what, done, total: self.view.count(title, done, total),
+            note=self.note,
+        )
 
     def scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
         """Scores of a model's outputs for a split, by every metric of the task."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,8 @@ class TrainingStage:
         storage: where the search is written for its dashboard, or None.
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         followers: what else follows epochs and ends.
+        score: gives candidates the values that settings are chosen by; needed where the search
+            has a selection.
     """
 
     bench: Workbench
@@ -50,6 +52,7 @@ class TrainingStage:
     storage: SearchStorage | None = None
     checkpoint_minutes: float = 10.0
     followers: Sequence[Follower] = ()
+    score: Callable[[Sequence[Candidate]], None] | None = None
 
     def __post_init__(self) -> None:
         self._older: Progress | None = None
@@ -110,8 +113,15 @@ class TrainingStage:
             same_path = [g for g in waiting if g.execution_path is before.execution_path]
             if same_path:
                 return before if before in same_path else same_path[0]
-        for settled in self.schedule.settle():
-            observer.on_settled(settled, self.events)
+        while True:
+            unscored: list[Candidate] = []
+            for settled in self.schedule.settle():
+                observer.on_settled(settled, self.events)
+                unscored += settled.unscored
+            if not unscored:
+                break
+            assert self.score is not None, "a search with a selection needs scores"
+            self.score(unscored)
         return next(iter(self.schedule.groups_waiting()), None)
 
     def _job(self, bench: Workbench, group: PassGroup, position: Position | None) -> CohortJob:

@@ -82,6 +82,7 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         epochs=tuple(candidate.epochs),
         cohort=candidate.cohort,
         reason=candidate.reason,
+        validation=dict(candidate.validation),
     )
 
 

@@ -21,6 +21,7 @@ from bakeoff.search.method_search import further_specs, record_of, spec_of
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.pruners.registry import PRUNERS
 from bakeoff.search.rounds import Decision, decide, first_specs, is_over
+from bakeoff.search.selection import Selection
 from bakeoff.search.space import space_of
 from bakeoff.types import RunState
 
@@ -32,11 +33,13 @@ class Settled:
     Attributes:
         text: the decision in words, or empty.
         new: candidates that were named. pruned: those that ended by it.
+        unscored: those whose value by the selection's metric is needed before anything follows.
     """
 
     text: str
     new: tuple[Candidate, ...] = ()
     pruned: tuple[Candidate, ...] = ()
+    unscored: tuple[Candidate, ...] = ()
 
 
 class StudySchedule:
@@ -136,6 +139,8 @@ class StudySchedule:
         for method in self.methods.values():
             while (settled := self._settle(method)) is not None:
                 found.append(settled)
+                if settled.unscored:
+                    break
         return found
 
     def _settle(self, method: MethodSearch) -> Settled | None:
@@ -146,6 +151,9 @@ class StudySchedule:
         if not is_over(records):
             return None
         decision = decide(method.space, records, method.num_rounds + 1)
+        if decision.unscored:
+            by_id = {candidate.id: candidate for candidate in method.searched}
+            return Settled(text="", unscored=tuple(by_id[name] for name in decision.unscored))
         if decision.is_final and decision.chosen is None:
             return None
         method.num_rounds += 1
@@ -325,9 +333,12 @@ def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
         candidate.state, candidate.reason = record.state, record.reason
         candidate.cohort = record.cohort
         candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
+        candidate.validation = dict(record.validation)
 
 
-def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySchedule:
+def first_candidates(
+    bench: Workbench, search: SearchOptions | None, selection: Selection | None = None
+) -> StudySchedule:
     """A study's first candidates, in its order; nothing is written down yet."""
     protocol = bench.protocol
     rungs = rungs_of(search, protocol.epochs)
@@ -336,7 +347,8 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
     for entry in bench.entries:
         space = None
         if search is not None:
-            space = space_of(entry, search, seed=protocol.search_seed, rungs=rungs)
+            seed = protocol.search_seed
+            space = space_of(entry, search, seed=seed, rungs=rungs, selection=selection)
         methods.append(
             MethodSearch(
                 name=entry.name,

@@ -192,7 +192,8 @@ def study_from_mapping(
     _move_other_keys(merged)
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
-    options.decision.check_metrics([metric.name for metric in task.metrics_before_rows])
+    scored_by = [metric.name for metric in task.metrics_before_rows]
+    options.decision.check_metrics(scored_by, select_by=task.options.select_by)
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,13 +23,14 @@ from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.executors import LocalExecutor
+from bakeoff.execution.executors import BySplit, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.recall import Recall
+from bakeoff.execution.selecting import ChoiceWorker, score_for_choice
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.trackers.contract import TrackedStudy
@@ -50,11 +52,11 @@ from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.opening import open_workbench, schedule_of
+from bakeoff.study.opening import open_workbench, schedule_of, selection_of
 from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.types import RunState
+from bakeoff.types import RunState, Split
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
@@ -278,10 +280,14 @@ class Runner:
         wall, archive = findings.wall_seconds, recall.archive
         events = EventLog(self.folder.path)
         questions = Questions(bench, archive, view)
+        selection = selection_of(self.study, bench)
+        choosing: dict[Split, Worker] = {}
+        if selection is not None:
+            choosing["validation"] = ChoiceWorker(questions, findings, selection)
         executor = LocalExecutor(
             {
                 "baseline": BaselineWorker(questions, findings),
-                "test": TestingWorker(questions, findings),
+                "test": BySplit({"test": TestingWorker(questions, findings), **choosing}),
                 "measure": CostsWorker(self.study, bench, findings, archive, view),
             }
         )
@@ -299,6 +305,15 @@ class Runner:
             storage,
             self.study.options.checkpoint_minutes,
             followers,
+            None
+            if selection is None
+            else partial(
+                score_for_choice,
+                selection=selection,
+                questions=questions,
+                events=events,
+                executor=executor,
+            ),
         )
         while True:
             with _timed(wall, "training"):
