@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from bakeoff.data.examples import Example
+from bakeoff.data.shots import BETWEEN, after_shots
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError
 from bakeoff.study.opening import open_workbench
 from bakeoff.study.options import study_from_mapping
-from bakeoff.tasks.shots import BETWEEN, after_shots
 from tests.studies import small_study, without_times
 
 Run = Callable[..., Any]

@@ -147,7 +147,7 @@ def workbench_of(
         methods=methods,
         task=task,
         protocol=options.protocol,
-        generation=options.generation,
+        generation=options.generation.also_stopping_at(task.stop_tokens),
         engine=options.engine,
         slots=options.slots,
         precision=options.precision,

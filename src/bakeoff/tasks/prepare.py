@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import Record
+from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
+from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
+from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.texts import group_of
@@ -51,13 +53,19 @@ def prepare(
         DataError: data that cannot be found, read or used; see ``task.on_bad_row``.
     """
     task.options.validate()
+    template = template_for(task, tokenizer, root)
+    known = _known_beforehand(task, template, root)
+    notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
     if task.reads_whole_rows:
         columns = _all_columns(task, source)
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        return Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        return dataclasses.replace(
+            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+        )
 
     if cache_dir is None:
         return made()
@@ -65,7 +73,7 @@ def prepare(
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = cache.cache_key(
         [
-            json.dumps([options, task.reads_whole_rows], sort_keys=True),
+            json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -84,11 +92,21 @@ def prepare(
     return data
 
 
+def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> dict[str, Any]:
+    """What the base and the names of the columns decide, as ``Task.found`` gives it."""
+    known: dict[str, Any] = {} if template is None else {CHAT: template.record}
+    if type(task).found_in_columns is not Task.found_in_columns:
+        # Opened without columns: which ones there must be is what is asked.
+        names = open_source(task.options, {}, root=root).column_names()
+        known |= task.found_in_columns(names)
+    return known
+
+
 def _all_columns(task: Task, source: Source) -> dict[str, str]:
     """What the task reads, and every other column by its own name."""
     read = columns_of(task)
     others = [name for name in source.column_names() if name not in read.values()]
-    return {**read, **{f"source ({name})": name for name in others}}
+    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
 class Preparation:
@@ -110,6 +128,7 @@ class Preparation:
         self._task = task
         self._source = source
         self._options = task.options
+        self._shots: Sequence[Example] = ()
         self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
 
     def run(self) -> TaskData:
@@ -142,15 +161,14 @@ class Preparation:
             seed=self._options.seed,
         )
 
-    def split(self, split: Split, placed: Callable[[Example], Example]) -> SplitData:
+    def split(self, split: Split, shots: Sequence[Example]) -> SplitData:
         """One split alone, of a task that knows already what the training rows decide.
 
         Args:
-            placed: what becomes of each example before it is cut.
+            shots: solved examples before each prompt.
         """
-        rows = self._rows(split)
-        rows.examples = [placed(example) for example in rows.examples]
-        return _split_data(self._task, self._layout, rows)
+        self._shots = shots
+        return _split_data(self._task, self._layout, self._rows(split))
 
     def drawn(self, count: int, seed: int, *, most: int) -> list[Example] | None:
         """Training examples at random, in the order of the draw; None where there are too few.
@@ -180,21 +198,23 @@ class Preparation:
         return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
-        example = self._task.example(record.values)
+        example = self._task.example(record.values, self._shots)
         if self._options.group is None:
             return example
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
 
 
-def with_found(task: Task, found: dict[str, object]) -> Task:
-    """The task with the options that the training rows decided."""
-    if not found:
-        return task
-    fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
-    decided = type(task)(type(task.options)(**{**fields, **plain}))
-    decided.from_rows = frozenset(found)
-    return decided
+def with_found(task: Task, found: Mapping[str, Any]) -> Task:
+    """The task with the options that its rows decided, and with the base's chat template."""
+    template = found.get(CHAT)
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k != CHAT}
+    if plain:
+        fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
+        decided = type(task)(type(task.options)(**{**fields, **plain}))
+        decided.from_rows = task.from_rows | frozenset(plain)
+        decided.chat = task.chat
+        task = decided
+    return task if template is None else in_chat(task, ChatTemplate.from_record(template))
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:

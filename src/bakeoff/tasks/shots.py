@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from bakeoff.data.examples import Example, Span
 from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.prepare import Preparation
 from bakeoff.types import Split
-
-BETWEEN: Final = "\n\n"
-"""What stands between two examples of one prompt."""
-
-
-def after_shots(example: Example, shots: Sequence[Example]) -> Example:
-    """An example with solved ones before it; these never give way where the row is too long."""
-    if not shots:
-        return example
-    before, spans = "", []
-    for shot in shots:
-        spans += _moved(shot.literal_spans, len(before))
-        before += shot.text.rstrip() + BETWEEN
-    # White space at a shot's end went, and with it the end of a span that reached there.
-    spans = [(start, min(end, len(before))) for start, end in spans]
-    length = len(before)
-    cut = example.cut_span
-    return dataclasses.replace(
-        example,
-        text=before + example.text,
-        target_spans=tuple(_moved(example.target_spans, length)),
-        literal_spans=(*spans, *_moved(example.literal_spans, length)),
-        prompt=before + example.prompt,
-        prompt_literal_spans=(*spans, *_moved(example.literals_of_prompt, length)),
-        cut_span=None if cut is None else (cut[0] + length, cut[1] + length),
-    )
-
-
-def _moved(spans: Sequence[Span], by: int) -> list[Span]:
-    return [(start + by, end + by) for start, end in spans]
 
 
 class ShotData:
@@ -93,7 +60,7 @@ class ShotData:
         """
         options = dataclasses.replace(self._task.options, max_length=self.max_length(shots))
         task = type(self._task)(options)
-        task.from_rows = self._task.from_rows
+        task.from_rows, task.chat = self._task.from_rows, self._task.chat
         source = open_source(options, columns_of(task), root=self._root)
         made = Preparation(task, source, self._tokenizer, self._tokenizer_id, None)
         drawn = made.drawn(shots, seed, most=self._task.options.max_length)
@@ -102,7 +69,7 @@ class ShotData:
         found: dict[Split, SplitData] = {}
         for split, zero in self._zero.items():
             try:
-                part = made.split(split, lambda example: after_shots(example, drawn))
+                part = made.split(split, drawn)
             except DataError:
                 return None  # not one row is short enough
             if part.rows_cut > zero.rows_cut or not np.array_equal(part.rows, zero.rows):
