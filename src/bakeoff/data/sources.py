@@ -78,19 +78,19 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
     """
     source = task.source
     if isinstance(source, dict):
-        _refuse_config(task, "files")
+        refuse_config(task, "files")
         return SplitFiles({split: _file(source[split], root, split) for split in SPLITS}, columns)
     if source == WIRE:
-        _refuse_config(task, WIRE)
+        refuse_config(task, WIRE)
         return WireSource(task, columns)
     path = resolve(source, root)
     if path.is_dir():
-        _refuse_config(task, "a folder")
+        refuse_config(task, "a folder")
         return SplitFiles(_split_files(path), columns)
     if path.exists():
-        _refuse_config(task, "a file")
+        refuse_config(task, "a file")
         return WholeFile(path, columns, task.split_by_hash)
-    if _looks_like_path(source):
+    if looks_like_path(source):
         raise DataError(
             f"task.source is {source!r}: there is no file or folder {path}. Correct the path; "
             f"relative ones start from {root}."
@@ -202,7 +202,7 @@ class HubSource:
         self._name = f"{task.source}" + (f" ({task.config})" if task.config else "")
         self._columns = columns
         self._shares = task.split_by_hash
-        loaded = _load_from_hub(task, looked_at)
+        loaded = load_from_hub(task, looked_at)
         self._splits = {
             split: found
             for split in SPLITS
@@ -245,7 +245,8 @@ class HubSource:
             yield Record(row, values)
 
 
-def _load_from_hub(task: TaskOptions, looked_at: Path) -> dict[str, Any]:
+def load_from_hub(task: TaskOptions, looked_at: Path) -> dict[str, Any]:
+    """A Hub data set's splits by name; raises DataError where it cannot be loaded."""
     import datasets  # takes seconds to import, and most tasks do without
 
     try:
@@ -326,7 +327,8 @@ def _file_identity(path: Path) -> list[str]:
         ) from error
 
 
-def _looks_like_path(source: str) -> bool:
+def looks_like_path(source: str) -> bool:
+    """Whether a source that is not there was meant as a path, not as a Hub data set."""
     return (
         source.startswith((".", "/", "~"))
         or source.count("/") > 1
@@ -336,7 +338,8 @@ def _looks_like_path(source: str) -> bool:
     )
 
 
-def _refuse_config(task: TaskOptions, kind: str) -> None:
+def refuse_config(task: TaskOptions, kind: str) -> None:
+    """Raises ConfigError where a configuration is named that the kind of source does not have."""
     if task.config is not None:
         raise ConfigError(
             f"task.config is {task.config!r}, but task.source is {kind}: only data sets of the "

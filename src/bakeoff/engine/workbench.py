@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -25,6 +25,30 @@ from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.shots import ShotData
 from bakeoff.types import SPLITS, Split
 
+_ALSO: Final = "test set "
+"""Before the name of a further test set, where its content is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSet:
+    """A further test set, on which candidates are tested and nothing else.
+
+    Attributes:
+        task: how its rows are laid out and scored. data: its rows. plan: their schedule.
+        generation: how texts are written for it.
+        max_drop: by metric what a recommended method may lose against the untuned base.
+        warnings: sentences for the user about its rows.
+    """
+
+    __test__ = False  # no class of tests, whatever its name begins with
+
+    task: Task
+    data: SplitData
+    plan: BatchPlan
+    generation: GenerationOptions
+    max_drop: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workbench:
@@ -37,6 +61,7 @@ class Workbench:
         precision: what the study asks the base to compute in.
         baselines: what takes part without training. shots: the held-out sets with training rows
             before each prompt, where a baseline wants them.
+        also: further test sets, by name.
         plans: the schedule of each split.
     """
 
@@ -53,6 +78,7 @@ class Workbench:
     precision: Precision
     baselines: tuple[Baseline, ...] = ()
     shots: ShotData | None = None
+    also: Mapping[str, TestSet] = field(default_factory=dict)
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
@@ -62,14 +88,7 @@ class Workbench:
 
     def plan_of(self, part: SplitData, max_length: int) -> BatchPlan:
         """The schedule of a split's rows, which have at most so many tokens."""
-        return BatchPlan(
-            part.tokens,
-            part.is_target,
-            rows_per_step=self.protocol.rows_per_step,
-            max_length=max_length,
-            pad_id=int(self.base.tokenizer.pad_token_id),
-            fine_widths=self.task.fine_widths,
-        )
+        return plan_of(part, max_length, self.task, self.base, self.protocol)
 
     @property
     def longest_answer(self) -> int:
@@ -78,22 +97,15 @@ class Workbench:
 
     def fingerprints(self) -> dict[str, str]:
         """What a resumed run must find as it was: base, tokenised data, device and precision."""
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            part = self.data.splits[split]
-            for ragged in (part.tokens, part.prompts):
-                digest.update(np.ascontiguousarray(ragged.offsets).data)
-                digest.update(np.ascontiguousarray(ragged.values).data)
-            for array in (part.is_target, part.gold, part.choice_set):
-                digest.update(np.ascontiguousarray(array).data)
-            for choices in part.choice_sets:
-                for ids in choices.tokens:
-                    digest.update(np.ascontiguousarray(ids).data)
         return {
             "base": self.base.source.fingerprint,
-            "data": digest.hexdigest(),
+            "data": _digest(self.data.splits[split] for split in SPLITS),
             "device and precision": f"{self.base.device.type}, {self.base.compute_dtype}",
         }
+
+    def also_fingerprints(self) -> dict[str, str]:
+        """Of each further test set, what its scores rest on."""
+        return {f"{_ALSO}{name}": _digest([found.data]) for name, found in self.also.items()}
 
     def num_slots(self, candidates: Sequence[Candidate]) -> int:
         """Slots of the cohort that trains these candidates, all of one execution path."""
@@ -115,3 +127,31 @@ class Workbench:
         plan = self.plans["train"]
         rows = min(self.protocol.micro_batch_size, plan.num_rows)
         return rows * (plan.tokens_padded / max(1, plan.num_rows) + extra)
+
+
+def plan_of(
+    part: SplitData, max_length: int, task: Task, base: Base, protocol: ProtocolOptions
+) -> BatchPlan:
+    """The schedule of a task's rows, which have at most ``max_length`` tokens."""
+    return BatchPlan(
+        part.tokens,
+        part.is_target,
+        rows_per_step=protocol.rows_per_step,
+        max_length=max_length,
+        pad_id=int(base.tokenizer.pad_token_id),
+        fine_widths=task.fine_widths,
+    )
+
+
+def _digest(parts: Iterable[SplitData]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        for ragged in (part.tokens, part.prompts):
+            digest.update(np.ascontiguousarray(ragged.offsets).data)
+            digest.update(np.ascontiguousarray(ragged.values).data)
+        for array in (part.is_target, part.gold, part.choice_set):
+            digest.update(np.ascontiguousarray(array).data)
+        for choices in part.choice_sets:
+            for ids in choices.tokens:
+                digest.update(np.ascontiguousarray(ids).data)
+    return digest.hexdigest()

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
@@ -20,18 +21,21 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores, row_values
 from bakeoff.files import disk_errors, folder_bytes
 from bakeoff.methods.contract import Tensors
+from bakeoff.metrics.contract import Metric
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
 from bakeoff.runs.reading import to_json
 from bakeoff.runs.records import (
     CandidateRecord,
     CostRecord,
+    FileRecord,
     Provenance,
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.tasks.contract import Baseline
 
 _log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 RECORD_FILE = "record.json"
 ERROR_FILE = "error.txt"
 COSTS_FILE = "costs.json"
@@ -40,6 +44,23 @@ VARIANT_KEY = "variant"
 NOTES_FILE = "notes.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_FILES = {"test": "scores/test.npz", "validation": "scores/validation.npz"}
+
+
+_ALSO_SCORES, _ALSO_PREDICTIONS = "scores/also-", "predictions-"
+
+
+def also_files(name: str) -> tuple[str, str]:
+    """Where the scores and the answers of a further test set are, below a candidate's folder."""
+    return f"{_ALSO_SCORES}{name}.npz", f"{_ALSO_PREDICTIONS}{name}.jsonl"
+
+
+def of_also(files: Mapping[str, Found]) -> dict[str, Found]:
+    """Those of a record's files that belong to further test sets."""
+    return {
+        path: file
+        for path, file in files.items()
+        if path.startswith((_ALSO_SCORES, _ALSO_PREDICTIONS))
+    }
 
 
 def score_file(split: str, draw: int = 0) -> str:
@@ -103,7 +124,7 @@ class Archive:
     def keep_failure(self, candidate: Candidate, error: BaseException) -> None:
         """Writes a failed candidate's record, and its whole traceback beside it."""
         self.keep_error(candidate, traceback_of(error))
-        self.findings.test_scores.pop(candidate.id, None)
+        self.findings.forget_scores(candidate.id)
         before = self.findings.records.get(candidate.id)
         self._keep_record(
             candidate, (before and before.made_with) or self.made_with, ("adapter/*",)
@@ -114,11 +135,20 @@ class Archive:
         self.folder.write_text(f"candidates/{candidate.id}/{ERROR_FILE}", text.rstrip() + "\n")
 
     def _keep_record(
-        self, candidate: Candidate, made_with: Provenance, patterns: Sequence[str]
+        self,
+        candidate: Candidate,
+        made_with: Provenance,
+        patterns: Sequence[str],
+        others: Mapping[str, FileRecord] = MappingProxyType({}),
     ) -> None:
-        """Writes a candidate's record: last, since it says that the rest is whole."""
+        """Writes a candidate's record: last, since it says that the rest is whole.
+
+        Args:
+            candidate: which. made_with: versions and device. patterns: of files to be hashed.
+            others: files whose hashes are known.
+        """
         place = self.place_of(candidate)
-        files = file_records(place, patterns) if candidate.state.is_eligible else {}
+        files = {**others, **file_records(place, patterns)} if candidate.state.is_eligible else {}
         record = replace(record_of(candidate), made_with=made_with, files=files)
         self.findings.records[candidate.id] = record
         self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
@@ -143,8 +173,7 @@ class Archive:
     def forget(self, candidate: Candidate) -> None:
         """Counts nothing of a candidate that goes on; what is on the disk is written over."""
         self.findings.records.pop(candidate.id, None)
-        self.findings.test_scores.pop(candidate.id, None)
-        self.findings.validation_scores.pop(candidate.id, None)
+        self.findings.forget_scores(candidate.id)
         self.findings.adapter_bytes.pop(candidate.id, None)
 
     def forget_costs(self) -> None:
@@ -175,19 +204,67 @@ class Archive:
         before = self.findings.records[candidate.id]
         made_with = before.made_with or self.made_with
         kept = (*SCORE_FILES.values(), PREDICTIONS_FILE)
-        self._keep_record(candidate, made_with, ("adapter/*", *kept))
+        self._keep_record(candidate, made_with, ("adapter/*", *kept), of_also(before.files))
+
+    def keep_also(
+        self, candidate: Candidate, name: str, answers: Sequence[str], scores: SetScores
+    ) -> None:
+        """Writes what a candidate reached on a further test set; its record has their hashes.
+
+        Args:
+            candidate: which. name: the set's. answers: to its rows. scores: likewise.
+        """
+        self.findings.also_scores.setdefault(name, {})[candidate.id] = scores
+        self.findings.failed_also.discard((name, candidate.id))
+        new = self._keep_set(f"candidates/{candidate.id}", name, answers, scores)
+        before = self.findings.records[candidate.id]
+        record = replace(before, files={**before.files, **new})
+        self.findings.records[candidate.id] = record
+        self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
+
+    def keep_also_baseline(
+        self, baseline: str, name: str, answers: Sequence[str], scores: SetScores
+    ) -> None:
+        """Writes what a baseline, which has scores already, reached on a further test set."""
+        place = f"baselines/{baseline}"
+        kept = self.folder.read_json(f"{place}/{RECORD_FILE}")
+        if not isinstance(kept, dict) or not isinstance(kept.get("files"), dict):
+            raise CheckpointError(
+                f"{self.folder.path / place / RECORD_FILE}: is missing or torn, so that {name} "
+                "cannot be kept beside it; run the same command again"
+            )
+        self.findings.also_baselines.setdefault(name, {})[baseline] = scores
+        self.findings.failed_also.discard((name, baseline))
+        new = self._keep_set(place, name, answers, scores)
+        files = {**kept["files"], **{path: to_json(file) for path, file in new.items()}}
+        self.folder.write_json(f"{place}/{RECORD_FILE}", {**kept, "files": files})
+
+    def _keep_set(
+        self, place: str, name: str, answers: Sequence[str], scores: SetScores
+    ) -> dict[str, FileRecord]:
+        """Writes the scores and the answers of a further test set."""
+        score_path, answer_path = also_files(name)
+        metrics = self.bench.also[name].task.metrics
+        self._write_answers(f"{place}/{answer_path}", answers, scores, metrics)
+        self.folder.write_bytes(f"{place}/{score_path}", arrays_bytes(scores.arrays()))
+        return file_records(self.folder.path / place, (score_path, answer_path))
+
+    def _write_answers(
+        self, path: str, answers: Sequence[str], scores: SetScores, metrics: Sequence[Metric]
+    ) -> None:
+        self.folder.write_lines(
+            path,
+            (
+                {"index": i, "prediction": answer, **row_values(scores, metrics, i)}
+                for i, answer in enumerate(answers)
+            ),
+        )
 
     def _keep_predictions(
         self, place: str, answers: Sequence[str], sets: Mapping[str, SetScores]
     ) -> None:
         metrics = self.bench.task.metrics
-        self.folder.write_lines(
-            f"{place}/{PREDICTIONS_FILE}",
-            (
-                {"index": i, "prediction": answer, **row_values(sets["test"], metrics, i)}
-                for i, answer in enumerate(answers)
-            ),
-        )
+        self._write_answers(f"{place}/{PREDICTIONS_FILE}", answers, sets["test"], metrics)
         for split, scores in sets.items():
             self.folder.write_bytes(f"{place}/{SCORE_FILES[split]}", arrays_bytes(scores.arrays()))
 
@@ -218,13 +295,18 @@ class Archive:
                 self.folder.write_bytes(f"{place}/{score_file(split, draw)}", content)
         kept = [score_file(split, draw) for draw in range(len(draws)) for split in SCORE_FILES]
         files = file_records(self.folder.path / place, (*kept, PREDICTIONS_FILE))
+        before = self.folder.read_json(f"{place}/{RECORD_FILE}")
+        others = before.get("files") if isinstance(before, dict) else None
         record: dict[str, Any] = {
             "title": baseline.title,
             "draws": len(draws),
             "shots": shots,
             "metrics": self.metric_names,
             "made_with": to_json(self.made_with),
-            "files": {path: to_json(file) for path, file in files.items()},
+            "files": {
+                **of_also(others if isinstance(others, dict) else {}),
+                **{path: to_json(file) for path, file in files.items()},
+            },
         }
         self.folder.write_json(f"{place}/{RECORD_FILE}", record)
 

@@ -12,7 +12,7 @@ from bakeoff.execution.executors import Executor
 from bakeoff.execution.failures import reason_of, traceback_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of
-from bakeoff.execution.packing import pack_baselines
+from bakeoff.execution.packing import baselines_on, pack_baselines
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import join
@@ -37,7 +37,7 @@ def ask_baselines(
     with questions:
         executor.run(jobs)
     # Of earlier jobs too: a process may have died before it came to accept what it had kept.
-    for job in events.jobs("baseline"):
+    for job in baselines_on(events, "test"):
         events.accept(job, [name for name in job.baselines if name in findings.baselines])
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bakeoff.runs.events import CohortJob, JobKind
-from bakeoff.types import Split
 
 
 class Worker(Protocol):
@@ -29,14 +28,14 @@ class Executor(Protocol):
         """
 
 
-class BySplit:
-    """Runs jobs that test, each by who tests on its split.
+class BySet:
+    """Runs jobs that test, each by who tests on its set.
 
     Args:
-        workers: by split.
+        workers: by the set's name.
     """
 
-    def __init__(self, workers: Mapping[Split, Worker]) -> None:
+    def __init__(self, workers: Mapping[str, Worker]) -> None:
         self._workers = workers
 
     def run(self, job: CohortJob) -> None:

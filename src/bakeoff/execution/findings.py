@@ -21,6 +21,8 @@ class Findings:
             metrics that training does not follow.
         baselines: test scores by name, one for each draw of what it is given. Of one without any
             draw there is one. baselines_validation: likewise.
+        also_scores: by further test set, then by candidate. also_baselines: by further test set,
+            then by baseline. failed_also: pairs of a set and what could not be tested on it.
         baseline_shots: by name how many training rows were before each prompt.
         costs: by method. costs_of: by method, the label of the searched options that were
             measured, where it is known.
@@ -32,6 +34,9 @@ class Findings:
     validation_scores: dict[str, SetScores] = field(default_factory=dict)
     baselines: dict[str, list[SetScores]] = field(default_factory=dict)
     baselines_validation: dict[str, list[SetScores]] = field(default_factory=dict)
+    also_scores: dict[str, dict[str, SetScores]] = field(default_factory=dict)
+    also_baselines: dict[str, dict[str, SetScores]] = field(default_factory=dict)
+    failed_also: set[tuple[str, str]] = field(default_factory=set)
     baseline_shots: dict[str, int] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
@@ -47,6 +52,11 @@ class Findings:
         """All that were named so far."""
         return self.schedule.candidates
 
+    def forget_scores(self, candidate: str) -> None:
+        """Counts nothing of what a candidate reached on held-out sets."""
+        for scores in (self.test_scores, self.validation_scores, *self.also_scores.values()):
+            scores.pop(candidate, None)
+
     def finals(self, name: str) -> list[Candidate]:
         """The method's candidates that the test set is for, by seed; none before it is chosen."""
         return self.schedule.methods[name].finals
@@ -54,7 +64,7 @@ class Findings:
     @property
     def has_failed(self) -> bool:
         """Whether a failure leaves the study without a part of its answer."""
-        return bool(self.failed_baselines) or any(
+        return bool(self.failed_baselines or self.failed_also) or any(
             c.state is RunState.FAILED
             for method in self.schedule.methods.values()
             for c in (method.finals or method.searched)

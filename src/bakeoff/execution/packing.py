@@ -14,7 +14,6 @@ import torch
 from bakeoff.engine.candidate import Candidate
 from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
-from bakeoff.types import Split
 
 
 def pack_training(
@@ -70,13 +69,13 @@ def pack_tests(
     group: str,
     num_slots: Callable[[Sequence[Candidate]], int],
     micro_batch_size: int,
-    split: Split = "test",
+    split: str = "test",
 ) -> list[CohortJob]:
-    """All jobs that test candidates on a split; those of candidates that are in none are made now.
+    """All jobs that test candidates on a set; those of candidates that are in none are made now.
 
     Args:
-        untested: all of one group, in the study's order. split: that they are tested on. The others
-            are as of ``pack_training``.
+        untested: all of one group, in the study's order. split: the set that they are tested on.
+            The others are as of ``pack_training``.
     """
     coming = _not_in(tests_on(events, split), untested)
     width = num_slots(coming) if coming else 1
@@ -86,8 +85,8 @@ def pack_tests(
     return tests_on(events, split)
 
 
-def tests_on(events: EventLog, split: Split) -> list[CohortJob]:
-    """The jobs that test candidates on a split."""
+def tests_on(events: EventLog, split: str) -> list[CohortJob]:
+    """The jobs that test candidates on a set."""
     return [job for job in events.jobs("test") if job.split == split]
 
 
@@ -109,18 +108,24 @@ def pack_measuring(
 
 
 def pack_baselines(
-    names: Sequence[str], events: EventLog, micro_batch_size: int
+    names: Sequence[str], events: EventLog, micro_batch_size: int, split: str = "test"
 ) -> list[CohortJob]:
     """The jobs that ask baselines.
 
     Args:
-        names: of those that have no scores. The others are as of ``pack_measuring``.
+        names: of those that have no scores. split: the set that they are asked on. The others are
+            as of ``pack_measuring``.
     """
-    packed = {name for job in events.jobs("baseline") for name in job.baselines}
+    packed = {name for job in baselines_on(events, split) for name in job.baselines}
     coming = tuple(name for name in names if name not in packed)
     if coming:
-        _packed(events, "baseline", "", (), 1, micro_batch_size, coming)
-    return [job for job in events.jobs("baseline") if set(names) & set(job.baselines)]
+        _packed(events, "baseline", "", (), 1, micro_batch_size, coming, split)
+    return [job for job in baselines_on(events, split) if set(names) & set(job.baselines)]
+
+
+def baselines_on(events: EventLog, split: str) -> list[CohortJob]:
+    """The jobs that ask baselines on a set."""
+    return [job for job in events.jobs("baseline") if job.split == split]
 
 
 def _not_in(jobs: Sequence[CohortJob], candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -151,7 +156,7 @@ def _packed(
     width: int,
     rows: int,
     baselines: tuple[str, ...] = (),
-    split: Split = "test",
+    split: str = "test",
 ) -> CohortJob:
     job = CohortJob(
         cohort=f"{kind}-{len(events.jobs(kind))}",

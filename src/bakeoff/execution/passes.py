@@ -18,7 +18,6 @@ from bakeoff.execution.packing import pack_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.types import Split
 
 Outcome = TypeVar("Outcome")
 
@@ -29,13 +28,13 @@ def run_tests(
     questions: Questions,
     events: EventLog,
     executor: Executor,
-    split: Split,
+    split: str,
 ) -> None:
-    """Tests candidates of one execution path on a split.
+    """Tests candidates of one execution path on a set.
 
     Args:
-        missing: at least one. path: theirs. questions, events: the run's.
-        executor: who runs the jobs. split: what they are tested on.
+        missing: at least one. path: theirs. questions: on the set. events: the run's.
+        executor: who runs the jobs. split: the set's name.
     """
     trained = [job.width for job in events.jobs("train") if job.group == path.value]
     jobs = pack_tests(

@@ -10,7 +10,7 @@ from typing import Self
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.workbench import Workbench
+from bakeoff.engine.workbench import TestSet, Workbench
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.outputs import ask
 from bakeoff.execution.progress import ProgressView
@@ -28,11 +28,19 @@ class Questions:
 
     Args:
         bench, archive, view: the run's.
+        also: the further test set that is asked, if it is one, with metrics of its own.
     """
 
-    def __init__(self, bench: Workbench, archive: Archive, view: ProgressView) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        archive: Archive,
+        view: ProgressView,
+        also: TestSet | None = None,
+    ) -> None:
         self.bench, self.archive, self.view = bench, archive, view
-        self.metrics = bench.task.metrics
+        self.metrics = bench.task.metrics if also is None else also.task.metrics
+        self._generation = bench.generation if also is None else also.generation
         self._scoring: BackgroundScoring | None = None
 
     def __enter__(self) -> Self:
@@ -109,7 +117,7 @@ class Questions:
             part,
             plan,
             asks,
-            self.bench.generation,
+            self._generation,
             self._scoring,
             progress=lambda what, done, total: self.view.count(title, done, total),
             note=self.note,
@@ -119,11 +127,15 @@ class Questions:
         """Scores of a model's outputs for a split, by every metric of the task."""
         return SetScores.of(self.metrics, outputs, self.bench.data.splits[split].expected)
 
-    def shown(self, scores: SetScores) -> str:
-        """The first two metrics that are there, for the terminal."""
+    def shown(self, scores: SetScores, name: str = "test") -> str:
+        """The first two metrics that are there, for the terminal.
+
+        Args:
+            scores: of a set. name: the set's.
+        """
         found = [(m, value) for m in self.metrics if (value := scores.value(m)) is not None]
         written = [f"{m.title} {scale_of(m.unit).write(value)}" for m, value in found[:2]]
-        return f"test {', '.join(written)}"
+        return f"{name} {', '.join(written)}"
 
     def note(self, text: str) -> None:
         """Keeps a note for the report, and shows it."""

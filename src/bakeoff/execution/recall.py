@@ -18,6 +18,7 @@ from bakeoff.execution.archive import (
     SCORE_FILES,
     VARIANT_KEY,
     Archive,
+    also_files,
     score_file,
 )
 from bakeoff.execution.rescoring import kept_outputs, lacking, rescored
@@ -121,6 +122,50 @@ class Recall:
                     self.findings.test_scores[candidate.id] = found["test"]
                 if "validation" in found:
                     self.findings.validation_scores[candidate.id] = found["validation"]
+                self._recall_also_of(candidate)
+
+    def _recall_also_of(self, candidate: Candidate) -> None:
+        files = self.findings.records[candidate.id].files
+        for name in self.bench.also:
+            found = self._recall_also(f"candidates/{candidate.id}", files, name)
+            if found is None:
+                continue
+            scores, answers = found
+            self.findings.also_scores.setdefault(name, {})[candidate.id] = scores
+            if answers is not None:
+                self.archive.keep_also(candidate, name, answers, scores)
+
+    def _recall_also(
+        self, place: str, files: dict[str, FileRecord], name: str
+    ) -> tuple[SetScores, list[str] | None] | None:
+        """What was kept whole of a further test set.
+
+        Returns:
+            Its scores, and the answers where metrics are new and both must be kept again; None
+            where it must be asked again.
+        """
+        rests_on = {path: files[path] for path in also_files(name) if path in files}
+        if len(rests_on) < len(also_files(name)):
+            return None
+        folder, part = self.folder.path / place, self.bench.also[name].data
+        score_path, answer_path = also_files(name)
+        fault, scores = damaged(folder, rests_on), None
+        if fault is None:
+            arrays = read_arrays(folder / score_path)
+            scores = None if arrays is None else SetScores.of_arrays(arrays, len(part))
+            if scores is None:
+                fault = f"{folder / score_path}: holds other scores than this study's"
+        if scores is None:
+            self._keep_fault(f"{fault}; {name} is scored again")
+            return None
+        task = self.bench.also[name].task
+        new = lacking(scores, task.metrics, with_texts=True)
+        if not new:
+            return scores, None
+        rows = self.folder.read_lines(f"{place}/{answer_path}") or []
+        answers = [str(row["prediction"]) for row in rows]
+        more = rescored(scores, kept_outputs(scores, answers, part), new, part)
+        return None if more is None else (more, answers)
 
     def _note_rescored(self) -> None:
         for metric, places in self._rescored.items():
@@ -207,6 +252,11 @@ class Recall:
             self.findings.baselines_made_with[name] = made_with
             if isinstance(kept.get("shots"), int):
                 self.findings.baseline_shots[name] = kept["shots"]
+            for also in self.bench.also:
+                if (scores := self._recall_also(place, files, also)) is not None:
+                    self.findings.also_baselines.setdefault(also, {})[name] = scores[0]
+                    if scores[1] is not None:
+                        self.archive.keep_also_baseline(name, also, scores[1], scores[0])
 
     def _with_new_metrics(
         self, place: str, sets: dict[str, SetScores]

@@ -17,7 +17,7 @@ from bakeoff.errors import StoreError
 from bakeoff.files import disk_errors, sync
 from bakeoff.runs.candidates import CandidateSpec, EpochRecord
 from bakeoff.runs.reading import from_json, to_json
-from bakeoff.types import RunState, Split
+from bakeoff.types import RunState
 
 EVENTS_FILE: Final = "events.jsonl"
 
@@ -52,7 +52,8 @@ class CohortJob:
         cohort: its id, unique in the run. kind: what is done. group: who may share its pass.
         seats: its candidates in order; a slot that falls free takes the next of them. To measure,
             a candidate stands for its method.
-        split: the set that a test is on: validation's where a setting is chosen by it.
+        split: the set that a test is on, or that baselines are asked on: validation's where a
+            setting is chosen by it, or the name of a further test set.
         baselines: the names of those that are asked.
         width: slots at most. micro_batch_size: rows of a slot in one pass. threads: of the process
             that packed it. All three were resolved then, once.
@@ -63,7 +64,7 @@ class CohortJob:
     group: str
     seats: tuple[Seat, ...] = ()
     baselines: tuple[str, ...] = ()
-    split: Split = "test"
+    split: str = "test"
     width: int
     micro_batch_size: int
     threads: int

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bakeoff.config import dump_yaml, load_yaml
@@ -120,6 +121,7 @@ class RunFolder:
         versions: Mapping[str, str],
         *,
         mix_versions: bool = False,
+        also: Mapping[str, str] = MappingProxyType({}),
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
@@ -129,6 +131,8 @@ class RunFolder:
             inputs: a hash of each thing that the study reads, such as its base and its data.
             versions: of the libraries that results depend on.
             mix_versions: goes on with what other versions kept.
+            also: hashes of what the study may come to read later, such as further test sets; one
+                that is known must be as it was.
 
         Returns:
             What a reader must know: that parts were made with other versions, that it grew.
@@ -146,6 +150,12 @@ class RunFolder:
             )
         if isinstance(before, dict):
             changed = [name for name, value in inputs.items() if before.get(name) != value]
+            others = [name for name, value in also.items() if before.get(name, value) != value]
+            if others and not changed:
+                raise StoreError(
+                    f"{self.path}: the {' and the '.join(others)} changed since it was first "
+                    "asked; restore what was there, or give the new one another name"
+                )
             if changed:
                 moved = f" ({'; '.join(self.growth.moved)})" if self.growth.moved else ""
                 raise StoreError(
@@ -154,9 +164,15 @@ class RunFolder:
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
             notes = self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
-            return [*notes, *self._grow(before)]
+            return [*notes, *self._grow({**before, **also})]
         ledger = ledger_of(self._before, self._outline)
-        content = {**inputs, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions), **ledger}
+        content = {
+            **inputs,
+            **also,
+            _ID_KEY: uuid.uuid4().hex,
+            _VERSIONS_KEY: dict(versions),
+            **ledger,
+        }
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
@@ -164,7 +180,9 @@ class RunFolder:
     def _grow(self, inputs: Mapping[str, Any]) -> list[str]:
         """Writes the study that the folder's has become; returns what a reader must know."""
         content = {**inputs, **ledger_of(self._before, self._outline)}
-        if content != inputs:  # first, since names that were used must never be forgotten
+        if content != self.read_json(
+            INPUTS_FILE
+        ):  # first, since names that were used must never be forgotten
             self.write_json(INPUTS_FILE, content)
         has_results = (self.path / RESULTS_FILE).exists()
         self._write_study()

@@ -84,6 +84,28 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestSetRecord:
+    """A further test set of a study.
+
+    Attributes:
+        kind: of task. metrics: what answers are scored by; the first is primary.
+        margins: by metric a difference that does not matter.
+        examples: rows. rows_cut: whose input is not all there. rows_skipped: that were left out.
+        max_drop: by metric what a recommended method may lose against the untuned base.
+    """
+
+    __test__ = False  # no class of tests, whatever its name begins with
+
+    kind: str
+    metrics: tuple[MetricRecord, ...]
+    margins: dict[str, Margin]
+    examples: int
+    rows_cut: int = 0
+    rows_skipped: int = 0
+    max_drop: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """Where the study ran, and when.
 
@@ -159,6 +181,7 @@ class BaselineRecord:
 
     Attributes:
         title: for readers. sentences: of the lead baseline, in older results.
+        also_test: by further test set, then by metric.
         shots: training rows before each prompt, where validation chose a number of them.
     """
 
@@ -166,6 +189,7 @@ class BaselineRecord:
     made_with: Provenance | None = None
     validation: dict[str, Estimate]
     test: dict[str, Estimate]
+    also_test: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     outputs: Outputs | None = None
     confusion: Confusion | None = None
     sentences: int | None = None
@@ -321,6 +345,7 @@ class Results:
         comparisons: of all pairs that were tested, baselines included.
         decision: by what they were judged; None in results of the first edition's rules, whose
             recommendation is shown as it was written.
+        also_test: further test sets by name.
         notes: what a reader should know, in sentences.
     """
 
@@ -337,6 +362,7 @@ class Results:
     recommendation: Recommendation
     decision: DecisionRecord | None = None
     search: SearchRecord | None = None
+    also_test: dict[str, TestSetRecord] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from bakeoff.data.taskdata import SplitData
 from bakeoff.decide.judged import (
     MetricJudgement,
     MetricScores,
@@ -21,8 +22,9 @@ from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import TIMES_100
 from bakeoff.metrics.base import MeanMetric
 from bakeoff.metrics.contract import Metric
-from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate
+from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate, Margin
 from bakeoff.study.options import Study
+from bakeoff.tasks.contract import Task
 
 
 def judge_study(
@@ -35,14 +37,55 @@ def judge_study(
     metrics = bench.task.metrics
     decision = decision_for(study, bench, findings)
     runs = dict(findings.baselines)
-    runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
-    judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
-    warnings = tuple(
-        DecisionWarning(set="test", metric=metric, text=text)
+    runs |= {
+        entry.name: _scored(findings, entry.name, findings.test_scores) for entry in bench.entries
+    }
+    test = bench.data.splits["test"]
+    judged = {
+        metric.name: _judge("test", metric, runs, test, bench.task, decision, findings.baselines)
+        for metric in metrics
+    }
+    return replace(decision, warnings=_warnings("test", judged)), judged
+
+
+def judge_also(
+    study: Study, bench: Workbench, findings: Findings, decision: DecisionRecord, name: str
+) -> tuple[dict[str, MetricJudgement], tuple[DecisionWarning, ...]]:
+    """By metric what is said on a further test set, a family of its own, and what limits it.
+
+    Args:
+        study, bench, findings: the run's. decision: with the level. name: the set's.
+    """
+    found = bench.also[name]
+    decision = replace(decision, margins=also_margins(study, found.task))
+    baselines = findings.also_baselines.get(name, {})
+    runs = {one: [scores] for one, scores in baselines.items()}
+    known = findings.also_scores.get(name, {})
+    runs |= {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
+    judged = {
+        metric.name: _judge(name, metric, runs, found.data, found.task, decision, baselines)
+        for metric in found.task.metrics
+    }
+    return judged, _warnings(name, judged)
+
+
+def also_margins(study: Study, task: Task) -> dict[str, Margin]:
+    """The margins on a further test set: the study's, else each metric's own."""
+    given = study.options.decision.margin
+    return {
+        metric.name: Margin(value=given[metric.name], source="study")
+        if metric.name in given
+        else Margin(value=metric.default_margin, source="default")
+        for metric in task.metrics
+    }
+
+
+def _warnings(name: str, judged: Mapping[str, MetricJudgement]) -> tuple[DecisionWarning, ...]:
+    return tuple(
+        DecisionWarning(set=name, metric=metric, text=text)
         for metric, found in judged.items()
         for text in found.warnings
     )
-    return replace(decision, warnings=warnings), judged
 
 
 def decision_for(study: Study, bench: Workbench, findings: Findings) -> DecisionRecord:
@@ -82,32 +125,33 @@ def level_of(seeds: int | tuple[int, ...] | AdaptiveSeeds, level: float) -> floa
 
 
 def _judge(
-    bench: Workbench,
+    name: str,
     metric: Metric,
-    runs: dict[str, list[SetScores]],
+    runs: Mapping[str, Sequence[SetScores]],
+    part: SplitData,
+    task: Task,
     decision: DecisionRecord,
-    findings: Findings,
+    baselines: Collection[str],
 ) -> MetricJudgement:
-    test = bench.data.splits["test"]
     return judge_metric(
         MetricScores(
-            set="test",
+            set=name,
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
             runs={
-                name: [scores.statistics[metric.name] for scores in scored]
-                for name, scored in runs.items()
+                one: [scores.statistics[metric.name] for scores in scored]
+                for one, scored in runs.items()
                 if all(metric.name in scores.statistics for scores in scored)
             },
             value=metric.value,
             is_ratio=isinstance(metric, MeanMetric),
-            groups=test.groups,
+            groups=part.groups,
             bounds=_bounds(metric),
-            withheld=_withheld(bench, metric),
+            withheld=_withheld(part, task, metric),
         ),
         margin=decision.margins[metric.name].value,
         level=decision.level,
-        baselines=findings.baselines,
+        baselines=baselines,
     )
 
 
@@ -117,22 +161,22 @@ def _bounds(metric: Metric) -> tuple[float | None, float | None]:
     return (None, None) if metric.higher_is_better else (0.0, None)
 
 
-def _withheld(bench: Workbench, metric: Metric) -> str | None:
+def _withheld(part: SplitData, task: Task, metric: Metric) -> str | None:
     """Why nothing may be said by a metric that is made of labels' own figures."""
     if not getattr(metric, "weighs_labels_alike", False):
         return None
-    gold = Counter(bench.data.splits["test"].gold.tolist())
-    counts = {label: gold[index] for index, label in enumerate(bench.task.labels)}
+    gold = Counter(part.gold.tolist())
+    counts = {label: gold[index] for index, label in enumerate(task.labels)}
     return few_label_rows(counts, metric.title)
 
 
-def _tested(findings: Findings, name: str) -> list[SetScores]:
-    """The test scores of a method's final candidates, by seed."""
-    return [
-        findings.test_scores[c.id]
-        for c in findings.finals(name)
-        if c.state.is_eligible and c.id in findings.test_scores
-    ]
+def _scored(findings: Findings, name: str, known: Mapping[str, SetScores]) -> list[SetScores]:
+    """The scores of a method's final candidates, by seed.
+
+    Args:
+        findings: the run's. name: the method's. known: scores on a set, by candidate.
+    """
+    return [known[c.id] for c in findings.finals(name) if c.state.is_eligible and c.id in known]
 
 
 def method_validation(

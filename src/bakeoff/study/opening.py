@@ -12,17 +12,20 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
+from bakeoff.data.cleaning import normalise
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.determinism import choose_algorithms
-from bakeoff.engine.workbench import Workbench
+from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
+from bakeoff.study.also import AlsoTest
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.prepare import prepare, with_found
+from bakeoff.tasks.prepare_test import prepare_test
 from bakeoff.tasks.shots import ShotData
 
 
@@ -71,31 +74,38 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
     Raises:
         ConfigError: naming the option that asks for too many.
     """
-    limit = base.max_positions
-    if limit is None:
+    if base.max_positions is None:
         return
-    task, generation = study.task.options, study.options.generation
-    if task.max_length > limit:
+    asked = {"task": study.task, **{f"also_test.{k}": one.task for k, one in study.also.items()}}
+    for where, task in asked.items():
+        _check_positions(study, task, where, base.max_positions, methods)
+
+
+def _check_positions(
+    study: Study, task: Task, where: str, limit: int, methods: Mapping[str, Mapping[str, Method]]
+) -> None:
+    options, generation = task.options, study.options.generation
+    if options.max_length > limit:
         raise ConfigError(
-            f"task.max_length: {task.max_length} is more than the {limit} positions of "
+            f"{where}.max_length: {options.max_length} is more than the {limit} positions of "
             f"{study.options.base}; give at most {limit}"
         )
-    writes = Ask.TEXT in study.task.asks
-    written = generation.max_new_tokens if writes else task.max_target_tokens
-    prompt_room = task.max_length - task.max_target_tokens + written
+    written = generation.max_new_tokens if Ask.TEXT in task.asks else options.max_target_tokens
+    prompt_room = options.max_length - options.max_target_tokens + written
     if prompt_room > limit:
         raise ConfigError(
             f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
-            f"{task.max_length - task.max_target_tokens} tokens needs {prompt_room} positions, "
-            f"but {study.options.base} has {limit}; shorten it or lower task.max_length"
+            f"{options.max_length - options.max_target_tokens} tokens needs {prompt_room} "
+            f"positions, but {study.options.base} has {limit}; shorten it or lower "
+            f"{where}.max_length"
         )
     for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
-        needed = max(task.max_length, prompt_room) + method.extra_positions
+        needed = max(options.max_length, prompt_room) + method.extra_positions
         if needed > limit:
             raise ConfigError(
                 f"methods.{name}.{method.length_option}: {method.extra_positions} positions before "
                 f"{needed - method.extra_positions} tokens need {needed} positions, but "
-                f"{study.options.base} has {limit}; shorten it or lower task.max_length"
+                f"{study.options.base} has {limit}; shorten it or lower {where}.max_length"
             )
 
 
@@ -153,6 +163,38 @@ def workbench_of(
         precision=options.precision,
         baselines=study.baselines,
         shots=_shot_data(study, base, task, data),
+        also={
+            name: _test_set(study, base, name, found, data) for name, found in study.also.items()
+        },
+    )
+
+
+def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskData) -> TestSet:
+    """A further test set with its rows."""
+    where, options = f"also_test.{name}", study.options
+    prepared = prepare_test(
+        found.task,
+        base.tokenizer,
+        where=where,
+        root=study.root,
+        cache_dir=cache_folder() / "data",
+        tokenizer_id=options.base,
+        trained=data.found if found.is_like_task else None,
+    )
+    task, part = prepared.task, prepared.data
+    warnings = list(prepared.warnings)
+    known = {normalise(text) for text in data.splits["train"].shown}
+    if (count := sum(normalise(text) in known for text in part.shown)) > 0:
+        warnings.append(
+            f"{where}: {count} rows have a {task.input_word} that is in the training rows too."
+        )
+    return TestSet(
+        task=task,
+        data=part,
+        plan=plan_of(part, task.options.max_length, task, base, options.protocol),
+        generation=options.generation.also_stopping_at(task.stop_tokens),
+        max_drop=found.max_drop,
+        warnings=tuple(warnings),
     )
 
 

@@ -22,6 +22,7 @@ from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
+from bakeoff.study.also import AlsoTest, read_also
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.registry import read_task
@@ -52,6 +53,10 @@ class StudyOptions:
     baselines: tuple[str | dict[str, Any], ...] | None = None
     """What takes part without training: zero_shot, few_shot, lead, majority, random; null takes the
     kind's own. {few_shot: {shots: [1, 2]}} says how many training rows are tried."""
+    also_test: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further test sets by name, each with a ``source`` and the keys of a task of its ``kind``; one
+    of the study's own kind takes the task's keys. ``max_drop: {nll: 0.05}`` is what a recommended
+    method may lose on it against zero_shot, at most."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained."""
     methods: dict[str, dict[str, Any]]
@@ -99,7 +104,7 @@ class Study:
     Attributes:
         options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
-        baselines: what takes part without training.
+        baselines: what takes part without training. also: further test sets, by name.
     """
 
     options: StudyOptions
@@ -107,12 +112,14 @@ class Study:
     entries: tuple[MethodEntry, ...]
     root: Path
     baselines: tuple[Baseline, ...]
+    also: Mapping[str, AlsoTest] = field(default_factory=dict)
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
         mapping["task"] = to_mapping(self.task.options)
+        mapping["also_test"] = {name: found.resolved for name, found in self.also.items()}
         mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
         search = self.options.search
         if search is not None:
@@ -199,7 +206,13 @@ def study_from_mapping(
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
     scored_by = [metric.name for metric in task.metrics_before_rows]
-    options.decision.check_metrics(scored_by, select_by=task.options.select_by)
+    baselines = read_baselines(task, options.baselines)
+    also = read_also(options.also_test, task, options.task, baselines)
+    options.decision.check_metrics(
+        scored_by,
+        select_by=task.options.select_by,
+        also={metric.name for one in also.values() for metric in one.task.metrics_before_rows},
+    )
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
@@ -218,7 +231,8 @@ def study_from_mapping(
         task=task,
         entries=entries,
         root=Path.cwd(),
-        baselines=read_baselines(task, options.baselines),
+        baselines=baselines,
+        also=also,
     )
 
 
@@ -311,14 +325,17 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         return next((str(place) for place in places if place.exists()), value)
 
     merged["base"] = found(merged.get("base"))
-    task = merged.get("task")
-    if isinstance(task, dict) and "source" in task:
-        source = task["source"]
-        task["source"] = (
-            {k: found(v) for k, v in source.items()} if isinstance(source, dict) else found(source)
-        )
-    if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
-        task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
+    also = merged.get("also_test")
+    for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
+        if isinstance(task, dict) and "source" in task:
+            source = task["source"]
+            task["source"] = (
+                {k: found(v) for k, v in source.items()}
+                if isinstance(source, dict)
+                else found(source)
+            )
+        if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
+            task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
 
 
 def _located_metric(entry: Any, found: Callable[[Any], Any]) -> Any:

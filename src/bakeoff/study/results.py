@@ -11,9 +11,10 @@ from bakeoff.decide.convergence import converged
 from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
-from bakeoff.engine.workbench import Workbench
+from bakeoff.engine.workbench import TestSet, Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
+from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.registry import metric_of
 from bakeoff.runs.records import (
     BaselineRecord,
@@ -33,11 +34,18 @@ from bakeoff.runs.records import (
     SearchRecord,
     SplitRecord,
     TaskRecord,
+    TestSetRecord,
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
 from bakeoff.study.environment import environment_of
-from bakeoff.study.judging import baseline_validation, judge_study, method_validation
+from bakeoff.study.judging import (
+    also_margins,
+    baseline_validation,
+    judge_also,
+    judge_study,
+    method_validation,
+)
 from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import ZERO_SHOT
@@ -49,7 +57,16 @@ _MOST_LABELS = 20
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
     """Puts everything that is known into the records; what is not known is None."""
     decision, judged = judge_study(study, bench, findings)
-    methods = {e.name: _method(bench, findings, e.name, judged, decision) for e in bench.entries}
+    also = {}
+    for name in bench.also:
+        also[name], warnings = judge_also(study, bench, findings, decision, name)
+        decision = replace(decision, warnings=(*decision.warnings, *warnings))
+    methods = {
+        e.name: replace(
+            _method(bench, findings, e.name, judged, decision), also_test=_also_of(also, e.name)
+        )
+        for e in bench.entries
+    }
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
@@ -57,15 +74,25 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
         task=_task(bench, decision.metric),
-        baselines={name: _baseline(bench, findings, name, judged) for name in findings.baselines},
+        baselines={
+            name: replace(_baseline(bench, findings, name, judged), also_test=_also_of(also, name))
+            for name in findings.baselines
+        },
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
-        comparisons=tuple(c for found in judged.values() for c in found.comparisons),
+        comparisons=tuple(
+            comparison
+            for one in (judged, *also.values())
+            for found in one.values()
+            for comparison in found.comparisons
+        ),
         decision=decision,
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
+        also_test={name: _test_set(study, found) for name, found in bench.also.items()},
         notes=(
             *bench.data.warnings,
+            *(warning for found in bench.also.values() for warning in found.warnings),
             *findings.notes,
             *search_notes(study, findings),
             *convergence_notes(bench.protocol, search, methods),
@@ -75,25 +102,52 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
 
 
 def _task(bench: Workbench, deciding: str) -> TaskRecord:
-    metrics = bench.task.metrics
     return TaskRecord(
         kind=bench.task.kind,
-        metrics=tuple(
-            MetricRecord(
-                name=metric.name,
-                title=metric.title,
-                unit=metric.unit,
-                higher_is_better=metric.higher_is_better,
-                primary=metric.name == deciding,
-                signature=metric.signature,
-            )
-            for metric in metrics
-        ),
+        metrics=_metrics(bench.task.metrics, deciding),
         input_word=bench.task.input_word,
         output_word=bench.task.output_word,
         labels=bench.task.labels,
         found=bench.data.found,
     )
+
+
+def _metrics(metrics: Sequence[Metric], deciding: str) -> tuple[MetricRecord, ...]:
+    return tuple(
+        MetricRecord(
+            name=metric.name,
+            title=metric.title,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            primary=metric.name == deciding,
+            signature=metric.signature,
+        )
+        for metric in metrics
+    )
+
+
+def _test_set(study: Study, found: TestSet) -> TestSetRecord:
+    metrics = found.task.metrics
+    return TestSetRecord(
+        kind=found.task.kind,
+        metrics=_metrics(metrics, metrics[0].name),
+        margins=also_margins(study, found.task),
+        examples=len(found.data),
+        rows_cut=found.data.rows_cut,
+        rows_skipped=found.data.rows_skipped,
+        max_drop=dict(found.max_drop),
+    )
+
+
+def _also_of(
+    also: Mapping[str, Mapping[str, MetricJudgement]], name: str
+) -> dict[str, dict[str, Estimate]]:
+    """By further test set and metric, of one method or baseline that was tested there."""
+    return {
+        one: estimates
+        for one, judged in also.items()
+        if (estimates := _test_estimates(judged, name))
+    }
 
 
 def _data(bench: Workbench) -> DataRecord:

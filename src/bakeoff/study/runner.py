@@ -20,10 +20,11 @@ from rich.markup import escape
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
+from bakeoff.execution.also import also_questions, also_workers, ask_also
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.executors import BySplit, LocalExecutor, Worker
+from bakeoff.execution.executors import BySet, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
@@ -56,7 +57,7 @@ from bakeoff.study.opening import open_workbench, schedule_of, selection_of
 from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.types import RunState, Split
+from bakeoff.types import RunState
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
@@ -143,7 +144,12 @@ class Runner:
             check_fit(bench, schedule)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
-        mixed = self.folder.claim(bench.fingerprints(), versions(), mix_versions=self.mix_versions)
+        mixed = self.folder.claim(
+            bench.fingerprints(),
+            versions(),
+            mix_versions=self.mix_versions,
+            also=bench.also_fingerprints(),
+        )
         self.folder.sweep()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
@@ -281,13 +287,20 @@ class Runner:
         events = EventLog(self.folder.path)
         questions = Questions(bench, archive, view)
         selection = selection_of(self.study, bench)
-        choosing: dict[Split, Worker] = {}
+        further = also_questions(questions)
+        testing, asking = also_workers(further, findings)
+        choosing: dict[str, Worker] = {}
         if selection is not None:
             choosing["validation"] = ChoiceWorker(questions, findings, selection)
         executor = LocalExecutor(
             {
-                "baseline": BaselineWorker(questions, findings, self._deciding(bench)),
-                "test": BySplit({"test": TestingWorker(questions, findings), **choosing}),
+                "baseline": BySet(
+                    {
+                        "test": BaselineWorker(questions, findings, self._deciding(bench)),
+                        **asking,
+                    }
+                ),
+                "test": BySet({"test": TestingWorker(questions, findings), **choosing, **testing}),
                 "measure": CostsWorker(self.study, bench, findings, archive, view),
             }
         )
@@ -324,6 +337,9 @@ class Runner:
             if not self._wants_seeds(bench, findings, archive, view):
                 break
             start = None
+        if further:
+            with _timed(wall, "also_test"):
+                ask_also(further, findings, events, executor)
         with _timed(wall, "costs"):
             measure_all(bench, findings, events, executor)
 
@@ -379,14 +395,15 @@ class Runner:
         options, base = self.study.options, bench.base
         sizes = ", ".join(
             f"{len(bench.data.splits[split])} {split}" for split in ("train", "validation", "test")
-        )
+        ) + "".join(f", {len(found.data)} {name}" for name, found in bench.also.items())
         self.console.print(
             f"[bold]{options.name}[/]: {escape(base.source.description)}; {base.device.type}, "
             f"{str(base.compute_dtype).removeprefix('torch.')}; {sizes}",
             highlight=False,
             soft_wrap=True,
         )
-        for warning in [*bench.data.warnings, *unused_settings(self.study)]:
+        also = [warning for found in bench.also.values() for warning in found.warnings]
+        for warning in [*bench.data.warnings, *also, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )

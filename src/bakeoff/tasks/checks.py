@@ -13,20 +13,24 @@ from bakeoff.data.taskdata import ChoiceSet
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import Task
+from bakeoff.types import Split
 
 _NUMBER: Final = re.compile(r"[+-]?(\d[\d,]*(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
-def check_input(task: Task, source: Source) -> None:
+def check_input(task: Task, source: Source, split: Split = "train") -> None:
     """Refuses an input column of numbers, such as a row's id, where a text was meant.
 
     Tasks that read several columns may well put numbers among them.
+
+    Args:
+        task: which. source: its rows. split: that is looked at.
     """
     if len(task.input_keys) != 1 or task.takes_numbers:
         return
     [(key, column)] = task.input_keys.items()
     numbers = []
-    for record in source.records("train"):
+    for record in source.records(split):
         value = record.values.get(column)
         if value is None:
             continue
@@ -37,7 +41,7 @@ def check_input(task: Task, source: Source) -> None:
         return
     others = [repr(name) for name in source.column_names() if name not in task.columns]
     raise DataError(
-        f"task.{key} is {column!r}: every row of {source.place('train')} holds a plain number "
+        f"task.{key} is {column!r}: every row of {source.place(split)} holds a plain number "
         f"there, such as {numbers[0]!r} and {numbers[1]!r}, where a text to read is needed. Set "
         f"task.{key} to a column of texts{f' (there are also {join(others)})' if others else ''}; "
         "if the numbers are meant, put a word before each."

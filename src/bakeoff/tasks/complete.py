@@ -124,6 +124,10 @@ class Complete(FromTemplate):
         }
         return {"cut": max(lengths, key=lambda field: lengths[field])}
 
+    def may_take(self, key: str, value: Any) -> bool:
+        """What gives way must be an input of this template."""
+        return key != "cut" or (len(self._inputs) > 1 and value in self._inputs)
+
     def input_of(self, row: Row, field: str) -> str:
         """See ``FromTemplate.input_of``; the only input must hold something."""
         return plain_text_of(

@@ -122,6 +122,14 @@ class Task(ABC):
         """
         return {}
 
+    def may_take(self, key: str, value: Any) -> bool:
+        """Whether an option that the training rows of another set decided can be this one's too.
+
+        Args:
+            key, value: as ``found`` gave them.
+        """
+        return True
+
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """Sentences for the user about the training examples."""
         return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, windows
+from bakeoff.data.options import TaskOptions
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import OptionalColumn, Record
+from bakeoff.data.readers import Columns, OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
@@ -54,11 +56,11 @@ def prepare(
     """
     task.options.validate()
     template = template_for(task, tokenizer, root)
-    known = _known_beforehand(task, template, root)
+    known = known_beforehand(task, template, partial(open_source, root=root))
     notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
     if task.reads_whole_rows:
-        columns = _all_columns(task, source)
+        columns = all_columns(task, source)
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
@@ -67,17 +69,25 @@ def prepare(
             data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
         )
 
-    if cache_dir is None:
-        return made()
     # Metrics score what is prepared, and change nothing of it.
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
-    key = cache.cache_key(
-        [
-            json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
-            *cache.tokenizer_identity(tokenizer, tokenizer_id),
-            *source.fingerprint(),
-        ]
-    )
+    key = [
+        json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
+        *cache.tokenizer_identity(tokenizer, tokenizer_id),
+        *source.fingerprint(),
+    ]
+    return cached(made, key, cache_dir)
+
+
+def cached(made: Callable[[], TaskData], parts: Sequence[str], cache_dir: Path | None) -> TaskData:
+    """Prepared data from the cache, or made and kept there.
+
+    Args:
+        made: makes them. parts: all that they follow from. cache_dir: None keeps nothing.
+    """
+    if cache_dir is None:
+        return made()
+    key = cache.cache_key(parts)
     folder = cache_dir / f"task-{key[:32]}"
     if (kept := cache.load(folder)) is not None:
         return from_cache(*kept)
@@ -92,17 +102,20 @@ def prepare(
     return data
 
 
-def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> dict[str, Any]:
+Opening = Callable[[TaskOptions, Columns], Source]
+
+
+def known_beforehand(task: Task, template: ChatTemplate | None, opened: Opening) -> dict[str, Any]:
     """What the base and the names of the columns decide, as ``Task.found`` gives it."""
     known: dict[str, Any] = {} if template is None else {CHAT: template.record}
     if type(task).found_in_columns is not Task.found_in_columns:
         # Opened without columns: which ones there must be is what is asked.
-        names = open_source(task.options, {}, root=root).column_names()
+        names = opened(task.options, {}).column_names()
         known |= task.found_in_columns(names)
     return known
 
 
-def _all_columns(task: Task, source: Source) -> dict[str, str]:
+def all_columns(task: Task, source: Source) -> dict[str, str]:
     """What the task reads, and every other column by its own name."""
     read = columns_of(task)
     others = [name for name in source.column_names() if name not in read.values()]
@@ -161,7 +174,7 @@ class Preparation:
             seed=self._options.seed,
         )
 
-    def split(self, split: Split, shots: Sequence[Example]) -> SplitData:
+    def split(self, split: Split, shots: Sequence[Example] = ()) -> SplitData:
         """One split alone, of a task that knows already what the training rows decide.
 
         Args:
@@ -194,7 +207,7 @@ class Preparation:
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)
         if self._task.reads_whole_rows:
-            columns = _all_columns(self._task, self._source)
+            columns = all_columns(self._task, self._source)
         return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:

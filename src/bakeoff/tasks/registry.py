@@ -90,15 +90,7 @@ def read_task(given: Any, *, path: str = "task") -> Task:
         raise ConfigError(
             f"{path} = {given!r}: must be a mapping, such as {{kind: classify, source: data}}"
         )
-    rest = dict(given)
-    for old, new in _ALIASES.items():
-        if old in rest:
-            if new in rest:
-                raise ConfigError(
-                    f"{path}.{old}: {path}.{new} is given too, and both mean the same; remove "
-                    f"{path}.{old}"
-                )
-            rest[new] = rest.pop(old)
+    rest = present_keys(given, path=path)
     kind = rest.get("kind", DEFAULT_KIND)
     if not isinstance(kind, str):
         raise ConfigError(
@@ -109,3 +101,21 @@ def read_task(given: Any, *, path: str = "task") -> Task:
     assert isinstance(options, TaskOptions)
     options.validate(path)
     return found(options)
+
+
+def present_keys(given: Mapping[str, Any], *, path: str = "task") -> dict[str, Any]:
+    """A ``task`` section in which keys of older studies have their present names.
+
+    Raises:
+        ConfigError: both names of one are given.
+    """
+    rest = dict(given)
+    for old, new in _ALIASES.items():
+        if old in rest:
+            if new in rest:
+                raise ConfigError(
+                    f"{path}.{old}: {path}.{new} is given too, and both mean the same; remove "
+                    f"{path}.{old}"
+                )
+            rest[new] = rest.pop(old)
+    return rest
