@@ -14,9 +14,11 @@ from bakeoff.runs.records import (
     CostRecord,
     DecisionRecord,
     EpochSeconds,
+    Estimate,
     Margin,
     MethodRecord,
     Results,
+    TestSetRecord,
 )
 from bakeoff.types import RunState
 from tests.golden_folders import golden
@@ -172,6 +174,63 @@ def study_of(
         ),
     )
     return replace(results, recommendation=recommend(results))
+
+
+def with_set(
+    results: Results,
+    means: Mapping[str, float],
+    most: float,
+    *,
+    name: str = "plain",
+    metric: str = "nll",
+    seeds: int = 5,
+    **scores: Any,
+) -> Results:
+    """The same study with a further test set, on which a method may lose so much.
+
+    Args:
+        results: of a study. means: of each method and of zero_shot on the set.
+        most: ``max_drop``. name: of the set. metric: of the limit. seeds: of each method.
+        scores: for ``scores_of``.
+    """
+    counts = {one: 1 if one in results.baselines else seeds for one in means}
+    record = next(m for m in golden("searched").task.metrics if m.name == metric)
+    judged = judge_metric(
+        MetricScores(
+            set=name,
+            metric=metric,
+            higher_is_better=record.higher_is_better,
+            runs=scores_of(means, seeds=counts, **scores),
+            value=ratio,
+            is_ratio=True,
+        ),
+        margin=MARGIN,
+        level=0.95,
+        baselines=("zero_shot",),
+    )
+    found = TestSetRecord(
+        kind="text",
+        metrics=(replace(record, primary=True),),
+        margins={metric: Margin(value=MARGIN, source="default")},
+        examples=400,
+        max_drop={metric: most},
+    )
+
+    def of(one: str) -> dict[str, dict[str, Estimate]]:
+        return {name: {metric: judged.estimates[one]}} if one in judged.estimates else {}
+
+    changed = replace(
+        results,
+        methods={
+            k: replace(m, also_test={**m.also_test, **of(k)}) for k, m in results.methods.items()
+        },
+        baselines={
+            k: replace(b, also_test={**b.also_test, **of(k)}) for k, b in results.baselines.items()
+        },
+        comparisons=(*results.comparisons, *judged.comparisons),
+        also_test={**results.also_test, name: found},
+    )
+    return replace(changed, recommendation=recommend(changed))
 
 
 def ended(method: MethodRecord, state: str) -> MethodRecord:

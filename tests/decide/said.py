@@ -348,4 +348,52 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "too little of its comparisons to choose again. Without limits it recommends lora. Run "
         "the study again in a new folder to choose within limits.",
     ),
+    "keeps its drop": (
+        "best",
+        "lora",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
+        "3.000. lora is shown better than each of the other 2 methods and better than the "
+        "baseline zero-shot (level 0.95). In NLL on plain lora is shown to lose at most 0.0375 "
+        "nats per token against zero-shot, where 0.05 nats per token may be lost.",
+    ),
+    "loses nothing": (
+        "best",
+        "lora",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
+        "3.000. lora is shown better than each of the other 2 methods and better than the "
+        "baseline zero-shot (level 0.95). In NLL on plain lora is shown to lose nothing against "
+        "zero-shot, where 0.05 nats per token may be lost.",
+    ),
+    "the best drops too much": (
+        "best",
+        "head",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; head reaches "
+        "3.500. head is shown better than the other method within the limits and better than the "
+        "baseline zero-shot (level 0.95). In NLL on plain head is shown to lose at most 0.014 "
+        "nats per token against zero-shot, where 0.05 nats per token may be lost.",
+    ),
+    "none keeps its drop": (
+        "none",
+        None,
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
+        "3.000. Nothing is recommended: no method is shown to meet the limits (NLL on plain at "
+        "most 0.05 nats per token worse than zero-shot's). lora misses fewest: NLL on plain 0.3 "
+        "nats per token worse than zero-shot's, over 0.05 nats per token.",
+    ),
+    "a drop and a limit": (
+        "best",
+        "soft_prompt",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; soft_prompt "
+        "reaches 4.000. soft_prompt is the only method within the limits; it is shown better than "
+        "the baseline zero-shot (level 0.95). In NLL on plain soft_prompt is shown to lose at most "
+        "0.0283 nats per token against zero-shot, where 0.05 nats per token may be lost.",
+    ),
+    "a drop of a score": (
+        "best",
+        "head",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; head reaches "
+        "3.500. head is shown better than the other method within the limits and better than the "
+        "baseline zero-shot (level 0.95). In ROUGE-1 on shift head is shown to lose at most 1.83 "
+        "points against zero-shot, where 2 points may be lost.",
+    ),
 }

@@ -10,11 +10,12 @@ import numpy as np
 
 from bakeoff.runs.records import CostRecord, Estimate, Results
 from bakeoff.types import RunState
-from tests.decide.made import ended, scores_of, study_of
+from tests.decide.made import ended, scores_of, study_of, with_set
 from tests.golden_folders import golden
 
 CLEAR = {"lora": 3.0, "head": 3.5, "soft_prompt": 4.0}
 CLOSE = {"lora": 3.0, "head": 3.03, "soft_prompt": 4.05}
+EVEN = {"head": 2.0, "soft_prompt": 2.0}
 TWO = {"zero_shot": 9.0, "lead": 5.0}
 NOISY: dict[str, Any] = {"seeds": 3, "rows": 60, "by_row": 0.2}
 
@@ -160,5 +161,36 @@ SITUATIONS: dict[str, tuple[Callable[[], Results], dict[str, str]]] = {
         {"memory": "8GiB"},
     ),
     "an older run": (lambda: golden("schema1"), {}),
+    "keeps its drop": (
+        lambda: with_set(study_of(CLEAR), {**EVEN, "lora": 2.02, "zero_shot": 2.0}, 0.05),
+        {},
+    ),
+    "loses nothing": (
+        lambda: with_set(study_of(CLEAR), {**EVEN, "lora": 1.9, "zero_shot": 2.0}, 0.05),
+        {},
+    ),
+    "the best drops too much": (
+        lambda: with_set(study_of(CLEAR), {**EVEN, "lora": 2.3, "zero_shot": 2.0}, 0.05),
+        {},
+    ),
+    "none keeps its drop": (
+        lambda: with_set(study_of(CLEAR), {"lora": 2.3, "head": 2.2, "soft_prompt": 2.045,
+                                           "zero_shot": 2.0}, 0.05),
+        {},
+    ),
+    "a drop and a limit": (
+        lambda: with_set(study_of(CLEAR), {**EVEN, "lora": 2.3, "zero_shot": 2.0}, 0.05),
+        {"memory": "5GiB"},
+    ),
+    "a drop of a score": (
+        lambda: with_set(
+            study_of(CLEAR),
+            {"lora": 0.5, "head": 0.61, "soft_prompt": 0.6, "zero_shot": 0.6},
+            0.02,
+            name="shift",
+            metric="rouge1",
+        ),
+        {},
+    ),
     "an older run within limits": (lambda: golden("schema1"), {"adapter_size": "100kB"}),
 }  # fmt: skip

@@ -150,10 +150,9 @@ class Breach:
     """One limit that a method is not shown to meet.
 
     Attributes:
-        price: of which. reason: in words. excess: cost over limit, infinite where not measured.
+        reason: in words. excess: cost over limit, infinite where not measured.
     """
 
-    price: Price
     reason: str
     excess: float
 
@@ -201,7 +200,7 @@ class Limits:
                 excess = cost.high / limit
             else:
                 continue
-            found.append(Breach(price=price, reason=reason, excess=excess))
+            found.append(Breach(reason=reason, excess=excess))
         return found
 
 

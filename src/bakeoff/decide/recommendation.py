@@ -3,7 +3,8 @@
 1. Only methods that ended well and were tested take part; while one may still change the answer,
    nothing is recommended.
 2. Where there are limits, only methods that are shown to meet each of them may be recommended: a
-   cost that was not measured is not shown to be within a limit.
+   cost that was not measured is not shown to be within a limit. What may be lost on further test
+   sets (``max_drop``) is a limit as well.
 3. The rules of ``referee/recommend.py`` say which, by the deciding metric on the test set, over the
    differences, errors and degrees of freedom that the comparisons hold. Every baseline that has
    the metric takes part.
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bakeoff.decide.changes import what_would_change
+from bakeoff.decide.drops import drop_breaches, drops_of
 from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.referee.advice import method_among, recommendation
@@ -72,14 +74,15 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
     outside = {
         name: breaches
         for name, method in finished_methods(results).items()
-        if (breaches := limits.breaches(results, method))
+        if (breaches := [*limits.breaches(results, method), *drop_breaches(results, name)])
     }
+    drops = drops_of(results)
     inside = [name for name in finished_methods(results) if name not in outside]
     blank = Recommendation(
         method=None,
         verdict="none",
         why="",
-        limits=tuple(limits.described()),
+        limits=(*limits.described(), *(drop.described for drop in drops)),
         outside=tuple(
             Outside(method=name, reasons=tuple(breach.reason for breach in breaches))
             for name, breaches in outside.items()
@@ -94,8 +97,10 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
     case = _case(results, results.decision, inside, has_outside=bool(outside))
     found = _decided(case)
     unlimited = replace(case.question, candidates=list(finished_methods(results)), scope="")
+    kept = [] if found.method is None else [drop.kept(results, found.method) for drop in drops]
     return replace(
         found,
+        why=_sentences(found.why, *kept),
         limits=blank.limits,
         outside=blank.outside,
         changes=what_would_change(
