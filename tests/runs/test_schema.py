@@ -13,5 +13,13 @@ def test_it_names_every_key_of_the_results() -> None:
     keys = set(shipped_schema()["properties"])
     assert keys == {
         *("schema", "status", "study", "environment", "data", "task", "baselines", "methods"),
-        *("candidates", "comparisons", "recommendation", "decision", "search", "notes"),
+        *(
+            "candidates",
+            "comparisons",
+            "recommendation",
+            "decision",
+            "search",
+            "also_test",
+            "notes",
+        ),
     }

@@ -70,7 +70,8 @@ class Results:
             ``method``, ``kind``, ``state``, ``learning_rate``, ``seeds`` (how many were tested),
             ``converged``, ``recommended``; for each metric ``test_NAME`` with ``test_NAME_low`` and
             ``test_NAME_high``, and ``validation_NAME``, in the metric's own unit (shares in 0..1,
-            nats per token); and what the method costs alone: ``trainable_parameters``,
+            nats per token); for each metric of a further test set ``SET_NAME`` with its bounds;
+            and what the method costs alone: ``trainable_parameters``,
             ``adapter_bytes``, ``peak_memory_bytes``, ``epoch_seconds``, ``token_latency_seconds``.
             What is not known is missing.
         """
@@ -126,6 +127,11 @@ class Results:
                 *(f"test_{metric.name}{end}" for end in ("", "_low", "_high")),
                 f"validation_{metric.name}",
             )
+        ] + [
+            f"{name}_{metric.name}{end}"
+            for name, found in self.record.also_test.items()
+            for metric in found.metrics
+            for end in ("", "_low", "_high")
         ]
 
     def _scores_of(
@@ -141,43 +147,63 @@ class Results:
                 f"test_{name}_high": test.high,
                 f"validation_{name}": found.validation.get(name, missing).mean,
             }
+        for one, reached in found.also_test.items():
+            for name, estimate in reached.items():
+                row |= {
+                    f"{one}_{name}": estimate.mean,
+                    f"{one}_{name}_low": estimate.low,
+                    f"{one}_{name}_high": estimate.high,
+                }
         return row
 
-    def scores(self, *, baselines: bool = False) -> pd.DataFrame:
+    def scores(self, *, baselines: bool = False, set: str = "test") -> pd.DataFrame:
         """One row per test row, seed and method: what ``bakeoff.compare`` compares.
 
         Args:
             baselines: adds those; they have no seed.
+            set: ``test``, or the name of a further test set.
 
         Returns:
-            ``method``, ``candidate``, ``seed``, ``example`` (the test row, from 0), ``answer`` and
-            a column for each metric that means something for a single row, in its own unit. An
+            ``method``, ``candidate``, ``seed``, ``set``, ``example`` (the row, from 0), ``answer``
+            and a column for each metric that means something for a single row, in its own unit. An
             NLL is in nats per token; ``tokens`` holds how many, by which a mean is weighted.
+
+        Raises:
+            ConfigError: the study has no such set.
         """
         import pandas as pd
 
         from bakeoff.report.load import BASELINES, CANDIDATES
 
+        metrics = self._metrics_on(set)
         rows: list[dict[str, Any]] = []
         for name, method in self.record.methods.items():
             for candidate in method.candidates:
                 seed = self.record.candidates[candidate].seed
-                about = {"method": name, "candidate": candidate, "seed": seed}
+                about = {"method": name, "candidate": candidate, "seed": seed, "set": set}
                 rows += self._row_scores(self.folder / CANDIDATES / candidate, about)
         for name in self.record.baselines if baselines else ():
-            about = {"method": name, "candidate": None, "seed": None}
+            about = {"method": name, "candidate": None, "seed": None, "set": set}
             rows += self._row_scores(self.folder / BASELINES / name, about)
         known = {key for row in rows for key in row}
-        scored = [metric.name for metric in self.metrics if metric.name in known]
-        first = ["method", "candidate", "seed", "example", "answer"]
+        scored = [metric.name for metric in metrics if metric.name in known]
+        first = ["method", "candidate", "seed", "set", "example", "answer"]
         tokens = ["tokens"] if "tokens" in known else []
         frame = pd.DataFrame(rows, columns=[*first, *scored, *tokens])
         return frame.astype(dict.fromkeys(("seed", "example", *tokens), "Int64"))
 
-    def _row_scores(self, place: Path, about: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        from bakeoff.report.load import PREDICTIONS_FILE, lines, row_scores
+    def _metrics_on(self, name: str) -> tuple[MetricRecord, ...]:
+        if name == "test":
+            return self.metrics
+        if name not in self.record.also_test:
+            known = ", ".join(("test", *self.record.also_test))
+            raise ConfigError(f"set={name!r}: the study has no such test set; it has {known}")
+        return self.record.also_test[name].metrics
 
-        for row in lines(place / PREDICTIONS_FILE, []):
+    def _row_scores(self, place: Path, about: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+        from bakeoff.report.load import lines, predictions_file, row_scores
+
+        for row in lines(place / predictions_file(about["set"]), []):
             tokens = {"tokens": row["tokens"]} if "tokens" in row else {}
             yield {
                 **about,

@@ -19,6 +19,11 @@ PREDICTIONS_FILE = "predictions.jsonl"
 CANDIDATES, BASELINES = "candidates", "baselines"
 
 
+def predictions_file(name: str) -> str:
+    """Where the answers to a test set's rows are, below a candidate's folder."""
+    return PREDICTIONS_FILE if name == "test" else f"predictions-{name}.jsonl"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What one method wrote for one test row.

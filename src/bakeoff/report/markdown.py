@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from bakeoff.formatting import MISSING, scale_of, shown_p_value
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
+from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.examples import Ranked, answers
@@ -61,6 +62,7 @@ def build_markdown(
         lines += [f"## Right and chosen {results.task.output_word}s: {escape(table.title)}", ""]
         lines += [*_table(table.heads, table.body), ""]
     lines += _pairs(run)
+    lines += _also(run)
     searched = searched_methods(results)
     if searched:
         lines += ["## How each learning rate was found", "", escape(search_cost(results) or ""), ""]
@@ -147,6 +149,29 @@ def _pairs(run: Run) -> list[str]:
     heads = ["metric", "first", "second", "difference", "p", "margin", "verdict"]
     words = escape(family_words(run.results))
     return ["## Every pair", "", words, "", *_table(heads, body), ""]
+
+
+def _also(run: Run) -> list[str]:
+    """Further test sets."""
+    tables = also_tables(run.results)
+    lines = ["## Other test sets", "", "The change is against zero-shot.", ""] if tables else []
+    for table in tables:
+        change = ["change"] if table.has_changes else []
+        heads = ["method", *(head for title in table.metrics for head in (title, *change))]
+        body = []
+        for label, cells in table.lines:
+            line = [label]
+            for cell in cells:
+                line.append(f"{cell.value} ({cell.interval})" if cell.interval else cell.value)
+                if change:
+                    within = f" ({cell.change_interval})" if cell.change_interval else ""
+                    verdict = f" {cell.verdict}" if cell.verdict else ""
+                    line.append(f"{cell.change or MISSING}{within}{verdict}")
+            body.append(line)
+        lines += [f"### {escape(table.name)}", "", escape(table.lead), "", *_table(heads, body), ""]
+        if table.warnings:
+            lines += [*(f"- {escape(warning)}" for warning in table.warnings), ""]
+    return lines
 
 
 def _example(run: Run, rows: list[Row], ranked: Ranked) -> list[str]:

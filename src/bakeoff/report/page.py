@@ -13,6 +13,7 @@ from bakeoff.page import words
 from bakeoff.page.figure import Figure
 from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
+from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.examples import Browser
@@ -92,6 +93,7 @@ def build_page(
             family=family_words(results),
             level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
             confusions=confusion_tables(results),
+            also=also_tables(results),
             output_word=results.task.output_word,
             candidates=results.candidates,
             best_val=best_val_nll,

@@ -13,6 +13,7 @@ from rich.table import Table
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
+from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
@@ -44,6 +45,9 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
     console.print()
     console.print(table)
     console.print()
+    for also in also_tables(results):
+        console.print(_also(also))
+        console.print()
     given = shown_recommendation(results, limits)
     why = escape(lowered(given.why))
     console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
@@ -78,6 +82,17 @@ def _table(results: Results, metrics: Sequence[MetricRecord]) -> Table:
             shown_bytes(cost.peak_memory_bytes),
             shown_bytes(cost.adapter_bytes),
         )
+    return table
+
+
+def _also(found: AlsoTable) -> Table:
+    """A further test set by its first metric, with the change against zero-shot."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(escape(found.name), overflow="fold")
+    for title in (found.metrics[0], "change", ""):
+        table.add_column(title, justify="right", no_wrap=True)
+    for label, cells in found.lines:
+        table.add_row(escape(label), cells[0].value, cells[0].change, cells[0].verdict or "")
     return table
 
 
