@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bakeoff.execution.also import AlsoWorker
-from bakeoff.runs.growth import Outline
 from tests.studies import CITIES
 
 Run = Callable[..., Any]
@@ -73,3 +72,205 @@ def test_each_set_is_scored_by_its_own_metrics_and_compared_in_a_family_of_its_o
     assert len(answers.splitlines()) == 5
     files = found["candidates"]["lora-lr0.01-s0"]["files"]
     assert {"scores/also-plain.npz", "predictions-shift.jsonl", "scores/test.npz"} <= set(files)
+    import bakeoff
+
+    loaded = bakeoff.load(sets / "out")
+    table = loaded.table(baselines=True).set_index("method")
+    assert table.loc["lora", "plain_nll"] == lora["also_test"]["plain"]["nll"]["mean"]
+    assert table.loc["zero_shot", "plain_nll"] == zero["also_test"]["plain"]["nll"]["mean"]
+    scores = loaded.scores(set="plain")
+    assert set(scores["set"]) == {"plain"} and len(scores) == 12
+    assert set(loaded.scores()["set"]) == {"test"}
+    with pytest.raises(bakeoff.errors.ConfigError, match="it has test, shift, plain"):
+        loaded.scores(set="plane")
+
+
+def test_a_set_that_comes_later_is_only_tested(
+    sets: Path, run_small: Run, trained: list[str], results: Results, contents: Contents
+) -> None:
+    assert run_small().code == 0
+    before, first = contents(sets / "out"), results()
+    trained.clear()
+    outcome = run_small(also_test={"plain": PLAIN})
+    assert outcome.code == 0, outcome.err
+    after = contents(sets / "out")
+    assert trained == []
+    # What was there is as it was, but for the records, which have the new files' hashes.
+    parts = {
+        name: content
+        for name, content in before.items()
+        if name.startswith(("candidates/", "baselines/")) and not name.endswith("record.json")
+    }
+    assert parts and {name: after[name] for name in parts} == parts
+    assert results()["methods"]["lora"]["test"] == first["methods"]["lora"]["test"]
+    assert "plain" in results()["methods"]["lora"]["also_test"]
+    assert "This study is complete" in run_small(also_test={"plain": PLAIN}).out
+    # Left out, and back again: what was kept is taken up.
+    assert run_small().code == 0
+    assert results()["methods"]["lora"]["also_test"] == {}
+    kept = sets / "out/candidates/lora-lr0.01-s0/scores/also-plain.npz"
+    written = kept.stat().st_mtime_ns
+    assert run_small(also_test={"plain": PLAIN}).code == 0
+    assert "plain" in results()["methods"]["lora"]["also_test"]
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_other_rows_under_a_known_name_are_refused(sets: Path, run_small: Run) -> None:
+    assert run_small(also_test={"plain": PLAIN}).code == 0
+    (sets / "plain.jsonl").write_text('{"said": "Nothing of the kind."}\n' * 3, "utf-8")
+    fresh = {"plain": {**PLAIN, "max_drop": {"nll": 1.0}}}
+    outcome = run_small(also_test=fresh)
+    assert outcome.code != 0
+    assert "the test set plain changed since it was first asked" in outcome.message
+    assert run_small(also_test={"other": PLAIN}).code == 0
+
+
+def test_an_interrupted_run_takes_up_what_was_kept(
+    sets: Path, run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also = {"shift": SHIFT, "plain": PLAIN}
+    asked: list[str] = []
+    run = AlsoWorker.run
+
+    def stopped(self: AlsoWorker, job: Any) -> None:
+        asked.append(job.split)
+        if job.split == "plain":
+            raise KeyboardInterrupt
+        run(self, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AlsoWorker, "run", stopped)
+        assert run_small(also_test=also).code != 0
+    assert asked == ["shift", "plain"] and results()["status"] == "partial"
+    first = results()["methods"]["lora"]["also_test"]
+    assert set(first) == {"shift"}
+
+    def watched(self: AlsoWorker, job: Any) -> None:
+        asked.append(job.split)
+        run(self, job)
+
+    asked.clear()
+    monkeypatch.setattr(AlsoWorker, "run", watched)
+    assert run_small(also_test=also).code == 0
+    assert asked == ["plain"] and results()["status"] == "complete"
+    assert results()["methods"]["lora"]["also_test"]["shift"] == first["shift"]
+    kept = [
+        json.loads(line) for line in (sets / "out/events.jsonl").read_text("utf-8").splitlines()
+    ]
+    parts = [e["part"] for e in kept if e["event"] == "kept" and e["cohort"] == "test-2"]
+    assert parts == ["lora-lr0.01-s0"]
+    # A file that was changed is not taken up.
+    asked.clear()
+    torn = sets / "out/candidates/lora-lr0.01-s0/scores/also-shift.npz"
+    torn.write_bytes(torn.read_bytes()[:-10])
+    assert run_small(also_test=also).code == 0
+    assert asked == ["shift"]
+    assert results()["methods"]["lora"]["also_test"]["shift"] == first["shift"]
+
+
+def test_a_failure_on_a_set_is_that_sets_alone(
+    sets: Path, run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also, asked = {"plain": PLAIN}, AlsoWorker.ask
+
+    def broken(self: AlsoWorker, cohort: Any, slots: Any, names: str) -> Any:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(AlsoWorker, "ask", broken)
+    run_small(also_test=also)
+    found = results()
+    assert found["status"] == "partial"
+    assert found["methods"]["lora"]["state"] == "COMPLETE" and found["methods"]["lora"]["test"]
+    assert found["methods"]["lora"]["also_test"] == {}
+    assert any("lora-lr0.01-s0 has no result on plain: " in note for note in found["notes"])
+    monkeypatch.setattr(AlsoWorker, "ask", asked)
+    assert run_small(also_test=also).code == 0
+    assert "plain" in results()["methods"]["lora"]["also_test"]
+    assert results()["status"] == "complete"
+
+
+def test_labels_of_a_set_of_the_same_kind_are_those_of_training(
+    sets: Path, run_small: Run, results: Results
+) -> None:
+    for split, size in {"train": 16, "validation": 4, "test": 4}.items():
+        rows = [
+            {"t": f"{CITIES[i % 8]} {i} {split}", "l": ("a", "b", "c")[i % 3]} for i in range(size)
+        ]
+        (sets / "rows" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    lines = "".join(json.dumps({"t": f"{c} again", "l": "c"}) + "\n" for c in CITIES[:3])
+    (sets / "again.jsonl").write_text(lines, "utf-8")
+    task = {"kind": "classify", "source": "rows", "text": "t", "label": "l", "max_length": 48}
+    from bakeoff.study.opening import open_workbench
+    from bakeoff.study.options import study_from_mapping
+    from tests.studies import small_study
+
+    given = {**small_study(), "task": task, "also_test": {"again": {"source": "again.jsonl"}}}
+    bench = open_workbench(study_from_mapping(given, folder=sets), "cpu")
+    assert bench.also["again"].task.labels == ("a", "b", "c") == bench.task.labels
+    assert bench.also["again"].data.gold.tolist() == [2, 2, 2]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown kind": (
+        {"plain": {"kind": "txt", "source": "plain.jsonl"}},
+        "also_test.plain.kind: there is no kind of task 'txt'",
+    ),
+    "no source": ({"plain": {"kind": "text"}}, "also_test.plain.source: is missing; give a folder"),
+    "no test among files": (
+        {"plain": {**PLAIN, "source": {"train": "plain.jsonl"}}},
+        "also_test.plain.source has the keys ['train'] and no test",
+    ),
+    "no test file in the folder": (
+        {"plain": {**PLAIN, "source": "empty"}},
+        "also_test.plain.source: ",
+    ),
+    "no such file": (
+        {"plain": {**PLAIN, "source": "./plane.jsonl"}},
+        "also_test.plain.source is './plane.jsonl': there is no file or folder",
+    ),
+    "no such column": (
+        {"plain": {**PLAIN, "text": "sad"}},
+        "also_test.plain.text is 'sad', but ",
+    ),
+    "unknown metric": (
+        {"plain": {**PLAIN, "max_drop": {"nl": 0.1}}},
+        "also_test.plain.max_drop: 'nl' is not a metric of this set; did you mean nll? It has: nll",
+    ),
+    "negative drop": (
+        {"plain": {**PLAIN, "max_drop": {"nll": -0.1}}},
+        "also_test.plain.max_drop.nll: -0.1 is not a finite number of zero or more",
+    ),
+    "no mapping": (
+        {"plain": {**PLAIN, "max_drop": 0.1}},
+        "also_test.plain.max_drop = 0.1: must be a mapping from a metric",
+    ),
+    "the study's own name": ({"test": PLAIN}, "also_test.test: 'test' is one of the study's own"),
+    "no name of a folder": ({"a/b": PLAIN}, "also_test.a/b: 'a/b' cannot name a folder"),
+    "case alone": (
+        {"plain": PLAIN, "Plain": PLAIN},
+        "also_test.Plain: differs from also_test.plain in case alone",
+    ),
+    "too long for the base": (
+        {"plain": {**PLAIN, "max_length": 10**6}},
+        "also_test.plain.max_length: 1000000 is more than the ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_with_a_set_is_said_by_its_place(
+    sets: Path, run_small: Run, name: str
+) -> None:
+    (sets / "empty").mkdir()
+    also, message = BAD[name]
+    outcome = run_small(also_test=also)
+    assert outcome.code == 2
+    assert message in outcome.message
+    assert not (sets / "out/study.yaml").exists()
+
+
+def test_a_drop_needs_the_untuned_base(sets: Path, run_small: Run) -> None:
+    also = {"plain": {**PLAIN, "max_drop": {"nll": 0.1}}}
+    outcome = run_small(also_test=also, baselines=["lead"])
+    assert outcome.code == 2
+    assert "also_test.plain.max_drop: a drop is measured from zero_shot" in outcome.message
