@@ -51,6 +51,25 @@ class TestClassify(TaskContract):
     ]
 
 
+class TestChat(TaskContract):
+    kind = "chat"
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What lies {n} miles away <|im_end|>?"},
+                {"role": "assistant", "content": city},
+                {"role": "user", "content": "And beyond it?"},
+                {"role": "assistant", "content": f"Beyond {city}, nothing."},
+            ]
+        }
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"messages": [{"role": "user", "content": "x"}]}, "no message of the assistant"),
+        ({"messages": "x"}, "is not JSON"),
+    ]
+
+
 class TestComplete(TaskContract):
     kind = "complete"
     options: ClassVar[dict[str, Any]] = {

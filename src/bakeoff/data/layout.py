@@ -125,7 +125,7 @@ class Layout:
             ends = example.ends and not (
                 len(encoded.ids) and encoded.ids[-1] == self._encoder.eos_id
             )
-            start = self._start_of(encoded, example)
+            start = self._start_of(example, encoded)
             # A supervised token needs one before it that predicts it.
             if not len(start) and len(encoded_target):
                 encoded_target[0] = False
@@ -161,7 +161,7 @@ class Layout:
 
     def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
         while True:
-            start = self._start_of(encoded, example)
+            start = self._start_of(example, encoded)
             room = self._options.max_length - self._options.max_target_tokens
             excess = len(start) + len(encoded.ids) - room
             keep, missing = _without_tail(encoded, example.cut_span, excess)
@@ -175,12 +175,14 @@ class Layout:
                 [example.prompt], [example.literals_of_prompt], [_cut_spans(example)]
             )
 
-    def _start_of(self, encoded: Encoded, example: Example) -> Ids:
+    def _start_of(self, example: Example, encoded: Encoded) -> Ids:
         """What stands before the text, unless the text has it already."""
         start = self._encoder.start_ids
-        if example.starts and not len(start):
+        if example.beginning == "always" and not len(start):
             start = np.array([self._encoder.eos_id], dtype=np.int32)
-        return start[:0] if np.array_equal(encoded.ids[: len(start)], start) else start
+        if example.beginning == "never" or np.array_equal(encoded.ids[: len(start)], start):
+            return start[:0]
+        return start
 
 
 def windows(laid: Laid, max_length: int) -> list[Laid]:

@@ -16,6 +16,7 @@ from bakeoff.data.readers import (
     column_names,
     format_of,
     missing_column,
+    present,
     read_records,
 )
 from bakeoff.errors import ConfigError, DataError
@@ -238,7 +239,8 @@ class HubSource:
         return list(next(iter(self._loaded.values())).column_names)
 
     def _read(self, name: str) -> Iterator[Record]:
-        rows = self._loaded[name].select_columns(list(dict.fromkeys(self._columns.values())))
+        loaded = self._loaded[name]
+        rows = loaded.select_columns(present(self._columns, loaded.column_names))
         for row, values in enumerate(rows, start=1):
             yield Record(row, values)
 

@@ -103,9 +103,8 @@ class Template:
         return between[len(between.rstrip()) :] + value + self.pieces[-1]
 
     def value_of(self, answer: str) -> str:
-        """The value that ``answer`` was made of."""
-        between, after = self.pieces[-2], self.pieces[-1]
-        return answer[len(between) - len(between.rstrip()) : len(answer) - len(after)]
+        """The value that ``answer`` was made of, without white space at its ends."""
+        return answer.rstrip().removesuffix(self.pieces[-1].rstrip()).strip()
 
 
 def field_names(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import cut_tail
+from bakeoff.data.shots import after_shots
 from bakeoff.data.template import Template
 from bakeoff.errors import ConfigError
 from bakeoff.tasks.contract import Row, Task
@@ -95,11 +96,11 @@ class FromTemplate(Task):
 
     def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """See ``Task.example``."""
-        return self._laid(row, self.values_of(row), self.answers_of(row))
+        return after_shots(self._laid(row, self.values_of(row), self.answers_of(row)), shots)
 
     def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """See ``Task.prompt``."""
-        return self._laid(row, self.values_of(row), ())
+        return after_shots(self._laid(row, self.values_of(row), ()), shots)
 
     def _laid(self, row: Row, inputs: dict[str, str], answers: tuple[str, ...]) -> Example:
         answer = answers[0] if answers else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import Record
+from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
+from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
+from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.texts import group_of
@@ -50,13 +53,19 @@ def prepare(
         DataError: data that cannot be found, read or used; see ``task.on_bad_row``.
     """
     task.options.validate()
+    template = template_for(task, tokenizer, root)
+    known = _known_beforehand(task, template, root)
+    notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
     if task.reads_whole_rows:
         columns = _all_columns(task, source)
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        return dataclasses.replace(
+            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+        )
 
     if cache_dir is None:
         return made()
@@ -64,7 +73,7 @@ def prepare(
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = cache.cache_key(
         [
-            json.dumps([options, task.reads_whole_rows], sort_keys=True),
+            json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -83,15 +92,30 @@ def prepare(
     return data
 
 
+def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> dict[str, Any]:
+    """What the base and the names of the columns decide, as ``Task.found`` gives it."""
+    known: dict[str, Any] = {} if template is None else {CHAT: template.record}
+    if type(task).found_in_columns is not Task.found_in_columns:
+        # Opened without columns: which ones there must be is what is asked.
+        names = open_source(task.options, {}, root=root).column_names()
+        known |= task.found_in_columns(names)
+    return known
+
+
 def _all_columns(task: Task, source: Source) -> dict[str, str]:
     """What the task reads, and every other column by its own name."""
     read = columns_of(task)
     others = [name for name in source.column_names() if name not in read.values()]
-    return {**read, **{f"source ({name})": name for name in others}}
+    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
-class _Preparation:
-    """One task's data on their way from rows to arrays."""
+class Preparation:
+    """One task's data on their way from rows to arrays.
+
+    Args:
+        task: whose. source: opened. tokenizer: the base's. tokenizer_id: for messages.
+        workers: as of ``prepare``.
+    """
 
     def __init__(
         self,
@@ -104,6 +128,7 @@ class _Preparation:
         self._task = task
         self._source = source
         self._options = task.options
+        self._shots: Sequence[Example] = ()
         self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
 
     def run(self) -> TaskData:
@@ -118,7 +143,7 @@ class _Preparation:
             "train": train,
             **{split: self._rows(split) for split in SPLITS if split != "train"},
         }
-        layout = Layout(self._options, self._encoder, self._task.shorten)
+        layout = self._layout
         splits: dict[Split, SplitData] = {
             split: _split_data(self._task, layout, rows[split]) for split in SPLITS
         }
@@ -136,6 +161,36 @@ class _Preparation:
             seed=self._options.seed,
         )
 
+    def split(self, split: Split, shots: Sequence[Example]) -> SplitData:
+        """One split alone, of a task that knows already what the training rows decide.
+
+        Args:
+            shots: solved examples before each prompt.
+        """
+        self._shots = shots
+        return _split_data(self._task, self._layout, self._rows(split))
+
+    def drawn(self, count: int, seed: int, *, most: int) -> list[Example] | None:
+        """Training examples at random, in the order of the draw; None where there are too few.
+
+        Args:
+            count: how many. seed: of the draw. most: tokens of each, at most.
+        """
+        examples = self._rows("train").examples
+        order = np.random.default_rng(seed).permutation(len(examples))
+        found: list[Example] = []
+        for index in order:
+            if len(found) == count:
+                break
+            [laid] = self._layout.rows([examples[index]])
+            if len(laid.ids) <= most and not laid.is_cut and not laid.missing:
+                found.append(examples[index])
+        return found if len(found) == count else None
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self._options, self._encoder, self._task.shorten)
+
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)
         if self._task.reads_whole_rows:
@@ -143,21 +198,23 @@ class _Preparation:
         return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
-        example = self._task.example(record.values)
+        example = self._task.example(record.values, self._shots)
         if self._options.group is None:
             return example
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
 
 
-def with_found(task: Task, found: dict[str, object]) -> Task:
-    """The task with the options that the training rows decided."""
-    if not found:
-        return task
-    fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
-    decided = type(task)(type(task.options)(**{**fields, **plain}))
-    decided.from_rows = frozenset(found)
-    return decided
+def with_found(task: Task, found: Mapping[str, Any]) -> Task:
+    """The task with the options that its rows decided, and with the base's chat template."""
+    template = found.get(CHAT)
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k != CHAT}
+    if plain:
+        fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
+        decided = type(task)(type(task.options)(**{**fields, **plain}))
+        decided.from_rows = task.from_rows | frozenset(plain)
+        decided.chat = task.chat
+        task = decided
+    return task if template is None else in_chat(task, ChatTemplate.from_record(template))
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:

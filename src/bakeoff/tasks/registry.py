@@ -19,6 +19,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "classify": "bakeoff.tasks.classify:Classify",
     "complete": "bakeoff.tasks.complete:Complete",
     "text": "bakeoff.tasks.text:Text",
+    "chat": "bakeoff.tasks.chat:Chat",
 }
 _ALIASES: Final[Mapping[str, str]] = {"max_summary_tokens": "max_target_tokens"}
 """Keys by which older studies name an option."""

@@ -47,6 +47,8 @@ class Text(Task):
     options_type = TextOptions
     input_word = output_word = "text"
     has_free_answers = False
+    takes_shots = False
+    chat_template_use = "never"
     fine_widths = True
     options: TextOptions
 
@@ -62,14 +64,14 @@ class Text(Task):
             text=text,
             target_spans=((0, len(text)),),
             literal_spans=((0, len(text)),),
-            starts=True,
+            beginning="always",
             windows=True,
             shown=text,
         )
 
     def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """What stands before any text."""
-        return Example(text="", target_spans=(), starts=True)
+        return Example(text="", target_spans=(), beginning="always")
 
     @property
     def metric_names(self) -> tuple[str, ...]:
