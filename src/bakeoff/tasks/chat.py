@@ -235,11 +235,10 @@ class Chat(Task):
         template = self._template
         shown = talk if template.knows_calls else calls_as_text(talk)
         shown = shown if template.knows_tools else tools_as_text(shown, TOOLS_TEXT)
-        prompt = template.rendered(shown.before_answer, shown.tools, asks=True)
-        read = "\n".join(
-            f"{message['role']}: {message['content']}"
-            for message in calls_as_text(talk).before_answer
-        )
+        told = calls_as_text(talk).messages
+        asked = shown.messages[:-1] if known else shown.messages
+        prompt = template.rendered(asked, shown.tools, asks=True)
+        read = "\n".join(f"{m['role']}: {m['content']}" for m in (told[:-1] if known else told))
         if not known:
             return Example(
                 text=prompt.text,
@@ -255,7 +254,7 @@ class Chat(Task):
         if self.options.train_on != "all":
             last = self.options.train_on == "last"
             targets = template.answers(whole, shown.messages, shown.tools, last=last)
-        answer = calls_as_text(talk).messages[-1]["content"]
+        answer = told[-1]["content"]
         return Example(
             text=whole.text,
             target_spans=targets,
