@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import datasets
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.data.examples import Example
+from bakeoff.data.given import given_rows
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat import Chat
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import Task, columns_to_keep
 from bakeoff.tasks.conversations import Conversation
 from bakeoff.tasks.prepare import with_found
 from bakeoff.testing.tasks import TaskContract
@@ -161,6 +164,21 @@ def test_tools_that_only_some_rows_have_are_found(write: Write, tokenizer: Any) 
     train = data.splits["train"]
     assert "looks" not in tokenizer.decode(train.tokens[0])
     assert "looks" in tokenizer.decode(train.tokens[1])
+
+
+@pytest.mark.parametrize("form", ["list", "frame", "data set"])
+def test_rows_in_memory_keep_what_may_be_read(form: str) -> None:
+    rows: list[dict[str, Any]] = [{"id": 1, "conversations": SHAREGPT, "tools": "[]"}] * 2
+    table: Any = rows
+    if form == "frame":
+        table = pandas.DataFrame(rows)
+    elif form == "data set":
+        table = datasets.Dataset.from_list(rows)
+    given = given_rows(table, columns_to_keep(task_of(kind="chat")))
+    [content] = given.files.values()
+    [kept, _] = [json.loads(line) for line in content.splitlines()]
+    assert set(kept) == {"conversations", "tools"}
+    assert [turn["value"] for turn in kept["conversations"]] == [t["value"] for t in SHAREGPT]
 
 
 def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> None:

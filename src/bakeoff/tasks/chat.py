@@ -117,7 +117,7 @@ class Chat(Task):
         elif self.options.messages is not None:
             keys = ("messages", "tools")
         else:
-            return {"messages": _MESSAGES[0]}
+            return {"messages": OptionalColumn(_MESSAGES[0])}
         named = {key: getattr(self.options, key) for key in keys}
         return {
             key: OptionalColumn(column) if key in self._may_lack else column
@@ -131,6 +131,11 @@ class Chat(Task):
         if self._is_alpaca:
             return {key: c for key, c in self.column_keys.items() if key != "output"}
         return self.column_keys
+
+    @property
+    def may_read(self) -> tuple[str, ...]:
+        """All names that columns are known by."""
+        return (*_MESSAGES, "tools", *_ALPACA)
 
     def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
         """Which columns hold what, where the study does not say so."""
