@@ -383,7 +383,7 @@ def test_nothing_to_cut_is_not_cut() -> None:
 )
 def test_choices_have_the_tokens_of_running_text(family: str, prompt: str) -> None:
     choices = (" storm", " the coast", " x", "\nTL;DR:")
-    found = layout(family).choices(prompt, choices)
+    [found] = layout(family).choices([prompt], [choices])
     alone = plain(family, prompt)
     for choice, ids in zip(choices, found, strict=True):
         assert [*alone, *ids] == plain(family, prompt + choice)
@@ -404,7 +404,7 @@ def test_a_choice_that_melts_into_the_prompt_is_tokenised_by_itself(family: str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_special_token_in_a_choice_is_plain_text(family: str) -> None:
     tokenizer = tokenizer_of(family)
-    [ids] = layout(family).choices("Label:", (f" {tokenizer.eos_token}",))
+    [[ids]] = layout(family).choices(["Label:"], [(f" {tokenizer.eos_token}",)])
     assert tokenizer.eos_token_id not in ids
     assert tokenizer.decode(ids).strip() == tokenizer.eos_token
 

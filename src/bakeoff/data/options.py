@@ -105,7 +105,8 @@ class TaskOptions:
     """Held-out shares where one file or one Hub split holds everything."""
 
     seed: int = 0
-    """The seed of the examples that `wire` makes. Other sources have nothing random."""
+    """The seed of the examples that `wire` makes and of the baseline `random`. Other sources have
+    nothing random."""
 
     def validate(self, path: str = "task") -> None:
         """Checks ranges and combinations, not files.

@@ -220,10 +220,11 @@ class Tester:
         """
 
         def asked(split: Split, asks: frozenset[Ask]) -> list[ModelOutputs]:
-            return ask(
+            part = self.bench.data.splits[split]
+            given = ask(
                 cohort,
                 slots,
-                self.bench.data.splits[split],
+                part,
                 self.bench.plans[split],
                 asks,
                 self.bench.generation,
@@ -231,6 +232,7 @@ class Tester:
                 progress=lambda what, done, total: self.view.count(title, done, total),
                 note=self._note,
             )
+            return [self.bench.task.read_outputs(outputs, part) for outputs in given]
 
         asks = self.bench.task.asks
         before: Sequence[ModelOutputs | None] = [None] * len(slots)

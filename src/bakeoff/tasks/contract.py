@@ -132,19 +132,42 @@ class Task(ABC):
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """What answers are scored by; the first is primary."""
-        return tuple(metric_of(name, labels=self.labels) for name in self.metric_names)
+        return tuple(self._metric(name, self.labels) for name in self.metric_names)
+
+    @property
+    def metric_options(self) -> Mapping[str, Mapping[str, object]]:
+        """By metric, the options that follow from how the task is answered."""
+        return {}
+
+    def _metric(self, name: str, labels: Sequence[str]) -> Metric:
+        return metric_of(name, labels=labels, options=self.metric_options.get(name))
 
     @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
         # That does not depend on the labels, which may not be known yet.
         labels = self.labels or ("one", "another")
-        return frozenset(metric_of(name, labels=labels).asks for name in self.metric_names)
+        return frozenset(self._metric(name, labels).asks for name in self.metric_names)
+
+    def read_outputs(self, outputs: ModelOutputs, part: SplitData) -> ModelOutputs:
+        """A candidate's outputs as the metrics are given them.
+
+        A task whose choice is written finds here which one a text means.
+
+        Args:
+            outputs: what the model gave for ``part``.
+        """
+        return outputs
 
     @property
     @abstractmethod
     def baselines(self) -> tuple[Baseline, ...]:
-        """What needs no training."""
+        """What needs no training, unless the study names others."""
+
+    @property
+    def all_baselines(self) -> Mapping[str, Baseline]:
+        """By name, those that a study may name, ``baselines`` among them."""
+        return {baseline.name: baseline for baseline in self.baselines}
 
 
 def columns_of(task: Task) -> dict[str, str]:

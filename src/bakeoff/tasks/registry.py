@@ -17,6 +17,7 @@ DEFAULT_KIND: Final = "summarize"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "summarize": "bakeoff.tasks.summarize:Summarize",
     "classify": "bakeoff.tasks.classify:Classify",
+    "choose": "bakeoff.tasks.choose:Choose",
 }
 _ALIASES: Final[Mapping[str, str]] = {"max_summary_tokens": "max_target_tokens"}
 """Keys by which older studies name an option."""

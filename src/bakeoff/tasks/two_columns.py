@@ -27,7 +27,7 @@ class TwoColumns(Task):
 
     input_key: ClassVar[str]
     answer_key: ClassVar[str]
-    ends: ClassVar[bool] = True
+    ends: bool = True
 
     @property
     def column_keys(self) -> Mapping[str, str]:
@@ -86,7 +86,7 @@ class TwoColumns(Task):
         )
 
     def shorten(self, example: Example) -> Example | None:
-        """The end of the input gives way."""
+        """The input gives way."""
         return cut_tail(example)
 
 
