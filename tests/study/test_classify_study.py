@@ -87,7 +87,13 @@ def test_a_study_of_labels_from_end_to_end(
     found = results()
     assert found["status"] == "complete"
     assert found["task"]["kind"] == "classify"
-    assert [m["name"] for m in found["task"]["metrics"]] == ["accuracy", "macro_f1", "mcc", "nll", "label_nll"]
+    assert [m["name"] for m in found["task"]["metrics"]] == [
+        "accuracy",
+        "macro_f1",
+        "mcc",
+        "nll",
+        "label_nll",
+    ]
     assert [m["name"] for m in found["task"]["metrics"] if m["primary"]] == ["accuracy"]
     assert set(found["baselines"]) == {"majority", "zero_shot"}
     test = rows_of(place / "labelled/test.jsonl")

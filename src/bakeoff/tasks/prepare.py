@@ -232,7 +232,7 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
             chosen.append(place)
     if last is not None and not stay:
         raise last
-    if len({found.texts for found in sets}) == 1 and Ask.CHOICE in task.asks:
+    if task.labels and Ask.CHOICE in task.asks:
         for found in sets:
             check_beginnings(found, f"task.source: {rows.place}: the {task.output_word}")
     gold = [laid[index].example.gold for index in stay]
