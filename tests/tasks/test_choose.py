@@ -82,7 +82,7 @@ def test_a_reader_sees_the_choices_with_the_question(write: Write, tokenizer: An
 
 
 def test_choices_may_have_a_column_each(write: Write, tokenizer: Any) -> None:
-    rows = [
+    rows: list[Row] = [
         {"body": "What?", "a": "storm", "b": " coast ", "key": "B"},
         {"body": "Who?", "a": "towns", "b": 7, "key": "a"},
     ]
@@ -251,6 +251,47 @@ def test_an_answer_that_is_no_choice_is_a_bad_row(
     _, data = chosen(write, tokenizer, rows, on_bad_row="skip")
     assert data.splits["train"].rows_skipped == 1
     assert data.splits["train"].gold.tolist() == [0, 1]
+
+
+def labelled(answer: object, *labels: object) -> Row:
+    choices = {"text": WORDS[: len(labels)], "label": labels}
+    return {"question": f"What came with {answer}?", "choices": choices, "answer": answer}
+
+
+def test_the_labels_of_the_choices_are_what_an_answer_means(write: Write, tokenizer: Any) -> None:
+    """As on the hub: letters in one row and numbers from 1 in another are no longer in doubt."""
+    rows = [labelled("B", "A", "B", "C"), labelled("1", "1", "2"), labelled(2, 1, 2, 3)]
+    _, data = chosen(write, tokenizer, rows)
+    assert data.found == {"answer_is": "label"}
+    train = data.splits["train"]
+    assert train.gold.tolist() == [1, 0, 1]
+    assert train.references == [["coast"], ["storm"], ["coast"]]
+    assert gold_of(write, tokenizer, rows, answer_is="label") == [1, 0, 1]
+    message = message_of(write, tokenizer, [*rows, *rows_of("A", "B")])
+    assert "2 fit letter (such as 'A') and 3 fit label (such as 'B'), and no rule" in message
+    message = message_of(write, tokenizer, [*rows, labelled("D", "A", "B")])
+    assert (
+        "row 4 the answer (column 'answer') is 'D', which is not one of the labels 'A' or 'B'"
+        in (message)
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (["A"], "are not 2 in a list"),
+        ("AB", "are not 2 in a list"),
+        (["A", "A"], "hold one twice"),
+        (["A", None], "the label (column 'choices') is missing"),
+    ],
+)
+def test_labels_that_do_not_fit_the_choices_are_a_bad_row(
+    write: Write, tokenizer: Any, labels: object, reason: str
+) -> None:
+    row = {"question": "what?", "choices": {"text": ["a", "b"], "label": labels}, "answer": "A"}
+    message = message_of(write, tokenizer, [labelled("A", "A", "B"), row])
+    assert "train.jsonl has bad rows: row 2" in message
+    assert reason in message
 
 
 # Choices that are refused

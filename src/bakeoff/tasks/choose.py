@@ -14,7 +14,7 @@ from bakeoff.formatting import join
 from bakeoff.tasks.baselines import random_baseline
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
 from bakeoff.tasks.right_choice import RULES, Answer, found_rule
-from bakeoff.tasks.texts import choice_text, choice_texts
+from bakeoff.tasks.texts import choice_labels, choice_text, choice_texts
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
@@ -29,14 +29,16 @@ class ChooseOptions(TaskOptions):
     """The column with the question; where it is too long, its beginning gives way."""
 
     choices: str | tuple[str, ...] = "choices"
-    """The column with the list of choices, or a column for each: [a, b, c, d]."""
+    """The column with the list of choices, or with {text: a list, label: a list}; or a column for
+    each: [a, b, c, d]."""
 
     answer: str = "answer"
     """The column with the right choice."""
 
-    answer_is: Literal["index", "number", "letter", "text"] | None = None
+    answer_is: Literal["index", "number", "letter", "label", "text"] | None = None
     """What the answer's column holds: the choice's index from 0, its number from 1, its letter
-    (A, B, ...) or its text. null takes what fits all training rows: index, letter or text."""
+    (A, B, ...), the label that the row gives it, or its text. null takes what fits all training
+    rows: label where choices have some, else index, letter or text."""
 
     template: str = "Question: {question}\nAnswer: {answer}"
     """The layout of one example: {question} once, then {answer}, the choice, once."""
@@ -154,8 +156,15 @@ class Choose(TwoColumns):
         column = self.options.answer
         value = choice_text(row, column, (), key="answer")
         return Answer(
-            value=value, text=clean(value, self.options.cleaning).strip(), choices=choices
+            value=value,
+            text=clean(value, self.options.cleaning).strip(),
+            choices=choices,
+            labels=self._labels(row, choices),
         )
+
+    def _labels(self, row: Row, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+        columns = self.options.choices
+        return choice_labels(row, columns, len(choices)) if isinstance(columns, str) else None
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Which of a row's choices its answer means: by index, number, letter or text.
+"""Which of a row's choices its answer means: by index, number, letter, label or text.
 
 The same value may mean different choices: "1" is the second one as an index, the first one as a
 number, and perhaps the text of a third. So one rule holds for a whole data set.
@@ -14,14 +14,19 @@ from typing import Final, Literal
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
 
-AnswerRule = Literal["index", "number", "letter", "text"]
+AnswerRule = Literal["index", "number", "letter", "label", "text"]
 RULES: Final[Mapping[AnswerRule, str]] = {
     "index": "counted from 0",
     "number": "counted from 1",
     "letter": "from A on",
+    "label": "one of those beside the choices",
     "text": "one of the choices",
 }
 """What an answer may be, with words for messages."""
+
+_FOUND: Final[tuple[AnswerRule, ...]] = ("index", "letter", "text")
+"""Rules that rows without labels may decide; that numbers count from 1 is not taken for granted."""
+_OF_LABELS: Final = "label"
 
 _UNLIKELY: Final = 1e-3
 _DIGITS: Final = 9
@@ -33,12 +38,13 @@ class Answer:
 
     Attributes:
         value: for messages. text: to compare with ``choices``, cleaned as they are.
-        choices: [M].
+        choices: [M]. labels: [M] of the choices, where the row gives any.
     """
 
     value: str
     text: str
     choices: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
 
     def place(self, rule: AnswerRule) -> int | None:
         """The index of the choice that it means by a rule; None where it means none."""
@@ -46,6 +52,9 @@ class Answer:
         value = self.value
         if rule == "text":
             found = self.choices.index(self.text) if self.text in self.choices else -1
+        elif rule == "label":
+            labels = self.labels or ()
+            found = labels.index(value) if value in labels else -1
         elif rule == "letter":
             found = ord(value.upper()) - ord("A") if len(value) == 1 and value.isascii() else -1
         elif value.isascii() and value.isdecimal() and len(value) <= _DIGITS:
@@ -58,7 +67,7 @@ class Answer:
         Raises:
             DataError: it means none.
         """
-        rules: Sequence[AnswerRule] = _FOUND if rule is None else (rule,)
+        rules = self.rules if rule is None else (rule,)
         for one in rules:
             if (place := self.place(one)) is not None:
                 return place
@@ -69,18 +78,21 @@ class Answer:
             f"{join([self._named(one) for one in rules], 'or')}{hint}"
         )
 
+    @property
+    def rules(self) -> tuple[AnswerRule, ...]:
+        """Those that rows may decide; where choices have labels, nothing else is meant."""
+        return _FOUND if self.labels is None else (_OF_LABELS,)
+
     def _named(self, rule: AnswerRule) -> str:
         last = len(self.choices) - 1
+        labels = join([repr(label) for label in self.labels or ()], "or")
         return {
             "index": f"an index from 0 to {last}",
             "number": f"a number from 1 to {last + 1}",
             "letter": f"a letter from A to {chr(ord('A') + min(last, 25))}",
+            "label": f"one of the labels {labels}" if labels else "a label, as there are none",
             "text": "the text of one of its choices",
         }[rule]
-
-
-_FOUND: Final[tuple[AnswerRule, ...]] = ("index", "letter", "text")
-"""Rules that rows may decide. That numbers count from 1 is never taken for granted."""
 
 
 def found_rule(answers: Sequence[Answer], column: str) -> AnswerRule:
@@ -92,8 +104,11 @@ def found_rule(answers: Sequence[Answer], column: str) -> AnswerRule:
     Raises:
         DataError: no rule fits all, several do and disagree, or the only one is in doubt.
     """
-    places = {rule: [answer.place(rule) for answer in answers] for rule in _FOUND}
-    fitting = [rule for rule in _FOUND if None not in places[rule]]
+    places: dict[AnswerRule, list[int | None]] = {
+        rule: [answer.place(rule) if rule in answer.rules else None for answer in answers]
+        for rule in (*_FOUND, _OF_LABELS)
+    }
+    fitting = [rule for rule in places if None not in places[rule]]
     head = f"task.answer_is cannot be found from the training rows (column {column!r}): "
     if not fitting:
         raise DataError(f"{head}{_mixture(answers, places)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from bakeoff.data.cleaning import clean
 from bakeoff.data.options import CleaningStep
@@ -78,6 +79,8 @@ def choice_texts(
     where = f"(column {column!r})"
     if value is None:
         raise DataError(f"the choices {where} are missing")
+    if _has_labels(value):
+        value = value["text"]
     if not isinstance(value, list | tuple):
         raise DataError(
             f"the choices {where} are not a list but {type(value).__name__}; where each choice has "
@@ -93,6 +96,32 @@ def choice_texts(
             problem = str(error).partition(f"{where} ")[2]
             raise DataError(f"choice {index} {where} {problem}") from None
     return tuple(found)
+
+
+def choice_labels(row: Mapping[str, object], column: str, count: int) -> tuple[str, ...] | None:
+    """The labels of a column's choices, where it holds ``{text: a list, label: a list}``.
+
+    Args:
+        count: of choices.
+
+    Raises:
+        DataError: there are more or fewer labels, one is no label, or two are equal.
+    """
+    value = row.get(column)
+    if not _has_labels(value):
+        return None
+    entries = value["label"]
+    if not isinstance(entries, list | tuple) or len(entries) != count:
+        raise DataError(f"the labels of the choices (column {column!r}) are not {count} in a list")
+    labels = tuple(choice_text({column: entry}, column, (), key="label") for entry in entries)
+    if len(set(labels)) < count:
+        raise DataError(f"the labels of the choices (column {column!r}) hold one twice")
+    return labels
+
+
+def _has_labels(value: object) -> TypeGuard[Mapping[str, object]]:
+    """As many sets on the hub have it."""
+    return isinstance(value, Mapping) and set(value) == {"text", "label"}
 
 
 def _is_number(value: object) -> bool:
