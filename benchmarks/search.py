@@ -47,6 +47,7 @@ from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training import TrainingStage
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.methods.variants import Variant
+from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.environment import provenance_of, versions
@@ -79,9 +80,8 @@ def train(study: Study, bench: Workbench, folder: Path) -> Trained:
     archive = Archive(run, bench, findings, provenance_of(bench))
     started = time.perf_counter()
     with ProgressView(Console(stderr=True), epochs=study.options.protocol.epochs) as view:
-        TrainingStage(bench, schedule, archive, view, Checkpoints(folder), StopSignals(), {}).run(
-            None
-        )
+        places, events = Checkpoints(folder), EventLog(folder)
+        TrainingStage(bench, schedule, archive, view, places, StopSignals(), events).run(None)
     return Trained(
         schedule=schedule,
         tokens=bench.plans["train"].tokens_padded,

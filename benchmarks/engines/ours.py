@@ -22,7 +22,7 @@ from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.score import example_nlls, mean_nll
 from bakeoff.engine.train import train_step
-from bakeoff.execution.training import open_batch_source
+from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder

@@ -15,7 +15,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.schedule import Position, SaveNothing
 from bakeoff.engine.train import Trainer
-from bakeoff.execution.training import open_batch_source
+from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.registry import method_type
 from engines.ours import load_base

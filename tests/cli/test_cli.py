@@ -48,7 +48,7 @@ def test_help_names_every_command(call: Call) -> None:
 def test_help_of_run_names_every_option(call: Call) -> None:
     code, out, _ = call("run", "--help")
     assert code == 0
-    for part in ("[STUDY.yaml]", "--set", "KEY=VALUE", "--out", "--device", "--fresh"):
+    for part in ("[STUDY.yaml|DIR]", "--set", "KEY=VALUE", "--out", "--device", "--fresh"):
         assert part in out
     assert "[[" not in out
 

@@ -24,12 +24,14 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position
 from bakeoff.engine.train import Trainer
 from bakeoff.errors import StoreError
-from bakeoff.execution import checkpoints
+from bakeoff.execution import checkpoints, states
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.queue import RoundQueue
-from bakeoff.execution.training import open_batch_source
+from bakeoff.execution.packing import pack_training
+from bakeoff.execution.queue import JobQueue
+from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
+from bakeoff.runs.events import EventLog
 from bakeoff.search.groups import PassGroup
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
@@ -91,9 +93,7 @@ class Keep:
     chances: int
 
     def between_steps(self, position: Callable[[], Position]) -> None:
-        self.places.save(
-            self.schedule, Progress(slots={"x": 2}, micro_batch_sizes={"x": 1}, position=position())
-        )
+        self.places.save(self.schedule, Progress(position=position()))
         self.chances -= 1
         if self.chances == 0:
             raise BreakError
@@ -149,6 +149,19 @@ class Case:
         protocol = ProtocolOptions(
             epochs=EPOCHS, micro_batch_size=2, grad_accum_steps=2, patience=1, seeds=(0, 1)
         )
+        position = progress.position if progress else None
+        seated = [c for c in position.seated if not c.state.is_final] if position else []
+        waiting = [*seated, *schedule.waiting(self.group)]
+        if not waiting:
+            return schedule
+        job = pack_training(
+            waiting,
+            EventLog(self.folder),
+            group=self.group.key,
+            stop=lambda _: EPOCHS,
+            num_slots=lambda _: self.num_slots,
+            micro_batch_size=2,
+        )
         with ExitStack() as stack:
             Trainer(
                 self.base,
@@ -162,8 +175,8 @@ class Case:
                 self.num_slots,
                 Keep(self.places, schedule, chances),
             ).run(
-                RoundQueue(schedule, self.group, self.places, self.notes.append),
-                progress.position if progress else None,
+                JobQueue(job, schedule, self.places, self.notes.append),
+                position,
             )
         return schedule
 
@@ -229,7 +242,6 @@ def test_what_was_saved_is_loaded_to_the_bit(base: Base, tmp_path: Path, kind: s
     torch.manual_seed(99)
     loaded = case.places.load(again := case.schedule())
     assert loaded is not None and loaded.position is not None
-    assert (loaded.slots, loaded.micro_batch_sizes) == ({"x": 2}, {"x": 1})
     assert torch.equal(torch.get_rng_state(), random)
     assert 0 < position.step == loaded.position.step
     for key in ("train_nll", "train_tokens", "seconds", "micro_batch_size"):
@@ -312,6 +324,22 @@ def test_two_and_the_last_between_epochs_are_kept_and_their_numbers_rise(
     assert {entry.name for entry in case.places.path.iterdir()} == {f.name for f in case.files()}
 
 
+@pytest.mark.parametrize("chances", [5, 8])
+def test_a_folder_of_before_there_were_jobs_goes_on(
+    base: Base, tmp_path: Path, chances: int
+) -> None:
+    expected = (whole := Case(base, "lora", tmp_path / "whole")).outcome(whole.train())
+    case = Case(base, "lora", tmp_path / "older")
+    case.interrupted(chances)
+    (tmp_path / "older/events.jsonl").unlink()
+    (tmp_path / "older/cohorts/train-0").rename(tmp_path / "older/checkpoints")
+    (tmp_path / "older/cohorts").rmdir()
+    case.interrupted(3)
+    assert case.outcome(case.train()) == expected
+    assert not (tmp_path / "older/checkpoints").exists()
+    assert EventLog(tmp_path / "older").jobs("train")[0].width == case.num_slots
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -331,13 +359,13 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(
         path.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(states, "save_file", full)
     candidate = case.schedule().candidates[0]
     candidate.snapshot = {"values/a": torch.zeros(1)}
     with pytest.raises(StoreError, match="the disk is full; free some space"):
         if is_paused:
             case.places.pause(candidate)
         else:
-            case.places.save(case.schedule(), Progress(slots={}))
+            case.places.save(case.schedule(), Progress())
     assert {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()} == before
     assert candidate.snapshot is not None

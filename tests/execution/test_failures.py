@@ -15,7 +15,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.train import Trainer
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.progress import ProgressView
-from bakeoff.execution.testing import Tester
+from bakeoff.execution.questions import Questions
 from bakeoff.measure.costs import CostFailure
 from bakeoff.methods.low_rank.lora import Lora
 from bakeoff.report import write_report
@@ -249,10 +249,10 @@ def test_costs_from_smaller_batches_are_noted(
 
 def small_test_memory(monkeypatch: pytest.MonkeyPatch, *, lost: Sequence[str] = ()) -> list[int]:
     """Testing holds one candidate at a time, and some not at all; returns the passes' sizes."""
-    original, sizes = Tester._outcomes, []
+    original, sizes = Questions.outcomes, []
     tensors_of = Archive.tensors_of
 
-    def outcomes(self: Tester, cohort: Any, slots: Any, *rest: Any, **options: Any) -> Any:
+    def outcomes(self: Questions, cohort: Any, slots: Any, *rest: Any, **options: Any) -> Any:
         sizes.append(len(slots))
         if len(slots) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -263,7 +263,7 @@ def small_test_memory(monkeypatch: pytest.MonkeyPatch, *, lost: Sequence[str] = 
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
         return tensors_of(self, candidate)
 
-    monkeypatch.setattr(Tester, "_outcomes", outcomes)
+    monkeypatch.setattr(Questions, "outcomes", outcomes)
     monkeypatch.setattr(Archive, "tensors_of", tensors)
     return sizes
 

@@ -93,7 +93,7 @@ def test_a_paused_state_that_is_missing_or_torn_is_an_error(
 def test_paused_states_stay_as_long_as_a_kept_checkpoint_needs_them(tmp_path: Path) -> None:
     places, schedule = Checkpoints(tmp_path), schedule_of(1.0, 10.0)
     one, other = schedule.candidates
-    nowhere = Progress(slots={})
+    nowhere = Progress()
     pause(places, one, 0.1)
     pause(places, other, 0.2)
     for _ in range(3):
@@ -119,11 +119,11 @@ def test_a_new_process_forgets_no_paused_state_that_an_older_checkpoint_needs(
     [one] = schedule.candidates
     pause(before, one, 0.1)
     for _ in range(2):
-        before.save(schedule, Progress(slots={}))
+        before.save(schedule, Progress())
     after = Checkpoints(tmp_path)
     after.load(again := schedule_of(1.0))
     again.candidates[0].state = RunState.COMPLETE
-    after.save(again, Progress(slots={}))
+    after.save(again, Progress())
     assert paused(after) == {"m-lr1-s0-1"}
     newest = sorted(after.path.glob("*.safetensors"))[-1]
     newest.write_bytes(b"torn")
@@ -160,7 +160,7 @@ def undisturbed(run_small: Run, place: Path, results: Run) -> Any:
     assert run_small(**STUDY).code == 0
     found = curves(results())
     assert [state for state, _ in found.values()] == ["COMPLETE", "PRUNED", "PRUNED", "COMPLETE"]
-    assert not (place / "out/checkpoints").exists()  # the study is complete
+    assert not (place / "out/cohorts").exists()  # the study is complete
     (place / "out").rename(place / "undisturbed")
     return found
 
@@ -177,7 +177,7 @@ def test_paused_candidates_go_on_in_the_next_call(
     assert len(counted) == 2 * STEPS + FRESH  # the third's first epoch, and the first's second
     assert curves(results()) == undisturbed
     assert not [note for note in results()["notes"] if "missing or torn" in note]
-    assert not (place / "out/checkpoints").exists()
+    assert not (place / "out/cohorts").exists()
 
 
 @pytest.mark.usefixtures("quick")
@@ -186,7 +186,7 @@ def test_who_has_lost_its_paused_state_starts_anew_with_a_note(
 ) -> None:
     with interrupted_at(2 * STEPS + 2):
         run_small(**STUDY)
-    [file] = (place / "out/checkpoints/paused").glob(f"{FIRST}-*")
+    [file] = (place / "out/cohorts").glob(f"*/paused/{FIRST}-*")
     file.unlink()
     with interrupted_at(0) as counted:
         outcome = run_small(**STUDY)
@@ -205,7 +205,7 @@ def test_a_study_goes_on_from_whatever_is_whole(
 ) -> None:
     with interrupted_at(2 * STEPS + 2):
         run_small(**STUDY)
-    files = sorted((place / "out/checkpoints").glob("*.safetensors"))
+    files = sorted((place / "out/cohorts").glob("*/*.safetensors"))
     for file in files[-num_torn:]:
         file.write_bytes(file.read_bytes()[:-1])
     with interrupted_at(0) as counted:

@@ -11,8 +11,10 @@ import torch
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.execution.queue import OneEpoch, RoundQueue
+from bakeoff.execution.packing import spec_of
+from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.methods.contract import ExecutionPath
+from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.groups import PassGroup
 from bakeoff.search.schedule import MethodSearch, StudySchedule
@@ -36,6 +38,19 @@ def places(tmp_path: Path) -> Checkpoints:
     return Checkpoints(tmp_path)
 
 
+def job_of(schedule: StudySchedule, *, stop: int = 4) -> CohortJob:
+    """All candidates that train on the shared base, from their start."""
+    return CohortJob(
+        cohort="train-0",
+        kind="train",
+        group=BASE.key,
+        seats=tuple(Seat(spec=spec_of(c), stop=stop) for c in schedule.waiting(BASE)),
+        width=2,
+        micro_batch_size=1,
+        threads=1,
+    )
+
+
 def trained(candidate: Candidate, places: Checkpoints) -> None:
     """One epoch, after which it went out of memory and waits for its next slot."""
     candidate.epochs.append(EpochRecord(epoch=1, train_nll=1.0, val_nll=1.0, seconds=0.0))
@@ -47,7 +62,7 @@ def trained(candidate: Candidate, places: Checkpoints) -> None:
 def test_those_that_have_trained_already_sit_down_first(
     schedule: StudySchedule, places: Checkpoints
 ) -> None:
-    queue = RoundQueue(schedule, BASE, places, pytest.fail)
+    queue = JobQueue(job_of(schedule), schedule, places, pytest.fail)
     trained(schedule.methods["b"].finals[0], places)
     first, second = queue.next(), queue.next()
     assert first is not None and second is not None
@@ -69,7 +84,7 @@ def test_one_whose_paused_state_is_lost_starts_again_with_a_note(
     for file in places.path.glob("paused/*"):
         file.unlink()
     for queue in (
-        RoundQueue(schedule, BASE, places, notes.append),
+        JobQueue(job_of(schedule), schedule, places, notes.append),
         OneEpoch(candidate, schedule, places, notes.append),
     ):
         assert queue.next() is candidate
@@ -77,3 +92,19 @@ def test_one_whose_paused_state_is_lost_starts_again_with_a_note(
         candidate.state = RunState.WAITING
     [note] = notes
     assert "a-lr1-s0 after epoch 1 is missing or torn; it is trained from the start" in note
+
+
+def test_a_job_hands_out_its_own_candidates_until_they_have_reached_its_stop(
+    schedule: StudySchedule, places: Checkpoints
+) -> None:
+    job = job_of(schedule, stop=1)
+    del schedule.methods["b"]  # as a study that grew without it
+    queue = JobQueue(job, schedule, places, pytest.fail)
+    first = queue.next()
+    assert first is not None and (first.id, first.cohort) == ("a-lr1-s0", "train-0")
+    assert not queue.pauses(first)
+    trained(first, places)
+    assert queue.pauses(first)
+    second = queue.next()
+    assert second is not None and second.id == "a-lr2-s0"
+    assert queue.next() is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bakeoff.engine import train
-from bakeoff.execution import training
+from bakeoff.execution import training_worker
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -27,13 +27,13 @@ def test_hidden_states_are_computed_once_for_all_rounds(
     run_small: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    open_batch_source = training.open_batch_source
+    open_batch_source = training_worker.open_batch_source
 
     def spy(base: Any, execution_path: Any, *rest: Any) -> Any:
         opened.append(execution_path.value)
         return open_batch_source(base, execution_path, *rest)
 
-    monkeypatch.setattr(training, "open_batch_source", spy)
+    monkeypatch.setattr(training_worker, "open_batch_source", spy)
     assert run_small(methods={"head": {}, "lora": {"rank": 2}}, **SEARCHED).code == 0
     assert sorted(opened) == ["base", "hidden_states"]
 

@@ -224,7 +224,7 @@ def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
         assert run_small(**STUDY).code == 0
     assert len(counted) == 2 * 2 * STEPS - (STEPS + 2)  # no step of either method is repeated
     assert without_times(results()) == undisturbed
-    assert not (place / "out/checkpoints").exists()
+    assert not (place / "out/cohorts").exists()
 
 
 @pytest.mark.usefixtures("quick")

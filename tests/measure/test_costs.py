@@ -106,10 +106,10 @@ def test_a_method_that_kills_the_timing_leaves_the_others_theirs(
     assert "status 9" in found["deadly"]["error"]
 
 
-def test_costs_may_take_a_third_of_what_all_else_took() -> None:
-    findings = Findings(schedule=None, wall_seconds={"load": 1.0, "training": 29.0, "total": 99.0})  # type: ignore[arg-type]
+def test_costs_may_take_less_than_a_third_of_what_all_else_took() -> None:
+    findings = Findings(schedule=None, wall_seconds={"load": 1.0, "training": 34.0, "total": 99.0})  # type: ignore[arg-type]
     assert seconds_for_costs(findings) == 10.0
-    epoch = EpochRecord(epoch=1, train_nll=1.0, val_nll=1.0, seconds=30.0)
+    epoch = EpochRecord(epoch=1, train_nll=1.0, val_nll=1.0, seconds=35.0)
     for number in range(2):
         findings.records[str(number)] = CandidateRecord(
             method="lora",
@@ -120,5 +120,5 @@ def test_costs_may_take_a_third_of_what_all_else_took() -> None:
             epochs=(epoch,) * 3,
             made_with=Provenance(bakeoff="0", slots=2),
         )
-    # An earlier call trained both together for ninety seconds.
+    # An earlier call trained both together for 105 seconds.
     assert seconds_for_costs(findings) == 30.0

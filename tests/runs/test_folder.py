@@ -131,7 +131,7 @@ def test_results_that_were_there_survive_a_full_disk(
     monkeypatch.setattr(store, "os", FullDisk("fsync", 0).view)
     assert run_small().code == 2
     after = dict(contents(place / "out"))
-    for name in [n for n in after if n.startswith("checkpoints/")] + ["run.log"]:
+    for name in [n for n in after if n.startswith("cohorts/")] + ["run.log"]:
         del after[name]
     del before["run.log"]
     assert after == before

@@ -10,7 +10,7 @@ import pytest
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.train import Trainer
-from bakeoff.execution.testing import Tester
+from bakeoff.execution.testing import TestingWorker
 from tests.studies import without_times
 
 Run = Callable[..., Any]
@@ -28,13 +28,13 @@ SEARCHED: dict[str, Any] = {
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the candidates that were tested, in order."""
     ids: list[str] = []
-    test = Tester._test
+    test = TestingWorker._run
 
-    def spy(self: Tester, group: Sequence[Candidate], scorer: Any) -> None:
+    def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
         ids.extend(candidate.id for candidate in group)
-        test(self, group, scorer)
+        test(self, group)
 
-    monkeypatch.setattr(Tester, "_test", spy)
+    monkeypatch.setattr(TestingWorker, "_run", spy)
     return ids
 
 

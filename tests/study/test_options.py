@@ -156,7 +156,7 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
         ({}, ["methods", "lora: {kind: lora}"]),
         ({"x": {"kind": "loar"}}, ["methods.x.kind", "'loar'", "did you mean 'lora'?", "full"]),
         ({"x": {}}, ["methods.x.kind", "'x' is not a method", ", ".join(METHODS)]),
-        ({"x": {"kind": ["lora"]}}, ["methods.x.kind", "['lora']", "head, lora"]),
+        ({"x": {"kind": ["lora"]}}, ["methods.x.kind", "['lora']", "full, head"]),
         ({"x": None}, ["methods.x", "mapping"]),
         ({"a/b": {"kind": "full"}}, ["methods.a/b", "cannot name a folder", "letters"]),
         ({"..": {"kind": "full"}}, ["methods...", "cannot name a folder"]),

@@ -19,8 +19,8 @@ from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.growing import outline_of
 from bakeoff.study.longer import why_not_longer
-from bakeoff.study.options import completed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,7 +88,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             place,
             loaded.resolved,
             fresh=settings.fresh,
-            completed=completed,
+            outline_of=outline_of,
             goes_on=why_not_longer,
         ) as folder,
         run_log(folder.path, level, study=study.name, device=settings.device),
@@ -161,8 +161,9 @@ def run(
     """Runs a study, as ``bakeoff run`` does; a second call takes up what is there.
 
     Args:
-        study: a ``Study``, a mapping of its keys, or the path of its file.
-        out: the run's folder; ``runs/NAME`` without.
+        study: a ``Study``, a mapping of its keys, or the path of its file or of a run's folder,
+            whose study goes on.
+        out: the run's folder; without it that of the study, or ``runs/NAME``.
         progress: shows what happens, on stderr or in the notebook.
         device: ``auto``, ``cpu`` or ``cuda``.
         fresh: puts an earlier run aside and starts again.
@@ -195,7 +196,7 @@ def run(
         log_level=log_level,
     )
     given = study_of(study)
-    place = Path("runs") / given.name if out is None else Path(out)
+    place = given.place if out is None else Path(out)
     try:
         execute(given, place, Console(stderr=True, quiet=not progress), settings)
     except StoppedEarly as early:

@@ -35,6 +35,8 @@ class Study:
         )
     """
 
+    _place: Path | None = None
+
     def __init__(
         self,
         *,
@@ -76,7 +78,7 @@ class Study:
         """A study from its file.
 
         Args:
-            path: of the YAML file; None is the embedded demo.
+            path: of the YAML file, or of a run's folder that holds one; None is the embedded demo.
             overrides: ``protocol.epochs=3`` and the like, as ``--set`` takes them.
             seeds: the number of seeds of each method, whatever the study says.
 
@@ -87,6 +89,8 @@ class Study:
         loaded = options.load_study(place, overrides, seeds=seeds)
         self = cls.__new__(cls)
         self._loaded, self._rows, self._mapping, self._folder = loaded, None, {}, Path.cwd()
+        if place is not None and place.is_dir():
+            self._place = place
         return self
 
     @classmethod
@@ -117,6 +121,11 @@ class Study:
     def name(self) -> str:
         """Names the results' folder."""
         return self._loaded.options.name
+
+    @property
+    def place(self) -> Path:
+        """Where its results go: the run's folder that it was loaded from, else ``runs/NAME``."""
+        return self._place or Path("runs") / self.name
 
     @property
     def rows(self) -> GivenRows | None:

@@ -10,6 +10,13 @@ import typer
 StudyArgument = Annotated[
     Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
 ]
+StudyOrRunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="STUDY.yaml|DIR",
+        help="The study, or a run's folder, whose study goes on; none runs the demo.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),

@@ -18,7 +18,7 @@ from bakeoff.cli.common import (
     MaxTime,
     SeedsOption,
     SetOption,
-    StudyArgument,
+    StudyOrRunArgument,
 )
 from bakeoff.errors import ConfigError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: StudyArgument = None,
+    study: StudyOrRunArgument = None,
     overrides: SetOption = None,
     seeds: SeedsOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
@@ -71,6 +71,8 @@ def run(
 ) -> None:
     """Runs a study; a second call takes up what is there.
 
+    A study that has changed since grows: what is new is made, what is left out stays in the folder.
+
     With limits it recommends within them; every method is trained all the same.
     """
     started = time.monotonic()
@@ -98,7 +100,7 @@ def run(
         port=port or 0,
     )
     given = Study.load(study, overrides or [], seeds=seeds)
-    place = out or Path("runs") / given.name
+    place = out or given.place
     try:
         report = execute(given, place, console, settings)
     except StoppedEarly as early:

@@ -56,18 +56,23 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dic
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """One line for each dotted key whose values differ: ``protocol.epochs: 10 and 5``."""
-    return _differences(plain(a), plain(b), "")
+    return list(differing(a, b).values())
 
 
-def _differences(a: dict[str, Any], b: dict[str, Any], path: str) -> list[str]:
-    lines: list[str] = []
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, str]:
+    """By dotted key whose values differ, the line that ``differences`` has for it."""
+    return _differing(plain(a), plain(b), "")
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any], path: str) -> dict[str, str]:
+    lines: dict[str, str] = {}
     for key in {**a, **b}:
         place = join(path, key)
         left, right = a.get(key, NOT_SET), b.get(key, NOT_SET)
         if isinstance(left, dict) and isinstance(right, dict):
-            lines += _differences(left, right, place)
+            lines |= _differing(left, right, place)
         elif not _same(left, right):
-            lines.append(f"{place}: {shown(left)} and {shown(right)}")
+            lines[place] = f"{place}: {shown(left)} and {shown(right)}"
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from bakeoff.errors import ConfigError
 from bakeoff.types import SPLITS, Split
@@ -88,6 +88,16 @@ class TaskOptions:
 
     examples: ExamplesOptions = field(default_factory=ExamplesOptions)
     """How many rows of each split to use, at most."""
+
+    metrics: tuple[str | dict[str, Any], ...] | None = None
+    """What answers are scored by: names, or names with options, such as
+    {python: my_metrics.py:score} or {schema_valid: schema.json}. null takes the kind's own; nll is
+    always among them."""
+
+    select_by: str | None = None
+    """The validation metric that settings are chosen by; null takes the metric that decides. A
+    score of written text chooses among the best three by nll, on 200 validation rows or all there
+    are."""
 
     cleaning: tuple[CleaningStep, ...] = ()
     """Steps done to the texts of the data, in this order."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from bakeoff.types import Split
 _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
 _ARRAYS: Final = ("rows", "is_target", "gold", "choice_set")
-_COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references")
+_COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references", "whole_rows")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ExpectedAnswer:
     references: Sequence[str]
     choices: Sequence[str]
     gold: int | None
+    row: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +59,7 @@ class SplitData:
         choice_set: [rows] index into ``choice_sets``, -1 likewise.
         choice_sets: the different sets of choices.
         groups: which rows hang together, or None.
+        whole_rows: all columns of each row, for metrics that read them, or None.
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there.
         rows_skipped: rows left out under ``on_bad_row: skip``.
@@ -74,12 +76,32 @@ class SplitData:
     choice_set: NDArray[np.int64]
     choice_sets: tuple[ChoiceSet, ...] = ()
     groups: list[str] | None = None
+    whole_rows: list[dict[str, Any]] | None = None
     tokens_raw: int
     rows_cut: int
     rows_skipped: int
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def first(self, count: int) -> SplitData:
+        """The first rows, at most so many; the split's own counts stay."""
+        if count >= len(self):
+            return self
+        return dataclasses.replace(
+            self,
+            rows=self.rows[:count],
+            tokens=Ragged.from_rows([self.tokens[i] for i in range(count)]),
+            is_target=self.is_target[: self.tokens.offsets[count]],
+            prompts=Ragged.from_rows([self.prompts[i] for i in range(count)]),
+            shown=list(self.shown[:count]),
+            targets=list(self.targets[:count]),
+            references=self.references[:count],
+            gold=self.gold[:count],
+            choice_set=self.choice_set[:count],
+            groups=None if self.groups is None else self.groups[:count],
+            whole_rows=None if self.whole_rows is None else self.whole_rows[:count],
+        )
 
     @cached_property
     def target_counts(self) -> NDArray[np.int64]:
@@ -101,9 +123,14 @@ class SplitData:
                 references=references,
                 choices=sets[chosen] if chosen >= 0 else (),
                 gold=int(gold) if gold >= 0 else None,
+                row=row,
             )
-            for references, chosen, gold in zip(
-                self.references, self.choice_set, self.gold, strict=True
+            for references, chosen, gold, row in zip(
+                self.references,
+                self.choice_set,
+                self.gold,
+                self.whole_rows or [{} for _ in range(len(self))],
+                strict=True,
             )
         ]
 

@@ -45,16 +45,17 @@ class DecisionOptions:
                 "loss that is accepted in the deciding metric's own unit, or null"
             )
 
-    def check_metrics(self, metrics: Collection[str]) -> None:
+    def check_metrics(self, metrics: Collection[str], *, select_by: str | None = None) -> None:
         """Checks the names of metrics against those of the study's task.
 
         Args:
-            metrics: the task's.
+            metrics: the task's. select_by: what settings are chosen by, where the study names it.
 
         Raises:
             ConfigError: a metric is named that the task does not have.
         """
-        places = [] if self.metric is None else [("decision.metric", self.metric)]
+        named = [("decision.metric", self.metric), ("task.select_by", select_by)]
+        places = [(key, name) for key, name in named if name is not None]
         for place, name in [*places, *((f"decision.margin.{m}", m) for m in self.margin)]:
             if name not in metrics:
                 near = difflib.get_close_matches(name, metrics, n=1)

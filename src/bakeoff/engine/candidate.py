@@ -25,6 +25,8 @@ class Candidate:
         snapshot: where the training of a paused candidate goes on, or of one that has completed
             could; None once it is stored elsewhere.
         reason: why it ended, in words, where it did not simply complete.
+        cohort: the id of the cohort that it was last a part of.
+        validation: by metric, where the choice of a setting asked for it; None where it failed.
     """
 
     id: str
@@ -40,10 +42,13 @@ class Candidate:
     variant: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     snapshot: Tensors | None = None
+    cohort: str | None = None
+    validation: dict[str, float | None] = field(default_factory=dict)
 
     def start_again(self) -> None:
         """Forgets all training."""
         self.state, self.reason, self.epochs = RunState.WAITING, None, []
+        self.validation = {}
         self.best_epoch = self.tensors = self.snapshot = None
 
     @property

@@ -1,41 +1,32 @@
-"""What resuming needs, on disk: whole files whose names hold their own checksum.
+"""What resuming needs, on disk: whole files in the cohorts' folders (``execution/states.py``).
 
-``checkpoints/NUMBER-CHECKSUM.safetensors`` is all of training at one moment; the newest that is
-whole counts, and the one before it is kept. ``checkpoints/paused/`` holds the candidates that wait
-for their rung, ``candidates/ID/last-CHECKSUM.safetensors`` where one that completed could go on.
+A checkpoint is all of training at one moment; the newest that is whole counts, and the one before
+it is kept. ``candidates/ID/last-CHECKSUM.safetensors`` is where one that completed could go on.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
-from bakeoff.files import PART, disk_errors, new_file, sha256_of
+from bakeoff.execution.states import PAUSED, SUFFIX, StateFiles, read_state, write_state
 from bakeoff.methods.contract import Tensors
-from bakeoff.runs.records import CandidateSpec, EpochRecord
+from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
-CHECKPOINTS: Final = "checkpoints"
 CANDIDATES: Final = "candidates"
 _LAST: Final = "last-"
-_PAUSED: Final = "paused"
-_SUFFIX: Final = ".safetensors"
 _KEPT: Final = 2
-_META: Final = "bakeoff"
-_CHECKSUM: Final = 16
+Ended = Callable[[], Mapping[str, CandidateRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +34,15 @@ class Progress:
     """Everything that training is at one moment.
 
     Attributes:
-        slots: candidates in one pass, by group.
-        micro_batch_sizes: rows of one pass, by group, as far as memory has halved them.
+        slots, micro_batch_sizes: by group, of checkpoints of before ``events.jsonl`` had jobs.
         position: the moment inside a group's training, or None between groups.
+        group: the name of the group whose round is not over, where there is no position.
     """
 
-    slots: dict[str, int]
+    slots: dict[str, int] = field(default_factory=dict)
     micro_batch_sizes: dict[str, int] = field(default_factory=dict)
     position: Position | None = None
+    group: str = ""
 
 
 class Checkpoints:
@@ -61,13 +53,22 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / CHECKPOINTS
+        self._files = StateFiles(folder)
         self._candidates = folder / CANDIDATES
         self.saved_at = time.monotonic()
         self.notes: list[str] = []
         """What to report of the checkpoints that were found."""
         self._references: list[set[str]] = []
-        self._boundary = ""
+        self._boundary: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder of the cohort that trains."""
+        return self._files.path
+
+    def enter(self, cohort: str) -> None:
+        """From here on another cohort trains, and writes into a folder of its own."""
+        self._files.enter(cohort)
 
     def save(self, schedule: StudySchedule, progress: Progress) -> None:
         """Writes all that is there, beside its place, synced and renamed.
@@ -81,9 +82,9 @@ class Checkpoints:
             "candidates": [_record(c) for c in schedule.candidates],
             "chosen": {m.name: m.chosen.id for m in schedule.methods.values() if m.chosen},
             "rounds": {m.name: m.num_rounds for m in schedule.methods.values()},
-            "slots": progress.slots,
-            "micro_batch_sizes": progress.micro_batch_sizes,
             "threads": torch.get_num_threads(),
+            "known": sorted(schedule.known),
+            "group": progress.group,
         }
         if position is not None:
             for slot, candidate in enumerate(position.seated):
@@ -99,45 +100,67 @@ class Checkpoints:
                 "seconds": position.seconds,
                 "micro_batch_size": position.micro_batch_size,
             }
-        names = self._names()
-        number = int(names[-1].partition("-")[0]) + 1 if names else 0
-        written = self._write(self.path, f"{number:06d}-", tensors, content)
-        if position is None or position.step == 0:
-            self._boundary = written.name
-        for name in names[: 1 - _KEPT]:
-            if name != self._boundary:  # what a failed pass is set back to
-                (self.path / name).unlink(missing_ok=True)
+        before = self._files.checkpoints()
+        number = int(before[-1].name.partition("-")[0]) + 1 if before else 0
+        written = write_state(self.path, f"{number:06d}-", tensors, content)
+        if position is not None and position.step == 0:
+            self._boundary = written
+        for file in before[: 1 - _KEPT]:
+            if file != self._boundary:  # what a failed pass is set back to
+                file.unlink(missing_ok=True)
         waiting = {_paused_prefix(c) for c in schedule.candidates if c.state is RunState.PAUSED}
         waiting |= {_paused_prefix(c) for c in schedule.candidates if _is_promoted(c)}
         self._references = [*self._references, waiting][-_KEPT:]
         self._forget_paused()
+        self._files.tidy()
         self.saved_at = time.monotonic()
 
-    def load(self, schedule: StudySchedule) -> Progress | None:
-        """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest."""
-        for name in reversed(self._names()):
-            found = _read(self.path / name)
+    def load(self, schedule: StudySchedule, ended: Ended = dict) -> Progress | None:
+        """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest.
+
+        Candidates for which the schedule has no place any more are left out.
+
+        Args:
+            schedule: the study's, as it begins. ended: the kept records of ended candidates, by id.
+        """
+        for file in reversed(self._files.checkpoints()):
+            found = read_state(file)
             if found is not None:
                 try:
-                    progress = self._take_up(schedule, *found)
+                    progress = self._take_up(schedule, *found, ended)
                     self._boundary = self._newest_boundary()
-                    return progress
+                    return self._seated_again(schedule, progress)
                 except (KeyError, TypeError, ValueError):
                     pass  # whole, but not of this study or this version
             # It must not count as one of those that are kept.
-            (self.path / name).replace(self.path / f"{name}.unreadable")
+            file.replace(file.with_name(f"{file.name}.unreadable"))
             self.notes.append(
-                f"{CHECKPOINTS}/{name} is torn or of another version; what it held is trained again"
+                f"{self._files.shown(file)} is torn or of another version; what it held is trained "
+                "again"
             )
         return None
+
+    def _seated_again(self, schedule: StudySchedule, progress: Progress) -> Progress:
+        """The progress, without its position where that seats a candidate that was left out.
+
+        The others go on from their last whole epoch.
+        """
+        if progress.position is None:
+            return progress
+        seated = progress.position.seated
+        staying = [c for c in seated if c in schedule.candidates]
+        if len(staying) == len(seated):
+            return progress
+        self.set_back([c for c in staying if not c.state.is_final])
+        return replace(progress, position=None)
 
     def pause(self, candidate: Candidate) -> None:
         """Moves a paused candidate's tensors out of memory."""
         tensors = {f"now/{name}": t for name, t in (candidate.snapshot or {}).items()}
         tensors |= {f"best/{name}": t for name, t in (candidate.tensors or {}).items()}
         prefix = _paused_prefix(candidate)
-        before = set((self.path / _PAUSED).glob(f"{prefix}*{_SUFFIX}"))
-        kept = self._write(self.path / _PAUSED, prefix, tensors, {})
+        before = set(self._files.paused(prefix))
+        kept = write_state(self.path / PAUSED, prefix, tensors, {})
         for stale in before - {kept}:
             stale.unlink(missing_ok=True)
         candidate.snapshot = candidate.tensors = None
@@ -149,22 +172,22 @@ class Checkpoints:
             CheckpointError: if it is not there or not whole.
         """
         prefix = _paused_prefix(candidate)
-        for file in sorted((self.path / _PAUSED).glob(f"{prefix}*{_SUFFIX}")):
-            found = _read(file)
+        for file in self._files.paused(prefix):
+            found = read_state(file)
             if found is not None:
                 candidate.snapshot = _below(found[1], "now/")
                 candidate.tensors = _below(found[1], "best/")
                 return
         raise CheckpointError(
-            f"{self.path / _PAUSED}: the state of {candidate.id} after epoch "
+            f"{self.path / PAUSED}: the state of {candidate.id} after epoch "
             f"{len(candidate.epochs)} is missing or torn; it is trained from the start"
         )
 
     def keep_last(self, candidate: Candidate) -> None:
         """Writes where a candidate that completed could go on, were there more epochs."""
         folder = self._candidates / candidate.id
-        before = set(folder.glob(f"{_LAST}*{_SUFFIX}"))
-        kept = self._write(folder, _LAST, candidate.snapshot or {}, {})
+        before = set(folder.glob(f"{_LAST}*{SUFFIX}"))
+        kept = write_state(folder, _LAST, candidate.snapshot or {}, {})
         for stale in before - {kept}:
             stale.unlink(missing_ok=True)
 
@@ -175,8 +198,8 @@ class Checkpoints:
             CheckpointError: if it is not there or not whole.
         """
         folder = self._candidates / candidate.id
-        for file in sorted(folder.glob(f"{_LAST}*{_SUFFIX}")):
-            found = _read(file)
+        for file in sorted(folder.glob(f"{_LAST}*{SUFFIX}")):
+            found = read_state(file)
             if found is not None:
                 return found[1]
         raise CheckpointError(
@@ -206,20 +229,20 @@ class Checkpoints:
                 # To the disk: the next checkpoint may be of another candidate's pass.
                 self.pause(candidate)
 
-    def _newest_boundary(self) -> str:
-        """The name of the newest checkpoint between two epochs, or nothing."""
-        for name in reversed(self._names()):
-            found = _read(self.path / name)
+    def _newest_boundary(self) -> Path | None:
+        """The newest checkpoint between two epochs."""
+        for file in reversed(self._files.checkpoints()):
+            found = read_state(file)
             if found is not None:
                 place = found[0].get("position")
-                if not place or place["step"] == 0:
-                    return name
-        return ""
+                if place and place["step"] == 0:
+                    return file
+        return None
 
     def _newest_between_epochs(self) -> dict[str, tuple[dict[str, Any], Tensors, Tensors]]:
         """Of the newest such checkpoint, by id: record, the position of training, best tensors."""
-        for name in reversed(self._names()):
-            found = _read(self.path / name)
+        for file in reversed(self._files.checkpoints()):
+            found = read_state(file)
             place = found and found[0].get("position")
             if found is None or not place or place["step"] != 0:
                 continue
@@ -237,10 +260,10 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes all of them: the study is complete."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._files.clear()
 
     def _take_up(
-        self, schedule: StudySchedule, content: dict[str, Any], tensors: Tensors
+        self, schedule: StudySchedule, content: dict[str, Any], tensors: Tensors, ended: Ended
     ) -> Progress:
         by_id = {candidate.id: candidate for candidate in schedule.candidates}
         later: list[Candidate] = []
@@ -254,6 +277,8 @@ class Checkpoints:
                     learning_rate=record["learning_rate"],
                     seed=record["seed"],
                 )
+                if not schedule.has_place_for(spec):
+                    continue
                 candidate = schedule.candidate_of(spec)
                 later.append(candidate)
                 by_id[candidate.id] = candidate
@@ -261,7 +286,7 @@ class Checkpoints:
         place = content.get("position")
         position = None
         if place is not None:
-            seated = [by_id[name] for name in place["seated"]]
+            seated = [by_id.get(name) or _left_out(name) for name in place["seated"]]
             position = Position(
                 seated=seated,
                 step=place["step"],
@@ -277,81 +302,50 @@ class Checkpoints:
                 RunState(record["state"]),
                 record["reason"],
                 record["best_epoch"],
+                record.get("cohort"),
+                dict(record.get("validation", {})),
                 [EpochRecord(**epoch) for epoch in record["epochs"]],
             )
             for candidate, record in taken
         ]
         progress = Progress(
-            slots=dict(content["slots"]),
-            micro_batch_sizes=dict(content["micro_batch_sizes"]),
+            slots=dict(content.get("slots", {})),
+            micro_batch_sizes=dict(content.get("micro_batch_sizes", {})),
             position=position,
+            group=content.get("group", ""),
         )
         random = tensors["random"]
         num_rounds = dict(content["rounds"])
-        chosen = {name: by_id[key] for name, key in content["chosen"].items()}
-        if content["threads"] != torch.get_num_threads():
+        chosen = {name: by_id[key] for name, key in content["chosen"].items() if key in by_id}
+        records = ended() if content.get("known") else {}
+        known = {id: records[id] for id in content.get("known", ()) if id in records}
+        # A job says itself on how many threads it computes.
+        if "slots" in content and content["threads"] != torch.get_num_threads():
             self.notes.append(
                 f"this call computes on {torch.get_num_threads()} threads, an earlier one on "
                 f"{content['threads']}: sums may round differently"
             )
         # Nothing can go wrong from here on, so that a checkpoint is taken up whole or not at all.
-        for candidate, state, reason, best_epoch, epochs in parsed:
-            candidate.state, candidate.reason = state, reason
+        for candidate, state, reason, best_epoch, cohort, validation, epochs in parsed:
+            candidate.validation = validation
+            candidate.state, candidate.reason, candidate.cohort = state, reason, cohort
             candidate.best_epoch, candidate.epochs = best_epoch, epochs
         if position is not None:
             for slot, candidate in enumerate(position.seated):
                 candidate.tensors = _below(tensors, f"slot{slot}/best/") or None
+        schedule.known = known
         schedule.recall(later, chosen, num_rounds)
         torch.set_rng_state(random)
         return progress
 
-    def _names(self) -> list[str]:
-        if not self.path.is_dir():
-            return []
-        return sorted(file.name for file in self.path.glob(f"??????-*{_SUFFIX}"))
-
     def _forget_paused(self) -> None:
         """Removes the paused states that no kept checkpoint needs."""
-        if len(self._references) < _KEPT or not (self.path / _PAUSED).is_dir():
+        if len(self._references) < _KEPT:
             return
         needed = set().union(*self._references)
-        for file in (self.path / _PAUSED).glob(f"*{_SUFFIX}"):
+        for file in self._files.paused():
             if not any(file.name.startswith(prefix) for prefix in needed):
                 file.unlink(missing_ok=True)
-
-    def _write(
-        self, folder: Path, prefix: str, tensors: Mapping[str, Any], content: Mapping[str, Any]
-    ) -> Path:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            draft = folder / f".{prefix}{PART}"
-            try:
-                try:
-                    save_file(dict(tensors), draft, metadata={_META: json.dumps(content)})
-                except SafetensorError as error:
-                    raise OSError(str(error)) from error
-                # Its name holds its checksum, so that it is known only once it is written.
-                target = folder / f"{prefix}{sha256_of(draft)[:_CHECKSUM]}{_SUFFIX}"
-                with new_file(target) as beside:
-                    draft.replace(beside)
-                return target
-            finally:
-                draft.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], Tensors] | None:
-    """A file's JSON and tensors, or None where it is not whole."""
-    try:
-        checksum = sha256_of(path)[:_CHECKSUM]
-        if not path.name.endswith(f"-{checksum}{_SUFFIX}"):
-            return None
-        with safe_open(path, framework="pt") as stored:
-            content = json.loads((stored.metadata() or {})[_META])
-            # Copies: the library maps the file, which may be removed while they are in use.
-            tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
-        return content, tensors
-    except (OSError, SafetensorError, ValueError, KeyError):
-        return None
 
 
 def _record(candidate: Candidate) -> dict[str, Any]:
@@ -364,8 +358,18 @@ def _record(candidate: Candidate) -> dict[str, Any]:
         "state": candidate.state.value,
         "reason": candidate.reason,
         "best_epoch": candidate.best_epoch,
+        "cohort": candidate.cohort,
+        "validation": dict(candidate.validation),
         "epochs": [asdict(epoch) for epoch in candidate.epochs],
     }
+
+
+def _left_out(id: str) -> Candidate:
+    """Stands for a seated candidate that the study has no more."""
+    nothing: Any = None
+    return Candidate(
+        id=id, method_name="", method=nothing, learning_rate=0.0, seed=0, state=RunState.RUNNING
+    )
 
 
 def _is_promoted(candidate: Candidate) -> bool:

@@ -19,7 +19,9 @@ class Findings:
         records: of candidates that have ended, by id.
         test_scores, validation_scores: by candidate; on validation only where the task has
             metrics that training does not follow.
-        baselines: test scores by name. baselines_validation: likewise. costs: by method.
+        baselines: test scores by name. baselines_validation: likewise.
+        costs: by method. costs_of: by method, the label of the searched options that were
+            measured, where it is known.
     """
 
     schedule: StudySchedule
@@ -31,6 +33,7 @@ class Findings:
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
     costs: dict[str, CostRecord] = field(default_factory=dict)
+    costs_of: dict[str, str] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     wall_seconds: dict[str, float] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bakeoff.engine.candidate import Candidate
@@ -13,7 +13,7 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
 from bakeoff.execution.progress import ProgressView
-from bakeoff.search.groups import group_of
+from bakeoff.runs.events import EventLog
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import Settled, StudySchedule
 from bakeoff.types import RunState
@@ -62,7 +62,7 @@ class RunObserver:
         self.trainer: Trainer | None = None
 
     def on_epoch(self, candidate: Candidate) -> None:
-        """Writes the epoch into the search, then reports it."""
+        """Reports the epoch; it is accepted with the checkpoint that will hold it."""
         record = candidate.epochs[-1]
         _log.debug(
             "%s: epoch %d, train %.4f, validation %.4f, %.1f s",
@@ -72,7 +72,6 @@ class RunObserver:
             record.val_nll,
             record.seconds,
         )
-        self._store(candidate)
         self.view.on_epoch(candidate)
         for follower in self.followers:
             follower.epoch(candidate)
@@ -115,7 +114,6 @@ class RunObserver:
     def _ended(self, candidate: Candidate) -> None:
         level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
         _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
-        self._store(candidate)
         self.kept.add(candidate.id)
         self.view.on_end(candidate)
         for follower in self.followers:
@@ -127,20 +125,18 @@ class RunObserver:
         self.archive.keep_note(note)
         self.view.on_note(note)
 
-    def on_settled(
-        self, settled: Settled, slots: Mapping[str, int], rows: Mapping[str, int]
-    ) -> None:
+    def on_settled(self, settled: Settled, events: EventLog) -> None:
         """Reports a decision of the search, and keeps the candidates that it ended and named.
 
         Args:
-            settled: the decision.
-            slots: candidates in one pass, by group. rows: of a micro-batch, likewise.
+            settled: the decision. events: which jobs there were.
         """
         if settled.text:
             self.view.on_search(settled.text)
+        jobs = {job.cohort: events.as_narrowed(job) for job in events.jobs("train")}
         for candidate in settled.pruned:
-            key = group_of(candidate).key
-            self._keep(candidate, slots.get(key), rows.get(key))
+            job = jobs.get(candidate.cohort or "")
+            self._keep(candidate, job.width if job else None, job.micro_batch_size if job else None)
         for candidate in settled.new:
             self._store(candidate)
 

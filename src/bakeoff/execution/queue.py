@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.search.groups import PassGroup
+from bakeoff.runs.events import CohortJob
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
 Note = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class RoundQueue:
-    """The candidates of one group in one round, for one trainer.
+class JobQueue:
+    """The candidates of one job, for one trainer.
 
-    Attributes:
-        schedule: the study's. group: whose candidates are handed out.
+    Args:
+        job: whose candidates are handed out; those that the study has no more are passed over.
+        schedule: the study's.
         checkpoints: where the states of paused ones are. note: called with what a reader must know.
     """
 
-    schedule: StudySchedule
-    group: PassGroup
-    checkpoints: Checkpoints
-    note: Note
+    def __init__(
+        self, job: CohortJob, schedule: StudySchedule, checkpoints: Checkpoints, note: Note
+    ) -> None:
+        self.job = job
+        self._checkpoints, self._note = checkpoints, note
+        by_id = {candidate.id: candidate for candidate in schedule.candidates}
+        self._seats = [(by_id[seat.id], seat) for seat in job.seats if seat.id in by_id]
 
     def waiting(self) -> list[Candidate]:
         """The candidates that could be seated now."""
-        return self.schedule.waiting(self.group)
+        return [
+            candidate
+            for candidate, seat in self._seats
+            if candidate.state is RunState.WAITING
+            and seat.start <= len(candidate.epochs) < seat.stop
+        ]
 
     def next(self) -> Candidate | None:
         """The next that waits; one that has trained already comes first."""
         found = min(self.waiting(), key=lambda c: not c.epochs, default=None)
         if found is not None:
-            take_seat(found, self.checkpoints, self.note)
+            take_seat(found, self._checkpoints, self._note)
+            found.cohort = self.job.cohort
         return found
 
     def pauses(self, candidate: Candidate) -> bool:
         """See ``engine.schedule.Schedule``."""
-        return self.schedule.pauses(candidate)
+        return any(c is candidate and len(c.epochs) >= seat.stop for c, seat in self._seats)
 
 
 class OneEpoch:
@@ -50,7 +58,7 @@ class OneEpoch:
 
     Args:
         candidate: who trains. schedule: the study's.
-        checkpoints, note: see ``RoundQueue``.
+        checkpoints, note: see ``JobQueue``.
     """
 
     def __init__(

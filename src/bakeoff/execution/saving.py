@@ -19,6 +19,7 @@ class RunSaver:
     Attributes:
         progress: what is saved besides the position.
         minutes: the longest training inside an epoch that may be lost.
+        before: called before anything is saved. after: called once it is.
     """
 
     checkpoints: Checkpoints
@@ -26,13 +27,15 @@ class RunSaver:
     stop: StopSignals
     progress: Progress
     minutes: float
+    before: Callable[[], None] = lambda: None
+    after: Callable[[], None] = lambda: None
     _longest: float = 0.0
-    _before: float = field(default_factory=time.monotonic)
+    _last: float = field(default_factory=time.monotonic)
 
     def between_steps(self, position: Callable[[], Position]) -> None:
         """See ``engine.schedule.Saver``."""
         now = time.monotonic()
-        self._longest, self._before = max(self._longest, now - self._before), now
+        self._longest, self._last = max(self._longest, now - self._last), now
         stop = self.stop.ask(self._longest)
         if stop is not None or now - self.checkpoints.saved_at >= 60.0 * self.minutes:
             self._save(position)
@@ -47,5 +50,7 @@ class RunSaver:
             raise stop
 
     def _save(self, position: Callable[[], Position]) -> None:
+        self.before()
         self.checkpoints.save(self.schedule, replace(self.progress, position=position()))
-        self._before = time.monotonic()
+        self.after()
+        self._last = time.monotonic()

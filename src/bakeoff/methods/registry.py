@@ -1,8 +1,8 @@
 """The only place that maps a method's name to what describes it and to its code.
 
-A method comes from here, from ``register_method``, or from an installed package that has an entry
-point in the group ``bakeoff.methods``: a ``MethodSpec``. The code loads PyTorch, so it is imported
-when it is first asked for.
+A method comes from a file in ``specs/``, from ``register_method``, or from an installed package
+that has an entry point in the group ``bakeoff.methods``: a ``MethodSpec``. The code loads PyTorch,
+so it is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,23 +11,11 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
 from bakeoff.errors import ConfigError
-from bakeoff.methods.specs import (
-    bitfit,
-    bottleneck,
-    dora,
-    full,
-    head,
-    ia3,
-    last_layers,
-    lora,
-    p_tuning,
-    peft,
-    prefix,
-    soft_prompt,
-)
+from bakeoff.methods import specs
 from bakeoff.methods.specs.contract import MethodSpec
 from bakeoff.plugins import Plugins
 
@@ -35,21 +23,15 @@ if TYPE_CHECKING:
     from bakeoff.methods.contract import Method
     from bakeoff.methods.stack import Stack
 
-_BUILT_IN: Final[tuple[MethodSpec, ...]] = (
-    head.SPEC,
-    lora.SPEC,
-    dora.SPEC,
-    soft_prompt.SPEC,
-    p_tuning.SPEC,
-    prefix.SPEC,
-    bottleneck.SPEC,
-    ia3.SPEC,
-    bitfit.SPEC,
-    last_layers.SPEC,
-    full.SPEC,
-    peft.SPEC,
-)
-METHODS: Final[Mapping[str, MethodSpec]] = {spec.kind: spec for spec in _BUILT_IN}
+
+def _built_in() -> dict[str, MethodSpec]:
+    """By kind the ``SPEC`` of each module in ``specs/`` that has one."""
+    modules = (import_module(f"{specs.__name__}.{m.name}") for m in iter_modules(specs.__path__))
+    found = [spec for module in modules if (spec := getattr(module, "SPEC", None)) is not None]
+    return {spec.kind: spec for spec in found}
+
+
+METHODS: Final[Mapping[str, MethodSpec]] = _built_in()
 """What describes each method that bakeoff itself brings, by its kind."""
 
 _plugins = Plugins("bakeoff.methods", "method", METHODS)
@@ -96,13 +78,13 @@ def method_kinds() -> tuple[str, ...]:
 
 def method_specs() -> tuple[dict[str, MethodSpec], dict[str, str]]:
     """(What describes each method, by kind; what is wrong with those that cannot be imported)."""
-    specs, faults = {}, {}
+    found, faults = {}, {}
     for kind in method_kinds():
         try:
-            specs[kind] = spec_of(kind, where="methods")
+            found[kind] = spec_of(kind, where="methods")
         except ConfigError as error:
             faults[kind] = str(error)
-    return specs, faults
+    return found, faults
 
 
 def spec_of(kind: str, *, where: str) -> MethodSpec:

@@ -62,6 +62,7 @@ class PythonMetric(MeanMetric):
 
     asks = Ask.TEXT
     needs = ("texts",)
+    reads_rows = True
 
     def __init__(self, options: PythonOptions) -> None:
         file, _, name = options.function.rpartition(":")
@@ -89,7 +90,7 @@ class PythonMetric(MeanMetric):
 
     def _score(self, row: int, text: str, example: Expected) -> float:
         place = f"metric {self.name}: {self.options.function}, example {row}"
-        # The contract of examples leaves the row's columns out; those that carry them have `row`.
+        # Rows are kept for metrics that read them alone, so the contract of examples has none.
         columns: Mapping[str, object] = getattr(example, "row", {})
         try:
             found = self._function(text, tuple(example.references), columns)

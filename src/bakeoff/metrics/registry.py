@@ -46,6 +46,9 @@ _BUILT_IN: Final = {
 METRIC_NAMES: Final = tuple(_BUILT_IN)
 """What bakeoff itself brings."""
 
+MAIN_OPTIONS: Final = {"python": "function", "schema_valid": "schema"}
+"""By metric the option that a value alone gives; it names a file."""
+
 _plugins = Plugins("bakeoff.metrics", "metric", _BUILT_IN)
 _registered: dict[str, MetricFactory] = {}
 
@@ -60,9 +63,8 @@ def metric_of(
 ) -> Metric:
     """The metric called ``name``.
 
-    ``python: FILE.py:FUNCTION`` is short for ``python`` with the option ``function``.
-
     Args:
+        name: its name; ``python: FILE.py:FUNCTION`` gives the main option as well.
         labels: those of a classification, in the order of its choices.
         options: of this metric, as the study gives them.
 
@@ -70,16 +72,73 @@ def metric_of(
         ConfigError: where there is none of that name, its package cannot be imported, or labels
             or options do not fit it.
     """
-    given = dict(options or {})
-    kind, colon, function = name.partition(":")
-    if kind == "python" and colon:
-        name, given = kind, {"function": function.strip()} | given
-    metric = _factory_of(name)(name, tuple(labels), given)
+    name, main = named_options(name)
+    metric = _factory_of(name)(name, tuple(labels), {**main, **(options or {})})
     if metric.name != name and metric.name in _BUILT_IN:
         raise ConfigError(
             f"metrics.{name}.name = {metric.name!r}: that is a metric of bakeoff; give it another"
         )
     return metric
+
+
+def read_metrics(
+    entries: Sequence[str | Mapping[str, Any]], *, labels: Sequence[str] = ()
+) -> tuple[Metric, ...]:
+    """A study's metrics, each once.
+
+    Args:
+        entries: names, or ``{name: options}``; for a metric with one main option its value alone
+            (``python: FILE.py:FUNCTION``, ``schema_valid: FILE``). labels: as of ``metric_of``.
+
+    Raises:
+        ConfigError: as ``metric_of``, or where two different ones have one name.
+    """
+    found: dict[str, Metric] = {}
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for entry in entries:
+        name, options = named_options(entry)
+        metric = metric_of(name, labels=labels, options=options)
+        before = known.setdefault(metric.name, (name, options))
+        if before != (name, options) and (options or before[1]):
+            raise ConfigError(
+                f"task.metrics: two of them are called {metric.name!r}; give one of them another "
+                "`name`"
+            )
+        found.setdefault(metric.name, metric)
+    return tuple(found.values())
+
+
+def named_options(entry: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and the options of an entry of ``task.metrics``.
+
+    Raises:
+        ConfigError: where it is not of one of the forms that ``read_metrics`` knows.
+    """
+    if isinstance(entry, str):
+        name, colon, value = entry.partition(":")
+        return (
+            (name, {MAIN_OPTIONS[name]: value.strip()})
+            if colon and name in MAIN_OPTIONS
+            else (
+                entry,
+                {},
+            )
+        )
+    rule = "give a name, or {name: options}, such as {python: my_metrics.py:score}"
+    if len(entry) != 1:
+        raise ConfigError(f"task.metrics: {dict(entry)} is not one metric; {rule}")
+    [(name, given)] = entry.items()
+    if given is None:
+        return name, {}
+    if isinstance(given, Mapping):
+        options = dict(given)
+        # A schema that stands in the study itself.
+        if name == "schema_valid" and "schema" not in options:
+            options = {"schema": options}
+        return name, options
+    if isinstance(given, str) and name in MAIN_OPTIONS:
+        return name, {MAIN_OPTIONS[name]: given}
+    raise ConfigError(f"task.metrics.{name} = {given!r}: {rule}")
 
 
 def register_metric(name: str, factory: MetricFactory) -> None:

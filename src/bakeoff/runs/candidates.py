@@ -88,6 +88,7 @@ class CandidateRecord:
         options: the searched options alone, as plain values.
         variant: their label in the id, empty where nothing but the rate is searched.
         cohort: of which it was a part, None where it is not known.
+        validation: by metric, where the choice of a setting asked for it; None where it failed.
         files: what its results rest on, by path below the candidate's folder.
     """
 
@@ -101,6 +102,7 @@ class CandidateRecord:
     epochs: tuple[EpochRecord, ...]
     cohort: str | None = None
     reason: str | None = None
+    validation: dict[str, float | None] = field(default_factory=dict)
     made_with: Provenance | None = None
     files: dict[str, FileRecord] = field(default_factory=dict)
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bakeoff.config import differences, dump_yaml, load_yaml
+from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
+from bakeoff.runs.events import EVENTS_FILE
+from bakeoff.runs.growth import (
+    Growth,
+    Outline,
+    OutlineOf,
+    given_rows_in,
+    growth_of,
+    ledger_of,
+    with_ledger,
+)
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
 from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
 from bakeoff.runs.reading import (
@@ -27,21 +36,21 @@ from bakeoff.runs.reading import (
 from bakeoff.runs.reading import STUDY_FILE as STUDY_FILE
 from bakeoff.runs.records import FileRecord, Results
 
+PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 DATA_FOLDER = "data"
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
-_GIVEN = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows\.jsonl)?)$")
-_PARTS = (RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE)
+_PARTS = (
+    *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
+    *("cohorts", EVENTS_FILE),
+)
 _ID_KEY = "run"
-Completed = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
-"""Whether a study may go on in the folder of an earlier one, given both and the folder: None where
-it may, else why not, or an empty text where that is plain."""
+"""Whether a study may go on with more epochs in the folder of an earlier one, given both, which
+differ in nothing else, and the folder: None where it may, else why not."""
 _VERSIONS_KEY = "versions"
-# These decide how a run goes, but not what it finds, and may differ between its calls.
-_FREE_KEYS = frozenset({"checkpoint_minutes", "track"})
 
 
 class RunFolder:
@@ -50,7 +59,7 @@ class RunFolder:
     Attributes:
         path: the folder. resolved: the study as a plain mapping.
         is_fresh: whether an earlier run was put aside for it.
-        is_continued: whether the study differs from the one that was there, and goes on with it.
+        growth: what differs from the study that the folder holds, all of it allowed.
     """
 
     def __init__(
@@ -59,7 +68,7 @@ class RunFolder:
         resolved: Mapping[str, Any],
         *,
         fresh: bool = False,
-        completed: Completed = dict,
+        outline_of: OutlineOf = Outline.plain,
         goes_on: GoesOn = lambda before, now, path: "",
     ) -> None:
         """Opens or makes the folder and checks that it is this study's.
@@ -68,8 +77,8 @@ class RunFolder:
             path: the folder.
             resolved: the study with every default written out.
             fresh: puts an earlier run aside, under a name with the time, and starts again.
-            completed: writes out what a study of an earlier version left to its defaults.
-            goes_on: whether a study that differs is the earlier one, continued.
+            outline_of: what two studies are compared by.
+            goes_on: whether a study with another number of epochs goes on.
 
         Raises:
             StoreError: if the folder holds another study, or something else, or cannot be written.
@@ -77,7 +86,9 @@ class RunFolder:
         path = path.resolve() if fresh else path  # "." has no name to put aside
         self.path = path
         self.resolved = resolved
-        self.is_continued = False
+        self.growth = Growth()
+        self._outline_of = outline_of
+        self._outline = self._before = outline_of(resolved)
         with disk_errors(path):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
@@ -93,7 +104,7 @@ class RunFolder:
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
             if known.exists():
-                self._check(known, completed, goes_on)
+                self._check(known, goes_on)
             elif _holds_files(path):
                 raise StoreError(
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
@@ -120,7 +131,7 @@ class RunFolder:
             mix_versions: goes on with what other versions kept.
 
         Returns:
-            What a reader must know: that parts were made with other versions.
+            What a reader must know: that parts were made with other versions, that it grew.
 
         Raises:
             StoreError: if what an earlier call kept was made from other inputs, or with other
@@ -136,17 +147,40 @@ class RunFolder:
         if isinstance(before, dict):
             changed = [name for name, value in inputs.items() if before.get(name) != value]
             if changed:
+                moved = f" ({'; '.join(self.growth.moved)})" if self.growth.moved else ""
                 raise StoreError(
-                    f"{self.path}: the {' and the '.join(changed)} changed since this run began, "
-                    "so its results would not go together; restore what was there, give "
+                    f"{self.path}: the {' and the '.join(changed)} changed since this run began"
+                    f"{moved}, so its results would not go together; restore what was there, give "
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
-            return self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
-        content = {**inputs, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions)}
+            notes = self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
+            return [*notes, *self._grow(before)]
+        ledger = ledger_of(self._before, self._outline)
+        content = {**inputs, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions), **ledger}
         self.write_json(INPUTS_FILE, content)
-        if not (self.path / STUDY_FILE).exists():
-            self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
+        self._write_study()
         return []
+
+    def _grow(self, inputs: Mapping[str, Any]) -> list[str]:
+        """Writes the study that the folder's has become; returns what a reader must know."""
+        content = {**inputs, **ledger_of(self._before, self._outline)}
+        if content != inputs:  # first, since names that were used must never be forgotten
+            self.write_json(INPUTS_FILE, content)
+        has_results = (self.path / RESULTS_FILE).exists()
+        self._write_study()
+        if not self.growth.changed:
+            return []
+        seen = ", when results of the test set were there already" if has_results else ""
+        return [f"the study in this folder changed{seen}: {'; '.join(self.growth.changed)}"]
+
+    def _write_study(self) -> None:
+        """Writes the study, and keeps the one that it grew from beside it."""
+        place = self.path / STUDY_FILE
+        if place.exists():
+            if not self.growth:
+                return
+            self.write_bytes(PREVIOUS_STUDY_FILE, place.read_bytes())
+        self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
 
     def _holds_parts(self) -> bool:
         """Whether an earlier call kept anything that a later one takes up."""
@@ -188,33 +222,36 @@ class RunFolder:
         inputs = self.read_json(INPUTS_FILE)
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
-    def _check(self, known: Path, completed: Completed, goes_on: GoesOn) -> None:
+    def _check(self, known: Path, goes_on: GoesOn) -> None:
         try:
-            before = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
+            mapping = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
         except (ConfigError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"{known}: cannot be read back ({error}); give another folder with --out, or start "
                 "again with --fresh"
             ) from None
-        # Keys that this version does not know are shown as differences.
-        with suppress(ConfigError):
-            before = dict(completed(before))
-        changed = differences(*(without_free_keys(tree) for tree in (before, self.resolved)))
-        orders = [", ".join(tree.get("methods") or ()) for tree in (before, self.resolved)]
-        if not changed and orders[0] != orders[1]:
-            # Slots, and draws of the comparisons, go by it.
-            changed = [f"methods, their order: {orders[0]} and {orders[1]}"]
-        if not changed:
-            return
-        why_not = goes_on(before, self.resolved, self.path)
-        self.is_continued = why_not is None
-        if why_not is not None:
-            shown = "\n  ".join([*changed[:12], *([why_not] if why_not else [])])
+        inputs = self.read_json(INPUTS_FILE)
+        before = self._outline_of(mapping)
+        self._before = with_ledger(before, inputs if isinstance(inputs, dict) else {})
+        self.growth = growth_of(
+            self._before, self._outline, lambda before, now: goes_on(before, now, self.path)
+        )
+        if self.growth.refused:
+            shown = "\n  ".join(self.growth.refused[:12])
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys differ (there and "
-                f"here):\n  {shown}\nGive another folder with --out or another name, or put the "
-                "earlier run aside with --fresh"
+                f"here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "
+                "or another name, or put the earlier run aside with --fresh"
             )
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Ids of candidates that searches of earlier studies began with and this one's do not."""
+        return frozenset(self._before.searched) - frozenset(self._outline.searched)
+
+    def holds(self, results: Results) -> bool:
+        """Whether results are of this study, and not of one that it grew from."""
+        return not growth_of(self._outline_of(results.study), self._outline)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file, whole or not at all."""
@@ -323,7 +360,7 @@ def open_run(
     resolved: Mapping[str, Any],
     *,
     fresh: bool = False,
-    completed: Completed = dict,
+    outline_of: OutlineOf = Outline.plain,
     goes_on: GoesOn = lambda before, now, path: "",
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
@@ -337,28 +374,10 @@ def open_run(
             raise StoreError(f"{path}: is a file; give another folder with --out")
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
-        folder = RunFolder(path, resolved, fresh=fresh, completed=completed, goes_on=goes_on)
+        folder = RunFolder(path, resolved, fresh=fresh, outline_of=outline_of, goes_on=goes_on)
         if folder.is_fresh:  # the earlier run was put aside, and its lock with it
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
-
-
-def given_rows_in(source: Any) -> str | None:
-    """Of a source that is rows given in Python, the part of its path that their content names."""
-    found = _GIVEN.search(source) if isinstance(source, str) else None
-    return None if found is None else found[1].replace("\\", "/")
-
-
-def without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved study without what may differ between calls.
-
-    Where rows lie that their content names is free as well.
-    """
-    kept = {key: value for key, value in tree.items() if key not in _FREE_KEYS}
-    task = kept.get("task")
-    if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):
-        kept["task"] = {**task, "source": given}
-    return kept
 
 
 def _holds_files(path: Path) -> bool:

@@ -224,7 +224,12 @@ class CostRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """One tried setting of a method's search."""
+    """One tried setting of a method's search.
+
+    Attributes:
+        selected_by: its validation value by the metric that settings are chosen by, where that is
+            not ``nll`` and it was among those that it chose from.
+    """
 
     learning_rate: float
     options: dict[str, Any]
@@ -232,6 +237,7 @@ class CurvePoint:
     epochs: int
     state: RunState
     candidate: str
+    selected_by: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which candidates may share a pass."""
+"""Which candidates may share a pass at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One method's candidates, and the plain records that decisions are made of."""
+"""One method's candidates, what became of its search, and candidates as records."""
 
 from __future__ import annotations
 
@@ -80,18 +80,9 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         state=candidate.state,
         best_epoch=candidate.best_epoch,
         epochs=tuple(candidate.epochs),
+        cohort=candidate.cohort,
         reason=candidate.reason,
-    )
-
-
-def spec_of(record: CandidateRecord) -> CandidateSpec:
-    """What the candidate of a record was to train."""
-    return CandidateSpec(
-        method=record.method,
-        variant=record.variant,
-        options=record.options,
-        learning_rate=record.learning_rate,
-        seed=record.seed,
+        validation=dict(candidate.validation),
     )
 
 
@@ -104,3 +95,14 @@ def further_specs(finals: Sequence[CandidateRecord], num_seeds: int) -> list[Can
     known = {record.seed for record in finals}
     setting = spec_of(finals[0])
     return [replace(setting, seed=seed) for seed in range(num_seeds) if seed not in known]
+
+
+def spec_of(record: CandidateRecord) -> CandidateSpec:
+    """What the candidate of a record was to train."""
+    return CandidateSpec(
+        method=record.method,
+        variant=record.variant,
+        options=record.options,
+        learning_rate=record.learning_rate,
+        seed=record.seed,
+    )

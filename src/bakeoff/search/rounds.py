@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
 from bakeoff.search.contract import Verdicts
 from bakeoff.search.pruners.registry import PRUNERS
+from bakeoff.search.selection import Selection, chosen_of, unscored
 from bakeoff.search.space import MethodSpace
-from bakeoff.search.standing import best_of, chosen_of, loss_of
+from bakeoff.search.standing import best_of, loss_of
 from bakeoff.search.strategies.registry import STRATEGIES
 from bakeoff.types import RunState
 
@@ -22,12 +23,14 @@ class Decision:
 
     Attributes:
         new: candidates that are tried besides. verdicts: what becomes of paused ones.
+        unscored: ids of candidates whose value by the selection's metric the choice needs.
         chosen: the id of the candidate whose setting won; the search is over.
         text: the decision in words, or empty.
     """
 
     new: tuple[CandidateSpec, ...] = ()
     verdicts: Verdicts = field(default_factory=Verdicts)
+    unscored: tuple[str, ...] = ()
     chosen: str | None = None
     text: str = ""
 
@@ -61,10 +64,14 @@ def decide(space: MethodSpace, records: Sequence[CandidateRecord], round: int) -
     verdicts = PRUNERS[space.search.pruner].judge(space, records, round)
     if verdicts.stops or verdicts.continuations:
         return Decision(verdicts=verdicts)
-    chosen = chosen_of(records)
+    selection = space.selection
+    if missing := unscored(records, selection):
+        return Decision(unscored=tuple(record.id for record in missing))
+    chosen = chosen_of(records, selection)
     if chosen is None:
         return Decision()
-    return Decision(chosen=chosen.id, text=f"{space.method}: chosen is {_described(chosen)}")
+    described = _described(chosen, selection)
+    return Decision(chosen=chosen.id, text=f"{space.method}: chosen is {described}")
 
 
 def _growth_text(
@@ -80,6 +87,10 @@ def _growth_text(
     return f"{space.method}: {what}; {rates} is tried as well"
 
 
-def _described(record: CandidateRecord) -> str:
+def _described(record: CandidateRecord, selection: Selection | None) -> str:
     options = f"{record.variant}, " if record.variant else ""
-    return f"{options}learning rate {record.learning_rate:g}, validation NLL {loss_of(record):.4f}"
+    value = None if selection is None else record.validation.get(selection.metric)
+    by = "" if selection is None or value is None else f"{selection.metric} {value:.4f}, "
+    return (
+        f"{options}learning rate {record.learning_rate:g}, validation {by}NLL {loss_of(record):.4f}"
+    )

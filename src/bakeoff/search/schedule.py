@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
@@ -20,6 +21,7 @@ from bakeoff.search.method_search import further_specs, record_of, spec_of
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.pruners.registry import PRUNERS
 from bakeoff.search.rounds import Decision, decide, first_specs, is_over
+from bakeoff.search.selection import Selection
 from bakeoff.search.space import space_of
 from bakeoff.types import RunState
 
@@ -31,11 +33,13 @@ class Settled:
     Attributes:
         text: the decision in words, or empty.
         new: candidates that were named. pruned: those that ended by it.
+        unscored: those whose value by the selection's metric is needed before anything follows.
     """
 
     text: str
     new: tuple[Candidate, ...] = ()
     pruned: tuple[Candidate, ...] = ()
+    unscored: tuple[Candidate, ...] = ()
 
 
 class StudySchedule:
@@ -45,6 +49,10 @@ class StudySchedule:
         methods: the state of each method's search, by name, in the study's order.
         search: how is searched, or None. epochs: the most that a candidate trains.
         seeds: of each method's chosen setting. rungs: epochs after which candidates are compared.
+        known: records of candidates that had ended before this training began, by id: whichever of
+            them is named is taken up and not trained.
+        left_out: ids that searches began with before the study changed, and do not now.
+        most_seeds: seeds from 0 on that looks at the test scores may ask for.
     """
 
     def __init__(
@@ -53,19 +61,23 @@ class StudySchedule:
         seeds: Sequence[int],
         epochs: int,
         search: SearchOptions | None,
+        most_seeds: int = 0,
     ) -> None:
         """Names the first candidates.
 
         Args:
             methods: one for each method, empty so far; with a space where there is a search.
             seeds: of the chosen settings. epochs: the most that a candidate trains.
-            search: how is searched, or None.
+            search: how is searched, or None. most_seeds: see the class.
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
         self.epochs = epochs
         self.seeds = tuple(seeds)
         self.rungs = rungs_of(search, epochs)
+        self.known: dict[str, CandidateRecord] = {}
+        self.left_out: frozenset[str] = frozenset()
+        self.most_seeds = most_seeds
         for method in methods:
             if method.space is not None:
                 specs = first_specs(method.space)
@@ -127,6 +139,8 @@ class StudySchedule:
         for method in self.methods.values():
             while (settled := self._settle(method)) is not None:
                 found.append(settled)
+                if settled.unscored:
+                    break
         return found
 
     def _settle(self, method: MethodSearch) -> Settled | None:
@@ -137,6 +151,9 @@ class StudySchedule:
         if not is_over(records):
             return None
         decision = decide(method.space, records, method.num_rounds + 1)
+        if decision.unscored:
+            by_id = {candidate.id: candidate for candidate in method.searched}
+            return Settled(text="", unscored=tuple(by_id[name] for name in decision.unscored))
         if decision.is_final and decision.chosen is None:
             return None
         method.num_rounds += 1
@@ -186,7 +203,7 @@ class StudySchedule:
             KeyError: where the study has no such method or variant.
         """
         method = self.methods[spec.method]
-        return Candidate(
+        found = Candidate(
             id=spec.id,
             method_name=spec.method,
             method=method.variants[spec.variant],
@@ -195,6 +212,21 @@ class StudySchedule:
             variant=spec.variant,
             options=method.settings.get(spec.variant, {}),
         )
+        _take_up(found, self.known.get(found.id))
+        return found
+
+    def has_place_for(self, spec: CandidateSpec) -> bool:
+        """Whether a candidate that an earlier call named belongs to the study as it is now.
+
+        What a study names at its beginning is there already.
+        """
+        method = self.methods.get(spec.method)
+        if method is None or spec.variant not in method.variants:
+            return False
+        if method.space is not None and spec.seed == method.space.seed:
+            return spec.id not in self.left_out
+        is_wanted = spec.seed in self.seeds or spec.seed < self.most_seeds
+        return is_wanted and (method.space is not None or spec.learning_rate in method.rates)
 
     def recall(
         self,
@@ -216,7 +248,37 @@ class StudySchedule:
         for name, candidate in chosen.items():
             self.methods[name].chosen = candidate
         for name, number in num_rounds.items():
-            self.methods[name].num_rounds = number
+            if name in self.methods:
+                self.methods[name].num_rounds = number
+        for method in self.methods.values():
+            if any(not candidate.state.is_final for candidate in method.searched):
+                self._reopen(method)
+            elif method.space is not None and method.chosen is None:
+                method.finals = []  # of a choice that was left out
+            self._complete_finals(method)
+
+    def _reopen(self, method: MethodSearch) -> None:
+        """Takes back the choice of a search that has grown since; nothing where there was none.
+
+        Finals that have ended are taken up if their setting is chosen again.
+        """
+        ended = [c for c in method.finals if c.state.is_final and c.state is not RunState.FAILED]
+        self.known |= {candidate.id: record_of(candidate) for candidate in ended}
+        method.chosen, method.finals = None, []
+
+    def _complete_finals(self, method: MethodSearch) -> None:
+        """Names the seeds that a chosen setting has not been trained with, as of a grown study."""
+        if method.space is None or method.chosen is None:
+            return
+        named = {candidate.seed: candidate for candidate in method.finals}
+        for seed in self.seeds:
+            if seed not in named:
+                best = method.chosen
+                named[seed] = self.candidate_of(
+                    method.space.spec(best.options, best.learning_rate, seed)
+                )
+        later = [seed for seed in named if seed not in self.seeds]
+        method.finals = [named[seed] for seed in (*self.seeds, *later)]
 
     def take_up(self, records: Mapping[str, CandidateRecord]) -> list[Settled]:
         """Takes up candidates that have ended in an earlier call whose checkpoints are gone.
@@ -224,21 +286,17 @@ class StudySchedule:
         Args:
             records: by id; those that are not of this study are left where they are.
         """
+        self.known = dict(records)
         for method in self.methods.values():
             known = {candidate.id for candidate in method.searched}
             for id, record in sorted(records.items()):
-                is_new = record.method == method.name and id not in known
-                fits = record.variant in method.variants and method.space is not None
-                if is_new and fits and method.space and record.seed == method.space.seed:
+                if record.method != method.name or method.space is None or id in known:
+                    continue
+                if record.seed == method.space.seed and self.has_place_for(spec_of(record)):
                     method.searched.append(self.candidate_of(spec_of(record)))
-        coming = self.candidates
-        settled: list[Settled] = []
-        while coming:
-            for candidate in coming:
-                _take_up(candidate, records.get(candidate.id))
-            following = self.settle()
-            coming = [candidate for one in following for candidate in one.new]
-            settled += following
+        for candidate in self.candidates:
+            _take_up(candidate, records.get(candidate.id))
+        settled = self.settle()
         self._take_up_further(records)
         return settled
 
@@ -249,6 +307,8 @@ class StudySchedule:
             for id, record in sorted(records.items(), key=lambda item: item[1].seed):
                 if record.method != method.name or id in known or not method.finals:
                     continue
+                if record.seed >= self.most_seeds:
+                    continue  # the study has no looks, or none that far
                 setting = spec_of(record_of(method.finals[0]))
                 if replace(spec_of(record), seed=setting.seed) == setting:
                     candidate = self.candidate_of(spec_of(record))
@@ -271,10 +331,14 @@ def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
 def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
     if record is not None:
         candidate.state, candidate.reason = record.state, record.reason
+        candidate.cohort = record.cohort
         candidate.best_epoch, candidate.epochs = record.best_epoch, list(record.epochs)
+        candidate.validation = dict(record.validation)
 
 
-def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySchedule:
+def first_candidates(
+    bench: Workbench, search: SearchOptions | None, selection: Selection | None = None
+) -> StudySchedule:
     """A study's first candidates, in its order; nothing is written down yet."""
     protocol = bench.protocol
     rungs = rungs_of(search, protocol.epochs)
@@ -283,7 +347,8 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
     for entry in bench.entries:
         space = None
         if search is not None:
-            space = space_of(entry, search, seed=protocol.search_seed, rungs=rungs)
+            seed = protocol.search_seed
+            space = space_of(entry, search, seed=seed, rungs=rungs, selection=selection)
         methods.append(
             MethodSearch(
                 name=entry.name,
@@ -294,4 +359,6 @@ def first_candidates(bench: Workbench, search: SearchOptions | None) -> StudySch
             )
         )
         epochs = max(epochs, *(protocol.under(v.searched).epochs for v in entry.variants))
-    return StudySchedule(methods, protocol.seed_list, epochs, search)
+    seeds = protocol.seeds
+    most_seeds = seeds.at_most if isinstance(seeds, AdaptiveSeeds) else 0
+    return StudySchedule(methods, protocol.seed_list, epochs, search, most_seeds)

@@ -12,6 +12,7 @@ from bakeoff.methods.entries import MethodEntry
 from bakeoff.methods.variants import labels_of
 from bakeoff.runs.records import CandidateSpec
 from bakeoff.search.options import Range, SearchOptions
+from bakeoff.search.selection import Selection
 
 LEARNING_RATE: Final = "learning_rate"
 Values = tuple[Any, ...] | Range
@@ -28,6 +29,7 @@ class MethodSpace:
         centre: the published rate, which the common rule is centred on.
         seed: of every candidate of the search.
         search: how is searched. rungs: epochs after which candidates are compared.
+        selection: by what the setting is chosen, None for the validation NLL.
     """
 
     method: str
@@ -37,6 +39,7 @@ class MethodSpace:
     seed: int
     search: SearchOptions
     rungs: tuple[int, ...] = ()
+    selection: Selection | None = None
 
     @property
     def trials(self) -> int:
@@ -67,13 +70,19 @@ class MethodSpace:
 
 
 def space_of(
-    entry: MethodEntry, search: SearchOptions, *, seed: int, rungs: tuple[int, ...] = ()
+    entry: MethodEntry,
+    search: SearchOptions,
+    *,
+    seed: int,
+    rungs: tuple[int, ...] = (),
+    selection: Selection | None = None,
 ) -> MethodSpace:
     """The space of one method of a study.
 
     Args:
         entry: the method. search: how is searched.
         seed: of the search's candidates. rungs: epochs after which they are compared.
+        selection: by what the setting is chosen.
     """
     names = option_names(entry)
     domain: dict[str, Values] = {key: tuple(values) for key, values in entry.listed.items()}
@@ -91,6 +100,7 @@ def space_of(
         seed=seed,
         search=search,
         rungs=rungs,
+        selection=selection,
     )
 
 

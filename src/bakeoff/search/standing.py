@@ -23,12 +23,6 @@ def best_of(records: Sequence[CandidateRecord]) -> CandidateRecord | None:
     return min(known, key=loss_of, default=None)
 
 
-def chosen_of(records: Sequence[CandidateRecord]) -> CandidateRecord | None:
-    """The one whose setting is chosen once all have ended: the best of those that ended well."""
-    eligible = [r for r in records if r.state.is_eligible]
-    return min(eligible, key=loss_of, default=None)
-
-
 def lowest_rung(records: Sequence[CandidateRecord]) -> int | None:
     """The earliest rung at which any candidate is paused."""
     return min((len(r.epochs) for r in records if r.state is RunState.PAUSED), default=None)

@@ -9,51 +9,99 @@ from pathlib import Path
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
+from bakeoff.execution.executors import Executor
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.packing import pack_measuring
 from bakeoff.execution.progress import ProgressView
 from bakeoff.measure.costs import CostFailure, measure_costs
+from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.runs.records import CostRecord
-from bakeoff.study.measuring import COMMAND, jobs_of
+from bakeoff.study.measuring import COMMAND, jobs_of, shown_candidate
 from bakeoff.study.options import Study
 
 _log = logging.getLogger(__name__)
 
 
-def measure_all(
-    study: Study, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
-) -> None:
-    """Measures every method that has no costs yet; one that fails is noted and has none."""
-    missing = [e.name for e in bench.entries if e.name not in findings.costs]
-    if not missing:
-        return
-    title = "costs"
-    view.count(title, 0, len(missing))
-    jobs = jobs_of(
-        study,
-        bench.base.device.type,
-        findings.schedule,
-        missing,
-        adapters=_trained_adapters(findings, archive),
-        seconds=seconds_for_costs(findings),
-    )
-    outcomes = itertools.chain.from_iterable(
-        measure_costs(COMMAND, job, names, study.root) for job, names in jobs
-    )
-    for done, (name, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, CostFailure):
-            _measuring_failed(name, outcome, findings, archive, view)
-        else:
-            archive.keep_cost(name, outcome)
-            search = findings.schedule.methods[name]
-            shown = search.chosen or search.candidates[0]
-            protocol = bench.protocol.under(shown.options)
-            _note_smaller_batch(name, outcome, protocol, archive, view)
-        view.count(title, done, len(missing))
-    view.clear()
+def measure_all(bench: Workbench, findings: Findings, events: EventLog, executor: Executor) -> None:
+    """Measures every method whose chosen options have no costs.
+
+    Args:
+        bench, findings, events: the run's. executor: who runs the jobs.
+    """
+    shown = {name: shown_candidate(findings.schedule, name) for name in findings.schedule.methods}
+    missing = [shown[name] for name in _missing(findings)]
+    executor.run(pack_measuring(missing, events, bench.protocol.micro_batch_size))
+    lacking = set(_missing(findings))
+    measured = {candidate.id for name, candidate in shown.items() if name not in lacking}
+    # Of earlier jobs too: a process may have died before it came to accept what it had kept.
+    for job in events.jobs("measure"):
+        events.accept(job, [name for name in job.candidates if name in measured])
+
+
+def _missing(findings: Findings) -> list[str]:
+    """The methods whose chosen options have no costs."""
+    schedule, costs_of = findings.schedule, findings.costs_of
+    variants = {name: shown_candidate(schedule, name).variant for name in schedule.methods}
+    return [
+        name
+        for name, variant in variants.items()
+        if name not in findings.costs or costs_of.get(name, variant) != variant
+    ]
+
+
+class CostsWorker:
+    """Measures what the methods of a job cost; one that fails is noted.
+
+    Args:
+        study: what is run. bench, findings, archive, view: the run's.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        bench: Workbench,
+        findings: Findings,
+        archive: Archive,
+        view: ProgressView,
+    ) -> None:
+        self._study, self._bench = study, bench
+        self._findings, self._archive, self._view = findings, archive, view
+
+    def run(self, job: CohortJob) -> None:
+        """Measures those of a job whose costs are missing."""
+        findings, archive, view = self._findings, self._archive, self._view
+        shown = {
+            name: candidate
+            for name in _missing(findings)
+            if (candidate := shown_candidate(findings.schedule, name)).id in job.candidates
+        }
+        view.count("costs", 0, len(shown))
+        processes = jobs_of(
+            self._study,
+            self._bench.base.device.type,
+            findings.schedule,
+            list(shown),
+            adapters=_trained_adapters(findings, archive),
+            seconds=seconds_for_costs(findings),
+        )
+        outcomes = itertools.chain.from_iterable(
+            measure_costs(COMMAND, content, names, self._study.root) for content, names in processes
+        )
+        for done, (name, outcome) in enumerate(outcomes, start=1):
+            if isinstance(outcome, CostFailure):
+                _measuring_failed(name, outcome, findings, archive, view)
+            else:
+                archive.keep_cost(name, outcome, shown[name].variant)
+                protocol = self._bench.protocol.under(shown[name].options)
+                _note_smaller_batch(name, outcome, protocol, archive, view)
+            view.count("costs", done, len(shown))
+        view.clear()
 
 
 def seconds_for_costs(findings: Findings) -> float:
-    """A third of what all else has taken, so that costs are a quarter of the whole.
+    """So much of what all else has taken that costs are less than a quarter of the whole.
+
+    A third would be a quarter; the process's start and the last repeat come on top of it.
 
     What all else has taken is the wall clock of this call's stages or, where an earlier call has
     trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
@@ -64,7 +112,7 @@ def seconds_for_costs(findings: Findings) -> float:
         / max(1, (record.made_with.slots if record.made_with else None) or 1)
         for record in findings.records.values()
     )
-    return max(wall, epochs) / 3.0
+    return max(wall, epochs) / 3.5
 
 
 def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bakeoff.config import differences
 from bakeoff.errors import StoreError
-from bakeoff.runs.folder import without_free_keys
+from bakeoff.runs.growth import without_free_keys
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.settings import setting
 

@@ -48,7 +48,7 @@ def jobs_of(
     chosen = _as_chosen(study, schedule)
     jobs: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for name in names:
-        protocol = study.options.protocol.under(_shown(schedule, name).options)
+        protocol = study.options.protocol.under(shown_candidate(schedule, name).options)
         options = replace(chosen.options, protocol=protocol)
         job = {
             "study": replace(chosen, options=options).resolved,
@@ -61,7 +61,7 @@ def jobs_of(
     return list(jobs.values())
 
 
-def _shown(schedule: StudySchedule, name: str) -> Candidate:
+def shown_candidate(schedule: StudySchedule, name: str) -> Candidate:
     """The candidate whose setting stands for the method, as far as its search has come."""
     search = schedule.methods[name]
     return search.chosen or search.best() or search.candidates[0]
@@ -73,7 +73,8 @@ def registered_by(study: Study) -> dict[str, str]:
         f"method {entry.kind!r}": methods.registered_in().get(entry.kind) for entry in study.entries
     }
     used[f"task {study.task.kind!r}"] = tasks.registered_in().get(study.task.kind)
-    used |= {f"metric {n!r}": metrics.registered_in().get(n) for n in study.task.metric_names}
+    registered = metrics.registered_in()
+    used |= {f"metric {m.name!r}": registered.get(m.name) for m in study.task.metrics_before_rows}
     return {what: module for what, module in used.items() if module is not None}
 
 
@@ -99,7 +100,7 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
         return study
     entries = []
     for entry in study.entries:
-        shown = _shown(schedule, entry.name)
+        shown = shown_candidate(schedule, entry.name)
         variant = next(v for v in entry.variants if v.label == shown.variant)
         entries.append(
             replace(

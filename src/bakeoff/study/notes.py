@@ -9,7 +9,9 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.execution.findings import Findings
 from bakeoff.formatting import join
 from bakeoff.runs.records import MethodRecord
+from bakeoff.search.method_search import MethodSearch
 from bakeoff.search.options import SearchOptions
+from bakeoff.search.selection import rank_correlation, shortlist
 from bakeoff.study.options import Study
 from bakeoff.types import RunState
 
@@ -26,6 +28,8 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
         notes.append(f"the methods were not searched alike, as the study asks for: {listed}")
     notes += unused_settings(study)
     for name, method in findings.schedule.methods.items():
+        if (note := _selection_note(name, method)) is not None:
+            notes.append(note)
         if method.num_grown:
             notes.append(
                 f"{name}: the grid of learning rates grew by {method.num_grown} in search of the "
@@ -44,6 +48,25 @@ def search_notes(study: Study, findings: Findings) -> list[str]:
                 "further"
             )
     return notes
+
+
+def _selection_note(name: str, method: MethodSearch) -> str | None:
+    """How a setting was chosen where not by NLL alone, and whether the two agree."""
+    selection = None if method.space is None else method.space.selection
+    if selection is None or method.chosen is None:
+        return None
+    among = shortlist(method.records, selection)
+    agreement = rank_correlation(method.records, selection)
+    which = "settings" if selection.among is None else "best settings by validation NLL"
+    found = (
+        "which too few have for a rank correlation with the NLL"
+        if agreement is None
+        else f"whose rank correlation with the NLL is {agreement:.2f}"
+    )
+    return (
+        f"{name}: among the {len(among)} {which} the one with the best {selection.metric} on "
+        f"{selection.rows} validation rows was chosen, {found}"
+    )
 
 
 def convergence_notes(

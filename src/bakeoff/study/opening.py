@@ -19,8 +19,15 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
+from bakeoff.search.selection import Selection
 from bakeoff.study.options import Study
+from bakeoff.tasks.contract import NLL
 from bakeoff.tasks.prepare import prepare, with_found
+
+BEST_BY_NLL = 3
+"""Settings among which a score of written text chooses."""
+ROWS_OF_TEXT = 200
+"""Validation rows that it is taken on."""
 
 
 def cache_folder() -> Path:
@@ -153,4 +160,24 @@ def workbench_of(
 
 def schedule_of(study: Study, bench: Workbench) -> StudySchedule:
     """The study's first candidates, in its order; nothing is written down yet."""
-    return first_candidates(bench, study.options.search)
+    return first_candidates(bench, study.options.search, selection_of(study, bench))
+
+
+def selection_of(study: Study, bench: Workbench) -> Selection | None:
+    """By what settings are chosen; None for the validation NLL, which training follows anyway.
+
+    By the metric that decides, unless ``task.select_by`` names another.
+    """
+    metrics = {metric.name: metric for metric in bench.task.metrics}
+    deciding = study.options.decision.metric or bench.task.metrics[0].name
+    metric = metrics[study.task.options.select_by or deciding]
+    if metric.name == NLL or study.options.search is None:
+        return None
+    is_text = metric.asks is Ask.TEXT
+    num_rows = len(bench.data.splits["validation"])
+    return Selection(
+        metric=metric.name,
+        higher_is_better=metric.higher_is_better,
+        among=BEST_BY_NLL if is_text else None,
+        rows=min(ROWS_OF_TEXT, num_rows) if is_text else num_rows,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -17,7 +17,9 @@ from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
-from bakeoff.runs.folder import DATA_FOLDER, given_rows_in
+from bakeoff.metrics.registry import MAIN_OPTIONS
+from bakeoff.runs.folder import DATA_FOLDER
+from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.tasks.contract import Task
@@ -26,6 +28,8 @@ from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
+_KEPT_AS = "study.yaml"
+"""In a run's folder."""
 # These never mean a folder, whatever is beside the study.
 _RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
 
@@ -125,7 +129,8 @@ def load_study(
     """Reads a study's file, or the embedded demo, and applies overrides.
 
     Args:
-        path: of the file, or None for the demo. overrides: as ``--set`` gives them.
+        path: of the file, or of a run's folder, or None for the demo.
+        overrides: as ``--set`` gives them.
         seeds: the number of seeds of each method, whatever the study says.
 
     Relative paths start from the working directory; where nothing is there, from the folder of
@@ -136,8 +141,16 @@ def load_study(
     """
     if path is None:
         text = resources.files("bakeoff.study").joinpath(_DEMO).read_text(encoding="utf-8")
-        mapping = load_yaml(text, where=_DEMO)
-        return study_from_mapping(mapping, overrides, folder=Path.cwd(), seeds=seeds)
+        demo = load_yaml(text, where=_DEMO)
+        return study_from_mapping(demo, overrides, folder=Path.cwd(), seeds=seeds)
+    is_run = path.is_dir()
+    if is_run:
+        path /= _KEPT_AS
+        if not path.exists():
+            raise ConfigError(
+                f"{path.parent}: is a folder without {_KEPT_AS}, so it is not a run's; give the "
+                "path of a study's YAML file, or a folder that `bakeoff run` made"
+            )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -149,8 +162,17 @@ def load_study(
             f"{path}: the study cannot be read ({error.strerror}); give the path of a YAML file, "
             "or none for the embedded demo"
         ) from None
-    mapping = load_yaml(text, where=str(path))
-    return study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
+    mapping: Mapping[str, Any] = load_yaml(text, where=str(path))
+    if is_run:
+        mapping = _without_second_name_of_seeds(mapping)
+    study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
+    storage = study.options.search and study.options.search.storage
+    if is_run and storage and "***" in storage:
+        raise ConfigError(
+            f"search.storage: {path} keeps no password; give the whole URL with --set "
+            "search.storage=URL"
+        )
+    return study
 
 
 def study_from_mapping(
@@ -167,10 +189,11 @@ def study_from_mapping(
             merged["search"].pop("seeds", None)
         merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
     _locate(merged, folder)
-    _move_older_keys(merged)
+    _move_other_keys(merged)
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
-    options.decision.check_metrics(task.metric_names)
+    scored_by = [metric.name for metric in task.metrics_before_rows]
+    options.decision.check_metrics(scored_by, select_by=task.options.select_by)
     may_search = options.search is not None
     entries = tuple(
         entry_of(name, given, may_search=may_search) for name, given in options.methods.items()
@@ -187,11 +210,28 @@ def study_from_mapping(
     return Study(options=options, task=task, entries=entries, root=Path.cwd())
 
 
-def _move_older_keys(merged: dict[str, Any]) -> None:
-    """Takes keys of older studies to where they are now."""
+def _move_other_keys(merged: dict[str, Any]) -> None:
+    """Takes keys that have another place, or had one in older studies, to where they belong.
+
+    Raises:
+        ConfigError: where both places name the metric that decides, and differ.
+    """
     task = merged.get("task")
-    if "lead_sentences" in merged and isinstance(task, dict):
+    if not isinstance(task, dict):
+        return
+    if "lead_sentences" in merged:
         task.setdefault("lead_sentences", merged.pop("lead_sentences"))
+    if "decide_by" in task:
+        merged["task"] = {key: value for key, value in task.items() if key != "decide_by"}
+        decision = merged.get("decision") or {}
+        if isinstance(decision, dict):
+            named = decision.get("metric")
+            if named not in (None, task["decide_by"]):
+                raise ConfigError(
+                    f"task.decide_by: {task['decide_by']!r} and decision.metric: {named!r} are two "
+                    "names of one setting and differ; give decision.metric alone"
+                )
+            merged["decision"] = {**decision, "metric": task["decide_by"]}
 
 
 def _with_one_name_of_seeds(options: StudyOptions, given: Mapping[str, Any]) -> StudyOptions:
@@ -234,16 +274,15 @@ def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
     Raises:
         ConfigError: where it has keys that this version does not know.
     """
+    return study_from_mapping(_without_second_name_of_seeds(mapping), folder=folder)
+
+
+def _without_second_name_of_seeds(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first edition wrote both: the protocol's seeds, and how many of them a search takes."""
     search, protocol = mapping.get("search"), mapping.get("protocol")
     if isinstance(search, Mapping) and isinstance(protocol, Mapping) and "seeds" in protocol:
-        # The first edition wrote both: the protocol's seeds, and how many of them a search takes.
-        mapping = {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
-    return study_from_mapping(mapping, folder=folder)
-
-
-def completed(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A kept study with the defaults of keys that its version did not have; see ``recorded``."""
-    return recorded(mapping, folder=Path.cwd()).resolved
+        return {**mapping, "search": {k: v for k, v in search.items() if k != "seeds"}}
+    return mapping
 
 
 def _locate(merged: dict[str, Any], folder: Path) -> None:
@@ -266,3 +305,28 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         task["source"] = (
             {k: found(v) for k, v in source.items()} if isinstance(source, dict) else found(source)
         )
+    if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
+        task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
+
+
+def _located_metric(entry: Any, found: Callable[[Any], Any]) -> Any:
+    """A metric whose file is beside the study, with a path that is reachable from here."""
+    if isinstance(entry, str):
+        name, colon, value = entry.partition(":")
+        if not colon or name not in MAIN_OPTIONS:
+            return entry
+        return {name: _located_file(value.strip(), found)}
+    if isinstance(entry, dict) and len(entry) == 1:
+        [(name, given)] = entry.items()
+        if name in MAIN_OPTIONS and isinstance(given, str):
+            return {name: _located_file(given, found)}
+        main = MAIN_OPTIONS.get(name)
+        if isinstance(given, dict) and isinstance(given.get(main), str):
+            return {name: {**given, main: _located_file(given[main], found)}}
+    return entry
+
+
+def _located_file(value: str, found: Callable[[Any], Any]) -> str:
+    """``FILE`` or ``FILE.py:FUNCTION``."""
+    file, colon, function = value.rpartition(":")
+    return f"{found(file)}:{function}" if colon and file.endswith(".py") else str(found(value))

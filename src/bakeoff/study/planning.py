@@ -42,7 +42,7 @@ def plan_study(
         StoreError: ``like`` holds no scores.
     """
     # Before anything heavy: a wrong folder should not cost a minute.
-    deciding = study.options.decision.metric or study.task.metric_names[0]
+    deciding = study.options.decision.metric or study.task.metrics_before_rows[0].name
     spread = _spread(like, folder, deciding)
     report("loading base and data")
     started = time.perf_counter()

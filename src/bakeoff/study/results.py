@@ -12,7 +12,6 @@ from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
-from bakeoff.execution.archive import record_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.metrics.registry import metric_of
@@ -35,6 +34,7 @@ from bakeoff.runs.records import (
     SplitRecord,
     TaskRecord,
 )
+from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judging import baseline_validation, judge_study, method_validation
@@ -239,6 +239,9 @@ def _search(search: MethodSearch) -> MethodSearchRecord:
                 epochs=len(c.epochs),
                 state=c.state,
                 candidate=c.id,
+                selected_by=None
+                if search.space.selection is None
+                else c.validation.get(search.space.selection.metric),
             )
             for c in sorted(search.searched, key=lambda c: (c.variant, c.learning_rate))
         ),
@@ -272,4 +275,4 @@ def _candidate(bench: Workbench, findings: Findings, candidate: Candidate) -> Ca
     kept = findings.records.get(candidate.id)
     files = {} if kept is None else kept.files
     made_with = None if kept is None else kept.made_with
-    return record_of(candidate, made_with, files)
+    return replace(record_of(candidate), made_with=made_with, files=files)

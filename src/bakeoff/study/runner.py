@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,13 +21,18 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
+from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.executors import BySplit, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.questions import Questions
+from bakeoff.execution.recall import Recall
+from bakeoff.execution.selecting import ChoiceWorker, score_for_choice
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.execution.testing import Tester
+from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
@@ -35,22 +41,22 @@ from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
-from bakeoff.runs.settings import setting
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
-from bakeoff.study.costs import measure_all
+from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.opening import open_workbench, schedule_of
+from bakeoff.study.opening import open_workbench, schedule_of, selection_of
 from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.types import RunState
+from bakeoff.types import RunState, Split
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
@@ -103,17 +109,12 @@ class Runner:
         except StoreError as error:
             self._note(f"{error}")
             return False
-        if results.status != "complete" or self._wants_more(results):
+        if results.status != "complete" or not self.folder.holds(results):
             return False
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
-
-    def _wants_more(self, results: Results) -> bool:
-        """Whether the study has more epochs than the run, which then goes on."""
-        epochs: object = setting(results.study, "protocol.epochs")
-        return epochs != self.study.options.protocol.epochs
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -146,6 +147,7 @@ class Runner:
         self.folder.sweep()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
+        recall = Recall(archive)
         checkpoints = Checkpoints(self.folder.path)
         trackers = self._trackers(bench, archive)
         followers: list[Follower] = [trackers]
@@ -157,21 +159,22 @@ class Runner:
             followers.append(Snapshots(write, self.on_news))
         storage: SearchStorage | None = None
         try:
-            start = checkpoints.load(schedule)
+            schedule.left_out = self.folder.left_out
+            start = checkpoints.load(schedule, recall.ended_candidates)
             epochs = self.study.options.protocol.epochs
             with ProgressView(self.console, epochs=epochs) as view:
                 for note in (*checkpoints.notes, *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
-                self._recall(schedule, archive, view, start)
+                self._recall(schedule, recall, view, start)
                 if self.study.options.search is not None:
                     storage = self._open_storage(schedule, archive, view)
                 # Only now is it known which candidates the test set is for.
-                archive.recall_parts()
+                recall.parts()
                 go_on(bench, schedule, archive, checkpoints, view)
-                for fault in archive.faults:
+                for fault in recall.faults:
                     view.on_note(fault)
-                self._work(bench, findings, archive, view, checkpoints, start, storage, followers)
+                self._work(bench, findings, recall, view, checkpoints, start, storage, followers)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -211,13 +214,13 @@ class Runner:
     def _recall(
         self,
         schedule: StudySchedule,
-        archive: Archive,
+        recall: Recall,
         view: ProgressView,
         start: Progress | None,
     ) -> None:
         """Takes up what an earlier call left beside checkpoints; what failed is tried again."""
         if start is None:
-            for settled in schedule.take_up(archive.ended_candidates()):
+            for settled in schedule.take_up(recall.ended_candidates()):
                 if settled.text:
                     view.on_search(settled.text)
         for candidate in schedule.candidates:
@@ -267,19 +270,30 @@ class Runner:
         self,
         bench: Workbench,
         findings: Findings,
-        archive: Archive,
+        recall: Recall,
         view: ProgressView,
         checkpoints: Checkpoints,
         start: Progress | None,
         storage: SearchStorage | None,
         followers: Sequence[Follower],
     ) -> None:
-        wall = findings.wall_seconds
-        slots = dict(start.slots) if start else {}
-        tester = Tester(bench, findings, archive, view, slots)
+        wall, archive = findings.wall_seconds, recall.archive
+        events = EventLog(self.folder.path)
+        questions = Questions(bench, archive, view)
+        selection = selection_of(self.study, bench)
+        choosing: dict[Split, Worker] = {}
+        if selection is not None:
+            choosing["validation"] = ChoiceWorker(questions, findings, selection)
+        executor = LocalExecutor(
+            {
+                "baseline": BaselineWorker(questions, findings),
+                "test": BySplit({"test": TestingWorker(questions, findings), **choosing}),
+                "measure": CostsWorker(self.study, bench, findings, archive, view),
+            }
+        )
         archive.keep_examples()
         with _timed(wall, "baselines"):
-            tester.baselines()
+            ask_baselines(questions, findings, events, executor)
         stage = TrainingStage(
             bench,
             findings.schedule,
@@ -287,21 +301,31 @@ class Runner:
             view,
             checkpoints,
             self.stop,
-            slots,
+            events,
             storage,
             self.study.options.checkpoint_minutes,
             followers,
+            None
+            if selection is None
+            else partial(
+                score_for_choice,
+                selection=selection,
+                questions=questions,
+                events=events,
+                executor=executor,
+            ),
         )
         while True:
             with _timed(wall, "training"):
                 stage.run(start)
+            recall.later_candidates()
             with _timed(wall, "test"):
-                tester.candidates()
+                score_candidates(questions, findings, events, executor)
             if not self._wants_seeds(bench, findings, archive, view):
                 break
             start = None
         with _timed(wall, "costs"):
-            measure_all(self.study, bench, findings, archive, view)
+            measure_all(bench, findings, events, executor)
 
     def _wants_seeds(
         self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView

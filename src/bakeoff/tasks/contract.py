@@ -13,9 +13,11 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
-from bakeoff.metrics.registry import metric_of
+from bakeoff.metrics.registry import named_options, read_metrics
 
 Row = Mapping[str, object]
+NLL = "nll"
+"""Which training follows, so that it is always scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Task(ABC):
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        prefers_text_scores: whether a metric of written text that the study names decides; if not,
+            the kind's own first metric does wherever it is among the study's.
         from_rows: names of the options that the training rows decided, not the study.
     """
 
@@ -52,6 +56,7 @@ class Task(ABC):
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
     has_free_answers: ClassVar[bool] = True
+    prefers_text_scores: ClassVar[bool] = False
     from_rows: frozenset[str] = frozenset()
 
     def __init__(self, options: Any) -> None:
@@ -122,7 +127,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
-        """What answers are scored by; the first is primary."""
+        """What answers are scored by where the study names no metrics; the first is primary."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -131,23 +136,56 @@ class Task(ABC):
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """What answers are scored by; the first is primary."""
-        return tuple(self._metric(name, self.labels) for name in self.metric_names)
+        """What answers are scored by; the first is primary, and ``nll`` is always among them.
+
+        Raises:
+            ConfigError: for metrics of the study that are none, or that do not fit the task.
+        """
+        return self._metrics(self.labels)
+
+    @cached_property
+    def metrics_before_rows(self) -> tuple[Metric, ...]:
+        """The metrics, with labels of which only their number may be wrong.
+
+        Labels may not be known before the rows are; names, directions and what the model is asked
+        for do not depend on them.
+        """
+        return self._metrics(self.labels or ("one", "another"))
+
+    def _metrics(self, labels: tuple[str, ...]) -> tuple[Metric, ...]:
+        given = self.options.metrics
+        entries = self.metric_names if given is None else (*given, NLL)
+        found = read_metrics([self._with_options(entry) for entry in entries], labels=labels)
+        return tuple(sorted(found, key=lambda metric: metric is not self._primary(found)))
+
+    def _with_options(self, entry: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+        """An entry of ``task.metrics`` with the task's own options, where it has none of these."""
+        name, given = named_options(entry)
+        own = self.metric_options.get(name)
+        return entry if own is None else {name: {**own, **given}}
+
+    def _primary(self, metrics: Sequence[Metric]) -> Metric:
+        """The metric of the answer where ``decision.metric`` names no other."""
+        own = next((m for m in metrics if m.name == self.metric_names[0]), None)
+        written = [metric for metric in metrics if metric.asks is Ask.TEXT]
+        if self.options.metrics is not None and self.prefers_text_scores and written:
+            return written[0]
+        return own or metrics[0]
 
     @property
     def metric_options(self) -> Mapping[str, Mapping[str, object]]:
         """By metric, the options that follow from how the task is answered."""
         return {}
 
-    def _metric(self, name: str, labels: Sequence[str]) -> Metric:
-        return metric_of(name, labels=labels, options=self.metric_options.get(name))
-
     @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
-        # That does not depend on the labels, which may not be known yet.
-        labels = self.labels or ("one", "another")
-        return frozenset(self._metric(name, labels).asks for name in self.metric_names)
+        return frozenset(metric.asks for metric in self.metrics_before_rows)
+
+    @property
+    def reads_whole_rows(self) -> bool:
+        """Whether a metric is given each row with all of its columns."""
+        return any(getattr(m, "reads_rows", False) for m in self.metrics_before_rows)
 
     def read_outputs(self, outputs: ModelOutputs, part: SplitData) -> ModelOutputs:
         """A candidate's outputs as the metrics are given them.

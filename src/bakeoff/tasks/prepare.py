@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,16 +57,20 @@ def prepare(
     """
     task.options.validate()
     source = open_source(task.options, columns_of(task), root=root)
+    if task.reads_whole_rows:
+        columns = _all_columns(task, source)
+        source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
         return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
 
     if cache_dir is None:
         return made()
-    options = {**dataclasses.asdict(task.options), "source": None}
+    # Metrics score what is prepared, and change nothing of it.
+    options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = cache.cache_key(
         [
-            json.dumps(options, sort_keys=True),
+            json.dumps([options, task.reads_whole_rows], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -82,6 +87,13 @@ def prepare(
             "the next run prepares them again."
         )
     return data
+
+
+def _all_columns(task: Task, source: Source) -> dict[str, str]:
+    """What the task reads, and every other column by its own name."""
+    read = columns_of(task)
+    others = [name for name in source.column_names() if name not in read.values()]
+    return {**read, **{f"source ({name})": name for name in others}}
 
 
 class _Preparation:
@@ -131,7 +143,10 @@ class _Preparation:
         )
 
     def _rows(self, split: Split) -> Rows:
-        return take_rows(self._options, columns_of(self._task), self._source, split, self._lay)
+        columns = columns_of(self._task)
+        if self._task.reads_whole_rows:
+            columns = _all_columns(self._task, self._source)
+        return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
         example = self._task.example(record.values)
@@ -177,10 +192,17 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         choice_set=found.chosen,
         choice_sets=found.sets,
         groups=groups if task.options.group is not None else None,
+        whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
         rows_skipped=rows.num_skipped + len(rows) - len(kept),
     )
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """A row as JSON holds it: dates and the like become text."""
+    found: dict[str, Any] = json.loads(json.dumps(dict(record.values), default=str))
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

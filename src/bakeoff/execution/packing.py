@@ -1,0 +1,169 @@
+"""Which candidates share a cohort; only ever added to.
+
+What a pass computes is rounded by who is in it. So a cohort that exists keeps its candidates,
+whoever comes or goes, and the others form cohorts of their own: what is packed follows from the
+candidates and the jobs so far, and never from timing or from who runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.runs.candidates import CandidateSpec
+from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
+from bakeoff.types import Split
+
+
+def pack_training(
+    waiting: Sequence[Candidate],
+    events: EventLog,
+    *,
+    group: str,
+    stop: Callable[[Candidate], int],
+    num_slots: Callable[[Sequence[Candidate]], int],
+    micro_batch_size: int,
+) -> CohortJob:
+    """The job that trains the first of those who wait: one that exists, or one of all the others.
+
+    Args:
+        waiting: at least one, all of one group, in the study's order.
+        events: the run's, to which a new job is added.
+        group: its name. stop: the epoch after which a candidate leaves.
+        num_slots: of a pass of some candidates. micro_batch_size: rows, as the study has it.
+    """
+    jobs = [job for job in events.jobs("train") if job.group == group]
+    free = []
+    for candidate in waiting:
+        found = job_holding(candidate, stop(candidate), jobs)
+        if found is not None:
+            return found
+        free.append(candidate)
+    # One that has trained already comes first.
+    free.sort(key=lambda candidate: not candidate.epochs)
+    seats = tuple(
+        Seat(spec=spec_of(candidate), start=len(candidate.epochs), stop=stop(candidate))
+        for candidate in free
+    )
+    return _packed(events, "train", group, seats, num_slots(free), micro_batch_size)
+
+
+def job_holding(candidate: Candidate, stop: int, jobs: Sequence[CohortJob]) -> CohortJob | None:
+    """The last of some jobs in which a candidate is to be trained from where it is to ``stop``.
+
+    One of a study that had other epochs or other rungs has another end, and is passed over.
+    """
+    reached = len(candidate.epochs)
+    for job in reversed(jobs):
+        for seat in job.seats:
+            if seat.id == candidate.id and seat.start <= reached < seat.stop == stop:
+                return job
+    return None
+
+
+def pack_tests(
+    untested: Sequence[Candidate],
+    events: EventLog,
+    *,
+    group: str,
+    num_slots: Callable[[Sequence[Candidate]], int],
+    micro_batch_size: int,
+    split: Split = "test",
+) -> list[CohortJob]:
+    """All jobs that test candidates on a split; those of candidates that are in none are made now.
+
+    Args:
+        untested: all of one group, in the study's order. split: that they are tested on. The others
+            are as of ``pack_training``.
+    """
+    coming = _not_in(tests_on(events, split), untested)
+    width = num_slots(coming) if coming else 1
+    for start in range(0, len(coming), width):
+        part = coming[start : start + width]
+        _packed(events, "test", group, _seats(part), width, micro_batch_size, split=split)
+    return tests_on(events, split)
+
+
+def tests_on(events: EventLog, split: Split) -> list[CohortJob]:
+    """The jobs that test candidates on a split."""
+    return [job for job in events.jobs("test") if job.split == split]
+
+
+def pack_measuring(
+    shown: Sequence[Candidate], events: EventLog, micro_batch_size: int
+) -> list[CohortJob]:
+    """The jobs that measure what methods cost, each of them alone and all in turns.
+
+    Args:
+        shown: of each method whose costs are missing the candidate that stands for it.
+        events: the run's, to which a new job is added.
+        micro_batch_size: rows, as the study has it.
+    """
+    coming = _not_in(events.jobs("measure"), shown)
+    if coming:
+        _packed(events, "measure", "", _seats(coming), 1, micro_batch_size)
+    names = {candidate.id for candidate in shown}
+    return [job for job in events.jobs("measure") if names & set(job.candidates)]
+
+
+def pack_baselines(
+    names: Sequence[str], events: EventLog, micro_batch_size: int
+) -> list[CohortJob]:
+    """The jobs that ask baselines.
+
+    Args:
+        names: of those that have no scores. The others are as of ``pack_measuring``.
+    """
+    packed = {name for job in events.jobs("baseline") for name in job.baselines}
+    coming = tuple(name for name in names if name not in packed)
+    if coming:
+        _packed(events, "baseline", "", (), 1, micro_batch_size, coming)
+    return [job for job in events.jobs("baseline") if set(names) & set(job.baselines)]
+
+
+def _not_in(jobs: Sequence[CohortJob], candidates: Sequence[Candidate]) -> list[Candidate]:
+    seated = {name for job in jobs for name in job.candidates}
+    return [candidate for candidate in candidates if candidate.id not in seated]
+
+
+def _seats(candidates: Sequence[Candidate]) -> tuple[Seat, ...]:
+    return tuple(Seat(spec=spec_of(candidate)) for candidate in candidates)
+
+
+def spec_of(candidate: Candidate) -> CandidateSpec:
+    """What a candidate is to train, as plain data."""
+    return CandidateSpec(
+        method=candidate.method_name,
+        variant=candidate.variant,
+        options=dict(candidate.options),
+        learning_rate=candidate.learning_rate,
+        seed=candidate.seed,
+    )
+
+
+def _packed(
+    events: EventLog,
+    kind: JobKind,
+    group: str,
+    seats: tuple[Seat, ...],
+    width: int,
+    rows: int,
+    baselines: tuple[str, ...] = (),
+    split: Split = "test",
+) -> CohortJob:
+    job = CohortJob(
+        cohort=f"{kind}-{len(events.jobs(kind))}",
+        kind=kind,
+        group=group,
+        seats=seats,
+        baselines=baselines,
+        split=split,
+        width=width,
+        micro_batch_size=rows,
+        threads=torch.get_num_threads(),
+    )
+    job = events.as_narrowed(job)
+    events.add(Packed(job=job))
+    return job

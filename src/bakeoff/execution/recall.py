@@ -1,0 +1,288 @@
+"""What an earlier call left, taken up again; what is missing, torn or changed is made again, named.
+
+Every file that a result rests on is compared with its hash in the record beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.errors import StoreError
+from bakeoff.execution.archive import (
+    COSTS_FILE,
+    NOTES_FILE,
+    PREDICTIONS_FILE,
+    RECORD_FILE,
+    SCORE_FILES,
+    VARIANT_KEY,
+    Archive,
+)
+from bakeoff.execution.rescoring import kept_outputs, lacking, rescored
+from bakeoff.execution.scores import SetScores
+from bakeoff.files import folder_bytes
+from bakeoff.metrics.contract import Ask
+from bakeoff.runs.arrays import read_arrays
+from bakeoff.runs.folder import damaged
+from bakeoff.runs.reading import from_json, read_results
+from bakeoff.runs.records import (
+    CandidateRecord,
+    CostRecord,
+    FileRecord,
+    Provenance,
+)
+from bakeoff.tasks.contract import Baseline
+from bakeoff.types import RunState
+
+_log = logging.getLogger(__name__)
+
+
+class Recall:
+    """Takes up what an archive's folder holds.
+
+    Args:
+        archive: the run's; its findings are filled.
+
+    Attributes:
+        faults: what could not be taken up, in words; each is in the notes too.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self.folder, self.bench, self.findings = archive.folder, archive.bench, archive.findings
+        self.faults: list[str] = []
+        self._rescored: dict[str, list[str]] = {}
+        self._recall_notes()
+
+    def ended_candidates(self) -> dict[str, CandidateRecord]:
+        """By id, the whole records of candidates that ended; for a run without checkpoints."""
+        found = {}
+        for place in sorted((self.folder.path / "candidates").glob(f"*/{RECORD_FILE}")):
+            record = self._record(place.parent.name)
+            if record is None or not record.state.is_final or record.state is RunState.FAILED:
+                continue
+            if record.state.is_eligible:
+                fault = self.archive.damaged_adapter(place.parent, record)
+                if fault is not None:
+                    self._keep_fault(f"{fault}; {record.id} is trained again")
+                    continue
+            found[record.id] = record
+        return found
+
+    def parts(self) -> None:
+        """Takes up everything besides training that an earlier call left whole.
+
+        A candidate whose adapter is gone or damaged is to be trained again, if the test set is for
+        it.
+        """
+        self._candidates(self.findings.candidates)
+        for baseline in self.bench.task.baselines:
+            self._recall_baseline(baseline)
+        self._recall_costs()
+        self._name_missing()
+        self._note_rescored()
+
+    def later_candidates(self) -> None:
+        """Takes up candidates that had ended before and were named again only by this training."""
+        known = self.findings.records
+        self._candidates(
+            [c for c in self.findings.candidates if c.state.is_final and c.id not in known]
+        )
+        self._note_rescored()
+
+    def _candidates(self, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            record = self._record(candidate.id)
+            if record is not None and candidate.state.is_final:
+                self.findings.records[candidate.id] = record
+            if not candidate.state.is_eligible:
+                continue
+            fault = self.archive.damaged_adapter(self.archive.place_of(candidate), record)
+            if fault is None:
+                adapter = self.archive.place_of(candidate) / "adapter"
+                self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
+            elif candidate in self.findings.finals(candidate.method_name):
+                self._keep_fault(f"{fault}; {candidate.id} is trained again")
+                self.findings.records.pop(candidate.id, None)
+                candidate.start_again()
+        finals = self.findings.schedule.finals
+        for candidate in (c for c in candidates if c in finals):
+            record = self.findings.records.get(candidate.id)
+            if record is not None and candidate.state.is_eligible:
+                place = f"candidates/{candidate.id}"
+                found = self._recall_scores(place, record.files)
+                new = self._with_new_metrics(place, found)
+                if new is not None and new is not found:
+                    self.archive.keep_scores(candidate, self._answers(place), new)
+                found = new or {}
+                if "test" in found:
+                    self.findings.test_scores[candidate.id] = found["test"]
+                if "validation" in found:
+                    self.findings.validation_scores[candidate.id] = found["validation"]
+
+    def _note_rescored(self) -> None:
+        for metric, places in self._rescored.items():
+            self._keep_fault(
+                f"{metric} is new: it was computed from the answers that were kept of "
+                f"{', '.join(places)}"
+            )
+        self._rescored = {}
+
+    def _name_missing(self) -> None:
+        """Says what earlier results speak of and nothing is kept of any more."""
+        try:
+            before = read_results(self.folder.path)
+        except StoreError:
+            return
+        again = {
+            f"candidates/{c.id}/{RECORD_FILE}": f"{c.id} is trained again"
+            for c in self.findings.candidates
+            if c.id in before.candidates
+            and before.candidates[c.id].state.is_final
+            and before.candidates[c.id].state is not RunState.FAILED
+            and c.state is RunState.WAITING
+        }
+        for baseline in self.bench.task.baselines:
+            if baseline.name in before.baselines:
+                again[f"baselines/{baseline.name}/{RECORD_FILE}"] = (
+                    f"{baseline.title} is made again"
+                )
+        if any(m.cost.epoch_seconds is not None for m in before.methods.values()):
+            again[COSTS_FILE] = "costs are measured again"
+        for name, what in again.items():
+            if not (self.folder.path / name).exists():
+                self._keep_fault(f"{self.folder.path / name}: is missing; {what}")
+
+    def _recall_notes(self) -> None:
+        """First of all: the next note is written together with those of earlier calls."""
+        place = self.folder.path / NOTES_FILE
+        notes = self.folder.read_json(NOTES_FILE)
+        if isinstance(notes, list):
+            self.findings.notes += [str(note) for note in notes if note not in self.findings.notes]
+        elif place.exists():
+            self._keep_fault(f"{place}: is torn; what earlier calls noted is lost")
+
+    def _keep_fault(self, note: str) -> None:
+        if note not in self.faults:
+            _log.warning("%s", note)
+            self.faults.append(note)
+            self.archive.keep_note(note)
+
+    def _recall_baseline(self, baseline: Baseline) -> None:
+        name = baseline.name
+        place = f"baselines/{name}/{RECORD_FILE}"
+        kept = self.folder.read_json(place)
+        if not isinstance(kept, dict) or not isinstance(kept.get("files"), dict):
+            if (self.folder.path / place).exists():
+                self._keep_fault(f"{self.folder.path / place}: is torn. What it held is made again")
+            return
+        where = str(self.folder.path / place)
+        try:
+            files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
+            made_with = from_json(Provenance, kept.get("made_with"), where=where)
+        except StoreError as error:
+            self._keep_fault(f"{error}. What it held is made again")
+            return
+        asked = kept.get("metrics", self.archive.metric_names)
+        is_new = not set(self.archive.metric_names) <= set(asked)
+        if kept.get("title", baseline.title) != baseline.title or (is_new and baseline.outputs):
+            return  # it is another one by now, or made again sooner than taken up
+        found = self._recall_scores(f"baselines/{name}", files)
+        if is_new:
+            new = self._with_new_metrics(f"baselines/{name}", found)
+            if new is not None and new is not found:
+                self.archive.keep_baseline(baseline, self._answers(f"baselines/{name}"), new)
+            found = new or {}
+        if len(found) == len(SCORE_FILES):
+            self.findings.baselines[name] = found["test"]
+            self.findings.baselines_validation[name] = found["validation"]
+            self.findings.baselines_made_with[name] = made_with
+
+    def _with_new_metrics(
+        self, place: str, sets: dict[str, SetScores]
+    ) -> dict[str, SetScores] | None:
+        """Scores with the metrics that the study has got since; None where they cannot be had."""
+        asks, metrics = self.bench.task.asks, self.bench.task.metrics
+        found = dict(sets)
+        for split, scores in sets.items():
+            is_test = split == "test"
+            part = self.bench.data.splits[split]  # type: ignore[index]
+            new = lacking(scores, metrics, with_texts=is_test and Ask.TEXT in asks)
+            if not new:
+                continue
+            answers = self._answers(place) if is_test else None
+            outputs = kept_outputs(scores, answers, part)
+            more = rescored(scores, outputs, new, part)
+            names = ", ".join(metric.name for metric in new)
+            if more is None:
+                self._keep_fault(
+                    f"{self.folder.path / place}: {names} is new and needs more of the {split} "
+                    "set's answers than was kept; the test is made again"
+                )
+                return None
+            found[split] = more
+            self._rescored.setdefault(names, []).append(place.partition("/")[2])
+        return found if any(found[split] is not sets[split] for split in sets) else sets
+
+    def _answers(self, place: str) -> list[str]:
+        """The kept answers to the test rows, whose file is known to be whole."""
+        return [
+            str(row["prediction"])
+            for row in self.folder.read_lines(f"{place}/{PREDICTIONS_FILE}") or ()
+        ]
+
+    def _recall_costs(self) -> None:
+        kept, place = self.folder.read_json(COSTS_FILE), self.folder.path / COSTS_FILE
+        if not isinstance(kept, dict):
+            if place.exists():
+                self._keep_fault(f"{place}: is torn. What it held is measured again")
+            return
+        for name, content in kept.items():
+            variant = content.pop(VARIANT_KEY, None) if isinstance(content, dict) else None
+            try:
+                record = from_json(CostRecord, content, where=f"{place}, {name}")
+            except StoreError as error:
+                self._keep_fault(f"{error}. It is measured again")
+                continue
+            if name in self.findings.schedule.methods:
+                self.findings.costs[name] = record
+                if isinstance(variant, str):
+                    self.findings.costs_of[name] = variant
+
+    def _record(self, id: str) -> CandidateRecord | None:
+        place = f"candidates/{id}/{RECORD_FILE}"
+        content = self.folder.read_json(place)
+        if content is None:
+            if (self.folder.path / place).exists():
+                self._keep_fault(f"{self.folder.path / place}: is torn. What it held is made again")
+            return None
+        try:
+            return from_json(CandidateRecord, content, where=str(self.folder.path / place))
+        except StoreError as error:
+            self._keep_fault(f"{error}. What it held is made again")
+            return None
+
+    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> dict[str, SetScores]:
+        """By set what was kept whole: all that was kept, or nothing."""
+        folder = self.folder.path / place
+        names = (PREDICTIONS_FILE, *SCORE_FILES.values())
+        rests_on = {name: files[name] for name in names if name in files}
+        if PREDICTIONS_FILE not in rests_on or SCORE_FILES["test"] not in rests_on:
+            return {}
+        fault = damaged(folder, rests_on)
+        found: dict[str, SetScores] = {}
+        for split, name in SCORE_FILES.items():
+            if fault is not None or name not in rests_on:
+                continue
+            arrays = read_arrays(folder / name)
+            size = len(self.bench.data.splits[split])  # type: ignore[index]
+            scores = None if arrays is None else SetScores.of_arrays(arrays, size)
+            if scores is None:
+                fault = f"{folder / name}: holds other scores than this study's"
+            else:
+                found[split] = scores
+        if fault is not None:
+            self._keep_fault(f"{fault}; the test set is scored again")
+            return {}
+        return found

@@ -1,0 +1,284 @@
+"""Runs a job that trains: its trainer, its batch source, and failures kept apart."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bakeoff.base.model import Base
+from bakeoff.data.batches import BatchPlan
+from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, release_memory
+from bakeoff.engine.batch_source import (
+    BatchSource,
+    HiddenStateSource,
+    TokenSource,
+    keep_hidden_states,
+)
+from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.schedule import Position, Schedule
+from bakeoff.engine.score import EVALUATION_ROWS
+from bakeoff.engine.train import Trainer
+from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import StoreError
+from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.observer import RunObserver
+from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.queue import JobQueue, OneEpoch
+from bakeoff.execution.saving import RunSaver
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.methods.contract import ExecutionPath
+from bakeoff.runs.events import CohortJob, EventLog, Narrowed
+from bakeoff.search.groups import PassGroup, group_of
+from bakeoff.search.schedule import StudySchedule
+
+_MEMORY_SHARE = 0.25
+"""Hidden states larger than this share of the free memory go to a file."""
+
+
+@dataclass
+class TrainingWorker:
+    """Trains the candidates of one job after the other; a failure stays with its candidate.
+
+    Attributes:
+        bench, schedule: the study's. observer: follows what is trained.
+        view, checkpoints, stop, events: the run's.
+        accept: called once a checkpoint holds what was trained.
+        checkpoint_minutes: the longest training inside an epoch that a crash can cost.
+        position: the moment inside a job's training where an earlier call stopped; the next job
+            goes on from there.
+    """
+
+    bench: Workbench
+    schedule: StudySchedule
+    observer: RunObserver
+    view: ProgressView
+    checkpoints: Checkpoints
+    stop: StopSignals
+    events: EventLog
+    accept: Callable[[], None]
+    checkpoint_minutes: float = 10.0
+    position: Position | None = None
+
+    def __post_init__(self) -> None:
+        self._sources = _Sources()
+        self._benches: dict[PassGroup, Workbench] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sources.close()
+
+    def bench_of(self, group: PassGroup) -> Workbench:
+        """The study under a group's protocol."""
+        if group not in self._benches:
+            protocol = self.bench.protocol.under(dict(group.overrides))
+            is_same = protocol == self.bench.protocol
+            self._benches[group] = self.bench if is_same else replace(self.bench, protocol=protocol)
+        return self._benches[group]
+
+    def run(self, job: CohortJob) -> None:
+        """Trains a job's candidates until each has paused or ended, or one has failed."""
+        position, self.position = self.position, None
+        self.checkpoints.enter(job.cohort)
+        queue = JobQueue(job, self.schedule, self.checkpoints, self.observer.on_note)
+        failure = self._attempt(job, queue, position)
+        if failure is None:
+            return
+        suspects = self._set_back(failure, queue)
+        if len(suspects) == 1 and len(failure.present) <= 1:
+            self.observer.fail(suspects[0], failure.error, "training")
+        elif failure.is_short_of_memory or self.events.as_narrowed(job).width == 1:
+            self._narrow(job, width=1)
+            self.observer.on_note(
+                f"memory is too small for {len(suspects)} candidates in one pass; each goes alone"
+            )
+        else:
+            failure.error.__traceback__ = None
+            self._find_culprit(suspects, job)
+
+    def _narrow(self, job: CohortJob, *, width: int | None = None, rows: int | None = None) -> None:
+        """Writes down what memory has made of a job's passes, once."""
+        held = self.events.as_narrowed(job)
+        found = Narrowed(
+            cohort=job.cohort,
+            group=job.group,
+            width=min(held.width, width or held.width),
+            micro_batch_size=min(held.micro_batch_size, rows or held.micro_batch_size),
+        )
+        if (found.width, found.micro_batch_size) != (held.width, held.micro_batch_size):
+            self.events.add(found)
+
+    def _attempt(
+        self,
+        job: CohortJob,
+        schedule: Schedule,
+        position: Position | None,
+    ) -> _Failure | None:
+        """Trains the candidates of a schedule; returns what went wrong, if anything did."""
+        trainer: Trainer | None = None
+        try:
+            group, held = self._group(job), self.events.as_narrowed(job)
+            bench = self.bench_of(group)
+            plans = bench.plans
+            saver = RunSaver(
+                self.checkpoints,
+                self.schedule,
+                self.stop,
+                Progress(),
+                self.checkpoint_minutes,
+                # What memory has halved is halved for good, also if this process is killed.
+                before=lambda: self._narrow(job, rows=trainer.micro_batch_size if trainer else 0),
+                after=self.accept,
+            )
+            trainer = Trainer(
+                bench.base,
+                self._sources.of(bench, group),
+                plans["train"],
+                plans["validation"],
+                bench.protocol,
+                self.observer,
+                held.width,
+                saver,
+                bench.engine,
+            )
+            trainer.micro_batch_size = held.micro_batch_size
+            self.observer.trainer = trainer
+            with self.stop.deferred(), threads(job.threads):
+                trainer.run(schedule, position)
+            return None
+        except StoreError:
+            raise
+        except Exception as error:  # whatever it is, the others go on
+            present = trainer.present if trainer and trainer.present else None
+            found = _Failure(
+                error=error,
+                present=present or (position.seated if position else []),
+                is_short_of_memory=is_out_of_memory(error),
+            )
+        finally:
+            self.observer.trainer = None
+            if trainer is not None:
+                self._narrow(job, rows=trainer.micro_batch_size)
+        self._sources.close()
+        self.view.clear()
+        return found
+
+    def _group(self, job: CohortJob) -> PassGroup:
+        """Who may share the job's pass."""
+        return next(group_of(c) for c in self.schedule.candidates if group_of(c).key == job.group)
+
+    def _set_back(self, failure: _Failure, queue: JobQueue) -> list[Candidate]:
+        """Sets the candidates that were in the failed pass back to their last whole epoch.
+
+        Returns:
+            Those that have not ended: one of them, or all together, failed.
+        """
+        present = failure.present or queue.waiting()[:1]
+        suspects = [c for c in present if c.id not in self.observer.kept]
+        if len(present) > 1:
+            # The error's frames hold the cohort, and its memory with it.
+            failure.error.__traceback__ = None
+        release_memory()
+        self.checkpoints.set_back(suspects)
+        return suspects
+
+    def _find_culprit(self, suspects: Sequence[Candidate], job: CohortJob) -> None:
+        """Trains one epoch of each alone until one fails; the others go on together after it."""
+        for candidate in suspects:
+            single = OneEpoch(candidate, self.schedule, self.checkpoints, self.observer.on_note)
+            failure = self._attempt(job, single, None)
+            if failure is not None:
+                if candidate.id not in self.observer.kept:
+                    self.observer.fail(candidate, failure.error, "training")
+                return
+            single.release()
+        if len(suspects) > 1:
+            # Each passes alone: what failed is the pass of all of them.
+            self._narrow(job, width=1)
+            self.observer.on_note(
+                f"{len(suspects)} candidates failed in one pass and none of them alone; each goes "
+                "alone"
+            )
+
+
+class _Sources:
+    """The batch source of the group that trains, kept from round to round."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._open: tuple[PassGroup, BatchSource] | None = None
+
+    def of(self, bench: Workbench, group: PassGroup) -> BatchSource:
+        """The batch source of a group; that of another one is closed."""
+        if self._open is None or self._open[0] != group:
+            self.close()
+            plans = [bench.plans["train"], bench.plans["validation"]]
+            source = open_batch_source(bench.base, group.execution_path, plans, self._stack)
+            self._open = group, source
+        return self._open[1]
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+        self._open = None
+        self._stack.close()
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Inside, PyTorch computes on so many threads: sums round by their number."""
+    before = torch.get_num_threads()
+    if number != before:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if number != before:
+            torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """What ended a trainer.
+
+    Attributes:
+        present: the candidates that would lose training by it.
+    """
+
+    error: Exception
+    present: Sequence[Candidate]
+    is_short_of_memory: bool
+
+
+def open_batch_source(
+    base: Base, execution_path: ExecutionPath, plans: Sequence[BatchPlan], stack: ExitStack
+) -> BatchSource:
+    """The batch source of an execution path; hidden states of ``plans`` are computed here, once.
+
+    Args:
+        base: the base. execution_path: what the candidates train on.
+        plans: the splits that will be fed.
+        stack: closes what was opened, such as a temporary folder.
+    """
+    if not execution_path.reads_hidden_states:
+        return TokenSource(base.device)
+    kept: dict[BatchPlan, Tensor] = {}
+    folder: Path | None = None
+    with Cohort(base, [], 1) as empty:
+        for plan in plans:
+            num_bytes = plan.num_targets * base.width * base.compute_dtype.itemsize
+            path = None
+            if num_bytes > _MEMORY_SHARE * free_bytes(base.device):
+                if folder is None:
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                path = str(folder / f"hidden{len(kept)}.bin")
+            kept[plan] = keep_hidden_states(empty, plan, rows=EVALUATION_ROWS, path=path)
+    return HiddenStateSource(kept, base.device)

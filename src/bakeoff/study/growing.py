@@ -1,0 +1,53 @@
+"""A study as calls on one folder are compared by; see ``runs/growth.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bakeoff.config import to_mapping
+from bakeoff.errors import ConfigError
+from bakeoff.runs.growth import Outline
+from bakeoff.search.rounds import first_specs
+from bakeoff.search.space import space_of
+from bakeoff.study.options import Study, recorded
+
+
+def outline_of(mapping: Mapping[str, Any]) -> Outline:
+    """A study's outline.
+
+    Args:
+        mapping: resolved, by this version or an earlier one. One that this version cannot read is
+            compared key by key, so that its unknown keys are shown as differences.
+    """
+    try:
+        study = recorded(mapping, folder=Path.cwd())
+    except ConfigError:
+        return Outline.plain(mapping)
+    return Outline(
+        resolved=study.resolved, settings=_settings(study), searched=tuple(_searched(study))
+    )
+
+
+def _settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
+    return {
+        entry.name: {
+            variant.label: {
+                "kind": entry.kind,
+                **to_mapping(variant.options),
+                **variant.searched,
+            }
+            for variant in entry.variants
+        }
+        for entry in study.entries
+    }
+
+
+def _searched(study: Study) -> list[str]:
+    search = study.options.search
+    if search is None:
+        return []
+    seed = study.options.protocol.search_seed
+    spaces = [space_of(entry, search, seed=seed) for entry in study.entries]
+    return [spec.id for space in spaces for spec in first_specs(space)]
