@@ -1,8 +1,9 @@
 """The tokens of choices as they follow a prompt.
 
-They are those of running text. What of a prompt decides them is its last word, or nothing of it,
-where choices begin with white space that no token of the vocabulary has after other text: all
-prompts then share them, and a thousand labels are tokenised once.
+They are those of running text, and what of a prompt decides them is its last word; or nothing of
+it, where choices begin with white space. For a choice either has no token in common with the
+prompt, and then its tokens do not depend on what is before, or it is tokenised by itself. So all
+prompts share them, and a thousand labels are tokenised once.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from bakeoff.data.encode import Ids, TextEncoder
 _LAST_WORD: Final = re.compile(r"\s*\S*\s*$")
 _CONTEXT: Final = 64
 _ANY_WORD: Final = "a"
-# White space as vocabularies spell it: as it is, mapped to a letter by byte, SentencePiece's.
-_SPELT: Final = {" ": " \u0120\u2581", "\n": "\n\u010a", "\t": "\t\u0109"}
-_SPACES: Final = "".join(_SPELT.values())
+_SPACES: Final = (" ", "\n", "\t")
 _CHUNK: Final = 4096
 
 Choices = tuple[str, ...]
@@ -38,7 +37,6 @@ class ChoiceTokens:
         self._encoder = encoder
         self._found: dict[_Key, tuple[Ids, ...]] = {}
         self._equal: dict[tuple[Choices, tuple[bytes, ...]], tuple[Ids, ...]] = {}
-        self._apart: dict[str, bool] = {}
 
     def of(self, prompts: Sequence[str], choices: Sequence[Choices]) -> list[tuple[Ids, ...]]:
         """Each prompt's choices as tokens, without end-of-text.
@@ -56,8 +54,8 @@ class ChoiceTokens:
         shared: dict[int, bool] = {}
         for prompt, given in zip(prompts, choices, strict=True):
             if id(given) not in shared:
-                shared[id(given)] = self._are_apart(given)
-            context = self._context(prompt, is_apart=shared[id(given)])
+                shared[id(given)] = all(choice.startswith(_SPACES) for choice in given)
+            context = self._context(prompt, are_apart=shared[id(given)])
             keys.append(seen.setdefault((context, id(given)), (context, given)))
         new = [key for key in dict.fromkeys(seen.values()) if key[1] and key not in self._found]
         for chunk in _chunks(new):
@@ -85,24 +83,14 @@ class ChoiceTokens:
             same = (choices, tuple(ids.tobytes() for ids in found))
             self._found[context, choices] = self._equal.setdefault(same, tuple(found))
 
-    def _context(self, prompt: str, *, is_apart: bool) -> str:
+    def _context(self, prompt: str, *, are_apart: bool) -> str:
         """What of a prompt may decide how that which follows it is tokenised."""
         end = prompt[-_CONTEXT:]
         # A special token may swallow the space behind it.
-        if is_apart and end and not end[-1].isspace() and not end.endswith(self._encoder.added):
+        if are_apart and end and not end[-1].isspace() and not end.endswith(self._encoder.added):
             return _ANY_WORD
         word = _LAST_WORD.search(end)
         return word.group() if word else ""
-
-    def _are_apart(self, choices: Choices) -> bool:
-        """Whether no token can hold the end of a word and the beginning of one of the choices."""
-        first = choices[0][:1] if choices else ""
-        if first not in _SPELT or not all(choice.startswith(first) for choice in choices):
-            return False
-        if first not in self._apart:
-            crossing = re.compile(f"[^{_SPACES}][{_SPELT[first]}]")
-            self._apart[first] = not any(map(crossing.search, self._encoder.vocabulary))
-        return self._apart[first]
 
 
 def _chunks(keys: Sequence[_Key]) -> Iterator[list[_Key]]:

@@ -131,11 +131,6 @@ class TextEncoder:
             found[index] = encoded
         return [encoded for encoded in found if encoded is not None]
 
-    @property
-    def vocabulary(self) -> list[str]:
-        """All tokens as the tokenizer spells them."""
-        return [str(token) for token in self._tokenizer.get_vocab()]
-
     def following(self, texts: Sequence[str]) -> list[Ids]:
         """Data that follows other text, each by itself: as in the middle of a text."""
         return [self._middle(text, literal=True).ids for text in texts]
