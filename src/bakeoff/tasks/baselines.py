@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
+import numpy as np
+
+from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError
+from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import FEW_SHOT, ZERO_SHOT, Baseline, Task
 
 _RULE: Final = "give a name, such as zero_shot, or {few_shot: {shots: [1, 2, 4]}}"
@@ -75,3 +79,18 @@ def _with_options(baseline: Baseline, options: Any) -> Baseline:
             f"{_RULE}"
         )
     return dataclasses.replace(baseline, shots=tuple(sorted(set(numbers))))
+
+
+def random_baseline(seed: int) -> Baseline:
+    """One of each row's choices, all equally likely.
+
+    Args:
+        seed: of the draws; a split's first rows keep theirs where others follow.
+    """
+
+    def outputs(train: SplitData, part: SplitData) -> ModelOutputs:
+        counts_N = np.array([len(expected.choices) for expected in part.expected], dtype=np.int64)
+        share_N = np.random.default_rng(seed).random(len(part))
+        return ModelOutputs(chosen_N=(share_N * counts_N).astype(np.int64))
+
+    return Baseline(name="random", title="random", outputs=outputs)
