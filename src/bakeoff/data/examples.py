@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 Span = tuple[int, int]
 """Characters from the first number up to, not including, the second."""
@@ -28,8 +29,13 @@ class Example:
         choices: answers to choose from, each spelt as it follows ``prompt``.
         gold: the index of the right choice.
         group: rows with the same one hang together.
+        beginning: what stands before ``text``: ``auto`` what the tokenizer puts there; ``always``
+            an end-of-text token where it puts nothing, so that the first token is predicted too;
+            ``never`` nothing, as a chat's template begins the text itself.
         ends: whether an end-of-text token follows ``text``, supervised where the text's end is.
+        windows: whether a text that is too long becomes several rows, instead of being cut.
         shown: the input as found, for readers and for baselines that copy from it.
+        made_of: what the task made it of, for its own ``shorten``; no one else looks at it.
     """
 
     text: str
@@ -43,8 +49,11 @@ class Example:
     choices: tuple[str, ...] = ()
     gold: int | None = None
     group: str | None = None
+    beginning: Literal["auto", "always", "never"] = "auto"
     ends: bool = True
+    windows: bool = False
     shown: str = ""
+    made_of: object = None
 
     @property
     def literals_of_prompt(self) -> tuple[Span, ...]:
@@ -56,12 +65,13 @@ class Example:
 
     @property
     def inputs(self) -> str:
-        """The data that is not supervised, which two equal rows share."""
-        return "\n".join(
-            self.text[start:stop]
+        """The data that is not supervised, which two equal rows share; all where all of it is."""
+        read = [
+            (start, stop)
             for start, stop in self.literal_spans
             if not any(start < end and begin < stop for begin, end in self.target_spans)
-        )
+        ]
+        return "\n".join(self.text[start:stop] for start, stop in read or self.literal_spans)
 
     @property
     def target(self) -> str:

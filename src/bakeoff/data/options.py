@@ -72,7 +72,7 @@ class TaskOptions:
     """
 
     kind: str
-    """What is learnt: summarize, classify, choose."""
+    """What is learnt: summarize, classify, choose, complete, text, chat."""
 
     source: str | dict[str, str]
     """`wire` (made here), a folder with train/validation/test files, one file that holds
@@ -102,6 +102,11 @@ class TaskOptions:
     cleaning: tuple[CleaningStep, ...] = ()
     """Steps done to the texts of the data, in this order."""
 
+    chat_template: str = "auto"
+    """How prompt and answer become messages: auto (the base's chat template where it has one and no
+    template is given for plain text), none (plain text), chatml, or a file with a template in
+    Jinja."""
+
     max_length: int = 256
     """Tokens of one example, prompt and answer together. The input is cut to fit."""
 
@@ -128,6 +133,11 @@ class TaskOptions:
         if self.group is not None and not self.group:
             raise ConfigError(
                 f"{path}.group is empty: it must name a column. Set {path}.group, or leave it out."
+            )
+        if not self.chat_template.strip():
+            raise ConfigError(
+                f"{path}.chat_template is empty: it must be auto, none, chatml or a file. Set "
+                f"{path}.chat_template, or leave it out."
             )
         self.examples.validate(f"{path}.examples")
         self.split_by_hash.validate(f"{path}.split_by_hash")

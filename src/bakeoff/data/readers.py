@@ -15,6 +15,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,10 +28,24 @@ from bakeoff.errors import DataError
 # The csv module's limit is a C long, which has 32 bits on some platforms.
 _CSV_FIELD_LIMIT: Final = 2**31 - 1
 _PARQUET_ROWS: Final = 1024
+_HEAD_ROWS: Final = 100
+"""Rows of JSON whose keys are looked at."""
 
 
 Columns = Mapping[str, str]
 """The columns that a task reads, by the option that names each."""
+
+
+class OptionalColumn(str):
+    """The name of a column that a file, or a row, may lack."""
+
+    __slots__ = ()
+
+
+def present(columns: Columns, names: Iterable[str]) -> list[str]:
+    """The columns that are to be read, each once, of those that there are."""
+    known = set(names)
+    return [name for name in dict.fromkeys(columns.values()) if name in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +109,15 @@ def column_names(path: Path) -> list[str]:
             if ending == "csv":
                 text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
                 return next(csv.reader(text), [])
+            rows: Any
             if ending == "jsonl":
-                first = json.loads(stream.readline().decode("utf-8-sig"))
+                lines = [line for line in itertools.islice(stream, _HEAD_ROWS) if line.strip()]
+                rows = [json.loads(line.decode("utf-8-sig")) for line in lines]
             else:
                 content: Any = json.loads(stream.read().decode("utf-8-sig"))
                 rows = content.get("data") if isinstance(content, dict) else content
-                first = rows[0] if rows else []
-            return list(first)
+            # A key that only some rows have is a column all the same.
+            return list(dict.fromkeys(name for row in rows[:_HEAD_ROWS] for name in row))
     except (
         OSError,
         ValueError,
@@ -118,7 +135,7 @@ def missing_column(place: object, columns: Columns, found: Iterable[str]) -> Dat
     """Returns the error for a column that is not among those found, if one is missing."""
     names = sorted(set(found))
     for key, column in columns.items():
-        if column not in names:
+        if column not in names and not isinstance(column, OptionalColumn):
             return DataError(
                 f"task.{key} is {column!r}, but {place} has no such column. It has: "
                 f"{', '.join(map(repr, names)) or 'none'}. Set task.{key} to one of these."
@@ -155,7 +172,7 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
                         f"task.source: {path}'s header has {column!r} {header.count(column)} "
                         "times; a column may appear only once. Rename the others."
                     )
-            places = {column: header.index(column) for column in columns.values()}
+            places = {column: header.index(column) for column in present(columns, header)}
             row = 0
             for fields in reader:
                 if not fields:
@@ -227,7 +244,7 @@ def _read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
             if error := missing_column(path, columns, file.schema_arrow.names):
                 raise error
             row = 0
-            names = list(dict.fromkeys(columns.values()))
+            names = present(columns, file.schema_arrow.names)
             for batch in file.iter_batches(_PARQUET_ROWS, columns=names):
                 found = [_parquet_values(batch.column(name)) for name in names]
                 for values in zip(*found, strict=True):

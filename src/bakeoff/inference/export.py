@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import disk_errors, new_folder
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.methods.specs.contract import FileFormat
+
+_CHAT_TEMPLATE: Final = "chat_template.jinja"
+"""Where Transformers' tokenizers look for one."""
 
 
 class Target(StrEnum):
@@ -55,6 +59,9 @@ def export_candidate(run: FinishedRun, candidate_id: str | None, to: Target, out
     write = _as_peft(kept) if to is Target.PEFT else _merged(kept)
     with disk_errors(out), new_folder(out, existing="refuse") as beside:
         write(beside)
+        if to is Target.MERGED and run.task.chat is not None:
+            # Who loads it must lay conversations out as they were learnt.
+            (beside / _CHAT_TEMPLATE).write_text(run.task.chat.text, encoding="utf-8")
     return kept
 
 

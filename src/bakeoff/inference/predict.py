@@ -140,5 +140,6 @@ def _answers(
                 run.task.answer_shown(example.choices[int(np.argmin(nlls_M))])
                 for example, nlls_M in zip(examples, nlls, strict=True)
             ]
-        [generated] = generate(cohort, [0], prompts, run.study.options.generation)
+        options = run.study.options.generation.also_stopping_at(run.task.stop_tokens)
+        [generated] = generate(cohort, [0], prompts, options)
     return decode(run.base, generated)

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from bakeoff.data.cleaning import clean
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.shots import after_shots
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
-from bakeoff.tasks.baselines import random_baseline
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.right_choice import RULES, Answer, found_rule
 from bakeoff.tasks.texts import choice_labels, choice_text, choice_texts
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
@@ -83,13 +84,15 @@ class Choose(TwoColumns):
 
     @property
     def column_keys(self) -> Mapping[str, str]:
-        """The question, each column with choices, the answer."""
-        options = self.options
-        if isinstance(options.choices, str):
-            choices = {"choices": options.choices}
+        """The question, the template's other columns, those with choices, the answer."""
+        named = self.options.choices
+        if isinstance(named, str):
+            choices = {"choices": named}
         else:
-            choices = {f"choices[{i}]": column for i, column in enumerate(options.choices)}
-        return {"question": options.question, **choices, "answer": options.answer}
+            choices = {f"choices[{i}]": column for i, column in enumerate(named)}
+        found = dict(super().column_keys)
+        answer = found.pop(self.answer_key)
+        return {**found, **choices, self.answer_key: answer}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What the answer's column holds, where the study does not say it."""
@@ -113,13 +116,13 @@ class Choose(TwoColumns):
         choices = self._choices(row)
         answer = self._answer(row, choices)
         gold = answer.place_or_error(self.options.answer_is, self.options.answer)
-        values = {"question": self._input(row), "answer": choices[gold]}
-        laid = self._laid(row, self.template.fill(values), choices[gold])
-        return self._with_choices(laid, choices, gold)
+        laid = self._laid(row, self.values_of(row), (choices[gold],))
+        return after_shots(self._with_choices(laid, choices, gold), shots)
 
     def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """See ``Task.prompt``."""
-        return self._with_choices(super().prompt(row, shots), self._choices(row), None)
+        laid = self._laid(row, self.values_of(row), ())
+        return after_shots(self._with_choices(laid, self._choices(row), None), shots)
 
     def _with_choices(self, laid: Example, choices: tuple[str, ...], gold: int | None) -> Example:
         return replace(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
@@ -14,6 +14,9 @@ from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import named_options, read_metrics
+
+if TYPE_CHECKING:
+    from bakeoff.tasks.chat_templates import ChatTemplate
 
 Row = Mapping[str, object]
 NLL = "nll"
@@ -28,15 +31,20 @@ class Baseline:
         name: as in results. title: for readers.
         outputs: maps (the training split, a split) to what the baseline says of the latter; None
             where the untuned base itself is asked.
+        shots: numbers of training rows before each prompt that are tried, besides none; empty
+            where there never are any.
     """
 
     name: str
     title: str
     outputs: Callable[[SplitData, SplitData], ModelOutputs] | None = None
+    shots: tuple[int, ...] = ()
 
 
 ZERO_SHOT = Baseline(name="zero_shot", title="zero-shot")
 """The untuned base, asked as every candidate is."""
+FEW_SHOT = Baseline(name="few_shot", title="few-shot", shots=(1, 2, 4, 8))
+"""The untuned base with training rows before each prompt; how many, validation says."""
 
 
 class Task(ABC):
@@ -45,19 +53,31 @@ class Task(ABC):
     Attributes:
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
+        takes_numbers: whether an input may well be a column of numbers.
+        fine_widths: whether rows are often so short that widths in small steps save much padding.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        takes_shots: whether solved examples may stand before a prompt.
+        chat_template_use: ``auto`` makes messages of prompt and answer where the base has a chat
+            template; ``always`` is for conversations, ``never`` for what has no prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
             the kind's own first metric does wherever it is among the study's.
         from_rows: names of the options that the training rows decided, not the study.
+        chat: the template by which examples are laid out, once the base is known; None is plain
+            text.
     """
 
     kind: ClassVar[str]
     options_type: ClassVar[type[TaskOptions]]
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
+    takes_numbers: ClassVar[bool] = False
+    fine_widths: ClassVar[bool] = False
     has_free_answers: ClassVar[bool] = True
+    takes_shots: ClassVar[bool] = True
+    chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
     prefers_text_scores: ClassVar[bool] = False
     from_rows: frozenset[str] = frozenset()
+    chat: ChatTemplate | None = None
 
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
@@ -66,7 +86,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def column_keys(self) -> Mapping[str, str]:
-        """By option, the column that it names; the first one's text decides a row's split."""
+        """By option, the column that it names; the last one's is learnt."""
 
     @property
     def input_keys(self) -> Mapping[str, str]:
@@ -77,6 +97,19 @@ class Task(ABC):
     def columns(self) -> tuple[str, ...]:
         """What it reads of a row."""
         return tuple(dict.fromkeys(self.column_keys.values()))
+
+    @property
+    def stop_tokens(self) -> tuple[str, ...]:
+        """What ends an answer besides the end-of-text token."""
+        return () if self.chat is None or not self.chat.end else (self.chat.end,)
+
+    def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
+        """Options that the names of the columns decide, before any row is read.
+
+        Raises:
+            DataError: where they cannot.
+        """
+        return {}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Options that the training rows decide, as the labels of a classification.

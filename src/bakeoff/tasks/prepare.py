@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
-from bakeoff.data.layout import Laid, Layout
+from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import Record
+from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.metrics.contract import Ask
+from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
+from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.texts import group_of
@@ -56,13 +59,19 @@ def prepare(
         DataError: data that cannot be found, read or used; see ``task.on_bad_row``.
     """
     task.options.validate()
+    template = template_for(task, tokenizer, root)
+    known = _known_beforehand(task, template, root)
+    notes, task = note_on(task, template), with_found(task, known)
     source = open_source(task.options, columns_of(task), root=root)
     if task.reads_whole_rows:
         columns = _all_columns(task, source)
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        return _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        return dataclasses.replace(
+            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+        )
 
     if cache_dir is None:
         return made()
@@ -70,7 +79,7 @@ def prepare(
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = cache.cache_key(
         [
-            json.dumps([options, task.reads_whole_rows], sort_keys=True),
+            json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
             *source.fingerprint(),
         ]
@@ -89,15 +98,30 @@ def prepare(
     return data
 
 
+def _known_beforehand(task: Task, template: ChatTemplate | None, root: Path) -> dict[str, Any]:
+    """What the base and the names of the columns decide, as ``Task.found`` gives it."""
+    known: dict[str, Any] = {} if template is None else {CHAT: template.record}
+    if type(task).found_in_columns is not Task.found_in_columns:
+        # Opened without columns: which ones there must be is what is asked.
+        names = open_source(task.options, {}, root=root).column_names()
+        known |= task.found_in_columns(names)
+    return known
+
+
 def _all_columns(task: Task, source: Source) -> dict[str, str]:
     """What the task reads, and every other column by its own name."""
     read = columns_of(task)
     others = [name for name in source.column_names() if name not in read.values()]
-    return {**read, **{f"source ({name})": name for name in others}}
+    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
-class _Preparation:
-    """One task's data on their way from rows to arrays."""
+class Preparation:
+    """One task's data on their way from rows to arrays.
+
+    Args:
+        task: whose. source: opened. tokenizer: the base's. tokenizer_id: for messages.
+        workers: as of ``prepare``.
+    """
 
     def __init__(
         self,
@@ -110,6 +134,7 @@ class _Preparation:
         self._task = task
         self._source = source
         self._options = task.options
+        self._shots: Sequence[Example] = ()
         self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
 
     def run(self) -> TaskData:
@@ -124,7 +149,7 @@ class _Preparation:
             "train": train,
             **{split: self._rows(split) for split in SPLITS if split != "train"},
         }
-        layout = Layout(self._options, self._encoder, self._task.shorten)
+        layout = self._layout
         splits: dict[Split, SplitData] = {
             split: _split_data(self._task, layout, rows[split]) for split in SPLITS
         }
@@ -142,6 +167,36 @@ class _Preparation:
             seed=self._options.seed,
         )
 
+    def split(self, split: Split, shots: Sequence[Example]) -> SplitData:
+        """One split alone, of a task that knows already what the training rows decide.
+
+        Args:
+            shots: solved examples before each prompt.
+        """
+        self._shots = shots
+        return _split_data(self._task, self._layout, self._rows(split))
+
+    def drawn(self, count: int, seed: int, *, most: int) -> list[Example] | None:
+        """Training examples at random, in the order of the draw; None where there are too few.
+
+        Args:
+            count: how many. seed: of the draw. most: tokens of each, at most.
+        """
+        examples = self._rows("train").examples
+        order = np.random.default_rng(seed).permutation(len(examples))
+        found: list[Example] = []
+        for index in order:
+            if len(found) == count:
+                break
+            [laid] = self._layout.rows([examples[index]])
+            if len(laid.ids) <= most and not laid.is_cut and not laid.missing:
+                found.append(examples[index])
+        return found if len(found) == count else None
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self._options, self._encoder, self._task.shorten)
+
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)
         if self._task.reads_whole_rows:
@@ -149,21 +204,23 @@ class _Preparation:
         return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
-        example = self._task.example(record.values)
+        example = self._task.example(record.values, self._shots)
         if self._options.group is None:
             return example
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
 
 
-def with_found(task: Task, found: dict[str, object]) -> Task:
-    """The task with the options that the training rows decided."""
-    if not found:
-        return task
-    fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
-    decided = type(task)(type(task.options)(**{**fields, **plain}))
-    decided.from_rows = frozenset(found)
-    return decided
+def with_found(task: Task, found: Mapping[str, Any]) -> Task:
+    """The task with the options that its rows decided, and with the base's chat template."""
+    template = found.get(CHAT)
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k != CHAT}
+    if plain:
+        fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
+        decided = type(task)(type(task.options)(**{**fields, **plain}))
+        decided.from_rows = task.from_rows | frozenset(plain)
+        decided.chat = task.chat
+        task = decided
+    return task if template is None else in_chat(task, ChatTemplate.from_record(template))
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
@@ -177,25 +234,36 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     ]
     check_fit(task, rows, laid, prompts, kept)
     found = _choices(task, layout, rows, laid, kept)
-    kept = found.kept
-    fitting = [laid[i] for i in kept]
-    groups = [row.example.group or "" for row in fitting]
+    pieces = {i: windows(laid[i], task.options.max_length) for i in found.kept}
+    counts = [len(of_row) for of_row in pieces.values()]
+    kept = [i for i in found.kept for _ in pieces[i]]
+    fitting = [piece for of_row in pieces.values() for piece in of_row]
+    groups: list[str] | None = None
+    if task.options.group is not None:
+        groups = [row.example.group or "" for row in fitting]
+    elif len(kept) > len(pieces):  # the rows of one text hang together
+        groups = [str(rows.records[i].row) for i in kept]
     return SplitData(
         rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
         tokens=Ragged.from_rows([row.ids for row in fitting]),
         is_target=np.concatenate([row.is_target for row in fitting]),
         prompts=Ragged.from_rows([prompts[i].ids for i in kept]),
-        shown=Texts.from_rows([rows.examples[i].shown for i in kept]),
+        shown=Texts.from_rows(
+            [
+                (rows.examples[i] if len(pieces[i]) == 1 else row.example).shown
+                for i, row in zip(kept, fitting, strict=True)
+            ]
+        ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
-        gold=found.gold,
-        choice_set=found.chosen,
+        gold=np.repeat(found.gold, counts),
+        choice_set=np.repeat(found.chosen, counts),
         choice_sets=found.sets,
-        groups=groups if task.options.group is not None else None,
+        groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
-        rows_skipped=rows.num_skipped + len(rows) - len(kept),
+        rows_skipped=rows.num_skipped + len(rows) - len(pieces),
     )
 
 
@@ -273,7 +341,8 @@ def _place(rows: Rows, index: int) -> str:
 def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
     numbers = set(part.rows.tolist())
     return [
-        OverlapRow(record.row, e.inputs, e.target if task.has_free_answers else None)
+        # A text that is learnt whole is compared itself.
+        OverlapRow(record.row, e.inputs or e.target, e.target if task.has_free_answers else None)
         for record, e in zip(rows.records, rows.examples, strict=True)
         if record.row in numbers
     ]
@@ -295,9 +364,17 @@ def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> l
     warnings = []
     for split, part in splits.items():
         asked = task.options.examples.of(split)
-        if asked is not None and len(part) < asked:
+        _, pieces = np.unique(part.rows, return_counts=True)
+        if asked is not None and len(pieces) < asked:
             warnings.append(
-                f"task.examples.{split} asks for {asked} rows; there are {len(part)} usable ones."
+                f"task.examples.{split} asks for {asked} rows; there are {len(pieces)} usable ones."
+            )
+        if parted := int((pieces > 1).sum()):
+            warnings.append(
+                f"{parted} rows of {split} have a {task.output_word} that is longer than "
+                f"task.max_length ({task.options.max_length}): they are taken in "
+                f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
+                "tokens."
             )
         if part.rows_skipped:
             warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")

@@ -18,6 +18,9 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "summarize": "bakeoff.tasks.summarize:Summarize",
     "classify": "bakeoff.tasks.classify:Classify",
     "choose": "bakeoff.tasks.choose:Choose",
+    "complete": "bakeoff.tasks.complete:Complete",
+    "text": "bakeoff.tasks.text:Text",
+    "chat": "bakeoff.tasks.chat:Chat",
 }
 _ALIASES: Final[Mapping[str, str]] = {"max_summary_tokens": "max_target_tokens"}
 """Keys by which older studies name an option."""

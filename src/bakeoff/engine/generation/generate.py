@@ -26,6 +26,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
 from bakeoff.engine.generation.rows import largest_power_of_two
+from bakeoff.engine.generation.stopping import stop_ids
 from bakeoff.engine.halving import Halving
 from bakeoff.engine.join import join_left
 
@@ -75,6 +76,7 @@ def generate(
             cohort,
             max_new_tokens=options.max_new_tokens,
             no_repeat_ngram=options.no_repeat_ngram,
+            stop_tokens=options.stop_tokens,
             note=note,
             timer=timer,
         )
@@ -229,6 +231,7 @@ def _by_transformers(
         }
     columns = torch.arange(num_prompt, device=x_KBTD.device)
     results: list[list[int]] = []
+    stops = stop_ids(base, options.stop_tokens)
     for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
         with cohort.only([slot]), _lent_head(cohort), lent(base, cohort.prefix()) as model:
@@ -238,11 +241,13 @@ def _by_transformers(
                 attention_mask=(columns[None] >= padding_B[:, None]).long(),
                 max_new_tokens=options.max_new_tokens,
                 pad_token_id=end_id,
-                eos_token_id=end_id,
+                eos_token_id=[end_id, *stops],
                 no_repeat_ngram_size=options.no_repeat_ngram,
                 use_cache=True,
                 **settings,
             )
+        for stop in stops:
+            output[output == stop] = end_id
         results += until_end(output, end_id)
     return results
 

@@ -11,6 +11,7 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``R`` = K * B, ``T`` prompt pos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -27,6 +28,7 @@ from bakeoff.engine.backends.streams import on_side_stream, side_stream
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.repeats import block_repeats
 from bakeoff.engine.generation.rows import Rows, RowStorage, new_cache, power_of_two
+from bakeoff.engine.generation.stopping import stop_ids
 
 _ROOM = 64
 """Positions by whose multiples the cache of a captured step grows."""
@@ -42,7 +44,7 @@ class Greedy:
 
     Args:
         cohort: entered, and narrowed to the slots that write.
-        max_new_tokens: of each row. no_repeat_ngram: see ``GenerationOptions``.
+        max_new_tokens: of each row. no_repeat_ngram, stop_tokens: see ``GenerationOptions``.
         frozen: whether a step works on memory that stays where it is, as a graph needs it; None
             does so on a GPU.
         capture: whether a frozen step is captured; None does so on a GPU, and False runs the same
@@ -60,6 +62,7 @@ class Greedy:
         *,
         max_new_tokens: int,
         no_repeat_ngram: int,
+        stop_tokens: Sequence[str] = (),
         frozen: bool | None = None,
         capture: bool | None = None,
         note: Note | None = None,
@@ -81,6 +84,8 @@ class Greedy:
         end_id = cohort.base.tokenizer.eos_token_id
         assert isinstance(end_id, int)
         self._end_id = end_id
+        stops = stop_ids(cohort.base, stop_tokens)
+        self._stops_S = torch.tensor(stops, device=cohort.base.device) if stops else None
 
     def __call__(self, x_KBTD: Tensor, num_padding_R: Tensor) -> Tensor:
         """Continues left-padded prompts.
@@ -259,7 +264,11 @@ class Greedy:
             block_repeats(logits_RV, rows.generated_RG, self._ngram, rows.written_1)
         else:
             block_repeats(logits_RV, rows.generated_RG[:, :step], self._ngram)
-        next_R = torch.where(rows.finished_R, self._end_id, logits_RV.argmax(dim=-1))
+        best_R = logits_RV.argmax(dim=-1)
+        if self._stops_S is not None:
+            is_stop_R = (best_R[:, None] == self._stops_S).any(dim=-1)
+            best_R = torch.where(is_stop_R, self._end_id, best_R)
+        next_R = torch.where(rows.finished_R, self._end_id, best_R)
         if self.is_frozen:
             rows.generated_RG.index_copy_(1, rows.written_1, next_R[:, None])
             rows.written_1 += 1

@@ -146,6 +146,7 @@ class _GreedyRows(Greedy):
             cohort,
             max_new_tokens=options.max_new_tokens,
             no_repeat_ngram=options.no_repeat_ngram,
+            stop_tokens=options.stop_tokens,
             frozen=False,
         )
         self._slot_R = slot_R

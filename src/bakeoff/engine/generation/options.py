@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bakeoff.errors import ConfigError
@@ -18,6 +19,9 @@ class GenerationOptions:
     """The most tokens a summary may have."""
     no_repeat_ngram: int = 3
     """No sequence of this many generated tokens twice; 0 allows all."""
+    stop_tokens: tuple[str, ...] = ()
+    """Tokens, as the tokenizer spells them, that end an answer besides end-of-text. The one that
+    ends a turn of the base's chat template needs no mention."""
     num_beams: int = 4
     """Beams of the strategy ``beam``."""
     temperature: float = 1.0
@@ -29,6 +33,10 @@ class GenerationOptions:
     batch_rows: int | Literal["auto"] = "auto"
     """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
     memory holds with ease, 64 on a CPU."""
+
+    def also_stopping_at(self, tokens: Sequence[str]) -> GenerationOptions:
+        """The same with further tokens that end an answer."""
+        return replace(self, stop_tokens=tuple(dict.fromkeys((*self.stop_tokens, *tokens))))
 
     def __post_init__(self) -> None:
         for key, lowest in (

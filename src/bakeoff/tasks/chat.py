@@ -1,0 +1,290 @@
+"""Conversations, of which the assistant's turns are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from bakeoff.data.cleaning import clean
+from bakeoff.data.examples import Example, Span
+from bakeoff.data.options import TaskOptions
+from bakeoff.data.readers import OptionalColumn
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.tasks.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
+from bakeoff.tasks.chatml import TOOLS_TEXT
+from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
+from bakeoff.tasks.conversations import (
+    Conversation,
+    calls_as_text,
+    messages_of,
+    tools_as_text,
+    tools_of,
+    up_to_last_answer,
+)
+from bakeoff.tasks.texts import text_of
+
+_MESSAGES: Final = ("messages", "conversations")
+_ALPACA: Final = ("instruction", "input", "output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatOptions(TaskOptions):
+    """The options of ``chat``. Which columns rows have is found out where none is named."""
+
+    kind: str = "chat"
+    """Conversations, of which the assistant's turns are learnt."""
+
+    messages: str | None = None
+    """The column with the messages: OpenAI's (role, content, tool_calls) or ShareGPT's (from,
+    value); null takes `messages` or `conversations`, whichever there is."""
+
+    tools: str | None = None
+    """The column with descriptions of tools; null takes `tools` where there is one."""
+
+    instruction: str | None = None
+    """Alpaca's: the column with what is asked; null takes `instruction` where there are no
+    messages."""
+
+    input: str | None = None
+    """Alpaca's: the column with what the instruction speaks of, which may be empty; null takes
+    `input` where there is one."""
+
+    output: str | None = None
+    """Alpaca's: the column with the answer; null takes `output`."""
+
+    train_on: Literal["assistant", "last", "all"] = "assistant"
+    """What is learnt: every turn of the assistant, its last one, or the whole conversation."""
+
+    max_length: int = 2048
+    """Tokens of one conversation. A longer one loses its oldest turns, never its last answer."""
+
+    max_target_tokens: int = 256
+    """Tokens kept free for the last answer."""
+
+    def validate(self, path: str = "task") -> None:
+        """See ``TaskOptions.validate``."""
+        named = {key: getattr(self, key) for key in ("messages", "tools", *_ALPACA)}
+        for key, column in named.items():
+            if column == "":
+                raise ConfigError(
+                    f"{path}.{key} is empty: it must name a column. Set it, or leave it out."
+                )
+        alpaca = [key for key in _ALPACA if named[key] is not None]
+        if self.messages is not None and alpaca:
+            raise ConfigError(
+                f"{path}.messages and {path}.{alpaca[0]} are both given: a row has either messages "
+                "or an instruction and its output. Leave one of them out."
+            )
+        if self.chat_template == "none":
+            raise ConfigError(
+                f"{path}.chat_template is none: conversations need a template. Set it to auto, to "
+                "chatml or to a file."
+            )
+        super().validate(path)
+
+
+class Chat(Task):
+    """Conversations, of which the assistant's turns are learnt."""
+
+    kind = "chat"
+    options_type = ChatOptions
+    input_word = "conversation"
+    output_word = "answer"
+    chat_template_use = "always"
+    takes_shots = False
+    prefers_text_scores = True
+    options: ChatOptions
+
+    @property
+    def _template(self) -> ChatTemplate:
+        return self.chat or CHATML_TEMPLATE
+
+    @property
+    def _is_alpaca(self) -> bool:
+        return self.options.instruction is not None
+
+    @property
+    def _may_lack(self) -> frozenset[str]:
+        """Columns that the study does not name may be in some files and not in others."""
+        return frozenset({"tools", "input"}) & self.from_rows
+
+    @property
+    def column_keys(self) -> Mapping[str, str]:
+        """The messages and the tools, or Alpaca's three; the answer's last."""
+        keys: tuple[str, ...]
+        if self._is_alpaca:
+            keys = _ALPACA
+        elif self.options.messages is not None:
+            keys = ("messages", "tools")
+        else:
+            return {"messages": _MESSAGES[0]}
+        named = {key: getattr(self.options, key) for key in keys}
+        return {
+            key: OptionalColumn(column) if key in self._may_lack else column
+            for key, column in named.items()
+            if column is not None
+        }
+
+    @property
+    def input_keys(self) -> Mapping[str, str]:
+        """Messages hold the answer in the same column as what it answers."""
+        if self._is_alpaca:
+            return {key: c for key, c in self.column_keys.items() if key != "output"}
+        return self.column_keys
+
+    def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
+        """Which columns hold what, where the study does not say so."""
+        options = self.options
+        if options.messages is None and not self._is_alpaca:
+            column = next((name for name in _MESSAGES if name in names), None)
+            if column is not None:
+                return {"messages": column, **self._found_also(("tools",), names)}
+            if options.output is None and not {"instruction", "output"} <= set(names):
+                listed = ", ".join(map(repr, names)) or "none"
+                raise DataError(
+                    "task.messages: no column is called messages or conversations, nor are there "
+                    f"an instruction and an output; the columns are {listed}. Set task.messages "
+                    "to the column with the messages, or task.instruction and task.output."
+                )
+            return {
+                "instruction": "instruction",
+                "output": options.output or "output",
+                **self._found_also(("input",), names),
+            }
+        if self._is_alpaca:
+            return {
+                "output": options.output or "output",
+                **self._found_also(("input",), names),
+            }
+        return self._found_also(("tools",), names)
+
+    def _found_also(self, keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+        return {key: key for key in keys if getattr(self.options, key) is None and key in names}
+
+    def found(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Which columns hold what, by the rows themselves."""
+        return self.found_in_columns(list(dict.fromkeys(name for row in rows for name in row)))
+
+    def warnings(self, train: Sequence[Example]) -> list[str]:
+        """Ends that are left out, and tools that the template has no place for."""
+        talks = [e.made_of for e in train if isinstance(e.made_of, Conversation)]
+        found = []
+        if cut := sum(talk.num_left_out > 0 for talk in talks):
+            found.append(
+                f"In {cut} rows of train the last message is not the assistant's; the conversation "
+                "ends with the assistant's last one."
+            )
+        template = self._template
+        calls = sum(talk.has_calls for talk in talks)
+        if calls and not (template.knows_calls and template.knows_tools):
+            found.append(
+                f"{calls} rows of train have tools, for which {template.name} has no place: they "
+                "are described in the system's message, and calls are written as <tool_call> and "
+                "JSON. Set task.chat_template to chatml, or to a file with a place for them, for "
+                "another layout."
+            )
+        return found
+
+    def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """See ``Task.example``."""
+        if not self._is_alpaca:
+            column = self.column_keys["messages"]
+            messages = messages_of(row.get(column), column, self.options.cleaning)
+            return self._laid(self._with_tools(up_to_last_answer(messages, column), row))
+        answer = text_of(row, "output", self.column_keys["output"], self.options.cleaning)
+        asked = self._asked(row)
+        messages = (*asked, {"role": ASSISTANT, "content": answer})
+        return self._laid(Conversation(messages=messages))
+
+    def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """See ``Task.prompt``; a text that is no conversation is a user's message."""
+        if self._is_alpaca:
+            return self._laid(Conversation(messages=self._asked(row)), known=False)
+        column = self.column_keys["messages"]
+        value = row.get(column)
+        if isinstance(value, str) and value.strip() and value.lstrip()[0] not in "[{":
+            value = [{"role": USER, "content": value}]
+        messages = messages_of(value, column, self.options.cleaning)
+        asked = Conversation(messages=messages).before_answer
+        if not any(message["role"] != "system" for message in asked):
+            raise DataError(f"the conversation (column {column!r}) has nothing to answer")
+        return self._laid(self._with_tools(Conversation(messages=asked), row), known=False)
+
+    def _asked(self, row: Row) -> tuple[dict[str, Any], ...]:
+        cleaning, columns = self.options.cleaning, self.column_keys
+        asked = text_of(row, "instruction", columns["instruction"], cleaning)
+        column = columns.get("input")
+        more = None if column is None else row.get(column)
+        if more is not None:
+            if not isinstance(more, str):
+                raise DataError(
+                    f"the input (column {column!r}) is not text but {type(more).__name__}"
+                )
+            if text := clean(more, cleaning):
+                asked = f"{asked}\n\n{text}"
+        return ({"role": USER, "content": asked},)
+
+    def _with_tools(self, talk: Conversation, row: Row) -> Conversation:
+        column = self.column_keys.get("tools")
+        if column is None:
+            return talk
+        tools = tools_of(row.get(column), column)
+        return Conversation(messages=talk.messages, tools=tools, num_left_out=talk.num_left_out)
+
+    def _laid(self, talk: Conversation, *, known: bool = True) -> Example:
+        template = self._template
+        shown = talk if template.knows_calls else calls_as_text(talk)
+        shown = shown if template.knows_tools else tools_as_text(shown, TOOLS_TEXT)
+        prompt = template.rendered(shown.before_answer, shown.tools, asks=True)
+        read = "\n".join(
+            f"{message['role']}: {message['content']}"
+            for message in calls_as_text(talk).before_answer
+        )
+        if not known:
+            return Example(
+                text=prompt.text,
+                target_spans=(),
+                literal_spans=prompt.data,
+                prompt=prompt.text,
+                shown=read,
+                beginning="auto" if template.starts else "never",
+                made_of=talk,
+            )
+        whole = template.rendered(shown.messages, shown.tools)
+        targets: tuple[Span, ...] = ((0, len(whole.text)),)
+        if self.options.train_on != "all":
+            last = self.options.train_on == "last"
+            targets = template.answers(whole, shown.messages, shown.tools, last=last)
+        answer = calls_as_text(talk).messages[-1]["content"]
+        return Example(
+            text=whole.text,
+            target_spans=targets,
+            literal_spans=whole.data,
+            prompt=prompt.text,
+            prompt_literal_spans=prompt.data,
+            references=(answer.strip(),),
+            # Else what follows the answer would have to end it, and nothing does.
+            ends=not template.end,
+            beginning="auto" if template.starts else "never",
+            shown=read,
+            made_of=talk,
+        )
+
+    def shorten(self, example: Example) -> Example | None:
+        """The oldest turn less."""
+        assert isinstance(example.made_of, Conversation)
+        shorter = example.made_of.without_oldest_turn()
+        if shorter is None:
+            return None
+        return self._laid(shorter, known=bool(example.target_spans))
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Likelihood decides; the last answer is compared as a text too."""
+        return ("nll", "exact_match", "rougeL")
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """The untuned base."""
+        return (ZERO_SHOT,)

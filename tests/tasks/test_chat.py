@@ -1,0 +1,543 @@
+"""Conversations in, the assistant's turns learnt: which rows there are, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bakeoff.data.examples import Example
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.metrics.contract import Ask
+from bakeoff.tasks.chat import Chat
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.conversations import Conversation
+from bakeoff.tasks.prepare import with_found
+from bakeoff.testing.tasks import TaskContract
+from tests.chat_shapes import ENDS, SHAPES, chat_tokenizer
+from tests.tasks.preparing import (
+    Row,
+    Write,
+    learnt_of,
+    prepared,
+    prepared_rows,
+    read_of,
+    task_of,
+)
+from tests.tokenizer_families import FAMILIES, tokenizer_of
+
+ASKED = {"role": "user", "content": "A storm?"}
+TOLD = {"role": "assistant", "content": "Two towns."}
+TALK = [ASKED, TOLD]
+LONG = [
+    {"role": "system", "content": "Be brief."},
+    *TALK,
+    {"role": "user", "content": "Which ones?"},
+    {"role": "assistant", "content": "Brill and Esker."},
+]
+TOOL: dict[str, Any] = {"name": "look", "description": "looks", "parameters": {"type": "object"}}
+SHAREGPT: list[dict[str, Any]] = [
+    {"from": "human", "value": "A storm?"},
+    {"from": "function_call", "value": '{"name": "look", "arguments": {"at": "towns"}}'},
+    {"from": "observation", "value": '["Brill"]'},
+    {"from": "gpt", "value": "One town."},
+]
+
+
+def rows_of(*talks: Any) -> list[Row]:
+    return [{"messages": talk} for talk in talks]
+
+
+def chatted(write: Write, tokenizer: Any, train: Sequence[Row], **options: Any) -> Any:
+    return prepared_rows(write, tokenizer, train, kind="chat", **options)
+
+
+def laid(talk: Any, column: str = "messages", **options: Any) -> Example:
+    task = task_of(kind="chat", **options)
+    return with_found(task, task.found([{column: talk}])).example({column: talk})
+
+
+def message_of(talk: Any, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        laid(talk, **options)
+    return str(caught.value)
+
+
+def learnt(example: Example) -> list[str]:
+    return [example.text[start:stop] for start, stop in example.target_spans]
+
+
+# The contract
+
+
+class TestMessages(TaskContract):
+    kind = "chat"
+    rows = rows_of(TALK, LONG, [ASKED, {"role": "assistant", "content": "None <|im_end|>."}])
+    bad = (
+        ({"messages": []}, "has no messages"),
+        ({"messages": [ASKED]}, "no message of the assistant"),
+        ({"messages": [{"role": "robot", "content": "x"}, TOLD]}, "'robot'"),
+    )
+
+
+class TestConversations(TaskContract):
+    kind = "chat"
+    options: ClassVar[dict[str, Any]] = {"train_on": "last", "on_bad_row": "error"}
+    rows = tuple({"conversations": [*SHAREGPT, *SHAREGPT[:1], {"from": "gpt", "value": a}]}
+                 for a in ("Yes.", "No.", "Perhaps."))  # fmt: skip
+
+
+class TestAlpaca(TaskContract):
+    kind = "chat"
+    options: ClassVar[dict[str, Any]] = {"train_on": "all"}
+    rows = tuple({"instruction": f"Say {word}.", "output": word} for word in ("yes", "no", "one"))
+    bad = (({"instruction": "Say it.", "output": " "}, "the output (column 'output') is empty"),)
+
+
+# What rows may look like
+
+
+def test_openai_sharegpt_and_alpaca_come_to_the_same() -> None:
+    expected = laid(TALK)
+    sharegpt = [{"from": "human", "value": "A storm?"}, {"from": "gpt", "value": "Two towns."}]
+    assert laid(sharegpt, "conversations") == expected
+    assert laid(sharegpt) == expected
+    assert laid(json.dumps(TALK)) == expected, "as a CSV file has it"
+    task = task_of(kind="chat")
+    row = {"instruction": "A storm?", "input": "", "output": "Two towns."}
+    assert with_found(task, task.found([row])).example(row) == expected
+    with_input = {**row, "input": " On the coast. "}
+    found = with_found(task, task.found([row])).example(with_input)
+    assert found.shown == "user: A storm?\n\nOn the coast."
+    assert found.references == ("Two towns.",)
+
+
+def test_columns_may_be_named() -> None:
+    assert laid(TALK, "talk", messages="talk") == laid(TALK)
+    task = task_of(kind="chat", instruction="ask", output="say")
+    row = {"ask": "A storm?", "say": "Two towns.", "input": None}
+    task = with_found(task, task.found([row]))
+    assert task.column_keys == {"instruction": "ask", "input": "input", "output": "say"}
+    assert dict(task.input_keys) == {"instruction": "ask", "input": "input"}
+    assert task.example(row) == laid(TALK)
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys"),
+    [
+        (rows_of(TALK), {"messages": "messages"}),
+        (
+            [{"conversations": SHAREGPT, "tools": "[]"}],
+            {"messages": "conversations", "tools": "tools"},
+        ),
+        (
+            [{"id": 1, "instruction": "a", "output": "b"}],
+            {"instruction": "instruction", "output": "output"},
+        ),
+        (
+            [{"instruction": "a", "input": "", "output": "b"}],
+            {"instruction": "instruction", "input": "input", "output": "output"},
+        ),
+    ],
+)  # fmt: skip
+def test_columns_are_told_apart_by_their_names(
+    write: Write, tokenizer: Any, rows: list[Row], keys: dict[str, str]
+) -> None:
+    task, data = chatted(write, tokenizer, rows)
+    assert {key: name for key, name in data.found.items() if key != "chat"} == keys
+    assert dict(task.column_keys) == keys
+    assert len(data.splits["test"]) == 1
+
+
+def test_tools_that_only_some_rows_have_are_found(write: Write, tokenizer: Any) -> None:
+    rows: list[Row] = [{"messages": TALK}, {"messages": LONG, "tools": [TOOL]}]
+    task, data = chatted(write, tokenizer, rows)
+    assert task.options.tools == "tools"
+    train = data.splits["train"]
+    assert "looks" not in tokenizer.decode(train.tokens[0])
+    assert "looks" in tokenizer.decode(train.tokens[1])
+
+
+def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        chatted(write, tokenizer, [{"text": "a", "label": "b"}])
+    message = str(caught.value)
+    assert "task.messages: no column is called messages or conversations" in message
+    assert "'text', 'label'" in message
+    assert "Set task.messages" in message
+
+
+def test_a_list_of_texts_is_one_text() -> None:
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": "A"},
+        {"type": "text", "text": "storm?"},
+    ]
+    assert laid([{"role": "user", "content": parts}, TOLD]).shown == "user: A\nstorm?"
+    parts = [{"type": "text", "text": "A"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    message = message_of([{"role": "user", "content": parts}, TOLD])
+    assert "message 1 (column 'messages') has a part of the type 'image_url'" in message
+
+
+def test_calls_of_tools_are_answers() -> None:
+    example = laid(SHAREGPT, "conversations")
+    call = '<tool_call>\n{"name": "look", "arguments": {"at": "towns"}}\n</tool_call>'
+    assert learnt(example) == [f"{call}<|im_end|>", "One town.<|im_end|>"]
+    assert '<|im_start|>tool\n["Brill"]<|im_end|>' in example.text
+    openai: list[dict[str, Any]] = [
+        ASKED,
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"type": "function", "function": {"name": "look", "arguments": '{"at": "towns"}'}}
+            ],
+        },
+        {"role": "tool", "content": '["Brill"]'},
+        {"role": "assistant", "content": "One town."},
+    ]
+    assert laid(openai).text == example.text
+    last = laid(openai[:2])
+    assert last.references == (call,)
+    assert last.prompt.endswith("<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    "tools", [[TOOL], json.dumps([TOOL]), [{"type": "function", "function": TOOL}]]
+)
+def test_tools_are_described(tools: Any) -> None:
+    task = task_of(kind="chat", tools="tools")
+    row = {"messages": TALK, "tools": tools}
+    example = with_found(task, task.found([row])).example(row)
+    assert '"name": "look", "description": "looks"' in example.prompt
+    assert example.prompt.count("<|im_start|>system") == 1
+    system = with_found(task, task.found([row])).example({**row, "messages": LONG})
+    assert system.prompt.startswith("<|im_start|>system\nBe brief.\n\n# Tools")
+
+
+def test_a_template_without_a_place_for_tools_has_them_as_text(write: Write) -> None:
+    rows: list[Row] = [{"conversations": SHAREGPT, "tools": json.dumps([TOOL])}]
+    tokenizer = chat_tokenizer("chatml")
+    _, data = chatted(write, tokenizer, rows)
+    text = tokenizer.decode(data.splits["train"].tokens[0])
+    ours = with_found(task_of(kind="chat"), {"messages": "conversations", "tools": "tools"})
+    assert text == ours.example(rows[0]).text
+    assert any("1 rows of train have tools, for which the base's" in w for w in data.warnings)
+    _, data = chatted(write, tokenizer, rows, chat_template="chatml")
+    assert not any("have tools" in w for w in data.warnings)
+
+
+def test_what_follows_the_last_answer_is_left_out_and_counted(write: Write, tokenizer: Any) -> None:
+    rows = rows_of([*TALK, {"role": "user", "content": "Thanks!"}], TALK)
+    _, data = chatted(write, tokenizer, rows)
+    train = data.splits["train"]
+    assert train.tokens[0].tolist() == train.tokens[1].tolist()
+    assert any(
+        w.startswith("In 1 rows of train the last message is not the") for w in data.warnings
+    )
+
+
+# What is learnt, and what is asked
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "thinking"])
+def test_assistant_turns_as_tokens(write: Write, shape: str) -> None:
+    tokenizer = chat_tokenizer(shape, bos=True)
+    _, data = chatted(write, tokenizer, rows_of(LONG[1:]))
+    train = data.splits["train"]
+    end = ENDS[shape] or "\n"
+    told, last = "Two towns.", "Brill and Esker."
+    lead = " " if shape in ("mistral", "plain") else ""
+    # Where nothing ends the turn, a token does.
+    tail = "" if ENDS[shape] else "<|endoftext|>"
+    assert tokenizer.decode(learnt_of(train, 0)) == f"{lead}{told}{end}{lead}{last}{end}{tail}"
+    theirs = tokenizer.apply_chat_template(
+        LONG[1:], tokenize=True, return_dict=True, date_string="26 Jul 2024"
+    )["input_ids"]
+    after = [] if ENDS[shape] else [tokenizer.eos_token_id]
+    assert train.tokens[0].tolist() == theirs + after
+    asked = tokenizer.apply_chat_template(
+        LONG[1:-1],
+        tokenize=True,
+        return_dict=True,
+        add_generation_prompt=True,
+        date_string="26 Jul 2024",
+    )["input_ids"]
+    assert train.prompts[0].tolist() == asked
+    assert train.references == [[last]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_chatml_on_every_family_of_tokenizers(write: Write, family: str) -> None:
+    tokenizer = tokenizer_of(family)
+    task, data = chatted(write, tokenizer, rows_of(LONG))
+    train = data.splits["train"]
+    assert tokenizer.decode(learnt_of(train, 0)).replace(" ", "") == (
+        "Twotowns.<EOS>BrillandEsker.<EOS>".replace("<EOS>", tokenizer.eos_token)
+    )
+    assert learnt_of(train, 0)[-1] == tokenizer.eos_token_id
+    assert task.stop_tokens == (tokenizer.eos_token,)
+    assert any("no chat template, so ChatML is used" in w for w in data.warnings)
+
+
+def test_train_on() -> None:
+    both = ["Two towns.<|im_end|>", "Brill and Esker.<|im_end|>"]
+    assert learnt(laid(LONG)) == both
+    assert learnt(laid(LONG, train_on="last")) == both[1:]
+    [everything] = learnt(laid(LONG, train_on="all"))
+    assert everything == laid(LONG).text
+
+
+def test_conversations_learnt_as_a_whole_are_compared_as_such(write: Write, tokenizer: Any) -> None:
+    _, data = chatted(write, tokenizer, rows_of(TALK, LONG), train_on="all")
+    assert data.overlap.train_duplicates == 0
+    assert data.overlap.train_test == 1
+
+
+def test_the_prompt_need_not_be_how_the_whole_begins() -> None:
+    """As where an earlier answer's thought stays for as long as it is the last one."""
+    template = SHAPES["tagged"].replace(
+        "{%- if add_generation_prompt %}{{- '", "{%- if add_generation_prompt %}{{- 'x<|im_end|>"
+    )
+    task = task_of(kind="chat", chat_template=template)
+    chat = with_found(task, {"messages": "messages", "chat": template_record(template)})
+    example = chat.example({"messages": TALK})
+    assert example.prompt.endswith("x<|im_end|><|im_start|>assistant\n")
+    assert not example.text.startswith(example.prompt)
+    said = [example.prompt[start:stop] for start, stop in example.literals_of_prompt]
+    assert said == ["A storm?"]
+    assert learnt(example) == ["Two towns.<|im_end|>"]
+
+
+def template_record(text: str) -> dict[str, Any]:
+    from bakeoff.tasks.chat_templates import ChatTemplate
+
+    return ChatTemplate(name="one", text=text, end="<|im_end|>").record
+
+
+def test_the_spelling_of_a_special_token_in_a_message_is_plain_text(write: Write) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    talk = [
+        {"role": "user", "content": "a <|im_end|>\n<|im_start|>system"},
+        {"role": "assistant", "content": "It is <|im_end|>, that."},
+    ]
+    _, data = chatted(write, tokenizer, rows_of(talk))
+    train = data.splits["train"]
+    assert train.tokens[0].tolist().count(end) == 2
+    assert learnt_of(train, 0)[-1] == end
+    assert tokenizer.decode(learnt_of(train, 0)) == "It is <|im_end|>, that.<|im_end|>"
+    assert train.prompts[0].tolist().count(end) == 1
+
+
+def test_long_conversations_lose_their_oldest_turns(write: Write) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    turns = [
+        message
+        for i in range(8)
+        for message in (
+            {"role": "user", "content": f"The storm, the towns, {i}?"},
+            {"role": "assistant", "content": f"the coast {i}"},
+        )
+    ]
+    rows = rows_of([LONG[0], *turns])
+    _, data = chatted(write, tokenizer, rows, max_length=100, max_target_tokens=20)
+    train = data.splits["train"]
+    text = tokenizer.decode(train.tokens[0])
+    assert len(train.tokens[0]) <= 100 and train.rows_cut == 1
+    assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nThe storm")
+    assert text.endswith("towns, 7?<|im_end|>\n<|im_start|>assistant\nthe coast 7<|im_end|>\n")
+    assert "towns, 0?" not in text and text.count("user") == text.count("assistant") > 1
+    prompt = tokenizer.decode(train.prompts[0])
+    assert len(train.prompts[0]) <= 80
+    assert prompt.startswith("<|im_start|>system\nBe brief.")
+    assert prompt.endswith("7?<|im_end|>\n<|im_start|>assistant\n")
+    # No more goes than must: it fits as it is.
+    _, data = chatted(write, tokenizer, rows, max_length=len(train.tokens[0]), max_target_tokens=1)
+    assert data.splits["train"].tokens[0].tolist() == train.tokens[0].tolist()
+    with pytest.raises(DataError, match=r"task\.max_length is 24"):
+        chatted(write, tokenizer, rows, max_length=24, max_target_tokens=4)
+
+
+def test_turns_go_with_all_that_follows_them() -> None:
+    talk = Conversation(
+        messages=tuple(
+            {"role": role, "content": str(number)}
+            for number, role in enumerate(
+                [
+                    "system",
+                    "assistant",
+                    "user",
+                    "assistant",
+                    "tool",
+                    "assistant",
+                    "user",
+                    "assistant",
+                ]
+            )
+        )
+    )
+    shorter = talk.without_oldest_turn()
+    assert shorter is not None
+    assert [message["content"] for message in shorter.messages] == ["0", "6", "7"]
+    assert shorter.without_oldest_turn() is None
+
+
+def test_a_row_without_its_answer_can_be_asked() -> None:
+    task = with_found(task_of(kind="chat"), {"messages": "messages"})
+    example = task.example({"messages": LONG})
+    for talk in (LONG, LONG[:-1]):
+        asked = task.prompt({"messages": talk})
+        assert asked.text == asked.prompt == example.prompt
+        assert not asked.target_spans and not asked.references
+    assert task.prompt({"messages": "A storm?"}).prompt == task.prompt({"messages": TALK}).prompt
+    shorter = task.shorten(task.prompt({"messages": LONG}))
+    assert shorter is not None and not shorter.target_spans
+    assert shorter.prompt.count("<|im_start|>user") == 1
+    with pytest.raises(DataError, match="nothing to answer"):
+        task.prompt({"messages": LONG[:1]})
+
+
+def test_what_is_asked_and_scored() -> None:
+    task = task_of(kind="chat")
+    assert [metric.name for metric in task.metrics] == ["nll", "exact_match", "rougeL"]
+    assert task.asks == {Ask.LIKELIHOOD, Ask.TEXT}
+    assert [baseline.name for baseline in task.baselines] == ["zero_shot"]
+    assert (task.options.max_length, task.options.max_target_tokens) == (2048, 256)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("talk", "words"),
+    [
+        (None, "the conversation (column 'messages') is missing"),
+        ("no JSON", "is a text that is not JSON"),
+        (3, "not a list of messages but int"),
+        ([], "has no messages"),
+        (["a"], "message 1 (column 'messages') is not an object but str"),
+        ([{"text": "a"}], "neither a role nor a from; it has 'text'"),
+        ([{"role": "asistant", "content": "a"}], "did you mean 'assistant'?"),
+        ([{"from": "bot", "value": "a"}], "has the from 'bot', which is unknown"),
+        ([{"role": 3, "content": "a"}], "has the role 3"),
+        ([ASKED, {"role": "assistant", "content": None}], "message 2 (column 'messages') has no"),
+        ([{"role": "user"}, TOLD], "message 1 (column 'messages') has no content"),
+        ([{"role": "user", "content": 3}, TOLD], "not text but int"),
+        ([{"role": "user", "content": "\ud800"}, TOLD], "not UTF-8 text"),
+        ([LONG[0], LONG[0], *TALK], "message 2 (column 'messages') is a system message, and there"),
+        ([*TALK, LONG[0], TOLD], "a system message must be the first one"),
+        ([ASKED], "no message of the assistant"),
+        ([ASKED, {"role": "assistant", "content": " "}], "last message (column 'messages') is e"),
+        ([TOLD], "nothing before the assistant's last message"),
+        ([LONG[0], TOLD], "nothing before the assistant's last message"),
+        ([ASKED, {"from": "function_call", "value": "{}"}], "calls a tool without a name"),
+        ([ASKED, {"from": "function_call", "value": "look"}], "not JSON"),
+    ],
+)  # fmt: skip
+def test_bad_conversations_name_column_message_and_rule(talk: Any, words: str) -> None:
+    assert words in message_of(talk)
+
+
+def test_bad_tools_are_named() -> None:
+    task = with_found(task_of(kind="chat", tools="tools"), {"messages": "messages"})
+    for tools, words in (
+        (3, "the tools (column 'tools') are not a list but int"),
+        ("x", "not JSON"),
+        ([{"description": "a"}], "tool 1 (column 'tools') has no name"),
+    ):
+        with pytest.raises(DataError) as caught:
+            task.example({"messages": TALK, "tools": tools})
+        assert words in str(caught.value)
+    nothing: tuple[Any, ...] = (None, "", [])
+    for none in nothing:
+        assert task.example({"messages": TALK, "tools": none}).text == laid(TALK).text
+
+
+def test_bad_rows_are_reported_by_row_or_skipped(write: Write, tokenizer: Any) -> None:
+    rows = rows_of(TALK, [ASKED], LONG)
+    with pytest.raises(DataError, match=r"bad rows: row 2; in row 2 the conversation \(column"):
+        chatted(write, tokenizer, rows)
+    _, data = chatted(write, tokenizer, rows, on_bad_row="skip")
+    assert data.splits["train"].rows_skipped == 1
+
+
+def test_a_template_that_breaks_the_rule_of_prefixes_makes_bad_rows(write: Write) -> None:
+    talk = [dict(message) for message in LONG[1:]]
+    talk[1]["content"] = "<think>x</think>Two towns."
+    tokenizer = chat_tokenizer("thinking")
+    with pytest.raises(DataError, match=r"in row 1 the base's chat template renders the first"):
+        chatted(write, tokenizer, rows_of(talk))
+    chatted(write, tokenizer, rows_of(talk), train_on="last")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"messages": ""}, "task.messages is empty"),
+        ({"messages": "a", "output": "b"}, "task.messages and task.output are both given"),
+        ({"chat_template": "none"}, "task.chat_template is none"),
+        ({"chat_template": " "}, "task.chat_template is empty"),
+        ({"train_on": "user"}, "task.train_on"),
+        ({"template": "x"}, "task.template"),
+    ],
+)
+def test_an_option_out_of_range_names_place_and_rule(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        task_of(kind="chat", **options)
+    assert words in str(caught.value)
+
+
+_LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats()
+_ANY = st.recursive(
+    _LEAF,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["role", "content", "from", "value", "tool_calls", "function", "name", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+_ROLE = st.sampled_from(["user", "assistant", "system", "tool", "gpt", "human", "robot"])
+_MESSAGE = st.fixed_dictionaries(
+    {"role": _ROLE, "content": st.text(max_size=8) | _ANY},
+    optional={"tool_calls": _ANY, "name": _ANY},
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(talk=st.lists(_MESSAGE, max_size=4) | _ANY, tools=st.none() | _ANY)
+def test_any_row_is_laid_out_or_refused_in_words(talk: Any, tools: Any) -> None:
+    task: Task = Chat(task_of(kind="chat", messages="messages", tools="tools").options)
+    for lay in (task.example, task.prompt):
+        try:
+            example = lay({"messages": talk, "tools": tools})
+        except DataError as error:
+            assert "column 'messages'" in str(error) or "column 'tools'" in str(error)
+        else:
+            assert example.prompt.endswith("<|im_start|>assistant\n")
+
+
+def test_the_cache_knows_the_template(write: Write, tmp_path: Path) -> None:
+    root = write("train.jsonl", rows_of(TALK)).parent
+    for name in ("validation.jsonl", "test.jsonl"):
+        write(name, rows_of(TALK))
+    seen = []
+    for shape in ("chatml", "gemma", "chatml"):
+        data = prepared(
+            task_of(kind="chat"), chat_tokenizer(shape), root, cache_dir=tmp_path / "cache"
+        )
+        seen.append(data.splits["train"].tokens[0].tolist())
+        assert data.found["chat"]["text"] == SHAPES[shape]
+    assert seen[0] == seen[2] != seen[1]
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert read_of(data.splits["train"], 0)
