@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "kind": "choose",
             "source": str(arguments.data),
             "answer_is": "index",
+            "chat_template": "none",
             "max_length": 1024,
             "examples": {"train": 1, "validation": 1, "test": arguments.rows},
         }

@@ -16,8 +16,8 @@ from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
-from bakeoff.tasks.baselines import random_baseline
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 

@@ -121,7 +121,7 @@ class FromTemplate(Task):
         )
 
     def shorten(self, example: Example) -> Example | None:
-        """The end of the data that gives way."""
+        """Less of the data that gives way."""
         return cut_tail(example)
 
 

@@ -235,9 +235,9 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     check_fit(task, rows, laid, prompts, kept)
     found = _choices(task, layout, rows, laid, kept)
     pieces = {i: windows(laid[i], task.options.max_length) for i in found.kept}
+    counts = [len(of_row) for of_row in pieces.values()]
     kept = [i for i in found.kept for _ in pieces[i]]
-    fitting = [piece for parts in pieces.values() for piece in parts]
-    repeats = [len(pieces[i]) for i in found.kept]
+    fitting = [piece for of_row in pieces.values() for piece in of_row]
     groups: list[str] | None = None
     if task.options.group is not None:
         groups = [row.example.group or "" for row in fitting]
@@ -256,8 +256,8 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
-        gold=np.repeat(found.gold, repeats),
-        choice_set=np.repeat(found.chosen, repeats),
+        gold=np.repeat(found.gold, counts),
+        choice_set=np.repeat(found.chosen, counts),
         choice_sets=found.sets,
         groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
