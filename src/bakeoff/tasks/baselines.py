@@ -7,11 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-import numpy as np
-
-from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError
-from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import FEW_SHOT, ZERO_SHOT, Baseline, Task
 
 _RULE: Final = "give a name, such as zero_shot, or {few_shot: {shots: [1, 2, 4]}}"
