@@ -241,3 +241,22 @@ def test_no_examples_make_no_steps() -> None:
     assert plan.num_steps == plan.tokens_padded == 0
     assert plan.epoch(0, 0) == []
     assert list(plan.in_length_order(4)) == []
+
+
+def test_fine_widths_pad_short_rows_by_less() -> None:
+    lengths = [2, 8, 9, 63, 64, 65, 100, 128, 129, 200]
+    pairs = [(length - 1, 1) for length in lengths]
+    arguments = plan_of(pairs, rows_per_step=1, max_length=200)
+    fine = BatchPlan(
+        arguments.tokens,
+        arguments.is_target,
+        rows_per_step=1,
+        max_length=200,
+        pad_id=PAD,
+        fine_widths=True,
+    )
+    assert sorted(fine.widths) == [8, 8, 16, 64, 64, 80, 112, 128, 160, 200]
+    assert sorted(arguments.widths) == [32, 32, 32, 64, 64, 96, 128, 128, 160, 200]
+    assert fine.padding_share < arguments.padding_share
+    part = fine.of([0, 2], 200)
+    assert sorted(part.widths) == [8, 16]

@@ -64,6 +64,31 @@ def test_several_inputs_come_in_the_template_s_order() -> None:
     assert filled.text[: filled.prompt_end] == "b: a ="
 
 
+def test_other_columns_may_stand_before_the_answer() -> None:
+    template = parsed("{title}\n{document}{a b} = {summary}")
+    assert template.fields == ("title", "document", "a b", "summary")
+    filled = template.fill({"title": "t", "document": "d", "a b": "ab", "summary": "s"})
+    assert filled.text == "t\ndab = s"
+    assert filled.spans == {"title": (0, 1), "document": (2, 3), "a b": (3, 5), "summary": (8, 9)}
+
+
+def test_doubled_braces_are_braces() -> None:
+    template = parsed('{{{document}}} }}{{ {{"a": {summary}}}')
+    assert template.pieces == ("{", '} }{ {"a": ', "}")
+    filled = template.fill({"document": "{x}", "summary": "}}"})
+    assert filled.text == '{{x}} }{ {"a": }}}'
+    assert template.answer("}}") == " }}}"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{{{", "}}{{", "{{a}}", "{{{{{{x", "a{{b}}c{{d}}", "\\{{0!r:>{{9}}}}%s$x"]
+)
+def test_anything_may_stand_in_the_fixed_text(text: str) -> None:
+    template = parsed(f"{text}{{document}}{text}x{{summary}}{text}")
+    plain = text.replace("{{", "{").replace("}}", "}")
+    assert template.pieces == (plain, f"{plain}x", plain)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -72,11 +97,12 @@ def test_several_inputs_come_in_the_template_s_order() -> None:
         ("{document}{document}{summary}", "{document} 2 times"),
         ("{document}{summary}{summary}", "{summary} 2 times"),
         ("{summary} of {document}", "comes before"),
-        ("{document} {title} {summary}", "'{title}'"),
-        ("{document} {summary} {title}", "'{title}'"),
-        ("{{document}} {summary}", "'{'"),
-        ("} {document} {summary}", "'}'"),
-        ("{document} {} {summary}", "'{}'"),
+        ("{document} {title} {title} {summary}", "{title} 2 times"),
+        ("{document} {summary} {title}", "{summary} comes before {title}"),
+        ("{{document}} {summary}", "{document} 0 times"),
+        ("} {document} {summary}", "'}' at character 1"),
+        ("{document} {{ { {summary}", "'{' at character 15"),
+        ("{document} {} {summary}", "'{}' at character 12"),
         ("", "{document} 0 times"),
     ],
 )

@@ -14,6 +14,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.plugins import Plugins
 from bakeoff.tasks import registry
 from bakeoff.tasks.classify import Classify
+from bakeoff.tasks.complete import Complete
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.registry import read_task, register_task, task_kinds, task_type
 from bakeoff.tasks.summarize import Summarize, SummarizeOptions
@@ -56,9 +57,10 @@ def message_of(given: Any) -> str:
 
 
 def test_built_in_kinds() -> None:
-    assert task_kinds()[:2] == ("summarize", "classify")
+    assert task_kinds()[:4] == ("summarize", "classify", "complete", "text")
     assert task_type("summarize") is Summarize
     assert task_type("classify") is Classify
+    assert task_type("complete") is Complete
 
 
 def test_a_section_is_checked_and_becomes_a_task() -> None:

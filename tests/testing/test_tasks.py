@@ -70,6 +70,43 @@ class TestChat(TaskContract):
     ]
 
 
+class TestComplete(TaskContract):
+    kind = "complete"
+    options: ClassVar[dict[str, Any]] = {
+        "template": "{context}\n\nQ: {prompt} {{in words}}\nA: {answer}",
+        "target": "answer",
+        "prompt": "question",
+        "cut": "context",
+    }
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {
+            "context": f"The fair of {city} drew {n} people.\nIt rained <|endoftext|>.",
+            "question": n,
+            "answer": [city, "the city", True],
+        }
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"context": "x", "question": "x", "answer": []}, "is an empty list"),
+        ({"context": "x", "question": "x", "answer": ["a", ["b"]]}, "2 of 2 (column 'answer')"),
+        ({"context": {"a": 1}, "question": "x", "answer": "a"}, "is not text but dict"),
+        ({"context": "", "question": " ", "answer": "a"}, "are all empty"),
+    ]
+
+
+class TestText(TaskContract):
+    kind = "text"
+    options: ClassVar[dict[str, Any]] = {"text": "body", "max_length": 512}
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"body": f"The fair of {city} drew {n} people.\nIt rained <|endoftext|>.\n"}
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"body": " \n"}, "is empty"),
+        ({"body": ["a"]}, "is not text but list"),
+    ]
+
+
 def test_no_task_is_left_out() -> None:
     classes = [value for name, value in globals().items() if name.startswith("Test")]
     assert {cls.kind for cls in classes} == set(_BUILT_IN)

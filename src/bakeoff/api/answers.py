@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.api.results import Results
 from bakeoff.data.given import table_rows
-from bakeoff.data.inputs import Input
+from bakeoff.data.inputs import Input, check_inputs
 from bakeoff.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def _finished(results: Results | str | Path, device: str) -> FinishedRun:
 
 def _inputs(rows: Any, columns: Mapping[str, str]) -> list[Input]:
     """Rows given in Python as those that are read from files."""
+    check_inputs(columns)
     names = list(dict.fromkeys(columns.values()))
     if isinstance(rows, str | bytes | Mapping):
         raise DataError(

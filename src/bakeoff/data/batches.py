@@ -5,6 +5,8 @@ to the same length whichever candidate trains, so a slot's arithmetic never depe
 neighbours' data. Which examples fill a step is drawn from the candidate's own seed.
 
 Examples are grouped by length into buckets, so that short data are not padded to ``max_length``.
+Nothing is packed: a text has a row of its own, and what a method puts before it is its own too.
+Buckets in small steps bring most of what packing would (``docs/decisions``, 0028).
 Inside a bucket the order is random, and the sequence of the buckets over an epoch is random but
 the same for all (seeded by ``SCHEDULE_SEED``).
 
@@ -25,6 +27,8 @@ from bakeoff.data.ragged import Ragged
 
 SCHEDULE_SEED = 20_241_029
 _WIDTH_STEP = 32
+_FINE_STEPS = ((64, 8), (128, 16))
+"""Of rows up to so many tokens, the step of their widths where it is fine."""
 
 Ints = NDArray[np.int64]
 
@@ -79,6 +83,8 @@ class BatchPlan:
         rows_per_step: examples in one update: micro-batch size times accumulation.
         max_length: no width exceeds it.
         pad_id: what fills the rest of a row.
+        fine_widths: whether short rows get widths in steps of 8 or 16 tokens instead of 32: less
+            padding, but more shapes to compile and capture.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class BatchPlan:
         rows_per_step: int,
         max_length: int,
         pad_id: int,
+        fine_widths: bool = False,
     ) -> None:
         self.tokens = tokens
         self.is_target = is_target
@@ -97,7 +104,8 @@ class BatchPlan:
         """[rows + 1] where each row's supervised tokens begin among all of them."""
         self.rows_per_step = rows_per_step
         self.pad_id = pad_id
-        self._buckets = _bucket_of(np.diff(tokens.offsets), max_length)
+        self._fine_widths = fine_widths
+        self._buckets = _bucket_of(np.diff(tokens.offsets), max_length, fine_widths)
         self.widths, self._takes = self._schedule(max_length)
 
     @classmethod
@@ -132,6 +140,7 @@ class BatchPlan:
             rows_per_step=self.rows_per_step,
             max_length=max_length,
             pad_id=self.pad_id,
+            fine_widths=self._fine_widths,
         )
 
     def _schedule(self, max_length: int) -> tuple[list[int], list[int]]:
@@ -258,7 +267,10 @@ class BatchPlan:
         )
 
 
-def _bucket_of(lengths: Ints, max_length: int) -> Ints:
-    """Each length rounded up to a multiple of ``_WIDTH_STEP``, at most ``max_length``."""
-    rounded = -(-lengths // _WIDTH_STEP) * _WIDTH_STEP
+def _bucket_of(lengths: Ints, max_length: int, fine: bool) -> Ints:
+    """Each length rounded up to a multiple of its step, at most ``max_length``."""
+    step: Ints = np.full(len(lengths), _WIDTH_STEP, dtype=np.int64)
+    for longest, fine_step in reversed(_FINE_STEPS) if fine else ():
+        step[lengths <= longest] = fine_step
+    rounded: Ints = -(-lengths // step) * step
     return np.minimum(rounded, max_length).astype(np.int64)

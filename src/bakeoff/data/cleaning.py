@@ -55,6 +55,15 @@ def clean(text: str, steps: Iterable[CleaningStep]) -> str:
     return text.strip()
 
 
+def clean_inside(text: str, steps: Iterable[CleaningStep]) -> str:
+    """Does the steps to what lies between the white space at both ends, which stays as found."""
+    if not steps or not text.strip():
+        return text
+    start = len(text) - len(text.lstrip())
+    stop = len(text.rstrip())
+    return text[:start] + clean(text, steps) + text[stop:]
+
+
 def normalise(text: str) -> str:
     """Returns the form by which two texts count as the same: case and spacing do not matter."""
     if not text.isascii():

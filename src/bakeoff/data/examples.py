@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 Span = tuple[int, int]
 """Characters from the first number up to, not including, the second."""
@@ -27,9 +28,11 @@ class Example:
         choices: answers to choose from, each spelt as it follows ``prompt``.
         gold: the index of the right choice.
         group: rows with the same one hang together.
+        beginning: what stands before ``text``: ``auto`` what the tokenizer puts there; ``always``
+            an end-of-text token where it puts nothing, so that the first token is predicted too;
+            ``never`` nothing, as a chat's template begins the text itself.
         ends: whether an end-of-text token follows ``text``, supervised where the text's end is.
-        starts: whether what the tokenizer puts before any text is put before this one; a chat's own
-            template does so itself.
+        windows: whether a text that is too long becomes several rows, instead of being cut.
         shown: the input as found, for readers and for baselines that copy from it.
         made_of: what the task made it of, for its own ``shorten``; no one else looks at it.
     """
@@ -44,8 +47,9 @@ class Example:
     choices: tuple[str, ...] = ()
     gold: int | None = None
     group: str | None = None
+    beginning: Literal["auto", "always", "never"] = "auto"
     ends: bool = True
-    starts: bool = True
+    windows: bool = False
     shown: str = ""
     made_of: object = None
 

@@ -50,7 +50,18 @@ def read_inputs(
     Raises:
         DataError: if something cannot be read, or is one text where rows have several columns.
     """
+    check_inputs(columns)
     return [found for source in sources or [STDIN] for found in _of(source, columns, form, stdin)]
+
+
+def check_inputs(columns: Columns) -> None:
+    """Raises DataError where a task reads no inputs, so that there is nothing to answer."""
+    if not columns:
+        raise DataError(
+            "the study learns whole texts, which have no input and no answer, so there is nothing "
+            "to predict. Export an adapter and generate with Transformers, or train on a kind of "
+            "task that has answers, such as complete."
+        )
 
 
 def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> Iterator[Input]:

@@ -1,7 +1,8 @@
 """Examples as tokens: cut to fit, with which of them are supervised.
 
 What is supervised is never cut. Where a row is too long, the end of its cuttable data gives way,
-token by token; where there is none, the task shortens the example step by step.
+token by token; where there is none, the task shortens the example step by step. A text that is
+supervised from end to end becomes several rows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -34,6 +36,8 @@ class Laid:
         ids: [T]. is_target: [T] bool. num_data: tokens of data before anything was cut.
         is_cut: whether anything gave way.
         missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
+        starts: [T] the character of the text at which each token begins; None where the row cannot
+            become several.
     """
 
     example: Example
@@ -42,6 +46,7 @@ class Laid:
     num_data: int
     is_cut: bool
     missing: int
+    starts: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +131,7 @@ class Layout:
                 encoded_target[0] = False
             num_target = int(encoded_target.sum()) + ends
             room = self._options.max_length - max(0, self._options.max_target_tokens - num_target)
-            excess = len(start) + len(encoded.ids) + ends - room
+            excess = 0 if example.windows else len(start) + len(encoded.ids) + ends - room
             keep, missing = _without_tail(encoded, example.cut_span, excess)
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
@@ -151,6 +156,7 @@ class Layout:
             num_data=num_data,
             is_cut=is_cut or not keep.all(),
             missing=missing,
+            starts=_starts(example, encoded, len(start), ends) if example.windows else None,
         )
 
     def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
@@ -170,11 +176,58 @@ class Layout:
             )
 
     def _start_of(self, example: Example, encoded: Encoded) -> Ids:
-        """What the tokenizer puts before any text, unless the text has it already or has none."""
+        """What stands before the text, unless the text has it already."""
         start = self._encoder.start_ids
-        if not example.starts or np.array_equal(encoded.ids[: len(start)], start):
+        if example.beginning == "always" and not len(start):
+            start = np.array([self._encoder.eos_id], dtype=np.int32)
+        if example.beginning == "never" or np.array_equal(encoded.ids[: len(start)], start):
             return start[:0]
         return start
+
+
+def windows(laid: Laid, max_length: int) -> list[Laid]:
+    """A row as several of ``max_length`` tokens at most, where its example allows it and it must.
+
+    Each token is supervised once, as in lm-evaluation-harness's likelihood of long texts: every
+    row after the first begins with the last token of the one before, for context alone, and the
+    last row reaches back as far as there is room. The texts of the rows, joined, are the text.
+    """
+    if laid.starts is None or len(laid.ids) <= max_length:
+        return [laid]
+    edges = list(range(max_length, len(laid.ids), max_length - 1))
+    found = []
+    for first, past in pairwise([0, *edges, len(laid.ids)]):
+        begin = max(0, past - max_length)
+        text = laid.example.text[
+            laid.starts[first] if first else 0 : laid.starts[past] if past < len(laid.ids) else None
+        ]
+        is_target = laid.is_target[begin:past].copy()
+        is_target[: first - begin] = False
+        found.append(
+            replace(
+                laid,
+                example=replace(
+                    laid.example,
+                    text=text,
+                    target_spans=((0, len(text)),),
+                    literal_spans=((0, len(text)),),
+                    shown=text,
+                ),
+                ids=laid.ids[begin:past],
+                is_target=is_target,
+                num_data=0 if first else laid.num_data,
+                starts=laid.starts[begin:past],
+            )
+        )
+    return found
+
+
+def _starts(example: Example, encoded: Encoded, num_before: int, ends: bool) -> NDArray[np.int64]:
+    """Where each token of a row begins in its text."""
+    after = [len(example.text)] if ends else []
+    return np.concatenate([np.zeros(num_before), encoded.offsets[:, 0], np.array(after)]).astype(
+        np.int64
+    )
 
 
 def _cut_spans(example: Example) -> list[Span]:

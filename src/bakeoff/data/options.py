@@ -72,7 +72,7 @@ class TaskOptions:
     """
 
     kind: str
-    """What is learnt: summarize, classify."""
+    """What is learnt: summarize, classify, complete, text."""
 
     source: str | dict[str, str]
     """`wire` (made here), a folder with train/validation/test files, one file that holds

@@ -68,7 +68,8 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
 
     Args:
         task: its ``source`` decides; see there.
-        columns: what is read of each row; the first one's content decides its split.
+        columns: what is read of each row, what is learnt last (groups aside). The others' contents
+            decide its split.
         root: the folder that relative paths start from.
 
     Raises:
@@ -263,14 +264,25 @@ def _load_from_hub(task: TaskOptions, looked_at: Path) -> dict[str, Any]:
 def _divided(
     records: Iterator[Record], columns: Columns, shares: SplitShares
 ) -> dict[Split, list[Record]]:
-    # Rows of one group stay together.
-    decisive = columns.get(GROUP) or next(iter(columns.values()))
+    decisive = _decisive(columns)
     by_split: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
-        content = record.values.get(decisive)
+        values = [record.values.get(column) for column in decisive]
         # A row without an input has no place of its own; train reports it like any bad row.
-        by_split["train" if content is None else split_by_hash(content, shares)].append(record)
+        if any(value is None for value in values):
+            by_split["train"].append(record)
+        else:
+            content = values[0] if len(values) == 1 else "\n".join(map(str, values))
+            by_split[split_by_hash(content, shares)].append(record)
     return by_split
+
+
+def _decisive(columns: Columns) -> list[str]:
+    """The columns whose contents decide a row's split."""
+    if GROUP in columns:  # rows of one group stay together
+        return [columns[GROUP]]
+    *inputs, answer = columns.values()
+    return list(dict.fromkeys(inputs)) or [answer]
 
 
 def _split_files(folder: Path) -> dict[Split, Path]:

@@ -10,7 +10,8 @@ from typing import Final
 from bakeoff.data.examples import Span
 from bakeoff.errors import ConfigError
 
-_FIELD: Final = re.compile(r"\{([^{}]*)\}")
+# In this order, so that {{{name}}} is a field between braces.
+_PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +58,27 @@ class Template:
         """Splits a template.
 
         Args:
-            text: holds each of ``inputs`` once in braces and, after them, ``target``; no other
-                braces.
+            text: holds each of ``inputs`` once in braces and, after them, ``target``; between them
+                other columns, each once at most. ``{{`` and ``}}`` are braces.
             inputs, target: names of fields. example: a good template, for the error.
             path: how an error names the option.
 
         Raises:
             ConfigError: where the text breaks that rule.
         """
-        parts = _FIELD.split(text)
-        pieces, fields = tuple(parts[::2]), tuple(parts[1::2])
-        for name in (*inputs, target):
+        pieces, fields = _parts(text, example, path)
+        for name in dict.fromkeys((*inputs, target, *fields)):
             if (count := fields.count(name)) != 1:
                 raise ConfigError(
                     f"{path} is {text!r}: it has {{{name}}} {count} times, and must have it "
                     f"exactly once. A good one is {example!r}."
                 )
-        if fields[-1] != target and fields[-1] in inputs:
+        if fields[-1] != target:
             raise ConfigError(
                 f"{path} is {text!r}: {{{target}}} comes before {{{fields[-1]}}}, and must come "
                 "after it, because the model reads the input first. Swap them."
             )
-        unknown = [f"{{{name}}}" for name in fields if name not in (*inputs, target)]
-        stray = [brace for brace in "{}" if any(brace in piece for piece in pieces)]
-        if unknown or stray:
-            raise ConfigError(
-                f"{path} is {text!r}: it has {(unknown + stray)[0]!r}, which is none of "
-                f"{', '.join(f'{{{name}}}' for name in (*inputs, target))}. Remove it; literal "
-                "braces are not possible."
-            )
-        return cls(pieces=pieces, fields=fields)
+        return cls(pieces=tuple(pieces), fields=tuple(fields))
 
     def fill(self, values: Mapping[str, str]) -> Filled:
         """The text with the fields' values; without the answer's, the prompt alone."""
@@ -113,3 +105,29 @@ class Template:
     def value_of(self, answer: str) -> str:
         """The value that ``answer`` was made of, without white space at its ends."""
         return answer.rstrip().removesuffix(self.pieces[-1].rstrip()).strip()
+
+
+def field_names(text: str) -> list[str]:
+    """What stands in braces, in order; also of a template that breaks a rule."""
+    return [found[1] for found in _PART.finditer(text) if found[1]]
+
+
+def _parts(text: str, example: str, path: str) -> tuple[list[str], list[str]]:
+    """(fixed text before each field and after the last one, the fields)."""
+    pieces, fields, edge = [""], [], 0
+    for found in _PART.finditer(text):
+        pieces[-1] += text[edge : found.start()]
+        edge = found.end()
+        if found[1]:
+            fields.append(found[1])
+            pieces.append("")
+        elif found[0] in ("{{", "}}"):
+            pieces[-1] += found[0][0]
+        else:
+            raise ConfigError(
+                f"{path} is {text!r}: it has {found[0]!r} at character {found.start() + 1}, and "
+                "braces must hold a column's name. Name one, or write {{ and }} for braces that "
+                f"are text. A good one is {example!r}."
+            )
+    pieces[-1] += text[edge:]
+    return pieces, fields

@@ -13,7 +13,7 @@ import numpy as np
 from bakeoff.base.model import Base
 from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
-from bakeoff.data.taskdata import TaskData
+from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
@@ -21,7 +21,8 @@ from bakeoff.engine.slots import auto_slots, useful_slots
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.metrics.contract import Ask
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import Baseline, Task
+from bakeoff.tasks.shots import ShotData
 from bakeoff.types import SPLITS, Split
 
 
@@ -34,6 +35,8 @@ class Workbench:
             name, then by variant.
         slots: candidates in one training pass, or ``auto``.
         precision: what the study asks the base to compute in.
+        baselines: what takes part without training. shots: the held-out sets with training rows
+            before each prompt, where a baseline wants them.
         plans: the schedule of each split.
     """
 
@@ -48,21 +51,25 @@ class Workbench:
     engine: EngineOptions
     slots: int | Literal["auto"]
     precision: Precision
+    baselines: tuple[Baseline, ...] = ()
+    shots: ShotData | None = None
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
         """One schedule per split, the same for all methods."""
-        task, protocol = self.task.options, self.protocol
-        return {
-            split: BatchPlan(
-                self.data.splits[split].tokens,
-                self.data.splits[split].is_target,
-                rows_per_step=protocol.rows_per_step,
-                max_length=task.max_length,
-                pad_id=int(self.base.tokenizer.pad_token_id),
-            )
-            for split in SPLITS
-        }
+        length = self.task.options.max_length
+        return {split: self.plan_of(self.data.splits[split], length) for split in SPLITS}
+
+    def plan_of(self, part: SplitData, max_length: int) -> BatchPlan:
+        """The schedule of a split's rows, which have at most so many tokens."""
+        return BatchPlan(
+            part.tokens,
+            part.is_target,
+            rows_per_step=self.protocol.rows_per_step,
+            max_length=max_length,
+            pad_id=int(self.base.tokenizer.pad_token_id),
+            fine_widths=self.task.fine_widths,
+        )
 
     @property
     def longest_answer(self) -> int:

@@ -42,6 +42,11 @@ PREDICTIONS_FILE = "predictions.jsonl"
 SCORE_FILES = {"test": "scores/test.npz", "validation": "scores/validation.npz"}
 
 
+def score_file(split: str, draw: int = 0) -> str:
+    """Where the scores of a set are; a baseline with several draws has a file for each."""
+    return SCORE_FILES[split] if draw == 0 else f"scores/{split}-{draw}.npz"
+
+
 class Archive:
     """The run's folder as candidates, predictions, baselines and costs.
 
@@ -187,23 +192,41 @@ class Archive:
             self.folder.write_bytes(f"{place}/{SCORE_FILES[split]}", arrays_bytes(scores.arrays()))
 
     def keep_baseline(
-        self, baseline: Baseline, answers: Sequence[str], sets: Mapping[str, SetScores]
+        self,
+        baseline: Baseline,
+        answers: Sequence[str],
+        *draws: Mapping[str, SetScores],
+        shots: int | None = None,
     ) -> None:
-        """Writes a baseline's scores by set and its answers to the test rows."""
+        """Writes a baseline's scores by set, for each draw, and its first answers to the test rows.
+
+        Args:
+            baseline: which. answers: of the first draw. draws: scores by set.
+            shots: how many training rows were before each prompt.
+        """
         name = baseline.name
-        self.findings.baselines[name] = sets["test"]
-        self.findings.baselines_validation[name] = sets["validation"]
+        self.findings.baselines[name] = [sets["test"] for sets in draws]
+        self.findings.baselines_validation[name] = [sets["validation"] for sets in draws]
         self.findings.baselines_made_with[name] = self.made_with
+        if shots is not None:
+            self.findings.baseline_shots[name] = shots
         place = f"baselines/{name}"
-        self._keep_predictions(place, answers, sets)
-        files = file_records(self.folder.path / place, (*SCORE_FILES.values(), PREDICTIONS_FILE))
-        content: dict[str, Any] = {
+        self._keep_predictions(place, answers, draws[0])
+        for draw, sets in enumerate(draws[1:], start=1):
+            for split, scores in sets.items():
+                content = arrays_bytes(scores.arrays())
+                self.folder.write_bytes(f"{place}/{score_file(split, draw)}", content)
+        kept = [score_file(split, draw) for draw in range(len(draws)) for split in SCORE_FILES]
+        files = file_records(self.folder.path / place, (*kept, PREDICTIONS_FILE))
+        record: dict[str, Any] = {
             "title": baseline.title,
+            "draws": len(draws),
+            "shots": shots,
             "metrics": self.metric_names,
             "made_with": to_json(self.made_with),
             "files": {path: to_json(file) for path, file in files.items()},
         }
-        self.folder.write_json(f"{place}/{RECORD_FILE}", content)
+        self.folder.write_json(f"{place}/{RECORD_FILE}", record)
 
     def keep_examples(self) -> None:
         """Writes the test rows once, for the report and for readers."""

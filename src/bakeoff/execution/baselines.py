@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.cohort import Cohort
-from bakeoff.errors import StoreError
+from bakeoff.errors import DataError, StoreError
 from bakeoff.execution.archive import ERROR_FILE
 from bakeoff.execution.executors import Executor
 from bakeoff.execution.failures import reason_of, traceback_of
@@ -11,8 +14,13 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of
 from bakeoff.execution.packing import pack_baselines
 from bakeoff.execution.questions import Questions
+from bakeoff.execution.scores import SetScores
+from bakeoff.formatting import join
+from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.search.selection import ROWS_OF_TEXT
 from bakeoff.tasks.contract import Baseline
+from bakeoff.tasks.shots import ShotData
 
 
 def ask_baselines(
@@ -24,7 +32,7 @@ def ask_baselines(
         questions, findings, events: the run's. executor: who runs the jobs.
     """
     bench = questions.bench
-    names = [b.name for b in bench.task.baselines if b.name not in findings.baselines]
+    names = [b.name for b in bench.baselines if b.name not in findings.baselines]
     jobs = pack_baselines(names, events, bench.protocol.micro_batch_size)
     with questions:
         executor.run(jobs)
@@ -37,16 +45,17 @@ class BaselineWorker:
     """Asks the baselines of a job; one that fails fails alone.
 
     Args:
-        questions, findings: the run's.
+        questions, findings: the run's. deciding: the metric by which the number of shots is chosen.
     """
 
-    def __init__(self, questions: Questions, findings: Findings) -> None:
+    def __init__(self, questions: Questions, findings: Findings, deciding: str) -> None:
         self._questions, self._findings = questions, findings
+        self._deciding = next(m for m in questions.metrics if m.name == deciding)
         self._bench, self._archive, self._view = questions.bench, questions.archive, questions.view
 
     def run(self, job: CohortJob) -> None:
         """Asks those of a job that the task has and that have no scores."""
-        for baseline in self._bench.task.baselines:
+        for baseline in self._bench.baselines:
             if baseline.name not in job.baselines or baseline.name in self._findings.baselines:
                 continue
             try:
@@ -62,6 +71,9 @@ class BaselineWorker:
                 )
 
     def _ask(self, baseline: Baseline) -> None:
+        if baseline.shots:
+            self._ask_with_shots(baseline)
+            return
         splits = self._bench.data.splits
         if baseline.outputs is None:
             with Cohort(self._bench.base, [], 1) as cohort:
@@ -74,14 +86,90 @@ class BaselineWorker:
         sets = {"test": self._questions.scores(outputs, "test")}
         if validation is not None:
             sets["validation"] = self._questions.scores(validation, "validation")
-        for split, scores in sets.items():
-            if (row := scores.bad_row()) is not None:
-                self._questions.note(
-                    f"{baseline.title}: the score of {split} row {row} is not a finite number, so "
-                    "it takes no part in the comparisons"
-                )
-                return
-        self._archive.keep_baseline(
-            baseline, answers_of(self._bench.task, outputs, self._bench.data.splits["test"]), sets
-        )
-        self._view.say(f"  {baseline.title:<28} {self._questions.shown(sets['test'])}")
+        answers = answers_of(self._bench.task, outputs, self._bench.data.splits["test"])
+        self._keep(baseline, answers, sets)
+
+    def _keep(
+        self,
+        baseline: Baseline,
+        answers: Sequence[str],
+        *draws: Mapping[str, SetScores],
+        shots: int | None = None,
+    ) -> None:
+        for sets in draws:
+            for split, scores in sets.items():
+                if (row := scores.bad_row()) is not None:
+                    self._questions.note(
+                        f"{baseline.title}: the score of {split} row {row} is not a finite number, "
+                        "so it takes no part in the comparisons"
+                    )
+                    return
+        self._archive.keep_baseline(baseline, answers, *draws, shots=shots)
+        self._view.say(f"  {baseline.title:<28} {self._questions.shown(draws[0]['test'])}")
+
+    def _ask_with_shots(self, baseline: Baseline) -> None:
+        """Asks with training rows before each prompt, as many as validation finds best.
+
+        The number is found with a draw of its own; every seed of the study then draws anew.
+        """
+        source = self._bench.shots
+        assert source is not None, "a baseline with shots needs rows for them"
+        with Cohort(self._bench.base, [], 1) as cohort:
+            number = self._number_of_shots(baseline, cohort, source)
+            seeds = self._bench.protocol.seed_list if number else (0,)
+            draws: list[dict[str, SetScores]] = []
+            answers: list[str] = []
+            for seed in seeds:
+                parts = source.of(number, seed) if number else self._bench.data.splits
+                if parts is None:
+                    raise DataError(
+                        f"{number} training rows before each prompt do not fit with those that "
+                        f"seed {seed} draws; give fewer (few_shot: {{shots: [1, 2]}}), or a larger "
+                        "task.max_length"
+                    )
+                asks, length = self._bench.task.asks, source.max_length(number)
+                sets: dict[str, SetScores] = {}
+                for split in ("validation", "test"):
+                    wanted = asks if split == "test" else asks - {Ask.TEXT}
+                    outputs = self._outputs(cohort, parts[split], wanted, length, baseline.title)
+                    expected = parts[split].expected
+                    sets[split] = SetScores.of(self._questions.metrics, outputs, expected)
+                    if split == "test" and not answers:
+                        answers = answers_of(self._bench.task, outputs, parts[split])
+                draws.append(sets)
+        self._keep(baseline, answers, *draws, shots=number)
+
+    def _number_of_shots(self, baseline: Baseline, cohort: Cohort, source: ShotData) -> int:
+        """The best number by the deciding metric on validation; the fewest among equals."""
+        metric, found = self._deciding, dict[int, float]()
+        left_out = []
+        for number in (0, *baseline.shots):
+            parts = self._bench.data.splits
+            if number:
+                drawn = source.of(number, self._bench.protocol.search_seed)
+                if drawn is None:
+                    left_out.append(number)
+                    continue
+                parts = drawn
+            part = parts["validation"]
+            if metric.asks is Ask.TEXT:
+                part = part.first(ROWS_OF_TEXT)
+            asks, length = frozenset({metric.asks}), source.max_length(number)
+            title = f"{baseline.title} {number}"
+            outputs = self._outputs(cohort, part, asks, length, title)
+            sums = metric.statistics(outputs, part.expected).sum(axis=0)
+            found[number] = float(metric.value(sums)) * (1.0 if metric.higher_is_better else -1.0)
+        best = max(found, key=lambda number: found[number])
+        text = f"{baseline.title}: {best} training rows before each prompt"
+        text += f", the best of {join(list(map(str, found)))} by {metric.title} on validation"
+        if left_out:
+            text += f"; {join(list(map(str, left_out)))} do not fit"
+        self._questions.note(text)
+        return best
+
+    def _outputs(
+        self, cohort: Cohort, part: SplitData, asks: frozenset[Ask], max_length: int, title: str
+    ) -> ModelOutputs:
+        plan = self._bench.plan_of(part, max_length)
+        [outputs] = self._questions.asked_of(cohort, [0], part, plan, asks, title)
+        return outputs

@@ -19,7 +19,9 @@ class Findings:
         records: of candidates that have ended, by id.
         test_scores, validation_scores: by candidate; on validation only where the task has
             metrics that training does not follow.
-        baselines: test scores by name. baselines_validation: likewise.
+        baselines: test scores by name, one for each draw of what it is given. Of one without any
+            draw there is one. baselines_validation: likewise.
+        baseline_shots: by name how many training rows were before each prompt.
         costs: by method. costs_of: by method, the label of the searched options that were
             measured, where it is known.
     """
@@ -28,8 +30,9 @@ class Findings:
     records: dict[str, CandidateRecord] = field(default_factory=dict)
     test_scores: dict[str, SetScores] = field(default_factory=dict)
     validation_scores: dict[str, SetScores] = field(default_factory=dict)
-    baselines: dict[str, SetScores] = field(default_factory=dict)
-    baselines_validation: dict[str, SetScores] = field(default_factory=dict)
+    baselines: dict[str, list[SetScores]] = field(default_factory=dict)
+    baselines_validation: dict[str, list[SetScores]] = field(default_factory=dict)
+    baseline_shots: dict[str, int] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
     costs: dict[str, CostRecord] = field(default_factory=dict)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from bakeoff.data.batches import BatchPlan
+from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import Archive
@@ -83,12 +85,24 @@ class Questions:
             cohort: with the candidates in its slots. asks: what is needed.
             title: of the progress. rows: only so many, the first ones.
         """
-        if self._scoring is None:
-            raise RuntimeError("Questions.asked outside its with block; enter the block first")
         part, plan = self.bench.data.splits[split], self.bench.plans[split]
         if rows is not None and rows < len(part):
             part = part.first(rows)
             plan = plan.of(range(rows), self.bench.task.options.max_length)
+        return self.asked_of(cohort, slots, part, plan, asks, title)
+
+    def asked_of(
+        self,
+        cohort: Cohort,
+        slots: Sequence[int],
+        part: SplitData,
+        plan: BatchPlan,
+        asks: frozenset[Ask],
+        title: str,
+    ) -> list[ModelOutputs]:
+        """What each slot's candidate gives for any rows; arguments as of ``asked``."""
+        if self._scoring is None:
+            raise RuntimeError("Questions.asked outside its with block; enter the block first")
         return ask(
             cohort,
             slots,

@@ -18,6 +18,7 @@ from bakeoff.execution.archive import (
     SCORE_FILES,
     VARIANT_KEY,
     Archive,
+    score_file,
 )
 from bakeoff.execution.rescoring import kept_outputs, lacking, rescored
 from bakeoff.execution.scores import SetScores
@@ -77,7 +78,7 @@ class Recall:
         it.
         """
         self._candidates(self.findings.candidates)
-        for baseline in self.bench.task.baselines:
+        for baseline in self.bench.baselines:
             self._recall_baseline(baseline)
         self._recall_costs()
         self._name_missing()
@@ -143,7 +144,7 @@ class Recall:
             and before.candidates[c.id].state is not RunState.FAILED
             and c.state is RunState.WAITING
         }
-        for baseline in self.bench.task.baselines:
+        for baseline in self.bench.baselines:
             if baseline.name in before.baselines:
                 again[f"baselines/{baseline.name}/{RECORD_FILE}"] = (
                     f"{baseline.title} is made again"
@@ -188,16 +189,24 @@ class Recall:
         is_new = not set(self.archive.metric_names) <= set(asked)
         if kept.get("title", baseline.title) != baseline.title or (is_new and baseline.outputs):
             return  # it is another one by now, or made again sooner than taken up
-        found = self._recall_scores(f"baselines/{name}", files)
+        draws = kept.get("draws", 1)
+        number = draws if isinstance(draws, int) else 1
+        if number > 1 and (is_new or number != len(self.bench.protocol.seed_list)):
+            return  # made again
+        place = f"baselines/{name}"
+        found = [self._recall_scores(place, files, draw) for draw in range(number)]
         if is_new:
-            new = self._with_new_metrics(f"baselines/{name}", found)
-            if new is not None and new is not found:
-                self.archive.keep_baseline(baseline, self._answers(f"baselines/{name}"), new)
-            found = new or {}
-        if len(found) == len(SCORE_FILES):
-            self.findings.baselines[name] = found["test"]
-            self.findings.baselines_validation[name] = found["validation"]
+            new = self._with_new_metrics(place, found[0])
+            shots = kept.get("shots")
+            if new is not None and new is not found[0]:
+                self.archive.keep_baseline(baseline, self._answers(place), new, shots=shots)
+            found = [new or {}]
+        if all(len(sets) == len(SCORE_FILES) for sets in found):
+            self.findings.baselines[name] = [sets["test"] for sets in found]
+            self.findings.baselines_validation[name] = [sets["validation"] for sets in found]
             self.findings.baselines_made_with[name] = made_with
+            if isinstance(kept.get("shots"), int):
+                self.findings.baseline_shots[name] = kept["shots"]
 
     def _with_new_metrics(
         self, place: str, sets: dict[str, SetScores]
@@ -263,16 +272,19 @@ class Recall:
             self._keep_fault(f"{error}. What it held is made again")
             return None
 
-    def _recall_scores(self, place: str, files: dict[str, FileRecord]) -> dict[str, SetScores]:
+    def _recall_scores(
+        self, place: str, files: dict[str, FileRecord], draw: int = 0
+    ) -> dict[str, SetScores]:
         """By set what was kept whole: all that was kept, or nothing."""
         folder = self.folder.path / place
-        names = (PREDICTIONS_FILE, *SCORE_FILES.values())
+        score_files = {split: score_file(split, draw) for split in SCORE_FILES}
+        names = (PREDICTIONS_FILE, *score_files.values())
         rests_on = {name: files[name] for name in names if name in files}
-        if PREDICTIONS_FILE not in rests_on or SCORE_FILES["test"] not in rests_on:
+        if PREDICTIONS_FILE not in rests_on or score_files["test"] not in rests_on:
             return {}
         fault = damaged(folder, rests_on)
         found: dict[str, SetScores] = {}
-        for split, name in SCORE_FILES.items():
+        for split, name in score_files.items():
             if fault is not None or name not in rests_on:
                 continue
             arrays = read_arrays(folder / name)

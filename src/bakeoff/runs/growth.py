@@ -19,7 +19,7 @@ from bakeoff.runs.settings import setting
 _FREE: Final = frozenset({"checkpoint_minutes", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
-    *("methods", "search", "protocol.seeds", "also_test"),
+    *("methods", "search", "protocol.seeds", "also_test", "baselines"),
     *("task.metrics", "task.baselines", "task.lead_sentences"),
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name

@@ -159,6 +159,7 @@ class BaselineRecord:
 
     Attributes:
         title: for readers. sentences: of the lead baseline, in older results.
+        shots: training rows before each prompt, where validation chose a number of them.
     """
 
     title: str | None = None
@@ -168,6 +169,7 @@ class BaselineRecord:
     outputs: Outputs | None = None
     confusion: Confusion | None = None
     sentences: int | None = None
+    shots: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

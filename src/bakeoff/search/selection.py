@@ -10,9 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bakeoff.runs.records import CandidateRecord
 from bakeoff.search.standing import loss_of
+
+BEST_BY_NLL: Final = 3
+"""Settings among which a score of written text chooses."""
+ROWS_OF_TEXT: Final = 200
+"""Validation rows that it is taken on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def looked_at(
     baselines = {
         name: found
         for name, scores in findings.baselines.items()
-        if (found := _scored(bench, metric, [scores], asked=1)) is not None
+        if (found := _scored(bench, metric, scores, asked=len(scores))) is not None
     }
     return look_at(
         methods,

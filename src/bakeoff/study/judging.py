@@ -34,7 +34,7 @@ def judge_study(
     """
     metrics = bench.task.metrics
     decision = decision_for(study, bench, findings)
-    runs = {name: [scores] for name, scores in findings.baselines.items()}
+    runs = dict(findings.baselines)
     runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
     judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
     warnings = tuple(
@@ -155,8 +155,7 @@ def method_validation(
 
 def baseline_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
     """By metric, what a baseline reaches on the validation set."""
-    scores = findings.baselines_validation.get(name)
-    return {} if scores is None else _means(bench, [scores])
+    return _means(bench, findings.baselines_validation.get(name, []))
 
 
 def _means(bench: Workbench, scored: Sequence[SetScores]) -> dict[str, Estimate]:

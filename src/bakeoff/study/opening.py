@@ -19,15 +19,11 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
-from bakeoff.search.selection import Selection
+from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.options import Study
-from bakeoff.tasks.contract import NLL
+from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.prepare import prepare, with_found
-
-BEST_BY_NLL = 3
-"""Settings among which a score of written text chooses."""
-ROWS_OF_TEXT = 200
-"""Validation rows that it is taken on."""
+from bakeoff.tasks.shots import ShotData
 
 
 def cache_folder() -> Path:
@@ -142,8 +138,7 @@ def workbench_of(
     if data is None:
         check_positions(study, base, methods)
         data = prepare_data(study, base)
-    options = study.options
-    task = with_found(study.task, data.found)
+    options, task = study.options, with_found(study.task, data.found)
     return Workbench(
         name=options.name,
         base=base,
@@ -156,6 +151,26 @@ def workbench_of(
         engine=options.engine,
         slots=options.slots,
         precision=options.precision,
+        baselines=study.baselines,
+        shots=_shot_data(study, base, task, data),
+    )
+
+
+def _shot_data(study: Study, base: Base, task: Task, data: TaskData) -> ShotData | None:
+    """Where a baseline wants solved examples before its prompts."""
+    if not any(baseline.shots for baseline in study.baselines):
+        return None
+    room = base.max_positions
+    if room is not None and Ask.TEXT in task.asks:
+        written = study.options.generation.max_new_tokens
+        room -= max(0, written - task.options.max_target_tokens)
+    return ShotData(
+        task,
+        base.tokenizer,
+        tokenizer_id=study.options.base,
+        root=study.root,
+        positions=room,
+        zero={split: data.splits[split] for split in ("validation", "test")},
     )
 
 

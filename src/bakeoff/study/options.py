@@ -22,7 +22,8 @@ from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.baselines import read_baselines
+from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.registry import read_task
 from bakeoff.types import Precision
 
@@ -48,6 +49,9 @@ class StudyOptions:
     """Whether code beside the base may run."""
     task: dict[str, Any]
     """Its ``kind``, where the data come from, and what is made of them."""
+    baselines: tuple[str | dict[str, Any], ...] | None = None
+    """What takes part without training: zero_shot, few_shot, lead, majority, random; null takes the
+    kind's own. {few_shot: {shots: [1, 2]}} says how many training rows are tried."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained."""
     methods: dict[str, dict[str, Any]]
@@ -95,12 +99,14 @@ class Study:
     Attributes:
         options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
+        baselines: what takes part without training.
     """
 
     options: StudyOptions
     task: Task
     entries: tuple[MethodEntry, ...]
     root: Path
+    baselines: tuple[Baseline, ...]
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -200,14 +206,20 @@ def study_from_mapping(
     )
     if options.search is not None:
         entries = searched_entries(entries, options.search, options.protocol)
-    baselines = {baseline.name for baseline in task.baselines}
+    names = {*task.all_baselines, *(baseline.name for baseline in task.baselines)}
     for entry in entries:
-        if entry.name.replace("-", "_").lower() in baselines:
+        if entry.name.replace("-", "_").lower() in names:
             raise ConfigError(
                 f"methods.{entry.name}: {entry.name!r} names a baseline of {task.kind}; choose "
                 "another name"
             )
-    return Study(options=options, task=task, entries=entries, root=Path.cwd())
+    return Study(
+        options=options,
+        task=task,
+        entries=entries,
+        root=Path.cwd(),
+        baselines=read_baselines(task, options.baselines),
+    )
 
 
 def _move_other_keys(merged: dict[str, Any]) -> None:

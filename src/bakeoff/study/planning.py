@@ -102,5 +102,5 @@ def _compared(bench: Workbench, metric: Metric) -> int:
     """Baselines that take part beside the methods: one without a model has no likelihoods."""
     return sum(
         baseline.outputs is None or metric.asks is not Ask.LIKELIHOOD
-        for baseline in bench.task.baselines
+        for baseline in bench.baselines
     )

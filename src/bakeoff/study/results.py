@@ -123,12 +123,13 @@ def _baseline(
     bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
 ) -> BaselineRecord:
     return BaselineRecord(
-        title=next(b.title for b in bench.task.baselines if b.name == name),
+        title=next(b.title for b in bench.baselines if b.name == name),
         made_with=findings.baselines_made_with.get(name),
         validation=baseline_validation(bench, findings, name),
         test=_test_estimates(judged, name),
-        outputs=findings.baselines[name].outputs,
-        confusion=_confusion(bench, [findings.baselines[name]]),
+        outputs=_summed([scores.outputs for scores in findings.baselines[name]]),
+        confusion=_confusion(bench, findings.baselines[name]),
+        shots=findings.baseline_shots.get(name),
     )
 
 

@@ -286,7 +286,7 @@ class Runner:
             choosing["validation"] = ChoiceWorker(questions, findings, selection)
         executor = LocalExecutor(
             {
-                "baseline": BaselineWorker(questions, findings),
+                "baseline": BaselineWorker(questions, findings, self._deciding(bench)),
                 "test": BySplit({"test": TestingWorker(questions, findings), **choosing}),
                 "measure": CostsWorker(self.study, bench, findings, archive, view),
             }
@@ -326,6 +326,10 @@ class Runner:
             start = None
         with _timed(wall, "costs"):
             measure_all(bench, findings, events, executor)
+
+    def _deciding(self, bench: Workbench) -> str:
+        """The metric of the answer."""
+        return self.study.options.decision.metric or bench.task.metrics[0].name
 
     def _wants_seeds(
         self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView

@@ -92,6 +92,7 @@ class Chat(Task):
     input_word = "conversation"
     output_word = "answer"
     chat_template_use = "always"
+    takes_shots = False
     prefers_text_scores = True
     options: ChatOptions
 
@@ -251,7 +252,7 @@ class Chat(Task):
                 literal_spans=prompt.data,
                 prompt=prompt.text,
                 shown=read,
-                starts=template.starts,
+                beginning="auto" if template.starts else "never",
                 made_of=talk,
             )
         whole = template.rendered(shown.messages, shown.tools)
@@ -269,7 +270,7 @@ class Chat(Task):
             references=(answer.strip(),),
             # Else what follows the answer would have to end it, and nothing does.
             ends=not template.end,
-            starts=template.starts,
+            beginning="auto" if template.starts else "never",
             shown=read,
             made_of=talk,
         )

@@ -165,7 +165,7 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
         cut_span=None if plain.cut_span is None else moved(plain.cut_span),
         choices=tuple(chat.lead + choice.strip() for choice in plain.choices),
         ends=plain.ends and not chat.end,
-        starts=chat.starts,
+        beginning="auto" if chat.starts else "never",
         made_of=_Turns(plain, shots),
     )
     if not known:

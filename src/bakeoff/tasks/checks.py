@@ -22,7 +22,7 @@ def check_input(task: Task, source: Source) -> None:
 
     Tasks that read several columns may well put numbers among them.
     """
-    if len(task.input_keys) != 1:
+    if len(task.input_keys) != 1 or task.takes_numbers:
         return
     [(key, column)] = task.input_keys.items()
     numbers = []

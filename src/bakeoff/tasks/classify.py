@@ -42,7 +42,8 @@ class ClassifyOptions(TaskOptions):
     takes the training rows' labels, sorted."""
 
     template: str = "{text}\n\nLabel: {label}"
-    """The layout of one example: {text} once, then {label} once."""
+    """The layout of one example: {text} once, then {label} once; before it also other columns of
+    the data, by their names in braces. {{ and }} are braces."""
 
     max_target_tokens: int = 16
     """Tokens kept free for the label."""

@@ -32,15 +32,20 @@ class Baseline:
         name: as in results. title: for readers.
         outputs: maps (the training split, a split) to what the baseline says of the latter; None
             where the untuned base itself is asked.
+        shots: numbers of training rows before each prompt that are tried, besides none; empty
+            where there never are any.
     """
 
     name: str
     title: str
     outputs: Callable[[SplitData, SplitData], ModelOutputs] | None = None
+    shots: tuple[int, ...] = ()
 
 
 ZERO_SHOT = Baseline(name="zero_shot", title="zero-shot")
 """The untuned base, asked as every candidate is."""
+FEW_SHOT = Baseline(name="few_shot", title="few-shot", shots=(1, 2, 4, 8))
+"""The untuned base with training rows before each prompt; how many, validation says."""
 
 
 class Task(ABC):
@@ -49,7 +54,10 @@ class Task(ABC):
     Attributes:
         kind: as in ``task.kind``. options_type: its keys in the study.
         input_word, output_word: what a reader calls what goes in and what comes out.
+        takes_numbers: whether an input may well be a column of numbers.
+        fine_widths: whether rows are often so short that widths in small steps save much padding.
         has_free_answers: whether equal answers in two splits are worth a remark.
+        takes_shots: whether solved examples may stand before a prompt.
         chat_template_use: ``auto`` makes messages of prompt and answer where the base has a chat
             template; ``always`` is for conversations, ``never`` for what has no prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
@@ -63,7 +71,10 @@ class Task(ABC):
     options_type: ClassVar[type[TaskOptions]]
     input_word: ClassVar[str] = "input"
     output_word: ClassVar[str] = "answer"
+    takes_numbers: ClassVar[bool] = False
+    fine_widths: ClassVar[bool] = False
     has_free_answers: ClassVar[bool] = True
+    takes_shots: ClassVar[bool] = True
     chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
     prefers_text_scores: ClassVar[bool] = False
     from_rows: frozenset[str] = frozenset()
@@ -76,7 +87,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def column_keys(self) -> Mapping[str, str]:
-        """By option, the column that it names; the first one's text decides a row's split."""
+        """By option, the column that it names; the last one's is learnt."""
 
     @property
     def input_keys(self) -> Mapping[str, str]:
@@ -207,7 +218,12 @@ class Task(ABC):
     @property
     @abstractmethod
     def baselines(self) -> tuple[Baseline, ...]:
-        """What needs no training."""
+        """What needs no training, unless the study names others."""
+
+    @property
+    def all_baselines(self) -> Mapping[str, Baseline]:
+        """By name, those that a study may name, ``baselines`` among them."""
+        return {baseline.name: baseline for baseline in self.baselines}
 
 
 def columns_of(task: Task) -> dict[str, str]:

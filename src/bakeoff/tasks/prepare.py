@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
-from bakeoff.data.layout import Laid, Layout
+from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import OptionalColumn, Record
@@ -62,7 +62,7 @@ def prepare(
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        data = _Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
         return dataclasses.replace(
             data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
         )
@@ -109,8 +109,13 @@ def _all_columns(task: Task, source: Source) -> dict[str, str]:
     return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
-class _Preparation:
-    """One task's data on their way from rows to arrays."""
+class Preparation:
+    """One task's data on their way from rows to arrays.
+
+    Args:
+        task: whose. source: opened. tokenizer: the base's. tokenizer_id: for messages.
+        workers: as of ``prepare``.
+    """
 
     def __init__(
         self,
@@ -123,6 +128,7 @@ class _Preparation:
         self._task = task
         self._source = source
         self._options = task.options
+        self._shots: Sequence[Example] = ()
         self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
 
     def run(self) -> TaskData:
@@ -137,7 +143,7 @@ class _Preparation:
             "train": train,
             **{split: self._rows(split) for split in SPLITS if split != "train"},
         }
-        layout = Layout(self._options, self._encoder, self._task.shorten)
+        layout = self._layout
         splits: dict[Split, SplitData] = {
             split: _split_data(self._task, layout, rows[split]) for split in SPLITS
         }
@@ -155,6 +161,36 @@ class _Preparation:
             seed=self._options.seed,
         )
 
+    def split(self, split: Split, shots: Sequence[Example]) -> SplitData:
+        """One split alone, of a task that knows already what the training rows decide.
+
+        Args:
+            shots: solved examples before each prompt.
+        """
+        self._shots = shots
+        return _split_data(self._task, self._layout, self._rows(split))
+
+    def drawn(self, count: int, seed: int, *, most: int) -> list[Example] | None:
+        """Training examples at random, in the order of the draw; None where there are too few.
+
+        Args:
+            count: how many. seed: of the draw. most: tokens of each, at most.
+        """
+        examples = self._rows("train").examples
+        order = np.random.default_rng(seed).permutation(len(examples))
+        found: list[Example] = []
+        for index in order:
+            if len(found) == count:
+                break
+            [laid] = self._layout.rows([examples[index]])
+            if len(laid.ids) <= most and not laid.is_cut and not laid.missing:
+                found.append(examples[index])
+        return found if len(found) == count else None
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self._options, self._encoder, self._task.shorten)
+
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)
         if self._task.reads_whole_rows:
@@ -162,7 +198,7 @@ class _Preparation:
         return take_rows(self._options, columns, self._source, split, self._lay)
 
     def _lay(self, record: Record) -> Example:
-        example = self._task.example(record.values)
+        example = self._task.example(record.values, self._shots)
         if self._options.group is None:
             return example
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
@@ -191,25 +227,36 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         if not row.missing and not prompt.missing and row.is_target.any()
     ]
     check_fit(task, rows, laid, prompts, kept)
-    fitting = [laid[i] for i in kept]
+    pieces = {i: windows(laid[i], task.options.max_length) for i in kept}
+    kept = [i for i in kept for _ in pieces[i]]
+    fitting = [piece for found in pieces.values() for piece in found]
     gold, choice_set, sets = _choices(task, layout, rows, laid, kept)
-    groups = [row.example.group or "" for row in fitting]
+    groups: list[str] | None = None
+    if task.options.group is not None:
+        groups = [row.example.group or "" for row in fitting]
+    elif len(kept) > len(pieces):  # the rows of one text hang together
+        groups = [str(rows.records[i].row) for i in kept]
     return SplitData(
         rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
         tokens=Ragged.from_rows([row.ids for row in fitting]),
         is_target=np.concatenate([row.is_target for row in fitting]),
         prompts=Ragged.from_rows([prompts[i].ids for i in kept]),
-        shown=Texts.from_rows([rows.examples[i].shown for i in kept]),
+        shown=Texts.from_rows(
+            [
+                (rows.examples[i] if len(pieces[i]) == 1 else row.example).shown
+                for i, row in zip(kept, fitting, strict=True)
+            ]
+        ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
         gold=gold,
         choice_set=choice_set,
         choice_sets=sets,
-        groups=groups if task.options.group is not None else None,
+        groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
-        rows_skipped=rows.num_skipped + len(rows) - len(kept),
+        rows_skipped=rows.num_skipped + len(rows) - len(pieces),
     )
 
 
@@ -254,7 +301,8 @@ def _place(rows: Rows, index: int) -> str:
 def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
     numbers = set(part.rows.tolist())
     return [
-        OverlapRow(record.row, e.inputs, e.target if task.has_free_answers else None)
+        # A text that is learnt whole is compared itself.
+        OverlapRow(record.row, e.inputs or e.target, e.target if task.has_free_answers else None)
         for record, e in zip(rows.records, rows.examples, strict=True)
         if record.row in numbers
     ]
@@ -276,9 +324,17 @@ def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> l
     warnings = []
     for split, part in splits.items():
         asked = task.options.examples.of(split)
-        if asked is not None and len(part) < asked:
+        _, pieces = np.unique(part.rows, return_counts=True)
+        if asked is not None and len(pieces) < asked:
             warnings.append(
-                f"task.examples.{split} asks for {asked} rows; there are {len(part)} usable ones."
+                f"task.examples.{split} asks for {asked} rows; there are {len(pieces)} usable ones."
+            )
+        if parted := int((pieces > 1).sum()):
+            warnings.append(
+                f"{parted} rows of {split} have a {task.output_word} that is longer than "
+                f"task.max_length ({task.options.max_length}): they are taken in "
+                f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
+                "tokens."
             )
         if part.rows_skipped:
             warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")

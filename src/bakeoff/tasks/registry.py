@@ -17,6 +17,8 @@ DEFAULT_KIND: Final = "summarize"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "summarize": "bakeoff.tasks.summarize:Summarize",
     "classify": "bakeoff.tasks.classify:Classify",
+    "complete": "bakeoff.tasks.complete:Complete",
+    "text": "bakeoff.tasks.text:Text",
     "chat": "bakeoff.tasks.chat:Chat",
 }
 _ALIASES: Final[Mapping[str, str]] = {"max_summary_tokens": "max_target_tokens"}

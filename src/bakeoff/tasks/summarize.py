@@ -27,7 +27,8 @@ class SummarizeOptions(TaskOptions):
     """The column with the text to learn to write."""
 
     template: str = "{document}\n\nTL;DR: {summary}"
-    """The layout of one example: {document} once, then {summary} once."""
+    """The layout of one example: {document} once, then {summary} once; before it also other columns
+    of the data, by their names in braces. {{ and }} are braces."""
 
     lead_sentences: int = 3
     """Sentences of the baseline that takes the document's first ones."""

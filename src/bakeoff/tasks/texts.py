@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from bakeoff.data.cleaning import clean
+from bakeoff.data.cleaning import clean, clean_inside
 from bakeoff.data.options import CleaningStep
 from bakeoff.data.rows import text_problem
 from bakeoff.errors import DataError
@@ -29,6 +30,75 @@ def text_of(
             return text
         problem = "is empty after task.cleaning"
     raise DataError(f"the {key} (column {column!r}) {problem}")
+
+
+def plain_text_of(
+    row: Mapping[str, object],
+    column: str,
+    what: str,
+    cleaning: tuple[CleaningStep, ...],
+    *,
+    may_be_empty: bool = False,
+) -> str:
+    """A column's text, number or boolean as a text; white space at its ends stays.
+
+    Args:
+        row: values by column. what: what the row has there, for the error.
+        may_be_empty: whether a text without letters will do.
+
+    Raises:
+        DataError: it is missing, nested, empty, or no text.
+    """
+    return _plain_text(row.get(column), column, what, cleaning, may_be_empty)
+
+
+def plain_texts_of(
+    row: Mapping[str, object], column: str, what: str, cleaning: tuple[CleaningStep, ...]
+) -> tuple[str, ...]:
+    """A column's texts: a list of them, or one.
+
+    Args:
+        row, column, what: as for ``plain_text_of``.
+
+    Raises:
+        DataError: one of them is missing, nested, empty, or no text; or there is none.
+    """
+    value = row.get(column)
+    if not isinstance(value, list | tuple):
+        return (_plain_text(value, column, what, cleaning, False),)
+    if not value:
+        raise DataError(f"the {what} (column {column!r}) is an empty list")
+    return tuple(
+        _plain_text(one, column, f"{what} {number} of {len(value)}", cleaning, False)
+        for number, one in enumerate(value, start=1)
+    )
+
+
+def _plain_text(
+    value: object, column: str, what: str, cleaning: tuple[CleaningStep, ...], may_be_empty: bool
+) -> str:
+    try:
+        text = _as_text(value)
+    except ValueError:  # an integer of more digits than Python writes
+        raise DataError(f"the {what} (column {column!r}) is a number of too many digits") from None
+    problem = text_problem(text)
+    if problem == "is empty" and may_be_empty:
+        problem = None
+    if problem is None and isinstance(text, str):
+        cleaned = clean_inside(text, cleaning)
+        if cleaned.strip() or may_be_empty:
+            return cleaned
+        problem = "is empty after task.cleaning"
+    raise DataError(f"the {what} (column {column!r}) {problem}")
+
+
+def _as_text(value: object) -> object:
+    """Numbers and booleans as texts; NaN is how tables say that a value is missing."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return str(value) if isinstance(value, int | float) else value
 
 
 def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
