@@ -125,7 +125,7 @@ def size_of(text: str, option: str) -> float:
     Raises:
         ConfigError: for any other text.
     """
-    found = _SIZE.fullmatch(text.strip())
+    found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ConfigError(
             f"{option} {text!r}: is not a size; give a number and its unit, such as 8GiB, 500MiB "
@@ -149,7 +149,7 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     Raises:
         ConfigError: for any other text.
     """
-    given = text.strip().lower()
+    given = text.strip().lower() if isinstance(text, str) else ""
     if not _DURATION.fullmatch(given):
         raise ConfigError(
             f"{option} {text!r}: is not a duration; give hours, minutes, seconds or milliseconds, "
