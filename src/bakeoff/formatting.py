@@ -82,6 +82,11 @@ def shown_seconds(value: float | None) -> str:
     return f"{number:.{0 if number >= 99.5 else 1}f} {unit}"
 
 
+def shown_share(value: float | None) -> str:
+    """A share as a percentage: ``12.5 %``; a dash where it is missing."""
+    return MISSING if value is None else f"{100 * value:.3g} %"
+
+
 def shown_whole(value: float | None) -> str:
     """A whole number with thousands apart: ``294,912``; a dash for None."""
     return MISSING if value is None else f"{value:,.0f}"
