@@ -36,7 +36,9 @@ def judge_study(
     """
     metrics = bench.task.metrics
     decision = decision_for(study, bench, findings)
-    runs = dict(findings.baselines)
+    # In the study's order, whichever of them an earlier call had kept.
+    names = [baseline.name for baseline in bench.baselines]
+    runs = {name: findings.baselines[name] for name in names if name in findings.baselines}
     runs |= {
         entry.name: _scored(findings, entry.name, findings.test_scores) for entry in bench.entries
     }

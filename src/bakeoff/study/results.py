@@ -75,8 +75,11 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         data=_data(bench),
         task=_task(bench, decision.metric),
         baselines={
-            name: replace(_baseline(bench, findings, name, judged), also_test=_also_of(also, name))
-            for name in findings.baselines
+            one.name: replace(
+                _baseline(bench, findings, one.name, judged), also_test=_also_of(also, one.name)
+            )
+            for one in bench.baselines
+            if one.name in findings.baselines
         },
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},

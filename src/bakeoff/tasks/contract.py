@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.readers import OptionalColumn
 from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
-from bakeoff.metrics.registry import read_metrics
+from bakeoff.metrics.registry import named_options, read_metrics
 
 if TYPE_CHECKING:
     from bakeoff.tasks.chat_templates import ChatTemplate
@@ -102,6 +103,11 @@ class Task(ABC):
     def stop_tokens(self) -> tuple[str, ...]:
         """What ends an answer besides the end-of-text token."""
         return () if self.chat is None or not self.chat.end else (self.chat.end,)
+
+    @property
+    def may_read(self) -> tuple[str, ...]:
+        """Columns that are read where there are any, as long as their names decide something."""
+        return ()
 
     def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
         """Options that the names of the columns decide, before any row is read.
@@ -196,8 +202,14 @@ class Task(ABC):
     def _metrics(self, labels: tuple[str, ...]) -> tuple[Metric, ...]:
         given = self.options.metrics
         entries = self.metric_names if given is None else (*given, NLL)
-        found = read_metrics(entries, labels=labels)
+        found = read_metrics([self._with_options(entry) for entry in entries], labels=labels)
         return tuple(sorted(found, key=lambda metric: metric is not self._primary(found)))
+
+    def _with_options(self, entry: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+        """An entry of ``task.metrics`` with the task's own options, where it has none of these."""
+        name, given = named_options(entry)
+        own = self.metric_options.get(name)
+        return entry if own is None else {name: {**own, **given}}
 
     def _primary(self, metrics: Sequence[Metric]) -> Metric:
         """The metric of the answer where ``decision.metric`` names no other."""
@@ -208,6 +220,11 @@ class Task(ABC):
         return own or metrics[0]
 
     @property
+    def metric_options(self) -> Mapping[str, Mapping[str, object]]:
+        """By metric, the options that follow from how the task is answered."""
+        return {}
+
+    @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
         return frozenset(metric.asks for metric in self.metrics_before_rows)
@@ -216,6 +233,16 @@ class Task(ABC):
     def reads_whole_rows(self) -> bool:
         """Whether a metric is given each row with all of its columns."""
         return any(getattr(m, "reads_rows", False) for m in self.metrics_before_rows)
+
+    def read_outputs(self, outputs: ModelOutputs, part: SplitData) -> ModelOutputs:
+        """A candidate's outputs as the metrics are given them.
+
+        A task whose choice is written finds here which one a text means.
+
+        Args:
+            outputs: what the model gave for ``part``.
+        """
+        return outputs
 
     @property
     @abstractmethod
@@ -232,3 +259,8 @@ def columns_of(task: Task) -> dict[str, str]:
     """What is read of a row, by the option that names each column."""
     group = {} if task.options.group is None else {GROUP: task.options.group}
     return {**task.column_keys, **group}
+
+
+def columns_to_keep(task: Task) -> dict[str, str]:
+    """What of rows may be read, before the names of their columns are known."""
+    return {**{name: OptionalColumn(name) for name in task.may_read}, **columns_of(task)}

@@ -44,6 +44,7 @@ class Text(Task):
     """Plain texts, learnt from end to end."""
 
     kind = "text"
+    chat_template_use = "never"
     options_type = TextOptions
     input_word = output_word = "text"
     has_free_answers = False
