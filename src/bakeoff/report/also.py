@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bakeoff.decide.verdicts import ZERO_SHOT, baseline_label, comparison
+from bakeoff.decide.verdicts import ZERO_SHOT, amount_words, baseline_label, comparison
 from bakeoff.formatting import MISSING, scale_of, shown_whole
 from bakeoff.runs.records import Comparable, Estimate, MetricRecord, Results, TestSetRecord
 
@@ -80,8 +80,7 @@ def _lead(found: TestSetRecord) -> str:
     if found.rows_cut:
         parts.append(f"{shown_whole(found.rows_cut)} cut to fit")
     limits = [
-        f"{metric.title} may be at most {scale_of(metric.unit).factor * most:.3g} worse than "
-        "zero-shot's"
+        f"{metric.title} may be at most {amount_words(metric.unit, most)} worse than zero-shot's"
         for metric in found.metrics
         if (most := found.max_drop.get(metric.name)) is not None
     ]

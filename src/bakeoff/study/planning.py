@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.formatting import join
 from bakeoff.measure.cards import Card
 from bakeoff.measure.plan import Report, StudyPlan, make_plan
 from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
@@ -50,6 +51,9 @@ def plan_study(
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
+    if bench.also:
+        left_out = f"what asking {join(list(bench.also))} takes is not in these times"
+        plan = replace(plan, notes=(*plan.notes, left_out))
     metric = next(m for m in bench.task.metrics if m.name == deciding)
     if spread is None:
         unknown = (
