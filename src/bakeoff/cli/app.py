@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from bakeoff.cli.audit import audit
+from bakeoff.cli.bases import bases
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.methods import methods
@@ -27,3 +28,4 @@ app = typer.Typer(
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(bases, name="bases")
