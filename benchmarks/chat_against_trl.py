@@ -93,9 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         if arguments.loss_rows:
             # Another copy of the base: both change how theirs computes.
-            found |= _losses(
-                trainer, _source_of(arguments.base), part, arguments.loss_rows
-            )
+            found |= _losses(trainer, _source_of(arguments.base), part, arguments.loss_rows)
         differ |= bool(wrong or lost) or found.get("greatest_difference", 0.0) > TOLERANCE
         print(json.dumps(found), flush=True)
     return int(differ)

@@ -348,6 +348,22 @@ def test_cut_tail_cuts_between_words() -> None:
     assert given.text[slice(*given.cut_span)] == "the storm left two"
 
 
+def test_the_beginning_gives_way_where_an_example_says_so() -> None:
+    """By tokens, as far as it must, and by words, at the same end."""
+    given = example("ones two three four five six", cut_start=True)
+    whole = lay("byte_level", given)
+    laid = lay("byte_level", given, max_length=len(whole.ids) - 3)
+    text = tokenizer_of("byte_level").decode(laid.ids)
+    assert laid.is_cut and text.startswith("Summary:") and "five six\nTL;DR:" in text
+    assert "ones" not in text
+    assert laid.is_target.sum() == whole.is_target.sum()
+    shorter = cut_tail(given)
+    assert shorter is not None
+    assert shorter.text == f"Summary: two three four five six\nTL;DR: {ANSWER}"
+    assert shorter.prompt == "Summary: two three four five six\nTL;DR:"
+    assert shorter.target == given.target and shorter.inputs == "two three four five six"
+
+
 def test_cut_tail_moves_spans_on_both_sides() -> None:
     """A chat in the middle of which something gives way; its prompt ends otherwise."""
     text = "Storm: a\nNote: one two three four\nStorm: b\n"
@@ -383,7 +399,7 @@ def test_nothing_to_cut_is_not_cut() -> None:
 )
 def test_choices_have_the_tokens_of_running_text(family: str, prompt: str) -> None:
     choices = (" storm", " the coast", " x", "\nTL;DR:")
-    found = layout(family).choices(prompt, choices)
+    [found] = layout(family).choices([prompt], [choices])
     alone = plain(family, prompt)
     for choice, ids in zip(choices, found, strict=True):
         assert [*alone, *ids] == plain(family, prompt + choice)
@@ -393,7 +409,7 @@ def test_choices_have_the_tokens_of_running_text(family: str, prompt: str) -> No
 def test_a_choice_that_melts_into_the_prompt_is_tokenised_by_itself(family: str) -> None:
     made = layout(family)
     prompt, choices = "the stor", ("m", " coast")
-    melted, apart = made.choices(prompt, choices)
+    [(melted, apart)] = made.choices([prompt], [choices])
     assert plain(family, "the storm")[: len(plain(family, prompt))] != plain(family, prompt)
     assert tokenizer_of(family).decode(melted).strip() == "m"
     assert tokenizer_of(family).decode(apart).strip() == "coast"
@@ -404,16 +420,9 @@ def test_a_choice_that_melts_into_the_prompt_is_tokenised_by_itself(family: str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_special_token_in_a_choice_is_plain_text(family: str) -> None:
     tokenizer = tokenizer_of(family)
-    [ids] = layout(family).choices("Label:", (f" {tokenizer.eos_token}",))
+    [[ids]] = layout(family).choices(["Label:"], [(f" {tokenizer.eos_token}",)])
     assert tokenizer.eos_token_id not in ids
     assert tokenizer.decode(ids).strip() == tokenizer.eos_token
-
-
-def test_choices_are_tokenised_once_for_prompts_that_end_alike() -> None:
-    made = layout("byte_level")
-    first = made.choices("the storm\n\nLabel:", (" a", " b"))
-    assert made.choices("the coast\n\nLabel:", (" a", " b")) is first
-    assert made.choices("the coast\n\nKind:", (" a", " b")) is not first
 
 
 # Examples by themselves

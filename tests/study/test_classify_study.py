@@ -87,7 +87,13 @@ def test_a_study_of_labels_from_end_to_end(
     found = results()
     assert found["status"] == "complete"
     assert found["task"]["kind"] == "classify"
-    assert [m["name"] for m in found["task"]["metrics"]] == ["accuracy", "macro_f1", "mcc", "nll"]
+    assert [m["name"] for m in found["task"]["metrics"]] == [
+        "accuracy",
+        "macro_f1",
+        "mcc",
+        "nll",
+        "label_nll",
+    ]
     assert [m["name"] for m in found["task"]["metrics"] if m["primary"]] == ["accuracy"]
     assert set(found["baselines"]) == {"majority", "zero_shot"}
     test = rows_of(place / "labelled/test.jsonl")
@@ -111,7 +117,7 @@ def test_a_study_of_labels_from_end_to_end(
             accuracies.append(np.mean(right))
         assert method["test"]["accuracy"]["per_seed"] == pytest.approx(accuracies), name
         # What is chosen is followed on the validation rows as well.
-        assert set(method["validation"]) == {"accuracy", "macro_f1", "mcc", "nll"}
+        assert set(method["validation"]) == {"accuracy", "macro_f1", "mcc", "nll", "label_nll"}
         assert method["outputs"] is None, "nothing was written, and no choice is invalid"
     pairs = {(c["a"], c["b"]) for c in found["comparisons"] if c["metric"] == "accuracy"}
     assert ("full", "lora") in pairs

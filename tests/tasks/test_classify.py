@@ -180,7 +180,7 @@ def test_a_row_without_its_label_can_be_asked() -> None:
 
 def test_what_is_asked_and_scored() -> None:
     task = Classify(ClassifyOptions(source="x", labels=("no", "yes")))
-    assert [m.name for m in task.metrics] == ["accuracy", "macro_f1", "mcc", "nll"]
+    assert [m.name for m in task.metrics] == ["accuracy", "macro_f1", "mcc", "nll", "label_nll"]
     assert task.asks == {Ask.CHOICE, Ask.LIKELIHOOD}
 
 

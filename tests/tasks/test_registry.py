@@ -57,7 +57,7 @@ def message_of(given: Any) -> str:
 
 
 def test_built_in_kinds() -> None:
-    assert task_kinds()[:4] == ("summarize", "classify", "complete", "text")
+    assert task_kinds()[:5] == ("summarize", "classify", "choose", "complete", "text")
     assert task_type("summarize") is Summarize
     assert task_type("classify") is Classify
     assert task_type("complete") is Complete

@@ -51,6 +51,37 @@ class TestClassify(TaskContract):
     ]
 
 
+class TestClassifyWritten(TestClassify):
+    options: ClassVar[dict[str, Any]] = {"text": "words", "label": "side", "answer": "generate"}
+
+
+class TestChoose(TaskContract):
+    kind = "choose"
+    options: ClassVar[dict[str, Any]] = {"question": "words", "answer": "right"}
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"words": f"Where is {city}?", "choices": [f"in {city}", "left", n], "right": n % 3}
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"words": "x", "choices": ["a", "b"], "right": 2}, "is '2', which is not an index"),
+        ({"words": "x", "choices": ["a", "a"], "right": 0}, "hold 'a' twice"),
+        ({"words": "x", "choices": ["a", ["b"]], "right": 0}, "is not text but list"),
+        ({"words": "x", "choices": ["\ud800", "b"], "right": 1}, "is not UTF-8 text"),
+    ]
+
+
+class TestChooseColumns(TaskContract):
+    kind = "choose"
+    options: ClassVar[dict[str, Any]] = {"choices": ["a", "b"], "template": "{question}: {answer}."}
+    rows: ClassVar[list[dict[str, Any]]] = [
+        {"question": f"Where is {city}?", "a": f"in {city}", "b": "left", "answer": "BA"[n % 2]}
+        for n, city in enumerate(CITIES)
+    ]
+    bad: ClassVar[list[tuple[dict[str, Any], str]]] = [
+        ({"question": "x", "a": "a", "b": "b", "answer": "C"}, "is 'C', which is not a letter"),
+    ]
+
+
 class TestChat(TaskContract):
     kind = "chat"
     rows: ClassVar[list[dict[str, Any]]] = [

@@ -69,6 +69,7 @@ class TextEncoder:
     Attributes:
         eos_id: the token that ends a text.
         start_ids: what the tokenizer puts before any text by default, such as BOS; often nothing.
+        added: the spellings of tokens beyond its model's own, special ones among them.
 
     Raises:
         DataError: the tokenizer has no end-of-text token.
@@ -95,6 +96,7 @@ class TextEncoder:
             behind, np.concatenate([self._anchor_ids, plain])
         )
         added = getattr(tokenizer, "added_tokens_decoder", {})
+        self.added = tuple({t.content for t in added.values()} | set(tokenizer.all_special_tokens))
         spellings = {token.content: id_ for id_, token in added.items() if token.special}
         # Tokenizers that are written in Python may not mark them as such.
         spellings |= dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))

@@ -24,6 +24,7 @@ class Example:
             which is right where ``prompt`` is the beginning of ``text``.
         cut_span: the data whose end gives way, token by token, where the row is too long; None
             where nothing of the kind does. It is of ``text`` and ``prompt`` alike.
+        cut_start: whether its beginning gives way instead, as where a question comes last.
         references: answers that count as right; the first is the one that is trained on.
         choices: answers to choose from, each spelt as it follows ``prompt``.
         gold: the index of the right choice.
@@ -43,6 +44,7 @@ class Example:
     prompt: str = ""
     prompt_literal_spans: tuple[Span, ...] | None = None
     cut_span: Span | None = None
+    cut_start: bool = False
     references: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     gold: int | None = None

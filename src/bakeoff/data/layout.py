@@ -1,30 +1,25 @@
 """Examples as tokens: cut to fit, with which of them are supervised.
 
-What is supervised is never cut. Where a row is too long, the end of its cuttable data gives way,
-token by token; where there is none, the task shortens the example step by step. A text that is
-supervised from end to end becomes several rows.
+What is supervised is never cut. Where a row is too long, the end (or the beginning) of its cuttable
+data gives way, token by token; where there is none, the task shortens the example step by step. A
+text that is supervised from end to end becomes several rows.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.data.choice_tokens import ChoiceTokens
 from bakeoff.data.encode import Encoded, Ids, TextEncoder
 from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 
 Shorten = Callable[[Example], Example | None]
-
-# What of a prompt may decide how that which follows it is tokenised.
-_LAST_WORD: Final = re.compile(r"\s*\S*\s*$")
-_CONTEXT: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +68,7 @@ class Layout:
         self._options = options
         self._encoder = encoder
         self._shorten = shorten
-        self._choices: dict[tuple[str, tuple[str, ...]], tuple[Ids, ...]] = {}
+        self._choices = ChoiceTokens(encoder)
 
     def rows(self, examples: Sequence[Example]) -> list[Laid]:
         """Every example as tokens for training and likelihoods."""
@@ -93,29 +88,11 @@ class Layout:
         )
         return [self._prompt(e, found) for e, found in zip(examples, encoded, strict=True)]
 
-    def choices(self, prompt: str, choices: tuple[str, ...]) -> tuple[Ids, ...]:
-        """Choices as they follow a prompt, without end-of-text token.
-
-        The tokens are those of running text, by the prompt's last word; where a token would hold
-        characters of both, the choice is tokenised by itself.
-        """
-        word = _LAST_WORD.search(prompt[-_CONTEXT:])
-        context = word.group() if word else ""
-        key = (context, choices)
-        if key not in self._choices:
-            self._choices[key] = self._choices_after(context, choices)
-        return self._choices[key]
-
-    def _choices_after(self, context: str, choices: tuple[str, ...]) -> tuple[Ids, ...]:
-        texts = [context, *(context + choice for choice in choices)]
-        spans = [[(len(context), len(text))] for text in texts]
-        alone, *both = (encoded.ids for encoded in self._encoder.encode(texts, spans))
-        found = [ids[len(alone) :] for ids in both]
-        joined = [not np.array_equal(ids[: len(alone)], alone) for ids in both]
-        for index, choice in enumerate(choices):
-            if joined[index]:
-                [found[index]] = self._encoder.following([choice])
-        return tuple(found)
+    def choices(
+        self, prompts: Sequence[str], choices: Sequence[tuple[str, ...]]
+    ) -> list[tuple[Ids, ...]]:
+        """Each prompt's choices as they follow it; see ``ChoiceTokens.of``."""
+        return self._choices.of(prompts, choices)
 
     def _row(self, example: Example, encoded: Encoded) -> Laid:
         num_data = int(encoded.touching(example.literal_spans).sum())
@@ -132,7 +109,7 @@ class Layout:
             num_target = int(encoded_target.sum()) + ends
             room = self._options.max_length - max(0, self._options.max_target_tokens - num_target)
             excess = 0 if example.windows else len(start) + len(encoded.ids) + ends - room
-            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            keep, missing = _cut(encoded, example, excess)
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
@@ -164,7 +141,7 @@ class Layout:
             start = self._start_of(example, encoded)
             room = self._options.max_length - self._options.max_target_tokens
             excess = len(start) + len(encoded.ids) - room
-            keep, missing = _without_tail(encoded, example.cut_span, excess)
+            keep, missing = _cut(encoded, example, excess)
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
@@ -239,10 +216,8 @@ def _looked_up(example: Example) -> list[Span]:
     return [*example.target_spans, *_cut_spans(example)]
 
 
-def _without_tail(
-    encoded: Encoded, span: Span | None, excess: int
-) -> tuple[NDArray[np.bool_], int]:
-    """Which tokens stay when the last ``excess`` ones inside a span go; one of them stays always.
+def _cut(encoded: Encoded, example: Example, excess: int) -> tuple[NDArray[np.bool_], int]:
+    """Which tokens stay when ``excess`` ones of the cuttable data go; one of them stays always.
 
     Returns:
         [T] which stay, all of them where there are not so many; and how many there lack.
@@ -250,42 +225,44 @@ def _without_tail(
     keep = np.ones(len(encoded.ids), dtype=np.bool_)
     if excess <= 0:
         return keep, 0
-    inside = np.zeros(0, dtype=np.int64)
+    inside, span = np.zeros(0, dtype=np.int64), example.cut_span
     if span is not None:
         first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
         inside = np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
     spare = max(0, len(inside) - 1)
     if excess > spare:
         return keep, excess - spare
-    keep[inside[len(inside) - excess :]] = False
+    gone = slice(excess) if example.cut_start else slice(len(inside) - excess, None)
+    keep[inside[gone]] = False
     return keep, 0
 
 
 def cut_tail(example: Example) -> Example | None:
-    """The last eighth of the cuttable data less, at least a word of it; None where one is left.
+    """An eighth of the cuttable data less, at least a word of it; None where one is left.
 
-    For callers that shorten by text; the layout cuts by tokens.
+    For callers that shorten by text; the layout cuts by tokens, at the same end.
     """
     if example.cut_span is None:
         return None
     start, stop = example.cut_span
     data = example.text[start:stop]
-    kept = data[: max(1, len(data) - max(1, len(data) // 8))]
-    word = kept.rstrip().rpartition(" ")[0] if not data[len(kept) :].startswith(" ") else kept
+    # What is cut at its beginning is cut at its end, turned round.
+    turned = data[::-1] if example.cut_start else data
+    kept = turned[: max(1, len(turned) - max(1, len(turned) // 8))]
+    word = kept.rstrip().rpartition(" ")[0] if not turned[len(kept) :].startswith(" ") else kept
     kept = word.rstrip() or kept.rstrip()
     removed = len(data) - len(kept)
     if not kept.strip() or removed <= 0:
         return None
-    edge = start + len(kept)
+    # [first, past) goes.
+    first = start if example.cut_start else start + len(kept)
+    past = first + removed
 
     def moved(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-        return tuple(
-            (a if a <= edge else max(edge, a - removed), b if b <= edge else max(edge, b - removed))
-            for a, b in spans
-        )
+        return tuple((_without(a, first, past), _without(b, first, past)) for a, b in spans)
 
     def without(text: str) -> str:
-        return text[:edge] + text[stop:]
+        return text[:first] + text[past:]
 
     literal = example.prompt_literal_spans
     return replace(
@@ -295,5 +272,10 @@ def cut_tail(example: Example) -> Example | None:
         target_spans=moved(example.target_spans),
         literal_spans=moved(example.literal_spans),
         prompt_literal_spans=None if literal is None else moved(literal),
-        cut_span=(start, edge),
+        cut_span=(start, stop - removed),
     )
+
+
+def _without(place: int, first: int, past: int) -> int:
+    """Where a place is once the characters from ``first`` to ``past`` are gone."""
+    return place if place <= first else max(first, place - (past - first))

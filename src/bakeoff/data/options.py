@@ -72,7 +72,7 @@ class TaskOptions:
     """
 
     kind: str
-    """What is learnt: summarize, classify, complete, text."""
+    """What is learnt: summarize, classify, choose, complete, text, chat."""
 
     source: str | dict[str, str]
     """`wire` (made here), a folder with train/validation/test files, one file that holds
@@ -120,7 +120,8 @@ class TaskOptions:
     """Held-out shares where one file or one Hub split holds everything."""
 
     seed: int = 0
-    """The seed of the examples that `wire` makes. Other sources have nothing random."""
+    """The seed of the examples that `wire` makes and of the baseline `random`. Other sources have
+    nothing random."""
 
     def validate(self, path: str = "task") -> None:
         """Checks ranges and combinations, not files.

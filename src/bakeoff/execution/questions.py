@@ -103,7 +103,7 @@ class Questions:
         """What each slot's candidate gives for any rows; arguments as of ``asked``."""
         if self._scoring is None:
             raise RuntimeError("Questions.asked outside its with block; enter the block first")
-        return ask(
+        given = ask(
             cohort,
             slots,
             part,
@@ -114,6 +114,7 @@ class Questions:
             progress=lambda what, done, total: self.view.count(title, done, total),
             note=self.note,
         )
+        return [self.bench.task.read_outputs(outputs, part) for outputs in given]
 
     def scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
         """Scores of a model's outputs for a split, by every metric of the task."""

@@ -134,7 +134,7 @@ def _answers(
             cohort = Cohort(run.base, [], 1)
         stack.enter_context(cohort)
         if Ask.CHOICE in run.task.asks:
-            choices = [layout.choices(e.prompt, e.choices) for e in examples]
+            choices = layout.choices([e.prompt for e in examples], [e.choices for e in examples])
             [nlls] = choose(cohort, [0], prompts, choices)
             return [
                 run.task.answer_shown(example.choices[int(np.argmin(nlls_M))])

@@ -51,6 +51,16 @@ class Accuracy(MeanMetric):
         chosen_N = chosen_of(outputs, [len(e.choices) for e in examples], self.name)
         return with_ones((chosen_N == gold_of(examples, self.name)).astype(np.uint8))
 
+    def invalid(self, outputs: ModelOutputs) -> NDArray[np.bool_] | None:
+        return no_choice(outputs, self.asks)
+
+
+def no_choice(outputs: ModelOutputs, asks: Ask) -> NDArray[np.bool_] | None:
+    """[N] which written answers are none of the choices; None where choices are compared."""
+    if asks is not Ask.TEXT or outputs.chosen_N is None:
+        return None
+    return np.asarray(outputs.chosen_N) < 0
+
 
 def asks_of(name: str, options: Mapping[str, Any]) -> Ask:
     """What the options say that the model is asked for.

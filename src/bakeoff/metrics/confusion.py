@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError
 from bakeoff.metrics.base import PERCENT, BaseMetric, gold_of
-from bakeoff.metrics.choices import asks_of, chosen_of
+from bakeoff.metrics.choices import asks_of, chosen_of, no_choice
 from bakeoff.metrics.contract import Ask, Expected, Floats, Metric, ModelOutputs
 
 
@@ -55,6 +55,9 @@ class ConfusionMetric(BaseMetric):
         counts_N3L[valid, count + chosen_N[valid]] = 1
         counts_N3L[np.arange(len(examples)), 2 * count + gold_N] = 1
         return counts_N3L
+
+    def invalid(self, outputs: ModelOutputs) -> NDArray[np.bool_] | None:
+        return no_choice(outputs, self.asks)
 
     def _parts(self, sums: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
         """[..., L] true positives, predicted and right ones."""

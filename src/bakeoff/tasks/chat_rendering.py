@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -163,7 +163,7 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
         prompt=prompt.text,
         prompt_literal_spans=None,
         cut_span=None if plain.cut_span is None else moved(plain.cut_span),
-        choices=tuple(chat.lead + choice.strip() for choice in plain.choices),
+        choices=_led(chat.lead, plain.choices),
         ends=plain.ends and not chat.end,
         beginning="auto" if chat.starts else "never",
         made_of=_Turns(plain, shots),
@@ -197,6 +197,12 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
         else (made.literal_spans),
         cut_span=cut,
     )
+
+
+@lru_cache(maxsize=1)
+def _led(lead: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Choices as answers; rows that share them share these too."""
+    return tuple(lead + choice.strip() for choice in choices)
 
 
 def _plain(shot: Example) -> Example:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 _MANY_LABELS = 1000
+_OF_TEXTS: Mapping[str, Mapping[str, object]] = {
+    name: {"asks": "text"} for name in ("accuracy", "macro_f1", "mcc")
+}
 _NUMBER = re.compile(r"[+-]?\d+|true|false", re.IGNORECASE)
 
 
@@ -40,6 +44,11 @@ class ClassifyOptions(TaskOptions):
     labels: tuple[str, ...] | None = None
     """The words; numbers and booleans in the column count them, unless a word is one itself. null
     takes the training rows' labels, sorted."""
+
+    answer: Literal["choose", "generate"] = "choose"
+    """How a label is given: `choose` takes the likeliest of all, which is always one of them;
+    `generate` has it written, and what is no label, but for case and white space around it,
+    is invalid and wrong."""
 
     template: str = "{text}\n\nLabel: {label}"
     """The layout of one example: {text} once, then {label} once; before it also other columns of
@@ -71,12 +80,33 @@ class Classify(TwoColumns):
     input_key = input_word = "text"
     answer_key = output_word = "label"
     has_free_answers = False
-    ends = False  # end-of-text is no part of a label's likelihood
     options: ClassifyOptions
+
+    def __init__(self, options: ClassifyOptions) -> None:
+        """Args: options: validated."""
+        super().__init__(options)
+        self._is_written = options.answer == "generate"
+        # Where labels are compared, end-of-text is no part of their likelihood.
+        self.ends = self._is_written
 
     @cached_property
     def _places(self) -> dict[str, int]:
         return {label: index for index, label in enumerate(self.labels)}
+
+    @cached_property
+    def _choices(self) -> tuple[str, ...]:
+        # All rows hold this one tuple: a thousand labels are not spelt out for each.
+        return tuple(self.template.answer(label) for label in self.labels)
+
+    @cached_property
+    def _written(self) -> dict[str, int]:
+        """The label that each text means, by the text as ``_folded``; -1 where it means several."""
+        found: dict[str, int] = {}
+        for place, label in enumerate(self.labels):
+            # With and without the text that the template has after a label.
+            for spelt in {_folded(label), _folded(self._choices[place])}:
+                found[spelt] = place if found.get(spelt, place) == place else -1
+        return found
 
     @cached_property
     def _are_counted(self) -> bool:
@@ -127,7 +157,7 @@ class Classify(TwoColumns):
     def details(self, answer: str | None) -> dict[str, Any]:
         """The labels as they follow the prompt, and which is right."""
         return {
-            "choices": tuple(self.template.answer(label) for label in self._places),
+            "choices": self._choices,
             "gold": None if answer is None else self._places.get(answer),
         }
 
@@ -139,13 +169,40 @@ class Classify(TwoColumns):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Accuracy decides."""
-        return ("accuracy", "macro_f1", "mcc", "nll")
+        names = ("accuracy", "macro_f1", "mcc", "nll")
+        return names if self._is_written else (*names, "label_nll")
+
+    @property
+    def metric_options(self) -> Mapping[str, Mapping[str, object]]:
+        """Whether labels are read from texts."""
+        return _OF_TEXTS if self._is_written else {}
+
+    def read_outputs(self, outputs: ModelOutputs, part: SplitData) -> ModelOutputs:
+        """See ``Task.read_outputs``: the label that each text is."""
+        if not self._is_written or outputs.texts is None:
+            return outputs
+        chosen = [self._label_in(text) for text in outputs.texts]
+        return replace(outputs, chosen_N=np.array(chosen, dtype=np.int64))
+
+    def _label_in(self, text: str) -> int:
+        exact = self._places.get(text.strip())
+        return self._written.get(_folded(text), -1) if exact is None else exact
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
         """Always the training rows' most frequent label, and the untuned base."""
         return (Baseline(name="majority", title="majority", outputs=self._majority), ZERO_SHOT)
 
+    @property
+    def all_baselines(self) -> Mapping[str, Baseline]:
+        """A label at random besides."""
+        known = (*self.baselines, random_baseline(self.options.seed))
+        return {baseline.name: baseline for baseline in known}
+
     def _majority(self, train: SplitData, part: SplitData) -> ModelOutputs:
         most = int(np.bincount(train.gold, minlength=1).argmax())
         return ModelOutputs(chosen_N=np.full(len(part), most, dtype=np.int64))
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()

@@ -13,7 +13,7 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
-from bakeoff.metrics.registry import read_metrics
+from bakeoff.metrics.registry import named_options, read_metrics
 
 if TYPE_CHECKING:
     from bakeoff.tasks.chat_templates import ChatTemplate
@@ -188,8 +188,14 @@ class Task(ABC):
     def _metrics(self, labels: tuple[str, ...]) -> tuple[Metric, ...]:
         given = self.options.metrics
         entries = self.metric_names if given is None else (*given, NLL)
-        found = read_metrics(entries, labels=labels)
+        found = read_metrics([self._with_options(entry) for entry in entries], labels=labels)
         return tuple(sorted(found, key=lambda metric: metric is not self._primary(found)))
+
+    def _with_options(self, entry: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+        """An entry of ``task.metrics`` with the task's own options, where it has none of these."""
+        name, given = named_options(entry)
+        own = self.metric_options.get(name)
+        return entry if own is None else {name: {**own, **given}}
 
     def _primary(self, metrics: Sequence[Metric]) -> Metric:
         """The metric of the answer where ``decision.metric`` names no other."""
@@ -200,6 +206,11 @@ class Task(ABC):
         return own or metrics[0]
 
     @property
+    def metric_options(self) -> Mapping[str, Mapping[str, object]]:
+        """By metric, the options that follow from how the task is answered."""
+        return {}
+
+    @property
     def asks(self) -> frozenset[Ask]:
         """What the model must be asked for."""
         return frozenset(metric.asks for metric in self.metrics_before_rows)
@@ -208,6 +219,16 @@ class Task(ABC):
     def reads_whole_rows(self) -> bool:
         """Whether a metric is given each row with all of its columns."""
         return any(getattr(m, "reads_rows", False) for m in self.metrics_before_rows)
+
+    def read_outputs(self, outputs: ModelOutputs, part: SplitData) -> ModelOutputs:
+        """A candidate's outputs as the metrics are given them.
+
+        A task whose choice is written finds here which one a text means.
+
+        Args:
+            outputs: what the model gave for ``part``.
+        """
+        return outputs
 
     @property
     @abstractmethod

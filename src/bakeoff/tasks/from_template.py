@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import cut_tail
@@ -25,7 +25,7 @@ class FromTemplate(Task):
         ends: whether an end-of-text token follows the answer.
     """
 
-    ends: ClassVar[bool] = True
+    ends: bool = True
 
     @property
     @abstractmethod
@@ -121,7 +121,7 @@ class FromTemplate(Task):
         )
 
     def shorten(self, example: Example) -> Example | None:
-        """The end of the data that gives way."""
+        """Less of the data that gives way."""
         return cut_tail(example)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data import cache
@@ -21,12 +22,17 @@ from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
+from bakeoff.errors import DataError
+from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
 from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
+
+_BAD = -2
+"""In place of a set of choices that the model cannot choose from."""
 
 
 def prepare(
@@ -227,10 +233,11 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         if not row.missing and not prompt.missing and row.is_target.any()
     ]
     check_fit(task, rows, laid, prompts, kept)
-    pieces = {i: windows(laid[i], task.options.max_length) for i in kept}
-    kept = [i for i in kept for _ in pieces[i]]
-    fitting = [piece for found in pieces.values() for piece in found]
-    gold, choice_set, sets = _choices(task, layout, rows, laid, kept)
+    found = _choices(task, layout, rows, laid, kept)
+    pieces = {i: windows(laid[i], task.options.max_length) for i in found.kept}
+    counts = [len(of_row) for of_row in pieces.values()]
+    kept = [i for i in found.kept for _ in pieces[i]]
+    fitting = [piece for of_row in pieces.values() for piece in of_row]
     groups: list[str] | None = None
     if task.options.group is not None:
         groups = [row.example.group or "" for row in fitting]
@@ -249,9 +256,9 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
         references=[list(row.example.references) for row in fitting],
-        gold=gold,
-        choice_set=choice_set,
-        choice_sets=sets,
+        gold=np.repeat(found.gold, counts),
+        choice_set=np.repeat(found.chosen, counts),
+        choice_sets=found.sets,
         groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
         tokens_raw=sum(row.num_data for row in fitting),
@@ -266,32 +273,65 @@ def _plain(record: Record) -> dict[str, Any]:
     return found
 
 
-_Chosen = tuple[np.ndarray, np.ndarray, tuple[ChoiceSet, ...]]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Choices:
+    """What rows choose from.
+
+    Attributes:
+        kept: [rows] indices of those that stay. gold, chosen: as ``SplitData.gold`` and
+            ``choice_set``, of these. sets: the different sets.
+    """
+
+    kept: list[int]
+    gold: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    sets: tuple[ChoiceSet, ...]
 
 
-def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Chosen:
-    """(gold index of each row that is kept, its set of choices, the different sets)."""
-    gold = np.full(len(kept), -1, dtype=np.int64)
-    chosen = np.full(len(kept), -1, dtype=np.int64)
-    places: dict[tuple[tuple[str, ...], tuple[bytes, ...]], int] = {}
+def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Choices:
+    """The choices of the rows that are kept, as tokens; rows with bad ones of their own go.
+
+    Raises:
+        DataError: choices that the model cannot choose from, where rows may not be skipped or all
+            rows share them.
+    """
+    examples = [laid[index].example for index in kept]
+    tokens = layout.choices([e.prompt for e in examples], [e.choices for e in examples])
+    places: dict[int, int] = {}
     sets: list[ChoiceSet] = []
-    for place, index in enumerate(kept):
-        example = laid[index].example
-        if not example.choices:
-            continue
-        tokens = layout.choices(example.prompt, example.choices)
-        key = (example.choices, tuple(ids.tobytes() for ids in tokens))
-        if key not in places:
-            places[key] = len(sets)
-            sets.append(ChoiceSet(texts=example.choices, tokens=tokens))
+    stay, chosen = [], []
+    may_skip = task.options.on_bad_row == "skip" and not task.labels
+    last: DataError | None = None
+    for index, example, ids in zip(kept, examples, tokens, strict=True):
+        # Equal choices of equal tokens are one object.
+        if example.choices and id(ids) not in places:
+            found = ChoiceSet(texts=example.choices, tokens=ids)
             what = f"{_place(rows, index)}: the {task.output_word}"
-            check_choices(sets[-1], what, task.options.max_target_tokens)
-        chosen[place] = places[key]
-        gold[place] = -1 if example.gold is None else example.gold
-    if len({found.texts for found in sets}) == 1:
+            places[id(ids)] = len(sets)
+            try:
+                check_choices(found, what, task.options.max_target_tokens)
+                sets.append(found)
+            except DataError as error:
+                if not may_skip:
+                    raise
+                places[id(ids)] = _BAD
+                last = error
+        place = places[id(ids)] if example.choices else -1
+        if place != _BAD:
+            stay.append(index)
+            chosen.append(place)
+    if last is not None and not stay:
+        raise last
+    if task.labels and Ask.CHOICE in task.asks:
         for found in sets:
             check_beginnings(found, f"task.source: {rows.place}: the {task.output_word}")
-    return gold, chosen, tuple(sets)
+    gold = [laid[index].example.gold for index in stay]
+    return _Choices(
+        kept=stay,
+        gold=np.array([-1 if g is None else g for g in gold], dtype=np.int64),
+        chosen=np.array(chosen, dtype=np.int64),
+        sets=tuple(sets),
+    )
 
 
 def _place(rows: Rows, index: int) -> str:

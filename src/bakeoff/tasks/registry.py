@@ -17,6 +17,7 @@ DEFAULT_KIND: Final = "summarize"
 _BUILT_IN: Final[Mapping[str, str]] = {
     "summarize": "bakeoff.tasks.summarize:Summarize",
     "classify": "bakeoff.tasks.classify:Classify",
+    "choose": "bakeoff.tasks.choose:Choose",
     "complete": "bakeoff.tasks.complete:Complete",
     "text": "bakeoff.tasks.text:Text",
     "chat": "bakeoff.tasks.chat:Chat",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from bakeoff.data.cleaning import clean, clean_inside
 from bakeoff.data.options import CleaningStep
@@ -114,6 +115,89 @@ def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
     return word, int(word) if word.isdecimal() and len(
         word
     ) < 10 else -1  # a CSV file's numbers are texts
+
+
+def choice_text(
+    row: Mapping[str, object],
+    column: str,
+    cleaning: tuple[CleaningStep, ...],
+    key: str = "choice",
+) -> str:
+    """A column with a choice or an answer as a text without white space at its ends.
+
+    Whole and other finite numbers are taken as they are written.
+
+    Raises:
+        DataError: it is missing, empty, or neither text nor number.
+    """
+    value = row.get(column)
+    if _is_number(value):
+        value = str(value)
+    return text_of({column: value}, key, column, cleaning).strip()
+
+
+def choice_texts(
+    row: Mapping[str, object], column: str, cleaning: tuple[CleaningStep, ...]
+) -> tuple[str, ...]:
+    """A column's list of choices, each as by ``choice_text``.
+
+    Raises:
+        DataError: it is missing, no list, has fewer than two entries, or one that is no choice.
+    """
+    value = row.get(column)
+    where = f"(column {column!r})"
+    if value is None:
+        raise DataError(f"the choices {where} are missing")
+    if _has_labels(value):
+        value = value["text"]
+    if not isinstance(value, list | tuple):
+        raise DataError(
+            f"the choices {where} are not a list but {type(value).__name__}; where each choice has "
+            "a column of its own, set task.choices to the list of these columns"
+        )
+    if len(value) < 2:
+        raise DataError(f"the choices {where} are {len(value)}, and two or more are needed")
+    found = []
+    for index, entry in enumerate(value):
+        try:
+            found.append(choice_text({column: entry}, column, cleaning))
+        except DataError as error:
+            problem = str(error).partition(f"{where} ")[2]
+            raise DataError(f"choice {index} {where} {problem}") from None
+    return tuple(found)
+
+
+def choice_labels(row: Mapping[str, object], column: str, count: int) -> tuple[str, ...] | None:
+    """The labels of a column's choices, where it holds ``{text: a list, label: a list}``.
+
+    Args:
+        count: of choices.
+
+    Raises:
+        DataError: there are more or fewer labels, one is no label, or two are equal.
+    """
+    value = row.get(column)
+    if not _has_labels(value):
+        return None
+    entries = value["label"]
+    if not isinstance(entries, list | tuple) or len(entries) != count:
+        raise DataError(f"the labels of the choices (column {column!r}) are not {count} in a list")
+    labels = tuple(choice_text({column: entry}, column, (), key="label") for entry in entries)
+    if len(set(labels)) < count:
+        raise DataError(f"the labels of the choices (column {column!r}) hold one twice")
+    return labels
+
+
+def _has_labels(value: object) -> TypeGuard[Mapping[str, object]]:
+    """As many sets on the hub have it."""
+    return isinstance(value, Mapping) and set(value) == {"text", "label"}
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number, and no boolean."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
 
 
 def group_of(row: Mapping[str, object], column: str) -> str:

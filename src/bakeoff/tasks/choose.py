@@ -1,0 +1,180 @@
+"""A question in, one of the row's own choices out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bakeoff.data.cleaning import clean
+from bakeoff.data.examples import Example
+from bakeoff.data.options import TaskOptions
+from bakeoff.data.shots import after_shots
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.formatting import join
+from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.random_choice import random_baseline
+from bakeoff.tasks.right_choice import RULES, Answer, found_rule
+from bakeoff.tasks.texts import choice_labels, choice_text, choice_texts
+from bakeoff.tasks.two_columns import TwoColumns, check_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooseOptions(TaskOptions):
+    """The options of ``choose``."""
+
+    kind: str = "choose"
+    """A question in, one of the row's own choices out."""
+
+    question: str = "question"
+    """The column with the question; where it is too long, its beginning gives way."""
+
+    choices: str | tuple[str, ...] = "choices"
+    """The column with the list of choices, or with {text: a list, label: a list}; or a column for
+    each: [a, b, c, d]."""
+
+    answer: str = "answer"
+    """The column with the right choice."""
+
+    answer_is: Literal["index", "number", "letter", "label", "text"] | None = None
+    """What the answer's column holds: the choice's index from 0, its number from 1, its letter
+    (A, B, ...), the label that the row gives it, or its text. null takes what fits all training
+    rows: label where choices have some, else index, letter or text."""
+
+    template: str = "Question: {question}\nAnswer: {answer}"
+    """The layout of one example: {question} once, then {answer}, the choice, once."""
+
+    max_target_tokens: int = 64
+    """Tokens kept free for a choice; none may have more."""
+
+    def validate(self, path: str = "task") -> None:
+        """See ``TaskOptions.validate``."""
+        check_columns(self, "question", "answer", path)
+        columns = [self.choices] if isinstance(self.choices, str) else list(self.choices)
+        if not all(columns):
+            raise ConfigError(
+                f"{path}.choices is {self.choices!r}: it must name a column with a list, or two "
+                f"columns or more. Set {path}.choices."
+            )
+        if not isinstance(self.choices, str) and len(set(columns)) < max(2, len(columns)):
+            raise ConfigError(
+                f"{path}.choices is {columns}: it must name two columns or more, each once. Add "
+                "one, or give the name of one column that holds a list."
+            )
+        for key in ("question", "answer"):
+            if (column := getattr(self, key)) in columns:
+                raise ConfigError(
+                    f"{path}.{key} and {path}.choices are both {column!r}: they must be different "
+                    f"columns. Correct one of them."
+                )
+        super().validate(path)
+
+
+class Choose(TwoColumns):
+    """A question in, one of the row's own choices out."""
+
+    kind = "choose"
+    options_type = ChooseOptions
+    input_key = input_word = "question"
+    answer_key = "answer"
+    output_word = "choice"
+    has_free_answers = False
+    ends = False  # end-of-text is no part of a choice's likelihood
+    options: ChooseOptions
+
+    @property
+    def column_keys(self) -> Mapping[str, str]:
+        """The question, the template's other columns, those with choices, the answer."""
+        named = self.options.choices
+        if isinstance(named, str):
+            choices = {"choices": named}
+        else:
+            choices = {f"choices[{i}]": column for i, column in enumerate(named)}
+        found = dict(super().column_keys)
+        answer = found.pop(self.answer_key)
+        return {**found, **choices, self.answer_key: answer}
+
+    def found(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What the answer's column holds, where the study does not say it."""
+        if self.options.answer_is is not None:
+            return {}
+        answers = [self._answer(row, self._choices(row)) for row in rows]
+        return {"answer_is": found_rule(answers, self.options.answer)}
+
+    def warnings(self, train: Sequence[Example]) -> list[str]:
+        """By which rule answers are read, where the training rows decided it."""
+        rule = self.options.answer_is
+        if rule is None or "answer_is" not in self.from_rows:
+            return []
+        return [
+            f"task.answer_is was found to be {rule} ({RULES[rule]}), as all {len(train)} training "
+            "rows fit it."
+        ]
+
+    def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """See ``Task.example``."""
+        choices = self._choices(row)
+        answer = self._answer(row, choices)
+        gold = answer.place_or_error(self.options.answer_is, self.options.answer)
+        laid = self._laid(row, self.values_of(row), (choices[gold],))
+        return after_shots(self._with_choices(laid, choices, gold), shots)
+
+    def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
+        """See ``Task.prompt``."""
+        laid = self._laid(row, self.values_of(row), ())
+        return after_shots(self._with_choices(laid, self._choices(row), None), shots)
+
+    def _with_choices(self, laid: Example, choices: tuple[str, ...], gold: int | None) -> Example:
+        return replace(
+            laid,
+            choices=tuple(self.template.answer(choice) for choice in choices),
+            gold=gold,
+            # What is asked stands at the end of a long question.
+            cut_start=True,
+            shown="\n".join([laid.shown, *(f"- {choice}" for choice in choices)]),
+        )
+
+    def _choices(self, row: Row) -> tuple[str, ...]:
+        """A row's choices, cleaned.
+
+        Raises:
+            DataError: there are fewer than two, or one is nested, missing, empty or there twice.
+        """
+        columns = self.options.choices
+        if isinstance(columns, str):
+            found = choice_texts(row, columns, self.options.cleaning)
+        else:
+            found = tuple(choice_text(row, column, self.options.cleaning) for column in columns)
+        if len(set(found)) < len(found):
+            twice = next(choice for choice in found if found.count(choice) > 1)
+            place = (
+                f"column {columns!r}" if isinstance(columns, str) else f"columns {join(columns)}"
+            )
+            raise DataError(
+                f"the choices ({place}) hold {twice!r} twice, so that the right one cannot be told"
+            )
+        return found
+
+    def _answer(self, row: Row, choices: tuple[str, ...]) -> Answer:
+        column = self.options.answer
+        value = choice_text(row, column, (), key="answer")
+        return Answer(
+            value=value,
+            text=clean(value, self.options.cleaning).strip(),
+            choices=choices,
+            labels=self._labels(row, choices),
+        )
+
+    def _labels(self, row: Row, choices: tuple[str, ...]) -> tuple[str, ...] | None:
+        columns = self.options.choices
+        return choice_labels(row, columns, len(choices)) if isinstance(columns, str) else None
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Accuracy decides."""
+        return ("accuracy", "accuracy_norm", "nll")
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """A choice at random, and the untuned base."""
+        return (random_baseline(self.options.seed), ZERO_SHOT)
