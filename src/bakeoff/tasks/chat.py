@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
@@ -22,6 +23,8 @@ from bakeoff.tasks.conversations import (
     tools_of,
     up_to_last_answer,
 )
+from bakeoff.tasks.guess_talks import guess_talks
+from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.texts import text_of
 
 _MESSAGES: Final = ("messages", "conversations")
@@ -95,6 +98,11 @@ class Chat(Task):
     takes_shots = False
     prefers_text_scores = True
     options: ChatOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_talks(table)
 
     @property
     def _template(self) -> ChatTemplate:

@@ -16,7 +16,9 @@ from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import named_options, read_metrics
 
 if TYPE_CHECKING:
+    from bakeoff.data.columns import Table
     from bakeoff.tasks.chat_templates import ChatTemplate
+    from bakeoff.tasks.guesses import Guess
 
 Row = Mapping[str, object]
 NLL = "nll"
@@ -82,6 +84,21 @@ class Task(ABC):
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
         self.options = options
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """What the kind makes of data that nobody has described; None where it can make nothing.
+
+        ``bakeoff init`` asks every kind, and takes the likeliest. A kind that is silent is one that
+        users have to name.
+
+        Args:
+            table: the rows that were looked at, as columns.
+
+        Raises:
+            DataError: the data are of the kind, and cannot be learnt from.
+        """
+        return None
 
     @property
     @abstractmethod

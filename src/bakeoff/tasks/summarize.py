@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bakeoff.data.cleaning import clean
+from bakeoff.data.columns import Table
 from bakeoff.data.options import TaskOptions, at_least
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.sentences import lead
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
+from bakeoff.tasks.guess_texts import guess_summaries
+from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
@@ -48,6 +51,11 @@ class Summarize(TwoColumns):
     input_key = input_word = "document"
     answer_key = output_word = "summary"
     options: SummarizeOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_summaries(table)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

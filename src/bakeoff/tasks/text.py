@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
+from bakeoff.tasks.guesses import FORCED, LIKELY, POSSIBLE, Guess, quoted
 from bakeoff.tasks.texts import plain_text_of
 
 
@@ -51,6 +53,25 @@ class Text(Task):
     chat_template_use = "never"
     fine_widths = True
     options: TextOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``; one column of texts, and nothing else to learn."""
+        if not table.prose:
+            return None
+        text = max(table.prose, key=lambda column: column.chars)
+        others = [c for c in table.columns if c is not text and not c.is_reference]
+        alone = all(c.is_constant or c.shape == "empty" for c in others)
+        return Guess(
+            kind="text",
+            options={"text": text.name},
+            likelihood=LIKELY if alone else POSSIBLE if len(table.prose) == 1 else FORCED,
+            reasons={
+                "kind": "texts alone, learnt from end to end",
+                "text": f"texts of {text.words:.0f} words",
+            },
+            notes=() if alone else (f"{quoted([c.name for c in others])} are not read",),
+        )
 
     @property
     def column_keys(self) -> Mapping[str, str]:
