@@ -8,6 +8,7 @@ from bakeoff.cli.audit import audit
 from bakeoff.cli.bases import bases
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
+from bakeoff.cli.init import init
 from bakeoff.cli.methods import methods
 from bakeoff.cli.plan import plan
 from bakeoff.cli.predict import predict
@@ -15,7 +16,7 @@ from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import version
 
-_COMMANDS = (run, plan, report, audit, predict, export, methods, version)
+_COMMANDS = (init, run, plan, report, audit, predict, export, methods, version)
 
 app = typer.Typer(
     add_completion=False,

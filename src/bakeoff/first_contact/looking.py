@@ -17,7 +17,7 @@ from bakeoff.data.sources import ALIASES, Source, open_source
 from bakeoff.errors import DataError
 from bakeoff.types import SPLITS, Split
 
-_ROWS_KEPT: Final = 4000
+_ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
 _SEED: Final = 0
@@ -65,9 +65,7 @@ def look_at(place: str | Path, *, first: int) -> Data:
             "validation and test"
         )
     path, notes = _one_source(path)
-    source = open_source(
-        TaskOptions(kind="text", source=str(path.absolute())), {}, root=Path.cwd()
-    )
+    source = open_source(TaskOptions(kind="text", source=str(path.absolute())), {}, root=Path.cwd())
     names = source.column_names()
     _check_header(path, names)
     columns = {name: OptionalColumn(name) for name in names}

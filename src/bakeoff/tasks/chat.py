@@ -25,6 +25,7 @@ from bakeoff.tasks.conversations import (
 )
 from bakeoff.tasks.guess_talks import guess_talks
 from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import text_of
 
 _MESSAGES: Final = ("messages", "conversations")
@@ -92,6 +93,7 @@ class Chat(Task):
 
     kind = "chat"
     options_type = ChatOptions
+    starting = StartingValues(max_length=4096, source="two epochs, as in Tülu 3 (arXiv:2411.15124)")
     input_word = "conversation"
     output_word = "answer"
     chat_template_use = "always"

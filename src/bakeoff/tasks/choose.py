@@ -18,6 +18,7 @@ from bakeoff.tasks.guess_choices import guess_choices
 from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.right_choice import RULES, Answer, found_rule
+from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import choice_labels, choice_text, choice_texts
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
@@ -78,6 +79,7 @@ class Choose(TwoColumns):
 
     kind = "choose"
     options_type = ChooseOptions
+    starting = LABELS
     input_key = input_word = "question"
     answer_key = "answer"
     output_word = "choice"

@@ -21,6 +21,7 @@ from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
 from bakeoff.tasks.guess_labels import guess_labels
 from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
+from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
@@ -80,6 +81,7 @@ class Classify(TwoColumns):
 
     kind = "classify"
     options_type = ClassifyOptions
+    starting = LABELS
     input_key = input_word = "text"
     answer_key = output_word = "label"
     has_free_answers = False

@@ -14,6 +14,7 @@ from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import named_options, read_metrics
+from bakeoff.tasks.starting import StartingValues
 
 if TYPE_CHECKING:
     from bakeoff.data.columns import Table
@@ -63,6 +64,7 @@ class Task(ABC):
             template; ``always`` is for conversations, ``never`` for what has no prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
             the kind's own first metric does wherever it is among the study's.
+        starting: values that ``bakeoff init`` writes a study with.
         from_rows: names of the options that the training rows decided, not the study.
         chat: the template by which examples are laid out, once the base is known; None is plain
             text.
@@ -78,6 +80,7 @@ class Task(ABC):
     takes_shots: ClassVar[bool] = True
     chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
     prefers_text_scores: ClassVar[bool] = False
+    starting: ClassVar[StartingValues] = StartingValues()
     from_rows: frozenset[str] = frozenset()
     chat: ChatTemplate | None = None
 

@@ -13,6 +13,7 @@ from bakeoff.metrics.sentences import lead
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
 from bakeoff.tasks.guess_texts import guess_summaries
 from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
@@ -48,6 +49,7 @@ class Summarize(TwoColumns):
 
     kind = "summarize"
     options_type = SummarizeOptions
+    starting = StartingValues(max_target_tokens=256, no_repeat_ngram=3)
     input_key = input_word = "document"
     answer_key = output_word = "summary"
     options: SummarizeOptions

@@ -13,6 +13,7 @@ from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
 from bakeoff.tasks.guesses import FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import plain_text_of
 
 
@@ -47,6 +48,7 @@ class Text(Task):
 
     kind = "text"
     options_type = TextOptions
+    starting = StartingValues(epochs=1, max_target_tokens=1, source="plain texts are seen once")
     input_word = output_word = "text"
     has_free_answers = False
     takes_shots = False
