@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 
 from bakeoff.cli.common import BaseOption, KindOption, MethodsOption, named_methods
 
@@ -58,8 +58,11 @@ def print_guess(draft: object, console: Console) -> None:
 
     assert isinstance(draft, Draft)
     for line in shown(draft):
-        text = line.strip()
-        indent = 2 * (line != text)
-        head, colon, rest = text.partition(": ")
-        marked = f"[bold]{escape(head)}[/]{colon}{escape(rest)}" if colon else escape(text)
-        console.print(Padding(marked, (0, 0, 0, indent), expand=False), highlight=False)
+        indent = " " * (len(line) - len(line.lstrip()))
+        first, *rest = textwrap.wrap(
+            line, console.width, subsequent_indent=f"{indent}  ", break_on_hyphens=False
+        )
+        head, colon, after = first.partition(": ")
+        console.print(f"[bold]{escape(head)}[/]{colon}{escape(after)}", highlight=False)
+        for text in rest:
+            console.print(escape(text), highlight=False)

@@ -97,7 +97,10 @@ class Column:
         if self.shape == "number":
             return self.is_whole and unique and len(sample) > 2
         keys = sum(
-            len(text) <= _KEY_CHARS and " " not in text and any(map(str.isdigit, text))
+            len(text) <= _KEY_CHARS
+            and text.isascii()
+            and " " not in text
+            and any(map(str.isdigit, text))
             for text in sample
         )
         return unique and keys >= _MOST_OF * len(sample)

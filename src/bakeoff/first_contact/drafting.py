@@ -196,9 +196,7 @@ class _Draft:
 
     def _is_sorted(self) -> bool:
         """Whether the first rows lack values of what is learnt that the others have."""
-        *_, learnt = read_task(
-            {**self.guess.options, "kind": self.guess.kind, "source": "x"}
-        ).columns
+        *_, learnt = self._task.columns
         return any(
             column.is_label_like
             and len(_values(self.data.first, column.name)) < 0.9 * column.distinct
@@ -250,13 +248,15 @@ class _Draft:
 
     def _protocol(self, section: dict[str, Any], num_rows: int) -> dict[str, Any]:
         starting = self.starting
-        rows = starting.rows
-        while rows > _FEWEST_ROWS and num_rows * starting.epochs / rows < _FEWEST_UPDATES:
+        rows, epochs = starting.rows, starting.epochs
+        while rows > _FEWEST_ROWS and num_rows * epochs / rows < _FEWEST_UPDATES:
             rows //= 2
+        while epochs < starting.most_epochs and num_rows * epochs / rows < _FEWEST_UPDATES:
+            epochs += 1
         micro = rows
         while micro > 1 and micro * section["max_length"] > _TOKENS_OF_A_PASS:
             micro //= 2
-        updates = num_rows * starting.epochs // rows
+        updates = num_rows * epochs // rows
         few = (
             f", fewer than {_FEWEST_UPDATES}, so methods may not have come to their end; give more "
             "epochs or rows"
@@ -272,7 +272,7 @@ class _Draft:
             "protocol.seeds": "with fewer than three nothing is said beyond those very runs",
         }
         return {
-            "epochs": starting.epochs,
+            "epochs": epochs,
             "micro_batch_size": micro,
             "grad_accum_steps": rows // micro,
             "schedule": "cosine",

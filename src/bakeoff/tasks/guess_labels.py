@@ -32,8 +32,10 @@ def guess_labels(table: Table) -> Guess | None:
         others = [c for c in others if c not in texts]
     if not texts:
         return None
-    texts, left = texts[:_MANY_COLUMNS], texts[_MANY_COLUMNS:]
     text = max(texts, key=lambda c: (is_called(c, DOCUMENT), c.chars))
+    beside = [c for c in texts if c is not text and _may_be_field(c)][: _MANY_COLUMNS - 1]
+    left = [c for c in texts if c is not text and c not in beside]
+    texts = [c for c in texts if c is text or c in beside]
     strong, weak = is_called(label, LABEL), is_called(label, WEAK_LABEL)
     likelihood = LIKELY + 0.12 if strong else LIKELY if weak else POSSIBLE + 0.1
     if label.shape == "number" and not strong:
@@ -56,10 +58,10 @@ def guess_labels(table: Table) -> Guess | None:
         "text": f"texts of {text.words:.0f} words",
         "label": shown,
     }
-    inputs = [c.name for c in texts if c is not text] + [text.name]
+    inputs = [c.name for c in texts]
     ends = "\n" if _runs_on(words) else ""
     if len(texts) > 1 or ends:
-        fields = [f"{{{name}}}" for name in inputs[:-1]] + ["{text}"]
+        fields = ["{text}" if c is text else f"{{{c.name}}}" for c in texts]
         options["template"] = "\n\n".join(fields) + "\n\nLabel: {label}" + ends
         reasons["template"] = (
             f"{quoted(inputs)} are all read; {text.name!r} gives way where a row is too long"
@@ -73,6 +75,11 @@ def guess_labels(table: Table) -> Guess | None:
         reasons=reasons,
         notes=tuple(notes),
     )
+
+
+def _may_be_field(column: Column) -> bool:
+    """Whether a template can name the column; its own fields come first."""
+    return not set("{}") & set(column.name) and column.name not in ("text", "label")
 
 
 def _fitness(column: Column) -> float:

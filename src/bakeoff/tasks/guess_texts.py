@@ -193,6 +193,8 @@ def _pair(table: Table) -> _Pair | None:
 
 def _inputs(columns: tuple[Column, ...]) -> list[Column]:
     """What is read: the columns that are called so, a question last; else all of them."""
+    if len(columns) > 1:  # a template names them
+        columns = tuple(c for c in columns if not set("{}") & set(c.name)) or columns[:1]
     named = [c for c in columns if is_called(c, INPUT)] or list(columns)
     if all(is_called(c, QUESTION) for c in named):
         # A question alone leaves out what it is asked of.

@@ -10,13 +10,15 @@ class StartingValues:
     """What ``bakeoff init`` begins with; the data's own lengths and number decide below it.
 
     Attributes:
-        epochs: passes over the training rows. rows: of one update, at most.
+        epochs: passes over the training rows. most_epochs: likewise, where there are few rows.
+        rows: of one update, at most.
         max_length: tokens of a row, at most. max_target_tokens: of an answer; 1 has no answer.
         no_repeat_ngram: of generation. rank: of low-rank methods.
         source: who does it so.
     """
 
     epochs: int = 2
+    most_epochs: int = 3
     rows: int = 32
     max_length: int = 2048
     max_target_tokens: int = 512
@@ -27,6 +29,7 @@ class StartingValues:
 
 LABELS = StartingValues(
     epochs=3,
+    most_epochs=5,
     rows=16,
     max_length=512,
     max_target_tokens=256,

@@ -63,11 +63,13 @@ class Text(Task):
             return None
         text = max(table.prose, key=lambda column: column.chars)
         others = [c for c in table.columns if c is not text and not c.is_reference]
+        # Labels and other texts are more likely there to be learnt.
+        several = bool(table.label_like) or len(table.prose) > 1
         alone = all(c.is_constant or c.shape == "empty" for c in others)
         return Guess(
             kind="text",
             options={"text": text.name},
-            likelihood=LIKELY if alone else POSSIBLE if len(table.prose) == 1 else FORCED,
+            likelihood=LIKELY if alone else FORCED if several else POSSIBLE,
             reasons={
                 "kind": "texts alone, learnt from end to end",
                 "text": f"texts of {text.words:.0f} words",
