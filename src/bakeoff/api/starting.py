@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,9 @@ def init(
     """
     from bakeoff.first_contact.writing import shown
 
-    given = {"base": base, "kind": kind, "methods": methods}
+    drafted = partial(draft_of, base=base, kind=kind, methods=methods)
     if is_reference(data) and not isinstance(data, Mapping):
-        draft = draft_of(data, **given)
+        draft = drafted(data)
         study = Study.from_mapping(draft.mapping)
         if out is not None:
             write_study(draft, Path(out))
@@ -62,7 +63,7 @@ def init(
     else:
         rows = given_rows(data, _columns_of(data))
         with tempfile.TemporaryDirectory() as folder:
-            draft = draft_of(_place_of(rows, Path(folder)), **given)
+            draft = drafted(_place_of(rows, Path(folder)))
         task = {**draft.mapping["task"], "source": data}
         study = Study.from_mapping({**draft.mapping, "name": "rows", "task": task})
     for line in shown(draft):

@@ -221,6 +221,11 @@ def parsed_json(text: str) -> Any:
         return None
 
 
+def _is_key(text: str) -> bool:
+    short = len(text) <= _KEY_CHARS and text.isascii() and " " not in text
+    return short and any(map(str.isdigit, text))
+
+
 def _shape_of(value: object) -> Shape:
     if isinstance(value, bool):
         return "boolean"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bakeoff.data.columns import Table
+from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.looking import Data, look_at
 from bakeoff.first_contact.measuring import (
@@ -155,7 +156,7 @@ class _Draft:
         """Which rows are used."""
         found: dict[str, Any] = {}
         if self.data.is_whole and self.data.num_rows < _SMALL:
-            found["split_by_hash"] = {"validation": 0.2, "test": 0.2}
+            found["split_by_hash"] = dict.fromkeys(("validation", "test"), self._held_out)
             self.comments["task.split_by_hash"] = "a fifth each, as there are few rows"
         limits = {
             split: most
@@ -192,7 +193,13 @@ class _Draft:
         """Rows of a split, as far as they are known before they are split."""
         if not self.data.is_whole:
             return self.data.counts[split]
-        return round(self.data.num_rows * (0.8 if split == "train" else 0.1))
+        held = self._held_out
+        return round(self.data.num_rows * (1 - 2 * held if split == "train" else held))
+
+    @property
+    def _held_out(self) -> float:
+        """The share of one file that becomes the validation set, and the test set."""
+        return 0.2 if self.data.num_rows < _SMALL else SplitShares().test
 
     def _is_sorted(self) -> bool:
         """Whether the first rows lack values of what is learnt that the others have."""

@@ -17,8 +17,9 @@ def _words(text: str) -> frozenset[str]:
 LABEL: Final = _words(
     """label labels class klass sentiment target y polarity emotion intent stars star rating score
     gold toxic toxicity spam stance klasse stimmung bewertung absicht etiqueta clase sentimiento
-    etiquette classe etichetta classificazione rotulo klasa etykieta sterne note estrellas etoiles stelle sterren метка класс тональность
-    标签 类别 情感 ラベル 分類 레이블"""
+    etiquette classe etichetta classificazione rotulo klasa etykieta метка класс тональность
+    标签 类别 情感 ラベル 分類
+    레이블 sterne note estrellas etoiles stelle sterren"""
 )
 WEAK_LABEL: Final = _words(
     """category categories kind type topic genre tag section department priority answer verdict
