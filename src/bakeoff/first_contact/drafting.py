@@ -15,6 +15,7 @@ from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.looking import Data, look_at
 from bakeoff.first_contact.measuring import (
+    ROWS_MEASURED,
     BaseFacts,
     Lengths,
     base_facts,
@@ -107,7 +108,7 @@ class _Draft:
 
     def draft(self, methods: Sequence[str]) -> Draft:
         section = self._columns()
-        lengths = measure(section, self.base)
+        lengths = measure(section, self.base, most=None if self._is_sorted() else ROWS_MEASURED)
         section |= self._rows(lengths)
         section |= self._lengths(lengths)
         num_rows = self._num_train(section)
@@ -179,7 +180,7 @@ class _Draft:
                 + " rows are used; remove task.examples to use all"
             )
         found["on_bad_row"] = "skip"
-        bad = lengths.skipped + self.data.num_bad
+        bad = max(lengths.skipped, self.data.num_bad)
         self.comments["task.on_bad_row"] = (
             f"rows that cannot be used are left out and counted: {bad} of those looked at"
             if bad

@@ -68,7 +68,8 @@ def look_at(place: str | Path, *, first: int) -> Data:
     source = open_source(TaskOptions(kind="text", source=str(path.absolute())), {}, root=Path.cwd())
     names = source.column_names()
     _check_header(path, names)
-    columns = {name: OptionalColumn(name) for name in names}
+    # Where no column is found, reading says why.
+    columns = {name: OptionalColumn(name) for name in names or ("text",)}
     source = open_source(
         TaskOptions(kind="text", source=str(path.absolute())), columns, root=Path.cwd()
     )

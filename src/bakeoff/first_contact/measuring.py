@@ -18,9 +18,11 @@ from bakeoff.tasks.chat_rendering import template_for
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.prepare import prepare
 from bakeoff.tasks.registry import read_task, task_type
+from bakeoff.types import SPLITS
 
 _MOST_POSITIONS: Final = 8192
 ROWS_MEASURED: Final = 1000
+"""Of each split, where the first ones will do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +80,12 @@ def has_chat_template(task: Task, base: BaseFacts) -> bool:
     return template_for(task, base.tokenizer, Path.cwd()) is not None
 
 
-def measure(section: Mapping[str, Any], base: BaseFacts) -> Lengths:
+def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None) -> Lengths:
     """Prepares the first rows of each split with all the room that the base has.
 
     Args:
         section: the task section, without lengths. base: whose tokens are counted.
+        most: rows of each split; None takes all.
 
     Raises:
         DataError: rows that cannot be used at all.
@@ -90,7 +93,7 @@ def measure(section: Mapping[str, Any], base: BaseFacts) -> Lengths:
     room: dict[str, Any] = {"max_length": base.positions}
     if task_type(section["kind"]).starting.max_target_tokens > 1:
         room["max_target_tokens"] = base.positions // 2
-    examples = dict.fromkeys(("train", "validation", "test"), ROWS_MEASURED)
+    examples = dict.fromkeys(SPLITS, most)
     task = read_task({**section, **room, "examples": examples, "on_bad_row": "skip"})
     data = prepare(
         task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference

@@ -112,7 +112,7 @@ def _value(key: str, value: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    written = dump_yaml({"x": value}).removeprefix("x:").strip()
+    written = dump_yaml({"x": value}).removeprefix("x:").strip(" \n")
     if isinstance(value, str) and written == value and not _PLAIN.fullmatch(value):
         return _quoted(value)
     return written
