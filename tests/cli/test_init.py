@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import bakeoff
+from bakeoff.cli.app import app
 from bakeoff.config import load_yaml
 from bakeoff.errors import ConfigError, DataError
 
@@ -152,3 +153,26 @@ def test_rows_in_memory_have_no_file(place: Path) -> None:
         bakeoff.init([{"a": "b"}], base=BASE, out="s.yaml")
     with pytest.raises(DataError, match="data: names no columns"):
         bakeoff.init([], base=BASE)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("bakeoff init x.csv --kind ch", {"choose", "chat"}),
+        ("bakeoff run --methods lora,soft_", {"lora,soft_prompt"}),
+        ("bakeoff init x.csv --base ti", {"tiny"}),
+    ],
+)
+def test_the_shell_completes_what_options_take(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    found: set[str],
+) -> None:
+    monkeypatch.setenv("_BAKEOFF_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="bakeoff")
+    assert set(capsys.readouterr().out.split()) == found

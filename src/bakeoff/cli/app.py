@@ -19,7 +19,6 @@ from bakeoff.cli.version import version
 _COMMANDS = (init, run, plan, report, audit, predict, export, methods, version)
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Finds the right way to fine-tune a language model.",

@@ -9,6 +9,29 @@ import typer
 
 from bakeoff.errors import ConfigError
 
+
+def _bases(incomplete: str) -> list[str]:
+    from bakeoff.base.weights.inventory import list_bases
+    from bakeoff.files import cache_folder
+
+    names = [one.name for one in list_bases(cache_folder())]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _kinds(incomplete: str) -> list[str]:
+    from bakeoff.tasks.registry import task_kinds
+
+    return [kind for kind in task_kinds() if kind.startswith(incomplete)]
+
+
+def _methods(incomplete: str) -> list[str]:
+    """Goes on after the last comma."""
+    from bakeoff.methods.registry import method_kinds
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{kind}" for kind in method_kinds() if kind.startswith(last)]
+
+
 StudyArgument = Annotated[
     Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
 ]
@@ -33,6 +56,7 @@ BaseOption = Annotated[
     str | None,
     typer.Option(
         metavar="BASE",
+        autocompletion=_bases,
         help="The base: smollm2-135m (without), tiny, a folder or a hub id; `bakeoff bases` lists "
         "those that are here.",
     ),
@@ -41,6 +65,7 @@ KindOption = Annotated[
     str | None,
     typer.Option(
         metavar="KIND",
+        autocompletion=_kinds,
         help="The kind of task: classify, choose, summarize, complete, chat or text; guessed "
         "without.",
     ),
@@ -49,6 +74,7 @@ MethodsOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES",
+        autocompletion=_methods,
         help="Methods with commas between: lora,soft_prompt (without); `bakeoff methods` lists "
         "all.",
     ),
