@@ -129,6 +129,8 @@ def test_from_python_a_file(reviews: Path) -> None:
     assert repr(study) == f"Study('Bewertungen-2024': classify with {BASE}; lora)"
     assert study_in(reviews.parent / "s.yaml")["task"]["label"] == "Sterne"
     assert said[1].startswith("task: classify")
+    with pytest.raises(ConfigError, match=r"s\.yaml: exists already"):
+        bakeoff.init(reviews, base=BASE, out="s.yaml")
 
 
 def tables() -> Iterator[Any]:

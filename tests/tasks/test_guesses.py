@@ -302,6 +302,35 @@ def test_a_second_candidate_is_named() -> None:
     assert "The label could also be 'size'" in found.best.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("answers", "rule", "is_sure"),
+    [((1, 2), "index", False), ((0, 1, 2), "index", True), ((1, 2, 3, 4), "number", True)],
+)
+def test_where_numbers_begin_is_not_decided_in_silence(
+    answers: tuple[int, ...], rule: str, is_sure: bool
+) -> None:
+    found = guessed(
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4, 5)],
+            "answer": answers[i % len(answers)],
+        }
+    )
+    assert found.best.options["answer_is"] == rule
+    assert any("may count from 0 or from 1" in note for note in found.best.notes) is not is_sure
+
+
+def test_a_rare_first_choice_still_counts_from_0() -> None:
+    found = guessed(
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4, 5)],
+            "answer": 0 if i % 40 == 0 else 2,
+        }
+    )
+    assert found.best.options["answer_is"] == "index"
+
+
 def test_another_kind_that_fits_is_named() -> None:
     found = guessed(
         lambda w, i: {"title": w.text(5), "body": w.text(60), "rating": w.random.randint(1, 5)}

@@ -96,14 +96,7 @@ class Column:
         unique = self.distinct >= 0.99 * len(sample)
         if self.shape == "number":
             return self.is_whole and unique and len(sample) > 2
-        keys = sum(
-            len(text) <= _KEY_CHARS
-            and text.isascii()
-            and " " not in text
-            and any(map(str.isdigit, text))
-            for text in sample
-        )
-        return unique and keys >= _MOST_OF * len(sample)
+        return unique and sum(map(_is_key, sample)) >= _MOST_OF * len(sample)
 
     @cached_property
     def is_label_like(self) -> bool:

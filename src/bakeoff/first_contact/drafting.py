@@ -108,7 +108,13 @@ class _Draft:
 
     def draft(self, methods: Sequence[str]) -> Draft:
         section = self._columns()
-        lengths = measure(section, self.base, most=None if self._is_sorted() else ROWS_MEASURED)
+        lengths = measure(
+            section,
+            self.base,
+            most=None if self._is_sorted() else ROWS_MEASURED,
+            # A text without an answer becomes as many rows as it needs, and is never cut.
+            room=self.base.positions if self._answers else self._longest,
+        )
         section |= self._rows(lengths)
         section |= self._lengths(lengths)
         num_rows = self._num_train(section)
@@ -216,7 +222,7 @@ class _Draft:
         room = self.base.positions - _ROOM_FOR_METHODS
         found: dict[str, Any] = {}
         answer = 0
-        if self.starting.max_target_tokens > 1:
+        if self._answers:
             longest = int(lengths.answers.max())
             usual = int(np.percentile(lengths.answers, 99))
             # A choice is never cut, and rows that were not looked at may have longer ones.
@@ -226,8 +232,7 @@ class _Draft:
                 answer = max(answer, longest)
         usual = int(np.percentile(lengths.rows, 99))
         wanted = _up(max(usual, answer + 16), 16)
-        most = min(self.starting.max_length, room)
-        found["max_length"] = max(min(wanted, most), answer + 16)
+        found["max_length"] = max(min(wanted, self._longest), answer + 16)
         cut = float((lengths.rows > found["max_length"]).mean())
         self.comments["task.max_length"] = (
             f"tokens: half of the rows have at most {int(np.median(lengths.rows))}, 99 % at most "
@@ -240,6 +245,14 @@ class _Draft:
                 f"half have at most {int(np.median(lengths.answers))}"
             )
         return found
+
+    @property
+    def _answers(self) -> bool:
+        return self.starting.max_target_tokens > 1
+
+    @property
+    def _longest(self) -> int:
+        return min(self.starting.max_length, self.base.positions - _ROOM_FOR_METHODS)
 
     @property
     def _task(self) -> Task:

@@ -80,21 +80,21 @@ def has_chat_template(task: Task, base: BaseFacts) -> bool:
     return template_for(task, base.tokenizer, Path.cwd()) is not None
 
 
-def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None) -> Lengths:
-    """Prepares the first rows of each split with all the room that the base has.
+def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, room: int) -> Lengths:
+    """Prepares the first rows of each split.
 
     Args:
         section: the task section, without lengths. base: whose tokens are counted.
-        most: rows of each split; None takes all.
+        most: rows of each split; None takes all. room: tokens of a row, at most.
 
     Raises:
         DataError: rows that cannot be used at all.
     """
-    room: dict[str, Any] = {"max_length": base.positions}
+    given: dict[str, Any] = {"max_length": room}
     if task_type(section["kind"]).starting.max_target_tokens > 1:
-        room["max_target_tokens"] = base.positions // 2
+        given["max_target_tokens"] = room // 2
     examples = dict.fromkeys(SPLITS, most)
-    task = read_task({**section, **room, "examples": examples, "on_bad_row": "skip"})
+    task = read_task({**section, **given, "examples": examples, "on_bad_row": "skip"})
     data = prepare(
         task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference
     )
