@@ -82,6 +82,11 @@ def shown_seconds(value: float | None) -> str:
     return f"{number:.{0 if number >= 99.5 else 1}f} {unit}"
 
 
+def shown_share(value: float | None) -> str:
+    """A share as a percentage: ``12.5 %``; a dash where it is missing."""
+    return MISSING if value is None else f"{100 * value:.3g} %"
+
+
 def shown_whole(value: float | None) -> str:
     """A whole number with thousands apart: ``294,912``; a dash for None."""
     return MISSING if value is None else f"{value:,.0f}"
@@ -125,7 +130,7 @@ def size_of(text: str, option: str) -> float:
     Raises:
         ConfigError: for any other text.
     """
-    found = _SIZE.fullmatch(text.strip())
+    found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ConfigError(
             f"{option} {text!r}: is not a size; give a number and its unit, such as 8GiB, 500MiB "
@@ -149,7 +154,7 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     Raises:
         ConfigError: for any other text.
     """
-    given = text.strip().lower()
+    given = text.strip().lower() if isinstance(text, str) else ""
     if not _DURATION.fullmatch(given):
         raise ConfigError(
             f"{option} {text!r}: is not a duration; give hours, minutes, seconds or milliseconds, "

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bakeoff.report.answer import build_answer
-from bakeoff.report.table import build_rows
-from bakeoff.runs.records import Comparable, DecisionWarning, Estimate, Results
+from bakeoff.report.table import build_rows, shown_columns
+from bakeoff.runs.records import Comparable, DecisionWarning, Estimate, Outputs, Results
 from bakeoff.types import RunState
 from tests.golden_folders import decided, golden, with_methods, with_verdicts
 
@@ -131,3 +131,26 @@ def test_test_rows_that_stand_in_the_training_data_are_a_caveat() -> None:
     data = replace(results.data, overlap={**results.data.overlap, "train_test": 12})
     found = caveats(replace(results, data=data))
     assert "12 test rows are also in the training data." in found
+
+
+def test_a_method_that_writes_nothing_is_flagged_and_counts_stand_in_the_table() -> None:
+    results = golden("four")
+    outputs = {"examples": 48, "unfinished": 0, "invalid": 0}
+    quiet = replace(
+        results,
+        methods={
+            name: replace(record, outputs=Outputs(**outputs, empty=empty))
+            for (name, record), empty in zip(results.methods.items(), (47, 3, 2, 0), strict=True)
+        },
+        baselines={},
+    )
+    rows = build_rows(quiet)
+    assert [c.label for c in shown_columns(quiet.task.metrics, rows) if "answers" in c.label] == [
+        "Empty answers"
+    ]
+    found = [text for text in caveats(quiet) if "writes nothing" in text]
+    first, second, *_ = quiet.methods
+    assert found == [
+        f"{first} writes nothing in 97.9 % of its answers.",
+        f"{second} writes nothing in 6.25 % of its answers.",
+    ]

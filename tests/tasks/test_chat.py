@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import datasets
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.data.examples import Example
+from bakeoff.data.given import given_rows
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat import Chat
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import Task, columns_to_keep
 from bakeoff.tasks.conversations import Conversation
 from bakeoff.tasks.prepare import with_found
 from bakeoff.testing.tasks import TaskContract
@@ -161,6 +164,21 @@ def test_tools_that_only_some_rows_have_are_found(write: Write, tokenizer: Any) 
     train = data.splits["train"]
     assert "looks" not in tokenizer.decode(train.tokens[0])
     assert "looks" in tokenizer.decode(train.tokens[1])
+
+
+@pytest.mark.parametrize("form", ["list", "frame", "data set"])
+def test_rows_in_memory_keep_what_may_be_read(form: str) -> None:
+    rows: list[dict[str, Any]] = [{"id": 1, "conversations": SHAREGPT, "tools": "[]"}] * 2
+    table: Any = rows
+    if form == "frame":
+        table = pandas.DataFrame(rows)
+    elif form == "data set":
+        table = datasets.Dataset.from_list(rows)
+    given = given_rows(table, columns_to_keep(task_of(kind="chat")))
+    [content] = given.files.values()
+    [kept, _] = [json.loads(line) for line in content.splitlines()]
+    assert set(kept) == {"conversations", "tools"}
+    assert [turn["value"] for turn in kept["conversations"]] == [t["value"] for t in SHAREGPT]
 
 
 def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> None:
@@ -398,6 +416,9 @@ def test_a_row_without_its_answer_can_be_asked() -> None:
     shorter = task.shorten(task.prompt({"messages": LONG}))
     assert shorter is not None and not shorter.target_spans
     assert shorter.prompt.count("<|im_start|>user") == 1
+    # The assistant may speak twice in a row.
+    twice = [*TALK, TOLD]
+    assert task.prompt({"messages": twice}).prompt == task.example({"messages": twice}).prompt
     with pytest.raises(DataError, match="nothing to answer"):
         task.prompt({"messages": LONG[:1]})
 
@@ -514,7 +535,9 @@ _MESSAGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(talk=st.lists(_MESSAGE, max_size=4) | _ANY, tools=st.none() | _ANY)
 def test_any_row_is_laid_out_or_refused_in_words(talk: Any, tools: Any) -> None:
     task: Task = Chat(task_of(kind="chat", messages="messages", tools="tools").options)

@@ -114,6 +114,17 @@ def test_a_choice_is_shown_as_the_references_spell_it(template: str) -> None:
     assert [task.answer_shown(choice) for choice in example.choices] == labels
 
 
+def test_a_choice_is_shown_without_what_the_template_puts_before_it() -> None:
+    """As where an answer without thoughts begins with empty ones."""
+    text = SHAPES["tagged"].replace("{{- message['content']", "{{- '<t></t>' + message['content']")
+    options = {"labels": ["no", "yes"], "chat_template": text}
+    task = chat_of("classify", "chatml", **options)
+    example = task.example({"text": "a storm", "label": "yes"})
+    assert example.choices == ("<t></t>no", "<t></t>yes")
+    assert [example.text[a:b] for a, b in example.target_spans] == ["<t></t>yes"]
+    assert [task.answer_shown(choice) for choice in example.choices] == ["no", "yes"]
+
+
 def test_where_there_is_no_template_nothing_changes(write: Write, tokenizer: Any) -> None:
     task, data = prepared_rows(write, tokenizer, ROWS)
     assert not isinstance(task, InChat) and task.chat is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -240,11 +241,22 @@ class Results:
         return summary_html(self.record)
 
 
+def path_of(given: object, what: str) -> Path:
+    """A path that a caller gave.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(given, str | PathLike):
+        raise ConfigError(f"{what}: {given!r} is no path; give a text or a Path")
+    return Path(given)
+
+
 def load(folder: str | Path) -> Results:
     """The results of a run's folder, complete or not, of this version or an older one.
 
     Raises:
         StoreError: it holds no results, or they cannot be read.
     """
-    place = Path(folder)
+    place = path_of(folder, "load")
     return Results(place, read_results(place))

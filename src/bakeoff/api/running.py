@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.api.results import Results, load
+from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
 from bakeoff.decide.limits import Limits, limits_from
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
@@ -196,7 +196,7 @@ def run(
         log_level=log_level,
     )
     given = study_of(study)
-    place = given.place if out is None else Path(out)
+    place = given.place if out is None else path_of(out, "out")
     try:
         execute(given, place, Console(stderr=True, quiet=not progress), settings)
     except StoppedEarly as early:

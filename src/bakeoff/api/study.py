@@ -11,7 +11,7 @@ from bakeoff.data.given import GivenRows, given_rows, is_reference
 from bakeoff.errors import ConfigError
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.study import options
-from bakeoff.tasks.contract import columns_of
+from bakeoff.tasks.contract import columns_to_keep
 from bakeoff.tasks.registry import read_task
 
 _PLACEHOLDER = "rows"
@@ -124,7 +124,7 @@ class Study:
             if source is None:
                 raise ConfigError("task.source is None: give rows, or name data")
             mapping["task"] = {**task, "source": _PLACEHOLDER}
-            self._rows = given_rows(source, columns_of(read_task(mapping["task"])))
+            self._rows = given_rows(source, columns_to_keep(read_task(mapping["task"])))
         self._mapping, self._folder = mapping, folder
         self._loaded = options.study_from_mapping(mapping, folder=folder)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bakeoff.data.readers import Columns, missing_column
+from bakeoff.data.readers import Columns, missing_column, present
 from bakeoff.data.sources import ALIASES
 from bakeoff.errors import DataError
 from bakeoff.files import disk_errors, new_folder
@@ -153,19 +153,19 @@ def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any
     Raises:
         DataError: it is none of these, or lacks a column.
     """
-    names = list(dict.fromkeys(columns.values()))
     if _is_a(table, "pandas", "DataFrame"):
-        present = list(table.columns)
-        if error := missing_column(place, columns, map(str, present)):
+        there = list(table.columns)
+        if error := missing_column(place, columns, map(str, there)):
             raise error
-        if twice := [name for name in names if present.count(name) > 1]:
+        names = present(columns, there)
+        if twice := [name for name in names if there.count(name) > 1]:
             raise DataError(f"{place}: has two columns {twice[0]!r}; rename one of them")
         for values in table[names].itertuples(index=False, name=None):
             yield dict(zip(names, values, strict=True))
     elif _is_a(table, "datasets", "Dataset"):
         if error := missing_column(place, columns, table.column_names):
             raise error
-        yield from table.select_columns(names)
+        yield from table.select_columns(present(columns, table.column_names))
     elif isinstance(table, Iterable) and not isinstance(table, str | bytes | Mapping):
         for number, row in enumerate(table, start=1):
             if not isinstance(row, Mapping):

@@ -18,7 +18,7 @@ from bakeoff.errors import CheckpointError
 from bakeoff.execution.failures import traceback_of
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores, row_values
-from bakeoff.files import disk_errors, folder_bytes
+from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
@@ -148,11 +148,10 @@ class Archive:
         self.findings.adapter_bytes.pop(candidate.id, None)
 
     def forget_costs(self) -> None:
-        """Removes what methods cost, which is spread over the epochs."""
+        """Forgets what methods cost, which is spread over the epochs."""
         self.findings.costs.clear()
         self.findings.costs_of.clear()
-        with disk_errors(self.folder.path):
-            (self.folder.path / COSTS_FILE).unlink(missing_ok=True)
+        self.folder.write_json(COSTS_FILE, {})  # a missing file would be one that was lost
 
     def keep_validation(self, candidate: Candidate) -> None:
         """Writes what a candidate reached on validation, which its setting is chosen by."""

@@ -7,7 +7,7 @@ it is kept. ``candidates/ID/last-CHECKSUM.safetensors`` is where one that comple
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from bakeoff.types import RunState
 CANDIDATES: Final = "candidates"
 _LAST: Final = "last-"
 _KEPT: Final = 2
-Ended = Callable[[], Mapping[str, CandidateRecord]]
+Ended = Callable[[Collection[str]], Mapping[str, CandidateRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ class Checkpoints:
         self._files.tidy()
         self.saved_at = time.monotonic()
 
-    def load(self, schedule: StudySchedule, ended: Ended = dict) -> Progress | None:
+    def load(self, schedule: StudySchedule, ended: Ended = lambda _: {}) -> Progress | None:
         """Takes up the newest checkpoint that is whole: the schedule's candidates and the rest.
 
         Candidates for which the schedule has no place any more are left out.
@@ -317,8 +317,9 @@ class Checkpoints:
         random = tensors["random"]
         num_rounds = dict(content["rounds"])
         chosen = {name: by_id[key] for name, key in content["chosen"].items() if key in by_id}
-        records = ended() if content.get("known") else {}
-        known = {id: records[id] for id in content.get("known", ()) if id in records}
+        # Those that it holds itself may be under way again, and lack files for now.
+        wanted = set(content.get("known", ())) - {record["id"] for record in content["candidates"]}
+        known = dict(ended(wanted)) if wanted else {}
         # A job says itself on how many threads it computes.
         if "slots" in content and content["threads"] != torch.get_num_threads():
             self.notes.append(

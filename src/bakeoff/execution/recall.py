@@ -6,7 +6,7 @@ Every file that a result rests on is compared with its hash in the record beside
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
@@ -56,10 +56,16 @@ class Recall:
         self._rescored: dict[str, list[str]] = {}
         self._recall_notes()
 
-    def ended_candidates(self) -> dict[str, CandidateRecord]:
-        """By id, the whole records of candidates that ended; for a run without checkpoints."""
+    def ended_candidates(self, wanted: Collection[str] | None = None) -> dict[str, CandidateRecord]:
+        """By id, the whole records of candidates that ended; for a run without checkpoints.
+
+        Args:
+            wanted: ids of those that are asked for; None asks for all.
+        """
         found = {}
         for place in sorted((self.folder.path / "candidates").glob(f"*/{RECORD_FILE}")):
+            if wanted is not None and place.parent.name not in wanted:
+                continue
             record = self._record(place.parent.name)
             if record is None or not record.state.is_final or record.state is RunState.FAILED:
                 continue

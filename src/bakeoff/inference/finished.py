@@ -116,6 +116,8 @@ class FinishedRun:
             )
         if candidate_id is None:
             candidate_id = self._recommended(kept, option)
+        if not isinstance(candidate_id, str):
+            raise ConfigError(f"{option} {candidate_id!r}: is no id; give one, as a text")
         if candidate_id not in kept:
             raise ConfigError(self._unknown(candidate_id, kept, option))
         record = kept[candidate_id]

@@ -52,8 +52,9 @@ def register_method(method: type[Method], stack: type[Stack]) -> None:
     """
     spec = getattr(method, "spec", None)
     if not isinstance(spec, MethodSpec):
+        name = getattr(method, "__name__", repr(method))
         raise ConfigError(
-            f"register_method: {method.__name__} has no spec; give the class a MethodSpec as its "
+            f"register_method: {name} has no spec; give the class a MethodSpec as its "
             "attribute spec"
         )
     _check_options(spec, "register_method")

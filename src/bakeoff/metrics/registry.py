@@ -147,6 +147,11 @@ def register_metric(name: str, factory: MetricFactory) -> None:
     Raises:
         ConfigError: where the name is taken.
     """
+    if not isinstance(name, str) or not callable(factory):
+        raise ConfigError(
+            f"register_metric({name!r}, {factory!r}): give a name and a function that makes the "
+            "metric"
+        )
     if name in _BUILT_IN or name in _registered or name in _plugins.points:
         raise ConfigError(f"register_metric: {name!r} is a metric already; choose another name")
     _registered[name] = factory

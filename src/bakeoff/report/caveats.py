@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeoff.decide.verdicts import comparison
-from bakeoff.formatting import join, scale_of, shown_whole
+from bakeoff.formatting import join, scale_of, shown_share, shown_whole
 from bakeoff.page import words
 from bakeoff.report.load import row_metric_of
 from bakeoff.report.searched import searched_methods
@@ -11,6 +11,8 @@ from bakeoff.report.table import Row, metric_label
 from bakeoff.runs.records import MetricRecord, Results
 
 _FEW_TEST_EXAMPLES = 200
+_MUCH_SILENCE = 0.05
+"""Of a method's answers."""
 
 
 def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
@@ -27,12 +29,22 @@ def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
             reason = f": {row.reason}" if row.reason else ""
             verb = "" if row.state.is_final else "is "
             found.append(f"{row.name} {verb}{words.state(row.state)}{reason}.")
+    found += _silent(rows)
     if pick is not None:
         for metric in dict.fromkeys((results.primary, row_metric_of(results))):
             found += _baselines_not_beaten(results, metric, rows, pick)
     found += _warnings(results)
     found += [searched.warning for searched in searched_methods(results) if searched.warning]
     return found + _of_the_data(results)
+
+
+def _silent(rows: list[Row]) -> list[str]:
+    """Methods that often write nothing: a score of text can hide it."""
+    return [
+        f"{row.name} writes nothing in {shown_share(share)} of its answers."
+        for row in rows
+        if not row.is_baseline and (share := row.value("empty") or 0.0) > _MUCH_SILENCE
+    ]
 
 
 def _baselines_not_beaten(

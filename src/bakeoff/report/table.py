@@ -8,13 +8,14 @@ from typing import Final
 
 from bakeoff.decide.verdicts import LEAD, ZERO_SHOT, cheapest, verdict_of
 from bakeoff.decide.verdicts import baseline_label as baseline_label
-from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_whole
+from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_share, shown_whole
 from bakeoff.runs.records import (
     BaselineRecord,
     EpochSeconds,
     Estimate,
     MethodRecord,
     MetricRecord,
+    Outputs,
     Results,
 )
 from bakeoff.types import RunState
@@ -81,6 +82,12 @@ COSTS: Final = (
     Column(key="adapter_bytes", label="Adapter", unit="", write=shown_bytes),
     Column(key="token_latency_seconds", label="Latency", unit="per token", write=shown_seconds),
 )
+OUTPUTS: Final = (
+    Column(key="empty", label="Empty answers", unit="", write=shown_share),
+    Column(key="unfinished", label="Unfinished answers", unit="", write=shown_share),
+    Column(key="invalid", label="Invalid answers", unit="", write=shown_share),
+)
+"""Shares of the answers, over all seeds; each has a column where any row has such answers."""
 # Measured by newer runs only; where no row has it, it has no column.
 _OPTIONAL: Final = ("plain_epoch", "token_latency_seconds")
 
@@ -107,7 +114,8 @@ def shown_columns(metrics: Sequence[MetricRecord], rows: Sequence[Row]) -> list[
         for column in COSTS
         if column.key not in _OPTIONAL or any(row.value(column.key) is not None for row in rows)
     ]
-    return quality + costs
+    outputs = [column for column in OUTPUTS if any(row.value(column.key) for row in rows)]
+    return quality + costs + outputs
 
 
 def build_rows(results: Results) -> list[Row]:
@@ -129,6 +137,8 @@ def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], 
     if len(methods) < 2:
         return marks
     for column in shown_columns(results.task.metrics, rows):
+        if column in OUTPUTS:
+            continue
         found = {r.name: v for r in methods if (v := r.value(column.key)) is not None}
         if len(found) < 2 or len(set(found.values())) == 1:
             continue
@@ -154,6 +164,7 @@ def _method(name: str, record: MethodRecord) -> Row:
     cost = record.cost
     epoch = cost.epoch_seconds
     cells = {metric: _cell(found) for metric, found in record.test.items()}
+    cells |= _counted(record.outputs)
     cells |= {
         "trainable_parameters": Cell(value=cost.trainable_parameters),
         "epoch_max": Cell(value=None if epoch is None else epoch.max),
@@ -182,8 +193,19 @@ def _baseline(name: str, record: BaselineRecord) -> Row:
         is_baseline=True,
         state=None,
         reason=None,
-        cells={metric: _cell(found) for metric, found in record.test.items()},
+        cells={m: _cell(found) for m, found in record.test.items()} | _counted(record.outputs),
     )
+
+
+def _counted(outputs: Outputs | None) -> dict[str, Cell]:
+    """The shares of answers that are empty, unfinished or invalid."""
+    if outputs is None or not outputs.examples:
+        return {}
+    counts = {column.key: getattr(outputs, column.key) for column in OUTPUTS}
+    return {
+        key: Cell(value=None if count is None else count / outputs.examples)
+        for key, count in counts.items()
+    }
 
 
 def _cell(found: Estimate | EpochSeconds | None) -> Cell:

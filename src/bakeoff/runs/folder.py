@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,8 @@ _ID_KEY = "run"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
 """Whether a study may go on with more epochs in the folder of an earlier one, given both, which
 differ in nothing else, and the folder: None where it may, else why not."""
+_SOURCES_KEY = "sources"
+_GROWN_KEY = "grown"
 _VERSIONS_KEY = "versions"
 
 
@@ -120,6 +122,7 @@ class RunFolder:
         versions: Mapping[str, str],
         *,
         mix_versions: bool = False,
+        sources: Sequence[str] = (),
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
@@ -129,6 +132,8 @@ class RunFolder:
             inputs: a hash of each thing that the study reads, such as its base and its data.
             versions: of the libraries that results depend on.
             mix_versions: goes on with what other versions kept.
+            sources: what the files of base and data are known by; other files may well hold the
+                same input.
 
         Returns:
             What a reader must know: that parts were made with other versions, that it grew.
@@ -154,24 +159,40 @@ class RunFolder:
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
             notes = self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
-            return [*notes, *self._grow(before)]
+            return [*notes, *self._grow({**before, _SOURCES_KEY: list(sources)}, before)]
         ledger = ledger_of(self._before, self._outline)
         content = {**inputs, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions), **ledger}
+        content[_SOURCES_KEY] = list(sources)
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
 
-    def _grow(self, inputs: Mapping[str, Any]) -> list[str]:
-        """Writes the study that the folder's has become; returns what a reader must know."""
+    def _grow(self, inputs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+        """Writes the study that the folder's has become; returns what a reader must know.
+
+        Args:
+            inputs: what is to be known of them. before: what is.
+        """
         content = {**inputs, **ledger_of(self._before, self._outline)}
-        if content != inputs:  # first, since names that were used must never be forgotten
+        kept = before.get(_GROWN_KEY)
+        notes = list(map(str, kept)) if isinstance(kept, list) else []
+        if self.growth.changed:
+            has_results = (self.path / RESULTS_FILE).exists()
+            seen = ", when results of the test set were there already" if has_results else ""
+            changed = "; ".join(self.growth.changed)
+            notes.append(f"the study in this folder changed{seen}: {changed}")
+            content[_GROWN_KEY] = notes
+        # Before the study: neither names that were used nor that it grew may be forgotten.
+        if content != before:
             self.write_json(INPUTS_FILE, content)
-        has_results = (self.path / RESULTS_FILE).exists()
         self._write_study()
-        if not self.growth.changed:
-            return []
-        seen = ", when results of the test set were there already" if has_results else ""
-        return [f"the study in this folder changed{seen}: {'; '.join(self.growth.changed)}"]
+        return notes
+
+    def sources(self) -> list[str] | None:
+        """What the files of base and data were known by; None where that was not kept."""
+        inputs = self.read_json(INPUTS_FILE)
+        found = inputs.get(_SOURCES_KEY) if isinstance(inputs, dict) else None
+        return [str(part) for part in found] if isinstance(found, list) else None
 
     def _write_study(self) -> None:
         """Writes the study, and keeps the one that it grew from beside it."""
@@ -237,7 +258,7 @@ class RunFolder:
             self._before, self._outline, lambda before, now: goes_on(before, now, self.path)
         )
         if self.growth.refused:
-            shown = "\n  ".join(self.growth.refused[:12])
+            shown = "\n  ".join([*self.growth.refused, *self.growth.moved][:12])
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys differ (there and "
                 f"here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "

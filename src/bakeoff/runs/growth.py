@@ -53,11 +53,14 @@ class Outline:
         settings: by method, then by the label of its searched options, its kind and all options:
             what the names of its candidates stand for.
         searched: ids of the candidates that its searches begin with.
+        deciding: the metric that decides, whether it is named or the task's own; None where that
+            is not known.
     """
 
     resolved: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     searched: tuple[str, ...] = ()
+    deciding: str | None = None
 
     @classmethod
     def plain(cls, resolved: Mapping[str, Any]) -> Outline:
@@ -97,9 +100,13 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
     lines = differing(without_free_keys(before.resolved), without_free_keys(now.resolved))
     others = _other_settings(before, now)
     lines |= others
-    order = _other_order(before.resolved, now.resolved)
-    if order is not None:
-        lines["methods, their order"] = order
+    if None not in (before.deciding, now.deciding) and before.deciding != now.deciding:
+        # Metrics that come or go may change which one is the task's own.
+        lines.setdefault(
+            "decision.metric",
+            f"decision.metric: {before.deciding} and {now.deciding} (the metric that decides; "
+            f"decision.metric: {before.deciding} keeps it)",
+        )
     refused, changed, moved = [], [], []
     for key, line in lines.items():
         if _is_below(key, _GROWS) and key not in others:
@@ -148,6 +155,7 @@ def with_ledger(outline: Outline, ledger: Mapping[str, Any]) -> Outline:
         resolved=outline.resolved,
         settings=settings,
         searched=tuple(dict.fromkeys((*outline.searched, *map(str, known)))),
+        deciding=outline.deciding,
     )
 
 
@@ -172,15 +180,6 @@ def _other_settings(before: Outline, now: Outline) -> dict[str, str]:
             lines = differing({k: known[k] for k in common}, {k: options[k] for k in common})
             found |= {f"methods.{name}.{k}": f"methods.{name}.{line}" for k, line in lines.items()}
     return found
-
-
-def _other_order(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The methods that both have in another order, by which slots and draws go; else None."""
-    there, here = (list(tree.get("methods") or ()) for tree in (before, now))
-    orders = [[n for n in there if n in here], [n for n in here if n in there]]
-    if orders[0] == orders[1]:
-        return None
-    return f"methods, their order: {', '.join(orders[0])} and {', '.join(orders[1])}"
 
 
 def _reasons(keys: Iterable[str], names: Iterable[str], why_not_longer: str) -> list[str]:

@@ -26,7 +26,10 @@ def outline_of(mapping: Mapping[str, Any]) -> Outline:
     except ConfigError:
         return Outline.plain(mapping)
     return Outline(
-        resolved=study.resolved, settings=_settings(study), searched=tuple(_searched(study))
+        resolved=study.resolved,
+        settings=_settings(study),
+        searched=tuple(_searched(study)),
+        deciding=study.options.decision.metric or study.task.metrics_before_rows[0].name,
     )
 
 

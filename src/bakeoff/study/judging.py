@@ -34,7 +34,9 @@ def judge_study(
     """
     metrics = bench.task.metrics
     decision = decision_for(study, bench, findings)
-    runs = dict(findings.baselines)
+    # In the study's order, whichever of them an earlier call had kept.
+    names = [baseline.name for baseline in bench.baselines]
+    runs = {name: findings.baselines[name] for name in names if name in findings.baselines}
     runs |= {entry.name: _tested(findings, entry.name) for entry in bench.entries}
     judged = {metric.name: _judge(bench, metric, runs, decision, findings) for metric in metrics}
     warnings = tuple(

@@ -10,10 +10,11 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
+from bakeoff.data.sources import WIRE, open_source
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.files import cache_folder as cache_folder
 from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
@@ -145,6 +146,27 @@ def workbench_of(
         baselines=study.baselines,
         shots=_shot_data(study, base, task, data),
     )
+
+
+def sources_of(study: Study) -> list[str] | None:
+    """What the files of a study's base and data are known by, without loading them.
+
+    None where one of them is not a file or a folder here, or is not there any more.
+    """
+    given = study.task.options.source
+    places = list(given.values()) if isinstance(given, dict) else [given]
+    if any(place != WIRE and not (study.root / place).exists() for place in places):
+        return None
+    try:
+        found = open_source(study.task.options, {}, root=study.root).fingerprint()
+    except BakeoffError:
+        return None
+    base = study.root / study.options.base
+    if base.is_dir():
+        files = sorted(file for file in base.iterdir() if file.is_file())
+        stats = [(file.name, file.stat()) for file in files]
+        found += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return found
 
 
 def _shot_data(study: Study, base: Base, task: Task, data: TaskData) -> ShotData | None:

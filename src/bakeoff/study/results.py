@@ -57,7 +57,11 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         environment=environment_of(bench, findings.started, findings.wall_seconds),
         data=_data(bench),
         task=_task(bench, decision.metric),
-        baselines={name: _baseline(bench, findings, name, judged) for name in findings.baselines},
+        baselines={
+            baseline.name: _baseline(bench, findings, baseline.name, judged)
+            for baseline in bench.baselines
+            if baseline.name in findings.baselines
+        },
         methods=methods,
         candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
         comparisons=tuple(c for found in judged.values() for c in found.comparisons),

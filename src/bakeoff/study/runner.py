@@ -1,6 +1,6 @@
 """A study from beginning to end, each part kept as soon as it is there.
 
-Every part (a candidate, its test scores, a costs, a baseline) has a file of its own in the
+Every part (a candidate, its test scores, its costs, a baseline) has a file of its own in the
 run's folder. A second call takes what is there and makes the rest, so that a complete study trains
 nothing and an interrupted one goes on.
 """
@@ -52,7 +52,7 @@ from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.opening import open_workbench, schedule_of, selection_of
+from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
 from bakeoff.study.options import Study
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
@@ -111,6 +111,9 @@ class Runner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
+        known, now = self.folder.sources(), sources_of(self.study)
+        if known and now and known != now:
+            return False  # what they hold is compared with what it was once it is read
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
@@ -143,7 +146,14 @@ class Runner:
             check_fit(bench, schedule)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
-        mixed = self.folder.claim(bench.fingerprints(), versions(), mix_versions=self.mix_versions)
+        # Before the folder becomes this study's: a torn log refuses the call.
+        events = EventLog(self.folder.path)
+        mixed = self.folder.claim(
+            bench.fingerprints(),
+            versions(),
+            mix_versions=self.mix_versions,
+            sources=sources_of(self.study) or (),
+        )
         self.folder.sweep()
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
@@ -174,7 +184,9 @@ class Runner:
                 go_on(bench, schedule, archive, checkpoints, view)
                 for fault in recall.faults:
                     view.on_note(fault)
-                self._work(bench, findings, recall, view, checkpoints, start, storage, followers)
+                self._work(
+                    bench, findings, recall, view, checkpoints, start, storage, followers, events
+                )
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -276,9 +288,9 @@ class Runner:
         start: Progress | None,
         storage: SearchStorage | None,
         followers: Sequence[Follower],
+        events: EventLog,
     ) -> None:
         wall, archive = findings.wall_seconds, recall.archive
-        events = EventLog(self.folder.path)
         questions = Questions(bench, archive, view)
         selection = selection_of(self.study, bench)
         choosing: dict[Split, Worker] = {}

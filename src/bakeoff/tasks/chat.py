@@ -128,7 +128,7 @@ class Chat(Task):
         elif self.options.messages is not None:
             keys = ("messages", "tools")
         else:
-            return {"messages": _MESSAGES[0]}
+            return {"messages": OptionalColumn(_MESSAGES[0])}
         named = {key: getattr(self.options, key) for key in keys}
         return {
             key: OptionalColumn(column) if key in self._may_lack else column
@@ -142,6 +142,11 @@ class Chat(Task):
         if self._is_alpaca:
             return {key: c for key, c in self.column_keys.items() if key != "output"}
         return self.column_keys
+
+    @property
+    def may_read(self) -> tuple[str, ...]:
+        """All names that columns are known by."""
+        return (*_MESSAGES, "tools", *_ALPACA)
 
     def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
         """Which columns hold what, where the study does not say so."""
@@ -246,11 +251,10 @@ class Chat(Task):
         template = self._template
         shown = talk if template.knows_calls else calls_as_text(talk)
         shown = shown if template.knows_tools else tools_as_text(shown, TOOLS_TEXT)
-        prompt = template.rendered(shown.before_answer, shown.tools, asks=True)
-        read = "\n".join(
-            f"{message['role']}: {message['content']}"
-            for message in calls_as_text(talk).before_answer
-        )
+        told = calls_as_text(talk).messages
+        asked = shown.messages[:-1] if known else shown.messages
+        prompt = template.rendered(asked, shown.tools, asks=True)
+        read = "\n".join(f"{m['role']}: {m['content']}" for m in (told[:-1] if known else told))
         if not known:
             return Example(
                 text=prompt.text,
@@ -266,7 +270,7 @@ class Chat(Task):
         if self.options.train_on != "all":
             last = self.options.train_on == "last"
             targets = template.answers(whole, shown.messages, shown.tools, last=last)
-        answer = calls_as_text(talk).messages[-1]["content"]
+        answer = told[-1]["content"]
         return Example(
             text=whole.text,
             target_spans=targets,

@@ -10,7 +10,6 @@ from bakeoff.data.cleaning import clean
 from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
-from bakeoff.data.shots import after_shots
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
@@ -94,15 +93,14 @@ class Choose(TwoColumns):
 
     @property
     def column_keys(self) -> Mapping[str, str]:
-        """The question, the template's other columns, those with choices, the answer."""
-        named = self.options.choices
-        if isinstance(named, str):
-            choices = {"choices": named}
+        """The question, the template's other columns, each column with choices, the answer."""
+        options, found = self.options, dict(super().column_keys)
+        if isinstance(options.choices, str):
+            choices = {"choices": options.choices}
         else:
-            choices = {f"choices[{i}]": column for i, column in enumerate(named)}
-        found = dict(super().column_keys)
-        answer = found.pop(self.answer_key)
-        return {**found, **choices, self.answer_key: answer}
+            choices = {f"choices[{i}]": column for i, column in enumerate(options.choices)}
+        answer = found.pop("answer")
+        return {**found, **choices, "answer": answer}
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What the answer's column holds, where the study does not say it."""
@@ -121,24 +119,18 @@ class Choose(TwoColumns):
             "rows fit it."
         ]
 
-    def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
-        """See ``Task.example``."""
+    def answer_of(self, row: Row) -> str:
+        """The right choice."""
         choices = self._choices(row)
         answer = self._answer(row, choices)
-        gold = answer.place_or_error(self.options.answer_is, self.options.answer)
-        laid = self._laid(row, self.values_of(row), (choices[gold],))
-        return after_shots(self._with_choices(laid, choices, gold), shots)
+        return choices[answer.place_or_error(self.options.answer_is, self.options.answer)]
 
-    def prompt(self, row: Row, shots: Sequence[Example] = ()) -> Example:
-        """See ``Task.prompt``."""
-        laid = self._laid(row, self.values_of(row), ())
-        return after_shots(self._with_choices(laid, self._choices(row), None), shots)
-
-    def _with_choices(self, laid: Example, choices: tuple[str, ...], gold: int | None) -> Example:
+    def _laid(self, row: Row, inputs: dict[str, str], answers: tuple[str, ...]) -> Example:
+        laid, choices = super()._laid(row, inputs, answers), self._choices(row)
         return replace(
             laid,
             choices=tuple(self.template.answer(choice) for choice in choices),
-            gold=gold,
+            gold=choices.index(answers[0]) if answers else None,
             # What is asked stands at the end of a long question.
             cut_start=True,
             shown="\n".join([laid.shown, *(f"- {choice}" for choice in choices)]),

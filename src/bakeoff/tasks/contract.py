@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
+from bakeoff.data.readers import OptionalColumn
 from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
@@ -122,6 +123,11 @@ class Task(ABC):
     def stop_tokens(self) -> tuple[str, ...]:
         """What ends an answer besides the end-of-text token."""
         return () if self.chat is None or not self.chat.end else (self.chat.end,)
+
+    @property
+    def may_read(self) -> tuple[str, ...]:
+        """Columns that are read where there are any, as long as their names decide something."""
+        return ()
 
     def found_in_columns(self, names: Sequence[str]) -> dict[str, Any]:
         """Options that the names of the columns decide, before any row is read.
@@ -265,3 +271,8 @@ def columns_of(task: Task) -> dict[str, str]:
     """What is read of a row, by the option that names each column."""
     group = {} if task.options.group is None else {GROUP: task.options.group}
     return {**task.column_keys, **group}
+
+
+def columns_to_keep(task: Task) -> dict[str, str]:
+    """What of rows may be read, before the names of their columns are known."""
+    return {**{name: OptionalColumn(name) for name in task.may_read}, **columns_of(task)}

@@ -35,6 +35,11 @@ def register_task(task: type[Task]) -> type[Task]:
     Raises:
         ConfigError: there is one of that name.
     """
+    if not (isinstance(task, type) and issubclass(task, Task) and hasattr(task, "kind")):
+        raise ConfigError(
+            f"register_task: {task!r} is no class of tasks with a kind; give a subclass of "
+            "bakeoff.tasks.contract.Task"
+        )
     if _registered.get(task.kind) is task:
         return task
     if task.kind in task_kinds():

@@ -47,6 +47,7 @@ class Text(Task):
     """Plain texts, learnt from end to end."""
 
     kind = "text"
+    chat_template_use = "never"
     options_type = TextOptions
     starting = StartingValues(epochs=1, max_target_tokens=1, source="plain texts are seen once")
     input_word = output_word = "text"
