@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from bakeoff.api import Results, Study, load, plan, predict, run
+    from bakeoff.api import Results, Study, init, load, plan, predict, run
     from bakeoff.audits import audit
     from bakeoff.decide.referee import compare
     from bakeoff.methods.registry import register_method
@@ -23,6 +23,7 @@ __all__ = [
     "__version__",
     "audit",
     "compare",
+    "init",
     "load",
     "plan",
     "predict",
@@ -38,6 +39,7 @@ _HOME: Final = {
     "__version__": "bakeoff.version",
     "audit": "bakeoff.audits",
     "compare": "bakeoff.decide.referee",
+    "init": "bakeoff.api",
     "load": "bakeoff.api",
     "plan": "bakeoff.api",
     "predict": "bakeoff.api",

@@ -118,6 +118,15 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def cache_folder() -> Path:
+    """Where prepared data and fetched or converted bases are kept: ``BAKEOFF_CACHE``, else the
+    user's cache."""
+    named = os.environ.get("BAKEOFF_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:

@@ -6,6 +6,7 @@ The command line is a client of this package.
 from bakeoff.api.answers import predict, predictions
 from bakeoff.api.results import Results, load
 from bakeoff.api.running import RunSettings, StoppedEarly, execute, plan, run
+from bakeoff.api.starting import init
 from bakeoff.api.study import Study
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "StoppedEarly",
     "Study",
     "execute",
+    "init",
     "load",
     "plan",
     "predict",

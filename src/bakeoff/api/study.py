@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from bakeoff.config import dump_yaml
+from bakeoff.config import apply_overrides, dump_yaml
 from bakeoff.data.given import GivenRows, given_rows, is_reference
 from bakeoff.errors import ConfigError
 from bakeoff.runs.folder import DATA_FOLDER
@@ -94,15 +94,26 @@ class Study:
         return self
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], *, folder: str | Path = ".") -> Self:
+    def from_mapping(
+        cls,
+        mapping: Mapping[str, Any],
+        *,
+        folder: str | Path = ".",
+        overrides: Sequence[str] = (),
+        seeds: int | None = None,
+    ) -> Self:
         """A study from the keys of its file; see ``__init__``.
 
         Args:
+            overrides, seeds: as of ``load``.
             folder: where a relative source or base is looked for that is not in the working
                 directory.
         """
         self = cls.__new__(cls)
-        self._begin(dict(mapping), folder=Path(folder))
+        changed = apply_overrides(mapping, overrides) if overrides else dict(mapping)
+        if seeds is not None:
+            changed = apply_overrides(changed, [f"protocol.seeds={seeds}"])
+        self._begin(changed, folder=Path(folder))
         return self
 
     def _begin(self, mapping: dict[str, Any], *, folder: Path) -> None:

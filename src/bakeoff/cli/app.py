@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from bakeoff.cli.audit import audit
+from bakeoff.cli.bases import bases
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
+from bakeoff.cli.init import init
 from bakeoff.cli.methods import methods
 from bakeoff.cli.plan import plan
 from bakeoff.cli.predict import predict
@@ -14,10 +16,9 @@ from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import version
 
-_COMMANDS = (run, plan, report, audit, predict, export, methods, version)
+_COMMANDS = (init, run, plan, report, audit, predict, export, methods, version)
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Finds the right way to fine-tune a language model.",
@@ -27,3 +28,4 @@ app = typer.Typer(
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(bases, name="bases")

@@ -7,6 +7,31 @@ from typing import Annotated
 
 import typer
 
+from bakeoff.errors import ConfigError
+
+
+def _bases(incomplete: str) -> list[str]:
+    from bakeoff.base.weights.inventory import list_bases
+    from bakeoff.files import cache_folder
+
+    names = [one.name for one in list_bases(cache_folder())]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _kinds(incomplete: str) -> list[str]:
+    from bakeoff.tasks.registry import task_kinds
+
+    return [kind for kind in task_kinds() if kind.startswith(incomplete)]
+
+
+def _methods(incomplete: str) -> list[str]:
+    """Goes on after the last comma."""
+    from bakeoff.methods.registry import method_kinds
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{kind}" for kind in method_kinds() if kind.startswith(last)]
+
+
 StudyArgument = Annotated[
     Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
 ]
@@ -27,6 +52,33 @@ SeedsOption = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BASE",
+        autocompletion=_bases,
+        help="The base: smollm2-135m (without), tiny, a folder or a hub id; `bakeoff bases` lists "
+        "those that are here.",
+    ),
+]
+KindOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        autocompletion=_kinds,
+        help="The kind of task: classify, choose, summarize, complete, chat or text; guessed "
+        "without.",
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        autocompletion=_methods,
+        help="Methods with commas between: lora,soft_prompt (without); `bakeoff methods` lists "
+        "all.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 MaxMemory = Annotated[
     str | None,
@@ -50,3 +102,17 @@ MaxLatency = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
 ]
+
+
+def named_methods(given: str | None) -> list[str]:
+    """The methods of ``--methods``; none where it is not given.
+
+    Raises:
+        ConfigError: it names nothing.
+    """
+    if given is None:
+        return []
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--methods {given!r}: names no method; give some, as lora,soft_prompt")
+    return names

@@ -11,23 +11,40 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import (
+    BaseOption,
     DeviceOption,
+    KindOption,
     MaxAdapterSize,
     MaxLatency,
     MaxMemory,
     MaxTime,
+    MethodsOption,
     SeedsOption,
     SetOption,
     StudyOrRunArgument,
+    named_methods,
 )
+from bakeoff.cli.init import print_guess
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bakeoff.api.study import Study
     from bakeoff.decide.limits import Limits
 
 
 def run(
     study: StudyOrRunArgument = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Instead of a study: a file or a folder of splits, from which one is made as "
+            "`bakeoff init` does; --base, --kind and --methods say what is not to be guessed.",
+        ),
+    ] = None,
+    base: BaseOption = None,
+    kind: KindOption = None,
+    methods: MethodsOption = None,
     overrides: SetOption = None,
     seeds: SeedsOption = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
@@ -99,7 +116,18 @@ def run(
         live=live,
         port=port or 0,
     )
-    given = Study.load(study, overrides or [], seeds=seeds)
+    if data is None:
+        for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):
+            if value is not None:
+                raise ConfigError(
+                    f"{option} {value}: says how a study is made of --data, which is not given; "
+                    "change a study itself with --set"
+                )
+        given = Study.load(study, overrides or [], seeds=seeds)
+    elif study is not None:
+        raise ConfigError(f"{study} and --data {data}: give a study or data, not both")
+    else:
+        given = _made_of(data, out, overrides or [], seeds, console, base, kind, methods, fresh)
     place = out or given.place
     try:
         report = execute(given, place, console, settings)
@@ -114,6 +142,39 @@ def run(
         )
         raise typer.Exit(early.exit_code) from None
     _finish(place, report, console, settings.limits)
+
+
+def _made_of(
+    data: Path,
+    out: Path | None,
+    overrides: list[str],
+    seeds: int | None,
+    console: Console,
+    base: str | None,
+    kind: str | None,
+    methods: str | None,
+    fresh: bool,
+) -> Study:
+    """The study that is guessed of data; the run's own where there is one of the same data."""
+    from bakeoff.api.starting import draft_of, study_made_before
+    from bakeoff.api.study import Study
+
+    names = named_methods(methods)
+    if not fresh:
+        before = study_made_before(data, out, base=base, kind=kind, methods=names)
+        if before is not None:
+            console.print(
+                f"It goes on with the study in {escape(str(before))}; --fresh makes another.",
+                highlight=False,
+            )
+            return Study.load(before, overrides, seeds=seeds)
+    with Console(stderr=True).status("looking") as status:
+        draft = draft_of(
+            data, base=base, kind=kind, methods=names, report=lambda text: status.update(text)
+        )
+    print_guess(draft, console)
+    console.print()
+    return Study.from_mapping(draft.mapping, overrides=overrides, seeds=seeds)
 
 
 def _finish(place: Path, report: Path, console: Console, limits: Limits) -> None:

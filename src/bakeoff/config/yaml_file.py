@@ -34,6 +34,8 @@ _CONSTANTS: Final[dict[str, bool | None]] = {
     "": None,
 }
 _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_BREAKS: Final = frozenset("\n\r\x85\u2028\u2029")
+"""What ends a line in YAML, and is kept between double quotes only."""
 _FLOAT: Final = re.compile(
     r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 )
@@ -164,7 +166,7 @@ class _Representer(SafeRepresenter):
             resolver.resolve(ScalarNode, data, (True, False)) == f"{_TAG}str"
             for resolver in _RESOLVERS
         )
-        style = '"' if "\n" in data else None if is_text else "'"
+        style = '"' if _BREAKS & set(data) else None if is_text else "'"
         return self.represent_scalar(f"{_TAG}str", data, style)
 
     def represent_list(self, data: list[Any]) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
@@ -19,6 +17,7 @@ from bakeoff.data.test_source import open_test_source
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.files import cache_folder as cache_folder
 from bakeoff.methods.contract import Method
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
@@ -29,14 +28,6 @@ from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.prepare import prepare, with_found
 from bakeoff.tasks.prepare_test import prepare_test
 from bakeoff.tasks.shots import ShotData
-
-
-def cache_folder() -> Path:
-    """Where prepared data and converted bases are kept: ``BAKEOFF_CACHE``, else the user's."""
-    named = os.environ.get("BAKEOFF_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
 
 
 def load_base(study: Study, device: str, *, meta: bool = False) -> Base:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
@@ -22,6 +23,9 @@ from bakeoff.tasks.conversations import (
     tools_of,
     up_to_last_answer,
 )
+from bakeoff.tasks.guess_talks import guess_talks
+from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import text_of
 
 _MESSAGES: Final = ("messages", "conversations")
@@ -89,12 +93,18 @@ class Chat(Task):
 
     kind = "chat"
     options_type = ChatOptions
+    starting = StartingValues(max_length=4096, source="two epochs, as in Tülu 3 (arXiv:2411.15124)")
     input_word = "conversation"
     output_word = "answer"
     chat_template_use = "always"
     takes_shots = False
     prefers_text_scores = True
     options: ChatOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_talks(table)
 
     @property
     def _template(self) -> ChatTemplate:

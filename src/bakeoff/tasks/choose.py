@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bakeoff.data.cleaning import clean
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.guess_choices import guess_choices
+from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.right_choice import RULES, Answer, found_rule
+from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import choice_labels, choice_text, choice_texts
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
@@ -74,12 +78,18 @@ class Choose(TwoColumns):
 
     kind = "choose"
     options_type = ChooseOptions
+    starting = LABELS
     input_key = input_word = "question"
     answer_key = "answer"
     output_word = "choice"
     has_free_answers = False
     ends = False  # end-of-text is no part of a choice's likelihood
     options: ChooseOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_choices(table)
 
     @property
     def column_keys(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import SplitData
@@ -17,7 +18,10 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.guess_labels import guess_labels
+from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
+from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
@@ -77,10 +81,16 @@ class Classify(TwoColumns):
 
     kind = "classify"
     options_type = ClassifyOptions
+    starting = LABELS
     input_key = input_word = "text"
     answer_key = output_word = "label"
     has_free_answers = False
     options: ClassifyOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_labels(table)
 
     def __init__(self, options: ClassifyOptions) -> None:
         """Args: options: validated."""

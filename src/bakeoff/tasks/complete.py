@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.template import Template, field_names
@@ -14,6 +15,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
 from bakeoff.tasks.from_template import FromTemplate, check_fields, column_of
+from bakeoff.tasks.guess_texts import guess_completions
+from bakeoff.tasks.guesses import Guess
 from bakeoff.tasks.texts import plain_text_of, plain_texts_of
 
 ROLES: Final = ("prompt", "completion")
@@ -100,6 +103,11 @@ class Complete(FromTemplate):
     prefers_text_scores = True
     roles = ROLES
     options: CompleteOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_completions(table)
 
     @cached_property
     def template(self) -> Template:

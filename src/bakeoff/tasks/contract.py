@@ -15,9 +15,12 @@ from bakeoff.data.sources import GROUP
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import named_options, read_metrics
+from bakeoff.tasks.starting import StartingValues
 
 if TYPE_CHECKING:
+    from bakeoff.data.columns import Table
     from bakeoff.tasks.chat_templates import ChatTemplate
+    from bakeoff.tasks.guesses import Guess
 
 Row = Mapping[str, object]
 NLL = "nll"
@@ -62,6 +65,7 @@ class Task(ABC):
             template; ``always`` is for conversations, ``never`` for what has no prompt.
         prefers_text_scores: whether a metric of written text that the study names decides; if not,
             the kind's own first metric does wherever it is among the study's.
+        starting: values that ``bakeoff init`` writes a study with.
         from_rows: names of the options that the training rows decided, not the study.
         chat: the template by which examples are laid out, once the base is known; None is plain
             text.
@@ -77,12 +81,28 @@ class Task(ABC):
     takes_shots: ClassVar[bool] = True
     chat_template_use: ClassVar[Literal["auto", "always", "never"]] = "auto"
     prefers_text_scores: ClassVar[bool] = False
+    starting: ClassVar[StartingValues] = StartingValues()
     from_rows: frozenset[str] = frozenset()
     chat: ChatTemplate | None = None
 
     def __init__(self, options: Any) -> None:
         """Args: options: an instance of ``options_type``, validated."""
         self.options = options
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """What the kind makes of data that nobody has described; None where it can make nothing.
+
+        ``bakeoff init`` asks every kind, and takes the likeliest. A kind that is silent is one that
+        users have to name.
+
+        Args:
+            table: the rows that were looked at, as columns.
+
+        Raises:
+            DataError: the data are of the kind, and cannot be learnt from.
+        """
+        return None
 
     @property
     @abstractmethod

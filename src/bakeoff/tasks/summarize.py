@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bakeoff.data.cleaning import clean
+from bakeoff.data.columns import Table
 from bakeoff.data.options import TaskOptions, at_least
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.sentences import lead
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
+from bakeoff.tasks.guess_texts import guess_summaries
+from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
@@ -45,9 +49,15 @@ class Summarize(TwoColumns):
 
     kind = "summarize"
     options_type = SummarizeOptions
+    starting = StartingValues(max_target_tokens=256, no_repeat_ngram=3)
     input_key = input_word = "document"
     answer_key = output_word = "summary"
     options: SummarizeOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``."""
+        return guess_summaries(table)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

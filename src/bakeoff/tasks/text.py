@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
+from bakeoff.tasks.guesses import FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import plain_text_of
 
 
@@ -46,12 +49,34 @@ class Text(Task):
     kind = "text"
     chat_template_use = "never"
     options_type = TextOptions
+    starting = StartingValues(epochs=1, max_target_tokens=1, source="plain texts are seen once")
     input_word = output_word = "text"
     has_free_answers = False
     takes_shots = False
     chat_template_use = "never"
     fine_widths = True
     options: TextOptions
+
+    @classmethod
+    def guess(cls, table: Table) -> Guess | None:
+        """See ``Task.guess``; one column of texts, and nothing else to learn."""
+        if not table.prose:
+            return None
+        text = max(table.prose, key=lambda column: column.chars)
+        others = [c for c in table.columns if c is not text and not c.is_reference]
+        # Labels and other texts are more likely there to be learnt.
+        several = bool(table.label_like) or len(table.prose) > 1
+        alone = all(c.is_constant or c.shape == "empty" for c in others)
+        return Guess(
+            kind="text",
+            options={"text": text.name},
+            likelihood=LIKELY if alone else FORCED if several else POSSIBLE,
+            reasons={
+                "kind": "texts alone, learnt from end to end",
+                "text": f"texts of {text.words:.0f} words",
+            },
+            notes=() if alone else (f"{quoted([c.name for c in others])} are not read",),
+        )
 
     @property
     def column_keys(self) -> Mapping[str, str]:

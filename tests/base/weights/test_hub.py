@@ -100,7 +100,12 @@ def test_an_unreachable_base_says_what_was_tried_and_what_works_offline(
     for message in (online, offline):
         assert "'nobody/nothing'" in message
         assert str(hub_cache) in message
-        for remedy in ("'tiny'", "bakeoff[smollm2]", "config.json", "scratch:gpt-neo-125m"):
+        for remedy in (
+            "'tiny'",
+            "bakeoff bases get smollm2-135m",
+            "config.json",
+            "scratch:gpt-neo-125m",
+        ):
             assert remedy in message
 
 

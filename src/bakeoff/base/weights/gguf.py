@@ -60,9 +60,7 @@ def converted(path: Path, cache_dir: Path) -> tuple[Path, str]:
     if (folder / CONFIG_NAME).is_file():
         return folder, fingerprint
     if importlib.util.find_spec("gguf") is None:
-        raise BaseModelError(
-            f"{path}: reading it needs the package gguf; pip install 'bakeoff[smollm2]'"
-        )
+        raise BaseModelError(f"{path}: reading it needs the package gguf; pip install gguf")
     with translated(path, CheckpointError):
         tokenizer = gguf_tokenizer(path)
     model = _load(path)

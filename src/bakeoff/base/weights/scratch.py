@@ -20,10 +20,12 @@ from transformers import (
 )
 
 from bakeoff.base.library_output import silence_libraries
+from bakeoff.base.weights.references import SCRATCH_PREFIX as SCRATCH_PREFIX
+from bakeoff.base.weights.references import SCRATCH_REFERENCES as SCRATCH_REFERENCES
+from bakeoff.base.weights.references import SCRATCH_SHAPES
 from bakeoff.errors import BaseModelError
 
 SCRATCH_SEED: Final = 1701
-SCRATCH_PREFIX: Final = "scratch:"
 
 END_OF_TEXT: Final = "<|endoftext|>"
 # 256 bytes, then the end of text.
@@ -90,14 +92,13 @@ def _tiny_llama() -> LlamaConfig:
     )
 
 
-_SHAPES: Final[Mapping[str, Callable[[], PreTrainedConfig]]] = {
-    "gpt-neo-125m": _gpt_neo_125m,
-    "smollm2-135m": _smollm2_135m,
-    "tiny-gpt-neo": _tiny_gpt_neo,
-    "tiny-llama": _tiny_llama,
-}
-
-SCRATCH_REFERENCES: Final = tuple(f"{SCRATCH_PREFIX}{name}" for name in _SHAPES)
+_SHAPES: Final[Mapping[str, Callable[[], PreTrainedConfig]]] = dict(
+    zip(
+        SCRATCH_SHAPES,
+        (_gpt_neo_125m, _smollm2_135m, _tiny_gpt_neo, _tiny_llama),
+        strict=True,
+    )
+)
 
 
 def scratch_config(reference: str) -> PreTrainedConfig:

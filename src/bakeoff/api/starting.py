@@ -1,0 +1,184 @@
+"""A study from data alone: ``bakeoff.init``, and what ``bakeoff run --data`` goes by."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bakeoff.api.study import Study
+from bakeoff.config import load_yaml
+from bakeoff.data.given import GivenRows, given_rows, is_reference
+from bakeoff.data.readers import OptionalColumn
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.files import disk_errors, write_bytes
+from bakeoff.first_contact.names import name_of
+from bakeoff.runs.folder import STUDY_FILE
+
+if TYPE_CHECKING:
+    from bakeoff.first_contact.drafting import Draft
+
+
+def init(
+    data: Any,
+    *,
+    base: str | None = None,
+    kind: str | None = None,
+    methods: Sequence[str] = (),
+    out: str | Path | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Study:
+    """Looks at data and makes a study of them, ready for ``run``; see ``bakeoff init``.
+
+    Args:
+        data: a file or a folder of splits; or rows in memory, as ``Study`` takes them.
+        base: as in a study; ``smollm2-135m`` without.
+        kind: of the task (``classify``, ``choose``, ``summarize``, ``complete``, ``chat``,
+            ``text``); guessed without.
+        methods: kinds of methods; LoRA and a soft prompt without.
+        out: also writes the study there, with comments that say why; only for data in files.
+        report: called with each line of what was guessed and why.
+
+    Raises:
+        ConfigError: no such kind or method, or ``out`` exists.
+        DataError: the data cannot be read, or learnt from.
+        BaseModelError: the base is not here.
+    """
+    from bakeoff.first_contact.writing import shown
+
+    drafted = partial(draft_of, base=base, kind=kind, methods=methods)
+    if is_reference(data) and not isinstance(data, Mapping):
+        draft = drafted(data)
+        study = Study.from_mapping(draft.mapping)
+        if out is not None:
+            write_study(draft, Path(out))
+    elif out is not None:
+        raise ConfigError(
+            f"out = {str(out)!r}: a study of rows in memory has no file; save the rows, or leave "
+            "out away and run what init returns"
+        )
+    else:
+        rows = given_rows(data, _columns_of(data))
+        with tempfile.TemporaryDirectory() as folder:
+            draft = drafted(_place_of(rows, Path(folder)))
+        task = {**draft.mapping["task"], "source": data}
+        study = Study.from_mapping({**draft.mapping, "name": "rows", "task": task})
+    for line in shown(draft):
+        report(line)
+    return study
+
+
+def draft_of(
+    data: str | Path,
+    *,
+    base: str | None = None,
+    kind: str | None = None,
+    methods: Sequence[str] = (),
+    report: Callable[[str], None] = lambda text: None,
+) -> Draft:
+    """A draft of a study of data in files; see ``init``."""
+    # Heavy, as tokens are counted.
+    from bakeoff.first_contact.drafting import draft_study
+
+    return draft_study(data, base=base, kind=kind, methods=methods, report=report)
+
+
+def write_study(draft: Draft, out: Path) -> str:
+    """Writes a draft as a study's file.
+
+    Its source is a path that is found from the file's folder as well as from here.
+
+    Args:
+        draft: of the study. out: the file, which must not exist.
+
+    Returns:
+        The command that runs it.
+
+    Raises:
+        ConfigError: there is something at ``out``.
+        StoreError: it cannot be written.
+    """
+    from bakeoff.first_contact.writing import study_text
+
+    check_new(out)
+    command = f"bakeoff run {out}"
+    task = draft.mapping["task"]
+    draft.mapping["task"] = {**task, "source": _source_from(out.parent, str(task["source"]))}
+    with disk_errors(out):
+        write_bytes(out, study_text(draft, command=command).encode("utf-8"))
+    return command
+
+
+def check_new(out: Path) -> None:
+    """Raises ConfigError where something is at ``out``: a study may have been worked on."""
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; give another file with --out, or remove it")
+
+
+def study_made_before(
+    data: Path,
+    out: Path | None,
+    *,
+    base: str | None,
+    kind: str | None,
+    methods: Sequence[str] = (),
+) -> Path | None:
+    """The run's folder whose study was made of these data with these options, if there is one.
+
+    Args:
+        data: a file or a folder. out: the run's folder; that of the study's name without.
+        base, kind, methods: as of ``init``; what is None or empty may be anything.
+    """
+    place = out or Path("runs") / name_of(data)
+    file = place / STUDY_FILE
+    if not file.is_file():
+        return None
+    found = load_yaml(file.read_text(encoding="utf-8"), where=str(file))
+    task, source = found.get("task", {}), found.get("task", {}).get("source")
+    # A folder that lacks splits stands for the file in it.
+    is_same = isinstance(source, str) and data.resolve() in (
+        Path(source).resolve(),
+        Path(source).resolve().parent,
+    )
+    as_asked = (
+        base in (None, found.get("base"))
+        and kind in (None, task.get("kind"))
+        and (not methods or list(methods) == list(found.get("methods", {})))
+    )
+    return place if is_same and as_asked else None
+
+
+def _source_from(folder: Path, source: str) -> str:
+    """A relative path where the data lie below the file's folder and are the same from here."""
+    path = Path(source).expanduser()
+    here, there = path.absolute(), folder.absolute()
+    if not path.is_absolute() and Path.cwd() == there:
+        return source if os.sep in source or here.suffix else f"./{source}"
+    return str(here.relative_to(there)) if here.is_relative_to(there) else str(here)
+
+
+def _columns_of(data: Any) -> dict[str, str]:
+    """Every column of rows in memory."""
+    tables = list(data.values()) if isinstance(data, Mapping) else [data]
+    names: dict[str, None] = {}
+    for table in tables:
+        listed = getattr(table, "column_names", None)
+        if listed is None and hasattr(table, "columns"):
+            listed = list(table.columns)
+        if listed is None and isinstance(table, list | tuple):
+            listed = [name for row in table if isinstance(row, Mapping) for name in row]
+        names |= dict.fromkeys(map(str, listed or ()))
+    if not names:
+        raise DataError(
+            "data: names no columns; give a file, a folder, a DataFrame, a datasets.Dataset, a "
+            "list of mappings, or a mapping from train, validation and test to one of these"
+        )
+    return {name: OptionalColumn(name) for name in names}
+
+
+def _place_of(rows: GivenRows, folder: Path) -> Path:
+    place = rows.write(folder)
+    return place / next(iter(rows.files)) if rows.is_whole else place

@@ -1,0 +1,1 @@
+"""From data that nobody has described to a study that runs."""

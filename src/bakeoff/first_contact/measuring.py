@@ -1,0 +1,120 @@
+"""Lengths of the data in a base's tokens, by the very preparation that a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from bakeoff.base.weights.sources import load_source
+from bakeoff.data.taskdata import SplitData
+from bakeoff.files import cache_folder
+from bakeoff.tasks.chat_rendering import template_for
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.prepare import prepare
+from bakeoff.tasks.registry import read_task, task_type
+from bakeoff.types import SPLITS
+
+_MOST_POSITIONS: Final = 8192
+ROWS_MEASURED: Final = 1000
+"""Of each split, where the first ones will do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseFacts:
+    """What a base decides of a study; its weights are not read.
+
+    Attributes:
+        reference: as the study names it. description: one line for people.
+        positions: the most tokens of one row. parameters: how many it has.
+        tokenizer: its own.
+    """
+
+    reference: str
+    description: str
+    positions: int
+    parameters: int
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """Tokens of the rows that were measured.
+
+    Attributes:
+        rows: [rows] of whole rows. answers: [rows] of what is learnt or chosen from, the longest
+            choice of each row; of a conversation its last answer.
+        skipped: rows that cannot be used. warnings: of the preparation.
+    """
+
+    rows: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    skipped: int
+    warnings: tuple[str, ...]
+
+
+def base_facts(reference: str) -> BaseFacts:
+    """The facts of a base.
+
+    Raises:
+        BaseModelError: it is not here and cannot be reached.
+    """
+    source = load_source(reference, root=Path.cwd(), cache_dir=cache_folder(), meta=True)
+    positions = getattr(source.model.config, "max_position_embeddings", None)
+    return BaseFacts(
+        reference=reference,
+        description=source.description,
+        positions=min(int(positions or _MOST_POSITIONS), _MOST_POSITIONS),
+        parameters=int(source.model.num_parameters()),
+        tokenizer=source.tokenizer,
+    )
+
+
+def has_chat_template(task: Task, base: BaseFacts) -> bool:
+    """Whether prompt and answer become messages with this base."""
+    return template_for(task, base.tokenizer, Path.cwd()) is not None
+
+
+def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, room: int) -> Lengths:
+    """Prepares the first rows of each split.
+
+    Args:
+        section: the task section, without lengths. base: whose tokens are counted.
+        most: rows of each split; None takes all. room: tokens of a row, at most.
+
+    Raises:
+        DataError: rows that cannot be used at all.
+    """
+    given: dict[str, Any] = {"max_length": room}
+    if task_type(section["kind"]).starting.max_target_tokens > 1:
+        given["max_target_tokens"] = room // 2
+    examples = dict.fromkeys(SPLITS, most)
+    task = read_task({**section, **given, "examples": examples, "on_bad_row": "skip"})
+    data = prepare(
+        task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference
+    )
+    train = data.splits["train"]
+    # That there are fewer rows than are looked at is nothing to report.
+    warnings = [text for text in data.warnings if not text.startswith("task.examples.")]
+    return Lengths(
+        rows=np.diff(train.tokens.offsets),
+        answers=_answers(train, base.tokenizer),
+        skipped=sum(part.rows_skipped for part in data.splits.values()),
+        warnings=tuple(warnings),
+    )
+
+
+def _answers(part: SplitData, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int64]:
+    if part.choice_sets:
+        longest = [max(map(len, found.tokens)) for found in part.choice_sets]
+        return np.array([longest[i] for i in part.choice_set if i >= 0], dtype=np.int64)
+    texts = [references[0] for references in part.references if references]
+    if not texts:
+        return part.target_counts
+    # Of several answers in a row, room is kept for the last one; and for what ends it.
+    return np.array([len(ids) for ids in tokenizer(texts)["input_ids"]], dtype=np.int64) + 2

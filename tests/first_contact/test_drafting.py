@@ -1,0 +1,195 @@
+"""Drafts of studies: values that follow from the data and the base, and files that say why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bakeoff.config import load_yaml
+from bakeoff.data.columns import Table
+from bakeoff.errors import ConfigError
+from bakeoff.first_contact.drafting import Draft, draft_study
+from bakeoff.first_contact.looking import Data
+from bakeoff.first_contact.values import method_values
+from bakeoff.first_contact.writing import shown, study_text
+from bakeoff.study.options import study_from_mapping
+from bakeoff.tasks.classify import Classify
+from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guessing import Guesses
+
+BASE = "scratch:tiny-gpt-neo"  # a token a byte, 256 positions
+WORDS = ("good", "bad")
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def write(place: Path, count: int, label: Any = lambda i: WORDS[i % 2]) -> Path:
+    """Rows of 40 bytes, 100 of which are a few bytes longer."""
+    rows = [
+        {"id": i, "words": f"Number {i:05d} was found to be {WORDS[i % 2]:>5} ok", "side": label(i)}
+        for i in range(count)
+    ]
+    file = place / "reviews.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_lengths_follow_from_the_rows_in_tokens(place: Path) -> None:
+    draft = draft_study(write(place, 60), base=BASE)
+    task = draft.mapping["task"]
+    # 37 bytes of text, "\n\nLabel:" of 8, and a label of 5 with the space before it.
+    assert task["max_length"] == 64
+    assert task["max_target_tokens"] == 16
+    assert "half of the rows have at most 50" in draft.comments["task.max_length"]
+    assert "256 positions" in draft.comments["task.max_length"]
+
+
+def test_a_long_text_is_cut_to_the_base_s_positions(place: Path) -> None:
+    rows = [{"text": f"{i} " + "word " * 100} for i in range(40)]
+    file = place / "long.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["kind"] == "text"
+    assert draft.mapping["task"]["max_length"] == 256 - 64
+    assert "max_target_tokens" not in draft.mapping["task"]
+    assert "generation" not in draft.mapping
+    assert "0% are cut" in draft.comments["task.max_length"], "it becomes several rows"
+    assert any("longer than task.max_length (192)" in note for note in draft.notes)
+
+
+def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:
+    draft = draft_study(write(place, 100), base=BASE)
+    assert draft.mapping["task"]["split_by_hash"] == {"validation": 0.2, "test": 0.2}
+    protocol = draft.mapping["protocol"]
+    assert protocol["epochs"] == 5
+    assert protocol["micro_batch_size"] * protocol["grad_accum_steps"] == 4
+    why = draft.comments["protocol.micro_batch_size"]
+    assert "about 75 updates of 60 rows, fewer than 300" in why
+
+
+def test_many_rows_are_limited_without_a_gpu_and_that_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(place, 3000)
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["examples"] == {"train": 1000, "validation": 200}
+    assert any("first 1,000 of 2,400 train" in note for note in draft.notes)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "examples" not in draft_study(file, base=BASE).mapping["task"]
+
+
+def test_rows_that_are_sorted_by_label_are_not_limited(place: Path) -> None:
+    draft = draft_study(write(place, 3000, lambda i: WORDS[i // 1500]), base=BASE)
+    assert "examples" not in draft.mapping["task"]
+    assert any("sorted by what is learnt" in note for note in draft.notes)
+
+
+def test_a_template_keeps_prompt_and_answer_apart_where_no_chat_template_does(place: Path) -> None:
+    rows = [
+        {"question": f"What is {i} and one more?", "answer": f"It is {i + 1}."} for i in range(40)
+    ]
+    file = place / "qa.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["template"] == "Question: {prompt}\nAnswer: {completion}"
+    generation = draft.mapping["generation"]
+    assert generation["max_new_tokens"] == draft.mapping["task"]["max_target_tokens"]
+
+
+def test_rows_that_cannot_be_used_are_counted(place: Path) -> None:
+    file = write(place, 60)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('{"words": null, "side": "good"}\nno json\n')
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["on_bad_row"] == "skip"
+    assert "left out and counted: 2 " in draft.comments["task.on_bad_row"]
+
+
+def test_methods_are_those_asked_for_with_rates_for_the_base_s_size() -> None:
+    small, _ = method_values("lora", 135_000_000, Classify.starting)
+    large, why = method_values("lora", 70_000_000_000, Classify.starting)
+    assert (small["learning_rate"], large["learning_rate"]) == (1e-3, 2e-4)
+    assert (small["rank"], small["alpha"], small["target_modules"]) == (16, 32, "all-linear")
+    assert "LoRA Without Regret" in why
+    other, why = method_values("bitfit", 135_000_000, Classify.starting)
+    assert other == {"kind": "bitfit", "learning_rate": 1e-3}
+    assert "Ben Zaken" in why
+
+
+@pytest.mark.parametrize(
+    ("methods", "rule"),
+    [(["lora", "lora"], "names a method twice"), (["lorra"], "did you mean 'lora'")],
+)
+def test_methods_are_checked(place: Path, methods: list[str], rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule):
+        draft_study(write(place, 60), base=BASE, methods=methods)
+
+
+@pytest.fixture
+def draft(place: Path) -> Draft:
+    return draft_study(write(place, 60), base=BASE)
+
+
+def test_the_file_holds_the_study_and_says_why(draft: Draft) -> None:
+    text = study_text(draft, command="bakeoff run study.yaml")
+    assert load_yaml(text, where="study") == draft.mapping
+    for part in (
+        "# Written by `bakeoff init`. Run it: bakeoff run study.yaml",
+        "# 'side' holds 2 different values in 60 rows\n  kind: classify",
+        "# bad, good\n  label: side",
+        "# The data: 'id': numbers, 60 different in 60 rows",
+        "learning_rate: 1e-3}",
+    ):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_screen_says_the_same(draft: Draft) -> None:
+    lines = shown(draft)
+    assert lines[0].endswith("reviews.jsonl: 60 rows, split by a hash of each input")
+    assert lines[1] == "task: classify, as 'side' holds 2 different values in 60 rows"
+    assert "  label: side (bad, good)" in lines
+
+
+names = st.text(min_size=1, max_size=12).filter(lambda name: name.strip())
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=names, label=names, folder=names)
+def test_any_names_of_columns_come_back_from_the_file(text: str, label: str, folder: str) -> None:
+    mapping = {
+        "name": "x",
+        "task": {"kind": "classify", "source": folder, "text": text, "label": [text, label]},
+        "methods": {"lora": {"kind": "lora", "learning_rate": 1e-3, "x": {"y": label}}},
+    }
+    table = Table.of([{text: "a", label: "b"}])
+    draft = Draft(
+        mapping=mapping,
+        comments={"task.text": text, "task": label},
+        guesses=Guesses(best=Guess(kind="classify", options={"text": text}, likelihood=1.0)),
+        data=Data(
+            source=folder,
+            is_whole=True,
+            table=table,
+            first=table,
+            counts={"train": 1, "validation": 0, "test": 0},
+            num_bad=0,
+            notes=(),
+        ),
+        notes=(label,),
+    )
+    assert load_yaml(study_text(draft, command=f"run {folder}"), where="study") == mapping
+
+
+def test_the_study_passes_its_checks(draft: Draft) -> None:
+    study = study_from_mapping(draft.mapping, folder=Path.cwd())
+    assert [entry.name for entry in study.entries] == ["lora", "soft_prompt"]

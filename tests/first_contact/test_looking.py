@@ -1,0 +1,141 @@
+"""What is looked at, and what cannot be: each error names place, rule and remedy."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.errors import DataError
+from bakeoff.first_contact.looking import look_at
+from bakeoff.first_contact.names import name_of
+
+Row = dict[str, Any]
+
+
+def rows(count: int, start: int = 0) -> list[Row]:
+    return [
+        {"text": f"the text of row {i} is here", "label": i % 2}
+        for i in range(start, start + count)
+    ]
+
+
+def lines(found: list[Row]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in found).encode()
+
+
+def test_a_file_is_read_whole_and_its_first_rows_kept(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.jsonl.gz"
+    file.write_bytes(gzip.compress(lines(rows(50))))
+    data = look_at(file, first=5)
+    assert data.is_whole
+    assert data.num_rows == data.table.num_rows == 50
+    assert [column.name for column in data.table.columns] == ["text", "label"]
+    assert data.first.num_rows == 5
+    assert data.first.columns[0].values[0] == "the text of row 0 is here"
+
+
+def test_rows_are_drawn_from_the_whole_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.first_contact.looking._ROWS_KEPT", 40)
+    file = tmp_path / "sorted.jsonl"
+    file.write_bytes(lines([{"text": f"row {i}", "label": i // 200} for i in range(400)]))
+    table = look_at(file, first=5).table
+    assert table.num_rows == 40
+    assert 10 < sum(value == 1 for value in table.columns[1].values) < 30
+
+
+def test_a_folder_of_splits_keeps_them(tmp_path: Path) -> None:
+    for start, split in enumerate(("train", "dev", "test")):
+        (tmp_path / f"{split}.jsonl").write_bytes(lines(rows(20, 100 * start)))
+    data = look_at(tmp_path, first=5)
+    assert not data.is_whole
+    assert dict(data.counts) == {"train": 20, "validation": 20, "test": 20}
+    assert data.notes == ()
+
+
+def test_the_only_file_of_a_folder_is_taken_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_bytes(lines(rows(40)))
+    data = look_at(tmp_path, first=5)
+    assert data.source == str(tmp_path / "test.jsonl")
+    assert "holds one file, test.jsonl, which is split by a hash" in data.notes[0]
+
+
+def test_a_folder_without_validation_goes_by_its_training_file(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_bytes(lines(rows(40)))
+    data = look_at(tmp_path, first=5)
+    assert data.source == str(tmp_path / "train.jsonl")
+    assert "has no file for validation" in data.notes[0]
+    assert "test.jsonl is not read" in data.notes[0]
+
+
+BAD: dict[str, tuple[bytes, str, list[str]]] = {
+    "empty": (b"", "x.csv", ["is empty", "at least one row"]),
+    "a header alone": (b"text,label\n", "x.csv", ["holds 0 usable rows", "10 at the very least"]),
+    "one row": (b"text,label\na b c,1\n", "x.csv", ["holds 1 usable rows"]),
+    "all missing": (
+        lines([{"text": None, "label": None}] * 20),
+        "x.jsonl",
+        ["all values of all 20 rows are missing", "'text', 'label'"],
+    ),
+    "semicolons": (
+        b"text;label\n" + b"a b;1\n" * 20,
+        "x.csv",
+        ["one column, 'text;label'", "Save it with commas"],
+    ),
+    "Latin-1": (
+        b"text,label\n" + "Das Gerät läuft,1\n".encode("latin-1") * 20,
+        "x.csv",
+        ["20 of 20 rows are not UTF-8", "row 1", "iconv -f latin1 -t utf-8"],
+    ),
+    "UTF-16": ("text,label\n".encode("utf-16"), "x.csv", ["is UTF-16"]),
+    "no JSON": (b"a b c\n" * 20, "x.jsonl", ["holds 0 usable rows", "row 1", "not JSON"]),
+    "an unknown ending": (b"a", "x.docx", ["is of no known kind"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused(tmp_path: Path, name: str) -> None:
+    content, file, parts = BAD[name]
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        look_at(tmp_path / file, first=5)
+    for part in (file, *parts):
+        assert part in str(caught.value)
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such file or folder"):
+        look_at(tmp_path / "none.csv", first=5)
+
+
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data files"):
+        look_at(tmp_path, first=5)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("reviews.csv", "reviews"),
+        ("a/my data (2).jsonl.gz", "my-data-2"),
+        ("a/v1.5/", "v1.5"),
+        ("größe.csv", "gr-e"),
+        ("日本.csv", "study"),
+    ],
+)
+def test_a_study_is_called_after_its_data(place: str, name: str) -> None:
+    assert name_of(place) == name
+
+
+def test_a_split_s_file_is_called_after_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "mail/train.csv").touch()
+    assert name_of(tmp_path / "mail/train.csv") == "mail"

@@ -1,0 +1,400 @@
+"""What each kind makes of data that nobody has described: columns by contents, then by names."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bakeoff.data.columns import Table
+from bakeoff.errors import ConfigError, DataError
+from bakeoff.tasks import registry
+from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guessing import Guesses, guess_task
+from bakeoff.tasks.summarize import Summarize
+
+WORDS = [
+    "the",
+    "parcel",
+    "came",
+    "late",
+    "and",
+    "its",
+    "box",
+    "was",
+    "wet",
+    "so",
+    "we",
+    "sent",
+    "it",
+    "back",
+    "to",
+    "the",
+    "shop",
+    "on",
+    "Monday",
+    "where",
+    "a",
+    "clerk",
+    "der",
+    "Kunde",
+    "zahlt",
+    "die",
+    "Rechnung",
+    "nicht",
+    "und",
+    "ruft",
+    "gestern",
+    "wieder",
+    "an",
+]
+Row = dict[str, Any]
+
+
+class Writer:
+    """Sentences of random words."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = random.Random(seed)
+
+    def text(self, words: int) -> str:
+        """A sentence."""
+        return " ".join(self.random.choice(WORDS) for _ in range(words)) + "."
+
+    def asked(self, words: int) -> str:
+        """A question."""
+        return self.text(words)[:-1] + "?"
+
+    def article(self) -> tuple[str, str]:
+        """A document and a sentence of it."""
+        found = [self.text(12) for _ in range(12)]
+        return " ".join(found), found[0]
+
+
+def guessed(row: Callable[[Writer, int], Row], kind: str | None = None, rows: int = 120) -> Guesses:
+    writer = Writer()
+    return guess_task(Table.of([row(writer, i) for i in range(rows)]), kind)
+
+
+Case = tuple[Callable[[Writer, int], Row], str, dict[str, Any]]
+CASES: dict[str, Case] = {
+    "numbers as labels, in German": (
+        lambda w, i: {"id": i, "nachricht": w.text(15), "klasse": w.random.randint(0, 3)},
+        "classify",
+        {"text": "nachricht", "label": "klasse"},
+    ),
+    "numbers of a CSV file": (
+        lambda w, i: {
+            "review": w.text(15),
+            "stars": str(w.random.randint(1, 5)),
+            "date": f"2024-01-{i % 28 + 1:02d}",
+        },
+        "classify",
+        {"text": "review", "label": "stars"},
+    ),
+    "booleans": (
+        lambda w, i: {"comment_text": w.text(15), "is_toxic": i % 9 == 0},
+        "classify",
+        {"text": "comment_text", "label": "is_toxic"},
+    ),
+    "names that say nothing": (
+        lambda w, i: {"a": w.text(15), "b": w.random.choice(["in", "out"])},
+        "classify",
+        {"text": "a", "label": "b"},
+    ),
+    "a question's kind": (
+        lambda w, i: {"question": w.asked(8), "kind": w.random.choice(["place", "person"])},
+        "classify",
+        {"text": "question", "label": "kind"},
+    ),
+    "two texts and a label": (
+        lambda w, i: {"premise": w.text(15), "hypothesis": w.text(6), "label": i % 3},
+        "classify",
+        {
+            "text": "premise",
+            "label": "label",
+            "template": "{text}\n\n{hypothesis}\n\nLabel: {label}",
+        },
+    ),
+    "labels of which one begins another": (
+        lambda w, i: {"text": w.text(15), "category": ["Sci", "Sci/Tech"][i % 2]},
+        "classify",
+        {"text": "text", "label": "category", "template": "{text}\n\nLabel: {label}\n"},
+    ),
+    "Chinese labels": (
+        lambda w, i: {"评论": f"这个产品很好用我很喜欢{i}", "标签": ["正面", "负面"][i % 2]},
+        "classify",
+        {"text": "评论", "label": "标签"},
+    ),
+    "a summary by its name, with a section beside it": (
+        lambda w, i: {
+            **dict(zip(("Artikel", "Kurzfassung"), w.article(), strict=True)),
+            "rubrik": ["a", "b"][i % 2],
+        },
+        "summarize",
+        {"document": "Artikel", "summary": "Kurzfassung"},
+    ),
+    "a summary by what it says": (
+        lambda w, i: dict(zip(("lang", "kurz"), w.article(), strict=True)),
+        "summarize",
+        {"document": "lang", "summary": "kurz"},
+    ),
+    "an e-mail's subject": (
+        lambda w, i: {"id": f"m_{i}", "email_body": w.text(80), "subject_line": w.text(5)},
+        "summarize",
+        {"document": "email_body", "summary": "subject_line"},
+    ),
+    "context, question and answer": (
+        lambda w, i: {"context": w.text(60), "question": w.asked(6), "answer": w.text(2)},
+        "complete",
+        {
+            "template": "Context: {context}\n\nQuestion: {question}\n\nAnswer: {answer}",
+            "target": "answer",
+            "metrics": ["exact_match", "f1"],
+        },
+    ),
+    "worked answers": (
+        lambda w, i: {"question": w.asked(20), "answer": f"{w.text(20)}\n#### {i:,}"},
+        "complete",
+        {"prompt": "question", "completion": "answer", "metrics": ["number", "number_strict"]},
+    ),
+    "plain numbers as answers": (
+        lambda w, i: {"problem": w.text(20), "answer": str(7 * i)},
+        "complete",
+        {"prompt": "problem", "completion": "answer", "metrics": ["number", "exact_match"]},
+    ),
+    "JSON as answers": (
+        lambda w, i: {"input": w.text(10), "output": f'{{"number": {i}}}'},
+        "complete",
+        {"prompt": "input", "completion": "output", "metrics": ["json_valid", "exact_match"]},
+    ),
+    "a question without its name": (
+        lambda w, i: {"x1": w.text(20), "x2": w.asked(6)},
+        "complete",
+        {"prompt": "x2", "completion": "x1"},
+    ),
+    "a translation": (
+        lambda w, i: {"en": w.text(10), "de": w.text(11)},
+        "complete",
+        {"prompt": "en", "completion": "de", "metrics": ["chrf", "bleu"]},
+    ),
+    "messages": (
+        lambda w, i: {
+            "messages": [
+                {"role": "user", "content": w.text(5)},
+                {"role": "assistant", "content": w.text(9)},
+            ]
+        },
+        "chat",
+        {"messages": "messages"},
+    ),
+    "messages as JSON, in a column of any name": (
+        lambda w, i: {
+            "verlauf": '[{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]'
+        },
+        "chat",
+        {"messages": "verlauf"},
+    ),
+    "instructions": (
+        lambda w, i: {
+            "instruction": w.text(9),
+            "context": w.text(20) if i % 2 else "",
+            "response": w.text(30),
+            "category": ["qa", "open"][i % 2],
+        },
+        "chat",
+        {"instruction": "instruction", "input": "context", "output": "response"},
+    ),
+    "a list of choices and an index": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4, 5)],
+            "answer": i % 4,
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answer", "answer_is": "index"},
+    ),
+    "choices with labels": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": {"text": [w.text(n) for n in (2, 3, 4)], "label": ["A", "B", "C"]},
+            "answerKey": "ABC"[i % 3],
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answerKey", "answer_is": "label"},
+    ),
+    "a column for each choice, counted from 1": (
+        lambda w, i: {
+            "question": w.asked(9),
+            **{f"op{letter}": w.text(n) for n, letter in enumerate("abcd", start=2)},
+            "cop": str(i % 4 + 1),
+        },
+        "choose",
+        {
+            "question": "question",
+            "choices": ["opa", "opb", "opc", "opd"],
+            "answer": "cop",
+            "answer_is": "number",
+        },
+    ),
+    "letters": (
+        lambda w, i: {
+            "question": w.asked(9),
+            **{letter: w.text(n) for n, letter in enumerate("ABCD", start=2)},
+            "answer": "ABCD"[i % 4],
+        },
+        "choose",
+        {
+            "question": "question",
+            "choices": ["A", "B", "C", "D"],
+            "answer": "answer",
+            "answer_is": "letter",
+        },
+    ),
+    "the text of the right choice": (
+        lambda w, i: (
+            lambda found: {"Frage": w.asked(9), "Antworten": found, "richtig": found[i % 3]}
+        )([w.text(n) for n in (2, 3, 4)]),
+        "choose",
+        {
+            "question": "Frage",
+            "choices": "Antworten",
+            "answer": "richtig",
+            "answer_is": "text",
+        },
+    ),
+    "texts with what says where they are from": (
+        lambda w, i: {"url": f"https://a.example/{i}", "text": w.text(80), "date": f"2020-01-{i}"},
+        "text",
+        {"text": "text"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kind_and_columns(name: str) -> None:
+    row, kind, options = CASES[name]
+    best = guessed(row).best
+    assert (best.kind, dict(best.options)) == (kind, options)
+    assert best.reasons["kind"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_guessed_are_options_of_the_kind(name: str) -> None:
+    row, kind, options = CASES[name]
+    task = registry.read_task({**options, "kind": kind, "source": "x"})
+    writer = Writer()
+    example = task.example(row(writer, 1))
+    assert example.target
+
+
+def test_a_second_candidate_is_named() -> None:
+    found = guessed(
+        lambda w, i: {
+            "text": w.text(9),
+            "colour": ["red", "blue"][i % 2],
+            "size": ["s", "m"][i % 2],
+        }
+    )
+    assert found.best.kind == "classify"
+    assert "The label could also be 'size'" in found.best.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "rule", "is_sure"),
+    [((1, 2), "index", False), ((0, 1, 2), "index", True), ((1, 2, 3, 4), "number", True)],
+)
+def test_where_numbers_begin_is_not_decided_in_silence(
+    answers: tuple[int, ...], rule: str, is_sure: bool
+) -> None:
+    found = guessed(
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4, 5)],
+            "answer": answers[i % len(answers)],
+        }
+    )
+    assert found.best.options["answer_is"] == rule
+    assert any("may count from 0 or from 1" in note for note in found.best.notes) is not is_sure
+
+
+def test_a_rare_first_choice_still_counts_from_0() -> None:
+    found = guessed(
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4, 5)],
+            "answer": 0 if i % 40 == 0 else 2,
+        }
+    )
+    assert found.best.options["answer_is"] == "index"
+
+
+def test_another_kind_that_fits_is_named() -> None:
+    found = guessed(
+        lambda w, i: {"title": w.text(5), "body": w.text(60), "rating": w.random.randint(1, 5)}
+    )
+    assert found.best.kind == "classify"
+    assert "summarize" in [other.kind for other in found.others]
+
+
+def test_which_of_two_texts_is_to_be_written_is_not_decided_in_silence() -> None:
+    found = guessed(lambda w, i: {"left": w.text(9), "right": w.text(9)})
+    assert dict(found.best.options) == {"prompt": "left", "completion": "right"}
+    assert "No name says which of 'left' and 'right' is to be written" in found.best.notes[0]
+
+
+def test_the_kind_that_is_asked_for_is_taken() -> None:
+    row = CASES["numbers of a CSV file"][0]
+    assert dict(guessed(row, "text").best.options) == {"text": "review"}
+    assert dict(guessed(row, "complete").best.options)["completion"] == "stars"
+
+
+def test_a_kind_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(DataError, match="--kind chat: the kind can be learnt") as caught:
+        guessed(CASES["booleans"][0], "chat")
+    assert "'is_toxic': booleans, 2 different in 120 rows" in str(caught.value)
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(ConfigError, match="--kind: there is no kind of task 'classfy'; did you"):
+        guessed(CASES["booleans"][0], "classfy")
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        (lambda w, i: {"text": w.text(9), "label": "spam"}, "holds 'spam' in all 120 rows"),
+        (
+            lambda w, i: {"text": w.text(9), "label": f"code {i}"},
+            "120 different values in 120 rows: labels must come back",
+        ),
+        (lambda w, i: {"height": i / 7, "width": i / 3}, "none of the kinds"),
+        (lambda w, i: {"height": i % 3}, "'height': numbers, 3 different in 120 rows"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(row: Callable[[Writer, int], Row], rule: str) -> None:
+    with pytest.raises(DataError, match=rule):
+        guessed(row)
+
+
+def test_missing_values_and_a_few_odd_ones_change_nothing() -> None:
+    def row(w: Writer, i: int) -> Row:
+        found: Row = {"note": w.text(9), "class": ["yes", "no"][i % 2]}
+        return {"note": None} if i % 20 == 0 else {**found, "note": 7} if i % 30 == 1 else found
+
+    assert dict(guessed(row).best.options) == {"text": "note", "label": "class"}
+
+
+def test_a_kind_of_one_s_own_guesses_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shout(Summarize):
+        kind = "shout"
+
+        @classmethod
+        def guess(cls, table: Table) -> Guess | None:
+            return Guess(kind="shout", options={"document": "text"}, likelihood=1.0)
+
+    monkeypatch.setattr(registry, "_registered", {})
+    registry.register_task(Shout)
+    assert guessed(CASES["booleans"][0]).best.kind == "shout"
