@@ -22,7 +22,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.checks import check_input
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.prepare import Preparation, all_columns, cached, known_beforehand, with_found
+from bakeoff.tasks.known import all_columns, known_beforehand, with_found
+from bakeoff.tasks.prepare import Preparation, cached
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"
