@@ -112,7 +112,7 @@ def prepare_test(
     return PreparedTest(
         task=with_found(task, data.found),
         data=data.splits[_TEST],
-        warnings=[f"{where}: {_renamed(where, task, warning)}" for warning in data.warnings],
+        warnings=[_of(where, _renamed(where, task, warning)) for warning in data.warnings],
     )
 
 
@@ -145,6 +145,10 @@ def _named(where: str, task: Task) -> Iterator[None]:
         yield
     except (ConfigError, DataError) as error:
         raise type(error)(_renamed(where, task, str(error))) from error
+
+
+def _of(where: str, warning: str) -> str:
+    return warning if warning.startswith(where) else f"{where}: {warning}"
 
 
 def _renamed(where: str, task: Task, text: str) -> str:
