@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,19 @@ from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, windows
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
-from bakeoff.data.readers import Columns, OptionalColumn, Record
+from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.metrics.contract import Ask
-from bakeoff.tasks.chat_rendering import CHAT, in_chat, note_on, template_for
-from bakeoff.tasks.chat_templates import ChatTemplate
+from bakeoff.tasks.chat_rendering import note_on, template_for
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.known import all_columns, known_beforehand
+from bakeoff.tasks.known import with_found as with_found
 from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
 
@@ -106,26 +106,6 @@ def cached(made: Callable[[], TaskData], parts: Sequence[str], cache_dir: Path |
             "the next run prepares them again."
         )
     return data
-
-
-Opening = Callable[[TaskOptions, Columns], Source]
-
-
-def known_beforehand(task: Task, template: ChatTemplate | None, opened: Opening) -> dict[str, Any]:
-    """What the base and the names of the columns decide, as ``Task.found`` gives it."""
-    known: dict[str, Any] = {} if template is None else {CHAT: template.record}
-    if type(task).found_in_columns is not Task.found_in_columns:
-        # Opened without columns: which ones there must be is what is asked.
-        names = opened(task.options, {}).column_names()
-        known |= task.found_in_columns(names)
-    return known
-
-
-def all_columns(task: Task, source: Source) -> dict[str, str]:
-    """What the task reads, and every other column by its own name."""
-    read = columns_of(task)
-    others = [name for name in source.column_names() if name not in read.values()]
-    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
 
 
 class Preparation:
@@ -221,19 +201,6 @@ class Preparation:
         if self._options.group is None:
             return example
         return dataclasses.replace(example, group=group_of(record.values, self._options.group))
-
-
-def with_found(task: Task, found: Mapping[str, Any]) -> Task:
-    """The task with the options that its rows decided, and with the base's chat template."""
-    template = found.get(CHAT)
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k != CHAT}
-    if plain:
-        fields = {f.name: getattr(task.options, f.name) for f in dataclasses.fields(task.options)}
-        decided = type(task)(type(task.options)(**{**fields, **plain}))
-        decided.from_rows = task.from_rows | frozenset(plain)
-        decided.chat = task.chat
-        task = decided
-    return task if template is None else in_chat(task, ChatTemplate.from_record(template))
 
 
 def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:

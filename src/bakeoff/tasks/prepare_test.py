@@ -22,7 +22,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.checks import check_input
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.prepare import Preparation, all_columns, cached, known_beforehand, with_found
+from bakeoff.tasks.known import all_columns, known_beforehand, with_found
+from bakeoff.tasks.prepare import Preparation, cached
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"
@@ -111,7 +112,7 @@ def prepare_test(
     return PreparedTest(
         task=with_found(task, data.found),
         data=data.splits[_TEST],
-        warnings=[f"{where}: {_renamed(where, task, warning)}" for warning in data.warnings],
+        warnings=[_of(where, _renamed(where, task, warning)) for warning in data.warnings],
     )
 
 
@@ -144,6 +145,10 @@ def _named(where: str, task: Task) -> Iterator[None]:
         yield
     except (ConfigError, DataError) as error:
         raise type(error)(_renamed(where, task, str(error))) from error
+
+
+def _of(where: str, warning: str) -> str:
+    return warning if warning.startswith(where) else f"{where}: {warning}"
 
 
 def _renamed(where: str, task: Task, text: str) -> str:
