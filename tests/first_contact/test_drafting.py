@@ -106,7 +106,7 @@ def test_a_template_keeps_prompt_and_answer_apart_where_no_chat_template_does(pl
 
 
 def test_rows_that_cannot_be_used_are_counted(place: Path) -> None:
-    file = write(place, 60)
+    file = write(place, 120)
     with file.open("a", encoding="utf-8") as stream:
         stream.write('{"words": null, "side": "good"}\nno json\n')
     draft = draft_study(file, base=BASE)

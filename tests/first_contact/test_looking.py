@@ -95,6 +95,11 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
     ),
     "UTF-16": ("text,label\n".encode("utf-16"), "x.csv", ["is UTF-16"]),
     "no JSON": (b"a b c\n" * 20, "x.jsonl", ["holds 0 usable rows", "row 1", "not JSON"]),
+    "a bad line among the first": (
+        lines(rows(20)) + b"no JSON\n",
+        "x.jsonl",
+        ["row 21 is among the first", "it is not JSON", "take it out"],
+    ),
     "an unknown ending": (b"a", "x.docx", ["is of no known kind"]),
 }
 

@@ -111,7 +111,8 @@ def column_names(path: Path) -> list[str]:
                 return next(csv.reader(text), [])
             rows: Any
             if ending == "jsonl":
-                rows = [_object_in(line) for line in itertools.islice(stream, _HEAD_ROWS)]
+                lines = [line for line in itertools.islice(stream, _HEAD_ROWS) if line.strip()]
+                rows = [json.loads(line.decode("utf-8-sig")) for line in lines]
             else:
                 content: Any = json.loads(stream.read().decode("utf-8-sig"))
                 rows = content.get("data") if isinstance(content, dict) else content
@@ -128,15 +129,6 @@ def column_names(path: Path) -> list[str]:
         DataError,
     ):
         return []
-
-
-def _object_in(line: bytes) -> dict[str, Any]:
-    """The object that a line holds; an empty one for a bad line, which reading reports."""
-    try:
-        found = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def missing_column(place: object, columns: Columns, found: Iterable[str]) -> DataError | None:

@@ -76,6 +76,12 @@ def look_at(place: str | Path, *, first: int) -> Data:
     drawn, head, counts, bad = _drawn(source, first)
     found = sum(counts.values())
     _check_rows(path, found, bad)
+    if not names and bad:
+        row, problem = bad[0]
+        raise DataError(
+            f"{path}: its columns cannot be seen, as row {row} is among the first and cannot be "
+            f"read ({problem}). Correct it, or take it out"
+        )
     table = Table.of(drawn, names)
     if all(column.shape == "empty" for column in table.columns):
         listed = ", ".join(map(repr, names)) or "none"
