@@ -14,7 +14,9 @@ import pytest
 
 from bakeoff.cli.main import main
 from bakeoff.config import dump_yaml
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.train import Trainer
+from bakeoff.execution.testing import TestingWorker
 from bakeoff.measure.costs import measure_time
 from bakeoff.measure.timing import Budget
 from bakeoff.metrics.rouge import Scores, rouge_scores
@@ -208,6 +210,20 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         sit_down(self, slot, candidate, snapshot)
 
     monkeypatch.setattr(Trainer, "_sit_down", spy)
+    return ids
+
+
+@pytest.fixture
+def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids of the candidates that were tested, in order."""
+    ids: list[str] = []
+    test = TestingWorker._run
+
+    def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
+        ids.extend(candidate.id for candidate in group)
+        test(self, group)
+
+    monkeypatch.setattr(TestingWorker, "_run", spy)
     return ids
 
 

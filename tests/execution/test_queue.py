@@ -11,12 +11,12 @@ import torch
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.checkpoints import Checkpoints
-from bakeoff.execution.packing import spec_of
 from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.records import EpochRecord
 from bakeoff.search.groups import PassGroup
+from bakeoff.search.method_search import record_of, spec_of
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
@@ -44,7 +44,7 @@ def job_of(schedule: StudySchedule, *, stop: int = 4) -> CohortJob:
         cohort="train-0",
         kind="train",
         group=BASE.key,
-        seats=tuple(Seat(spec=spec_of(c), stop=stop) for c in schedule.waiting(BASE)),
+        seats=tuple(Seat(spec=spec_of(record_of(c)), stop=stop) for c in schedule.waiting(BASE)),
         width=2,
         micro_batch_size=1,
         threads=1,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.train import Trainer
-from bakeoff.execution.testing import TestingWorker
 from tests.studies import without_times
 
 Run = Callable[..., Any]
@@ -22,20 +20,6 @@ SEARCHED: dict[str, Any] = {
     "search": {"learning_rates": 2, "seeds": 2, "growth": 1, "grid_factor": 10.0},
     "protocol": {"epochs": 2},
 }
-
-
-@pytest.fixture
-def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the candidates that were tested, in order."""
-    ids: list[str] = []
-    test = TestingWorker._run
-
-    def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
-        ids.extend(candidate.id for candidate in group)
-        test(self, group)
-
-    monkeypatch.setattr(TestingWorker, "_run", spy)
-    return ids
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.execution.testing import TestingWorker
 from bakeoff.runs.lock import locked
 from bakeoff.tasks.summarize import Summarize
 
@@ -28,20 +27,6 @@ SEARCHED: dict[str, Any] = {
     "protocol": {"epochs": 3, "seeds": [0]},
 }
 KEPT_AS_IT_WAS = ("candidates/", "baselines/")
-
-
-@pytest.fixture
-def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the candidates that were tested, in order."""
-    ids: list[str] = []
-    test = TestingWorker._run
-
-    def spy(self: TestingWorker, group: Sequence[Candidate]) -> None:
-        ids.extend(candidate.id for candidate in group)
-        test(self, group)
-
-    monkeypatch.setattr(TestingWorker, "_run", spy)
-    return ids
 
 
 def parts(found: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -134,6 +134,7 @@ def test_a_torn_log_is_refused_before_the_folder_becomes_another_study(
     assert (place / "out/study.yaml").read_bytes() == before
 
 
+# The types are ignored because arguments of wrong kinds are what is tested.
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -1,4 +1,4 @@
-"""What each kind makes of data that nobody has described: columns by contents, then by names."""
+"""What each kind makes of data that no one has described: columns by contents, then by names."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class BaselineWorker:
     def _ask_with_shots(self, baseline: Baseline) -> None:
         """Asks with training rows before each prompt, as many as validation finds best.
 
-        The number is found with a draw of its own; every seed of the study then draws anew.
+        The number is found with a draw of its own; every seed of the study then draws again.
         """
         source = self._bench.shots
         assert source is not None, "a baseline with shots needs rows for them"

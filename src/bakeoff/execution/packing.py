@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.runs.candidates import CandidateSpec
 from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
+from bakeoff.search.method_search import record_of, spec_of
 
 
 def pack_training(
@@ -43,7 +43,7 @@ def pack_training(
     # One that has trained already comes first.
     free.sort(key=lambda candidate: not candidate.epochs)
     seats = tuple(
-        Seat(spec=spec_of(candidate), start=len(candidate.epochs), stop=stop(candidate))
+        Seat(spec=spec_of(record_of(candidate)), start=len(candidate.epochs), stop=stop(candidate))
         for candidate in free
     )
     return _packed(events, "train", group, seats, num_slots(free), micro_batch_size)
@@ -134,18 +134,7 @@ def _not_in(jobs: Sequence[CohortJob], candidates: Sequence[Candidate]) -> list[
 
 
 def _seats(candidates: Sequence[Candidate]) -> tuple[Seat, ...]:
-    return tuple(Seat(spec=spec_of(candidate)) for candidate in candidates)
-
-
-def spec_of(candidate: Candidate) -> CandidateSpec:
-    """What a candidate is to train, as plain data."""
-    return CandidateSpec(
-        method=candidate.method_name,
-        variant=candidate.variant,
-        options=dict(candidate.options),
-        learning_rate=candidate.learning_rate,
-        seed=candidate.seed,
-    )
+    return tuple(Seat(spec=spec_of(record_of(candidate))) for candidate in candidates)
 
 
 def _packed(

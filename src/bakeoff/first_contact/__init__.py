@@ -1,1 +1,1 @@
-"""From data that nobody has described to a study that runs."""
+"""From data that no one has described to a study that runs."""

@@ -153,7 +153,7 @@ class Choose(TwoColumns):
                 f"column {columns!r}" if isinstance(columns, str) else f"columns {join(columns)}"
             )
             raise DataError(
-                f"the choices ({place}) hold {twice!r} twice, so that the right one cannot be told"
+                f"the choices ({place}) hold {twice!r} twice, so that none is the right one alone"
             )
         return found
 

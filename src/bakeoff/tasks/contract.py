@@ -91,7 +91,7 @@ class Task(ABC):
 
     @classmethod
     def guess(cls, table: Table) -> Guess | None:
-        """What the kind makes of data that nobody has described; None where it can make nothing.
+        """What the kind makes of data that no one has described; None where it can make nothing.
 
         ``bakeoff init`` asks every kind, and takes the likeliest. A kind that is silent is one that
         users have to name.

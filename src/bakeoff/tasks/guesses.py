@@ -1,4 +1,4 @@
-"""What a kind of task makes of data that nobody has described yet."""
+"""What a kind of task makes of data that no one has described yet."""
 
 from __future__ import annotations
 
