@@ -43,7 +43,7 @@ def prepared_rows(
     root = write("train.jsonl", train).parent
     write("validation.jsonl", train[:1] if validation is None else validation)
     write("test.jsonl", train[:1] if test is None else test)
-    task = task_of(**options)
+    task = task_of(**{"allow_overlap": True, **options})
     data = prepared(task, tokenizer, root)
     return with_found(task, data.found), data
 
