@@ -17,8 +17,8 @@ FILES = {"train": "train.jsonl", "validation": "validation.jsonl", "test": "test
 
 
 def task_of(**options: Any) -> Task:
-    """A task with some options, on one file for each split."""
-    return read_task({"source": FILES, **options})
+    """A task with some options, on one file for each split, which may hold equal rows."""
+    return read_task({"source": FILES, "allow_overlap": True, **options})
 
 
 def prepared(task: Task, tokenizer: Any, root: Path, **arguments: Any) -> TaskData:
@@ -43,7 +43,7 @@ def prepared_rows(
     root = write("train.jsonl", train).parent
     write("validation.jsonl", train[:1] if validation is None else validation)
     write("test.jsonl", train[:1] if test is None else test)
-    task = task_of(**{"allow_overlap": True, **options})
+    task = task_of(**options)
     data = prepared(task, tokenizer, root)
     return with_found(task, data.found), data
 
