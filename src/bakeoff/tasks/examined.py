@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from bakeoff.data.cleaning import normalise
 from bakeoff.data.examples import Example
 from bakeoff.data.hygiene.answers import labels_in_inputs, targets_in_inputs
 from bakeoff.data.hygiene.benchmarks import benchmark_of_rows, named_benchmark
@@ -20,6 +21,7 @@ from bakeoff.formatting import join, shown_whole
 from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
+_MOST_CHARACTERS: Final = 10_000_000
 _LOOKED_AT: Final = 1000
 """Rows of a split that answers are looked for in, spread evenly over it."""
 
@@ -88,6 +90,33 @@ def benchmark_caution(task: Task, part: SplitData) -> str | None:
         f"The test set {why}, a well-known benchmark: the base may have seen it in pretraining, so "
         "scores there may promise more than new data will keep."
     )
+
+
+def seen_in_training(where: str, word: str, train: Sequence[str], test: Sequence[str]) -> list[str]:
+    """Says so where a further test set has inputs of the training rows.
+
+    Args:
+        where: the set's path in the study. word: what an input is called.
+        train, test: inputs. Ones that are nearly the same are looked for where all of them
+            together are not more than is read in a second or two, as this is done at every start.
+    """
+    size = sum(map(len, train)) + sum(map(len, test))
+    if size > _MOST_CHARACTERS:
+        known = set(map(normalise, train))
+        same, near = sum(normalise(text) in known for text in test), 0
+    else:
+        rows: dict[Split, list[OverlapRow]] = {
+            "train": [OverlapRow(i, (text,), None, "") for i, text in enumerate(train, 1)],
+            "test": [OverlapRow(i, (text,), None, "") for i, text in enumerate(test, 1)],
+        }
+        found = find_overlap({**rows, "validation": []})
+        same, near = found.train_test, found.train_test_near
+    said = []
+    if same:
+        said.append(f"{where}: {same} rows have a {word} that is in the training rows too.")
+    if near:
+        said.append(f"{where}: {near} rows have nearly the {word} of a training row.")
+    return said
 
 
 def parts_of(example: Example, *, with_choices: bool) -> tuple[str, ...]:
