@@ -50,12 +50,14 @@ def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, Split
             does not say that this is meant.
     """
     overlap = find_overlap({split: _compared(task, rows[split], splits[split]) for split in SPLITS})
-    same = [_same(task, rows, found) for found in overlap.contained]
+    same = [_same(task, found) for found in overlap.contained]
     if same and not task.options.allow_overlap:
+        found = overlap.contained[0]
         raise DataError(
-            f"task.source: {same[0]}. Scores on rows that were learnt or chosen by say nothing of "
-            "new ones. Give other files; where rows repeat by nature, as very short texts do, set "
-            "task.allow_overlap: true, and the report carries a warning."
+            f"task.source: {same[0]} ({rows[found.smaller].place} and "
+            f"{rows[found.larger].place}). Scores on rows that were learnt or chosen by say "
+            "nothing of new ones. Give other files; where rows repeat by nature, as very short "
+            "texts do, set task.allow_overlap: true, and the report carries a warning."
         )
     cautions = [
         f"{text[0].upper()}{text[1:]}: task.allow_overlap let the study go on, but its scores "
@@ -144,7 +146,7 @@ def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
     ]
 
 
-def _same(task: Task, rows: Mapping[Split, Rows], found: Contained) -> str:
+def _same(task: Task, found: Contained) -> str:
     """Which splits are the same, without an end."""
     examples = join(
         [f"{a} and {b}" for a, b in zip(found.smaller_rows[:3], found.larger_rows, strict=False)]
@@ -153,16 +155,15 @@ def _same(task: Task, rows: Mapping[Split, Rows], found: Contained) -> str:
     columns = f"{task.input_word} and {task.output_word} alike"
     if task.input_word == task.output_word:
         columns = f"the same {task.input_word}"
-    places = f"{rows[found.smaller].place} and {rows[found.larger].place}"
     if found.are_equal:
         return (
             f"{found.smaller} and {found.larger} are the same set: all "
             f"{shown_whole(found.rows)} rows of {found.smaller} are in {found.larger}, {columns}, "
-            f"{such} ({places})"
+            f"{such}"
         )
     return (
         f"{found.smaller} is mostly in {found.larger}: {shown_whole(found.shared)} of its "
-        f"{shown_whole(found.rows)} rows are there, {columns}, {such} ({places})"
+        f"{shown_whole(found.rows)} rows are there, {columns}, {such}"
     )
 
 
