@@ -18,6 +18,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import protocol_notes
 
 
 def plan_study(
@@ -55,7 +56,7 @@ def plan_study(
     plan = replace(
         plan,
         lengths=lengths_of(bench.data, bench.task.options.max_length),
-        notes=(*bench.data.cautions, *plan.notes),
+        notes=(*bench.data.cautions, *plan.notes, *protocol_notes(bench)),
     )
     if bench.also:
         left_out = f"what asking {join(list(bench.also))} takes is not in these times"
