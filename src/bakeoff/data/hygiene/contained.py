@@ -35,8 +35,7 @@ class Contained(NamedTuple):
     @classmethod
     def of(cls, *values: Any) -> Contained:
         """From its values as JSON holds them."""
-        *first, smaller_rows, larger_rows = values
-        return cls(*first, tuple(smaller_rows), tuple(larger_rows))
+        return cls(*(tuple(value) if isinstance(value, list) else value for value in values))
 
 
 def find_contained(

@@ -12,14 +12,14 @@ class SharedGroups(NamedTuple):
     """Groups that two splits have.
 
     Attributes:
-        first, second: the splits. groups: up to three of them, sorted. count: of all of them.
+        first, second: the splits. groups: up to three of them, sorted. num_groups: all of them.
         rows: rows of the second split that are in these groups.
     """
 
     first: Split
     second: Split
     groups: tuple[str, ...]
-    count: int
+    num_groups: int
     rows: int
 
 
