@@ -200,8 +200,8 @@ def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:
         return []
     groups = {split: part.groups or [] for split, part in splits.items()}
     return [
-        f"{shown_whole(found.num_groups)} groups (task.group: {column}) are in {found.first} and in "
-        f"{found.second}, such as {join([repr(group) for group in found.groups])}: "
+        f"{shown_whole(found.num_groups)} groups (task.group: {column}) are in {found.first} and "
+        f"in {found.second}, such as {join([repr(group) for group in found.groups])}: "
         f"{shown_whole(found.rows)} of the {len(groups[found.second])} rows of {found.second} are "
         "of groups that were seen before. Divide the files by group, or give one file, which is "
         "divided so here."
