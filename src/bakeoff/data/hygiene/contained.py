@@ -35,7 +35,8 @@ class Contained(NamedTuple):
     @classmethod
     def of(cls, *values: Any) -> Contained:
         """From its values as JSON holds them."""
-        return cls(*(tuple(value) if isinstance(value, list) else value for value in values))
+        given: list[Any] = [tuple(one) if isinstance(one, list) else one for one in values]
+        return cls(*given)
 
 
 def find_contained(
