@@ -239,11 +239,11 @@ def near_rows(
         starts, ends = starts[is_open], ends[is_open]
         if not len(starts):
             break
-        number, row = np.divmod(key[starts], len(rows))
+        question, row = np.divmod(key[starts], len(rows))
         partner = other[starts + turn]
         alike = _each_once(rows, found, row, partner)
         for one in range(len(asked)):
-            here = (number == one) & (alike >= NEAR)
+            here = (question == one) & (alike >= NEAR)
             results[one][0][row[here]] = partner[here]
             results[one][1][row[here]] = alike[here]
         starts, ends = starts[alike < NEAR], ends[alike < NEAR]

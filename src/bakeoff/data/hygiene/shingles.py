@@ -175,7 +175,8 @@ def _words(texts: list[bytes]) -> tuple[Hashes, Index]:
 
 def _sums(values: Hashes, edges: Index) -> Hashes:
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values, dtype=np.uint64)])
-    return total[edges[1:]] - total[edges[:-1]]
+    sums: Hashes = total[edges[1:]] - total[edges[:-1]]
+    return sums
 
 
 @cache
