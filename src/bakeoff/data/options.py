@@ -86,6 +86,10 @@ class TaskOptions:
     group: str | None = None
     """A column: rows with the same value there hang together, as questions on one passage."""
 
+    allow_overlap: bool = False
+    """Whether to go on, with a warning in the report, where two splits are equal or one is mostly
+    in the other. Very short texts may repeat by nature."""
+
     examples: ExamplesOptions = field(default_factory=ExamplesOptions)
     """How many rows of each split to use, at most."""
 

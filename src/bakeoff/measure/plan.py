@@ -22,6 +22,7 @@ from bakeoff.measure.power import PowerPlan
 from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_seconds
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
+from bakeoff.runs.records import DataLengths
 from bakeoff.search.schedule import StudySchedule
 
 SAMPLE: Final = Budget(train=2.0, evaluation=0.7)
@@ -73,7 +74,8 @@ class StudyPlan:
         wall_seconds: of each part, at most; candidates that share a pass take less.
         remedy: the smallest change with which it would fit, or None where it fits.
         power: what the design can say of the methods; None where nothing is known of the metric.
-        notes: of methods that cannot be planned, which no other figure counts.
+        lengths: of the rows, in tokens; None where they are not known.
+        notes: what the data hide, and methods that cannot be planned, which no other figure counts.
     """
 
     study: str
@@ -85,6 +87,7 @@ class StudyPlan:
     fits: bool
     remedy: str | None
     power: PowerPlan | None = None
+    lengths: DataLengths | None = None
     notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:

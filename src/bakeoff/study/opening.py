@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
-from bakeoff.data.cleaning import normalise
 from bakeoff.data.sources import WIRE, open_source
 from bakeoff.data.taskdata import TaskData
 from bakeoff.data.test_source import open_test_source
@@ -25,6 +24,7 @@ from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
+from bakeoff.tasks.examined import seen_in_training
 from bakeoff.tasks.prepare import prepare, with_found
 from bakeoff.tasks.prepare_test import prepare_test
 from bakeoff.tasks.shots import ShotData
@@ -175,12 +175,10 @@ def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskDa
         trained=data.found if found.is_like_task else None,
     )
     task, part = prepared.task, prepared.data
-    warnings = list(prepared.warnings)
-    known = {normalise(text) for text in data.splits["train"].shown}
-    if (count := sum(normalise(text) in known for text in part.shown)) > 0:
-        warnings.append(
-            f"{where}: {count} rows have a {task.input_word} that is in the training rows too."
-        )
+    warnings = [
+        *prepared.warnings,
+        *seen_in_training(where, task.input_word, data.splits["train"].shown, part.shown),
+    ]
     return TestSet(
         task=task,
         data=part,
