@@ -1,0 +1,26 @@
+"""Where a task's rows come from: wire, local files, or a data set of the Hugging Face Hub."""
+
+from bakeoff.data.sources.contract import ALIASES, GROUP, WIRE, Source
+from bakeoff.data.sources.finding import is_there, named_files
+from bakeoff.data.sources.hashing import split_by_hash
+from bakeoff.data.sources.opening import open_source, open_test_source
+from bakeoff.data.sources.paths import STDIN, in_natural_order
+from bakeoff.data.sources.tables import digests_of, notes_of
+from bakeoff.data.sources.wire_source import WIRE_EXAMPLES
+
+__all__ = [
+    "ALIASES",
+    "GROUP",
+    "STDIN",
+    "WIRE",
+    "WIRE_EXAMPLES",
+    "Source",
+    "digests_of",
+    "in_natural_order",
+    "is_there",
+    "named_files",
+    "notes_of",
+    "open_source",
+    "open_test_source",
+    "split_by_hash",
+]
