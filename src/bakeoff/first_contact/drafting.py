@@ -13,7 +13,7 @@ import torch
 from bakeoff.data.columns import Table
 from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
-from bakeoff.first_contact.looking import Data, look_at
+from bakeoff.first_contact.looking import Data, Place, SourceOption, look_at
 from bakeoff.first_contact.measuring import (
     ROWS_MEASURED,
     BaseFacts,
@@ -63,18 +63,19 @@ class Draft:
 
 
 def draft_study(
-    place: str | Path,
+    place: Place,
     *,
     base: str | None = None,
     kind: str | None = None,
     methods: Sequence[str] = (),
-    source: str | None = None,
+    source: SourceOption | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Draft:
     """Looks at data and drafts a study of them.
 
     Args:
-        place: a file, or a folder of splits. base: as in a study; None is ``smollm2-135m``.
+        place: files, or a folder of splits; see ``look_at``.
+        base: as in a study; None is ``smollm2-135m``.
         kind: of the task, where it is not to be guessed. methods: kinds of methods; LoRA and a
             soft prompt without. source: what ``task.source`` is to be, where it is not ``place``.
         report: called with what is being done.
@@ -100,7 +101,7 @@ def draft_study(
 class _Draft:
     """One study while it is put together."""
 
-    def __init__(self, data: Data, guess: Guess, base: BaseFacts, source: str) -> None:
+    def __init__(self, data: Data, guess: Guess, base: BaseFacts, source: SourceOption) -> None:
         self.data, self.guess, self.base, self.source = data, guess, base, source
         self.starting: StartingValues = task_type(guess.kind).starting
         self.comments: dict[str, str] = {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import format_of
@@ -78,6 +79,15 @@ def find_files(task: TaskOptions, root: Path) -> Found | None:
 def is_there(name: str, root: Path) -> bool:
     """Whether a path, or a pattern, names something that is there."""
     return (root / name).exists() or (is_pattern(name, root) and bool(matching(name, root)))
+
+
+def renamed(source: Any, change: Callable[[Any], Any]) -> Any:
+    """A source with each of its paths and patterns changed; what is no source stays as it is."""
+    if isinstance(source, Mapping):
+        return {key: renamed(value, change) for key, value in source.items()}
+    if isinstance(source, list | tuple):
+        return [change(item) for item in source]
+    return change(source)
 
 
 def named_files(source: str | list[str] | dict[str, str | list[str]]) -> list[str]:

@@ -72,6 +72,11 @@ def notes_of(source: Source) -> list[str]:
     return source.notes() if isinstance(source, SplitParts) else []
 
 
+def is_whole(source: Source) -> bool:
+    """Whether one table holds everything, split by a hash of each row's input."""
+    return isinstance(source, WholePart)
+
+
 def digests_of(source: Source, split: Split) -> tuple[str, ...]:
     """The SHA-256 of each file of a split, in order: equal ones are the same, byte for byte.
 
