@@ -57,7 +57,7 @@ def init(
     from bakeoff.first_contact.writing import shown
 
     drafted = partial(draft_of, base=base, kind=kind, methods=methods)
-    if data == STDIN:
+    if isinstance(data, str) and data == STDIN:
         data = rows_of_stdin()
     if is_reference(data) or isinstance(data, GivenRows):
         draft = drafted(data)

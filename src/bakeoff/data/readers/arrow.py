@@ -13,8 +13,10 @@ from bakeoff.errors import DataError
 
 _FILE: Final = b"ARROW1"
 """What the file format begins with, and ends with too."""
-_ENDS: Final = (b"\xff\xff\xff\xff\0\0\0\0", b"\0\0\0\0")
-"""The mark that ends a stream, as it is written now and was before Arrow 0.15."""
+_NEXT: Final = b"\xff\xff\xff\xff"
+"""What each message of a stream begins with since Arrow 0.15."""
+_NONE: Final = b"\0\0\0\0"
+"""In place of a message's length: the stream's end."""
 
 
 def read_arrow(path: Path, columns: Columns) -> Iterator[Record]:
@@ -53,13 +55,14 @@ def _reader(path: Path) -> Iterator[Any]:
     import pyarrow.ipc
 
     with path.open("rb") as file:
-        is_file = file.read(len(_FILE)) == _FILE
+        start = file.read(len(_FILE))
+        is_file, mark = start == _FILE, _NEXT + _NONE if start.startswith(_NEXT) else _NONE
         size = file.seek(0, 2)
-        file.seek(max(0, size - len(_ENDS[0])))
+        file.seek(max(0, size - len(mark)))
         end = file.read()
     if not size:
         raise DataError(f"task.source: {path} is empty. Give a file with at least one row.")
-    if not is_file and not end.endswith(_ENDS):
+    if not is_file and end != mark:
         # pyarrow takes the end of the file for the end of the stream, and rows would be lost.
         raise DataError(
             f"task.source: {path} is not a whole Arrow file (it lacks the mark that ends a "
