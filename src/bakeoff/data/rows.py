@@ -9,7 +9,7 @@ from typing import Final
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, Record
-from bakeoff.data.sources import GROUP, Source
+from bakeoff.data.sources import BY_HASH, GROUP, Source
 from bakeoff.errors import DataError
 from bakeoff.types import Split
 
@@ -76,9 +76,14 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         seen = f"all of its {len(bad)} rows are bad" if bad else "it has no rows"
         first = f" (in {bad[0][0].name} {bad[0][1]})" if bad else ""
         keys = " and ".join(f"task.{key}" for key in columns if key != GROUP)
+        remedy = (
+            f"; or raise task.split_by_hash.{split}, which came to nothing with so few rows"
+            if source.place(split).endswith(BY_HASH) and split != "train" and not bad
+            else ""
+        )
         raise DataError(
             f"task.source: the {split} split is empty: {seen}{first} ({rows.place}). Every split "
-            f"needs at least one usable row; check the file, and {keys}."
+            f"needs at least one usable row; check the file, and {keys}{remedy}."
         )
     return rows
 

@@ -108,7 +108,7 @@ class _Draft:
         self.notes: list[str] = [*data.notes]
 
     def draft(self, methods: Sequence[str]) -> Draft:
-        section = self._columns()
+        section = self._columns() | self._shares()
         lengths = measure(
             section,
             self.base,
@@ -160,12 +160,19 @@ class _Draft:
             self.comments["task.template"] = "so that prompt and answer do not run together"
         return section
 
+    def _shares(self) -> dict[str, Any]:
+        """What is held out of few rows."""
+        if self.data.num_rows >= _SMALL or not (self.data.is_whole or self.data.holds_out):
+            return {}
+        splits = ("validation", "test") if self.data.is_whole else ("validation",)
+        self.comments["task.split_by_hash"] = (
+            "a fifth each, as there are few rows" if self.data.is_whole else "few rows: a fifth"
+        )
+        return {"split_by_hash": dict.fromkeys(splits, self._held_out)}
+
     def _rows(self, lengths: Lengths) -> dict[str, Any]:
         """Which rows are used."""
         found: dict[str, Any] = {}
-        if self.data.is_whole and self.data.num_rows < _SMALL:
-            found["split_by_hash"] = dict.fromkeys(("validation", "test"), self._held_out)
-            self.comments["task.split_by_hash"] = "a fifth each, as there are few rows"
         limits = {
             split: most
             for split, most in _FIRST_ROWS.items()

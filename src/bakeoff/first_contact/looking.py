@@ -34,6 +34,7 @@ class Data:
         source: as ``task.source`` names it. is_whole: whether one table holds everything.
         table: rows drawn at random, of all splits, as columns.
         first: the first training rows. counts: rows of each split.
+        holds_out: whether the validation rows come out of train, by a hash.
         num_bad: rows that could not be read. notes: sentences for the user.
     """
 
@@ -42,6 +43,7 @@ class Data:
     table: Table
     first: Table
     counts: Mapping[Split, int]
+    holds_out: bool = False
     num_bad: int
     notes: tuple[str, ...]
 
@@ -76,7 +78,7 @@ def look_at(place: Place, *, first: int) -> Data:
     source = open_source(task, columns, root=Path.cwd())
     drawn, head, counts, bad = _drawn(source, first)
     found = sum(counts.values())
-    if notes_of(source):
+    if holds_out := bool(notes_of(source)):
         # The columns that will decide are not known yet, so the rows held out are estimated.
         held = round(SplitShares().validation * (counts["train"] + counts["validation"]))
         counts |= {"train": counts["train"] + counts["validation"] - held, "validation": held}
@@ -100,6 +102,7 @@ def look_at(place: Place, *, first: int) -> Data:
         table=table,
         first=Table.of(head, names),
         counts=counts,
+        holds_out=holds_out,
         num_bad=len(bad),
         notes=tuple(notes),
     )

@@ -1,6 +1,6 @@
 """Where a task's rows come from: wire, local files, or a data set of the Hugging Face Hub."""
 
-from bakeoff.data.sources.contract import ALIASES, GROUP, WIRE, Source
+from bakeoff.data.sources.contract import ALIASES, BY_HASH, GROUP, WIRE, Source
 from bakeoff.data.sources.finding import is_there, named_files, renamed
 from bakeoff.data.sources.hashing import split_by_hash
 from bakeoff.data.sources.opening import open_source, open_test_source
@@ -10,6 +10,7 @@ from bakeoff.data.sources.wire_source import WIRE_EXAMPLES
 
 __all__ = [
     "ALIASES",
+    "BY_HASH",
     "GROUP",
     "STDIN",
     "WIRE",

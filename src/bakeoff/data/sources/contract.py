@@ -11,6 +11,8 @@ from bakeoff.types import Split
 WIRE: Final = "wire"
 GROUP: Final = "group"
 """The option that names the column of groups."""
+BY_HASH: Final = "split by hash)"
+"""What the place of a split ends in that no file or part of its own makes."""
 ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
     "train": ("train",),
     "validation": ("validation", "valid", "val", "dev"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
@@ -12,8 +13,6 @@ from bakeoff.data.given import WHOLE, GivenRows
 from bakeoff.data.sources.paths import STDIN
 from bakeoff.errors import DataError
 
-_HEAD: Final = 1 << 16
-"""Unpacked bytes that are looked at."""
 _BINARY: Final = {
     b"PAR1": "parquet",
     b"ARROW1": "arrow",
@@ -58,13 +57,13 @@ def format_of_content(content: bytes) -> tuple[str, str]:
     """(the ending of a file of such rows, what is added where it is packed).
 
     Raises:
-        DataError: it is empty, or packed and torn at its beginning.
+        DataError: it is empty, or packed and torn.
     """
-    head, packed = _unpacked(content)
+    unpacked, packed = _unpacked(content)
     for magic, form in _BINARY.items():
-        if head.startswith(magic) and not packed:
+        if unpacked.startswith(magic) and not packed:
             return form, ""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = unpacked.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         raise DataError(
             f"task.source is {STDIN!r}, and the standard input is empty. {_REMEDY} A run that was "
@@ -79,9 +78,9 @@ def format_of_content(content: bytes) -> tuple[str, str]:
 
 def _are_lines(text: bytes) -> bool:
     """Whether text that begins with an object holds one a line."""
-    first, end, rest = text.partition(b"\n")
-    if not end:
-        # One line: rows in an object of their own, or one row, or the beginning of a long one.
+    first, _, rest = text.partition(b"\n")
+    if not rest.strip():
+        # One line: rows in an object of their own, or one row.
         found = _parsed(first)
         return not (isinstance(found, dict) and isinstance(found.get("data"), list))
     return isinstance(_parsed(first), dict) or rest.lstrip(b" \t")[:1] == b"{"
@@ -95,22 +94,21 @@ def _parsed(line: bytes) -> Any:
 
 
 def _unpacked(content: bytes) -> tuple[bytes, str]:
-    """(the first bytes, the ending of what they are packed by)."""
+    """(what is in it, the ending of what packs it)."""
     if content.startswith(_GZIP):
         try:
-            # Beyond a member's beginning nothing is looked at.
-            return zlib.decompressobj(31).decompress(content, _HEAD), ".gz"
-        except zlib.error as error:
+            return gzip.decompress(content), ".gz"
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise _torn("gzip", error) from error
     if content.startswith(_ZSTD):
         import pyarrow
 
         try:
             with pyarrow.input_stream(io.BytesIO(content), compression="zstd") as stream:
-                return bytes(stream.read(_HEAD)), ".zst"
+                return bytes(stream.read()), ".zst"
         except OSError as error:
             raise _torn("zstd", error) from error
-    return content[:_HEAD], ""
+    return content, ""
 
 
 def _torn(name: str, error: Exception) -> DataError:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bakeoff.data.options import SplitShares
 from bakeoff.data.readers import Columns, Record
-from bakeoff.data.sources.contract import GROUP, Part, Source
+from bakeoff.data.sources.contract import BY_HASH, GROUP, Part, Source
 from bakeoff.data.sources.hashing import divided
 from bakeoff.types import SPLITS, Split
 
@@ -100,7 +100,7 @@ class WholePart:
         self._by_split: dict[Split, list[Record]] | None = None
 
     def place(self, split: Split) -> str:
-        return f"{self._part.place} ({split}, split by hash)"
+        return f"{self._part.place} ({split}, {BY_HASH}"
 
     def records(self, split: Split) -> Iterator[Record]:
         if self._by_split is None:
