@@ -17,6 +17,7 @@ from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import protocol_notes
 
 
 def plan_study(
@@ -51,6 +52,7 @@ def plan_study(
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
+    plan = replace(plan, notes=(*plan.notes, *protocol_notes(bench)))
     if bench.also:
         left_out = f"what asking {join(list(bench.also))} takes is not in these times"
         plan = replace(plan, notes=(*plan.notes, left_out))

@@ -55,6 +55,7 @@ from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.types import RunState
@@ -411,7 +412,8 @@ class Runner:
             soft_wrap=True,
         )
         also = [warning for found in bench.also.values() for warning in found.warnings]
-        for warning in [*bench.data.warnings, *also, *unused_settings(self.study)]:
+        notes = [*bench.data.warnings, *also, *protocol_notes(bench), *unused_settings(self.study)]
+        for warning in notes:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )
