@@ -8,7 +8,6 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,9 @@ def zstd(content: bytes) -> bytes:
 
 def save(path: Path, content: str | bytes) -> Path:
     data = content.encode("utf-8") if isinstance(content, str) else content
-    pack: Callable[[bytes], bytes] = {".gz": gzip.compress, ".zst": zstd}.get(path.suffix, bytes)
-    path.write_bytes(pack(data))
+    if path.suffix in (".gz", ".zst"):
+        data = gzip.compress(data) if path.suffix == ".gz" else zstd(data)
+    path.write_bytes(data)
     return path
 
 

@@ -19,7 +19,7 @@ COLUMNS = {"document": "document", "summary": "summary"}
 KAGGLE = {"document": "article", "summary": "highlights"}
 
 
-def options(source: str | dict[str, str], **changes: Any) -> TaskOptions:
+def options(source: Any, **changes: Any) -> TaskOptions:
     return TaskOptions(kind="test", source=source, **changes)
 
 
