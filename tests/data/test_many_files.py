@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bakeoff.data.options import SplitShares, TaskOptions
-from bakeoff.data.readers import Record
+from bakeoff.data.readers import OptionalColumn, Record
 from bakeoff.data.rows import take_rows
 from bakeoff.data.sources import (
+    UNREAD,
     Source,
     digests_of,
     in_natural_order,
@@ -375,6 +376,15 @@ def test_rows_that_are_held_out_keep_groups_together(tmp_path: Path) -> None:
     assert not groups[0] & groups[1]
     assert groups[1] and len(groups[0] | groups[1]) == 40
     assert "by a hash of each group" in notes_of(source)[0]
+
+
+def test_columns_that_are_only_kept_do_not_move_rows(tmp_path: Path) -> None:
+    rows = [{"document": f"d {i}", "summary": "s", "id": f"{i * i}"} for i in range(200)]
+    save(tmp_path / "set/train.jsonl", rows)
+    save(tmp_path / "set/test.jsonl", rows[:1])
+    source = opened(tmp_path, "set")
+    with_all = opened(tmp_path, "set", {**COLUMNS, f"{UNREAD}id)": OptionalColumn("id")})
+    assert documents(with_all, "validation") == documents(source, "validation")
 
 
 def test_a_hub_data_set_without_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

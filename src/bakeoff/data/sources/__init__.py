@@ -1,6 +1,6 @@
 """Where a task's rows come from: wire, local files, or a data set of the Hugging Face Hub."""
 
-from bakeoff.data.sources.contract import ALIASES, BY_HASH, GROUP, WIRE, Source
+from bakeoff.data.sources.contract import ALIASES, BY_HASH, GROUP, UNREAD, WIRE, Source
 from bakeoff.data.sources.finding import is_there, named_files, renamed
 from bakeoff.data.sources.hashing import split_by_hash
 from bakeoff.data.sources.opening import open_source, open_test_source
@@ -13,6 +13,7 @@ __all__ = [
     "BY_HASH",
     "GROUP",
     "STDIN",
+    "UNREAD",
     "WIRE",
     "WIRE_EXAMPLES",
     "Source",

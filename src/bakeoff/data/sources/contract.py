@@ -11,6 +11,8 @@ from bakeoff.types import Split
 WIRE: Final = "wire"
 GROUP: Final = "group"
 """The option that names the column of groups."""
+UNREAD: Final = "source ("
+"""What the key of a column begins with that the task itself does not read."""
 BY_HASH: Final = "split by hash)"
 """What the place of a split ends in that no file or part of its own makes."""
 ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bakeoff.data.options import SplitShares
 from bakeoff.data.readers import Columns, Record
-from bakeoff.data.sources.contract import BY_HASH, GROUP, Part, Source
+from bakeoff.data.sources.contract import BY_HASH, GROUP, UNREAD, Part, Source
 from bakeoff.data.sources.hashing import divided
 from bakeoff.types import SPLITS, Split
 
@@ -26,7 +26,9 @@ class SplitParts:
         self._share = shares.validation
         self._by = "group" if GROUP in columns else "input"
         if "validation" not in parts:
-            self._train = WholePart(parts["train"], columns, replace(shares, test=0.0))
+            # Columns that are kept for metrics alone must not move rows.
+            read = {k: v for k, v in columns.items() if not k.startswith(UNREAD)}
+            self._train = WholePart(parts["train"], read, replace(shares, test=0.0))
 
     def place(self, split: Split) -> str:
         if self._train is not None and split != "test":
