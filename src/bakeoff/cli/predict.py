@@ -16,8 +16,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE ...]",
-            help="Texts, one a file, or rows (csv, tsv, json, jsonl, parquet, arrow, xlsx) with the "
-            "study's input columns; - or none is the standard input.",
+            help="Texts, one a file, or rows (csv, tsv, json, jsonl, parquet, arrow, xlsx) with "
+            "the study's input columns; - or none is the standard input.",
         ),
     ] = None,
     candidates: Annotated[
