@@ -10,9 +10,8 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
-from bakeoff.data.sources import WIRE, open_source
+from bakeoff.data.sources import WIRE, is_there, named_files, open_source, open_test_source
 from bakeoff.data.taskdata import TaskData
-from bakeoff.data.test_source import open_test_source
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import BakeoffError, ConfigError
@@ -194,10 +193,10 @@ def sources_of(study: Study) -> list[str] | None:
 
     None where one of them is not a file or a folder here, or is not there any more.
     """
-    given = study.task.options.source
-    places = list(given.values()) if isinstance(given, dict) else [given]
-    places += [str(one.task.options.source) for one in study.also.values()]
-    if any(place != WIRE and not (study.root / place).exists() for place in places):
+    places = named_files(study.task.options.source)
+    for one in study.also.values():
+        places += named_files(one.task.options.source)
+    if any(place != WIRE and not is_there(place, study.root) for place in places):
         return None
     try:
         found = open_source(study.task.options, {}, root=study.root).fingerprint()

@@ -20,7 +20,7 @@ from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
-from bakeoff.data.sources import Source, open_source
+from bakeoff.data.sources import Source, notes_of, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.metrics.contract import Ask
@@ -72,7 +72,9 @@ def prepare(
     def made() -> TaskData:
         data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
         return dataclasses.replace(
-            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+            data,
+            found={**known, **data.found},
+            warnings=[*notes, *notes_of(source), *data.warnings],
         )
 
     # Metrics score what is prepared, and change nothing of it.
@@ -316,7 +318,7 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
 
 
 def _place(rows: Rows, index: int) -> str:
-    return f"task.source: row {rows.records[index].row} of {rows.place}"
+    return f"task.source: {rows.records[index].name} of {rows.place}"
 
 
 def _num_joined(part: SplitData) -> int:

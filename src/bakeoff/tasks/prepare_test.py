@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.hygiene.overlap import Overlap
 from bakeoff.data.rows import take_rows
+from bakeoff.data.sources import open_test_source
 from bakeoff.data.taskdata import SplitData, TaskData
-from bakeoff.data.test_source import open_test_source
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.checks import check_input
