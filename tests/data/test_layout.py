@@ -48,7 +48,13 @@ def layout(family: str, *, shorten: Any = None, **options: Any) -> Layout:
     lengths = {"max_length": 512, "max_target_tokens": 1, **options}
     task = TaskOptions(kind="test", source="unused", **lengths)
     encoder = TextEncoder(tokenizer_of(family), tokenizer_id=family)
-    return Layout(task, encoder, shorten or (lambda _: None))
+    assert task.max_length is not None
+    return Layout(
+        encoder,
+        shorten or (lambda _: None),
+        max_length=task.max_length,
+        max_target_tokens=task.max_target_tokens,
+    )
 
 
 def lay(family: str, given: Example, **options: Any) -> Laid:

@@ -18,7 +18,9 @@ FILES = {"train": "train.jsonl", "validation": "validation.jsonl", "test": "test
 
 def task_of(**options: Any) -> Task:
     """A task with some options, on one file for each split, which may hold equal rows."""
-    return read_task({"source": FILES, "allow_overlap": True, **options})
+    length = 2048 if options.get("kind") == "chat" else 256
+    given = {"source": FILES, "allow_overlap": True, "max_length": length, **options}
+    return read_task(given)
 
 
 def prepared(task: Task, tokenizer: Any, root: Path, **arguments: Any) -> TaskData:

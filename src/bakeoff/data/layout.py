@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from bakeoff.data.choice_tokens import ChoiceTokens
 from bakeoff.data.encode import Encoded, Ids, TextEncoder
 from bakeoff.data.examples import Example, Span
-from bakeoff.data.options import TaskOptions
 
 Shorten = Callable[[Example], Example | None]
 
@@ -62,12 +61,14 @@ class Layout:
     """Lays examples out within the lengths of a task.
 
     Args:
-        options: ``max_length`` and ``max_target_tokens`` count.
         encoder: of the base's tokenizer. shorten: the task's.
+        max_length, max_target_tokens: as the task's options have them.
     """
 
-    def __init__(self, options: TaskOptions, encoder: TextEncoder, shorten: Shorten) -> None:
-        self._options = options
+    def __init__(
+        self, encoder: TextEncoder, shorten: Shorten, *, max_length: int, max_target_tokens: int
+    ) -> None:
+        self._max_length, self._max_target_tokens = max_length, max_target_tokens
         self._encoder = encoder
         self._shorten = shorten
         self._choices = ChoiceTokens(encoder)
@@ -109,10 +110,10 @@ class Layout:
             if not len(start) and len(encoded_target):
                 encoded_target[0] = False
             num_target = int(encoded_target.sum()) + ends
-            reserve = max(0, self._options.max_target_tokens - num_target)
+            reserve = max(0, self._max_target_tokens - num_target)
             length = len(start) + len(encoded.ids) + ends
             uncut = uncut or (length, num_target, length + reserve * (not example.windows))
-            excess = 0 if example.windows else length + reserve - self._options.max_length
+            excess = 0 if example.windows else length + reserve - self._max_length
             keep, missing = _cut(encoded, example, excess)
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
@@ -144,7 +145,7 @@ class Layout:
     def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
         while True:
             start = self._start_of(example, encoded)
-            room = self._options.max_length - self._options.max_target_tokens
+            room = self._max_length - self._max_target_tokens
             excess = len(start) + len(encoded.ids) - room
             keep, missing = _cut(encoded, example, excess)
             may_shorten = missing and example.cut_span is None

@@ -114,8 +114,10 @@ class TaskOptions:
     template is given for plain text), none (plain text), chatml, or a file with a template in
     Jinja."""
 
-    max_length: int = 256
-    """Tokens of one example, prompt and answer together. The input is cut to fit."""
+    max_length: int | None = None
+    """Tokens of one example, prompt and answer together. The input is cut to fit. null takes what
+    cuts 1 % of the training rows: at most 512 for labels and choices, 4,096 for conversations and
+    2,048 for other texts, and no more than the base has positions for."""
 
     max_target_tokens: int = 64
     """Tokens kept free for the answer. A longer one takes more room from its own input."""
@@ -160,8 +162,8 @@ class TaskOptions:
             f"{path}.max_length",
             self.max_length,
             self.max_target_tokens + 2,
-            f"It holds {path}.max_target_tokens and the input; raise it, or lower "
-            f"{path}.max_target_tokens",
+            f"It holds {path}.max_target_tokens and the input; raise it, lower "
+            f"{path}.max_target_tokens, or leave {path}.max_length out",
         )
         at_least(f"{path}.seed", self.seed, 0, "Give a seed that is not negative")
 

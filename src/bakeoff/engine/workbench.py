@@ -83,7 +83,7 @@ class Workbench:
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
         """One schedule per split, the same for all methods."""
-        length = self.task.options.max_length
+        length = self.task.max_length
         return {split: self.plan_of(self.data.splits[split], length) for split in SPLITS}
 
     def plan_of(self, part: SplitData, max_length: int) -> BatchPlan:
@@ -114,7 +114,7 @@ class Workbench:
         if wanted == "auto" or not methods[0].execution_path.shares_base:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
-            longest = rows * (self.task.options.max_length + extra)
+            longest = rows * (self.task.max_length + extra)
             wanted = auto_slots(self.base, methods, longest, self._pass_tokens(extra))
         return min(len(candidates), wanted)
 

@@ -96,7 +96,7 @@ class Questions:
         part, plan = self.bench.data.splits[split], self.bench.plans[split]
         if rows is not None and rows < len(part):
             part = part.first(rows)
-            plan = plan.of(range(rows), self.bench.task.options.max_length)
+            plan = plan.of(range(rows), self.bench.task.max_length)
         return self.asked_of(cohort, slots, part, plan, asks, title)
 
     def asked_of(

@@ -93,12 +93,17 @@ def predict(
     """
     examples = [_example(run, row) for row in inputs]
     encoder = TextEncoder(run.base.tokenizer, tokenizer_id=run.study.options.base)
-    layout = Layout(run.task.options, encoder, run.task.shorten)
+    layout = Layout(
+        encoder,
+        run.task.shorten,
+        max_length=run.task.max_length,
+        max_target_tokens=run.task.options.max_target_tokens,
+    )
     prompts = []
     for row, prompt in zip(inputs, layout.prompts(examples), strict=True):
         if prompt.missing:
             raise DataError(
-                f"{row.place}: does not fit task.max_length of {run.task.options.max_length}, and "
+                f"{row.place}: does not fit task.max_length of {run.task.max_length}, and "
                 "nothing of it may be cut; shorten it"
             )
         prompts.append(prompt.ids)

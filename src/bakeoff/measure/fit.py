@@ -97,7 +97,7 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     most = 0
     for variants in bench.methods.values():
         for method in variants.values():
-            length = bench.task.options.max_length + method.extra_positions
+            length = bench.task.max_length + method.extra_positions
             tokens = protocol.micro_batch_size * length
             numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)

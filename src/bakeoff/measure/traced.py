@@ -260,7 +260,7 @@ def largest_batch(bench: Workbench) -> int:
     test = bench.data.splits["test"]
     rows = bench.generation.batch_rows
     if rows == "auto":
-        longest = bench.task.options.max_length + bench.longest_answer
+        longest = bench.task.max_length + bench.longest_answer
         rows = rows_that_fit(bench.base, longest)
     if bench.generation.strategy == "greedy" and writes_frozen(bench.base):
         rows = largest_power_of_two(rows)

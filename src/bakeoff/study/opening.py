@@ -70,6 +70,9 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
         return
     asked = {"task": study.task, **{f"also_test.{k}": one.task for k, one in study.also.items()}}
     for where, task in asked.items():
+        if task.options.max_length is None:  # chosen within what there is
+            room_of(study, task, base, methods, where)
+            continue
         _check_positions(study, task, where, base.max_positions, methods)
 
 
@@ -77,22 +80,22 @@ def _check_positions(
     study: Study, task: Task, where: str, limit: int, methods: Mapping[str, Mapping[str, Method]]
 ) -> None:
     options, generation = task.options, study.options.generation
-    if options.max_length > limit:
+    if task.max_length > limit:
         raise ConfigError(
-            f"{where}.max_length: {options.max_length} is more than the {limit} positions of "
+            f"{where}.max_length: {task.max_length} is more than the {limit} positions of "
             f"{study.options.base}; give at most {limit}"
         )
     written = generation.max_new_tokens if Ask.TEXT in task.asks else options.max_target_tokens
-    prompt_room = options.max_length - options.max_target_tokens + written
+    prompt_room = task.max_length - options.max_target_tokens + written
     if prompt_room > limit:
         raise ConfigError(
             f"generation.max_new_tokens: {generation.max_new_tokens} after a prompt of up to "
-            f"{options.max_length - options.max_target_tokens} tokens needs {prompt_room} "
+            f"{task.max_length - options.max_target_tokens} tokens needs {prompt_room} "
             f"positions, but {study.options.base} has {limit}; shorten it or lower "
             f"{where}.max_length"
         )
     for name, method in ((n, m) for n, variants in methods.items() for m in variants.values()):
-        needed = max(options.max_length, prompt_room) + method.extra_positions
+        needed = max(task.max_length, prompt_room) + method.extra_positions
         if needed > limit:
             raise ConfigError(
                 f"methods.{name}.{method.length_option}: {method.extra_positions} positions before "
@@ -101,7 +104,35 @@ def _check_positions(
             )
 
 
-def prepare_data(study: Study, base: Base) -> TaskData:
+def room_of(
+    study: Study,
+    task: Task,
+    base: Base,
+    methods: Mapping[str, Mapping[str, Method]],
+    where: str = "task",
+) -> int | None:
+    """Tokens of a row that every method has positions for on this base; None: any number.
+
+    Raises:
+        ConfigError: there is not even room for an answer.
+    """
+    if base.max_positions is None:
+        return None
+    options, before = task.options, [0]
+    before += [m.extra_positions for variants in methods.values() for m in variants.values()]
+    written = study.options.generation.max_new_tokens if Ask.TEXT in task.asks else 0
+    room = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
+    if room < options.max_target_tokens + 2:
+        raise ConfigError(
+            f"{where}.max_target_tokens: {options.max_target_tokens} tokens of an answer, "
+            f"{max(before)} positions that methods put before a row and {written} tokens that "
+            f"generation may write do not fit the {base.max_positions} positions of "
+            f"{study.options.base}; lower one of them"
+        )
+    return room
+
+
+def prepare_data(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> TaskData:
     """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
     return prepare(
         study.task,
@@ -109,6 +140,7 @@ def prepare_data(study: Study, base: Base) -> TaskData:
         root=study.root,
         cache_dir=cache_folder() / "data",
         tokenizer_id=study.options.base,
+        room=room_of(study, study.task, base, methods),
     )
 
 
@@ -139,7 +171,7 @@ def workbench_of(
         methods = {entry.name: entry.build(base) for entry in study.entries}
     if data is None:
         check_positions(study, base, methods)
-        data = prepare_data(study, base)
+        data = prepare_data(study, base, methods)
     options, task = study.options, with_found(study.task, data.found)
     return Workbench(
         name=options.name,
@@ -156,12 +188,20 @@ def workbench_of(
         baselines=study.baselines,
         shots=_shot_data(study, base, task, data),
         also={
-            name: _test_set(study, base, name, found, data) for name, found in study.also.items()
+            name: _test_set(study, base, name, found, data, methods)
+            for name, found in study.also.items()
         },
     )
 
 
-def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskData) -> TestSet:
+def _test_set(
+    study: Study,
+    base: Base,
+    name: str,
+    found: AlsoTest,
+    data: TaskData,
+    methods: Mapping[str, Mapping[str, Method]],
+) -> TestSet:
     """A further test set with its rows."""
     where, options = f"also_test.{name}", study.options
     prepared = prepare_test(
@@ -172,6 +212,7 @@ def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskDa
         cache_dir=cache_folder() / "data",
         tokenizer_id=options.base,
         trained=data.found if found.is_like_task else None,
+        room=room_of(study, found.task, base, methods, where),
     )
     task, part = prepared.task, prepared.data
     warnings = [
@@ -181,7 +222,7 @@ def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskDa
     return TestSet(
         task=task,
         data=part,
-        plan=plan_of(part, task.options.max_length, task, base, options.protocol),
+        plan=plan_of(part, task.max_length, task, base, options.protocol),
         generation=options.generation.also_stopping_at(task.stop_tokens),
         max_drop=found.max_drop,
         warnings=tuple(warnings),

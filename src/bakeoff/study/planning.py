@@ -55,7 +55,7 @@ def plan_study(
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
     plan = replace(
         plan,
-        lengths=lengths_of(bench.data, bench.task.options.max_length),
+        lengths=lengths_of(bench.data, bench.task.max_length),
         notes=(*bench.data.cautions, *plan.notes, *protocol_notes(bench)),
     )
     if bench.also:

@@ -173,7 +173,7 @@ def _data(bench: Workbench) -> DataRecord:
     return DataRecord(
         **content,
         overlap=asdict(bench.data.overlap),
-        lengths=lengths_of(bench.data, bench.task.options.max_length),
+        lengths=lengths_of(bench.data, bench.task.max_length),
         cautions=tuple(bench.data.cautions),
     )
 

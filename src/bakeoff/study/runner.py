@@ -412,7 +412,7 @@ class Runner:
             highlight=False,
             soft_wrap=True,
         )
-        if (lengths := lengths_of(bench.data, bench.task.options.max_length)) is not None:
+        if (lengths := lengths_of(bench.data, bench.task.max_length)) is not None:
             print_lengths(lengths, self.console)
         for caution in bench.data.cautions:
             self.console.print(

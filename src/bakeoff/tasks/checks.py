@@ -70,18 +70,18 @@ def check_fit(
             "skip to leave such rows out."
         )
     which = f"{records_text([rows.records[i] for i in left])} of {rows.place}"
-    least = options.max_length + max(max(laid[i].missing, prompts[i].missing) for i in left)
+    least = task.max_length + max(max(laid[i].missing, prompts[i].missing) for i in left)
     remedy = (
         f"Set task.max_length to {least} or more, or task.on_bad_row: skip to leave such rows out."
     )
     if any(prompts[i].missing for i in left):
         raise DataError(
-            f"task.max_length is {options.max_length}: what surrounds the {task.input_word} and "
+            f"task.max_length is {task.max_length}: what surrounds the {task.input_word} and "
             f"task.max_target_tokens ({options.max_target_tokens}) leave no room for the "
             f"{task.input_word} of {which}. {remedy}"
         )
     raise DataError(
-        f"task.max_length is {options.max_length}, which is too small for the {task.output_word} "
+        f"task.max_length is {task.max_length}, which is too small for the {task.output_word} "
         f"of {which}: it is never cut, and some of its {task.input_word} must fit beside it. "
         f"{remedy}"
     )

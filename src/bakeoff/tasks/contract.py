@@ -197,6 +197,12 @@ class Task(ABC):
         """What answers are scored by where the study names no metrics; the first is primary."""
 
     @property
+    def max_length(self) -> int:
+        """Tokens of a row, at most; before the rows are known, of the longest that may be."""
+        given = self.options.max_length
+        return self.starting.max_length if given is None else given
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Those that all rows choose from, once they are known."""
         return ()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
+from bakeoff.data.hygiene.lengths import NEEDED, cutting
 from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
@@ -33,6 +34,11 @@ from bakeoff.tasks.known import with_found as with_found
 from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
 
+MAX_LENGTH: Final = "max_length"
+_FEWEST_OF_INPUT: Final = 16
+"""Tokens of the input that have room beside the longest answer, at least."""
+_STEP: Final = 16
+"""Lengths are multiples of it, as the widths of batches are."""
 _BAD = -2
 """In place of a set of choices that the model cannot choose from."""
 
@@ -45,6 +51,7 @@ def prepare(
     cache_dir: Path | None,
     workers: int | None = None,
     tokenizer_id: str,
+    room: int | None = None,
 ) -> TaskData:
     """Reads, cleans, splits and tokenises a task's data.
 
@@ -55,6 +62,8 @@ def prepare(
         cache_dir: where prepared data are kept under a key of their content; None keeps nothing.
         workers: 1 tokenises in one thread; None in as many as the machine has.
         tokenizer_id: the base's name, for messages.
+        room: tokens of a row that the base has positions for, where ``task.max_length`` is null;
+            None: any number.
 
     Raises:
         ConfigError: an option out of range, or one that does not suit the source.
@@ -70,21 +79,34 @@ def prepare(
         source = open_source(task.options, columns, root=root)
 
     def made() -> TaskData:
-        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
+        data = Preparation(task, source, tokenizer, tokenizer_id, workers).run(room)
         return dataclasses.replace(
             data,
             found={**known, **data.found},
             warnings=[*notes, *notes_of(source), *data.warnings],
         )
 
+    open_length = task.options.max_length is None
     # Metrics score what is prepared, and change nothing of it.
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = [
-        json.dumps([options, known, task.reads_whole_rows], sort_keys=True),
+        json.dumps(
+            [options, known, task.reads_whole_rows, *([room] if open_length else [])],
+            sort_keys=True,
+        ),
         *cache.tokenizer_identity(tokenizer, tokenizer_id),
         *source.fingerprint(),
     ]
     return cached(made, key, cache_dir)
+
+
+def longest_of(task: Task, room: int | None) -> int:
+    """Tokens of a row where ``task.max_length`` is null, at most.
+
+    Args:
+        task: whose kind has a most of its own. room: that the base has positions for, or None.
+    """
+    return task.starting.max_length if room is None else min(task.starting.max_length, room)
 
 
 def cached(made: Callable[[], TaskData], parts: Sequence[str], cache_dir: Path | None) -> TaskData:
@@ -132,7 +154,7 @@ class Preparation:
         self._shots: Sequence[Example] = ()
         self._encoder = TextEncoder(tokenizer, tokenizer_id=tokenizer_id, workers=workers)
 
-    def run(self) -> TaskData:
+    def run(self, room: int | None = None) -> TaskData:
         """See ``prepare``."""
         check_input(self._task, self._source)
         train = self._rows("train")
@@ -140,6 +162,9 @@ class Preparation:
         if found:
             self._task = with_found(self._task, found)
             train.examples = [self._lay(record) for record in train.records]
+        if self._options.max_length is None:
+            found |= {MAX_LENGTH: self._length(train, room)}
+            self._task = with_found(self._task, found)
         rows: dict[Split, Rows] = {
             "train": train,
             **{split: self._rows(split) for split in SPLITS if split != "train"},
@@ -188,9 +213,22 @@ class Preparation:
                 found.append(examples[index])
         return found if len(found) == count else None
 
+    def _length(self, train: Rows, room: int | None) -> int:
+        """What cuts 1 % of the training rows, within what the kind and the base allow."""
+        most = longest_of(self._task, room)
+        laid = self._layout.rows(train.examples)
+        wanted = cutting(np.array([row.lengths[NEEDED] for row in laid], dtype=np.int64))
+        least = self._options.max_target_tokens + _FEWEST_OF_INPUT
+        return min(most, max(-(-wanted // _STEP) * _STEP, least))
+
     @property
     def _layout(self) -> Layout:
-        return Layout(self._options, self._encoder, self._task.shorten)
+        return Layout(
+            self._encoder,
+            self._task.shorten,
+            max_length=self._task.max_length,
+            max_target_tokens=self._options.max_target_tokens,
+        )
 
     def _rows(self, split: Split) -> Rows:
         columns = columns_of(self._task)
@@ -216,7 +254,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     ]
     check_fit(task, rows, laid, prompts, kept)
     found = _choices(task, layout, rows, laid, kept)
-    pieces = {i: windows(laid[i], task.options.max_length) for i in found.kept}
+    pieces = {i: windows(laid[i], task.max_length) for i in found.kept}
     counts = [len(of_row) for of_row in pieces.values()]
     kept = [i for i in found.kept for _ in pieces[i]]
     fitting = [piece for of_row in pieces.values() for piece in of_row]
@@ -345,7 +383,7 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
         if parted := int((pieces > 1).sum()):
             warnings.append(
                 f"{parted} rows of {split} have a {task.output_word} that is longer than "
-                f"task.max_length ({task.options.max_length}): they are taken in "
+                f"task.max_length ({task.max_length}): they are taken in "
                 f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
                 "tokens."
             )

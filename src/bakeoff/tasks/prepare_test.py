@@ -24,7 +24,7 @@ from bakeoff.tasks.checks import check_input
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.examined import benchmark_caution
 from bakeoff.tasks.known import all_columns, known_beforehand, with_found
-from bakeoff.tasks.prepare import Preparation, cached
+from bakeoff.tasks.prepare import MAX_LENGTH, Preparation, cached, longest_of
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"
@@ -54,13 +54,14 @@ def prepare_test(
     tokenizer_id: str,
     trained: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    room: int | None = None,
 ) -> PreparedTest:
     """Reads, cleans and tokenises the rows of a further test set.
 
     Args:
         task: the set's; its options name the source. tokenizer: the base's.
         where: the path of the set in the study, which errors name instead of ``task``.
-        root, cache_dir, tokenizer_id, workers: as of ``prepare``.
+        root, cache_dir, tokenizer_id, workers, room: as of ``prepare``.
         trained: what the training rows decided, for a set of the same kind (``TaskData.found``);
             what that leaves open, the set's own rows decide, as the labels of another
             classification.
@@ -78,6 +79,8 @@ def prepare_test(
         if task.reads_whole_rows:
             source = opened(task.options, all_columns(task, source))
         inherited = _inherited(task, trained or {})
+        if task.options.max_length is None:
+            inherited.setdefault(MAX_LENGTH, longest_of(task, room))
         task = with_found(task, inherited)
 
         def made() -> TaskData:

@@ -42,7 +42,7 @@ class ShotData:
 
     def max_length(self, shots: int) -> int:
         """Tokens of a row with so many shots, each of which has as many as a row."""
-        wanted: int = self._task.options.max_length * (shots + 1)
+        wanted: int = self._task.max_length * (shots + 1)
         return wanted if self._positions is None else min(wanted, self._positions)
 
     def of(self, shots: int, seed: int) -> dict[Split, SplitData] | None:
@@ -63,7 +63,7 @@ class ShotData:
         task.from_rows, task.chat = self._task.from_rows, self._task.chat
         source = open_source(options, columns_of(task), root=self._root)
         made = Preparation(task, source, self._tokenizer, self._tokenizer_id, None)
-        drawn = made.drawn(shots, seed, most=self._task.options.max_length)
+        drawn = made.drawn(shots, seed, most=self._task.max_length)
         if drawn is None:
             return None
         found: dict[Split, SplitData] = {}
