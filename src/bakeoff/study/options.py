@@ -57,6 +57,9 @@ class StudyOptions:
     """Further test sets by name, each with a ``source`` and the keys of a task of its ``kind``; one
     of the study's own kind takes the task's keys. ``max_drop: {nll: 0.05}`` is what a recommended
     method may lose on it against zero_shot, at most."""
+    learning_curve: tuple[int, ...] = ()
+    """Numbers of training rows, such as [64, 256, 1024]: each method's chosen setting is trained on
+    nested subsets of these sizes besides, which draws quality against rows."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained."""
     methods: dict[str, dict[str, Any]]
@@ -90,11 +93,25 @@ class StudyOptions:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
         if len(set(self.track)) < len(self.track):
             raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
+        object.__setattr__(self, "learning_curve", _sizes(self.learning_curve))
         if not self.checkpoint_minutes > 0:
             raise ConfigError(
                 f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "
                 "as 10"
             )
+
+
+def _sizes(given: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of training rows, ascending, whatever order they are given in."""
+    for size in given:
+        if size < 1:
+            raise ConfigError(
+                f"learning_curve: {size} is no number of training rows; give whole numbers of 1 or "
+                "more, such as [64, 256, 1024]"
+            )
+    if len(set(given)) < len(given):
+        raise ConfigError(f"learning_curve: {list(given)} names a size twice; name each once")
+    return tuple(sorted(given))
 
 
 @dataclass(frozen=True, kw_only=True)

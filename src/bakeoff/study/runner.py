@@ -24,6 +24,7 @@ from bakeoff.execution.also import also_questions, also_workers, ask_also
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
 from bakeoff.execution.executors import BySet, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
@@ -51,6 +52,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
+from bakeoff.study.curve import curve_words, sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
@@ -239,9 +241,8 @@ class Runner:
                     view.on_search(settled.text)
         for candidate in schedule.candidates:
             method = schedule.methods[candidate.method_name]
-            if candidate.state is RunState.FAILED and candidate in (
-                method.finals or method.searched
-            ):
+            tried_again = (*(method.finals or method.searched), *method.curve)
+            if candidate.state is RunState.FAILED and candidate in tried_again:
                 candidate.start_again()
 
     def _open_storage(
@@ -308,7 +309,14 @@ class Runner:
                         **asking,
                     }
                 ),
-                "test": BySet({"test": TestingWorker(questions, findings), **choosing, **testing}),
+                "test": BySet(
+                    {
+                        "test": TestingWorker(questions, findings),
+                        CURVE_SET: CurveWorker(questions, findings),
+                        **choosing,
+                        **testing,
+                    }
+                ),
                 "measure": CostsWorker(self.study, bench, findings, archive, view),
             }
         )
@@ -345,6 +353,14 @@ class Runner:
             if not self._wants_seeds(bench, findings, archive, view):
                 break
             start = None
+        if bench.curve.sizes:
+            with _timed(wall, "learning_curve"):
+                findings.schedule.name_curve(findings.test_scores)
+                view.say(f"  [cyan]learning curve[/] {curve_words(bench, findings)}")
+                recall.later_candidates()
+                go_on(bench, findings.schedule, archive, checkpoints, view)
+                stage.run(None)
+                score_curve(questions, findings, events, executor)
         if further:
             with _timed(wall, "also_test"):
                 ask_also(further, findings, events, executor)
@@ -411,7 +427,8 @@ class Runner:
             soft_wrap=True,
         )
         also = [warning for found in bench.also.values() for warning in found.warnings]
-        for warning in [*bench.data.warnings, *also, *unused_settings(self.study)]:
+        curve = sizes_left_out(self.study, bench)
+        for warning in [*bench.data.warnings, *also, *curve, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )
