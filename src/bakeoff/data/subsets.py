@@ -29,9 +29,9 @@ def nested_rows(num_all: int, num_rows: int, seed: int) -> Ints:
 class SubsetOrder:
     """The updates of epochs over the first rows of each seed's permutation.
 
-    Seeds draw rows of other lengths, but share a pass, whose steps have one width for all. So the
-    k-th narrowest step is as wide as the widest of the seeds' k-th narrowest: it follows from the
-    seeds that a job was packed with, whoever of them still trains. Rows keep their numbers in the
+    Seeds draw rows of other lengths, but share a pass, whose steps have one width for all. So a
+    step is as wide as the widest that any of the seeds has at its place: it follows from the seeds
+    that a job was packed with, whoever of them still trains. Rows keep their numbers in the
     whole split, so that batches are made, and hidden states found, as for all of it. A subset of
     all rows has the epochs of the split itself.
 
@@ -43,10 +43,13 @@ class SubsetOrder:
     def __init__(self, plan: BatchPlan, num_rows: int, seeds: Iterable[int]) -> None:
         self._rows = {seed: nested_rows(plan.num_rows, num_rows, seed) for seed in seeds}
         self._buckets = {seed: plan.buckets[rows] for seed, rows in self._rows.items()}
-        sizes = [step_sizes(own, plan.rows_per_step) for own in self._buckets.values()]
+        self._sizes = {
+            seed: in_turn(*step_sizes(own, plan.rows_per_step))
+            for seed, own in self._buckets.items()
+        }
+        self.widths: list[int] = np.max([w for w, _ in self._sizes.values()], axis=0).tolist()
         # How full each step is follows from the number of rows, so it is the same for all seeds.
-        widths = np.max([widths for widths, _ in sizes], axis=0).tolist()
-        self.widths, self._takes = in_turn(widths, sizes[0][1])
+        _, self._takes = next(iter(self._sizes.values()))
 
     @property
     def num_steps(self) -> int:
@@ -60,8 +63,10 @@ class SubsetOrder:
 
     def epoch(self, seed: int, epoch: int) -> list[Step]:
         """The steps of one epoch of one candidate; the same for the same seed and epoch."""
-        rows = self._rows[seed]
+        rows, (widths, takes) = self._rows[seed], self._sizes[seed]
+        # By its own widths, so that an update sees the same rows whoever is beside it.
+        own = dealt(self._buckets[seed], widths, takes, seed, epoch)
         return [
-            Step(examples=rows[step.examples], width=step.width)
-            for step in dealt(self._buckets[seed], self.widths, self._takes, seed, epoch)
+            Step(examples=rows[step.examples], width=width)
+            for step, width in zip(own, self.widths, strict=True)
         ]
