@@ -112,7 +112,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(results) == {
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
         *("task", "candidates", "comparisons", "recommendation", "decision", "search", "notes"),
-        "also_test",
+        *("also_test", "learning_curve"),
     }
     assert (results["schema"], results["status"]) == (2, "complete")
     assert results == to_json(results_from(results, where="it"))
