@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bakeoff
+from bakeoff.config import dump_yaml
 from bakeoff.engine.train import Trainer
+from bakeoff.execution import outputs
+from bakeoff.execution.archive import Archive
 from bakeoff.execution.curve import CurveWorker
-from tests.studies import without_times
+from tests.studies import small_study, without_times
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -207,8 +212,6 @@ def test_the_chosen_setting_of_a_search_is_trained_and_nothing_else(
 def test_a_candidate_that_fails_leaves_the_others(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bakeoff.execution.archive import Archive
-
     keep = Archive.keep_candidate
 
     def failing(self: Archive, candidate: Any, **options: Any) -> None:
@@ -247,9 +250,82 @@ def test_a_damaged_adapter_of_the_curve_is_trained_again(
 
 
 def test_it_is_asked_from_python(place: Path) -> None:
-    import bakeoff
-    from tests.studies import small_study
-
     study = bakeoff.Study(**small_study(learning_curve=[8, 4]))
     found = bakeoff.run(study, out=place / "out")
     assert [point.rows for point in found.record.learning_curve["lora"]] == [4, 8, 16]
+
+
+def test_labels_are_those_of_all_rows_and_what_costs_no_more_is_scored(
+    place: Path, cli: Run, results: Results
+) -> None:
+    """Choices are compared once, for accuracy and all metrics that are made of them."""
+    for file in (place / "rows").glob("*.jsonl"):
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [json.dumps({**row, "side": "ABC"[i % 3]}) for i, row in enumerate(rows)]
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    study = small_study(methods={"head": METHODS["head"]}, protocol=SEEDS, learning_curve=[1, 4])
+    lengths = {"max_length": 96, "max_target_tokens": 8}
+    study["task"] = {"kind": "classify", "source": "rows", "label": "side", **lengths}
+    (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    outcome = cli("run", "study.yaml", "--out", "out")
+    assert outcome.code == 0, outcome.err
+    found = results()
+    assert found["task"]["labels"] == ["A", "B", "C"]
+    one = found["learning_curve"]["head"][0]
+    assert one["rows"] == 1 and {"accuracy", "macro_f1", "label_nll"} <= set(one["metrics"])
+    assert "nll" not in one["metrics"]
+    assert (place / "out/candidates/head-lr0.001-s0-n1/predictions.jsonl").exists()
+
+
+@pytest.mark.parametrize("metric", ["nll", "rouge1"])
+def test_texts_are_written_only_where_one_of_them_decides(
+    run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    written: list[int] = []
+    generate = outputs.generate
+
+    def spy(cohort: Any, slots: Any, *arguments: Any, **options: Any) -> Any:
+        written.append(len(slots))
+        return generate(cohort, slots, *arguments, **options)
+
+    monkeypatch.setattr(outputs, "generate", spy)
+    outcome = run_small(decision={"metric": metric}, learning_curve=[8])
+    assert outcome.code == 0, outcome.err
+    # Once for the untuned base, once for the study's own run.
+    assert len(written) == (2 if metric == "nll" else 3)
+    assert metric in results()["learning_curve"]["lora"][0]["metrics"]
+
+
+def test_a_method_of_the_peft_library_takes_part(run_small: Run, results: Results) -> None:
+    methods = {"theirs": {"kind": "peft", "peft_type": "VERA", "r": 4}}
+    outcome = run_small(methods=methods, learning_curve=[4, 8])
+    assert outcome.code == 0, outcome.err
+    assert [point["rows"] for point in results()["learning_curve"]["theirs"]] == [4, 8, 16]
+
+
+def test_more_epochs_go_on_with_the_curve_too(
+    run_small: Run, place: Path, results: Results
+) -> None:
+    constant = {"seeds": [0, 1], "schedule": "constant"}
+    few = {"protocol": {**constant, "epochs": 1}, "learning_curve": SIZES}
+    many = {"protocol": {**constant, "epochs": 2}, "learning_curve": SIZES}
+    assert run_small(**few).code == 0
+    outcome = run_small(**many)
+    assert outcome.code == 0, outcome.err
+    longer = results()
+    (place / "out").rename(place / "longer")
+    assert run_small(**many).code == 0
+    for name, record in results()["candidates"].items():
+        ours = [epoch["val_nll"] for epoch in longer["candidates"][name]["epochs"]]
+        theirs = [epoch["val_nll"] for epoch in record["epochs"]]
+        assert len(ours) == 2 and ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_seeds_that_come_later_get_points_too(
+    run_small: Run, results: Results, trained: list[str]
+) -> None:
+    assert run_small(protocol={**SEEDS, "seeds": [0]}, learning_curve=[8]).code == 0
+    trained.clear()
+    assert run_small(protocol={**SEEDS, "seeds": [0, 1]}, learning_curve=[8]).code == 0
+    assert trained == ["lora-lr0.01-s1", "lora-lr0.01-s1-n8"]
+    assert results()["learning_curve"]["lora"][0]["seeds"] == [0, 1]

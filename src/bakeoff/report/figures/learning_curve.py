@@ -60,7 +60,7 @@ def rows_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
         if fits(mean * factor, min(ends), max(ends)):
             lines.append((label, mean * factor))
         else:
-            far.append(f"{label}: {scale_of(metric.unit).write(mean)}, outside the figure.")
+            far.append(f"{label} {scale_of(metric.unit).write(mean)}")
     sentences = [gain_sentence(results, c.name, results.learning_curve[c.name]) for c in curves]
     yield render(
         rows_chart(curves, lines, axis_title(metric)),
@@ -72,7 +72,7 @@ def rows_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
                 "Mean over seeds with its interval, on the study's test rows; the scale of rows is "
                 "logarithmic.",
                 *(["Dashed: baselines, which are not trained."] if lines else []),
-                *far,
+                *([f"Outside the figure: {', '.join(far)}."] if far else []),
             ]
         ),
         alt=" ".join(sentences),
