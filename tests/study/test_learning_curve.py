@@ -226,6 +226,8 @@ def test_a_candidate_that_fails_leaves_the_others(
     assert found["status"] == "partial"
     assert found["methods"]["lora"]["state"] == "COMPLETE"
     assert found["learning_curve"]["lora"][0]["seeds"] == [0, 2]
+    [note] = [n for n in found["notes"] if n.startswith("learning curve: lora-lr0.01-s1-n4")]
+    assert "no room for this one" in note
     assert run_small(protocol=SEEDS, learning_curve=SIZES).code == 0
     assert results()["learning_curve"]["lora"][0]["seeds"] == [0, 1, 2]
     assert results()["status"] == "complete"
@@ -252,7 +254,12 @@ def test_a_damaged_adapter_of_the_curve_is_trained_again(
 def test_it_is_asked_from_python(place: Path) -> None:
     study = bakeoff.Study(**small_study(learning_curve=[8, 4]))
     found = bakeoff.run(study, out=place / "out")
-    assert [point.rows for point in found.record.learning_curve["lora"]] == [4, 8, 16]
+    points = found.record.learning_curve["lora"]
+    assert [point.rows for point in points] == [4, 8, 16]
+    table = found.learning_curve()
+    assert list(table["rows"]) == [4, 8, 16] and set(table["method"]) == {"lora"}
+    assert list(table["nll"]) == [point.metrics["nll"].mean for point in points]
+    assert list(table.columns) == ["method", "rows", "seeds", "nll", "nll_low", "nll_high"]
 
 
 def test_labels_are_those_of_all_rows_and_what_costs_no_more_is_scored(

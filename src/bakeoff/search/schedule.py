@@ -15,6 +15,7 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
+from bakeoff.search.curve import curve_specs, of_finals
 from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.method_search import MethodSearch as MethodSearch
 from bakeoff.search.method_search import further_specs, record_of, spec_of
@@ -208,17 +209,11 @@ class StudySchedule:
         """Names the candidates of the learning curves, where they are not named yet.
 
         Args:
-            tested: ids of the final candidates that have results: each is the last point of a curve
-                with its seed.
+            tested: ids of the final candidates that have results.
         """
         for method in self.methods.values():
             known = {candidate.id: candidate for candidate in method.curve}
-            specs = [
-                replace(spec_of(record_of(final)), rows=rows)
-                for rows in self.curve_rows
-                for final in method.finals
-                if final.id in tested
-            ]
+            specs = curve_specs(method.finals, self.curve_rows, tested)
             method.curve = [known.get(spec.id) or self.candidate_of(spec) for spec in specs]
 
     def candidate_of(self, spec: CandidateSpec) -> Candidate:
@@ -288,16 +283,8 @@ class StudySchedule:
             elif method.space is not None and method.chosen is None:
                 method.finals = []  # of a choice that was left out
             self._complete_finals(method)
-            self._tidy_curve(method)
-
-    def _tidy_curve(self, method: MethodSearch) -> None:
-        """Leaves out the candidates of a curve whose setting is not the chosen one any more."""
-        finals = [spec_of(record_of(final)) for final in method.finals]
-        method.curve = [
-            candidate
-            for candidate in method.curve
-            if replace(spec_of(record_of(candidate)), rows=None) in finals
-        ]
+            # Those of a setting that is not the chosen one any more are left out.
+            method.curve = of_finals(method.curve, method.finals)
 
     def _reopen(self, method: MethodSearch) -> None:
         """Takes back the choice of a search that has grown since; nothing where there was none.

@@ -63,6 +63,16 @@ def curve_words(bench: Workbench, findings: Findings) -> str:
     )
 
 
+def curve_notes(findings: Findings) -> list[str]:
+    """What to say of runs on fewer rows that went wrong, and so have no part in their point."""
+    return [
+        f"learning curve: {one.id} has no result, as it ended {one.state.value.lower()}"
+        + (f" ({one.reason})" if one.reason else "")
+        for one in findings.schedule.on_curve
+        if one.state.is_final and not one.state.is_eligible
+    ]
+
+
 def judge_curve(
     bench: Workbench,
     findings: Findings,

@@ -38,7 +38,7 @@ from bakeoff.runs.records import (
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
-from bakeoff.study.curve import judge_curve, sizes_left_out
+from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judging import (
     also_margins,
@@ -101,6 +101,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
             *sizes_left_out(study, bench),
             *findings.notes,
             *search_notes(study, findings),
+            *curve_notes(findings),
             *convergence_notes(bench.protocol, search, methods),
         ),
     )
