@@ -34,9 +34,10 @@ def rates_at(update: int) -> Tensor:
 
 
 def optimizer_of(values: Tensor, **options: object) -> SlotAdamW:
+    decay = {k: options.pop(k) for k in ("weight_decay",) if k in options}
     optimizer = SlotAdamW(*values.shape, device=CPU, **options)  # type: ignore[arg-type]
     for slot in range(len(values)):
-        optimizer.reset(slot)
+        optimizer.reset(slot, **decay)  # type: ignore[arg-type]
     optimizer.values_Kn.copy_(values)
     return optimizer
 
@@ -263,3 +264,15 @@ class ShortMemory(TorchDispatchMode):
                 self.has_failed = True
                 raise torch.OutOfMemoryError("CUDA out of memory")
         return result
+
+
+def test_every_slot_has_a_weight_decay_of_its_own() -> None:
+    decays = [0.0, 0.01, 0.3, 0.01]
+    optimizer = optimizer_of(start(), clip_norm=None)
+    for slot, decay in enumerate(decays):
+        optimizer.reset(slot, weight_decay=decay)
+    expected = [plain(k, weight_decay=decays[k], clip_norm=None) for k in range(NUM_SLOTS)]
+    for update in range(NUM_UPDATES):
+        advance(optimizer, gradients(update), rates_at(update))
+        for slot in range(NUM_SLOTS):
+            assert torch.equal(optimizer.values_Kn[slot], expected[slot][update])

@@ -27,6 +27,8 @@ NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
     # Llama has no biases, and a bottleneck of one feature may be dead from the start.
     ("llama", "bitfit"): {"norms": True},
     **{(a, "bottleneck"): {"reduction_factor": 4.0} for a in TIED + UNTIED},
+    # These bases have 40 positions.
+    **{(a, "prefix"): {"prefix_length": 20} for a in TIED + UNTIED},
 }
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     (a, kind, dict(NEEDED.get((a, kind), {})))
@@ -56,7 +58,10 @@ CASES += [
 CASES += [(a, "last_layers", {"num_layers": 2, "head": False}) for a in ("gpt2", "llama")]
 CASES += [(a, "bottleneck", {"variant": "houlsby", "size": 4}) for a in TIED + UNTIED]
 CASES += [(a, "bottleneck", {"placement": "parallel", "size": 5}) for a in TIED + UNTIED]
-CASES += [(a, "prefix", {"projection": True, "hidden": 6}) for a in ("gpt_neo", "llama")]
+CASES += [
+    (a, "prefix", {"prefix_length": 20, "projection": True, "hidden": 6})
+    for a in ("gpt_neo", "llama")
+]
 SMALLER: Mapping[str, dict[str, Any]] = {
     "lora": {"rank": 2, "alpha": 12.0, "target_modules": "all-linear"},
     "dora": {"rank": 3, "target_modules": "all-linear"},

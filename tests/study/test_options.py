@@ -67,8 +67,8 @@ def test_an_override_sets_any_option_by_its_path(
 
 
 LORA_DEFAULTS = {
-    "alpha": None,
-    "target_modules": None,
+    "alpha": 32.0,
+    "target_modules": "all-linear",
     "ranks": None,
     "alphas": None,
     "rank_stabilised": False,
@@ -108,21 +108,21 @@ def test_an_override_changes_the_embedded_demo() -> None:
 def test_defaults_are_written_out() -> None:
     resolved = loaded(methods={"soft_prompt": {}}).resolved
     assert resolved["protocol"] == {
-        "epochs": 10,
+        "epochs": 2,
         "micro_batch_size": 16,
-        "grad_accum_steps": 4,
+        "grad_accum_steps": 2,
         "clip_norm": 1.0,
-        "weight_decay": 0.01,
+        "weight_decay": None,
         "betas": [0.9, 0.999],
-        "schedule": "constant",
-        "warmup_ratio": 0.0,
-        "patience": 2,
+        "schedule": "linear",
+        "warmup_ratio": 0.03,
+        "patience": None,
         "seeds": 3,
     }
     assert resolved["methods"]["soft_prompt"] == {
         "kind": "soft_prompt",
-        "learning_rate": 5e-2,
-        "prompt_length": 12,
+        "learning_rate": 3e-2,
+        "prompt_length": 20,
         "init": "vocabulary",
     }
     assert resolved["generation"]["no_repeat_ngram"] == 3
@@ -311,6 +311,8 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
             "learning_rate": 5e-3,
             "rank": 8,
             **LORA_DEFAULTS,
+            "alpha": None,
+            "target_modules": None,
         },
         "soft_prompt": {
             "kind": "soft_prompt",

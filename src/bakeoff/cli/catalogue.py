@@ -14,7 +14,7 @@ from rich.padding import Padding
 
 from bakeoff.config import to_mapping
 from bakeoff.methods.registry import method_specs
-from bakeoff.methods.specs.contract import FileFormat, MethodSpec
+from bakeoff.methods.specs.contract import SIZES, FileFormat, MethodSpec
 
 
 def describe_methods(
@@ -37,6 +37,9 @@ def describe_methods(
                 "parameters": spec.formula,
                 "default_learning_rate": spec.default_learning_rate,
                 "learning_rate_source": spec.learning_rate_source,
+                "learning_rates_by_size": _rates(spec),
+                "weight_decay": spec.weight_decay,
+                "option_sources": dict(spec.option_sources),
                 "stacked": not spec.trains_alone,
                 "mergeable": spec.mergeable,
                 "file_format": spec.file_format.value,
@@ -49,6 +52,21 @@ def describe_methods(
             }
         )
     return described
+
+
+def _rates(spec: MethodSpec) -> dict[str, float]:
+    """The default rates by the fewest parameters of a base, in billions."""
+    edges = ("0", *(f"{edge / 1e9:g}" for edge in SIZES))
+    return {edge: spec.rate_for(int(float(edge) * 1e9)) for edge in edges}
+
+
+def _shown_rates(spec: MethodSpec) -> str:
+    """The default rate, and where another begins."""
+    parts = [f"{spec.default_learning_rate:g}"]
+    for edge, rate in _rates(spec).items():
+        if f"{rate:g}" != parts[-1].split(" ")[0]:
+            parts.append(f"{rate:g} from {edge} billion parameters on")
+    return ", ".join(parts)
 
 
 def _options(options_type: type) -> dict[str, dict[str, Any]]:
@@ -90,10 +108,15 @@ def print_methods(
             *rest,
             f"{spec.paper}; parameters: {spec.formula}",
             _abilities(method),
-            f"learning_rate: {spec.default_learning_rate:g}  ({spec.learning_rate_source})",
+            f"learning_rate: {_shown_rates(spec)}  ({spec.learning_rate_source})",
+            f"weight_decay: {spec.weight_decay:g}  (none where training starts at the base)"
+            if not spec.weight_decay
+            else f"weight_decay: {spec.weight_decay:g}  (AdamW's default, for the base's weights)",
         ]
         for name, option in method["options"].items():
-            lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']})")
+            source = spec.option_sources.get(name)
+            why = "" if source is None else f"; {source}"
+            lines.append(f"{name}: {json.dumps(option['default'])}  ({option['type']}{why})")
         if method["families"]:
             lines.append(
                 f"{spec.family_option} is one of {', '.join(method['families'])}; each has options "

@@ -54,6 +54,7 @@ class Cohort:
         """
         kinds = dict.fromkeys(method.kind for method in methods)
         self.num_slots = num_slots
+        self._protocol = protocol
         self.seated: list[Method | None] = [None] * num_slots
         self.stacks: dict[str, Stack] = {}
         for kind in kinds:
@@ -70,7 +71,6 @@ class Cohort:
                 num_values,
                 device=base.device,
                 betas=protocol.betas,
-                weight_decay=protocol.weight_decay,
                 clip_norm=protocol.clip_norm,
                 scales_loss=base.compute_dtype == torch.float16,
             )
@@ -197,7 +197,9 @@ class Cohort:
         stack.place(slot, method, tensors)
         self.seated[slot] = method
         if self.optimizer is not None:
-            self.optimizer.reset(slot)
+            assert self._protocol is not None
+            decay = self._protocol.decay_of(method.spec.weight_decay)
+            self.optimizer.reset(slot, weight_decay=decay)
 
     def vacate(self, slot: int) -> None:
         """Puts the null element into the slot."""

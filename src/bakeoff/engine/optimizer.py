@@ -38,7 +38,6 @@ class SlotAdamW:
         device: torch.device,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.01,
         clip_norm: float | None = 1.0,
         scales_loss: bool = False,
     ) -> None:
@@ -49,15 +48,21 @@ class SlotAdamW:
         self._first_Kn = torch.zeros(shape, device=device)
         self._second_Kn = torch.zeros(shape, device=device)
         self.betas, self.eps = betas, eps
-        self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self.clip_norm = clip_norm
         self.scales_loss = scales_loss
         self.num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
         self.alive_K = torch.zeros(num_slots, dtype=torch.bool, device=device)
+        self.weight_decay_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
         self.loss_scale_K = torch.ones(num_slots, device=device)
         self._good_steps_K = torch.zeros(num_slots, device=device)
 
-    def reset(self, slot: int) -> None:
-        """Gives the slot to a new candidate: moments, counts and loss scale start again."""
+    def reset(self, slot: int, *, weight_decay: float = 0.01) -> None:
+        """Gives the slot to a new candidate: moments, counts and loss scale start again.
+
+        Args:
+            slot: which. weight_decay: the candidate's.
+        """
+        self.weight_decay_K[slot] = weight_decay
         for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self.num_updates_K):
             tensor[slot] = 0
         self._good_steps_K[slot] = 0
@@ -149,7 +154,7 @@ class SlotAdamW:
         count_K = self.num_updates_K.clamp(min=1.0)
         root_K1 = (1 - beta2**count_K).sqrt().float()[:, None]
         rate_K1 = (-(rates_K / (1 - beta1**count_K))).float()[:, None]
-        kept_K1 = (1 - rates_K * self.weight_decay).float()[:, None]
+        kept_K1 = (1 - rates_K * self.weight_decay_K).float()[:, None]
         # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
         # rate and both decays do nothing.
         idle_K1 = ~updates_K[:, None]

@@ -77,25 +77,29 @@ class AdaptiveSeeds:
 class ProtocolOptions:
     """One training protocol for all candidates of a study."""
 
-    epochs: int = 10
-    """Passes over the training set, at most."""
+    epochs: int = 2
+    """Passes over the training set, at most. A study has its kind's: 3 for labels and choices, 1
+    for plain texts, 2 for the others."""
     micro_batch_size: int = 16
     """Rows of one forward and backward pass of one candidate."""
-    grad_accum_steps: int = 4
-    """Micro-batches of one update."""
+    grad_accum_steps: int = 2
+    """Micro-batches of one update. A study has as many as make its kind's rows of one: 16 for
+    labels and choices, 32 for the others."""
     clip_norm: float | None = 1.0
     """Largest norm of a candidate's gradient; null does not clip."""
-    weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
+    weight_decay: float | None = None
+    """AdamW's decoupled weight decay; null takes each method's own: none for adapters, 0.01 for the
+    base's own weights."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """The learning rate over the updates; cosine falls to zero."""
-    warmup_ratio: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    """The learning rate over the updates; cosine and linear fall to zero."""
+    warmup_ratio: float = 0.03
     """Share of all updates over which the rate rises linearly from zero."""
-    patience: int | None = 2
+    patience: int | None = None
     """Epochs in a row without a better validation NLL after which a candidate stops; null never
-    stops early."""
+    stops early. Where the rate falls to zero, one that stops has not cooled; the best epoch is kept
+    either way."""
     seeds: int | tuple[int, ...] | AdaptiveSeeds = 3
     """Each method runs once with each seed, which covers initial tensors and data order. A count
     means the seeds from 0 on; ``{at_least: 3, at_most: 10}`` looks at the test scores of 3, 5 and
@@ -108,8 +112,9 @@ class ProtocolOptions:
         _require(clip_is_positive, "clip_norm", self.clip_norm, "above 0, or null for no clipping")
         for key in ("micro_batch_size", "grad_accum_steps"):
             _require(getattr(self, key) <= _MOST_ROWS, key, getattr(self, key), "at most 65536")
-        decay_counts = 0 <= self.weight_decay < inf
-        _require(decay_counts, "weight_decay", self.weight_decay, "0 or more, and finite")
+        decay_counts = self.weight_decay is None or 0 <= self.weight_decay < inf
+        rule = "0 or more and finite, or null for each method's own"
+        _require(decay_counts, "weight_decay", self.weight_decay, rule)
         _require(0 <= self.warmup_ratio < 1, "warmup_ratio", self.warmup_ratio, "in [0, 1)")
         patience_counts = self.patience is None or self.patience >= 1
         _require(patience_counts, "patience", self.patience, "at least 1, or null for never")
@@ -151,6 +156,14 @@ class ProtocolOptions:
         """Examples in one update."""
         return self.micro_batch_size * self.grad_accum_steps
 
+    def decay_of(self, own: float) -> float:
+        """The weight decay of a method.
+
+        Args:
+            own: the method's, see ``MethodSpec.weight_decay``.
+        """
+        return own if self.weight_decay is None else self.weight_decay
+
     @property
     def decays(self) -> bool:
         """Whether the rate falls to zero over the epochs."""
@@ -168,7 +181,8 @@ class ProtocolOptions:
             return (update + 1) / warmup
         if self.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + cos(pi * (update - warmup) / max(1, num_updates - warmup)))
+        done = (update - warmup) / max(1, num_updates - warmup)
+        return 1.0 - done if self.schedule == "linear" else 0.5 * (1 + cos(pi * done))
 
 
 def _require(holds: bool, key: str, value: object, rule: str) -> None:

@@ -289,17 +289,14 @@ class _Draft:
             "protocol.micro_batch_size": f"{rows} rows an update make about {updates:,} updates "
             f"of {num_rows:,} rows{few}",
             "protocol.warmup_ratio": "3 %, then falling to zero, as in Tülu 3",
-            "protocol.patience": "the rate has to fall to its end; the best epoch is kept anyway",
             "protocol.seeds": "with fewer than three nothing is said beyond those very runs",
         }
         return {
             "epochs": epochs,
             "micro_batch_size": micro,
             "grad_accum_steps": rows // micro,
-            "schedule": "cosine",
+            "schedule": "linear",
             "warmup_ratio": 0.03,
-            "weight_decay": 0.0,
-            "patience": None,
             "seeds": 3,
         }
 

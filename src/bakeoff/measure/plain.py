@@ -101,7 +101,7 @@ def time_plain_epoch(
     train, validation = bench.plans["train"], bench.plans["validation"]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        trained, lr=_LEARNING_RATE, betas=protocol.betas, weight_decay=protocol.weight_decay
+        trained, lr=_LEARNING_RATE, betas=protocol.betas, weight_decay=protocol.decay_of(0.0)
     )
 
     def loss(plan: BatchPlan, batch: MicroBatch) -> Tensor:

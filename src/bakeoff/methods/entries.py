@@ -25,7 +25,8 @@ class MethodEntry:
     """One method of a study, checked as far as that goes without the base.
 
     Attributes:
-        learning_rate: the study's, or the method's default; the rate where nothing is searched.
+        learning_rate: the study's, or the method's default for its base; the rate where nothing
+            is searched, and else the middle of the common grid.
         rates: the study's own list of rates, or None.
         given: its options as the study gives them. listed: those that are lists to be searched.
         variants: the combinations of its searched options, at least one.
@@ -59,13 +60,23 @@ class MethodEntry:
         return {v.label: self.method_type(v.options, base, where=where) for v in self.variants}
 
 
-def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> MethodEntry:
+def entry_of(
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    may_search: bool,
+    parameters: int | None = None,
+    starting: object | None = None,
+) -> MethodEntry:
     """Checks what a study gives for one method.
 
     Args:
         name: the study's own name for it.
         given: its kind, learning rate and options.
         may_search: whether lists of values are searched over.
+        parameters: of the base; None takes the default rate of a small one.
+        starting: the task's ``StartingValues``, which some defaults follow; None takes the
+            method's own.
 
     Raises:
         ConfigError: for anything that breaks a rule, by its path.
@@ -84,8 +95,9 @@ def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> Method
         )
     method = spec_of(kind, where=f"{where}.kind")
     rate = rest.pop("learning_rate", None)
+    default = method.rate_for(parameters)
     if rate is None:
-        rate = method.default_learning_rate
+        rate = default
     rates = None
     if may_search and isinstance(rate, list):
         rates = tuple(_checked_rate(one, method, where) for one in rate)
@@ -95,7 +107,10 @@ def entry_of(name: str, given: Mapping[str, Any], *, may_search: bool) -> Method
                 f"{where}.learning_rate: {rate!r} is searched over, so it must hold at least one "
                 "rate, and none twice (six digits count)"
             )
-        rate = method.default_learning_rate
+        rate = default
+    for key, value in method.options_of_task.items():
+        if starting is not None and key not in rest:
+            rest[key] = getattr(starting, value)
     listed = listed_options(method, rest, where=where, may_search=may_search)
     return MethodEntry(
         name=name,

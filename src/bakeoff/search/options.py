@@ -1,6 +1,7 @@
 """What is searched: each method's learning rates, and options that are given as lists.
 
-Every method gets as many rates as every other, centred on its own published default.
+Every method gets as many rates as every other, centred on the study's rate of the method or on its
+published default.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class SearchOptions:
     """An equal search for every method."""
 
     learning_rates: int = 6
-    """Rates of each method's grid, which is centred on the method's published default."""
+    """Rates of each method's grid, which is centred on the study's rate of the method, or on its
+    published default."""
     trials: int | None = None
     """Settings that each method tries at first, all combinations of its searched options together;
     null: as many as ``learning_rates``."""

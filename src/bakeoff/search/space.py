@@ -26,7 +26,7 @@ class MethodSpace:
         method: the study's name of it.
         domain: the values of each searched option besides the learning rate.
         rates: the study's own learning rates, or None for the common rule.
-        centre: the published rate, which the common rule is centred on.
+        centre: the study's one rate, or the default, which the common rule is centred on.
         seed: of every candidate of the search.
         search: how is searched. rungs: epochs after which candidates are compared.
         selection: by what the setting is chosen, None for the validation NLL.
@@ -96,7 +96,7 @@ def space_of(
         method=entry.name,
         domain=domain,
         rates=rates,
-        centre=entry.spec.default_learning_rate,
+        centre=entry.learning_rate,
         seed=seed,
         search=search,
         rungs=rungs,

@@ -110,16 +110,12 @@ def unused_settings(study: Study) -> list[str]:
         return []
     notes = []
     for entry in study.entries:
-        where, default = f"methods.{entry.name}", entry.spec.default_learning_rate
-        if entry.rates is None and entry.learning_rate != default:
-            instead = (
-                f"the search centres on the method's published default {default:g}; a list of "
-                "rates is a grid of one's own"
-                if "learning_rate" not in search.space
-                else "search.space.learning_rate is searched"
-            )
+        where = f"methods.{entry.name}"
+        is_default = entry.learning_rate == entry.spec.default_learning_rate
+        if entry.rates is None and "learning_rate" in search.space and not is_default:
             notes.append(
-                f"{where}.learning_rate: {entry.learning_rate:g} is not used, as {instead}"
+                f"{where}.learning_rate: {entry.learning_rate:g} is not used, as "
+                "search.space.learning_rate is searched"
             )
         notes += [
             f"{where}.{key}: {value!r} is not used, as search.space.{key} is searched"

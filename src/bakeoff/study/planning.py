@@ -18,6 +18,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import protocol_notes
 
 
 def plan_study(
@@ -52,8 +53,8 @@ def plan_study(
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
-    if left := sizes_left_out(study, bench):
-        plan = replace(plan, notes=(*plan.notes, *left))
+    notes = (*sizes_left_out(study, bench), *protocol_notes(bench))
+    plan = replace(plan, notes=(*plan.notes, *notes))
     if bench.also:
         left_out = f"what asking {join(list(bench.also))} takes is not in these times"
         plan = replace(plan, notes=(*plan.notes, left_out))

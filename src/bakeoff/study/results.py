@@ -49,6 +49,7 @@ from bakeoff.study.judging import (
 )
 from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import decision_notes, protocol_notes
 from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
 
@@ -100,6 +101,8 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
             *(warning for found in bench.also.values() for warning in found.warnings),
             *sizes_left_out(study, bench),
             *findings.notes,
+            *decision_notes(bench.task, decision.metric),
+            *protocol_notes(bench),
             *search_notes(study, findings),
             *curve_notes(findings),
             *convergence_notes(bench.protocol, search, methods),

@@ -57,6 +57,7 @@ from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
 from bakeoff.study.options import Study
+from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.types import RunState
@@ -427,8 +428,8 @@ class Runner:
             soft_wrap=True,
         )
         also = [warning for found in bench.also.values() for warning in found.warnings]
-        curve = sizes_left_out(self.study, bench)
-        for warning in [*bench.data.warnings, *also, *curve, *unused_settings(self.study)]:
+        said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
+        for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )

@@ -39,7 +39,15 @@ SPEC: Final = MethodSpec(
     formula="places x (2 x width x size + size + width), places = layers, or twice as many",
     options_type=BottleneckOptions,
     default_learning_rate=1e-3,
-    learning_rate_source="Houlsby et al. 2019, section 3.1 (3e-5 to 3e-3)",
+    learning_rate_source=(
+        "Houlsby et al. 2019, section 3.1 (3e-5 to 3e-3); 3e-4 from 1 billion on, as in "
+        "LLM-Adapters (arXiv:2304.01933)"
+    ),
+    rates_by_size=(1e-3, 3e-4, 3e-4, 3e-4),
+    option_sources={
+        "reduction_factor": "Pfeiffer et al. 2021; of a width of 4,096 it makes the 256 of "
+        "LLM-Adapters"
+    },
     file_format=FileFormat.ADAPTERS,
     mergeable=False,
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bakeoff.methods.specs.contract import FileFormat, MethodSpec
-from bakeoff.methods.specs.low_rank import LowRankOptions
+from bakeoff.methods.specs.low_rank import OPTION_SOURCES, RATES, RATES_SOURCE, LowRankOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,11 @@ SPEC: Final = MethodSpec(
     paper="Liu et al. 2024, arXiv:2402.09353",
     formula="sum over target layers of rank x (in + out) + out",
     options_type=DoraOptions,
-    default_learning_rate=1e-3,
-    learning_rate_source=(
-        "LoRA's: Liu et al. 2024 tune both alike (2e-4 and 1e-4 for LLaMA-7B); 1e-3 for small bases"
-    ),
+    default_learning_rate=RATES[0],
+    learning_rate_source=f"LoRA's, as Liu et al. 2024 tune both alike: {RATES_SOURCE}",
+    rates_by_size=RATES,
+    option_sources=OPTION_SOURCES,
+    options_of_task={"rank": "rank"},
     file_format=FileFormat.PEFT,
     mergeable=True,
 )

@@ -23,8 +23,11 @@ SPEC: Final = MethodSpec(
     options_type=FullOptions,
     default_learning_rate=5e-5,
     learning_rate_source=(
-        "the default of Transformers' Trainer; Devlin et al. 2019 search 2e-5..5e-5"
+        "the default of Transformers' Trainer; 1e-5 from 1 billion on, as in PEFT's method "
+        "comparison (3 billion); 5e-6 from 20 billion on, as Tülu 3 has for 8 (arXiv:2411.15124)"
     ),
+    rates_by_size=(5e-5, 1e-5, 1e-5, 5e-6),
+    weight_decay=0.01,
     file_format=FileFormat.TRANSFORMERS,
     mergeable=True,
     trains_alone=True,

@@ -26,6 +26,7 @@ SPEC: Final = MethodSpec(
     options_type=HeadOptions,
     default_learning_rate=5e-4,
     learning_rate_source="the second run of studies/seed.yaml's original, which beat its 5e-3",
+    weight_decay=0.01,
     file_format=FileFormat.OWN,
     mergeable=True,
 )

@@ -28,6 +28,7 @@ SPEC: Final = MethodSpec(
     options_type=LastLayersOptions,
     default_learning_rate=1e-4,
     learning_rate_source="twice the default of Transformers' Trainer, which is for all layers",
+    weight_decay=0.01,
     file_format=FileFormat.OWN,
     mergeable=True,
 )

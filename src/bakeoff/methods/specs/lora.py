@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bakeoff.methods.specs.contract import FileFormat, MethodSpec
-from bakeoff.methods.specs.low_rank import LowRankOptions
+from bakeoff.methods.specs.low_rank import OPTION_SOURCES, RATES, RATES_SOURCE, LowRankOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,11 @@ SPEC: Final = MethodSpec(
     paper="Hu et al. 2021, arXiv:2106.09685",
     formula="sum over target layers of rank x (in + out)",
     options_type=LoraOptions,
-    default_learning_rate=1e-3,
-    learning_rate_source=(
-        "within the range of Hu et al. 2021, table 11 (2e-4 for GPT-2); 1e-3 for small bases"
-    ),
+    default_learning_rate=RATES[0],
+    learning_rate_source=RATES_SOURCE,
+    rates_by_size=RATES,
+    option_sources=OPTION_SOURCES,
+    options_of_task={"rank": "rank"},
     file_format=FileFormat.PEFT,
     mergeable=True,
 )
