@@ -61,7 +61,7 @@ def with_curve(results: Results) -> Results:
         ([3.4, 3.1, 2.9], "better", None),
         ([3.2, 3.0, 2.99], "equivalent", None),
         ([3.3, 3.2, 3.15], "undecided", None),
-        ([3.0, 2.8, 2.85], "undecided", "head has fewer than 3 seeds"),
+        ([3.0, 2.8, 2.85], "undecided", "48 rows and 24 rows have fewer than 3 seeds"),
     ]
     curves = {
         name: points(means, verdict, why=why)
@@ -79,7 +79,9 @@ def test_each_method_has_a_sentence_on_what_more_rows_bring() -> None:
     assert "for each doubling" not in first and first.endswith("More rows would likely help.")
     assert second.endswith("less than 0.05 nats per token: more rows would change little.")
     assert third.endswith("No difference is shown, so nothing says that more rows would help.")
-    assert fourth.endswith("No difference is shown, as head has fewer than 3 seeds.")
+    assert fourth.endswith(
+        "No difference is shown, as 48 rows and 24 rows have fewer than 3 seeds."
+    )
     assert table.lines[3].verdict == "" and table.lines[3].change_interval == ""
     assert table.lines[0].cells[0].interval == "3.370 to 3.430"
 

@@ -207,6 +207,9 @@ def test_the_chosen_setting_of_a_search_is_trained_and_nothing_else(
     assert found["learning_curve"]["lora"][0]["candidates"] == [f"{name}-n8" for name in chosen]
     assert len([name for name in trained if name.endswith("-n8")]) == 2
     assert found["search"]["epochs_trained"] == 5
+    gain = found["learning_curve"]["lora"][1]["gain"]
+    assert gain["low"] is None and gain["verdict"] == "undecided"
+    assert gain["why"] == "16 rows and 8 rows have fewer than 3 seeds"
 
 
 def test_a_candidate_that_fails_leaves_the_others(

@@ -50,10 +50,11 @@ class CurveTable:
     """The whole curve.
 
     Attributes:
-        title: of the deciding metric, with its unit. sizes: in words, ascending.
-        lines: a method each.
+        metric: the one that decides, as it is called. title: the same with its unit.
+        sizes: in words, ascending. lines: a method each.
     """
 
+    metric: str
     title: str
     sizes: list[str]
     lines: list[CurveLine]
@@ -67,6 +68,7 @@ def curve_table(results: Results) -> CurveTable | None:
     metric = results.primary
     sizes = sorted({point.rows for points in found.values() for point in points})
     return CurveTable(
+        metric=metric_label(metric),
         title=f"{metric_label(metric)} {metric.unit}".strip(),
         sizes=[shown_whole(size) for size in sizes],
         lines=[_line(results, name, points, sizes) for name, points in found.items()],
@@ -78,7 +80,6 @@ def _line(
 ) -> CurveLine:
     by_size = {point.rows: point for point in points}
     scale, gain = scale_of(results.primary.unit), points[-1].gain
-    has_interval = gain is not None and gain.low is not None and gain.high is not None
     within = ""
     if gain is not None and gain.low is not None and gain.high is not None:
         within = f"{scale.signed(gain.low)} to {scale.signed(gain.high)}"
@@ -87,7 +88,7 @@ def _line(
         cells=[_cell(results, by_size.get(size)) for size in sizes],
         change="" if gain is None else scale.signed(gain.difference),
         change_interval=within,
-        verdict="" if gain is None or not has_interval else gain.verdict,
+        verdict=gain.verdict if gain is not None and within else "",
         sentence=gain_sentence(results, name, points),
     )
 

@@ -105,7 +105,7 @@ def print_curve(curve: CurveTable, console: Console) -> None:
     unbounded = console.options.update(max_width=1000)
     for first in range(len(curve.sizes)):
         table = Table(box=None, pad_edge=False)
-        table.add_column(escape(curve.title.partition(" nats")[0]), overflow="fold")
+        table.add_column(escape(curve.metric), overflow="fold")
         for size in curve.sizes[first:]:
             table.add_column(size, justify="right", no_wrap=True)
         table.add_column("last change", justify="right", no_wrap=True)

@@ -19,7 +19,6 @@ from bakeoff.study.options import Study
 from bakeoff.tasks.contract import Task
 
 _KEY: Final = "learning_curve"
-_MORE, _FEWER = "more", "fewer"
 
 
 def curve_of(study: Study, task: Task, data: TaskData) -> LearningCurve:
@@ -149,14 +148,14 @@ def _gain(
     """What a method's runs gain over those on fewer rows; None where there are none."""
     if not fewer:
         return None
-    pair = {_MORE: more, _FEWER: fewer}
+    # Named as a reader is to see them: what limits the pair is said by these names.
+    pair = {f"{shown_whole(_rows_of(bench, runs))} rows": runs for runs in (more, fewer)}
     found = _judged(bench, findings, bench.curve.metrics[0], pair, decision).comparisons
     if not found:
         return None
     one = found[0]
-    assert fewer[0].rows is not None
     return RowsGain(
-        rows=fewer[0].rows,
+        rows=_rows_of(bench, fewer),
         difference=one.difference,
         low=one.low,
         high=one.high,
@@ -165,6 +164,12 @@ def _gain(
         verdict=one.verdict,
         why=one.why,
     )
+
+
+def _rows_of(bench: Workbench, runs: Sequence[Candidate]) -> int:
+    """Training rows of some runs of one size."""
+    rows = runs[0].rows
+    return len(bench.data.splits["train"]) if rows is None else rows
 
 
 def _judged(
