@@ -32,6 +32,17 @@ _TIMES = ("environment", "seconds", "cost")
 _NAME_TIMES = ("why", "changes")
 
 
+_OF_SMALL_STUDIES = (
+    *("still improving", "falls to zero"),
+    *("fewer than 300", "fewer parameters than"),
+)
+
+
+def telling(notes: Sequence[str]) -> list[str]:
+    """The notes without those that every study of a few rows and short training gets."""
+    return [note for note in notes if not any(words in note for words in _OF_SMALL_STUDIES)]
+
+
 def without_times(tree: Any) -> Any:
     """A run's content without what no two runs share: times, and the answer's sentences on them."""
     if isinstance(tree, Mapping):

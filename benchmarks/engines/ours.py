@@ -33,8 +33,8 @@ from engines.workload import LEARNING_RATE, SEED, Workload
 METHODS: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},
     "head-tied": {"kind": "head", "tied": True},
-    "lora": {"kind": "lora", "rank": 8},
-    "lora-all": {"kind": "lora", "rank": 8, "target_modules": "all-linear"},
+    "lora": {"kind": "lora", "rank": 8, "alpha": 8, "target_modules": None},
+    "lora-all": {"kind": "lora", "rank": 8, "alpha": 8, "target_modules": "all-linear"},
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 12},
     "full": {"kind": "full"},
 }

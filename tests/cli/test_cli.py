@@ -71,7 +71,7 @@ def test_methods_as_json(call: Call) -> None:
     assert code == 0
     described = {method["kind"]: method for method in json.loads(out)}
     assert list(described) == list(METHODS)
-    assert described["lora"]["options"]["rank"] == {"type": "int", "default": 8}
+    assert described["lora"]["options"]["rank"] == {"type": "int", "default": 16}
     assert described["soft_prompt"]["options"]["init"]["default"] == "vocabulary"
     assert described["lora"]["exportable"] == ["peft", "merged"]
     assert (described["lora"]["stacked"], described["full"]["stacked"]) == (True, False)
@@ -79,6 +79,9 @@ def test_methods_as_json(call: Call) -> None:
     assert not described["soft_prompt"]["mergeable"] and described["head"]["mergeable"]
     assert described["head"]["file_format"] == "bakeoff"
     assert described["peft"]["families"]["LOHA"]["r"] == {"type": "int", "default": 8}
+    assert described["lora"]["options"]["alpha"]["default"] == 32.0
+    assert described["lora"]["learning_rates_by_size"]["20"] == 2e-4
+    assert "alpha" in described["lora"]["option_sources"]
     assert not described["lora"]["families"]
     for method in described.values():
         assert method["default_learning_rate"] > 0

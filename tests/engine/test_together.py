@@ -114,7 +114,13 @@ def test_a_diverging_neighbour_changes_no_bit_of_the_others(
 ) -> None:
     """At 1e6 the weight decay compounds until a gradient overflows; at 1e20 the losses are NaN."""
     protocol = ProtocolOptions(
-        epochs=3, micro_batch_size=4, grad_accum_steps=2, clip_norm=clip_norm, patience=None
+        epochs=3,
+        micro_batch_size=4,
+        grad_accum_steps=2,
+        clip_norm=clip_norm,
+        weight_decay=0.01,
+        schedule="constant",
+        patience=None,
     )
     bench = kit.bench("gpt_neo")
     train, validation = kit.plan(24), kit.plan(9, seed=7)

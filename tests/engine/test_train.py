@@ -278,9 +278,10 @@ def test_a_validation_that_is_not_finite_is_divergence(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, [1.0] * 6),
-        ({"warmup_ratio": 0.5}, [1 / 3, 2 / 3, 1.0, 1.0, 1.0, 1.0]),
-        ({"schedule": "cosine"}, [1.0, 0.9330127, 0.75, 0.5, 0.25, 0.0669873]),
+        ({"schedule": "constant", "warmup_ratio": 0.0}, [1.0] * 6),
+        ({"warmup_ratio": 0.0}, [1.0, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ({"schedule": "constant", "warmup_ratio": 0.5}, [1 / 3, 2 / 3, 1.0, 1.0, 1.0, 1.0]),
+        ({"schedule": "cosine", "warmup_ratio": 0.0}, [1.0, 0.9330127, 0.75, 0.5, 0.25, 0.0669873]),
         (
             {"schedule": "cosine", "warmup_ratio": 1 / 3},
             [0.5, 1.0, 1.0, 0.8535534, 0.5, 0.1464466],

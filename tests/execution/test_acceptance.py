@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("quick")
 
 STUDY: dict[str, Any] = {
-    "methods": {"lora": {"rank": 2, "learning_rate": [1e-3, 1e-2]}},
+    "methods": {"lora": {"rank": 2, "alpha": None, "learning_rate": [1e-3, 1e-2]}},
     "search": {"growth": 0},
     "protocol": {"epochs": 3, "seeds": [0]},
 }

@@ -147,7 +147,14 @@ class Case:
         progress = self.places.load(schedule)
         training, validation = plan(13), plan(5)
         protocol = ProtocolOptions(
-            epochs=EPOCHS, micro_batch_size=2, grad_accum_steps=2, patience=1, seeds=(0, 1)
+            epochs=EPOCHS,
+            micro_batch_size=2,
+            grad_accum_steps=2,
+            schedule="constant",
+            warmup_ratio=0.0,
+            weight_decay=0.01,
+            patience=1,
+            seeds=(0, 1),
         )
         position = progress.position if progress else None
         seated = [c for c in position.seated if not c.state.is_final] if position else []

@@ -20,6 +20,7 @@ from bakeoff.measure.costs import CostFailure
 from bakeoff.methods.low_rank.lora import Lora
 from bakeoff.report import write_report
 from bakeoff.runs.records import CostRecord
+from tests.studies import telling
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -37,7 +38,7 @@ def states(results: dict[str, Any]) -> dict[str, str]:
 
 def noted(results: dict[str, Any]) -> list[str]:
     """The notes, without those on candidates that one short epoch leaves improving."""
-    return [note for note in results["notes"] if "still improving" not in note]
+    return telling(results["notes"])
 
 
 def test_a_candidate_that_diverges_has_no_figures_and_the_study_completes(

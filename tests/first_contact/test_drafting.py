@@ -119,7 +119,7 @@ def test_methods_are_those_asked_for_with_rates_for_the_base_s_size() -> None:
     large, why = method_values("lora", 70_000_000_000, Classify.starting)
     assert (small["learning_rate"], large["learning_rate"]) == (1e-3, 2e-4)
     assert (small["rank"], small["alpha"], small["target_modules"]) == (16, 32, "all-linear")
-    assert "LoRA Without Regret" in why
+    assert "Tinker" in why
     other, why = method_values("bitfit", 135_000_000, Classify.starting)
     assert other == {"kind": "bitfit", "learning_rate": 1e-3}
     assert "Ben Zaken" in why

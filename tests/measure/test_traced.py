@@ -43,6 +43,7 @@ GPU = GpuProfile(is_ampere=True)
 ROWS = 2
 VARIANTS: dict[str, dict[str, Any]] = {
     **{kind: {"kind": kind} for kind, spec in METHODS.items() if spec.family_option is None},
+    "soft_prompt": {"kind": "soft_prompt", "prompt_length": 12},
     "peft": {"kind": "peft", "peft_type": "LOHA", "r": 4},
     "head_tied": {"kind": "head", "tied": True},
     "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},

@@ -40,7 +40,7 @@ CASES += [(a, "bitfit", {"norms": True}) for a in ("gpt_neo", "gpt2", "gpt_neox"
 CASES += [(a, "head", {"tied": True}) for a in TIED]
 _SOME = "v_proj|c_attn|query_key_value"
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("lora", {"init": "orthogonal", "rank_stabilised": True}),
+    ("lora", {"init": "orthogonal", "rank": 8, "alpha": 8, "rank_stabilised": True}),
     ("lora", {"init": "pissa", "rank": 4, "target_modules": "all-linear"}),
     ("lora", {"ranks": {_SOME: 4}, "dropout": 0.5}),
     ("dora", {"target_modules": "all-linear", "alphas": {".*": 20.0}}),

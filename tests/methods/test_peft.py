@@ -215,7 +215,8 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
     tensors = method.load(tmp_path)
     with torch.no_grad():
         expected = peft_logits(theirs, ids_BT)
-    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= LOGITS
+    # Perturbed on all layers, the logits are a few times as large as those of the base.
+    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= 2 * LOGITS
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

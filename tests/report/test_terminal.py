@@ -106,7 +106,7 @@ def test_every_method_is_listed_with_its_options() -> None:
         assert f"{described['kind']}: {described['title']}" in flowing
         for option in described["options"]:
             assert f"\n  {option}: " in text
-    assert "\n  alpha: null  (float | None)" in text
+    assert "\n  alpha: 32.0  (float | None; fixed" in text
     assert "\n  tied: false  (bool)" in text
     # What does not fit goes on below, indented.
     starts = tuple(f"{described['kind']}: " for described in describe_methods())

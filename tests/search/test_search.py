@@ -277,8 +277,9 @@ def test_an_override_makes_a_study_search(tmp_path: Path, text: str) -> None:
     assert rates_of(study) == (0.0003162, 0.001, 0.003162)
 
 
-def test_a_grid_is_centred_on_the_methods_default_whatever_rate_the_study_gives() -> None:
-    assert rates_of(loaded(methods={"lora": {"learning_rate": 0.5}})) == rates_of(loaded())
+def test_a_grid_is_centred_on_the_studys_rate_or_on_the_methods_default() -> None:
+    assert rates_of(loaded(methods={"lora": {"learning_rate": 0.5}})) == (0.1581, 0.5, 1.581)
+    assert rates_of(loaded(methods={"lora": {}})) == (0.0003162, 0.001, 0.003162)
 
 
 def test_a_list_of_rates_is_the_methods_own_grid() -> None:

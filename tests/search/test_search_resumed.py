@@ -100,7 +100,8 @@ def test_the_order_of_the_methods_is_free(run_small: Run, trained: list[str]) ->
 
 def test_a_rate_that_a_search_does_not_use_is_reported(run_small: Run, results: Results) -> None:
     outcome = run_small(
-        methods={"head": {"learning_rate": 0.5}}, search={"learning_rates": 1, "seeds": 1}
+        methods={"head": {"learning_rate": 0.5}},
+        search={"trials": 1, "seeds": 1, "space": {"learning_rate": [0.01]}},
     )
     assert outcome.code == 0
     reported = "methods.head.learning_rate: 0.5 is not used"

@@ -28,6 +28,7 @@ from bakeoff.runs.schema import shipped_schema
 from bakeoff.study.options import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.types import RunState
+from tests.studies import telling
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ STUDY: dict[str, Any] = {
     "methods": {
         "untied": {"kind": "head", "learning_rate": 2e-3},
         "tied": {"kind": "head", "tied": True, "learning_rate": 2e-3},
-        "lora": {"rank": 2, "learning_rate": 1e-2},
+        "lora": {"rank": 2, "target_modules": None, "learning_rate": 1e-2},
         "soft": {"kind": "soft_prompt", "prompt_length": 3, "learning_rate": 5e-2},
         "full": {"learning_rate": 1e-3},
     },
@@ -242,7 +243,7 @@ def test_parameters_and_adapters_have_their_sizes(finished: Finished) -> None:
 
 
 def test_costs_come_from_the_measuring_process(finished: Finished) -> None:
-    assert [n for n in finished.results["notes"] if "still improving" not in n] == []
+    assert telling(finished.results["notes"]) == []
     for method in finished.results["methods"].values():
         cost = method["cost"]
         seconds = cost["epoch_seconds"]

@@ -41,7 +41,7 @@ class BuiltIn(MethodContract):
     def num_parameters(self, base: Base) -> int | None:
         counts = {
             "head": VOCABULARY * WIDTH,
-            "soft_prompt": 12 * WIDTH,
+            "soft_prompt": 20 * WIDTH,
             "full": sum(p.numel() for p in base.source.model.parameters()),
         }
         return counts.get(self.kind)

@@ -66,9 +66,13 @@ class ConfusionMetric(BaseMetric):
 
 
 def confusion(statistics_N3L: NDArray[Any]) -> NDArray[np.int64]:
-    """[L, L] how often each right label (line) got each answer (column), from the statistics."""
+    """[L, L + 1] how often each right label (line) got each answer (column), from the statistics.
+
+    The last column has the answers that were no label.
+    """
     _, predicted_NL, gold_NL = np.split(statistics_N3L.astype(np.int64), 3, axis=1)
-    return np.asarray(gold_NL.T @ predicted_NL)
+    none_N1 = 1 - predicted_NL.sum(axis=1, keepdims=True)
+    return np.asarray(gold_NL.T @ np.concatenate([predicted_NL, none_N1], axis=1))
 
 
 class MacroF1(ConfusionMetric):

@@ -8,6 +8,7 @@ from bakeoff.report.table import baseline_label
 from bakeoff.runs.records import Confusion, Results
 
 _CORNER = "right \u2193, chosen \u2192"
+_NO_LABEL = "none of these"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ def confusion_tables(results: Results) -> list[ConfusionTable]:
     return [
         ConfusionTable(
             title=title,
-            heads=[_CORNER, *labels],
+            heads=[_CORNER, *labels, *[_NO_LABEL][: len(lines[0]) - len(labels)]],
             body=[[label, *map(str, counts)] for label, counts in zip(labels, lines, strict=True)],
         )
         for title, lines in found

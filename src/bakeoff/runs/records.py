@@ -171,8 +171,8 @@ class Outputs:
 
 
 Confusion = tuple[tuple[int, ...], ...]
-"""[L][L] answers counted: a line for each right label, a column for each chosen one, in the order
-of ``TaskRecord.labels``; an answer that is no label is in no column."""
+"""[L][L], or [L][L + 1], answers counted: a line for each right label, a column for each chosen one,
+in the order of ``TaskRecord.labels``, and last, where there are any, for answers that are no label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -253,11 +253,17 @@ def _converged(
 
 
 def _confusion(bench: Workbench, scored: Sequence[SetScores]) -> Confusion | None:
-    """Of all seeds' runs together; None where there are more labels than a reader looks through."""
+    """Of all seeds' runs together; None where there are more labels than a reader looks through.
+
+    A column for answers that are no label comes last, where there were any.
+    """
     found = [counts for s in scored if (counts := s.confusion(bench.task.metrics)) is not None]
     if not found or len(bench.task.labels) > _MOST_LABELS:
         return None
-    return tuple(tuple(line) for line in sum(found[1:], start=found[0]).tolist())
+    counts = sum(found[1:], start=found[0])
+    if not counts[:, -1].any():
+        counts = counts[:, :-1]
+    return tuple(tuple(line) for line in counts.tolist())
 
 
 def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:

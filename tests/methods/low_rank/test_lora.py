@@ -39,12 +39,13 @@ def test_the_scale_is_alpha_over_rank(lora: Callable[..., Lora]) -> None:
     def scales(**options: Any) -> set[float]:
         return {plan.scaling for plan in lora(**options).plan.values()}
 
-    assert scales(rank=4) == {1.0}
+    assert scales(rank=4) == {8.0}
+    assert scales(rank=4, alpha=None) == {1.0}
     assert scales(rank=4, alpha=10.0) == {2.5}
     assert scales(rank=4, alpha=10.0, rank_stabilised=True) == {5.0}
     # Without an alpha, each layer's is its own rank.
-    assert scales(rank=4, ranks={"q_proj": 16}) == {1.0}
-    assert scales(rank=4, ranks={"q_proj": 16}, rank_stabilised=True) == {2.0, 4.0}
+    assert scales(rank=4, alpha=None, ranks={"q_proj": 16}) == {1.0}
+    assert scales(rank=4, alpha=None, ranks={"q_proj": 16}, rank_stabilised=True) == {2.0, 4.0}
     assert scales(rank=4, alpha=8.0, alphas={"q_proj": 2.0}) == {2.0, 0.5}
 
 
@@ -155,8 +156,8 @@ def test_an_architecture_without_defaults_asks_for_names(
 ) -> None:
     monkeypatch.setattr(type(base), "model_type", property(lambda self: "novel"))
     with pytest.raises(ConfigError, match=r"architecture 'novel'.*down_proj.*all-linear"):
-        lora()
-    assert lora(target_modules="all-linear").num_trainable > 0
+        lora(target_modules=None)
+    assert lora().num_trainable > 0
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,19 @@ def test_what_lies_beyond_a_slots_length_gathers_no_gradient(
     [
         ({"prefix_length": 0}, r"^methods\.x\.prefix_length: 0 is below 1"),
         ({"prefix_length": 40}, r"^methods\.x\.prefix_length: 40 positions fill all 40"),
-        ({"hidden": 8}, r"^methods\.x\.hidden: 8 has no effect without projection"),
-        ({"hidden": 0, "projection": True}, r"^methods\.x\.hidden: 0 is below 1"),
-        ({"init": "abc", "projection": True}, r"^methods\.x\.init: 'abc' cannot be the start"),
-        ({"init": ""}, r"^methods\.x\.init: '' has no tokens"),
+        (
+            {"prefix_length": 4, "hidden": 8},
+            r"^methods\.x\.hidden: 8 has no effect without projection",
+        ),
+        (
+            {"prefix_length": 4, "hidden": 0, "projection": True},
+            r"^methods\.x\.hidden: 0 is below 1",
+        ),
+        (
+            {"prefix_length": 4, "init": "abc", "projection": True},
+            r"^methods\.x\.init: 'abc' cannot be the start",
+        ),
+        ({"prefix_length": 4, "init": ""}, r"^methods\.x\.init: '' has no tokens"),
     ],
 )
 def test_a_prefix_that_cannot_be_is_refused(
