@@ -127,7 +127,8 @@ def rows_chart(
     sizes = sorted({rows for curve in curves for rows, *_ in curve.points})
     ys = [v for c in curves for _, *three, _ in c.points for v in three if v is not None]
     ys += [height for _, height in baselines]
-    names = [shorten(name, _NAME_LIMIT) for name, *_ in [*_ends(curves), *baselines]]
+    labels = [*(curve.name for curve in curves), *(label for label, _ in baselines)]
+    names = [shorten(label, _NAME_LIMIT) for label in labels]
     room = min(max(map(text_width, names)), 130.0) + 34
     x_axis = padded(sizes[0], sizes[-1], _WIDTH, left=14, right=room, log=True)
     upward = padded(min(ys), max(ys), _HEIGHT, left=14, right=14)
