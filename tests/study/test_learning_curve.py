@@ -12,8 +12,8 @@ import pytest
 
 import bakeoff
 from bakeoff.config import dump_yaml
+from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.train import Trainer
-from bakeoff.execution import outputs
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.curve import CurveWorker
 from tests.studies import small_study, without_times
@@ -292,13 +292,11 @@ def test_texts_are_written_only_where_one_of_them_decides(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
     written: list[int] = []
-    generate = outputs.generate
-
     def spy(cohort: Any, slots: Any, *arguments: Any, **options: Any) -> Any:
         written.append(len(slots))
         return generate(cohort, slots, *arguments, **options)
 
-    monkeypatch.setattr(outputs, "generate", spy)
+    monkeypatch.setattr("bakeoff.execution.outputs.generate", spy)
     outcome = run_small(decision={"metric": metric}, learning_curve=[8])
     assert outcome.code == 0, outcome.err
     # Once for the untuned base, once for the study's own run.
