@@ -86,14 +86,14 @@ def test_values_of_pandas_and_numpy_become_plain() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ({"train": ROWS, "test": ROWS}, "no entries for validation .*'train', 'test'.* all rows"),
+        ({"train": ROWS, "dev": ROWS}, "no entries for test .*'train', 'dev'.* all rows"),
         ({**SPLITS, "dev": ROWS}, "2 entries for validation"),
         ([], r"task\.source: holds no rows"),
         ({**SPLITS, "test": []}, r"task\.source\['test'\]: holds no rows"),
         (pd.DataFrame(ROWS)[["words"]], r"task\.label is 'side'.* has no such column.*'words'"),
         ([{"words": "a"}], r"task\.label is 'side'"),
         ([{"words": object(), "side": "a"}], "row 1, column 'words': is of the type object"),
-        (["a", "b"], "row 1: is of the type str and no mapping"),
+        ([["a"], "b"], "row 1: is of the type list and no mapping"),
         (7, "is of the type int; give a path"),
         (pd.DataFrame([["a", "b", "c"]], columns=["words", "side", "side"]), "two columns 'side'"),
     ],

@@ -361,7 +361,7 @@ def test_the_beginning_gives_way_where_an_example_says_so() -> None:
     assert shorter is not None
     assert shorter.text == f"Summary: two three four five six\nTL;DR: {ANSWER}"
     assert shorter.prompt == "Summary: two three four five six\nTL;DR:"
-    assert shorter.target == given.target and shorter.inputs == "two three four five six"
+    assert shorter.target == given.target and shorter.inputs == ("two three four five six",)
 
 
 def test_cut_tail_moves_spans_on_both_sides() -> None:
@@ -431,7 +431,7 @@ def test_a_special_token_in_a_choice_is_plain_text(family: str) -> None:
 def test_what_an_example_reads_and_what_it_learns() -> None:
     given = example("a storm", "the coast", after="\nEnd")
     assert given.target == " the coast\nEnd"
-    assert given.inputs == "a storm"
+    assert given.inputs == ("a storm",)
     assert given.literals_of_prompt == (given.cut_span,)
     prefix = replace(given, prompt=given.text[:12])
     assert prefix.literals_of_prompt == ((9, 12),)

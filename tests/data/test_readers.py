@@ -210,7 +210,7 @@ def test_other_encodings_and_torn_gzip(tmp_path: Path) -> None:
 
 def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
     assert "cannot be read" in message(tmp_path / "a.csv")
-    assert "no known kind" in message(save(tmp_path / "a.xlsx", b"x"))
+    assert "no known kind" in message(save(tmp_path / "a.docx", b"x"))
 
 
 def test_format_of() -> None:

@@ -19,7 +19,7 @@ COLUMNS = {"document": "document", "summary": "summary"}
 KAGGLE = {"document": "article", "summary": "highlights"}
 
 
-def options(source: str | dict[str, str], **changes: Any) -> TaskOptions:
+def options(source: Any, **changes: Any) -> TaskOptions:
     return TaskOptions(kind="test", source=source, **changes)
 
 
@@ -61,7 +61,7 @@ def test_a_folder_with_split_files(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("names", "wrong"),
     [
-        (["train.csv", "test.csv"], "for validation"),
+        (["train.csv", "val.csv"], "none for test. The folder holds: train.csv, val.csv. Hold out"),
         (["train.csv", "val.csv", "dev.csv", "test.csv"], "found dev.csv, val.csv"),
         (["train.csv", "train.json", "val.csv", "test.csv"], "found train.csv, train.json"),
         (["everything.csv"], "for train"),
@@ -253,8 +253,8 @@ def test_a_hub_data_set_of_one_split_is_split_by_hash(
 
 
 def test_a_hub_data_set_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_hub(monkeypatch, train=[ROW], test=[ROW])
-    with pytest.raises(DataError, match="no validation"):
+    on_hub(monkeypatch, train=[ROW], validation=[ROW])
+    with pytest.raises(DataError, match="and no test"):
         opened(options("some/set"), tmp_path)
     on_hub(monkeypatch, train=[ROW], validation=[ROW], test=[ROW], extra=[{"other": "x"}])
     with pytest.raises(DataError, match=r"task\.summary is 'title'.*'document', 'summary'"):

@@ -65,13 +65,25 @@ def test_the_only_file_of_a_folder_is_taken_and_that_is_said(tmp_path: Path) -> 
     assert "holds one file, test.jsonl, which is split by a hash" in data.notes[0]
 
 
-def test_a_folder_without_validation_goes_by_its_training_file(tmp_path: Path) -> None:
+def test_a_folder_without_validation_holds_out_rows_of_train(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_bytes(lines(rows(40)))
     data = look_at(tmp_path, first=5)
-    assert data.source == str(tmp_path / "train.jsonl")
-    assert "has no file for validation" in data.notes[0]
-    assert "test.jsonl is not read" in data.notes[0]
+    assert data.source == str(tmp_path)
+    assert not data.is_whole
+    assert dict(data.counts) == {"train": 36, "validation": 4, "test": 40}
+
+
+def test_a_folder_without_test_goes_by_its_training_files(tmp_path: Path) -> None:
+    (tmp_path / "dev.jsonl").write_bytes(lines(rows(40)))
+    for shard in (2, 10):
+        (tmp_path / f"train-{shard}.jsonl").write_bytes(lines(rows(20, shard * 100)))
+    data = look_at(tmp_path, first=1)
+    assert data.source == [str(tmp_path / "train-2.jsonl"), str(tmp_path / "train-10.jsonl")]
+    assert data.is_whole
+    assert data.num_rows == 40
+    assert "has no file for test, so train-2.jsonl, train-10.jsonl alone" in data.notes[0]
+    assert "dev.jsonl is not read" in data.notes[0]
 
 
 BAD: dict[str, tuple[bytes, str, list[str]]] = {
@@ -83,10 +95,10 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
         "x.jsonl",
         ["all values of all 20 rows are missing", "'text', 'label'"],
     ),
-    "semicolons": (
-        b"text;label\n" + b"a b;1\n" * 20,
+    "bars": (
+        b"text|label\n" + b"a b|1\n" * 20,
         "x.csv",
-        ["one column, 'text;label'", "Save it with commas"],
+        ["one column, 'text|label'", "Save it with commas"],
     ),
     "Latin-1": (
         b"text,label\n" + "Das Gerät läuft,1\n".encode("latin-1") * 20,

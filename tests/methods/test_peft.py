@@ -215,8 +215,7 @@ def test_an_adapter_made_by_peft_gives_the_same_logits_here(
     tensors = method.load(tmp_path)
     with torch.no_grad():
         expected = peft_logits(theirs, ids_BT)
-    # Perturbed on all layers, the logits are a few times as large as those of the base.
-    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= 2 * LOGITS
+    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= LOGITS
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -307,7 +306,7 @@ def test_pissa_starts_and_is_converted_as_by_peft(
             key = f"base_model.model.{layer}.lora_{part[-1].upper()}.default.weight"
             parameters[key].copy_(tensor.t())
         expected = peft_logits(theirs, ids_BT)
-    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= LOGITS
+    assert largest_gap(solo_logits(method, tensors, ids_BT), expected) <= 2 * LOGITS
 
     method.save(tensors, tmp_path / "ours")
     plain: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path / "ours")).eval()

@@ -131,6 +131,17 @@ def test_test_rows_that_stand_in_the_training_data_are_a_caveat() -> None:
     data = replace(results.data, overlap={**results.data.overlap, "train_test": 12})
     found = caveats(replace(results, data=data))
     assert "12 test rows are also in the training data." in found
+    near = replace(results.data, overlap={**results.data.overlap, "train_test_near": 3})
+    found = caveats(replace(results, data=near))
+    assert "3 test rows are nearly the same as training rows." in found
+
+
+def test_what_was_found_in_the_data_is_a_caveat() -> None:
+    results = golden("four")
+    caution = "Test and validation are the same set: all 12 rows of test are in validation."
+    data = replace(results.data, cautions=(caution,))
+    assert caution in caveats(replace(results, data=data))
+    assert caution not in caveats(results)
 
 
 def test_a_method_that_writes_nothing_is_flagged_and_counts_stand_in_the_table() -> None:

@@ -245,6 +245,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "also_test.plain.max_drop = 0.1: must be a mapping from a metric",
     ),
     "the study's own name": ({"test": PLAIN}, "also_test.test: 'test' is one of the study's own"),
+    "leave for an overlap": (
+        {"more": {**PLAIN, "allow_overlap": True}},
+        "also_test.more.allow_overlap: has no effect",
+    ),
     "no name of a folder": ({"a/b": PLAIN}, "also_test.a/b: 'a/b' cannot name a folder"),
     "case alone": (
         {"plain": PLAIN, "Plain": PLAIN},

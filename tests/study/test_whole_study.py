@@ -129,7 +129,11 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         }
         assert 0 <= results["data"][split]["padding_share"] < 1
         assert all(results["data"][split][key] > 0 for key in counts)
-    assert set(results["data"]) == {"train", "validation", "test", "overlap"}
+    assert set(results["data"]) == {
+        *("train", "validation", "test", "overlap", "lengths", "cautions")
+    }
+    assert results["data"]["cautions"] == []
+    assert set(results["data"]["lengths"]["splits"]) == {"train", "validation", "test"}
     baselines = results["baselines"]
     assert set(baselines) == {"zero_shot", "lead"}
     assert set(baselines["zero_shot"]["test"]) == ROUGE | {"nll"}

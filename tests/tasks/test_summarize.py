@@ -131,7 +131,7 @@ def test_an_example_and_a_prompt_without_answer_begin_alike() -> None:
     assert example.text == "A storm\nhit.\n\nTL;DR: Storm."
     assert example.target == " Storm."
     assert example.references == ("Storm.",)
-    assert example.inputs == "A storm\nhit."
+    assert example.inputs == ("A storm\nhit.",)
     assert example.shown == prompt.shown == " A storm\nhit. "
     assert prompt.text == prompt.prompt == example.prompt == "A storm\nhit.\n\nTL;DR:"
     assert prompt.literal_spans == (prompt.cut_span,) == (example.cut_span,)
@@ -170,7 +170,7 @@ def test_a_row_that_cannot_be_used_says_why(row: dict[str, object], reason: str)
 
 
 def test_null_characters_are_fine() -> None:
-    assert Summarize(GOOD).example({"document": "a\x00b", "summary": "\x00"}).inputs == "a\x00b"
+    assert Summarize(GOOD).example({"document": "a\x00b", "summary": "\x00"}).inputs == ("a\x00b",)
 
 
 def test_texts_are_cleaned_and_shown_as_found() -> None:

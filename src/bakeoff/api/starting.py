@@ -7,19 +7,25 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bakeoff.api.study import Study
 from bakeoff.config import load_yaml
 from bakeoff.data.given import GivenRows, given_rows, is_reference
 from bakeoff.data.readers import OptionalColumn
+from bakeoff.data.sources import STDIN, renamed
+from bakeoff.data.sources.stdin import rows_of_stdin
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.first_contact.names import name_of
-from bakeoff.runs.folder import STUDY_FILE
+from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE
 
 if TYPE_CHECKING:
     from bakeoff.first_contact.drafting import Draft
+
+Data = Path | str | list[str] | dict[str, str | list[str]] | GivenRows
+_PIPED: Final = "the standard input"
+_PIPED_NAME: Final = "stdin"
 
 
 def init(
@@ -34,7 +40,8 @@ def init(
     """Looks at data and makes a study of them, ready for ``run``; see ``bakeoff init``.
 
     Args:
-        data: a file or a folder of splits; or rows in memory, as ``Study`` takes them.
+        data: a file or a folder of splits, a pattern, a list of files, a mapping from split to
+            files; or "-", the standard input; or rows in memory, as ``Study`` takes them.
         base: as in a study; ``smollm2-135m`` without.
         kind: of the task (``classify``, ``choose``, ``summarize``, ``complete``, ``chat``,
             ``text``); guessed without.
@@ -50,7 +57,9 @@ def init(
     from bakeoff.first_contact.writing import shown
 
     drafted = partial(draft_of, base=base, kind=kind, methods=methods)
-    if is_reference(data) and not isinstance(data, Mapping):
+    if isinstance(data, str) and data == STDIN:
+        data = rows_of_stdin()
+    if is_reference(data) or isinstance(data, GivenRows):
         draft = drafted(data)
         study = Study.from_mapping(draft.mapping)
         if out is not None:
@@ -62,8 +71,7 @@ def init(
         )
     else:
         rows = given_rows(data, _columns_of(data))
-        with tempfile.TemporaryDirectory() as folder:
-            draft = drafted(_place_of(rows, Path(folder)))
+        draft = drafted(rows)
         task = {**draft.mapping["task"], "source": data}
         study = Study.from_mapping({**draft.mapping, "name": "rows", "task": task})
     for line in shown(draft):
@@ -72,24 +80,63 @@ def init(
 
 
 def draft_of(
-    data: str | Path,
+    data: Data,
     *,
     base: str | None = None,
     kind: str | None = None,
     methods: Sequence[str] = (),
     report: Callable[[str], None] = lambda text: None,
 ) -> Draft:
-    """A draft of a study of data in files; see ``init``."""
+    """A draft of a study of data in files, or of given rows, which are its source; see ``init``."""
     # Heavy, as tokens are counted.
     from bakeoff.first_contact.drafting import draft_study
 
-    return draft_study(data, base=base, kind=kind, methods=methods, report=report)
+    drafted = partial(draft_study, base=base, kind=kind, methods=methods, report=report)
+    if not isinstance(data, GivenRows):
+        return drafted(data)
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(_place_of(data, Path(folder)))
+        try:
+            draft = drafted(place)
+        except DataError as error:
+            raise DataError(str(error).replace(place, _PIPED)) from error
+    draft.mapping["name"] = _PIPED_NAME
+    draft.mapping["task"] = {**draft.mapping["task"], "source": data}
+    return draft
+
+
+def data_of(given: Sequence[str]) -> Data:
+    """What the command line names as data.
+
+    Args:
+        given: paths and patterns; or ``-`` alone, the standard input, which is read; or a list or a
+            mapping from split to files in YAML.
+
+    Raises:
+        ConfigError: ``-`` beside others.
+        DataError: the standard input is empty or a terminal.
+    """
+    if STDIN in given:
+        if len(given) > 1:
+            raise ConfigError(
+                f"{STDIN}: the standard input is one table; give it alone, or name files alone"
+            )
+        return rows_of_stdin()
+    if len(given) > 1:
+        return list(given)
+    [only] = given
+    if only[:1] in ("{", "[") and not Path(only).exists():
+        found = load_yaml(f"source: {only}", where=f"DATA {only}")["source"]
+        if is_reference(found):
+            return cast(Data, found)
+    return only
 
 
 def write_study(draft: Draft, out: Path) -> str:
     """Writes a draft as a study's file.
 
-    Its source is a path that is found from the file's folder as well as from here.
+    Its source is a path that is found from the file's folder as well as from here; rows of the
+    standard input are written beside it, below ``data``.
 
     Args:
         draft: of the study. out: the file, which must not exist.
@@ -106,7 +153,11 @@ def write_study(draft: Draft, out: Path) -> str:
     check_new(out)
     command = f"bakeoff run {out}"
     task = draft.mapping["task"]
-    draft.mapping["task"] = {**task, "source": _source_from(out.parent, str(task["source"]))}
+    source = task["source"]
+    if isinstance(source, GivenRows):
+        source = str(_place_of(source, out.parent / DATA_FOLDER))
+    located = renamed(source, lambda name: _source_from(out.parent, str(name)))
+    draft.mapping["task"] = {**task, "source": located}
     with disk_errors(out):
         write_bytes(out, study_text(draft, command=command).encode("utf-8"))
     return command
@@ -119,7 +170,7 @@ def check_new(out: Path) -> None:
 
 
 def study_made_before(
-    data: Path,
+    data: Data,
     out: Path | None,
     *,
     base: str | None,
@@ -129,26 +180,34 @@ def study_made_before(
     """The run's folder whose study was made of these data with these options, if there is one.
 
     Args:
-        data: a file or a folder. out: the run's folder; that of the study's name without.
+        data: as of ``draft_of``. out: the run's folder; that of the study's name without.
         base, kind, methods: as of ``init``; what is None or empty may be anything.
     """
-    place = out or Path("runs") / name_of(data)
+    name = _PIPED_NAME if isinstance(data, GivenRows) else name_of(data)
+    place = out or Path("runs") / name
     file = place / STUDY_FILE
     if not file.is_file():
         return None
     found = load_yaml(file.read_text(encoding="utf-8"), where=str(file))
     task, source = found.get("task", {}), found.get("task", {}).get("source")
-    # A folder that lacks splits stands for the file in it.
-    is_same = isinstance(source, str) and data.resolve() in (
-        Path(source).resolve(),
-        Path(source).resolve().parent,
-    )
+    if isinstance(data, GivenRows):
+        is_same = isinstance(source, str) and data.name in Path(source).parts
+    elif isinstance(data, str | Path):
+        # A folder that lacks splits stands for the files in it.
+        first = Path(source[0] if isinstance(source, list) and source else str(source)).resolve()
+        is_same = Path(data).resolve() in (first, first.parent)
+    else:
+        is_same = _resolved(data) == _resolved(source)
     as_asked = (
         base in (None, found.get("base"))
         and kind in (None, task.get("kind"))
         and (not methods or list(methods) == list(found.get("methods", {})))
     )
     return place if is_same and as_asked else None
+
+
+def _resolved(source: Any) -> Any:
+    return renamed(source, lambda name: str(Path(str(name)).resolve()))
 
 
 def _source_from(folder: Path, source: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from bakeoff.config import apply_overrides, dump_yaml
 from bakeoff.data.given import GivenRows, given_rows, is_reference
+from bakeoff.data.sources import STDIN
+from bakeoff.data.sources.stdin import rows_of_stdin
 from bakeoff.errors import ConfigError
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.study import options
@@ -23,8 +25,8 @@ class Study:
     Everything that a study's file holds is given by the same keys. ``task["source"]`` may name data
     as there, or be them: a DataFrame, a ``datasets.Dataset`` or a list of mappings (split by a hash
     of each row's input), or a mapping from ``train``, ``validation`` and ``test`` to one of these,
-    such as a ``datasets.DatasetDict``. Rows in memory are copied when the study is made, and are
-    kept with the results.
+    such as a ``datasets.DatasetDict``, or be "-", the standard input. Rows in memory are copied
+    when the study is made, and are kept with the results.
 
         study = bakeoff.Study(
             name="reviews",
@@ -36,6 +38,7 @@ class Study:
     """
 
     _place: Path | None = None
+    _rows: GivenRows | None = None
 
     def __init__(
         self,
@@ -86,9 +89,10 @@ class Study:
             ConfigError: for anything that breaks a rule, by its path.
         """
         place = None if path is None else Path(path)
-        loaded = options.load_study(place, overrides, seeds=seeds)
         self = cls.__new__(cls)
-        self._loaded, self._rows, self._mapping, self._folder = loaded, None, {}, Path.cwd()
+        self._loaded = options.load_study(place, overrides, seeds=seeds)
+        is_piped = self._loaded.task.options.source == STDIN
+        self._rows = rows_of_stdin() if is_piped else None
         if place is not None and place.is_dir():
             self._place = place
         return self
@@ -118,15 +122,15 @@ class Study:
 
     def _begin(self, mapping: dict[str, Any], *, folder: Path) -> None:
         task = mapping.get("task")
-        self._rows: GivenRows | None = None
         if isinstance(task, Mapping) and "source" in task and not is_reference(task["source"]):
             source = task["source"]
             if source is None:
                 raise ConfigError("task.source is None: give rows, or name data")
             mapping["task"] = {**task, "source": _PLACEHOLDER}
             self._rows = given_rows(source, columns_to_keep(read_task(mapping["task"])))
-        self._mapping, self._folder = mapping, folder
         self._loaded = options.study_from_mapping(mapping, folder=folder)
+        if self._loaded.task.options.source == STDIN:
+            self._rows = rows_of_stdin()
 
     @property
     def name(self) -> str:
@@ -151,8 +155,7 @@ class Study:
         """
         if self._rows is None:
             return self._loaded
-        task = {**self._mapping["task"], "source": self._rows.source(place / DATA_FOLDER)}
-        return options.study_from_mapping({**self._mapping, "task": task}, folder=self._folder)
+        return self._loaded.with_source(self._rows.source(place / DATA_FOLDER))
 
     def to_yaml(self) -> str:
         """The study with every default written out, as its file; data in memory by their hash."""

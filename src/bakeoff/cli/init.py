@@ -15,11 +15,12 @@ from bakeoff.cli.common import BaseOption, KindOption, MethodsOption, named_meth
 
 def init(
     data: Annotated[
-        Path,
+        list[str],
         typer.Argument(
-            metavar="DATA",
-            help="A file (csv, json, jsonl, each also .gz, or parquet), or a folder with a file "
-            "for each of train, validation and test.",
+            metavar="DATA...",
+            help="Files (csv, tsv, json, jsonl, each also .gz or .zst, parquet, arrow or xlsx), "
+            "which are one table; or a folder with files for each of train, validation and test; "
+            "or - for rows that are piped in.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the study goes.")] = Path(
@@ -33,13 +34,14 @@ def init(
 
     It says what it takes the columns for, and why; nothing is trained.
     """
-    from bakeoff.api.starting import check_new, draft_of, write_study
+    from bakeoff.api.starting import check_new, data_of, draft_of, write_study
 
     check_new(out)
     console = Console()
+    given = data_of(data)
     with Console(stderr=True).status("looking") as status:
         draft = draft_of(
-            data,
+            given,
             base=base,
             kind=kind,
             methods=named_methods(methods),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bakeoff.formatting import join, shown_bytes, shown_count, shown_seconds, shown_whole
 from bakeoff.measure.plan import StudyPlan
+from bakeoff.study.lengths import print_lengths
 
 _PARTS = ("load", "baselines", "training", "test", "learning_curve", "costs")
 
@@ -21,6 +22,9 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if plan.lengths is not None:
+        console.print()
+        print_lengths(plan.lengths, console)
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     # A task that asks for no text has no latency; what does not fit has none either.

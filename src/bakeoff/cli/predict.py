@@ -16,8 +16,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE ...]",
-            help="Texts, one a file, or csv, json, jsonl or parquet with the study's input "
-            "columns; - or none is the standard input.",
+            help="Texts, one a file, or rows (csv, tsv, json, jsonl, parquet, arrow, xlsx) with "
+            "the study's input columns; - or none is the standard input.",
         ),
     ] = None,
     candidates: Annotated[
@@ -30,7 +30,10 @@ def predict(
     ] = None,
     form: Annotated[
         str,
-        typer.Option("--format", help="text, csv, json, jsonl or parquet; auto goes by endings."),
+        typer.Option(
+            "--format",
+            help="text, csv, tsv, json, jsonl, parquet, arrow or xlsx; auto goes by endings.",
+        ),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per row.")] = False,
     merged: Annotated[

@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 def run(
     study: StudyOrRunArgument = None,
     data: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
             metavar="DATA",
-            help="Instead of a study: a file or a folder of splits, from which one is made as "
-            "`bakeoff init` does; --base, --kind and --methods say what is not to be guessed.",
+            help="Instead of a study: a file, a folder of splits or - for rows that are piped in, "
+            "from which one is made as `bakeoff init` does; --base, --kind and --methods say what "
+            "is not to be guessed. Given several times, its files are one table.",
         ),
     ] = None,
     base: BaseOption = None,
@@ -116,7 +117,7 @@ def run(
         live=live,
         port=port or 0,
     )
-    if data is None:
+    if not data:
         for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):
             if value is not None:
                 raise ConfigError(
@@ -125,7 +126,7 @@ def run(
                 )
         given = Study.load(study, overrides or [], seeds=seeds)
     elif study is not None:
-        raise ConfigError(f"{study} and --data {data}: give a study or data, not both")
+        raise ConfigError(f"{study} and --data {data[0]}: give a study or data, not both")
     else:
         given = _made_of(data, out, overrides or [], seeds, console, base, kind, methods, fresh)
     place = out or given.place
@@ -145,7 +146,7 @@ def run(
 
 
 def _made_of(
-    data: Path,
+    named: list[str],
     out: Path | None,
     overrides: list[str],
     seeds: int | None,
@@ -156,10 +157,10 @@ def _made_of(
     fresh: bool,
 ) -> Study:
     """The study that is guessed of data; the run's own where there is one of the same data."""
-    from bakeoff.api.starting import draft_of, study_made_before
+    from bakeoff.api.starting import data_of, draft_of, study_made_before
     from bakeoff.api.study import Study
 
-    names = named_methods(methods)
+    names, data = named_methods(methods), data_of(named)
     if not fresh:
         before = study_made_before(data, out, base=base, kind=kind, methods=names)
         if before is not None:

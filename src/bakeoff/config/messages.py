@@ -138,8 +138,27 @@ def mapping_rule(kinds: Iterable[Any]) -> str:
     return f"must be a mapping; its keys are {', '.join(_keys(kinds)) or '(none)'}"
 
 
+def nearest_names(name: str, names: Iterable[str], *, most: int = 3) -> list[str]:
+    """The names that one may be a misspelling of, the nearest first.
+
+    Case and white space at the ends count for nothing.
+
+    Args:
+        name: as given. names: that there are. most: how many are returned, at most.
+    """
+    by_plain: dict[str, list[str]] = {}
+    for known in names:
+        by_plain.setdefault(_plain_name(known), []).append(known)
+    near = difflib.get_close_matches(_plain_name(name), by_plain, n=most)
+    return [known for plain in near for known in by_plain[plain]][:most]
+
+
+def _plain_name(name: str) -> str:
+    return name.strip().casefold()
+
+
 def _unknown_rule(name: str, keys: list[str]) -> str:
-    near = difflib.get_close_matches(name, keys, n=1)
+    near = nearest_names(name, keys, most=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown key; {hint}Known keys: {', '.join(keys) or '(none)'}"
 
@@ -149,5 +168,5 @@ def _nearest(value: Any, kinds: Iterable[Any]) -> str:
     for kind in kinds:
         members = list(kind) if isinstance(kind, type) and issubclass(kind, Enum) else []
         choices += [str(item) for item in (*typing.get_args(kind), *(m.value for m in members))]
-    near = difflib.get_close_matches(str(value), choices, n=1)
+    near = nearest_names(str(value), choices, most=1)
     return f"; did you mean {near[0]!r}?" if near else ""

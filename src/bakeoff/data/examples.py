@@ -64,14 +64,13 @@ class Example:
         return tuple((start, min(stop, end)) for start, stop in self.literal_spans if start < end)
 
     @property
-    def inputs(self) -> str:
-        """The data that is not supervised, which two equal rows share; all where all of it is."""
-        read = [
-            (start, stop)
+    def inputs(self) -> tuple[str, ...]:
+        """The data that is not supervised, a text for each column or message."""
+        return tuple(
+            self.text[start:stop]
             for start, stop in self.literal_spans
             if not any(start < end and begin < stop for begin, end in self.target_spans)
-        ]
-        return "\n".join(self.text[start:stop] for start, stop in read or self.literal_spans)
+        )
 
     @property
     def target(self) -> str:

@@ -1,4 +1,5 @@
 """Rows given in Python, as data frames, data sets or lists: checked, and written as JSON lines.
+Those of the standard input are kept as they are.
 
 A study's rows must be there again when it is taken up, when costs are measured in a process of
 their own, and for those who read the folder later. So what is given becomes files, named by a hash
@@ -22,7 +23,8 @@ from bakeoff.errors import DataError
 from bakeoff.files import disk_errors, new_folder
 from bakeoff.types import SPLITS
 
-_WHOLE: Final = "rows"
+WHOLE: Final = "rows"
+"""What the file of a table that is not split is called, without its ending."""
 _DIGITS: Final = 32
 _ACCEPTED: Final = (
     "give a path, a data set's id, a DataFrame, a datasets.Dataset or a list of mappings, or a "
@@ -32,7 +34,7 @@ _ACCEPTED: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class GivenRows:
-    """Rows as JSON lines.
+    """Rows as files: JSON lines where they were given in Python.
 
     Attributes:
         files: by file name, the content.
@@ -81,11 +83,15 @@ class GivenRows:
 
 def is_reference(source: object) -> bool:
     """Whether a source names data instead of being them."""
-    return isinstance(source, str | Path) or (
-        isinstance(source, Mapping)
-        and bool(source)
-        and all(isinstance(value, str | Path) for value in source.values())
-    )
+    if isinstance(source, Mapping):
+        return bool(source) and all(map(_names_files, source.values()))
+    return _names_files(source)
+
+
+def _names_files(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(item, str | Path) for item in value)
+    return isinstance(value, str | Path)
 
 
 def given_rows(source: object, columns: Columns) -> GivenRows:
@@ -93,32 +99,38 @@ def given_rows(source: object, columns: Columns) -> GivenRows:
 
     Args:
         source: a DataFrame, a ``datasets.Dataset`` or a list of mappings, split by a hash of each
-            row's input; or a mapping (a ``datasets.DatasetDict``) from split to one of these.
+            row's input; or a mapping (a ``datasets.DatasetDict``) from split to one of these,
+            where rows of train are held out if there is none for validation; or given rows.
         columns: what the task reads of a row, by the option that names each.
 
     Raises:
         DataError: it is none of these, a split is missing, a column is missing everywhere, or a
             value has no form in JSON.
     """
+    if isinstance(source, GivenRows):
+        return source
     if isinstance(source, Mapping):
         return GivenRows(files=_splits(source, columns))
     content = _content(source, columns, "task.source")
-    return GivenRows(files={f"{_WHOLE}.jsonl": content})
+    return GivenRows(files={f"{WHOLE}.jsonl": content})
 
 
 def _splits(source: Mapping[Any, object], columns: Columns) -> dict[str, bytes]:
     if len(source) == 1:
         [(name, table)] = source.items()
-        return {f"{_WHOLE}.jsonl": _content(table, columns, f"task.source[{name!r}]")}
+        return {f"{WHOLE}.jsonl": _content(table, columns, f"task.source[{name!r}]")}
     files = {}
     for split in SPLITS:
         names = [name for name in source if str(name).lower() in ALIASES[split]]
+        if not names and split == "validation":
+            continue
         if len(names) != 1:
             raise DataError(
                 f"task.source: has {len(names) or 'no'} entries for {split} (called "
                 f"{' or '.join(ALIASES[split])}); it has {', '.join(map(repr, source)) or 'none'}. "
-                "Give one for each of train, validation and test, or all rows as one table, which "
-                "is split by a hash of each row's input."
+                "Give one for each of train and test, and for validation unless rows of train are "
+                "to be held out, or all rows as one table, which is split by a hash of each row's "
+                "input."
             )
         files[f"{split}.jsonl"] = _content(source[names[0]], columns, f"task.source[{names[0]!r}]")
     return files

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from bakeoff.data.readers import Columns, format_of, read_records
+from bakeoff.data.readers import ENDINGS, Columns, format_of, read_records
 from bakeoff.errors import DataError
 
-InputFormat = Literal["auto", "text", "csv", "json", "jsonl", "parquet"]
+InputFormat = Literal["auto", "text", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx"]
 STDIN: Final = "-"
 
 
@@ -43,8 +43,8 @@ def read_inputs(
     Args:
         sources: paths, or ``-`` for ``stdin``; none is ``stdin`` too.
         columns: the task's input columns, by the option that names each.
-        form: ``auto`` goes by a file's ending: csv, json, jsonl (each also .gz) and parquet hold
-            rows, whatever else is one text, as is the standard input.
+        form: ``auto`` goes by a file's ending: those that data may have hold rows, whatever else is
+            one text, as is the standard input.
         stdin: where ``-`` is read.
 
     Raises:
@@ -115,7 +115,7 @@ def _text(source: str, content: bytes, columns: Columns) -> Input:
     if len(names) > 1:
         raise DataError(
             f"{source} is one text, but the study reads the columns {', '.join(names)}; give rows: "
-            "a file that ends in .csv, .json, .jsonl or .parquet"
+            f"a file that ends in {ENDINGS}"
         )
     try:
         text = content.decode("utf-8-sig")

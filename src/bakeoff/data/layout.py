@@ -28,6 +28,7 @@ class Laid:
 
     Attributes:
         example: as it was laid out, after shortening.
+        lengths: [3] tokens before anything was cut; see ``hygiene.lengths``.
         ids: [T]. is_target: [T] bool. num_data: tokens of data before anything was cut.
         is_cut: whether anything gave way.
         missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
@@ -36,6 +37,7 @@ class Laid:
     """
 
     example: Example
+    lengths: tuple[int, int, int]
     ids: Ids
     is_target: NDArray[np.bool_]
     num_data: int
@@ -96,7 +98,7 @@ class Layout:
 
     def _row(self, example: Example, encoded: Encoded) -> Laid:
         num_data = int(encoded.touching(example.literal_spans).sum())
-        is_cut = False
+        is_cut, uncut = False, None
         while True:
             encoded_target = encoded.touching(example.target_spans)
             ends = example.ends and not (
@@ -107,8 +109,10 @@ class Layout:
             if not len(start) and len(encoded_target):
                 encoded_target[0] = False
             num_target = int(encoded_target.sum()) + ends
-            room = self._options.max_length - max(0, self._options.max_target_tokens - num_target)
-            excess = 0 if example.windows else len(start) + len(encoded.ids) + ends - room
+            reserve = max(0, self._options.max_target_tokens - num_target)
+            length = len(start) + len(encoded.ids) + ends
+            uncut = uncut or (length, num_target, length + reserve * (not example.windows))
+            excess = 0 if example.windows else length + reserve - self._options.max_length
             keep, missing = _cut(encoded, example, excess)
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
@@ -128,6 +132,7 @@ class Layout:
             target.append(np.array([reaches_end]))
         return Laid(
             example=example,
+            lengths=uncut,
             ids=np.concatenate(ids),
             is_target=np.concatenate(target),
             num_data=num_data,

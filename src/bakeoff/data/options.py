@@ -74,17 +74,24 @@ class TaskOptions:
     kind: str
     """What is learnt: summarize, classify, choose, complete, text, chat."""
 
-    source: str | dict[str, str]
-    """`wire` (made here), a folder with train/validation/test files, one file that holds
-    everything, {train: file, validation: file, test: file}, or the id of a Hub data set.
-    Files: .csv, .json, .jsonl (each also .gz) or .parquet. A path that exists wins over a Hub id;
-    `./wire` names a folder called wire."""
+    source: str | list[str] | dict[str, str | list[str]]
+    """`wire` (made here); a folder with files, shards or sub-folders called train, validation and
+    test, or that Datasets' save_to_disk wrote; one file, a pattern (data/*.jsonl) or a list of
+    files that hold everything; {train: ..., validation: ..., test: ...} with a file, a pattern or
+    a list of these each; `-` (the standard input); or the id of a Hub data set.
+    Files: .csv, .tsv, .tab, .json, .jsonl, .ndjson (each also .gz or .zst), .parquet, .arrow or
+    .xlsx. Without validation, rows of train are held out by a hash of their input. A path that
+    exists wins over a Hub id; `./wire` names a folder called wire."""
 
     config: str | None = None
     """The Hub data set's configuration name, for example "3.0.0"; only for Hub data sets."""
 
     group: str | None = None
     """A column: rows with the same value there hang together, as questions on one passage."""
+
+    allow_overlap: bool = False
+    """Whether to go on, with a warning in the report, where two splits are equal or one is mostly
+    in the other. Very short texts may repeat by nature."""
 
     examples: ExamplesOptions = field(default_factory=ExamplesOptions)
     """How many rows of each split to use, at most."""
@@ -117,7 +124,8 @@ class TaskOptions:
     """What to do with a row that cannot be used: stop, or leave it out and count it."""
 
     split_by_hash: SplitShares = field(default_factory=SplitShares)
-    """Held-out shares where one file or one Hub split holds everything."""
+    """Held-out shares where one table (a file, several, a Hub split) holds everything, or train
+    the validation rows."""
 
     seed: int = 0
     """The seed of the examples that `wire` makes and of the baseline `random`. Other sources have
@@ -158,18 +166,22 @@ class TaskOptions:
         at_least(f"{path}.seed", self.seed, 0, "Give a seed that is not negative")
 
     def _validate_source(self, path: str) -> None:
+        places: dict[str, str | list[str]] = {}
         if isinstance(self.source, dict):
-            if set(self.source) != set(SPLITS):
+            keys = set(self.source)
+            if not {"train", "test"} <= keys <= set(SPLITS):
                 raise ConfigError(
-                    f"{path}.source has the keys {sorted(self.source)}: it must have exactly "
-                    f"train, validation and test. Give a file for each, or one file or folder as "
-                    f"a plain string."
+                    f"{path}.source has the keys {sorted(keys)}: it must have train, test and, "
+                    "unless rows of train are to be held out, validation. Give files for each, or "
+                    "one file or folder as a plain string; of one file, a test set is held out by "
+                    "a hash of each input."
                 )
-            places = [(f"{path}.source.{split}", value) for split, value in self.source.items()]
+            places |= {f"{path}.source.{split}": value for split, value in self.source.items()}
         else:
-            places = [(f"{path}.source", self.source)]
-        for place, value in places:
-            if not value.strip():
+            places[f"{path}.source"] = self.source
+        for place, value in places.items():
+            names = [value] if isinstance(value, str) else value
+            if not names or not all(name.strip() for name in names):
                 raise ConfigError(
                     f"{place} is empty: it must name data. Set it to a file, a folder, a Hub data "
                     "set or wire."

@@ -9,7 +9,7 @@ from typing import Final
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, Record
-from bakeoff.data.sources import GROUP, Source
+from bakeoff.data.sources import BY_HASH, GROUP, Source
 from bakeoff.errors import DataError
 from bakeoff.types import Split
 
@@ -50,36 +50,51 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
     """
     limit = task.examples.of(split)
     rows = Rows(place=source.place(split))
-    bad: list[tuple[int, str]] = []
+    bad: list[tuple[Record, str]] = []
     for record in source.records(split):
         if record.problem is not None:
-            bad.append((record.row, record.problem))
+            bad.append((record, record.problem))
             continue
         try:
             example = lay(record)
         except DataError as error:
-            bad.append((record.row, str(error)))
+            bad.append((record, str(error)))
             continue
         rows.records.append(record)
         rows.examples.append(example)
         if len(rows) == limit:
             break
     if bad and task.on_bad_row == "error":
-        number, reason = bad[0]
+        record, reason = bad[0]
         raise DataError(
-            f"task.source: {rows.place} has bad rows: {rows_text([row for row, _ in bad])}; in row "
-            f"{number} {reason}. Correct them, or set task.on_bad_row: skip to leave such rows out."
+            f"task.source: {rows.place} has bad rows: {records_text([row for row, _ in bad])}; in "
+            f"{record.name} {reason}. Correct them, or set task.on_bad_row: skip to leave such "
+            "rows out."
         )
     rows.num_skipped = len(bad)
     if not rows:
         seen = f"all of its {len(bad)} rows are bad" if bad else "it has no rows"
-        first = f" (in row {bad[0][0]} {bad[0][1]})" if bad else ""
+        first = f" (in {bad[0][0].name} {bad[0][1]})" if bad else ""
         keys = " and ".join(f"task.{key}" for key in columns if key != GROUP)
+        remedy = (
+            f"; or raise task.split_by_hash.{split}, which came to nothing with so few rows"
+            if source.place(split).endswith(BY_HASH) and split != "train" and not bad
+            else ""
+        )
         raise DataError(
             f"task.source: the {split} split is empty: {seen}{first} ({rows.place}). Every split "
-            f"needs at least one usable row; check the file, and {keys}."
+            f"needs at least one usable row; check the file, and {keys}{remedy}."
         )
     return rows
+
+
+def records_text(records: Sequence[Record]) -> str:
+    """Returns ``rows 17, 203 (2 in all)``, or each with its file where the source has several."""
+    if any(record.file is None for record in records):
+        return rows_text([record.row for record in records])
+    shown = ", ".join(record.name for record in records[:_ROWS_SHOWN])
+    dots = ", ..." if len(records) > _ROWS_SHOWN else ""
+    return shown if len(records) == 1 else f"{shown}{dots} ({len(records)} in all)"
 
 
 def rows_text(numbers: Sequence[int]) -> str:

@@ -11,13 +11,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.data.overlap import Overlap, OverlapExample
+from bakeoff.data.hygiene.contained import Contained
+from bakeoff.data.hygiene.overlap import NearExample, Overlap, OverlapExample
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.types import Split
 
 _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
-_ARRAYS: Final = ("rows", "is_target", "gold", "choice_set")
+_ARRAYS: Final = ("rows", "is_target", "gold", "choice_set", "lengths")
 _COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references", "whole_rows")
 
 
@@ -60,6 +61,9 @@ class SplitData:
         choice_sets: the different sets of choices.
         groups: which rows hang together, or None.
         whole_rows: all columns of each row, for metrics that read them, or None.
+        lengths: [rows found, 3] tokens of each row before anything was cut, of those that were
+            left out as too long and of those that became several rows too; see
+            ``hygiene.lengths``. They are the whole split's, as its counts are.
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there.
         rows_skipped: rows left out under ``on_bad_row: skip``.
@@ -77,6 +81,7 @@ class SplitData:
     choice_sets: tuple[ChoiceSet, ...] = ()
     groups: list[str] | None = None
     whole_rows: list[dict[str, Any]] | None = None
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
     tokens_raw: int
     rows_cut: int
     rows_skipped: int
@@ -149,6 +154,7 @@ class TaskData:
         found: options that the training rows decided, as the labels of a classification.
         overlap: rows that are in more than one split.
         warnings: sentences for the user about what was found.
+        cautions: such sentences of what makes the scores worth less, for all who read them.
         seed: the task's.
     """
 
@@ -156,6 +162,7 @@ class TaskData:
     found: dict[str, Any]
     overlap: Overlap
     warnings: list[str]
+    cautions: list[str] = field(default_factory=list)
     seed: int
 
 
@@ -182,6 +189,7 @@ def to_cache(data: TaskData) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         "found": data.found,
         "overlap": dataclasses.asdict(data.overlap),
         "warnings": data.warnings,
+        "cautions": data.cautions,
         "seed": data.seed,
     }
     return arrays, meta
@@ -212,11 +220,15 @@ def from_cache(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> TaskDat
         )
         for split, rest in meta["splits"].items()
     }
-    examples = tuple(OverlapExample(*example) for example in meta["overlap"].pop("examples"))
+    overlap = meta["overlap"]
+    overlap["examples"] = tuple(OverlapExample(*example) for example in overlap["examples"])
+    overlap["near_examples"] = tuple(NearExample(*one) for one in overlap["near_examples"])
+    overlap["contained"] = tuple(Contained.of(*one) for one in overlap["contained"])
     return TaskData(
         splits=splits,
         found=meta["found"],
-        overlap=Overlap(**meta["overlap"], examples=examples),
+        overlap=Overlap(**overlap),
         warnings=meta["warnings"],
+        cautions=meta["cautions"],
         seed=meta["seed"],
     )

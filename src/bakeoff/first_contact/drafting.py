@@ -13,7 +13,7 @@ import torch
 from bakeoff.data.columns import Table
 from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
-from bakeoff.first_contact.looking import Data, look_at
+from bakeoff.first_contact.looking import Data, Place, SourceOption, look_at
 from bakeoff.first_contact.measuring import (
     ROWS_MEASURED,
     BaseFacts,
@@ -63,18 +63,19 @@ class Draft:
 
 
 def draft_study(
-    place: str | Path,
+    place: Place,
     *,
     base: str | None = None,
     kind: str | None = None,
     methods: Sequence[str] = (),
-    source: str | None = None,
+    source: SourceOption | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Draft:
     """Looks at data and drafts a study of them.
 
     Args:
-        place: a file, or a folder of splits. base: as in a study; None is ``smollm2-135m``.
+        place: files, or a folder of splits; see ``look_at``.
+        base: as in a study; None is ``smollm2-135m``.
         kind: of the task, where it is not to be guessed. methods: kinds of methods; LoRA and a
             soft prompt without. source: what ``task.source`` is to be, where it is not ``place``.
         report: called with what is being done.
@@ -100,14 +101,14 @@ def draft_study(
 class _Draft:
     """One study while it is put together."""
 
-    def __init__(self, data: Data, guess: Guess, base: BaseFacts, source: str) -> None:
+    def __init__(self, data: Data, guess: Guess, base: BaseFacts, source: SourceOption) -> None:
         self.data, self.guess, self.base, self.source = data, guess, base, source
         self.starting: StartingValues = task_type(guess.kind).starting
         self.comments: dict[str, str] = {}
         self.notes: list[str] = [*data.notes]
 
     def draft(self, methods: Sequence[str]) -> Draft:
-        section = self._columns()
+        section = self._columns() | self._shares()
         lengths = measure(
             section,
             self.base,
@@ -159,12 +160,19 @@ class _Draft:
             self.comments["task.template"] = "so that prompt and answer do not run together"
         return section
 
+    def _shares(self) -> dict[str, Any]:
+        """What is held out of few rows."""
+        if self.data.num_rows >= _SMALL or not (self.data.is_whole or self.data.holds_out):
+            return {}
+        splits = ("validation", "test") if self.data.is_whole else ("validation",)
+        self.comments["task.split_by_hash"] = (
+            "a fifth each, as there are few rows" if self.data.is_whole else "few rows: a fifth"
+        )
+        return {"split_by_hash": dict.fromkeys(splits, self._held_out)}
+
     def _rows(self, lengths: Lengths) -> dict[str, Any]:
         """Which rows are used."""
         found: dict[str, Any] = {}
-        if self.data.is_whole and self.data.num_rows < _SMALL:
-            found["split_by_hash"] = dict.fromkeys(("validation", "test"), self._held_out)
-            self.comments["task.split_by_hash"] = "a fifth each, as there are few rows"
         limits = {
             split: most
             for split, most in _FIRST_ROWS.items()

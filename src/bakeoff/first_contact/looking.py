@@ -1,4 +1,4 @@
-"""Looks at data: a file, or a folder of splits."""
+"""Looks at data: files, or a folder of splits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from bakeoff.data.columns import Table
-from bakeoff.data.options import TaskOptions
-from bakeoff.data.readers import OptionalColumn, Record, format_of
-from bakeoff.data.sources import ALIASES, Source, open_source
+from bakeoff.data.options import SplitShares, TaskOptions
+from bakeoff.data.readers import ENDINGS, OptionalColumn, Record
+from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
+from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
 from bakeoff.types import SPLITS, Split
 
+SourceOption = str | list[str] | dict[str, str | list[str]]
+Place = Path | SourceOption
 _ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
@@ -28,17 +31,19 @@ class Data:
     """Data that were looked at.
 
     Attributes:
-        source: as ``task.source`` names it. is_whole: whether one file holds everything.
+        source: as ``task.source`` names it. is_whole: whether one table holds everything.
         table: rows drawn at random, of all splits, as columns.
         first: the first training rows. counts: rows of each split.
+        holds_out: whether the validation rows come out of train, by a hash.
         num_bad: rows that could not be read. notes: sentences for the user.
     """
 
-    source: str
+    source: SourceOption
     is_whole: bool
     table: Table
     first: Table
     counts: Mapping[Split, int]
+    holds_out: bool = False
     num_bad: int
     notes: tuple[str, ...]
 
@@ -48,90 +53,100 @@ class Data:
         return sum(self.counts.values())
 
 
-def look_at(place: str | Path, *, first: int) -> Data:
+def look_at(place: Place, *, first: int) -> Data:
     """Reads all rows once, and keeps some thousand of them drawn at random.
 
     Args:
-        place: a file, or a folder. first: how many of the first training rows are kept in order.
+        place: what ``task.source`` may be, but for names of the Hub: a file, a folder, a pattern,
+            a list of these, or a mapping from split to them.
+        first: how many of the first training rows are kept in order.
 
     Raises:
         DataError: there is nothing, it cannot be read, or it holds nothing to learn from.
     """
-    path = Path(place).expanduser()
-    if not path.exists():
-        raise DataError(
-            f"{place}: there is no such file or folder. Give the path of a file (.csv, .json, "
-            ".jsonl, each also .gz, or .parquet) or of a folder with a file for each of train, "
-            "validation and test"
-        )
-    path, notes = _one_source(path)
-    source = open_source(TaskOptions(kind="text", source=str(path.absolute())), {}, root=Path.cwd())
+    given, notes = _one_source(place)
+    # A name alone may be one of the study's own words.
+    located = str(Path(given).expanduser().absolute()) if isinstance(given, str) else given
+    task = TaskOptions(kind="text", source=located)
+    task.validate()
+    source = open_source(task, {}, root=Path.cwd())
+    shown = given if isinstance(given, str) else ", ".join(named_files(given))
     names = source.column_names()
-    _check_header(path, names)
+    _check_header(shown, names)
     # Where no column is found, reading says why.
     columns = {name: OptionalColumn(name) for name in names or ("text",)}
-    source = open_source(
-        TaskOptions(kind="text", source=str(path.absolute())), columns, root=Path.cwd()
-    )
+    source = open_source(task, columns, root=Path.cwd())
     drawn, head, counts, bad = _drawn(source, first)
     found = sum(counts.values())
-    _check_rows(path, found, bad)
+    if holds_out := bool(notes_of(source)):
+        # The columns that will decide are not known yet, so the rows held out are estimated.
+        held = round(SplitShares().validation * (counts["train"] + counts["validation"]))
+        counts |= {"train": counts["train"] + counts["validation"] - held, "validation": held}
+    _check_rows(shown, found, bad)
     if not names and bad:
         row, problem = bad[0]
         raise DataError(
-            f"{path}: its columns cannot be seen, as row {row} is among the first and cannot be "
+            f"{shown}: its columns cannot be seen, as {row} is among the first and cannot be "
             f"read ({problem}). Correct it, or take it out"
         )
     table = Table.of(drawn, names)
     if all(column.shape == "empty" for column in table.columns):
         listed = ", ".join(map(repr, names)) or "none"
         raise DataError(
-            f"{path}: all values of all {found:,} rows are missing (columns: {listed}). Give data "
+            f"{shown}: all values of all {found:,} rows are missing (columns: {listed}). Give data "
             "with texts"
         )
     return Data(
-        source=str(place) if path == Path(place).expanduser() else str(path),
-        is_whole=path.is_file(),
+        source=given,
+        is_whole=is_whole(source),
         table=table,
         first=Table.of(head, names),
         counts=counts,
+        holds_out=holds_out,
         num_bad=len(bad),
         notes=tuple(notes),
     )
 
 
-def _one_source(path: Path) -> tuple[Path, list[str]]:
-    """The folder of splits, or the only file of a folder that lacks some."""
+def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
+    """What ``task.source`` is to be: what was given, or of a folder that lacks splits its files."""
+    if not isinstance(place, str | Path):
+        return place, []
+    path = Path(place).expanduser()
+    if not path.exists():
+        if is_there(str(place), Path.cwd()):
+            return str(place), []
+        raise DataError(
+            f"{place}: there is no such file or folder. Give the path of a file ({ENDINGS}), "
+            "several of them, or a folder with files for each of train and test"
+        )
     if not path.is_dir():
-        return path, []
-    files = sorted(file for file in path.iterdir() if file.is_file() and format_of(file))
-    by_split = {
-        split: [file for file in files if file.name.split(".")[0].lower() in names]
-        for split, names in ALIASES.items()
-    }
-    if all(len(found) == 1 for found in by_split.values()):
-        return path, []
+        return str(place), []
+    found = files_in(path)
+    if isinstance(found, tuple) or {"train", "test"} <= found.keys():
+        return str(place), []
+    files = data_files(path)
     if len(files) == 1:
         note = f"{path} holds one file, {files[0].name}, which is split by a hash of each input"
-        return files[0], [note]
-    lacking = [split for split in SPLITS if not by_split[split]]
-    if len(by_split["train"]) == 1 and lacking and all(len(f) <= 1 for f in by_split.values()):
-        left = [file.name for file in files if file not in by_split["train"]]
-        note = (
-            f"{path} has no file for {' and none for '.join(lacking)}, so {files_name(by_split)} "
-            f"alone is used and split by a hash of each input; {', '.join(left)} is not read. To "
-            f"use it, hold out rows of your own as {lacking[0]}"
+        return str(files[0]), [note]
+    if train := found.get("train"):
+        left = [file.name for split, others in found.items() if split != "train" for file in others]
+        left += [file.name for file in files if file not in train and file.name not in left]
+        unused = (
+            f"; {', '.join(left)} is not read. To use it, hold out rows of your own as test"
+            if left
+            else ""
         )
-        return by_split["train"][0], [note]
-    return path, []  # whose error says what the folder holds
+        lacking = " and none for ".join(split for split in SPLITS if split not in found)
+        note = (
+            f"{path} has no file for {lacking}, so {', '.join(file.name for file in train)} alone "
+            f"is used and split by a hash of each input{unused}"
+        )
+        return (str(train[0]) if len(train) == 1 else [str(file) for file in train]), [note]
+    return str(place), []  # whose error says what the folder holds
 
 
-def files_name(by_split: Mapping[Split, list[Path]]) -> str:
-    """The name of the training file."""
-    return by_split["train"][0].name
-
-
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(path: str, names: list[str]) -> None:
     if len(names) == 1 and (found := re.search(r"[;\t|]", names[0])):
         character = {"\t": "tabs"}.get(found[0], repr(found[0]))
         raise DataError(
@@ -140,17 +155,17 @@ def _check_header(path: Path, names: list[str]) -> None:
         )
 
 
-def _check_rows(path: Path, found: int, bad: list[tuple[int, str]]) -> None:
+def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
     total = found + len(bad)
     unreadable = [one for one in bad if "UTF-8" in one[1]]
     if unreadable and len(unreadable) >= _UNREADABLE * total:
         row, problem = unreadable[0]
         raise DataError(
-            f"{path}: {len(unreadable):,} of {total:,} rows are not UTF-8, the first one row {row} "
+            f"{path}: {len(unreadable):,} of {total:,} rows are not UTF-8, the first one {row} "
             f"({problem}). Save the file as UTF-8, such as with iconv -f latin1 -t utf-8"
         )
     if found < _FEWEST_ROWS:
-        first = f"; row {bad[0][0]}: {bad[0][1]}" if bad else ""
+        first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""
         raise DataError(
             f"{path}: holds {found} usable rows{first}. A study needs rows to train, to choose and "
             f"to test with: {_FEWEST_ROWS} at the very least, and some hundred to say anything"
@@ -170,7 +185,7 @@ def _drawn(
     for split in SPLITS:
         for record in source.records(split):
             if (problem := _problem(record)) is not None:
-                bad.append((record.row, problem))
+                bad.append((record.name, problem))
                 continue
             counts[split] += 1
             if split == "train" and len(head) < first:
@@ -184,7 +199,7 @@ def _drawn(
     return [values for _, values in kept], head, counts, bad
 
 
-_Bad = tuple[int, str]
+_Bad = tuple[str, str]
 
 
 def _problem(record: Record) -> str | None:

@@ -94,13 +94,21 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
     if task_type(section["kind"]).starting.max_target_tokens > 1:
         given["max_target_tokens"] = room // 2
     examples = dict.fromkeys(SPLITS, most)
-    task = read_task({**section, **given, "examples": examples, "on_bad_row": "skip"})
+    # Splits that are the same are the user's to put right, after the first look.
+    looking = {"examples": examples, "on_bad_row": "skip", "allow_overlap": True}
+    task = read_task({**section, **given, **looking})
     data = prepare(
         task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference
     )
     train = data.splits["train"]
     # That there are fewer rows than are looked at is nothing to report.
     warnings = [text for text in data.warnings if not text.startswith("task.examples.")]
+    warnings += data.cautions[len(data.overlap.contained) :]
+    warnings += [
+        f"{found.shared} of {found.rows} rows of {found.smaller} are in {found.larger} too, so "
+        "that a run stops before it trains; give other files, or set task.allow_overlap: true."
+        for found in data.overlap.contained
+    ]
     return Lengths(
         rows=np.diff(train.tokens.offsets),
         answers=_answers(train, base.tokenizer),

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from bakeoff.config import dump_yaml
+from bakeoff.data.given import GivenRows
+from bakeoff.data.sources import named_files
 from bakeoff.first_contact.drafting import Draft
 from bakeoff.formatting import shown_rate
 from bakeoff.tasks.guesses import Guess
@@ -49,7 +51,7 @@ def shown(draft: Draft) -> list[str]:
     """What was guessed and why, a line each; for the screen."""
     best, task = draft.guesses.best, draft.mapping["task"]
     lines = [
-        f"{task['source']}: {draft.comments['task.source']}",
+        f"{_shown_source(task['source'])}: {draft.comments['task.source']}",
         f"task: {best.kind}, as {best.reasons.get('kind', 'you asked for it')}",
     ]
     for key in (*best.options, "template"):
@@ -70,6 +72,12 @@ def shown(draft: Draft) -> list[str]:
     lines.append(f"methods: {', '.join(rates)}; base: {draft.mapping['base']}")
     lines += [f"note: {note}." for note in draft.notes]
     return [*lines, *_others(draft)]
+
+
+def _shown_source(source: Any) -> str:
+    if isinstance(source, GivenRows):
+        return "the rows that were given"
+    return source if isinstance(source, str) else ", ".join(named_files(source))
 
 
 def _others(draft: Draft) -> Iterator[str]:

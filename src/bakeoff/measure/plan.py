@@ -28,6 +28,7 @@ from bakeoff.measure.time_estimate import (
 )
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
+from bakeoff.runs.records import DataLengths
 from bakeoff.search.schedule import StudySchedule
 
 SAMPLE: Final = Budget(train=2.0, evaluation=0.7)
@@ -80,7 +81,8 @@ class StudyPlan:
         remedy: the smallest change with which it would fit, or None where it fits.
         learning_curve: what it trains besides; its time is in ``wall_seconds``. None without one.
         power: what the design can say of the methods; None where nothing is known of the metric.
-        notes: of methods that cannot be planned, which no other figure counts.
+        lengths: of the rows, in tokens; None where they are not known.
+        notes: what the data hide, and methods that cannot be planned, which no other figure counts.
     """
 
     study: str
@@ -93,6 +95,7 @@ class StudyPlan:
     remedy: str | None
     learning_curve: CurveWork | None = None
     power: PowerPlan | None = None
+    lengths: DataLengths | None = None
     notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:

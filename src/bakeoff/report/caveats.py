@@ -33,6 +33,7 @@ def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
     if pick is not None:
         for metric in dict.fromkeys((results.primary, row_metric_of(results))):
             found += _baselines_not_beaten(results, metric, rows, pick)
+    found += results.data.cautions
     found += _warnings(results)
     found += [searched.warning for searched in searched_methods(results) if searched.warning]
     return found + _of_the_data(results)
@@ -100,4 +101,7 @@ def _of_the_data(results: Results) -> list[str]:
     leaked = results.data.overlap.get("train_test")
     if isinstance(leaked, int) and leaked:
         found.append(f"{shown_whole(leaked)} test rows are also in the training data.")
+    near = results.data.overlap.get("train_test_near")
+    if isinstance(near, int) and near:
+        found.append(f"{shown_whole(near)} test rows are nearly the same as training rows.")
     return found

@@ -12,6 +12,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
+from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Ranked, answers
 from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
@@ -83,12 +84,14 @@ def build_markdown(
         for split, counts in split_table(results).items()
     ]
     lines += [*_table(["split", *(key.replace("_", " ") for key in keys)], body), ""]
-    for title, tree in (
-        ("overlap", results.data.overlap),
-        ("environment", asdict(results.environment)),
+    if lengths := length_rows(results):
+        lines += [*_table(LENGTH_HEADS, lengths), "", escape(length_advice(results) or ""), ""]
+    for title, pairs in (
+        ("overlap", overlap_facts(results.data.overlap)),
+        ("environment", words.flatten(asdict(results.environment))),
     ):
-        if tree:
-            lines += [*_table([title, ""], words.flatten(tree)), ""]
+        if pairs:
+            lines += [*_table([title, ""], pairs), ""]
     notes = [*results.notes, *run.notes]
     if notes:
         lines += ["## Notes", "", *(f"- {escape(note)}" for note in notes), ""]

@@ -16,6 +16,7 @@ from bakeoff.page.palette import BASELINE_LOOK, looks
 from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
+from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Browser
 from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
@@ -108,7 +109,10 @@ def build_page(
             example_rows=[by_name[name] for name in examples.names],
             splits=split_table(results),
             split_columns=_SPLIT_COLUMNS,
-            overlap=words.flatten(results.data.overlap),
+            overlap=overlap_facts(results.data.overlap),
+            lengths=length_rows(results),
+            length_heads=LENGTH_HEADS,
+            length_advice=length_advice(results),
             study=study_sections(results),
             environment=words.flatten(asdict(results.environment)),
             notes=[*results.notes, *run.notes],

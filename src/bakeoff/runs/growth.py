@@ -7,6 +7,7 @@ that more of them may come and some may go: what is there is taken up by its nam
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ _GROWS: Final = (
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name
 stands for is compared besides (``Outline.settings``)."""
-_GIVEN: Final = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows\.jsonl)?)$")
+_GIVEN: Final = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows(?:\.[a-z]+){1,2})?)$")
 _PLACES: Final = ("base", "task.source")
 """Where the base and the data lie; what is there is compared by its content (``inputs.json``)."""
 _GROWTH: Final = (
@@ -111,7 +112,7 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
     for key, line in lines.items():
         if _is_below(key, _GROWS) and key not in others:
             changed.append(line)
-        elif _is_below(key, _PLACES) and Path(str(setting(now.resolved, key))).exists():
+        elif _is_below(key, _PLACES) and _are_there(setting(now.resolved, key)):
             moved.append(line)
         else:
             refused.append(key)
@@ -194,6 +195,15 @@ def _reasons(keys: Iterable[str], names: Iterable[str], why_not_longer: str) -> 
     if any(_is_below(key, ("decision",)) for key in rest):
         found.append(_DECISION)
     return [*found, _GROWTH]
+
+
+def _are_there(places: Any) -> bool:
+    """Whether all paths and patterns name something that is there."""
+    if isinstance(places, Mapping):
+        return all(map(_are_there, places.values()))
+    if isinstance(places, list):
+        return all(map(_are_there, places))
+    return Path(str(places)).exists() or any(glob.iglob(str(places), recursive=True))
 
 
 def _is_below(key: str, places: Iterable[str]) -> bool:

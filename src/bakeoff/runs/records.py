@@ -146,13 +146,58 @@ class SplitRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LengthSpread:
+    """Tokens: half, 95 % and 99 % of the rows have so many or fewer."""
+
+    median: int
+    p95: int
+    p99: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitLengths:
+    """Lengths of a split's rows before anything is cut.
+
+    Attributes:
+        row: of whole rows. answer: of what is supervised in them.
+        cut_share: the share of rows that are longer than they may be.
+    """
+
+    row: LengthSpread
+    answer: LengthSpread
+    cut_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLengths:
+    """Lengths of all splits.
+
+    Attributes:
+        max_length: the study's. cuts_1_percent: the one that would cut 1 % of the training rows.
+        splits: by split.
+    """
+
+    max_length: int
+    cuts_1_percent: int
+    splits: dict[str, SplitLengths]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataRecord:
-    """The study's splits, and the rows that are in more than one of them, by pair of splits."""
+    """The study's splits.
+
+    Attributes:
+        overlap: rows that are in more than one of them, by pair of splits.
+        lengths: in tokens; None in older results.
+        cautions: what was found in the data that makes scores worth less, in sentences.
+    """
 
     train: SplitRecord
     validation: SplitRecord
     test: SplitRecord
     overlap: dict[str, Any]
+    lengths: DataLengths | None = None
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +216,8 @@ class Outputs:
 
 
 Confusion = tuple[tuple[int, ...], ...]
-"""[L][L], or [L][L + 1], answers counted: a line for each right label, a column for each chosen one,
-in the order of ``TaskRecord.labels``, and last, where there are any, for answers that are no label."""
+"""[L][L], or [L][L + 1], answers counted: a line for each right label, a column for each chosen
+one, in the order of ``TaskRecord.labels``; last, where there are any, answers that are no label."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,9 @@ from bakeoff.tasks.registry import DEFAULT_KIND, present_keys, read_task
 from bakeoff.types import SPLITS
 
 _KEY: Final = "also_test"
-_OWN: Final = frozenset({"source", "config", "examples", "group", "select_by", "split_by_hash"})
+_OWN: Final = frozenset(
+    {"source", "config", "examples", "group", "select_by", "split_by_hash", "allow_overlap"}
+)
 """Keys of the study's task that say nothing of another set of the same kind."""
 _MAX_DROP: Final = "max_drop"
 
@@ -90,6 +92,11 @@ def _read(
     if own.get("select_by") is not None:
         raise ConfigError(
             f"{where}.select_by: settings are chosen on the study's own validation rows; remove it"
+        )
+    if own.get("allow_overlap") is not None:
+        raise ConfigError(
+            f"{where}.allow_overlap: has no effect, as what a further test set shares with the "
+            "training rows stops nothing and is reported; remove it"
         )
     if "source" not in own:
         raise ConfigError(

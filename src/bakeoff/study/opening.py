@@ -10,10 +10,8 @@ from transformers import PreTrainedModel
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
-from bakeoff.data.cleaning import normalise
-from bakeoff.data.sources import WIRE, open_source
+from bakeoff.data.sources import WIRE, is_there, named_files, open_source, open_test_source
 from bakeoff.data.taskdata import TaskData
-from bakeoff.data.test_source import open_test_source
 from bakeoff.engine.determinism import choose_algorithms
 from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import BakeoffError, ConfigError
@@ -26,6 +24,7 @@ from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
+from bakeoff.tasks.examined import seen_in_training
 from bakeoff.tasks.prepare import prepare, with_found
 from bakeoff.tasks.prepare_test import prepare_test
 from bakeoff.tasks.shots import ShotData
@@ -177,12 +176,10 @@ def _test_set(study: Study, base: Base, name: str, found: AlsoTest, data: TaskDa
         trained=data.found if found.is_like_task else None,
     )
     task, part = prepared.task, prepared.data
-    warnings = list(prepared.warnings)
-    known = {normalise(text) for text in data.splits["train"].shown}
-    if (count := sum(normalise(text) in known for text in part.shown)) > 0:
-        warnings.append(
-            f"{where}: {count} rows have a {task.input_word} that is in the training rows too."
-        )
+    warnings = [
+        *prepared.warnings,
+        *seen_in_training(where, task.input_word, data.splits["train"].shown, part.shown),
+    ]
     return TestSet(
         task=task,
         data=part,
@@ -198,10 +195,10 @@ def sources_of(study: Study) -> list[str] | None:
 
     None where one of them is not a file or a folder here, or is not there any more.
     """
-    given = study.task.options.source
-    places = list(given.values()) if isinstance(given, dict) else [given]
-    places += [str(one.task.options.source) for one in study.also.values()]
-    if any(place != WIRE and not (study.root / place).exists() for place in places):
+    places = named_files(study.task.options.source)
+    for one in study.also.values():
+        places += named_files(one.task.options.source)
+    if any(place != WIRE and not is_there(place, study.root) for place in places):
         return None
     try:
         found = open_source(study.task.options, {}, root=study.root).fingerprint()

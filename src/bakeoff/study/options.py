@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
-from bakeoff.data.sources import WIRE
+from bakeoff.data.sources import STDIN, WIRE, is_there, renamed
 from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
@@ -36,7 +36,7 @@ _DEMO = "demo.yaml"
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
-_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE})
+_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE, STDIN})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,11 @@ class Study:
     root: Path
     baselines: tuple[Baseline, ...]
     also: Mapping[str, AlsoTest] = field(default_factory=dict)
+
+    def with_source(self, source: str) -> Study:
+        """The study with its task's rows in another place."""
+        task = {**self.options.task, "source": source}
+        return replace(self, options=replace(self.options, task=task), task=read_task(task))
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -383,23 +388,18 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
     def found(value: Any) -> Any:
         if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):
             return value
-        if Path(value).exists():
+        if is_there(value, Path.cwd()):
             return value
         places = [folder / value]
         if given := given_rows_in(value):  # of a folder that was moved
             places.append(folder / DATA_FOLDER / given)
-        return next((str(place) for place in places if place.exists()), value)
+        return next((str(place) for place in places if is_there(str(place), Path.cwd())), value)
 
     merged["base"] = found(merged.get("base"))
     also = merged.get("also_test")
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:
-            source = task["source"]
-            task["source"] = (
-                {k: found(v) for k, v in source.items()}
-                if isinstance(source, dict)
-                else found(source)
-            )
+            task["source"] = renamed(task["source"], found)
         if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
             task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
 

@@ -47,6 +47,7 @@ from bakeoff.study.judging import (
     judge_study,
     method_validation,
 )
+from bakeoff.study.lengths import lengths_of
 from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import decision_notes, protocol_notes
@@ -173,7 +174,12 @@ def _data(bench: Workbench) -> DataRecord:
             documents_truncated=part.rows_cut,
             rows_skipped=part.rows_skipped,
         )
-    return DataRecord(**content, overlap=asdict(bench.data.overlap))
+    return DataRecord(
+        **content,
+        overlap=asdict(bench.data.overlap),
+        lengths=lengths_of(bench.data, bench.task.options.max_length),
+        cautions=tuple(bench.data.cautions),
+    )
 
 
 def _test_estimates(judged: Mapping[str, MetricJudgement], name: str) -> dict[str, Estimate]:

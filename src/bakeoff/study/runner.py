@@ -54,6 +54,7 @@ from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.curve import curve_words, sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
+from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
 from bakeoff.study.options import Study
@@ -427,6 +428,12 @@ class Runner:
             highlight=False,
             soft_wrap=True,
         )
+        if (lengths := lengths_of(bench.data, bench.task.options.max_length)) is not None:
+            print_lengths(lengths, self.console)
+        for caution in bench.data.cautions:
+            self.console.print(
+                f"  [bold yellow]warning[/] {escape(caution)}", highlight=False, soft_wrap=True
+            )
         also = [warning for found in bench.also.values() for warning in found.warnings]
         said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
         for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:

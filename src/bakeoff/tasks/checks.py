@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from bakeoff.data.layout import Laid, LaidPrompt
-from bakeoff.data.rows import Rows, rows_text
+from bakeoff.data.rows import Rows, records_text
 from bakeoff.data.sources import Source
 from bakeoff.data.taskdata import ChoiceSet
 from bakeoff.errors import DataError
@@ -65,11 +65,11 @@ def check_fit(
     silent = [i for i in left if not laid[i].is_target.any()]
     if silent:
         raise DataError(
-            f"task.source: {rows_text([rows.records[i].row for i in silent])} of {rows.place}: the "
+            f"task.source: {records_text([rows.records[i] for i in silent])} of {rows.place}: the "
             f"{task.output_word} has no tokens to learn. Correct them, or set task.on_bad_row: "
             "skip to leave such rows out."
         )
-    which = f"{rows_text([rows.records[i].row for i in left])} of {rows.place}"
+    which = f"{records_text([rows.records[i] for i in left])} of {rows.place}"
     least = options.max_length + max(max(laid[i].missing, prompts[i].missing) for i in left)
     remedy = (
         f"Set task.max_length to {least} or more, or task.on_bad_row: skip to leave such rows out."

@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, OptionalColumn
-from bakeoff.data.sources import Source
+from bakeoff.data.sources import UNREAD, Source
 from bakeoff.tasks.chat_rendering import CHAT, in_chat
 from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.contract import Task, columns_of
@@ -30,7 +30,7 @@ def all_columns(task: Task, source: Source) -> dict[str, str]:
     """What the task reads, and every other column by its own name."""
     read = columns_of(task)
     others = [name for name in source.column_names() if name not in read.values()]
-    return {**read, **{f"source ({name})": OptionalColumn(name) for name in others}}
+    return {**read, **{f"{UNREAD}{name})": OptionalColumn(name) for name in others}}
 
 
 def with_found(task: Task, found: Mapping[str, Any]) -> Task:

@@ -17,17 +17,17 @@ from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Laid, Layout, windows
-from bakeoff.data.overlap import Overlap, OverlapRow, find_overlap
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
-from bakeoff.data.sources import Source, open_source
+from bakeoff.data.sources import Source, notes_of, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat_rendering import note_on, template_for
 from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.examined import examine
 from bakeoff.tasks.known import all_columns, known_beforehand
 from bakeoff.tasks.known import with_found as with_found
 from bakeoff.tasks.texts import group_of
@@ -72,7 +72,9 @@ def prepare(
     def made() -> TaskData:
         data = Preparation(task, source, tokenizer, tokenizer_id, workers).run()
         return dataclasses.replace(
-            data, found={**known, **data.found}, warnings=[*notes, *data.warnings]
+            data,
+            found={**known, **data.found},
+            warnings=[*notes, *notes_of(source), *data.warnings],
         )
 
     # Metrics score what is prepared, and change nothing of it.
@@ -146,17 +148,17 @@ class Preparation:
         splits: dict[Split, SplitData] = {
             split: _split_data(self._task, layout, rows[split]) for split in SPLITS
         }
-        overlap = find_overlap(
-            {split: _compared(self._task, rows[split], part) for split, part in splits.items()}
-        )
+        examined = examine(self._task, rows, splits)
         return TaskData(
             splits=splits,
             found=found,
-            overlap=overlap,
+            overlap=examined.overlap,
             warnings=[
-                *_warnings(self._task, splits, overlap),
+                *_warnings(self._task, splits),
+                *examined.warnings,
                 *self._task.warnings(train.examples),
             ],
+            cautions=examined.cautions,
             seed=self._options.seed,
         )
 
@@ -241,6 +243,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         choice_sets=found.sets,
         groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
+        lengths=np.array([row.lengths for row in laid], dtype=np.int64).reshape(-1, 3),
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
         rows_skipped=rows.num_skipped + len(rows) - len(pieces),
@@ -315,17 +318,7 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
 
 
 def _place(rows: Rows, index: int) -> str:
-    return f"task.source: row {rows.records[index].row} of {rows.place}"
-
-
-def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
-    numbers = set(part.rows.tolist())
-    return [
-        # A text that is learnt whole is compared itself.
-        OverlapRow(record.row, e.inputs or e.target, e.target if task.has_free_answers else None)
-        for record, e in zip(rows.records, rows.examples, strict=True)
-        if record.row in numbers
-    ]
+    return f"task.source: {rows.records[index].name} of {rows.place}"
 
 
 def _num_joined(part: SplitData) -> int:
@@ -340,7 +333,7 @@ def _num_joined(part: SplitData) -> int:
     return count
 
 
-def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> list[str]:
+def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
     warnings = []
     for split, part in splits.items():
         asked = task.options.examples.of(split)
@@ -364,17 +357,4 @@ def _warnings(task: Task, splits: dict[Split, SplitData], overlap: Overlap) -> l
                 f"of the {task.output_word}, so what is learnt there is not what is compared at "
                 "the test. Let task.template have a space or a line end between them."
             )
-    for first, second, count in (
-        ("train", "test", overlap.train_test),
-        ("train", "validation", overlap.train_validation),
-        ("validation", "test", overlap.validation_test),
-    ):
-        if count:
-            warnings.append(
-                f"{count} rows of {second} have a {task.input_word} that is in {first} too."
-            )
-    if overlap.train_duplicates:
-        warnings.append(
-            f"{overlap.train_duplicates} rows of train repeat an earlier {task.input_word}."
-        )
     return warnings

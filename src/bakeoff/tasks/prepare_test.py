@@ -14,14 +14,15 @@ from typing import Any, Final
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data import cache
-from bakeoff.data.overlap import Overlap
+from bakeoff.data.hygiene.overlap import Overlap
 from bakeoff.data.rows import take_rows
+from bakeoff.data.sources import open_test_source
 from bakeoff.data.taskdata import SplitData, TaskData
-from bakeoff.data.test_source import open_test_source
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.checks import check_input
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.examined import benchmark_caution
 from bakeoff.tasks.known import all_columns, known_beforehand, with_found
 from bakeoff.tasks.prepare import Preparation, cached
 from bakeoff.types import Split
@@ -91,11 +92,12 @@ def prepare_test(
             found = task.found([record.values for record in rows.records])
             final = with_found(task, found)
             part = Preparation(final, source, tokenizer, tokenizer_id, workers).split(_TEST)
+            cautions = [said] if (said := benchmark_caution(final, part)) else []
             return TaskData(
                 splits={_TEST: part},
                 found=found,
                 overlap=Overlap(),
-                warnings=[*notes, *_warnings(final, part)],
+                warnings=[*notes, *_warnings(final, part), *cautions],
                 seed=task.options.seed,
             )
 

@@ -165,7 +165,7 @@ class TaskContract:
         for split in SPLITS:
             (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
         return prepare(
-            self.read(source=str(folder)),
+            self.read(source=str(folder), allow_overlap=True),
             small_base(self.base).tokenizer,
             root=folder,
             cache_dir=None,

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from bakeoff.data.overlap import MAX_EXAMPLES, OverlapExample, OverlapRow, find_overlap
+from bakeoff.data.hygiene.overlap import MAX_EXAMPLES, OverlapExample, OverlapRow, find_overlap
 from bakeoff.types import Split
 
 
 def rows(*texts: tuple[str, str | None]) -> list[OverlapRow]:
-    return [OverlapRow(i, content, target) for i, (content, target) in enumerate(texts, 1)]
+    return [
+        OverlapRow(i, (content,), target, target or "answer")
+        for i, (content, target) in enumerate(texts, 1)
+    ]
 
 
 def test_every_pair_is_counted_apart() -> None:

@@ -1,0 +1,1 @@
+"""What data may hide from who trains on them: rows in two splits, answers in inputs, lengths."""

@@ -1,0 +1,31 @@
+"""Rows out of one file, whatever its format; a module for each format, and a registry."""
+
+from bakeoff.data.readers.records import (
+    Columns,
+    MissingColumnError,
+    OptionalColumn,
+    Record,
+    missing_column,
+    present,
+)
+from bakeoff.data.readers.registry import (
+    ENDINGS,
+    column_names,
+    format_of,
+    has_header,
+    read_records,
+)
+
+__all__ = [
+    "ENDINGS",
+    "Columns",
+    "MissingColumnError",
+    "OptionalColumn",
+    "Record",
+    "column_names",
+    "format_of",
+    "has_header",
+    "missing_column",
+    "present",
+    "read_records",
+]

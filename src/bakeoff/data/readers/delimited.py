@@ -1,0 +1,139 @@
+"""CSV and TSV, read by the standard library.
+
+Not by Datasets: its readers convert a whole file at once, so that one bad byte or one short row
+fails with an Arrow message that names neither row nor column, and a column's type is guessed from
+the first block.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from bakeoff.data.readers.opening import opened
+from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.errors import DataError
+
+# The csv module's limit is a C long, which has 32 bits on some platforms.
+_FIELD_LIMIT: Final = 2**31 - 1
+_TAB: Final = "\t"
+_DELIMITERS: Final = (",", ";", _TAB)
+_HEADER_LINES: Final = 64
+"""Lines of a header whose quoted names hold line ends, at most."""
+_NAMES: Final = {",": "comma", ";": "semicolon", _TAB: "tab"}
+
+
+def delimiter_of(header: str) -> str:
+    """What divides the columns of a header: a comma where one stands outside quotes, else a
+    semicolon, else a tab; a comma where there is one column.
+
+    A comma wins, whatever the counts are, so that no file changes its meaning by its other names.
+    """
+    outside = _outside_quotes(header)
+    return next((mark for mark in _DELIMITERS if mark in outside), ",")
+
+
+def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
+    """Rows of a file whose delimiter the header shows; see ``delimiter_of``."""
+    return _read(path, columns, None)
+
+
+def read_tsv(path: Path, columns: Columns) -> Iterator[Record]:
+    """Rows of a file whose columns are divided by tabs, quoted as in CSV."""
+    return _read(path, columns, _TAB)
+
+
+def csv_names(path: Path) -> list[str]:
+    """The header's columns."""
+    return _names(path, None)
+
+
+def tsv_names(path: Path) -> list[str]:
+    """The header's columns."""
+    return _names(path, _TAB)
+
+
+def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Record]:
+    previous_limit = csv.field_size_limit(_FIELD_LIMIT)
+    with opened(path) as stream:
+        # Bytes that are not UTF-8 become surrogates, which mark their row without tearing the
+        # quoted fields around them apart.
+        lines, mark = _lines(stream, "surrogateescape", delimiter)
+        reader = csv.reader(lines, delimiter=mark, strict=True)
+        try:
+            header = next(reader, [])
+            place = f"{path}'s header (delimiter: {_NAMES[mark]})"
+            if error := missing_column(place, columns, header):
+                raise error
+            for column in columns.values():
+                if header.count(column) > 1:
+                    raise DataError(
+                        f"task.source: {path}'s header has {column!r} {header.count(column)} "
+                        "times; a column may appear only once. Rename the others."
+                    )
+            places = {column: header.index(column) for column in present(columns, header)}
+            row = 0
+            for fields in reader:
+                if not fields:
+                    continue
+                row += 1
+                if len(fields) != len(header):
+                    problem = f"it has {len(fields)} fields where the header has {len(header)}"
+                    yield Record(row, problem=problem)
+                else:
+                    yield Record(row, {c: fields[place] for c, place in places.items()})
+        except csv.Error as error:
+            raise DataError(
+                f"task.source: {path}, line {reader.line_num}: {error}. Fields with "
+                f"{_NAMES[mark]}s, quotes or line ends must be quoted, and a quote inside one "
+                'doubled ("").'
+            ) from error
+        finally:
+            csv.field_size_limit(previous_limit)
+
+
+def _names(path: Path, delimiter: str | None) -> list[str]:
+    with opened(path) as stream:
+        lines, mark = _lines(stream, "replace", delimiter)
+        return next(csv.reader(lines, delimiter=mark), [])
+
+
+def _lines(stream: BinaryIO, errors: str, delimiter: str | None) -> tuple[Iterator[str], str]:
+    """(all lines, the delimiter)."""
+    text = io.TextIOWrapper(stream, "utf-8-sig", errors=errors, newline="")
+    if delimiter is not None:
+        return text, delimiter
+    head: list[str] = []
+    for line in itertools.islice(text, _HEADER_LINES):
+        head.append(line)
+        if not _ends_in_quotes("".join(head)):  # else a name goes on in the next line
+            break
+    header = "".join(head)
+    if _ends_in_quotes(header):
+        header = head[0]
+    return itertools.chain(head, text), delimiter_of(header)
+
+
+def _outside_quotes(header: str) -> str:
+    return "".join(char for char, quoted in _scanned(header) if not quoted)
+
+
+def _ends_in_quotes(text: str) -> bool:
+    *_, (_, quoted) = [("", False), *_scanned(text)]
+    return quoted
+
+
+def _scanned(text: str) -> Iterator[tuple[str, bool]]:
+    """Each character, and whether quotes are open after it; they open where a field begins."""
+    quoted, starts, was_closed = False, True, False
+    for char in text:
+        if char == '"' and (quoted or starts or was_closed):
+            was_closed, quoted = quoted, not quoted  # a doubled quote closes and opens again
+        else:
+            was_closed = False
+        yield char, quoted
+        starts = not quoted and char in (*_DELIMITERS, "\n", "\r")

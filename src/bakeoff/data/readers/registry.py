@@ -1,0 +1,156 @@
+"""Formats by their endings, and what reads each.
+
+A row that cannot be used is handed on as a record with a ``problem``; what makes the whole file
+unreadable raises. Rows count from 1 and leave out a CSV's header; in JSON lines a row's number is
+its line's, in Excel its sheet's.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bakeoff.data.readers import (
+    arrow,
+    delimited,
+    excel,
+    json_lines,
+    json_list,
+    parquet,
+)
+from bakeoff.data.readers.opening import PACKED, file_errors, unpacked_name
+from bakeoff.data.readers.records import Columns, Record
+from bakeoff.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What reads one format.
+
+    Attributes:
+        records: a file's rows. names: the columns that they have.
+        endings: of files, without the dot. may_be_packed: also as .gz and .zst.
+        has_header: whether the columns stand in one place, the same for all rows.
+    """
+
+    records: Callable[[Path, Columns], Iterator[Record]]
+    names: Callable[[Path], list[str]]
+    endings: tuple[str, ...]
+    may_be_packed: bool
+    has_header: bool
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    "csv": Reader(
+        records=delimited.read_csv,
+        names=delimited.csv_names,
+        endings=("csv",),
+        may_be_packed=True,
+        has_header=True,
+    ),
+    "tsv": Reader(
+        records=delimited.read_tsv,
+        names=delimited.tsv_names,
+        endings=("tsv", "tab"),
+        may_be_packed=True,
+        has_header=True,
+    ),
+    "json": Reader(
+        records=json_list.read_json,
+        names=json_list.json_names,
+        endings=("json",),
+        may_be_packed=True,
+        has_header=False,
+    ),
+    "jsonl": Reader(
+        records=json_lines.read_json_lines,
+        names=json_lines.json_lines_names,
+        endings=("jsonl", "ndjson"),
+        may_be_packed=True,
+        has_header=False,
+    ),
+    "parquet": Reader(
+        records=parquet.read_parquet,
+        names=parquet.parquet_names,
+        endings=("parquet",),
+        may_be_packed=False,
+        has_header=True,
+    ),
+    "arrow": Reader(
+        records=arrow.read_arrow,
+        names=arrow.arrow_names,
+        endings=("arrow",),
+        may_be_packed=False,
+        has_header=True,
+    ),
+    "xlsx": Reader(
+        records=excel.read_excel,
+        names=excel.excel_names,
+        endings=("xlsx",),
+        may_be_packed=False,
+        has_header=True,
+    ),
+}
+_BY_ENDING: Final = {ending: name for name, one in _READERS.items() for ending in one.endings}
+ENDINGS: Final = (
+    ".csv, .tsv, .tab, .json, .jsonl or .ndjson (each also .gz or .zst), .parquet, .arrow or .xlsx"
+)
+"""What files may end in, for messages."""
+
+
+def format_of(path: Path) -> str | None:
+    """Returns the reader's name for a file's ending, without ``.gz``; None for other files."""
+    name = unpacked_name(path)
+    form = _BY_ENDING.get(Path(name).suffix.removeprefix("."))
+    if form is not None and path.suffix.lower() in PACKED and not _READERS[form].may_be_packed:
+        return None
+    return form
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file's columns stand in one place, the same for all rows."""
+    form = format_of(path)
+    return form is not None and _READERS[form].has_header
+
+
+def read_records(path: Path, columns: Columns) -> Iterator[Record]:
+    """Reads a file's rows, one after the other.
+
+    Raises:
+        DataError: the file cannot be read or parsed as a whole, is empty, or lacks a column.
+    """
+    form = format_of(path)
+    if form is None:
+        raise DataError(
+            f"task.source: {path} is of no known kind: a file must end in {ENDINGS}. Rename or "
+            "convert it."
+        )
+    with file_errors(path):
+        yield from _READERS[form].records(path, columns)
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns that a file's rows have, by its head; none where that cannot be read."""
+    form = format_of(path)
+    if form is None:
+        return []
+    try:
+        with file_errors(path):
+            return _READERS[form].names(path)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        RecursionError,
+        csv.Error,
+        zlib.error,
+        DataError,
+    ):
+        return []

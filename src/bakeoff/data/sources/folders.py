@@ -1,0 +1,163 @@
+"""Folders of splits: a file for each, shards, sub-folders, or what Datasets saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from bakeoff.data.readers import ENDINGS, format_of
+from bakeoff.data.sources.contract import ALIASES
+from bakeoff.data.sources.paths import in_natural_order
+from bakeoff.data.sources.saved import saved_files, saved_splits
+from bakeoff.errors import DataError
+from bakeoff.types import SPLITS, Split
+
+Splits = Mapping[Split, tuple[Path, ...]]
+_DATA: Final = "data"
+_NUMBERED: Final = re.compile(r"-(\d+)-of-(\d+)\b")
+
+
+def files_in(folder: Path) -> Splits | tuple[Path, ...]:
+    """The files of each split that a folder has, or of the one data set that it is.
+
+    Raises:
+        DataError: it has files of no split, several where one is meant, or lacks a shard.
+    """
+    if (names := saved_splits(folder)) is not None:
+        return _of_saved(folder, names)
+    if (saved := saved_files(folder)) is not None:
+        return saved
+    tried = [look(at) for at in (folder, folder / _DATA) for look in (_by_names, _by_folders)]
+    return max(tried, key=lambda found: ("train" in found) + ("test" in found))
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of a folder that hold rows, by their endings."""
+    if not folder.is_dir():
+        return []
+    return in_natural_order(
+        path
+        for path in folder.iterdir()
+        if path.name[0] not in "._" and path.is_file() and format_of(path)
+    )
+
+
+def lacking(folder: Path, splits: Iterable[Split]) -> DataError:
+    """The error for a folder that has no files for some splits."""
+    files = data_files(folder)
+    listing = ", ".join(path.name for path in files) or "no data files"
+    wanted = list(splits)
+    names = ", none for ".join(wanted)
+    remedy = "Rename files" if "train" in wanted else "Hold out rows of your own as test"
+    return DataError(
+        f"task.source: {folder} must hold a file for train and one for test (named train and "
+        f"test, and validation or {' or '.join(ALIASES['validation'][1:])}; ending in {ENDINGS}), "
+        f"shards (train-00000-of-00002.parquet) or folders of these names; it has none for {names}"
+        f". The folder holds: {listing}. {remedy}, or give task.source as {{train: file, "
+        "validation: file, test: file}; one file that holds everything may be named itself, as "
+        "may several (folder/*.jsonl), and is split by a hash of each input."
+    )
+
+
+def _of_saved(folder: Path, names: list[str]) -> Splits | tuple[Path, ...]:
+    def files(name: str) -> tuple[Path, ...]:
+        found = saved_files(folder / name)
+        if found is None:
+            raise DataError(
+                f"task.source: {folder} names the split {name!r}, and {folder / name} is no data "
+                "set that save_to_disk wrote. Save it again."
+            )
+        return found
+
+    if len(names) == 1:
+        return files(names[0])
+    by_split: dict[Split, str] = {}
+    for split in SPLITS:
+        if at := next((name for name in ALIASES[split] if name in names), None):
+            by_split[split] = at
+    if not by_split:
+        raise DataError(
+            f"task.source: {folder} has the splits {', '.join(map(repr, names))}, of which none is "
+            "called train or test. Rename them, and save it again."
+        )
+    return {split: files(name) for split, name in by_split.items()}
+
+
+def _by_names(folder: Path) -> Splits:
+    """Files by the first word of their names: the split's own file, else its shards."""
+    files = data_files(folder)
+    found: dict[Split, tuple[Path, ...]] = {}
+    for split, names in ALIASES.items():
+        own = [path for path in files if _first_word(path) in names]
+        shards = [
+            path for path in files if re.match(rf"({'|'.join(names)})[-_]", _first_word(path))
+        ]
+        if len(own) > 1 and not _are_numbered(own):
+            raise DataError(
+                f"task.source: {folder} must hold exactly one file for {split} (named "
+                f"{' or '.join(names)}), or shards (train-00000-of-00002.parquet); found "
+                f"{', '.join(path.name for path in own)}. The folder holds: "
+                f"{', '.join(path.name for path in files)}. Rename or remove files, or give "
+                "task.source as {train: file, validation: file, test: file}."
+            )
+        if chosen := own or shards:
+            found[split] = _shards(chosen)
+    return found
+
+
+def _by_folders(folder: Path) -> Splits:
+    """Files in sub-folders that are called after splits."""
+    found: dict[Split, tuple[Path, ...]] = {}
+    if not folder.is_dir():
+        return found
+    folders = in_natural_order(path for path in folder.iterdir() if path.is_dir())
+    for split, names in ALIASES.items():
+        own = [path for path in folders if path.name.lower() in names]
+        if len(own) > 1:
+            raise DataError(
+                f"task.source: {folder} has {len(own)} folders for {split}: "
+                f"{', '.join(path.name for path in own)}. Rename or remove one."
+            )
+        if own and (files := saved_files(own[0]) or data_files(own[0])):
+            found[split] = _shards(files)
+    return found
+
+
+def _first_word(path: Path) -> str:
+    return path.name.split(".")[0].lower()
+
+
+def _are_numbered(files: list[Path]) -> bool:
+    """Whether files are called ``train.1.jsonl``, ``train.2.jsonl``, and so on."""
+    return all(re.match(r"[^.]+\.\d+\.", path.name) for path in files)
+
+
+def _shards(files: Iterable[Path]) -> tuple[Path, ...]:
+    """Files of one split in natural order.
+
+    Raises:
+        DataError: they are of several formats, or their names say that one is missing.
+    """
+    found = in_natural_order(files)
+    kinds = {format_of(path) for path in found}
+    if len(kinds) > 1:
+        raise DataError(
+            f"task.source: {found[0].parent} has files of several formats for one split: "
+            f"{', '.join(path.name for path in found)}. Remove those that are not meant, or give "
+            "task.source as {train: files, validation: files, test: files}."
+        )
+    numbered = [match for path in found if (match := _NUMBERED.search(path.name))]
+    if len(numbered) == len(found):
+        there = [(int(match[1]), int(match[2])) for match in numbered]
+        totals = {total for _, total in there}
+        indices = sorted(index for index, _ in there)
+        total = max(totals)
+        if len(totals) > 1 or indices != list(range(total)):
+            raise DataError(
+                f"task.source: {found[0].parent} has not each shard of {total} once: "
+                f"{', '.join(path.name for path in found)}. Fetch those that are missing, and "
+                "remove what is left of other versions."
+            )
+    return tuple(found)

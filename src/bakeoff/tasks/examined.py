@@ -1,0 +1,237 @@
+"""What is found out about the rows of all splits together, in sentences for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from bakeoff.data.cleaning import normalise
+from bakeoff.data.examples import Example
+from bakeoff.data.hygiene.answers import labels_in_inputs, targets_in_inputs
+from bakeoff.data.hygiene.benchmarks import benchmark_of_rows, named_benchmark
+from bakeoff.data.hygiene.contained import Contained
+from bakeoff.data.hygiene.groups import shared_groups
+from bakeoff.data.hygiene.overlap import PAIRS, Overlap, OverlapRow, find_overlap
+from bakeoff.data.rows import Rows
+from bakeoff.data.taskdata import SplitData
+from bakeoff.errors import DataError
+from bakeoff.formatting import join, shown_whole
+from bakeoff.tasks.contract import Task
+from bakeoff.types import SPLITS, Split
+
+_MOST_CHARACTERS: Final = 10_000_000
+_LOOKED_AT: Final = 1000
+"""Rows of a split that answers are looked for in, spread evenly over it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What was found.
+
+    Attributes:
+        overlap: rows that are in two splits. warnings, cautions: as of ``TaskData``.
+    """
+
+    overlap: Overlap
+    warnings: list[str]
+    cautions: list[str]
+
+
+def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, SplitData]) -> Examined:
+    """Compares the splits with each other, inputs with answers, and the test set with known ones.
+
+    Args:
+        task: whose. rows: as they were read. splits: the same without those that do not fit.
+
+    Raises:
+        DataError: two splits are equal or one is mostly in the other, and ``task.allow_overlap``
+            does not say that this is meant.
+    """
+    overlap = find_overlap({split: _compared(task, rows[split], splits[split]) for split in SPLITS})
+    same = [_same(task, found) for found in overlap.contained]
+    if same and not task.options.allow_overlap:
+        found = overlap.contained[0]
+        raise DataError(
+            f"task.source: {same[0]} ({rows[found.smaller].place} and "
+            f"{rows[found.larger].place}). Scores on rows that were learnt or chosen by say "
+            "nothing of new ones. Give other files; where rows repeat by nature, as very short "
+            "texts do, set task.allow_overlap: true, and the report carries a warning."
+        )
+    cautions = [
+        f"{text[0].upper()}{text[1:]}: task.allow_overlap let the study go on, but its scores "
+        "there are of rows that were seen before."
+        for text in same
+    ]
+    cautions += _groups(task, splits)
+    cautions += [said for split in SPLITS if (said := _answers(task, split, rows[split].examples))]
+    if said := benchmark_caution(task, splits["test"]):
+        cautions.append(said)
+    return Examined(overlap=overlap, warnings=_repeats(task, overlap), cautions=cautions)
+
+
+def benchmark_caution(task: Task, part: SplitData) -> str | None:
+    """Says so where a test set is a benchmark that the base may have seen.
+
+    Args:
+        task: whose options name the source. part: the test set's rows.
+    """
+    source, config = task.options.source, task.options.config
+    places = [source] if isinstance(source, str) else [source["test"], source["train"]]
+    known = benchmark_of_rows([*text.split("\n"), text] for text in part.shown)
+    name = named_benchmark([*places, *([config] if config else [])])
+    if known is not None:
+        name, count = known
+        why = f"holds {count} or more rows of the test set of {name}"
+    elif name is not None:
+        why = f"is named as {name}"
+    else:
+        return None
+    return (
+        f"The test set {why}, a well-known benchmark: the base may have seen it in pretraining, so "
+        "scores there may promise more than new data will keep."
+    )
+
+
+def seen_in_training(where: str, word: str, train: Sequence[str], test: Sequence[str]) -> list[str]:
+    """Says so where a further test set has inputs of the training rows.
+
+    Args:
+        where: the set's path in the study. word: what an input is called.
+        train, test: inputs. Ones that are nearly the same are looked for where all of them
+            together are not more than is read in a second or two, as this is done at every start.
+    """
+    size = sum(map(len, train)) + sum(map(len, test))
+    if size > _MOST_CHARACTERS:
+        known = set(map(normalise, train))
+        same, near = sum(normalise(text) in known for text in test), 0
+    else:
+        rows: dict[Split, list[OverlapRow]] = {
+            "train": [OverlapRow(i, (text,), None, "") for i, text in enumerate(train, 1)],
+            "test": [OverlapRow(i, (text,), None, "") for i, text in enumerate(test, 1)],
+        }
+        found = find_overlap({**rows, "validation": []})
+        same, near = found.train_test, found.train_test_near
+    said = []
+    if same:
+        said.append(f"{where}: {same} rows have a {word} that is in the training rows too.")
+    if near:
+        said.append(f"{where}: {near} rows have nearly the {word} of a training row.")
+    return said
+
+
+def parts_of(example: Example, *, with_choices: bool) -> tuple[str, ...]:
+    """What is compared of a row: each column or message of its input.
+
+    A text that is learnt whole is compared itself. Choices of a row's own belong to the question.
+    """
+    parts = example.inputs or (example.target,)
+    if with_choices and example.choices:
+        return (*parts, "\n".join(sorted(example.choices)))
+    return parts
+
+
+def _compared(task: Task, rows: Rows, part: SplitData) -> list[OverlapRow]:
+    numbers = set(part.rows.tolist())
+    return [
+        OverlapRow(
+            row=record.row,
+            parts=parts_of(e, with_choices=not task.labels),
+            target=e.target if task.has_free_answers else None,
+            answer=e.target,
+        )
+        for record, e in zip(rows.records, rows.examples, strict=True)
+        if record.row in numbers
+    ]
+
+
+def _same(task: Task, found: Contained) -> str:
+    """Which splits are the same, without an end."""
+    examples = join(
+        [f"{a} and {b}" for a, b in zip(found.smaller_rows[:3], found.larger_rows, strict=False)]
+    )
+    such = f"such as rows {examples}"
+    columns = f"{task.input_word} and {task.output_word} alike"
+    if task.input_word == task.output_word:
+        columns = f"the same {task.input_word}"
+    if found.are_equal:
+        return (
+            f"{found.smaller} and {found.larger} are the same set: all "
+            f"{shown_whole(found.rows)} rows of {found.smaller} are in {found.larger}, {columns}, "
+            f"{such}"
+        )
+    return (
+        f"{found.smaller} is mostly in {found.larger}: {shown_whole(found.shared)} of its "
+        f"{shown_whole(found.rows)} rows are there, {columns}, {such}"
+    )
+
+
+def _repeats(task: Task, overlap: Overlap) -> list[str]:
+    """Rows that are in two splits, or twice in train."""
+    found = []
+    for first, second in PAIRS:
+        same = getattr(overlap, f"{first}_{second}")
+        near = getattr(overlap, f"{first}_{second}_near")
+        if same:
+            found.append(
+                f"{same} rows of {second} have a {task.input_word} that is in {first} too."
+            )
+        if near:
+            example = next(e for e in overlap.near_examples if e[0:3:2] == (first, second))
+            found.append(
+                f"{near} rows of {second} have nearly the {task.input_word} of a row of {first}, "
+                f"such as row {example.second_row} that of row {example.first_row}."
+            )
+    if overlap.train_duplicates:
+        found.append(
+            f"{overlap.train_duplicates} rows of train repeat an earlier {task.input_word}."
+        )
+    if overlap.train_near:
+        found.append(
+            f"{overlap.train_near} rows of train have nearly the {task.input_word} of another."
+        )
+    return found
+
+
+def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:
+    column = task.options.group
+    if column is None:
+        return []
+    groups = {split: part.groups or [] for split, part in splits.items()}
+    return [
+        f"{shown_whole(found.num_groups)} groups (task.group: {column}) are in {found.first} and "
+        f"in {found.second}, such as {join([repr(group) for group in found.groups])}: "
+        f"{shown_whole(found.rows)} of the {len(groups[found.second])} rows of {found.second} are "
+        "of groups that were seen before. Divide the files by group, or give one file, which is "
+        "divided so here."
+        for found in shared_groups(groups, PAIRS)
+    ]
+
+
+def _answers(task: Task, split: Split, examples: Sequence[Example]) -> str | None:
+    """Says so where the inputs of most rows hold their answer."""
+    edges = [i * len(examples) // _LOOKED_AT for i in range(_LOOKED_AT + 1)]
+    if len(examples) > _LOOKED_AT:
+        examples = [examples[first] for first, _ in pairwise(edges)]
+    looked_at = [e for e in examples if e.inputs]
+    if not looked_at:
+        return None
+    word, answer = task.input_word, task.output_word
+    if task.has_free_answers:
+        found = targets_in_inputs(("\n".join(e.inputs), e.target) for e in looked_at)
+        what = f"the {answer} stands word for word in the {word}, whole or sentence by sentence"
+        meant = f"where a {answer} is an extract of its {word}, this is as it should be"
+    else:
+        found = labels_in_inputs(
+            ("\n".join(e.inputs), e.choices, e.gold) for e in looked_at if e.gold is not None
+        )
+        what = f"the {word} names the right {answer} and no other"
+        meant = f"where the {word} is meant to name it, this is as it should be"
+    if not found.is_most:
+        return None
+    return (
+        f"In {shown_whole(found.found)} of {shown_whole(found.rows)} rows of {split} that were "
+        f"looked at, {what}. If it got there by mistake, it is a leak and scores say nothing; "
+        f"{meant}."
+    )
