@@ -292,6 +292,7 @@ def test_texts_are_written_only_where_one_of_them_decides(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
     written: list[int] = []
+
     def spy(cohort: Any, slots: Any, *arguments: Any, **options: Any) -> Any:
         written.append(len(slots))
         return generate(cohort, slots, *arguments, **options)
