@@ -31,7 +31,7 @@ from bakeoff.search import storage as storage
 from bakeoff.study import costs
 from tests.studies import ScorerHere, measured_here
 
-EVENTS = 260
+EVENTS = 340
 """About as many as an undisturbed run of the test's study has."""
 
 

@@ -62,6 +62,7 @@ def test_killed_at_random_moments_the_results_are_the_same(
         search=SEARCH,
         slots=SLOTS,
         checkpoint_minutes=1e-5,
+        learning_curve=[8],
         protocol={"epochs": 3},
     )
     (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")

@@ -57,6 +57,24 @@ def test_the_plan_names_every_cost_of_every_method(plan_small: Run, place: Path)
     assert not (place / "runs").exists()
 
 
+def test_a_learning_curve_is_counted(plan_small: Run) -> None:
+    curve = {"learning_curve": [4, 8, 100], "protocol": {"epochs": 2, "seeds": [0, 1, 2]}}
+    outcome = plan_small("--json", methods=TWO, **curve)
+    assert outcome.code == 0, outcome.err
+    plan = json.loads(outcome.out)
+    work = plan["learning_curve"]
+    assert (work["sizes"], work["candidates"]) == ([4, 8], 2 * 3 * 2)
+    # All rows are of one width, so their tokens are as many as their rows.
+    assert work["share"] == pytest.approx((4 + 8) / 16)
+    assert plan["wall_seconds"]["learning_curve"] > 0
+    wall = plan["wall_seconds"]
+    assert wall["total"] == pytest.approx(sum(v for k, v in wall.items() if k != "total"))
+    assert any("100 left out" in note for note in plan["notes"])
+    told = " ".join(plan_small(methods=TWO, **curve).out.split())
+    assert "The learning curve trains 12 candidates more, on 4 and 8 rows" in told
+    assert "learning curve" in told.partition("at most about")[2]
+
+
 def test_the_terminal_shows_a_table_and_a_total(plan_small: Run) -> None:
     outcome = plan_small(methods=TWO)
     assert outcome.code == 0, outcome.err

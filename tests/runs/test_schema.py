@@ -20,6 +20,7 @@ def test_it_names_every_key_of_the_results() -> None:
             "decision",
             "search",
             "also_test",
+            "learning_curve",
             "notes",
         ),
     }

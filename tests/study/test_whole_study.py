@@ -113,7 +113,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(results) == {
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
         *("task", "candidates", "comparisons", "recommendation", "decision", "search", "notes"),
-        "also_test",
+        *("also_test", "learning_curve"),
     }
     assert (results["schema"], results["status"]) == (2, "complete")
     assert results == to_json(results_from(results, where="it"))
@@ -160,7 +160,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     for candidate in results["candidates"].values():
         assert set(candidate) == {
             *("method", "options", "variant", "learning_rate", "seed", "state", "best_epoch"),
-            *("epochs", "cohort", "reason", "validation", "made_with", "files"),
+            *("epochs", "cohort", "reason", "validation", "made_with", "files", "rows"),
         }
         assert [set(e) for e in candidate["epochs"]] == [
             {"epoch", "train_nll", "val_nll", "seconds"}

@@ -193,6 +193,27 @@ class Results:
         frame = pd.DataFrame(rows, columns=[*first, *scored, *tokens])
         return frame.astype(dict.fromkeys(("seed", "example", *tokens), "Int64"))
 
+    def learning_curve(self) -> pd.DataFrame:
+        """One row per method and number of training rows; empty without a learning curve.
+
+        Returns:
+            ``method``, ``rows``, ``seeds`` (how many) and, for each metric, its mean over them with
+            ``METRIC_low`` and ``METRIC_high``.
+        """
+        import pandas as pd
+
+        found = [
+            {"method": name, "rows": point.rows, "seeds": len(point.seeds)}
+            | {
+                f"{metric}{end}": value
+                for metric, one in point.metrics.items()
+                for end, value in (("", one.mean), ("_low", one.low), ("_high", one.high))
+            }
+            for name, points in self.record.learning_curve.items()
+            for point in points
+        ]
+        return pd.DataFrame(found, columns=None if found else ["method", "rows", "seeds"])
+
     def _metrics_on(self, name: str) -> tuple[MetricRecord, ...]:
         if name == "test":
             return self.metrics

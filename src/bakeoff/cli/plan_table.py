@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bakeoff.formatting import shown_bytes, shown_count, shown_seconds
+from bakeoff.formatting import join, shown_bytes, shown_count, shown_seconds, shown_whole
 from bakeoff.measure.plan import StudyPlan
 from bakeoff.study.lengths import print_lengths
 
-_PARTS = ("load", "baselines", "training", "test", "costs")
+_PARTS = ("load", "baselines", "training", "test", "learning_curve", "costs")
 
 
 def print_plan(plan: StudyPlan, console: Console) -> None:
@@ -63,9 +63,21 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     if plan.wall_seconds is None:
         console.print("The study's time is not known, as a method that does not fit has none.")
     else:
-        parts = ", ".join(f"{part} {shown_seconds(plan.wall_seconds[part])}" for part in _PARTS)
+        parts = ", ".join(
+            f"{part.replace('_', ' ')} {shown_seconds(plan.wall_seconds[part])}"
+            for part in _PARTS
+            if part in plan.wall_seconds
+        )
         total = about + shown_seconds(plan.wall_seconds["total"])
         console.print(f"The whole study: at most about [bold]{total}[/] ({parts}).")
+    if plan.learning_curve is not None:
+        curve = plan.learning_curve
+        console.print(
+            f"The learning curve trains {curve.candidates} candidates more, on "
+            f"{join([shown_whole(size) for size in curve.sizes])} rows: "
+            f"{shown_count(curve.tokens)} tokens at most.",
+            highlight=False,
+        )
     if is_estimate:
         console.print(
             f"All times are estimates, never measured: {escape(device['source'])}, at "

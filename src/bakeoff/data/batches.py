@@ -105,8 +105,9 @@ class BatchPlan:
         self.rows_per_step = rows_per_step
         self.pad_id = pad_id
         self._fine_widths = fine_widths
-        self._buckets = _bucket_of(np.diff(tokens.offsets), max_length, fine_widths)
-        self.widths, self._takes = self._schedule(max_length)
+        self.buckets = _bucket_of(np.diff(tokens.offsets), max_length, fine_widths)
+        """[rows] the width that each row is rounded up to."""
+        self.widths, self._takes = in_turn(*step_sizes(self.buckets, rows_per_step))
 
     @classmethod
     def of_pairs(
@@ -143,28 +144,6 @@ class BatchPlan:
             fine_widths=self._fine_widths,
         )
 
-    def _schedule(self, max_length: int) -> tuple[list[int], list[int]]:
-        """Widths of the epoch's steps, and how many of each step's rows there are.
-
-        A bucket's remainder moves up into the next wider bucket, so at most one step is short.
-        """
-        widths: list[int] = []
-        takes: list[int] = []
-        carried = 0
-        kinds = np.unique(self._buckets)
-        for kind in kinds:
-            available = int((self._buckets == kind).sum()) + carried
-            full, carried = divmod(available, self.rows_per_step)
-            if kind == kinds[-1] and carried:
-                full, carried = full + 1, 0
-            widths += [int(kind)] * full
-            takes += [self.rows_per_step] * full
-        short = sum(takes) - len(self._buckets)
-        if short and takes:
-            takes[-1] -= short
-        order = np.random.default_rng(SCHEDULE_SEED).permutation(len(widths))
-        return [widths[i] for i in order], [takes[i] for i in order]
-
     @property
     def num_rows(self) -> int:
         """Examples of the split."""
@@ -198,21 +177,7 @@ class BatchPlan:
 
     def epoch(self, seed: int, epoch: int) -> list[Step]:
         """The steps of one epoch of one candidate; the same for the same seed and epoch."""
-        draw = np.random.default_rng((seed, epoch, 1))
-        shuffled = draw.permutation(len(self._buckets))
-        # A stable sort by bucket keeps the random order inside each; a bucket's surplus is what
-        # is at its end, so each epoch promotes other examples to the wider rectangle.
-        pool = shuffled[np.argsort(self._buckets[shuffled], kind="stable")]
-        steps: list[Step | None] = [None] * self.num_steps
-        narrow_first = np.argsort(np.asarray(self.widths), kind="stable")
-        # Inside the widest bucket the short step goes last in the pool's order.
-        ordered = sorted(narrow_first, key=lambda i: (self.widths[i], -self._takes[i], i))
-        start = 0
-        for index in ordered:
-            stop = start + self._takes[index]
-            steps[index] = Step(examples=pool[start:stop], width=self.widths[index])
-            start = stop
-        return [step for step in steps if step is not None]
+        return dealt(self.buckets, self.widths, self._takes, seed, epoch)
 
     def micro_batches(self, step: Step, micro_batch_size: int) -> list[MicroBatch]:
         """Cuts a step into rectangles of ``micro_batch_size`` rows, the last filled with padding.
@@ -235,13 +200,13 @@ class BatchPlan:
         A last example takes the one before it along where it can: compiled layers have other code
         for a single row.
         """
-        order = np.argsort(self._buckets, kind="stable")
+        order = np.argsort(self.buckets, kind="stable")
         cuts = [*range(0, len(order), num_rows), len(order)]
         if len(order) % num_rows == 1 and len(cuts) > 2 and num_rows > 2:
             cuts[-2] -= 1
         for start, stop in pairwise(cuts):
             chosen = order[start:stop]
-            width = int(self._buckets[chosen].max())
+            width = int(self.buckets[chosen].max())
             yield self.rectangle(chosen, num_rows=len(chosen), width=width)
 
     def rectangle(self, examples: Ints, *, num_rows: int, width: int) -> MicroBatch:
@@ -265,6 +230,75 @@ class BatchPlan:
             source=np.concatenate(sources) if sources else empty,
             targets=np.concatenate(targets) if targets else empty,
         )
+
+
+class EpochOrder(Protocol):
+    """Which examples the steps of an epoch see, and how wide they are."""
+
+    @property
+    def widths(self) -> list[int]:
+        """Of each step of an epoch."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps in an epoch."""
+
+    def epoch(self, seed: int, epoch: int) -> list[Step]:
+        """The steps of one epoch of one candidate."""
+
+
+def step_sizes(buckets: Ints, rows_per_step: int) -> tuple[list[int], list[int]]:
+    """Widths of an epoch's steps, narrow ones first, and how many rows each of them has.
+
+    A bucket's remainder moves up into the next wider bucket, so at most the last step is short.
+
+    Args:
+        buckets: [rows] the width of each row. rows_per_step: examples in one update.
+    """
+    widths: list[int] = []
+    carried = 0
+    kinds = np.unique(buckets)
+    for kind in kinds:
+        available = int((buckets == kind).sum()) + carried
+        full, carried = divmod(available, rows_per_step)
+        if kind == kinds[-1] and carried:
+            full, carried = full + 1, 0
+        widths += [int(kind)] * full
+    takes = [rows_per_step] * len(widths)
+    if takes:
+        takes[-1] -= sum(takes) - len(buckets)
+    return widths, takes
+
+
+def in_turn(widths: Sequence[int], takes: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Steps that are sorted by width in the order in which an epoch has them, the same for all."""
+    order = np.random.default_rng(SCHEDULE_SEED).permutation(len(widths))
+    return [widths[i] for i in order], [takes[i] for i in order]
+
+
+def dealt(
+    buckets: Ints, widths: Sequence[int], takes: Sequence[int], seed: int, epoch: int
+) -> list[Step]:
+    """Rows in random order, dealt to the steps of one epoch.
+
+    Args:
+        buckets: [rows] the width of each row. widths: of the steps. takes: rows of each.
+        seed, epoch: decide the order.
+    """
+    draw = np.random.default_rng((seed, epoch, 1))
+    shuffled = draw.permutation(len(buckets))
+    # A stable sort by bucket keeps the random order inside each; a bucket's surplus is what is at
+    # its end, so each epoch promotes other examples to the wider rectangle.
+    pool = shuffled[np.argsort(buckets[shuffled], kind="stable")]
+    steps: list[Step | None] = [None] * len(widths)
+    # Inside the widest bucket the short step goes last in the pool's order.
+    ordered = sorted(range(len(widths)), key=lambda i: (widths[i], -takes[i], i))
+    start = 0
+    for index in ordered:
+        stop = start + takes[index]
+        steps[index] = Step(examples=pool[start:stop], width=widths[index])
+        start = stop
+    return [step for step in steps if step is not None]
 
 
 def _bucket_of(lengths: Ints, max_length: int, fine: bool) -> Ints:

@@ -22,6 +22,7 @@ class Candidate:
         tensors: the tensors of that epoch, or None once they are stored elsewhere.
         variant: which of its method's searched options it has; empty where there is one.
         options: those options, as plain values; some may be the protocol's.
+        rows: of its learning curve, the training rows that it learns from; None for all.
         snapshot: where the training of a paused candidate goes on, or of one that has completed
             could; None once it is stored elsewhere.
         reason: why it ended, in words, where it did not simply complete.
@@ -41,6 +42,7 @@ class Candidate:
     reason: str | None = None
     variant: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    rows: int | None = None
     snapshot: Tensors | None = None
     cohort: str | None = None
     validation: dict[str, float | None] = field(default_factory=dict)

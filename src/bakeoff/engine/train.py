@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
-from bakeoff.data.batches import BatchPlan, Step
+from bakeoff.data.batches import BatchPlan, EpochOrder, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
@@ -51,6 +51,8 @@ class Trainer:
         num_slots: the most candidates in one pass.
         saver: saves, and says when to stop.
         engine: how passes are computed.
+        order: which training examples the steps of an epoch see; None takes all of them, as the
+            training split's own schedule has them.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class Trainer:
         num_slots: int,
         saver: Saver | None = None,
         engine: EngineOptions | None = None,
+        order: EpochOrder | None = None,
     ) -> None:
         self.base = base
         self.batch_source = batch_source
         self.train_plan = train_plan
+        self.order: EpochOrder = order or train_plan
         self.validation_plan = validation_plan
         self.protocol = protocol
         self.observer = observer
@@ -179,7 +183,7 @@ class Trainer:
             self._methods = list(dict.fromkeys(candidate.method for candidate in candidates))
             cohort = Cohort(self.base, self._methods, len(candidates), self.protocol)
             self._cohort = self._open.enter_context(cohort)
-            longest = max(*self.train_plan.widths, *self.validation_plan.widths)
+            longest = max(*self.order.widths, *self.validation_plan.widths)
             self._graphs = self._open.enter_context(
                 accelerated(cohort, longest, self.engine, self.observer.on_note)
             )
@@ -233,14 +237,14 @@ class Trainer:
         """
         before = time.perf_counter() - (start.seconds if start else 0.0)
         seated = self._running
-        steps = [self.train_plan.epoch(c.seed, len(c.epochs)) if c else None for c in seated]
+        steps = [self.order.epoch(c.seed, len(c.epochs)) if c else None for c in seated]
         device = self.base.device
         nll_K = torch.zeros(len(seated), dtype=torch.float64, device=device)
         tokens_K = torch.zeros_like(nll_K)
         if start is not None:
             nll_K += torch.tensor(start.train_nll, dtype=torch.float64, device=device)
             tokens_K += torch.tensor(start.train_tokens, dtype=torch.float64, device=device)
-        num_steps = self.train_plan.num_steps
+        num_steps = self.order.num_steps
 
         def position() -> Position:
             seconds = time.perf_counter() - before
@@ -314,7 +318,7 @@ class Trainer:
 
     def _rates(self, step: int) -> list[float]:
         """Each slot's learning rate at a step of the present epoch."""
-        num_steps = self.train_plan.num_steps
+        num_steps = self.order.num_steps
         total = self.protocol.epochs * num_steps
         return [
             c.learning_rate * self.protocol.rate_factor(len(c.epochs) * num_steps + step, total)
@@ -325,7 +329,7 @@ class Trainer:
 
     def _report(self, step: int, train_nll_K: Tensor, rates: list[float]) -> None:
         running = self._running
-        self.observer.on_step(running, step, self.train_plan.num_steps, train_nll_K.tolist(), rates)
+        self.observer.on_step(running, step, self.order.num_steps, train_nll_K.tolist(), rates)
 
     def _validate(self, slot: int, *, alive: bool) -> tuple[float, float]:
         """(validation NLL, seconds) of one slot; NaN where it does not live."""

@@ -20,7 +20,7 @@ from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
-from bakeoff.metrics.contract import Ask
+from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.shots import ShotData
 from bakeoff.types import SPLITS, Split
@@ -51,6 +51,24 @@ class TestSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearningCurve:
+    """Subsets of the training rows on which the chosen settings are trained besides.
+
+    Attributes:
+        sizes: ascending, each below the number of training rows; none where nothing is asked.
+        metrics: what is scored of them: the one that decides, first, and all that need no more.
+    """
+
+    sizes: tuple[int, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def asks(self) -> frozenset[Ask]:
+        """What the model is asked for."""
+        return frozenset(metric.asks for metric in self.metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workbench:
     """A study with everything loaded.
 
@@ -61,7 +79,7 @@ class Workbench:
         precision: what the study asks the base to compute in.
         baselines: what takes part without training. shots: the held-out sets with training rows
             before each prompt, where a baseline wants them.
-        also: further test sets, by name.
+        also: further test sets, by name. curve: the learning curve.
         plans: the schedule of each split.
     """
 
@@ -79,6 +97,7 @@ class Workbench:
     baselines: tuple[Baseline, ...] = ()
     shots: ShotData | None = None
     also: Mapping[str, TestSet] = field(default_factory=dict)
+    curve: LearningCurve = field(default_factory=LearningCurve)
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:

@@ -276,6 +276,7 @@ class Checkpoints:
                     variant=record["variant"],
                     learning_rate=record["learning_rate"],
                     seed=record["seed"],
+                    rows=record.get("rows"),
                 )
                 if not schedule.has_place_for(spec):
                     continue
@@ -356,6 +357,7 @@ def _record(candidate: Candidate) -> dict[str, Any]:
         "variant": candidate.variant,
         "learning_rate": candidate.learning_rate,
         "seed": candidate.seed,
+        "rows": candidate.rows,
         "state": candidate.state.value,
         "reason": candidate.reason,
         "best_epoch": candidate.best_epoch,

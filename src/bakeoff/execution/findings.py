@@ -67,5 +67,5 @@ class Findings:
         return bool(self.failed_baselines or self.failed_also) or any(
             c.state is RunState.FAILED
             for method in self.schedule.methods.values()
-            for c in (method.finals or method.searched)
+            for c in (*(method.finals or method.searched), *method.curve)
         )

@@ -26,7 +26,8 @@ def damaged_part(folder: Path, results: Results) -> str | None:
     finals = {name for method in results.methods.values() for name in method.candidates}
     for name, candidate in results.candidates.items():
         place = folder / "candidates" / name
-        if not candidate.files and name in finals and candidate.state.is_eligible:
+        is_wanted = name in finals or candidate.rows is not None
+        if not candidate.files and is_wanted and candidate.state.is_eligible:
             if not _is_first_edition(place):
                 return f"{place}: no record of its files was kept"
             continue

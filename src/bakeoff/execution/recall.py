@@ -110,14 +110,16 @@ class Recall:
             if fault is None:
                 adapter = self.archive.place_of(candidate) / "adapter"
                 self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
-            elif candidate in self.findings.finals(candidate.method_name):
+            elif self._is_wanted(candidate):
                 self._keep_fault(f"{fault}; {candidate.id} is trained again")
                 self.findings.records.pop(candidate.id, None)
                 candidate.start_again()
-        finals = self.findings.schedule.finals
-        for candidate in (c for c in candidates if c in finals):
+        for candidate in filter(self._is_wanted, candidates):
             record = self.findings.records.get(candidate.id)
             if record is not None and candidate.state.is_eligible:
+                if candidate.rows is not None:
+                    self._recall_curve(candidate, record)
+                    continue
                 place = f"candidates/{candidate.id}"
                 found = self._recall_scores(place, record.files)
                 new = self._with_new_metrics(place, found)
@@ -129,6 +131,27 @@ class Recall:
                 if "validation" in found:
                     self.findings.validation_scores[candidate.id] = found["validation"]
                 self._recall_also_of(candidate)
+
+    def _is_wanted(self, candidate: Candidate) -> bool:
+        """Whether its results are of use: not those of a search."""
+        return not self.findings.schedule.is_searched(candidate)
+
+    def _recall_curve(self, candidate: Candidate, record: CandidateRecord) -> None:
+        """The test scores of one on fewer rows, with what metrics have come to the curve since."""
+        place, part = f"candidates/{candidate.id}", self.bench.data.splits["test"]
+        scores = self._recall_scores(place, record.files).get("test")
+        if scores is None:
+            return
+        metrics = self.bench.curve.metrics
+        new = lacking(scores, metrics, with_texts=True)
+        if new:
+            answers = self._answers(place)
+            more = rescored(scores, kept_outputs(scores, answers, part), new, part)
+            if more is None:
+                return  # they need more than was kept, so it is asked again
+            scores = more
+            self.archive.keep_scores(candidate, answers, {"test": scores})
+        self.findings.test_scores[candidate.id] = scores
 
     def _recall_also_of(self, candidate: Candidate) -> None:
         files = self.findings.records[candidate.id].files

@@ -21,7 +21,7 @@ from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
-_Outcome = tuple[ModelOutputs | None, ModelOutputs]
+Outcome = tuple[ModelOutputs | None, ModelOutputs]
 """Of the validation set, where it is asked, and of the test set."""
 
 
@@ -49,7 +49,7 @@ def score_candidates(
                 events.accept(job, known)
 
 
-class TestingWorker(PassWorker[_Outcome]):
+class TestingWorker(PassWorker[Outcome]):
     """Scores the candidates of a job on the test set and keeps their predictions.
 
     Args:
@@ -60,23 +60,23 @@ class TestingWorker(PassWorker[_Outcome]):
 
     def __init__(self, questions: Questions, findings: Findings) -> None:
         super().__init__(questions)
-        self._findings = findings
+        self.findings = findings
 
     def group_of(self, job: CohortJob) -> list[Candidate]:
         """See ``PassWorker``."""
-        eligible = {c.id: c for c in self._findings.schedule.finals if c.state.is_eligible}
+        eligible = {c.id: c for c in self.findings.schedule.finals if c.state.is_eligible}
         return [eligible[name] for name in job.candidates if name in eligible]
 
     def is_known(self, candidate: Candidate) -> bool:
         """See ``PassWorker``."""
-        return candidate.id in self._findings.test_scores
+        return candidate.id in self.findings.test_scores
 
-    def ask(self, cohort: Cohort, slots: Sequence[int], names: str) -> list[_Outcome]:
+    def ask(self, cohort: Cohort, slots: Sequence[int], names: str) -> list[Outcome]:
         """See ``PassWorker``."""
         validate = Ask.CHOICE in self.bench.task.asks
         return self.questions.outcomes(cohort, slots, f"answers: {names}", validate=validate)
 
-    def keep(self, candidate: Candidate, outcome: _Outcome) -> None:
+    def keep(self, candidate: Candidate, outcome: Outcome) -> None:
         """See ``PassWorker``."""
         validation, outputs = outcome
         sets = {"test": self.questions.scores(outputs, "test")}

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
-from bakeoff.data.batches import BatchPlan
+from bakeoff.data.batches import BatchPlan, EpochOrder
+from bakeoff.data.subsets import SubsetOrder
 from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, release_memory
 from bakeoff.engine.batch_source import (
     BatchSource,
@@ -79,6 +80,7 @@ class TrainingWorker:
 
     def bench_of(self, group: PassGroup) -> Workbench:
         """The study under a group's protocol."""
+        group = group.on_all_rows
         if group not in self._benches:
             protocol = self.bench.protocol.under(dict(group.overrides))
             is_same = protocol == self.bench.protocol
@@ -149,6 +151,7 @@ class TrainingWorker:
                 held.width,
                 saver,
                 bench.engine,
+                _order_of(job, group, plans["train"]),
             )
             trainer.micro_batch_size = held.micro_batch_size
             self.observer.trainer = trainer
@@ -210,6 +213,13 @@ class TrainingWorker:
             )
 
 
+def _order_of(job: CohortJob, group: PassGroup, plan: BatchPlan) -> EpochOrder:
+    """Which rows a job's steps see: of a subset, as all of its seats together decide."""
+    if group.rows is None:
+        return plan
+    return SubsetOrder(plan, group.rows, dict.fromkeys(seat.spec.seed for seat in job.seats))
+
+
 class _Sources:
     """The batch source of the group that trains, kept from round to round."""
 
@@ -218,7 +228,11 @@ class _Sources:
         self._open: tuple[PassGroup, BatchSource] | None = None
 
     def of(self, bench: Workbench, group: PassGroup) -> BatchSource:
-        """The batch source of a group; that of another one is closed."""
+        """The batch source of a group; that of another one is closed.
+
+        Subsets of any size are rows of one split, so they share it.
+        """
+        group = group.on_all_rows
         if self._open is None or self._open[0] != group:
             self.close()
             plans = [bench.plans["train"], bench.plans["validation"]]

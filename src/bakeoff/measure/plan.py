@@ -19,7 +19,13 @@ from bakeoff.measure.cards import (
 from bakeoff.measure.costs import GENERATION_ROWS
 from bakeoff.measure.fit import Need, available_for, needs_of, remedy
 from bakeoff.measure.power import PowerPlan
-from bakeoff.measure.time_estimate import MethodSeconds, epochs_at_most, wall_seconds
+from bakeoff.measure.time_estimate import (
+    CurveWork,
+    MethodSeconds,
+    curve_work,
+    epochs_at_most,
+    wall_seconds,
+)
 from bakeoff.measure.timing import Budget, time_epoch, time_writing, token_latency
 from bakeoff.measure.traced import Predictor, Writing, largest_batch
 from bakeoff.runs.records import DataLengths
@@ -73,6 +79,7 @@ class StudyPlan:
         basis: ``timed here``, or ``estimated`` from traced arithmetic and bytes.
         wall_seconds: of each part, at most; candidates that share a pass take less.
         remedy: the smallest change with which it would fit, or None where it fits.
+        learning_curve: what it trains besides; its time is in ``wall_seconds``. None without one.
         power: what the design can say of the methods; None where nothing is known of the metric.
         lengths: of the rows, in tokens; None where they are not known.
         notes: what the data hide, and methods that cannot be planned, which no other figure counts.
@@ -86,6 +93,7 @@ class StudyPlan:
     wall_seconds: Mapping[str, float] | None
     fits: bool
     remedy: str | None
+    learning_curve: CurveWork | None = None
     power: PowerPlan | None = None
     lengths: DataLengths | None = None
     notes: tuple[str, ...] = ()
@@ -160,6 +168,7 @@ def _planned(
         wall_seconds=wall_seconds(bench, schedule, needs, seconds, load_seconds),
         fits=change is None,
         remedy=change,
+        learning_curve=curve_work(bench, schedule) if bench.curve.sizes else None,
         notes=tuple(
             f"{name}: cannot be planned, and is not counted ({reason})"
             for name, reason in predictor.untraced.items()

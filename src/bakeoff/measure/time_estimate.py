@@ -10,11 +10,13 @@ from typing import Any, Final
 import torch
 
 from bakeoff.base.products import product
+from bakeoff.data.subsets import SubsetOrder
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.fit import Need
 from bakeoff.measure.repeated import FEWEST
 from bakeoff.measure.rounds import GENERATION_ROWS, SAMPLE
 from bakeoff.measure.timing import seconds_of
+from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule
 
 COSTS_START_SECONDS: Final = 6.0
@@ -48,6 +50,35 @@ def epochs_at_most(schedule: StudySchedule, name: str) -> tuple[int, int]:
     return first + more, total + more * epochs
 
 
+@dataclass(frozen=True, kw_only=True)
+class CurveWork:
+    """What a study's learning curve trains.
+
+    Attributes:
+        sizes: of the subsets. candidates: of all methods together.
+        share: tokens of one epoch of every size, as a share of an epoch on all rows.
+        tokens: of all epochs of all candidates, padding included, if none stops early.
+    """
+
+    sizes: tuple[int, ...]
+    candidates: int
+    share: float
+    tokens: int
+
+
+def curve_work(bench: Workbench, schedule: StudySchedule) -> CurveWork:
+    """The learning curve's part of the training; nothing where there is none."""
+    train, sizes = bench.plans["train"], bench.curve.sizes
+    tokens = sum(SubsetOrder(train, size, schedule.seeds).tokens_padded for size in sizes)
+    runs = len(bench.entries) * len(schedule.seeds)
+    return CurveWork(
+        sizes=sizes,
+        candidates=runs * len(sizes),
+        share=tokens / max(1, train.tokens_padded),
+        tokens=runs * schedule.epochs * tokens,
+    )
+
+
 def wall_seconds(
     bench: Workbench,
     schedule: StudySchedule,
@@ -58,7 +89,8 @@ def wall_seconds(
     """The parts of the study's wall clock, as the results name them; None where one is unknown."""
     test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
     num_test = len(bench.data.splits["test"])
-    training = testing = samples = 0.0
+    training = testing = samples = on_curve = 0.0
+    curve, num_seeds = curve_work(bench, schedule), len(schedule.seeds)
     least = COSTS_START_SECONDS + load_seconds
     scoring: list[float] = []
     for need in needs:
@@ -72,7 +104,13 @@ def wall_seconds(
         row_seconds = 1 / seconds.rows_per_second if seconds.rows_per_second else 0.0
         scored = test * validation + num_test * row_seconds
         scoring.append(scored + validation)
-        testing += len(schedule.seeds) * scored
+        testing += num_seeds * scored
+        if curve.sizes:
+            one = curve.share * epoch["train"] + len(curve.sizes) * validation
+            tested = test * validation
+            tested += num_test * row_seconds if Ask.TEXT in bench.curve.asks else 0.0
+            on_curve += epoch["first_epoch_extra"]
+            on_curve += num_seeds * (schedule.epochs * one + len(curve.sizes) * tested)
         # Memory, then samples of the study's loop and of a plain one.
         least += load_seconds + GENERATION_ROWS * row_seconds
         samples += min(SAMPLE.train, FEWEST * epoch["train"])
@@ -83,6 +121,7 @@ def wall_seconds(
         "baselines": min(scoring, default=0.0),
         "training": training,
         "test": testing,
+        **({"learning_curve": on_curve} if curve.sizes else {}),
     }
     # A quarter of the whole at most, if that is enough for what has to be.
     rest = sum(parts.values())
@@ -98,11 +137,12 @@ def least_training_seconds(
     Nothing of the study is run for it: the arithmetic is traced, and one product is timed.
     """
     train = bench.plans["train"]
+    further = len(schedule.seeds) * schedule.epochs * curve_work(bench, schedule).share
     flops = 0.0
     for need in needs:
         _, epochs = epochs_at_most(schedule, need.entry.name)
         one = sum(need.alone.training.flops.values())
-        flops += epochs * one * train.tokens_padded / need.alone.tokens
+        flops += (epochs + further) * one * train.tokens_padded / need.alone.tokens
     return flops / _product_rate(bench.base.device, bench.base.compute_dtype)
 
 

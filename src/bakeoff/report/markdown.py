@@ -14,7 +14,8 @@ from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Ranked, answers
-from bakeoff.report.figures.groups import GROUPS
+from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
+from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
 from bakeoff.report.load import Run
 from bakeoff.report.page import (
     compared,
@@ -63,6 +64,7 @@ def build_markdown(
         lines += [f"## Right and chosen {results.task.output_word}s: {escape(table.title)}", ""]
         lines += [*_table(table.heads, table.body), ""]
     lines += _pairs(run)
+    lines += _curve(run, figures)
     lines += _also(run)
     searched = searched_methods(results)
     if searched:
@@ -152,6 +154,27 @@ def _pairs(run: Run) -> list[str]:
     heads = ["metric", "first", "second", "difference", "p", "margin", "verdict"]
     words = escape(family_words(run.results))
     return ["## Every pair", "", words, "", *_table(heads, body), ""]
+
+
+def _curve(run: Run, figures: list[Figure]) -> list[str]:
+    """The learning curve."""
+    table = curve_table(run.results)
+    if table is None:
+        return []
+    lines = ["## Learning curve", "", escape(CURVE_LEAD), ""]
+    for figure in figures:
+        if figure.group == CURVE_GROUP:
+            lines += [f"**{escape(figure.title)}.** {escape(figure.caption)}", ""]
+            lines += [f"![{escape(figure.alt)}](figures/{figure.name}.svg)", ""]
+    body = [
+        [
+            line.name,
+            *(f"{c.value} ({c.interval})" if c.interval else c.value for c in line.cells),
+        ]
+        for line in table.lines
+    ]
+    lines += [*_table([table.title, *(f"{size} rows" for size in table.sizes)], body), ""]
+    return [*lines, *(f"- {escape(line.sentence)}" for line in table.lines), ""]
 
 
 def _also(run: Run) -> list[str]:

@@ -18,7 +18,8 @@ from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Browser
-from bakeoff.report.figures.groups import GROUPS
+from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
+from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
 from bakeoff.report.load import Run
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import (
@@ -95,6 +96,9 @@ def build_page(
             level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
             confusions=confusion_tables(results),
             also=also_tables(results),
+            curve=curve_table(results),
+            curve_lead=CURVE_LEAD,
+            curve_figures=[figure for figure in figures if figure.group == CURVE_GROUP],
             output_word=results.task.output_word,
             candidates=results.candidates,
             best_val=best_val_nll,

@@ -15,6 +15,7 @@ from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
 from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
+from bakeoff.report.learning_curve import CurveTable, curve_table
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord, Results
@@ -48,6 +49,9 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
     for also in also_tables(results):
         console.print(_also(also))
         console.print()
+    curve = curve_table(results)
+    if curve is not None:
+        print_curve(curve, console)
     given = shown_recommendation(results, limits)
     why = escape(lowered(given.why))
     console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
@@ -94,6 +98,26 @@ def _also(found: AlsoTable) -> Table:
     for label, cells in found.lines:
         table.add_row(escape(label), cells[0].value, cells[0].change, cells[0].verdict or "")
     return table
+
+
+def print_curve(curve: CurveTable, console: Console) -> None:
+    """Prints the largest sizes that there is room for, and what the last rows brought."""
+    unbounded = console.options.update(max_width=1000)
+    for first in range(len(curve.sizes)):
+        table = Table(box=None, pad_edge=False)
+        table.add_column(escape(curve.metric), overflow="fold")
+        for size in curve.sizes[first:]:
+            table.add_column(size, justify="right", no_wrap=True)
+        table.add_column("last change", justify="right", no_wrap=True)
+        table.add_column("")
+        for line in curve.lines:
+            values = [cell.value for cell in line.cells[first:]]
+            table.add_row(escape(line.name), *values, line.change, line.verdict)
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
+            break
+    console.print(table)
+    console.print("By training rows; intervals are in the report.", style="dim")
+    console.print()
 
 
 def _figure(metric: MetricRecord, found: Mapping[str, Estimate]) -> str:

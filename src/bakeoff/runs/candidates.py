@@ -30,10 +30,15 @@ class Provenance:
     micro_batch_size: int | None = None
 
 
-def candidate_id(method: str, variant: str, learning_rate: float, seed: int) -> str:
-    """What names a candidate in a study, fit for a folder: ``METHOD[-VARIANT]-lrX-sSEED``."""
+def candidate_id(
+    method: str, variant: str, learning_rate: float, seed: int, rows: int | None = None
+) -> str:
+    """What names a candidate in a study, fit for a folder.
+
+    ``METHOD[-VARIANT]-lrX-sSEED``, with ``-nROWS`` behind it where it learns from a subset.
+    """
     parts = [method, *([variant] if variant else []), f"lr{learning_rate:g}", f"s{seed}"]
-    return "-".join(parts)
+    return "-".join([*parts, *([] if rows is None else [f"n{rows}"])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,7 @@ class CandidateSpec:
     Attributes:
         variant: the label of the searched options in the id, empty where only the rate is searched.
         options: the searched options alone, as plain values.
+        rows: of its learning curve, the training rows that it learns from; None for all.
     """
 
     method: str
@@ -50,11 +56,12 @@ class CandidateSpec:
     options: dict[str, Any] = field(default_factory=dict)
     learning_rate: float
     seed: int
+    rows: int | None = None
 
     @property
     def id(self) -> str:
         """Unique in the study."""
-        return candidate_id(self.method, self.variant, self.learning_rate, self.seed)
+        return candidate_id(self.method, self.variant, self.learning_rate, self.seed, self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,7 @@ class CandidateRecord:
     Attributes:
         options: the searched options alone, as plain values.
         variant: their label in the id, empty where nothing but the rate is searched.
+        rows: of its learning curve, the training rows that it learnt from; None for all.
         cohort: of which it was a part, None where it is not known.
         validation: by metric, where the choice of a setting asked for it; None where it failed.
         files: what its results rest on, by path below the candidate's folder.
@@ -97,6 +105,7 @@ class CandidateRecord:
     variant: str = ""
     learning_rate: float
     seed: int
+    rows: int | None = None
     state: RunState
     best_epoch: int | None
     epochs: tuple[EpochRecord, ...]
@@ -109,7 +118,7 @@ class CandidateRecord:
     @property
     def id(self) -> str:
         """Unique in the study."""
-        return candidate_id(self.method, self.variant, self.learning_rate, self.seed)
+        return candidate_id(self.method, self.variant, self.learning_rate, self.seed, self.rows)
 
     @property
     def best_val_nll(self) -> float | None:

@@ -20,7 +20,7 @@ from bakeoff.runs.settings import setting
 _FREE: Final = frozenset({"checkpoint_minutes", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
-    *("methods", "search", "protocol.seeds", "also_test", "baselines"),
+    *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve"),
     *("task.metrics", "task.baselines", "task.lead_sentences"),
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name
@@ -29,9 +29,9 @@ _GIVEN: Final = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows(?:\.[a-z]+){1,2
 _PLACES: Final = ("base", "task.source")
 """Where the base and the data lie; what is there is compared by its content (``inputs.json``)."""
 _GROWTH: Final = (
-    "A study may grow by methods, seeds, learning rates, searched options, metrics, test sets and "
-    "baselines, and leave some of them out; with another base, other data or another protocol of "
-    "training its results would not go together."
+    "A study may grow by methods, seeds, learning rates, searched options, metrics, test sets, "
+    "sizes of a learning curve and baselines, and leave some of them out; with another base, other "
+    "data or another protocol of training its results would not go together."
 )
 _EPOCHS: Final = "protocol.epochs"
 _SEARCH: Final = (

@@ -362,6 +362,47 @@ class MethodRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowsGain:
+    """What more training rows brought, by the metric that decides, on the same test rows.
+
+    Attributes:
+        rows: of the point before.
+        difference: of the mean over seeds from that point's, in the metric's unit.
+        low, high: its bounds at ``level``, of this pair alone; None where nothing may be said.
+        margin: a difference that does not matter.
+        verdict: of the point with more rows. why: why nothing is said, else None.
+    """
+
+    rows: int
+    difference: float
+    low: float | None
+    high: float | None
+    margin: float | None
+    level: float
+    verdict: Comparable
+    why: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurvePoint:
+    """A method's chosen setting, trained on so many training rows.
+
+    Attributes:
+        rows: the first ones of each seed's permutation; the last point of a curve has all of them,
+            and is the study's own.
+        candidates: ids of the runs that were tested. seeds: theirs.
+        metrics: on the test set, by metric: the one that decides, and what came with it.
+        gain: over the point before; None of the first.
+    """
+
+    rows: int
+    candidates: tuple[str, ...]
+    seeds: tuple[int, ...]
+    metrics: dict[str, Estimate]
+    gain: RowsGain | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchRecord:
     """What the search trained, against every setting with every seed to the end.
 
@@ -391,6 +432,7 @@ class Results:
         decision: by what they were judged; None in results of the first edition's rules, whose
             recommendation is shown as it was written.
         also_test: further test sets by name.
+        learning_curve: by method its points, those of few rows first.
         notes: what a reader should know, in sentences.
     """
 
@@ -408,6 +450,7 @@ class Results:
     decision: DecisionRecord | None = None
     search: SearchRecord | None = None
     also_test: dict[str, TestSetRecord] = field(default_factory=dict)
+    learning_curve: dict[str, tuple[LearningCurvePoint, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -27,6 +27,7 @@ class MethodSearch:
         chosen: the one of them whose rate and variant was chosen, once the search is over.
         finals: candidates of the chosen setting, a seed each, none of which took part in the
             search; of the one setting there is where nothing is searched.
+        curve: candidates of that setting on subsets of the training rows, small ones first.
         num_rounds: rounds of the search that are over.
     """
 
@@ -39,12 +40,13 @@ class MethodSearch:
     num_first: int = 0
     chosen: Candidate | None = None
     finals: list[Candidate] = field(default_factory=list)
+    curve: list[Candidate] = field(default_factory=list)
     num_rounds: int = 0
 
     @property
     def candidates(self) -> list[Candidate]:
-        """All: the search's first, then the chosen setting's."""
-        return [*self.searched, *self.finals]
+        """All: the search's first, then the chosen setting's, those on fewer rows last."""
+        return [*self.searched, *self.finals, *self.curve]
 
     @property
     def records(self) -> list[CandidateRecord]:
@@ -77,6 +79,7 @@ def record_of(candidate: Candidate) -> CandidateRecord:
         options=dict(candidate.options),
         learning_rate=candidate.learning_rate,
         seed=candidate.seed,
+        rows=candidate.rows,
         state=candidate.state,
         best_epoch=candidate.best_epoch,
         epochs=tuple(candidate.epochs),
@@ -105,4 +108,5 @@ def spec_of(record: CandidateRecord) -> CandidateSpec:
         options=record.options,
         learning_rate=record.learning_rate,
         seed=record.seed,
+        rows=record.rows,
     )

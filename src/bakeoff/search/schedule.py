@@ -7,7 +7,7 @@ this module keeps the candidates and does what was decided.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bakeoff.engine.candidate import Candidate
@@ -15,6 +15,7 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import CandidateRecord, CandidateSpec
+from bakeoff.search.curve import curve_specs, of_finals
 from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.method_search import MethodSearch as MethodSearch
 from bakeoff.search.method_search import further_specs, record_of, spec_of
@@ -53,6 +54,7 @@ class StudySchedule:
             them is named is taken up and not trained.
         left_out: ids that searches began with before the study changed, and do not now.
         most_seeds: seeds from 0 on that looks at the test scores may ask for.
+        curve_rows: sizes of the subsets on which chosen settings are trained besides.
     """
 
     def __init__(
@@ -62,13 +64,14 @@ class StudySchedule:
         epochs: int,
         search: SearchOptions | None,
         most_seeds: int = 0,
+        curve_rows: Sequence[int] = (),
     ) -> None:
         """Names the first candidates.
 
         Args:
             methods: one for each method, empty so far; with a space where there is a search.
             seeds: of the chosen settings. epochs: the most that a candidate trains.
-            search: how is searched, or None. most_seeds: see the class.
+            search: how is searched, or None. most_seeds, curve_rows: see the class.
         """
         self.methods = {method.name: method for method in methods}
         self.search = search
@@ -78,6 +81,7 @@ class StudySchedule:
         self.known: dict[str, CandidateRecord] = {}
         self.left_out: frozenset[str] = frozenset()
         self.most_seeds = most_seeds
+        self.curve_rows = tuple(curve_rows)
         for method in methods:
             if method.space is not None:
                 specs = first_specs(method.space)
@@ -114,6 +118,11 @@ class StudySchedule:
     def finals(self) -> list[Candidate]:
         """Those that the test set is for."""
         return [c for method in self.methods.values() for c in method.finals]
+
+    @property
+    def on_curve(self) -> list[Candidate]:
+        """Those of the learning curves."""
+        return [c for method in self.methods.values() for c in method.curve]
 
     def waiting(self, group: PassGroup) -> list[Candidate]:
         """The candidates of a group that could be seated now."""
@@ -196,6 +205,17 @@ class StudySchedule:
             found += new
         return found
 
+    def name_curve(self, tested: Collection[str]) -> None:
+        """Names the candidates of the learning curves, where they are not named yet.
+
+        Args:
+            tested: ids of the final candidates that have results.
+        """
+        for method in self.methods.values():
+            known = {candidate.id: candidate for candidate in method.curve}
+            specs = curve_specs(method.finals, self.curve_rows, tested)
+            method.curve = [known.get(spec.id) or self.candidate_of(spec) for spec in specs]
+
     def candidate_of(self, spec: CandidateSpec) -> Candidate:
         """A candidate of the study, which takes no part yet.
 
@@ -211,6 +231,7 @@ class StudySchedule:
             seed=spec.seed,
             variant=spec.variant,
             options=method.settings.get(spec.variant, {}),
+            rows=spec.rows,
         )
         _take_up(found, self.known.get(found.id))
         return found
@@ -222,6 +243,8 @@ class StudySchedule:
         """
         method = self.methods.get(spec.method)
         if method is None or spec.variant not in method.variants:
+            return False
+        if spec.rows is not None and spec.rows not in self.curve_rows:
             return False
         if method.space is not None and spec.seed == method.space.seed:
             return spec.id not in self.left_out
@@ -243,8 +266,12 @@ class StudySchedule:
         """
         for candidate in later:
             method = self.methods[candidate.method_name]
-            is_searched = self._is_of_search(candidate)
-            (method.searched if is_searched else method.finals).append(candidate)
+            if candidate.rows is not None:
+                method.curve.append(candidate)
+            elif self._is_of_search(candidate):
+                method.searched.append(candidate)
+            else:
+                method.finals.append(candidate)
         for name, candidate in chosen.items():
             self.methods[name].chosen = candidate
         for name, number in num_rounds.items():
@@ -256,13 +283,19 @@ class StudySchedule:
             elif method.space is not None and method.chosen is None:
                 method.finals = []  # of a choice that was left out
             self._complete_finals(method)
+            # Those of a setting that is not the chosen one any more are left out.
+            method.curve = of_finals(method.curve, method.finals)
 
     def _reopen(self, method: MethodSearch) -> None:
         """Takes back the choice of a search that has grown since; nothing where there was none.
 
         Finals that have ended are taken up if their setting is chosen again.
         """
-        ended = [c for c in method.finals if c.state.is_final and c.state is not RunState.FAILED]
+        ended = [
+            candidate
+            for candidate in (*method.finals, *method.curve)
+            if candidate.state.is_final and candidate.state is not RunState.FAILED
+        ]
         self.known |= {candidate.id: record_of(candidate) for candidate in ended}
         method.chosen, method.finals = None, []
 
@@ -292,7 +325,9 @@ class StudySchedule:
             for id, record in sorted(records.items()):
                 if record.method != method.name or method.space is None or id in known:
                     continue
-                if record.seed == method.space.seed and self.has_place_for(spec_of(record)):
+                if record.rows is not None or record.seed != method.space.seed:
+                    continue
+                if self.has_place_for(spec_of(record)):
                     method.searched.append(self.candidate_of(spec_of(record)))
         for candidate in self.candidates:
             _take_up(candidate, records.get(candidate.id))
@@ -361,4 +396,4 @@ def first_candidates(
         epochs = max(epochs, *(protocol.under(v.searched).epochs for v in entry.variants))
     seeds = protocol.seeds
     most_seeds = seeds.at_most if isinstance(seeds, AdaptiveSeeds) else 0
-    return StudySchedule(methods, protocol.seed_list, epochs, search, most_seeds)
+    return StudySchedule(methods, protocol.seed_list, epochs, search, most_seeds, bench.curve.sizes)

@@ -20,6 +20,8 @@ def go_on(
 ) -> None:
     """Lets chosen settings wait for further epochs, each where its last epoch left it.
 
+    Those on fewer rows too, once they are named.
+
     The search's own candidates stay as they are: what was chosen was chosen with the epochs that
     there were. One that was stopped by its patience would have been stopped all the same.
 
@@ -30,7 +32,7 @@ def go_on(
     """
     early = [
         candidate
-        for candidate in schedule.finals
+        for candidate in (*schedule.finals, *schedule.on_curve)
         if candidate.state is RunState.COMPLETE
         and len(candidate.epochs) < bench.protocol.under(candidate.options).epochs
     ]

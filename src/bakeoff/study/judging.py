@@ -44,7 +44,9 @@ def judge_study(
     }
     test = bench.data.splits["test"]
     judged = {
-        metric.name: _judge("test", metric, runs, test, bench.task, decision, findings.baselines)
+        metric.name: judge_runs(
+            "test", metric, runs, test, bench.task, decision, findings.baselines
+        )
         for metric in metrics
     }
     return replace(decision, warnings=_warnings("test", judged)), judged
@@ -65,7 +67,7 @@ def judge_also(
     known = findings.also_scores.get(name, {})
     runs |= {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
     judged = {
-        metric.name: _judge(name, metric, runs, found.data, found.task, decision, baselines)
+        metric.name: judge_runs(name, metric, runs, found.data, found.task, decision, baselines)
         for metric in found.task.metrics
     }
     return judged, _warnings(name, judged)
@@ -126,7 +128,7 @@ def level_of(seeds: int | tuple[int, ...] | AdaptiveSeeds, level: float) -> floa
     return 1.0 - min(alphas.values())
 
 
-def _judge(
+def judge_runs(
     name: str,
     metric: Metric,
     runs: Mapping[str, Sequence[SetScores]],
@@ -135,6 +137,13 @@ def _judge(
     decision: DecisionRecord,
     baselines: Collection[str],
 ) -> MetricJudgement:
+    """What is said by one metric of some runs on one set.
+
+    Args:
+        name: the set's. metric: by which. runs: scores by method and baseline, by seed.
+        part: the set's rows. task: theirs. decision: with margins and level.
+        baselines: names of those of which a single run is all there is.
+    """
     return judge_metric(
         MetricScores(
             set=name,

@@ -21,6 +21,7 @@ from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
+from bakeoff.study.curve import curve_of
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.examined import seen_in_training
@@ -191,6 +192,7 @@ def workbench_of(
             name: _test_set(study, base, name, found, data, methods)
             for name, found in study.also.items()
         },
+        curve=curve_of(study, task, data),
     )
 
 

@@ -25,6 +25,7 @@ from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
+from bakeoff.study.sizes import sorted_sizes
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.registry import read_task
@@ -59,6 +60,9 @@ class StudyOptions:
     """Further test sets by name, each with a ``source`` and the keys of a task of its ``kind``; one
     of the study's own kind takes the task's keys. ``max_drop: {nll: 0.05}`` is what a recommended
     method may lose on it against zero_shot, at most."""
+    learning_curve: tuple[int, ...] = ()
+    """Numbers of training rows, such as [64, 256, 1024]: each method's chosen setting is trained on
+    nested subsets of these sizes besides, which draws quality against rows."""
     protocol: ProtocolOptions = field(default_factory=ProtocolOptions)
     """How every candidate is trained; epochs and rows of an update start from the task's kind."""
     methods: dict[str, dict[str, Any]]
@@ -92,6 +96,7 @@ class StudyOptions:
             raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
         if len(set(self.track)) < len(self.track):
             raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
+        object.__setattr__(self, "learning_curve", sorted_sizes(self.learning_curve))
         if not self.checkpoint_minutes > 0:
             raise ConfigError(
                 f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "

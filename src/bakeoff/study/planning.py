@@ -15,6 +15,7 @@ from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typi
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.options import Study
@@ -53,10 +54,11 @@ def plan_study(
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
+    notes = (*sizes_left_out(study, bench), *protocol_notes(bench))
     plan = replace(
         plan,
         lengths=lengths_of(bench.data, bench.task.max_length),
-        notes=(*bench.data.cautions, *plan.notes, *protocol_notes(bench)),
+        notes=(*bench.data.cautions, *plan.notes, *notes),
     )
     if bench.also:
         left_out = f"what asking {join(list(bench.also))} takes is not in these times"

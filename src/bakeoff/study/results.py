@@ -38,6 +38,7 @@ from bakeoff.runs.records import (
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
+from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judging import (
     also_margins,
@@ -95,13 +96,16 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
         also_test={name: _test_set(study, found) for name, found in bench.also.items()},
+        learning_curve=judge_curve(bench, findings, decision, judged),
         notes=(
             *bench.data.warnings,
             *(warning for found in bench.also.values() for warning in found.warnings),
+            *sizes_left_out(study, bench),
             *findings.notes,
             *decision_notes(bench.task, decision.metric),
             *protocol_notes(bench),
             *search_notes(study, findings),
+            *curve_notes(findings),
             *convergence_notes(bench.protocol, search, methods),
         ),
     )
@@ -330,7 +334,8 @@ def _search_cost(bench: Workbench, findings: Findings) -> SearchRecord:
         """Epochs without those that chosen settings went on with later."""
         return min(bench.protocol.under(candidate.options).epochs, schedule.searched_epochs)
 
-    trained = sum(min(len(c.epochs), most(c)) for c in schedule.candidates)
+    own = (c for method in schedule.methods.values() for c in (*method.searched, *method.finals))
+    trained = sum(min(len(c.epochs), most(c)) for c in own)
     whole = sum(most(c) for method in schedule.methods.values() for c in method.searched)
     full = whole * len(schedule.seeds)
     return SearchRecord(

@@ -24,6 +24,7 @@ from bakeoff.execution.also import also_questions, also_workers, ask_also
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
 from bakeoff.execution.executors import BySet, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
@@ -51,6 +52,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
+from bakeoff.study.curve import curve_words, sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
@@ -241,9 +243,8 @@ class Runner:
                     view.on_search(settled.text)
         for candidate in schedule.candidates:
             method = schedule.methods[candidate.method_name]
-            if candidate.state is RunState.FAILED and candidate in (
-                method.finals or method.searched
-            ):
+            tried_again = (*(method.finals or method.searched), *method.curve)
+            if candidate.state is RunState.FAILED and candidate in tried_again:
                 candidate.start_again()
 
     def _open_storage(
@@ -310,7 +311,14 @@ class Runner:
                         **asking,
                     }
                 ),
-                "test": BySet({"test": TestingWorker(questions, findings), **choosing, **testing}),
+                "test": BySet(
+                    {
+                        "test": TestingWorker(questions, findings),
+                        CURVE_SET: CurveWorker(questions, findings),
+                        **choosing,
+                        **testing,
+                    }
+                ),
                 "measure": CostsWorker(self.study, bench, findings, archive, view),
             }
         )
@@ -347,6 +355,14 @@ class Runner:
             if not self._wants_seeds(bench, findings, archive, view):
                 break
             start = None
+        if bench.curve.sizes:
+            with _timed(wall, "learning_curve"):
+                findings.schedule.name_curve(findings.test_scores)
+                view.say(f"  [cyan]learning curve[/] {curve_words(bench, findings)}")
+                recall.later_candidates()
+                go_on(bench, findings.schedule, archive, checkpoints, view)
+                stage.run(None)
+                score_curve(questions, findings, events, executor)
         if further:
             with _timed(wall, "also_test"):
                 ask_also(further, findings, events, executor)
@@ -419,8 +435,8 @@ class Runner:
                 f"  [bold yellow]warning[/] {escape(caution)}", highlight=False, soft_wrap=True
             )
         also = [warning for found in bench.also.values() for warning in found.warnings]
-        notes = [*bench.data.warnings, *also, *protocol_notes(bench), *unused_settings(self.study)]
-        for warning in notes:
+        said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
+        for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )

@@ -55,8 +55,11 @@ class Following:
         """A candidate's epoch has been validated."""
         record = candidate.epochs[-1]
         protocol = self._protocol.under(candidate.options)
-        total = protocol.epochs * self._num_steps
-        factor = protocol.rate_factor(record.epoch * self._num_steps - 1, total)
+        num_steps = self._num_steps
+        if candidate.rows is not None:
+            num_steps = -(-candidate.rows // protocol.rows_per_step)
+        total = protocol.epochs * num_steps
+        factor = protocol.rate_factor(record.epoch * num_steps - 1, total)
         values = {
             "train_nll": record.train_nll,
             "val_nll": record.val_nll,

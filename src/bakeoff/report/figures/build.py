@@ -9,6 +9,7 @@ from bakeoff.page.palette import looks
 from bakeoff.report.figures.candidates import learning_figures, rate_figures
 from bakeoff.report.figures.costs import cost_figures, time_figures, tradeoff_figures
 from bakeoff.report.figures.effort import effort_figures
+from bakeoff.report.figures.learning_curve import rows_figures
 from bakeoff.report.figures.margins import margin_figures
 from bakeoff.report.figures.quality import pair_figures, quality_figures
 from bakeoff.report.table import build_rows
@@ -39,3 +40,4 @@ def each_figure(results: Results, pick: str | None = None) -> Iterator[Figure]:
     yield from rate_figures(results, look)
     yield from effort_figures(results, look)
     yield from time_figures(results)
+    yield from rows_figures(results, look)

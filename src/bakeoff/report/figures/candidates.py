@@ -31,7 +31,7 @@ def learning_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Fig
                 is_chosen=not record.candidates or key in record.candidates,
             )
             for key, candidate in results.candidates.items()
-            if candidate.method == name and candidate.epochs
+            if candidate.method == name and candidate.epochs and candidate.rows is None
         ]
         if curves:
             panels.append(Panel(name=name, look=look[name], curves=curves))
@@ -43,7 +43,7 @@ def learning_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Fig
         name: [
             loss
             for c in results.candidates.values()
-            if c.method == name
+            if c.method == name and c.rows is None
             if (loss := best_val_nll(c)) is not None
         ]
         for name in (panel.name for panel in panels)
@@ -106,7 +106,7 @@ def _trials(results: Results, method: str) -> list[tuple[float, float, str]]:
         loss = best_val_nll(candidate)
         if candidate.method != method or loss is None or candidate.learning_rate <= 0:
             continue
-        if searched is not None and key not in searched:
+        if candidate.rows is not None or (searched is not None and key not in searched):
             continue
         if variant is not None and candidate.variant != variant:
             continue  # other options have a curve of their own

@@ -8,3 +8,5 @@ GROUPS: Final = {
     "cost": "What each method costs",
     "history": "How the study went",
 }
+CURVE_GROUP: Final = "rows"
+"""Of the section on the learning curve, which has words and a table beside its figure."""
