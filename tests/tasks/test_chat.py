@@ -428,7 +428,7 @@ def test_what_is_asked_and_scored() -> None:
     assert [metric.name for metric in task.metrics] == ["nll", "exact_match", "rougeL"]
     assert task.asks == {Ask.LIKELIHOOD, Ask.TEXT}
     assert [baseline.name for baseline in task.baselines] == ["zero_shot"]
-    assert (task.options.max_length, task.options.max_target_tokens) == (None, 256)
+    assert (task.options.max_length, task.options.max_target_tokens) == (2048, 256)
 
 
 # Bad input

@@ -35,7 +35,7 @@ def prepared_with(
         kind="classify",
         text="text",
         label="label",
-        max_target_tokens=4,
+        max_target_tokens=8,
         **{"max_length": None, **options},
     )
     return prepared(task, tokenizer, root, room=room)
@@ -63,6 +63,6 @@ def test_no_more_than_the_kind_and_the_base_allow(
 
 
 def test_what_a_study_says_is_kept(write: Write, tokenizer: Any) -> None:
-    data = prepared_with(write, tokenizer, rows_of(4, 30), max_length=40)
+    data = prepared_with(write, tokenizer, rows_of(4, 30), max_length=60)
     assert "max_length" not in data.found
-    assert max(data.splits["train"].tokens.lengths) <= 40
+    assert max(data.splits["train"].tokens.lengths) <= 60

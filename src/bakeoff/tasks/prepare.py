@@ -215,11 +215,15 @@ class Preparation:
 
     def _length(self, train: Rows, room: int | None) -> int:
         """What cuts 1 % of the training rows, within what the kind and the base allow."""
-        most = longest_of(self._task, room)
-        laid = self._layout.rows(train.examples)
-        wanted = cutting(np.array([row.lengths[NEEDED] for row in laid], dtype=np.int64))
-        least = self._options.max_target_tokens + _FEWEST_OF_INPUT
-        return min(most, max(-(-wanted // _STEP) * _STEP, least))
+        most, answer = longest_of(self._task, room), self._options.max_target_tokens
+        layout = self._layout
+        rows, prompts = layout.rows(train.examples), layout.prompts(train.examples)
+        needed = [
+            max(row.lengths[NEEDED], 0 if row.example.windows else len(prompt.ids) + answer)
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+        wanted = cutting(np.array(needed, dtype=np.int64))
+        return min(most, max(-(-wanted // _STEP) * _STEP, answer + _FEWEST_OF_INPUT))
 
     @property
     def _layout(self) -> Layout:
