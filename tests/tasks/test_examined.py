@@ -140,7 +140,7 @@ def test_lengths_are_those_of_uncut_rows(write: Write, tokenizer: Any, tmp_path:
         for n in range(20)
     ]
     parts = (train, rows_of(range(50, 54)), rows_of(range(70, 74)))
-    given = {"max_target_tokens": 8}
+    given: dict[str, Any] = {"max_target_tokens": 8}
     _, whole = prepared_rows(write, tokenizer, *parts, max_length=900, **given)
     lengths = whole.splits["train"].lengths
     assert lengths[:, ROW].tolist() == whole.splits["train"].tokens.lengths.tolist()

@@ -122,7 +122,7 @@ def room_of(
     options, before = task.options, [0]
     before += [m.extra_positions for variants in methods.values() for m in variants.values()]
     written = study.options.generation.max_new_tokens if Ask.TEXT in task.asks else 0
-    room = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
+    room: int = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
     if room < options.max_target_tokens + 2:
         raise ConfigError(
             f"{where}.max_target_tokens: {options.max_target_tokens} tokens of an answer, "

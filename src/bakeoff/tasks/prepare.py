@@ -223,7 +223,8 @@ class Preparation:
             for row, prompt in zip(rows, prompts, strict=True)
         ]
         wanted = cutting(np.array(needed, dtype=np.int64))
-        return min(most, max(-(-wanted // _STEP) * _STEP, answer + _FEWEST_OF_INPUT))
+        length: int = min(most, max(-(-wanted // _STEP) * _STEP, answer + _FEWEST_OF_INPUT))
+        return length
 
     @property
     def _layout(self) -> Layout:
