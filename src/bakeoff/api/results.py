@@ -6,7 +6,6 @@ Everything is read from the run's folder; nothing in it is changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -172,26 +171,10 @@ class Results:
         Raises:
             ConfigError: the study has no such set.
         """
-        import pandas as pd
+        from bakeoff.report.scored_rows import scores_table
 
-        from bakeoff.report.load import BASELINES, CANDIDATES
-
-        metrics = self._metrics_on(set)
-        rows: list[dict[str, Any]] = []
-        for name, method in self.record.methods.items():
-            for candidate in method.candidates:
-                seed = self.record.candidates[candidate].seed
-                about = {"method": name, "candidate": candidate, "seed": seed, "set": set}
-                rows += self._row_scores(self.folder / CANDIDATES / candidate, about)
-        for name in self.record.baselines if baselines else ():
-            about = {"method": name, "candidate": None, "seed": None, "set": set}
-            rows += self._row_scores(self.folder / BASELINES / name, about)
-        known = {key for row in rows for key in row}
-        scored = [metric.name for metric in metrics if metric.name in known]
-        first = ["method", "candidate", "seed", "set", "example", "answer"]
-        tokens = ["tokens"] if "tokens" in known else []
-        frame = pd.DataFrame(rows, columns=[*first, *scored, *tokens])
-        return frame.astype(dict.fromkeys(("seed", "example", *tokens), "Int64"))
+        sets = {set: self._metrics_on(set)}
+        return scores_table(self.folder, self.record, sets, baselines=baselines)
 
     def learning_curve(self) -> pd.DataFrame:
         """One row per method and number of training rows; empty without a learning curve.
@@ -221,19 +204,6 @@ class Results:
             known = ", ".join(("test", *self.record.also_test))
             raise ConfigError(f"set={name!r}: the study has no such test set; it has {known}")
         return self.record.also_test[name].metrics
-
-    def _row_scores(self, place: Path, about: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-        from bakeoff.report.load import lines, predictions_file, row_scores
-
-        for row in lines(place / predictions_file(about["set"]), []):
-            tokens = {"tokens": row["tokens"]} if "tokens" in row else {}
-            yield {
-                **about,
-                "example": row["index"],
-                "answer": str(row.get("prediction") or ""),
-                **row_scores(row),
-                **tokens,
-            }
 
     @property
     def figures(self) -> tuple[str, ...]:

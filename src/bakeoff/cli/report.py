@@ -25,6 +25,23 @@ def report(
             "--mix", help="Shows studies that were not measured alike, without ranking them."
         ),
     ] = False,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMS",
+            help="Writes these and no other: html, md, csv, latex, json, parquet, with commas "
+            "between; the page, the text and their figures without.",
+        ),
+    ] = None,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KINDS",
+            help="Writes each figure at 85 and 175 mm besides: pdf, svg, png. LaTeX brings the "
+            "PDFs by itself.",
+        ),
+    ] = None,
     max_memory: MaxMemory = None,
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
@@ -37,24 +54,36 @@ def report(
     from bakeoff.decide.limits import limits_from
     from bakeoff.decide.recommendation import shown_recommendation
     from bakeoff.report import write_report, write_side_by_side
+    from bakeoff.report.paper.formats import FIGURE_FILES, FORMATS, chosen
     from bakeoff.runs.reading import read_results
 
     limits = limits_from(
         memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
     )
+    formats = chosen(form or [], FORMATS, "--format")
+    files = chosen(figures or [], FIGURE_FILES, "--figures")
     console = Console()
     if len(folders) > 1:
-        place = write_side_by_side(
-            folders, out or Path("runs/side-by-side"), mix=mix, limits=limits
-        )
+        if formats or files:
+            raise ConfigError(
+                f"{'--format' if formats else '--figures'}: is for one study; several have one "
+                "page, so give one folder, or leave it out"
+            )
+        page = write_side_by_side(folders, out or Path("runs/side-by-side"), mix=mix, limits=limits)
+        places = [page]
     elif out is not None or mix:
         raise ConfigError(
             f"{'--out' if out else '--mix'}: is for several studies; one study's report goes into "
             "its own folder"
         )
     else:
-        place = write_report(folders[0], limits)
+        places = [] if formats else [write_report(folders[0], limits)]
+        if formats or files:
+            from bakeoff.report.paper.writing import write_forms
+
+            places += write_forms(folders[0], formats, files, limits)
         if limits.items():
             why = shown_recommendation(read_results(folders[0]), limits).why
             console.print(escape(why), soft_wrap=True, highlight=False)
-    console.print(escape(str(place)), soft_wrap=True, highlight=False)
+    for place in places:
+        console.print(escape(str(place)), soft_wrap=True, highlight=False)

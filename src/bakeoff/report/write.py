@@ -12,7 +12,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.report.answer import build_answer
 from bakeoff.report.comparable import comparability, labels_of
 from bakeoff.report.examples import build_browser, rank_examples
-from bakeoff.report.load import load_run
+from bakeoff.report.load import Run, load_run
 from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
 from bakeoff.report.table import build_rows
@@ -34,17 +34,22 @@ def write_report(folder: Path, limits: Limits | None = None) -> Path:
     Raises:
         StoreError: The results cannot be read, or the report cannot be written.
     """
+    texts, figures = build_texts(load_run(folder), limits)
+    return _write(folder, figures, texts)
+
+
+def build_texts(run: Run, limits: Limits | None = None) -> tuple[dict[str, str], list[Figure]]:
+    """The text and the page by their files' names, and the figures that they show."""
     # Imported where figures are drawn: Altair and its renderer take longer than all the rest.
     from bakeoff.report.figures.build import build_figures
 
-    run = load_run(folder)
     rows = build_rows(run.results)
     answer = build_answer(run.results, rows, limits)
     figures = build_figures(run.results, answer.method)
     ranked = rank_examples(run, rows)
     page = build_page(run, rows, answer, figures, build_browser(run, rows, ranked))
     text = build_markdown(run, rows, answer, figures, ranked)
-    return _write(folder, figures, {"report.md": text, "report.html": page})
+    return {"report.md": text, "report.html": page}, figures
 
 
 def write_side_by_side(
@@ -91,7 +96,7 @@ def write_side_by_side(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(out, error) from error
+        raise cannot_write(out, error) from error
     return _write(out, figures, {"report.html": page})
 
 
@@ -103,19 +108,21 @@ def _write(folder: Path, figures: Sequence[Figure], texts: Mapping[str, str]) ->
             write_bytes(pictures / f"{figure.name}.svg", figure.svg.encode("utf-8"))
             write_bytes(pictures / f"{figure.name}.png", figure.png)
         for name, text in texts.items():
-            write_bytes(folder / name, _encode(text))
+            write_bytes(folder / name, encoded(text))
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     return folder / "report.html"
 
 
-def _cannot_write(folder: Path, error: OSError) -> StoreError:
+def cannot_write(folder: Path, error: OSError) -> StoreError:
+    """What the user is told where a report's file cannot be written."""
     return StoreError(
         f"{error.filename or folder}: the report cannot be written "
         f"({error.strerror or error}); free some space or correct the folder's rights"
     )
 
 
-def _encode(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """A text in UTF-8, whatever a model has written in it."""
     # A model may write half of a surrogate pair, which UTF-8 has no form for.
     return text.encode("utf-8", "replace")

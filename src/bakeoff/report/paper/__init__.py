@@ -1,0 +1,1 @@
+"""What a paper takes of a study: tables, scores, figures, references, the protocol in words."""
