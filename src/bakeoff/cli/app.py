@@ -12,11 +12,12 @@ from bakeoff.cli.init import init
 from bakeoff.cli.methods import methods
 from bakeoff.cli.plan import plan
 from bakeoff.cli.predict import predict
+from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import version
 
-_COMMANDS = (init, run, plan, report, audit, predict, export, methods, version)
+_COMMANDS = (init, run, plan, report, audit, predict, export, push, methods, version)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -31,9 +31,13 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Writes a candidate's adapter, or its merged model, for other libraries."""
-    from bakeoff.inference.export import export_candidate, target_of
+    """Writes a candidate's adapter, or its merged model, for other libraries.
+
+    Beside it: the tokenizer, what an answer is asked with, and a model card.
+    """
+    from bakeoff.inference.export import Target, export_candidate, target_of
     from bakeoff.inference.finished import FinishedRun
+    from bakeoff.inference.naming import named_base
 
     target = target_of(to)
     run = FinishedRun(folder, "cpu")
@@ -45,3 +49,6 @@ def export(
         soft_wrap=True,
         highlight=False,
     )
+    caution = named_base(run, out).caution
+    if caution and target is Target.PEFT:
+        Console(stderr=True).print(escape(caution), soft_wrap=True, highlight=False)

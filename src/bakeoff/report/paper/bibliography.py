@@ -19,7 +19,7 @@ from bakeoff.report.paper.protocol import main_comparisons, raises_variances
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 
-_NAME: Final = r"[^\W\d_][\w'’-]*"
+_NAME: Final = r"[A-Z\u00c0-\u00de][\w'’-]*"
 _CITED: Final = re.compile(
     rf"(?P<who>(?:{_NAME} )*{_NAME}(?: et al\.| & {_NAME}| and {_NAME})?) (?P<year>(?:19|20)\d\d)"
     r"(?:, \"(?P<title>[^\"]+)\")?(?:, arXiv:(?P<arxiv>\d{4}\.\d{4,5})|, (?P<site>github\.com/\S+?)"

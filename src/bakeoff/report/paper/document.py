@@ -20,6 +20,7 @@ from bakeoff.report.table import Column, Row, build_marks, build_rows, shown_col
 from bakeoff.runs.records import Results
 
 _METRICS_A_TABLE: Final = 3
+_METHODS_A_TABLE: Final = 4
 _SIGNS: Final = {"equivalent": r"\textsuperscript{=}", "undecided": r"\textsuperscript{?}"}
 
 
@@ -36,9 +37,9 @@ def latex_text(run: Run, figures: Sequence[Figure], limits: Limits | None = None
     parts = [
         _head(run),
         f"\\subsection*{{{escaped(run.name)}}}",
-        f"\\textbf{{{escaped(answer.verdict)}.}} {escaped(answer.sentence)} {escaped(answer.why)}",
+        f"\\textbf{{{escaped(answer.verdict)}:}} {escaped(answer.sentence)} {escaped(answer.why)}",
         *_quality(results, rows, label),
-        _costs(results, rows, label),
+        *_costs(results, rows, label),
         *_pairs(run, label),
         r"\paragraph{Protocol.} " + " ".join(map(escaped, protocol_sentences(results))),
         _citations(results),
@@ -106,26 +107,29 @@ def _value(row: Row, column: Column, mark: str | None) -> str:
     return f"{shown} {escaped(f'[{column.write(cell.low)}, {column.write(cell.high)}]')}"
 
 
-def _costs(results: Results, rows: Sequence[Row], label: str) -> str:
+def _costs(results: Results, rows: Sequence[Row], label: str) -> list[str]:
+    """Turned round, as there are more costs than fit beside each other."""
     shown = [c for c in shown_columns(results.task.metrics, rows) if c.metric is None]
     methods = [row for row in in_order(results, rows) if not row.is_baseline]
     marks = build_marks(results, rows)
-    # Costs are turned round, as there are more of them than fit beside each other.
-    body = [
-        [
-            _title(column),
-            *(_value(row, column, marks.get((row.name, column.key))) for row in methods),
+    tables = []
+    for number, start in enumerate(range(0, len(methods), _METHODS_A_TABLE)):
+        beside = methods[start : start + _METHODS_A_TABLE]
+        body = [
+            [_title(c), *(_value(row, c, marks.get((row.name, c.key))) for row in beside)]
+            for c in shown
         ]
-        for column in shown
-    ]
-    return table(
-        ["", *map(_name, methods)],
-        body,
-        caption="Costs of each method alone: medians of repeats with intervals where there are "
-        "any. Bold: the least.",
-        label=f"tab:{label}-costs",
-        columns="l" + "r" * len(methods),
-    )
+        tables.append(
+            table(
+                ["", *map(_name, beside)],
+                body,
+                caption="Costs of each method alone: medians of repeats with intervals where "
+                "there are any. Bold: the least.",
+                label=f"tab:{label}-costs{number or ''}",
+                columns="l" + "r" * len(beside),
+            )
+        )
+    return tables
 
 
 def _pairs(run: Run, label: str) -> list[str]:

@@ -130,5 +130,5 @@ def table(
 
 
 def label_part(name: str) -> str:
-    """A name as part of a label or a file's name: ASCII letters and digits, dashes."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+    """A name as part of a label: ASCII letters, digits, dots and dashes."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == ".") else "-" for c in name)

@@ -1,0 +1,114 @@
+"""How an export is loaded, in code that others can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bakeoff.inference.finished import Kept
+from bakeoff.inference.naming import BASE_FOLDER, BaseName
+
+_VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Values that vLLM's ``--max-lora-rank`` takes, from its default region on."""
+
+
+def how_to_load(
+    folder: str, base: BaseName, adapter: Mapping[str, Any], *, is_merged: bool, kept: Kept
+) -> list[str]:
+    """Lines of Markdown.
+
+    Args:
+        folder: the export's name. base: its base. adapter: its ``adapter_config.json``.
+        is_merged: whether it is a whole model. kept: the candidate.
+    """
+    place = [
+        "```python",
+        f'folder = "{folder}"  # or huggingface_hub.snapshot_download("owner/name")',
+        "```",
+        "",
+    ]
+    if is_merged:
+        return [*place, "**Transformers**", "", *_merged(), "", "**vLLM**", "", *_serve(folder)]
+    return [
+        *place,
+        "**PEFT**",
+        "",
+        *_peft(base),
+        "",
+        "**Transformers** (merged)",
+        "",
+        *_to_merge(kept),
+        "",
+        "**vLLM**",
+        "",
+        *_vllm(folder, base, adapter, kept),
+    ]
+
+
+def _merged() -> list[str]:
+    return [
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        "model = AutoModelForCausalLM.from_pretrained(folder)",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "```",
+    ]
+
+
+def _serve(folder: str) -> list[str]:
+    return ["```", f"vllm serve {folder}", "```"]
+
+
+def _peft(base: BaseName) -> list[str]:
+    revision = "" if base.revision is None else f', revision="{base.revision}"'
+    named = f'f"{{folder}}/{BASE_FOLDER}"' if base.beside else f'"{base.path}"{revision}'
+    return [
+        "```python",
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f"base = AutoModelForCausalLM.from_pretrained({named})",
+        "model = PeftModel.from_pretrained(base, folder)",
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "```",
+    ]
+
+
+def _to_merge(kept: Kept) -> list[str]:
+    if not kept.method.is_mergeable():
+        return [
+            "What this method learns is no weight of the base, so it cannot be merged; PEFT's "
+            "model is used as any other of Transformers."
+        ]
+    return [
+        "```python",
+        "merged = model.merge_and_unload()  # an ordinary Transformers model",
+        'merged.save_pretrained("merged")',
+        "```",
+        "",
+        f"`bakeoff export RUN --to merged --candidate {kept.id} --out merged` writes the same.",
+    ]
+
+
+def _vllm(folder: str, base: BaseName, adapter: Mapping[str, Any], kept: Kept) -> list[str]:
+    is_lora = adapter.get("peft_type") == "LORA" and not adapter.get("use_dora")
+    ranks = [adapter.get("r"), *(adapter.get("rank_pattern") or {}).values()]
+    rank = max((r for r in ranks if isinstance(r, int)), default=0)
+    most = next((value for value in _VLLM_RANKS if value >= rank), None)
+    if not is_lora or most is None:
+        other = (
+            " Merge it as above, and serve the merged model: `vllm serve merged`."
+            if kept.method.is_mergeable()
+            else ""
+        )
+        return [f"vLLM serves adapters of plain LoRA only, which this is not.{other}"]
+    named = f"{folder}/{BASE_FOLDER}" if base.beside else base.path
+    return [
+        "Where vLLM knows the base's architecture:",
+        "",
+        "```",
+        f"vllm serve {named} --enable-lora --max-lora-rank {most} \\",
+        f"  --lora-modules tuned={folder}",
+        "```",
+    ]

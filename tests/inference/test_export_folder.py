@@ -1,0 +1,168 @@
+"""What `bakeoff export` writes is a folder that others can use: PEFT, Transformers, a reader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bakeoff.base.library_output import silence_libraries
+from bakeoff.config import load_yaml
+from bakeoff.inference import naming
+from bakeoff.inference.finished import FinishedRun
+from bakeoff.inference.naming import SMOLLM2_HUB, base_license, named_base
+from bakeoff.runs.reading import read_results
+
+Run = Callable[..., Any]
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"rank": 10, "learning_rate": 1e-2},
+    "soft_prompt": {"prompt_length": 3, "learning_rate": 1e-2},
+}
+IDS = {"lora": "lora-lr0.01-s0", "soft_prompt": "soft_prompt-lr0.01-s0"}
+pytestmark = pytest.mark.usefixtures("quick")
+Auto: Any = AutoModelForCausalLM
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The run's folder, made by the first test that needs it."""
+    return {"root": tmp_path_factory.mktemp("kept")}
+
+
+@pytest.fixture
+def run(kept: dict[str, Path], place: Path, run_small: Run) -> Path:
+    """``out``, a complete run over the base that is shipped."""
+    if "run" not in kept:
+        outcome = run_small(base="tiny", methods=METHODS)
+        assert outcome.code == 0, outcome.err
+        kept["run"] = kept["root"] / "out"
+        shutil.copytree(place / "out", kept["run"])
+    shutil.copytree(kept["run"], place / "out", dirs_exist_ok=True)
+    return place / "out"
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    text = (folder / "README.md").read_text("utf-8")
+    assert text.startswith("---\n")
+    found = load_yaml(text.split("---\n")[1], where="README.md")
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_peft_loads_the_folder_by_itself(run: Path, cli: Run, place: Path) -> None:
+    from tests.inference.test_export_predict import candidate_logits
+
+    for kind, candidate in IDS.items():
+        out = place / kind
+        outcome = cli("export", "out", "--candidate", candidate, "--to", "peft", "--out", kind)
+        assert (outcome.code, outcome.err) == (0, "")
+        config = json.loads((out / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == str(out / "base")
+        ids, expected = candidate_logits(run, candidate)
+        with silence_libraries(), torch.no_grad():
+            base = Auto.from_pretrained(config["base_model_name_or_path"])
+            tuned: Any = peft.PeftModel.from_pretrained(base, str(out)).eval()
+            assert (tuned(input_ids=ids).logits - expected).abs().max() <= 1e-5
+            tokenizer = AutoTokenizer.from_pretrained(str(out))
+        assert (
+            tokenizer("The fair")["input_ids"]
+            == FinishedRun(run, "cpu").base.tokenizer("The fair")["input_ids"]
+        )
+
+
+def test_the_card_says_what_it_is_and_what_it_reached(run: Path, cli: Run, place: Path) -> None:
+    assert cli("export", "out", "--candidate", IDS["lora"], "--to", "peft", "--out", "p").code == 0
+    front = front_matter(place / "p")
+    assert front["base_model"] == "tiny" and front["library_name"] == "peft"
+    assert front["license"] == "apache-2.0"  # of the shipped base's own card
+    assert {"bakeoff", "lora", "summarize"} <= set(front["tags"])
+    text = (place / "p/README.md").read_text("utf-8")
+    results = read_results(run)
+    nll = results.methods["lora"].test["nll"]
+    assert nll.low is not None and nll.high is not None
+    assert f"| {nll.mean:.3f} | {nll.low:.3f} to {nll.high:.3f} |" in text
+    assert f"| {results.baselines['zero_shot'].test['nll'].mean:.3f} |" in text
+    assert 'AutoModelForCausalLM.from_pretrained(f"{folder}/base")' in text
+    assert "PeftModel.from_pretrained(base, folder)" in text
+    assert "model.merge_and_unload()" in text
+    # 16 is the least that vLLM takes for a rank of 10.
+    assert "vllm serve p/base --enable-lora --max-lora-rank 16" in text
+    assert "| learning rate | `1e-2` |" in text and "| seed | `0` |" in text
+
+
+def test_a_soft_prompt_promises_no_merge_and_no_vllm(run: Path, cli: Run, place: Path) -> None:
+    arguments = ("--candidate", IDS["soft_prompt"], "--to", "peft", "--out", "p")
+    assert cli("export", "out", *arguments).code == 0
+    text = (place / "p/README.md").read_text("utf-8")
+    assert "vLLM serves adapters of plain LoRA only, which this is not." in text
+    assert "merge_and_unload" not in text and "vllm serve" not in text
+
+
+def test_the_task_comes_with_it_and_no_local_path(run: Path, cli: Run, place: Path) -> None:
+    arguments = ("--candidate", IDS["lora"], "--to", "merged", "--out", "m")
+    assert cli("export", "out", *arguments).code == 0
+    content = json.loads((place / "m/bakeoff_task.json").read_text())
+    task = FinishedRun(run, "cpu").task
+    assert content["kind"] == "summarize"
+    assert content["template"] == task.options.template
+    assert content["input_columns"] == {"task.document": "text"} or "text" in (
+        content["input_columns"].values()
+    )
+    assert content["generation"]["max_new_tokens"] == 8
+    assert "source" not in content["options"] and str(place) not in json.dumps(content)
+    assert front_matter(place / "m")["library_name"] == "transformers"
+    text = (place / "m/README.md").read_text("utf-8")
+    assert "vllm serve m" in text and "PeftModel" not in text
+    with silence_libraries():
+        assert Auto.from_pretrained(str(place / "m")).config.model_type == "gpt_neo"
+
+
+class TestNames:
+    """How the base is named, whatever it is."""
+
+    def of(self, run: Path, base: str, **changes: Any) -> Any:
+        finished = FinishedRun(run, "cpu")
+        options = replace(finished.study.options, base=base, **changes)
+        finished.study = replace(finished.study, options=options)
+        return finished
+
+    def test_a_hub_id_stays_with_its_revision(self, run: Path, place: Path) -> None:
+        found = named_base(self.of(run, "org/model", revision="abc"), place / "x")
+        assert (found.path, found.card, found.revision) == ("org/model", "org/model", "abc")
+        assert found.is_on_the_hub and not found.caution and not found.beside
+
+    def test_the_fetched_gguf_is_the_hubs_model_with_a_word_on_it(
+        self, run: Path, place: Path
+    ) -> None:
+        found = named_base(self.of(run, "smollm2-135m"), place / "x")
+        assert found.path == found.card == SMOLLM2_HUB == "HuggingFaceTB/SmolLM2-135M-Instruct"
+        assert "Q4_1 GGUF" in found.caution and "differ slightly" in found.caution
+
+    def test_a_folder_is_an_absolute_path_with_a_warning(self, run: Path, place: Path) -> None:
+        (place / "mine").mkdir()
+        card = "---\nlicense: mit\nbase_model: x\n---\n# Mine\n"
+        (place / "mine/README.md").write_text(card, encoding="utf-8")
+        finished = self.of(run, "mine")
+        finished.base = FinishedRun(run, "cpu").base
+        found = named_base(finished, place / "x")
+        assert found.path == str((place / "mine").resolve()) and found.card == "mine"
+        assert "of the machine that trained it" in found.caution
+        assert base_license(finished) == "mit"
+
+    def test_a_licence_that_no_one_states_is_not_made_up(
+        self, run: Path, place: Path, cli: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(naming, "_of_card", lambda text: None)
+        arguments = ("--candidate", IDS["lora"], "--to", "peft", "--out", "p")
+        assert cli("export", "out", *arguments).code == 0
+        assert "license" not in front_matter(place / "p")
+        assert "licence is not known here" in (place / "p/README.md").read_text("utf-8")

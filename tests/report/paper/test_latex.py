@@ -1,0 +1,117 @@
+"""Whatever something is called, LaTeX prints it as it is, and a study's file holds together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bakeoff.report.load import load_run
+from bakeoff.report.paper.document import latex_text
+from bakeoff.report.paper.latex import escaped
+from bakeoff.runs.records import Results
+from tests.golden_folders import copy_of, renamed
+
+HOSTILE = r"a_b%c&d#e~f^g\h{i}j$k"
+CONTROLS = re.compile(r"\\(?:[a-zA-Z@]+|.)", re.DOTALL)
+
+
+def unescaped_specials(text: str) -> list[str]:
+    """Characters that LaTeX would take for its own, outside of its commands and of math."""
+    plain = re.sub(r"\$(?:-|\\[a-z]+)\$", "", text)
+    return re.findall(r"[_%#^$\\]", CONTROLS.sub("", plain))
+
+
+def balance(text: str) -> int:
+    """Opening braces less closing ones, escaped ones left out; fails where it falls below 0."""
+    depth = 0
+    for brace in re.findall(r"[{}]", re.sub(r"\\[{}]", "", text)):
+        depth += 1 if brace == "{" else -1
+        assert depth >= 0
+    return depth
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("soft_prompt", r"soft\_prompt"),
+        ("50 % & more #1", r"50 \% \& more \#1"),
+        ("~ ^", r"\textasciitilde{} \textasciicircum{}"),
+        ("\\input{x}", r"\textbackslash{}input\{x\}"),
+        ("$x$", r"\$x\$"),
+        ("[1]", "{[}1{]}"),
+        ("a--b -", "a-{}-b -"),
+        ("a---b", "a-{}-{}-b"),
+        ("1–2", "1--2"),
+        ("−0.5 × 100 µs", r"$-$0.5 $\times$ 100 $\mu$s"),
+        ("Popović, Çelik", r"Popovi\'{c}, \c{C}elik"),
+        ("two\nlines", "two lines"),
+        ("語", r"\bakeoffchar{語}{U+8A9E}"),
+        ("\u202e\ud83d", r"\texttt{U+202E}\texttt{U+D83D}"),
+    ],
+)
+def test_text_is_printed_as_it_is(text: str, expected: str) -> None:
+    assert escaped(text) == expected
+
+
+def test_every_printable_character_of_ascii_is_safe() -> None:
+    text = escaped("".join(map(chr, range(32, 127))))
+    assert unescaped_specials(text) == []
+    assert balance(text) == 0
+
+
+@pytest.fixture
+def tex(tmp_path: Path) -> str:
+    """The file of a study whose method, study and metric are named to break it."""
+
+    def attacked(results: Results) -> Results:
+        changed = renamed(results, {"lora": HOSTILE})
+        metrics = tuple(
+            replace(m, title=HOSTILE) if m.name == "rouge1" else m for m in changed.task.metrics
+        )
+        return replace(
+            changed,
+            study={**changed.study, "name": HOSTILE, "base": "語_模型"},
+            task=replace(changed.task, metrics=metrics),
+        )
+
+    copy_of("four", tmp_path, attacked)
+    return latex_text(load_run(tmp_path), [])
+
+
+def test_a_hostile_study_holds_together(tex: str) -> None:
+    body = "\n".join(line for line in tex.splitlines() if not line.startswith("%"))
+    _, _, body = body.partition("\\fi\\fi")
+    assert HOSTILE not in body
+    assert escaped(HOSTILE) in body
+    assert r"\bakeoffchar{語}{U+8A9E}\_\bakeoffchar{模}{U+6A21}" in body
+    assert unescaped_specials(body) == []
+    assert balance(body) == 0
+    begun = re.findall(r"\\begin\{(\w+)\}", body)
+    assert sorted(begun) == sorted(re.findall(r"\\end\{(\w+)\}", body))
+    assert body.count(r"\toprule") == begun.count("tabular") == body.count(r"\bottomrule")
+
+
+def test_each_row_has_as_many_cells_as_its_table(tex: str) -> None:
+    tables = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", tex, re.DOTALL)
+    assert len(tables) == 4  # two of quality, costs, pairs
+    for columns, inside in tables:
+        rows = [line for line in inside.splitlines() if line.endswith(r"\\")]
+        assert len(rows) > 4
+        for row in rows:
+            assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1, row
+
+
+def test_intervals_and_verdicts_are_marked(tmp_path: Path) -> None:
+    results = copy_of("four", tmp_path)
+    text = latex_text(load_run(tmp_path), [])
+    best = results.methods["full"].test["nll"]
+    assert best.low is not None and best.high is not None
+    assert rf"full & \textbf{{{best.mean:.3f}}} {{[}}{best.low:.3f}, {best.high:.3f}{{]}}" in text
+    assert r"lora\_small & 8.4 " in text  # worse: no mark
+    assert r"lora & 2.052" in text and r"13.1\textsuperscript{?}" in text
+    assert "& equivalent " in text
+    assert r"% \usepackage{booktabs,graphicx" in text
+    assert r"\documentclass" not in text
