@@ -28,6 +28,7 @@ def loaded_by(code: str) -> set[str]:
     [
         "bakeoff.report",
         "bakeoff.report.write",
+        "bakeoff.report.paper.writing",
         "bakeoff.report.terminal",
         "bakeoff.report.live.rewriting",
         "bakeoff.report.live.server",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.decide.verdicts import ZERO_SHOT, unit_words
@@ -113,10 +114,9 @@ def _training(card: Card) -> list[str]:
     protocol = card.run.study.options.protocol.under(candidate.options)
     options = {**record.options, **candidate.options}
     said = ", ".join(f"{k} {v}" for k, v in options.items() if isinstance(v, str | int | float))
-    source = results.study.get("task", {}).get("source")
     facts = {
         "task": card.run.task.kind,
-        "data": source if isinstance(source, str) else "rows of the study's own",
+        "data": _source(results.study.get("task", {}).get("source")),
         "training rows": shown_whole(results.data.train.examples),
         "learning rate": shown_rate(candidate.learning_rate),
         "seed": str(candidate.seed),
@@ -135,6 +135,14 @@ def _training(card: Card) -> list[str]:
     }
     rows = [f"| {name} | {code(value)} |" for name, value in facts.items() if value]
     return ["| | |", "| --- | --- |", *rows]
+
+
+def _source(source: Any) -> str:
+    """Where the rows came from, without folders of this machine."""
+    if not isinstance(source, str):
+        return "rows of the study's own"
+    is_local = Path(source).expanduser().exists() or source.startswith((".", "/", "~"))
+    return Path(source).name if is_local else source
 
 
 def _scores(card: Card) -> list[str]:
