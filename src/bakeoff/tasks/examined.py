@@ -15,6 +15,7 @@ from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.groups import shared_groups
 from bakeoff.data.hygiene.overlap import PAIRS, Overlap, OverlapRow, find_overlap
 from bakeoff.data.rows import Rows
+from bakeoff.data.sources import named_files
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
 from bakeoff.formatting import join, shown_whole
@@ -78,7 +79,8 @@ def benchmark_caution(task: Task, part: SplitData) -> str | None:
         task: whose options name the source. part: the test set's rows.
     """
     source, config = task.options.source, task.options.config
-    places = [source] if isinstance(source, str) else [source["test"], source["train"]]
+    parts = [source["test"], source["train"]] if isinstance(source, dict) else [source]
+    places = [name for part_of in parts for name in named_files(part_of)]
     known = benchmark_of_rows([*text.split("\n"), text] for text in part.shown)
     name = named_benchmark([*places, *([config] if config else [])])
     if known is not None:
