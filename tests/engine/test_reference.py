@@ -97,7 +97,8 @@ def plain_full(model: PreTrainedModel, method: Any, initial: Tensors) -> Plain:
 def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[float, Tensors]]:
     """The textbook loop; yields each update's loss and gradients before the clip."""
     parameters = list(plain.trained.values())
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=PROTOCOL.weight_decay)
+    decay = PROTOCOL.decay_of(0.0)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
     plain.model.train()
     for step in steps_of(plan):
         lengths = [len(parts_of(plan, int(e))[1]) for e in step.examples]

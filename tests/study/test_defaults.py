@@ -89,7 +89,9 @@ def test_a_resolved_study_means_itself() -> None:
 
 def test_rates_fall_with_the_size_of_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"small": 135_000_000, "middle": 1_300_000_000, "large": 8 * 10**9, "huge": 7 * 10**10}
-    monkeypatch.setattr("bakeoff.study.options._parameters_of", lambda o: counts[o.base])
+    monkeypatch.setattr(
+        "bakeoff.study.options.parameters_for", lambda methods, base, **rest: counts[base]
+    )
     rates = {
         base: {
             name: entry["learning_rate"]

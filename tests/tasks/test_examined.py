@@ -10,7 +10,7 @@ import pytest
 
 from bakeoff.data.hygiene.lengths import ANSWER, NEEDED, ROW
 from bakeoff.errors import DataError
-from bakeoff.tasks.examined import seen_in_training
+from bakeoff.tasks.preparation.examined import seen_in_training
 from tests.tasks.preparing import Write, prepared, prepared_rows, task_of
 
 WORDS = [
@@ -162,7 +162,7 @@ def test_lengths_are_those_of_uncut_rows(write: Write, tokenizer: Any, tmp_path:
         for n in range(20)
     ]
     parts = (train, rows_of(range(50, 54)), rows_of(range(70, 74)))
-    given = {"max_target_tokens": 8}
+    given: dict[str, Any] = {"max_target_tokens": 8}
     _, whole = prepared_rows(write, tokenizer, *parts, max_length=900, **given)
     lengths = whole.splits["train"].lengths
     assert lengths[:, ROW].tolist() == whole.splits["train"].tokens.lengths.tolist()
@@ -183,5 +183,5 @@ def test_a_further_test_set_is_held_against_the_training_rows(
     same = "also_test.more: 1 rows have a document that is in the training rows too."
     near = "also_test.more: 1 rows have nearly the document of a training row."
     assert seen_in_training("also_test.more", "document", train, test) == [same, near]
-    monkeypatch.setattr("bakeoff.tasks.examined._MOST_CHARACTERS", 100)
+    monkeypatch.setattr("bakeoff.tasks.preparation.examined._MOST_CHARACTERS", 100)
     assert seen_in_training("also_test.more", "document", train, test) == [same]

@@ -24,10 +24,10 @@ from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
-from bakeoff.tasks.examined import seen_in_training
-from bakeoff.tasks.prepare import prepare, with_found
-from bakeoff.tasks.prepare_test import prepare_test
-from bakeoff.tasks.shots import ShotData
+from bakeoff.tasks.preparation.examined import seen_in_training
+from bakeoff.tasks.preparation.prepare import prepare, with_found
+from bakeoff.tasks.preparation.prepare_test import prepare_test
+from bakeoff.tasks.preparation.shots import ShotData
 
 
 def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
@@ -122,7 +122,7 @@ def room_of(
     options, before = task.options, [0]
     before += [m.extra_positions for variants in methods.values() for m in variants.values()]
     written = study.options.generation.max_new_tokens if Ask.TEXT in task.asks else 0
-    room = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
+    room: int = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
     if room < options.max_target_tokens + 2:
         raise ConfigError(
             f"{where}.max_target_tokens: {options.max_target_tokens} tokens of an answer, "

@@ -14,17 +14,16 @@ from bakeoff.data.sources import STDIN, WIRE, is_there, renamed
 from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
-from bakeoff.errors import BakeoffError, ConfigError
-from bakeoff.files import cache_folder
+from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, entry_of
-from bakeoff.methods.registry import method_kinds, spec_of
 from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
+from bakeoff.study.defaults import parameters_for, protocol_for
 from bakeoff.study.sizes import sorted_sizes
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
@@ -217,7 +216,10 @@ def study_from_mapping(
     _move_other_keys(merged)
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
-    options = replace(options, protocol=_protocol_for(task, options.protocol, merged))
+    options = replace(
+        options,
+        protocol=protocol_for(task.starting, options.protocol, merged.get("protocol") or {}),
+    )
     scored_by = [metric.name for metric in task.metrics_before_rows]
     baselines = read_baselines(task, options.baselines)
     also = read_also(options.also_test, task, options.task, baselines)
@@ -227,7 +229,12 @@ def study_from_mapping(
         also={metric.name for one in also.values() for metric in one.task.metrics_before_rows},
     )
     may_search = options.search is not None
-    parameters = _parameters_of(options) if _needs_size(options) else None
+    parameters = parameters_for(
+        options.methods,
+        options.base,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+    )
     entries = tuple(
         entry_of(
             name,
@@ -303,56 +310,6 @@ def _with_one_name_of_seeds(options: StudyOptions, given: Mapping[str, Any]) -> 
             "differ; give protocol.seeds alone"
         )
     return replace(options, protocol=meant, search=replace(search, seeds=None))
-
-
-def _protocol_for(
-    task: Task, protocol: ProtocolOptions, given: Mapping[str, Any]
-) -> ProtocolOptions:
-    """The protocol with what the task's kind decides where the study says nothing."""
-    section = given.get("protocol") or {}
-    found: dict[str, int] = {}
-    if "epochs" not in section:
-        found["epochs"] = task.starting.epochs
-    rows, micro, accum = task.starting.rows, "micro_batch_size", "grad_accum_steps"
-    if micro not in section:
-        steps = protocol.grad_accum_steps if accum in section else 1
-        found[micro] = max(1, min(protocol.micro_batch_size, rows // steps))
-    if accum not in section:
-        found[accum] = max(1, rows // found.get(micro, protocol.micro_batch_size))
-    return replace(protocol, **found)
-
-
-def _needs_size(options: StudyOptions) -> bool:
-    """Whether a method's rate is left to a default that depends on the size of the base."""
-    if options.base in (TINY_REFERENCE, SMOLLM2_REFERENCE):  # small ones
-        return False
-    for name, given in options.methods.items():
-        is_open = not isinstance(given.get("learning_rate"), int | float)
-        kind = given.get("kind", name)
-        if is_open and isinstance(kind, str) and kind in method_kinds():
-            spec = spec_of(kind, where=f"methods.{name}.kind")
-            if spec.rates_by_size is not None:
-                return True
-    return False
-
-
-def _parameters_of(options: StudyOptions) -> int | None:
-    """Parameters of the base, from its shapes; None where it is not to be had, as its loading will
-    say."""
-    from bakeoff.base.weights.sources import load_source  # loads PyTorch
-
-    try:
-        source = load_source(
-            options.base,
-            root=Path.cwd(),
-            cache_dir=cache_folder(),
-            trust_remote_code=options.trust_remote_code,
-            revision=options.revision,
-            meta=True,
-        )
-    except BakeoffError:
-        return None
-    return int(source.model.num_parameters())
 
 
 def plain_seeds(seeds: int | tuple[int, ...] | AdaptiveSeeds) -> object:

@@ -17,7 +17,7 @@ from bakeoff.data.hygiene.shingles import Parts
 from bakeoff.types import SPLITS, Split
 
 
-def shingles(text: str) -> set[tuple[str, ...]]:
+def shingles(text: str) -> set[tuple[tuple[str, str], tuple[str, str]]]:
     words = ["^", "^", *normalise(text).split(), "$", "$"]
     return set(itertools.pairwise(itertools.pairwise(words)))
 
@@ -89,7 +89,11 @@ def test_all_near_pairs_are_found_as_by_looking_at_every_pair(seed: int, length:
         for split, size in zip(SPLITS, (9, 4, 4), strict=True)
     }
     found = overlap_of(**splits)
-    expected = [("train", "test"), ("train", "validation"), ("validation", "test")]
+    expected: list[tuple[Split, Split]] = [
+        ("train", "test"),
+        ("train", "validation"),
+        ("validation", "test"),
+    ]
     assert counts(found) == (
         *(by_force(splits, first, second) for first, second in expected),
         by_force(splits, "train", "train"),
@@ -185,7 +189,7 @@ def test_questions_on_one_passage_are_as_different_as_the_questions_are() -> Non
     )
     rows: dict[Split, list[OverlapRow]] = {
         split: [OverlapRow(1, (question, passage), None, "")]
-        for split, question in zip(("train", "validation", "test"), asked, strict=True)
+        for split, question in zip(SPLITS, asked, strict=True)
     }
     assert counts(find_overlap(rows)) == (0, 0, 0, 0)
     rows["test"] = [OverlapRow(1, (f"{asked[0]} then", passage), None, "")]
