@@ -41,8 +41,8 @@ from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.score import example_nlls
 from bakeoff.study.opening import cache_folder
-from bakeoff.tasks.chatml import TOOLS_TEXT
-from bakeoff.tasks.prepare import prepare
+from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
+from bakeoff.tasks.preparation.prepare import prepare
 from bakeoff.tasks.registry import read_task
 
 TOLERANCE: Final = 1e-5

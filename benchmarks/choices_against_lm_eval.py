@@ -40,7 +40,7 @@ from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.registry import metric_of
 from bakeoff.study.opening import cache_folder
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.prepare import prepare
+from bakeoff.tasks.preparation.prepare import prepare
 from bakeoff.tasks.registry import read_task
 
 Floats = NDArray[np.float64]

@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bakeoff.base.weights.sources import load_source
 from bakeoff.study.opening import cache_folder
-from bakeoff.tasks.prepare import prepare
+from bakeoff.tasks.preparation.prepare import prepare
 from bakeoff.tasks.registry import read_task
 
 Row = dict[str, str]

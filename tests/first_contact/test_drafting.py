@@ -20,8 +20,8 @@ from bakeoff.first_contact.values import method_values
 from bakeoff.first_contact.writing import shown, study_text
 from bakeoff.study.options import study_from_mapping
 from bakeoff.tasks.classify import Classify
-from bakeoff.tasks.guesses import Guess
-from bakeoff.tasks.guessing import Guesses
+from bakeoff.tasks.guess.guesses import Guess
+from bakeoff.tasks.guess.guessing import Guesses
 
 BASE = "scratch:tiny-gpt-neo"  # a token a byte, 256 positions
 WORDS = ("good", "bad")

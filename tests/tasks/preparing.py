@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.prepare import prepare, with_found
+from bakeoff.tasks.preparation.prepare import prepare, with_found
 from bakeoff.tasks.registry import read_task
 
 Row = Mapping[str, object]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import DataError
-from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.preparation.prepare import with_found
 from tests.tasks.preparing import prepared, task_of
 from tests.tokenizer_families import tokenizer_of
 

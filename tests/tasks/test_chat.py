@@ -19,8 +19,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat import Chat
 from bakeoff.tasks.contract import Task, columns_to_keep
-from bakeoff.tasks.conversations import Conversation
-from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.conversation.conversations import Conversation
+from bakeoff.tasks.preparation.prepare import with_found
 from bakeoff.testing.tasks import TaskContract
 from tests.chat_shapes import ENDS, SHAPES, chat_tokenizer
 from tests.tasks.preparing import (
@@ -332,7 +332,7 @@ def test_the_prompt_need_not_be_how_the_whole_begins() -> None:
 
 
 def template_record(text: str) -> dict[str, Any]:
-    from bakeoff.tasks.chat_templates import ChatTemplate
+    from bakeoff.tasks.conversation.chat_templates import ChatTemplate
 
     return ChatTemplate(name="one", text=text, end="<|im_end|>").record
 

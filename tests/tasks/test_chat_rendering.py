@@ -10,11 +10,11 @@ import pytest
 
 from bakeoff.data.examples import Example
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_rendering import InChat, in_chat, template_for
-from bakeoff.tasks.chat_templates import CHATML_TEMPLATE
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.conversation.chat_rendering import InChat, in_chat, template_for
+from bakeoff.tasks.conversation.chat_templates import CHATML_TEMPLATE
+from bakeoff.tasks.preparation.prepare import with_found
 from bakeoff.tasks.summarize import Summarize
 from bakeoff.testing.tasks import TaskContract
 from tests.chat_shapes import ENDS, SHAPES, chat_tokenizer

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_marks import Marks
-from bakeoff.tasks.chat_rendering import template_for
-from bakeoff.tasks.chat_templates import ChatTemplate
+from bakeoff.tasks.conversation.chat_marks import Marks
+from bakeoff.tasks.conversation.chat_rendering import template_for
+from bakeoff.tasks.conversation.chat_templates import ChatTemplate
 from tests.chat_shapes import ENDS, SHAPES, WITHOUT_SYSTEM, chat_tokenizer
 from tests.tasks.preparing import task_of
 from tests.tokenizer_families import tokenizer_of

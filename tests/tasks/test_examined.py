@@ -10,7 +10,7 @@ import pytest
 
 from bakeoff.data.hygiene.lengths import ANSWER, NEEDED, ROW
 from bakeoff.errors import DataError
-from bakeoff.tasks.examined import seen_in_training
+from bakeoff.tasks.preparation.examined import seen_in_training
 from tests.tasks.preparing import Write, prepared, prepared_rows, task_of
 
 WORDS = [
@@ -161,5 +161,5 @@ def test_a_further_test_set_is_held_against_the_training_rows(
     same = "also_test.more: 1 rows have a document that is in the training rows too."
     near = "also_test.more: 1 rows have nearly the document of a training row."
     assert seen_in_training("also_test.more", "document", train, test) == [same, near]
-    monkeypatch.setattr("bakeoff.tasks.examined._MOST_CHARACTERS", 100)
+    monkeypatch.setattr("bakeoff.tasks.preparation.examined._MOST_CHARACTERS", 100)
     assert seen_in_training("also_test.more", "document", train, test) == [same]

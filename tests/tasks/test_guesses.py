@@ -11,8 +11,8 @@ import pytest
 from bakeoff.data.columns import Table
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks import registry
-from bakeoff.tasks.guesses import Guess
-from bakeoff.tasks.guessing import Guesses, guess_task
+from bakeoff.tasks.guess.guesses import Guess
+from bakeoff.tasks.guess.guessing import Guesses, guess_task
 from bakeoff.tasks.summarize import Summarize
 
 WORDS = [

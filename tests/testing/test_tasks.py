@@ -12,7 +12,7 @@ from bakeoff.data.examples import Example
 from bakeoff.tasks import registry
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.contract import Row
-from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.preparation.prepare import with_found
 from bakeoff.tasks.registry import _BUILT_IN
 from bakeoff.testing import TaskContract
 

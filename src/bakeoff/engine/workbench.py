@@ -22,7 +22,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import Baseline, Task
-from bakeoff.tasks.shots import ShotData
+from bakeoff.tasks.preparation.shots import ShotData
 from bakeoff.types import SPLITS, Split
 
 _ALSO: Final = "test set "

@@ -20,7 +20,7 @@ from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.search.selection import ROWS_OF_TEXT
 from bakeoff.tasks.contract import Baseline
-from bakeoff.tasks.shots import ShotData
+from bakeoff.tasks.preparation.shots import ShotData
 
 
 def ask_baselines(

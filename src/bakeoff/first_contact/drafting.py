@@ -28,8 +28,8 @@ from bakeoff.formatting import shown_count
 from bakeoff.metrics.contract import Ask
 from bakeoff.study.options import study_from_mapping
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.guesses import Guess
-from bakeoff.tasks.guessing import Guesses, guess_task
+from bakeoff.tasks.guess.guesses import Guess
+from bakeoff.tasks.guess.guessing import Guesses, guess_task
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.tasks.starting import StartingValues
 from bakeoff.types import Split

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.base.weights.sources import load_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.files import cache_folder
-from bakeoff.tasks.chat_rendering import template_for
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.prepare import prepare
+from bakeoff.tasks.conversation.chat_rendering import template_for
+from bakeoff.tasks.preparation.prepare import prepare
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.types import SPLITS
 

@@ -12,7 +12,7 @@ from bakeoff.data.given import GivenRows
 from bakeoff.data.sources import named_files
 from bakeoff.first_contact.drafting import Draft
 from bakeoff.formatting import shown_rate
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guesses import Guess
 
 _WIDTH: Final = 96
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")

@@ -20,7 +20,7 @@ from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import load_base
 from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.prepare import with_found
+from bakeoff.tasks.preparation.prepare import with_found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,10 @@ from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
-from bakeoff.tasks.examined import seen_in_training
-from bakeoff.tasks.prepare import prepare, with_found
-from bakeoff.tasks.prepare_test import prepare_test
-from bakeoff.tasks.shots import ShotData
+from bakeoff.tasks.preparation.examined import seen_in_training
+from bakeoff.tasks.preparation.prepare import prepare, with_found
+from bakeoff.tasks.preparation.prepare_test import prepare_test
+from bakeoff.tasks.preparation.shots import ShotData
 
 
 def load_base(study: Study, device: str, *, meta: bool = False) -> Base:

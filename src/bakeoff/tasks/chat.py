@@ -12,10 +12,10 @@ from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
-from bakeoff.tasks.chatml import TOOLS_TEXT
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
-from bakeoff.tasks.conversations import (
+from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
+from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
+from bakeoff.tasks.conversation.conversations import (
     Conversation,
     calls_as_text,
     messages_of,
@@ -23,8 +23,8 @@ from bakeoff.tasks.conversations import (
     tools_of,
     up_to_last_answer,
 )
-from bakeoff.tasks.guess_talks import guess_talks
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guess_talks import guess_talks
+from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import text_of
 

@@ -13,8 +13,8 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
-from bakeoff.tasks.guess_choices import guess_choices
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guess_choices import guess_choices
+from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.right_choice import RULES, Answer, found_rule
 from bakeoff.tasks.starting import LABELS

@@ -18,8 +18,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
-from bakeoff.tasks.guess_labels import guess_labels
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guess_labels import guess_labels
+from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
 from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import label_of

@@ -15,8 +15,8 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
 from bakeoff.tasks.from_template import FromTemplate, check_fields, column_of
-from bakeoff.tasks.guess_texts import guess_completions
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guess_texts import guess_completions
+from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.texts import plain_text_of, plain_texts_of
 
 ROLES: Final = ("prompt", "completion")

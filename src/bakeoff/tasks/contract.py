@@ -19,8 +19,8 @@ from bakeoff.tasks.starting import StartingValues
 
 if TYPE_CHECKING:
     from bakeoff.data.columns import Table
-    from bakeoff.tasks.chat_templates import ChatTemplate
-    from bakeoff.tasks.guesses import Guess
+    from bakeoff.tasks.conversation.chat_templates import ChatTemplate
+    from bakeoff.tasks.guess.guesses import Guess
 
 Row = Mapping[str, object]
 NLL = "nll"

@@ -11,8 +11,8 @@ from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.sentences import lead
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
-from bakeoff.tasks.guess_texts import guess_summaries
-from bakeoff.tasks.guesses import Guess
+from bakeoff.tasks.guess.guess_texts import guess_summaries
+from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 

@@ -12,7 +12,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
-from bakeoff.tasks.guesses import FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import FORCED, LIKELY, POSSIBLE, Guess, quoted
 from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import plain_text_of
 

@@ -15,7 +15,7 @@ from bakeoff.data.taskdata import TaskData
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
-from bakeoff.tasks.prepare import prepare, with_found
+from bakeoff.tasks.preparation.prepare import prepare, with_found
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.testing.passes import small_base
 from bakeoff.types import SPLITS

@@ -12,7 +12,7 @@ from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.prepare import Preparation
+from bakeoff.tasks.preparation.prepare import Preparation
 from bakeoff.types import Split
 
 

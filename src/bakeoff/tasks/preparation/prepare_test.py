@@ -19,12 +19,12 @@ from bakeoff.data.rows import take_rows
 from bakeoff.data.sources import open_test_source
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_rendering import CHAT, note_on, template_for
-from bakeoff.tasks.checks import check_input
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.examined import benchmark_caution
-from bakeoff.tasks.known import all_columns, known_beforehand, with_found
-from bakeoff.tasks.prepare import MAX_LENGTH, Preparation, cached, longest_of
+from bakeoff.tasks.conversation.chat_rendering import CHAT, note_on, template_for
+from bakeoff.tasks.preparation.checks import check_input
+from bakeoff.tasks.preparation.examined import benchmark_caution
+from bakeoff.tasks.preparation.known import all_columns, known_beforehand, with_found
+from bakeoff.tasks.preparation.prepare import MAX_LENGTH, Preparation, cached, longest_of
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"

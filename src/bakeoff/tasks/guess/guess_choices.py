@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guesses import CERTAIN, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, quoted
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import ANSWER, INPUT, LABEL, QUESTION, first_called, is_called
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from bakeoff.data.columns import Table
 from bakeoff.errors import DataError
-from bakeoff.tasks.guesses import FORCED, Guess
+from bakeoff.tasks.guess.guesses import FORCED, Guess
 from bakeoff.tasks.registry import task_kinds, task_type
 
 _NAMED_FROM: Final = 0.3

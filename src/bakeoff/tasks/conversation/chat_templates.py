@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
-from bakeoff.tasks.chat_marks import Marks, Message, changed, common_length, texts_of
-from bakeoff.tasks.chatml import IM_END, chatml_text
+from bakeoff.tasks.conversation.chat_marks import Marks, Message, changed, common_length, texts_of
+from bakeoff.tasks.conversation.chatml import IM_END, chatml_text
 
 _TAGS: Final = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SHOWN: Final = 40

@@ -9,9 +9,9 @@ from typing import Any
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, OptionalColumn
 from bakeoff.data.sources import UNREAD, Source
-from bakeoff.tasks.chat_rendering import CHAT, in_chat
-from bakeoff.tasks.chat_templates import ChatTemplate
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.conversation.chat_rendering import CHAT, in_chat
+from bakeoff.tasks.conversation.chat_templates import ChatTemplate
 
 Opening = Callable[[TaskOptions, Columns], Source]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, parsed_json
-from bakeoff.tasks.guesses import CERTAIN, LIKELY, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, LIKELY, Guess, quoted
 from bakeoff.tasks.role_names import ANSWER, INPUT, INSTRUCTION, first_called
 
 _MOST_OF: Final = 0.9

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bakeoff.data.columns import MOST_LABELS, Column, Table
 from bakeoff.errors import DataError
-from bakeoff.tasks.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
 _MANY_COLUMNS: Final = 3

@@ -13,7 +13,7 @@ from bakeoff.data.cleaning import clean
 from bakeoff.data.options import CleaningStep
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
-from bakeoff.tasks.chat_templates import ASSISTANT, USER
+from bakeoff.tasks.conversation.chat_templates import ASSISTANT, USER
 
 SYSTEM: Final = "system"
 TOOL: Final = "tool"

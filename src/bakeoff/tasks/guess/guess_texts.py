@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded, parsed_json
-from bakeoff.tasks.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
 from bakeoff.tasks.role_names import (
     ANSWER,
     DOCUMENT,

@@ -25,12 +25,12 @@ from bakeoff.data.sources import Source, notes_of, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
 from bakeoff.metrics.contract import Ask
-from bakeoff.tasks.chat_rendering import note_on, template_for
-from bakeoff.tasks.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.examined import examine
-from bakeoff.tasks.known import all_columns, known_beforehand
-from bakeoff.tasks.known import with_found as with_found
+from bakeoff.tasks.conversation.chat_rendering import note_on, template_for
+from bakeoff.tasks.preparation.checks import check_beginnings, check_choices, check_fit, check_input
+from bakeoff.tasks.preparation.examined import examine
+from bakeoff.tasks.preparation.known import all_columns, known_beforehand
+from bakeoff.tasks.preparation.known import with_found as with_found
 from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
 

@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data.examples import Example, Span
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.tasks.chat_templates import ASSISTANT, CHATML, USER, ChatTemplate
-from bakeoff.tasks.chatml import IM_END, chatml_text
 from bakeoff.tasks.contract import Row, Task
+from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML, USER, ChatTemplate
+from bakeoff.tasks.conversation.chatml import IM_END, chatml_text
 
 CHAT: Final = "chat"
 """The key of what a base's tokenizer decides, among what ``Task.found`` does."""

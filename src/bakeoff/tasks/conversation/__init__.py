@@ -1,0 +1,1 @@
+"""Conversations: their forms, templates and spans."""

@@ -1,0 +1,1 @@
+"""What a table of rows may be: guesses that ``bakeoff init`` chooses from."""
