@@ -56,10 +56,15 @@ def study_keys(context: typer.Context, incomplete: str) -> list[str]:
     from bakeoff.errors import BakeoffError
 
     try:
-        given = _mapping_of(context.params.get("study"))
+        given = _mapping_of(context.params.get("study") or _named_in(context.args))
         return [text for text in _assignments(given) if text.startswith(incomplete)]
     except (BakeoffError, OSError, ValueError):
         return []
+
+
+def _named_in(words: list[str]) -> str | None:
+    """A study among words that are not parsed yet, as --set is still without its value."""
+    return next((word for word in words if word.endswith(_STUDIES) or Path(word).is_dir()), None)
 
 
 def _mapping_of(study: Any) -> Mapping[str, Any]:

@@ -78,9 +78,10 @@ def _rule(kind: str, item: Mapping[str, Any], kinds: tuple[Any, ...]) -> str:
 
 def sentence(place: str, value: Any, rule: str) -> str:
     """A place, what was given there and the rule that it breaks."""
+    end = "" if rule.endswith("?") else "."
     if value is NOT_SET:
-        return f"{place} {rule}."
-    return f"{place or 'the options'} = {shown(value)}: {rule}."
+        return f"{place} {rule}{end}"
+    return f"{place or 'the options'} = {shown(value)}: {rule}{end}"
 
 
 def _raised(place: str, message: str, keys: list[str]) -> str:
