@@ -118,6 +118,19 @@ def test_a_missing_column_names_the_delimiter(tmp_path: Path, content: str, word
     assert f"(delimiter: {word})" in message(save(tmp_path / "a.csv", content))
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("start", ["sep={}", '\ufeff"sep={}"', "SEP={}"])
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(
+    tmp_path: Path, start: str, mark: str
+) -> None:
+    said = start.format(mark)
+    path = save(tmp_path / "a.csv", f"{said}\r\narticle{mark}highlights\r\na{mark}b\r\n")
+    assert read(path) == [row(1, "a", "b")]
+    assert column_names(path) == ["article", "highlights"]
+    torn = save(tmp_path / "b.csv", f'{said}\r\narticle{mark}highlights\r\n"a"x{mark}b\r\n')
+    assert "b.csv, line 3:" in message(torn)
+
+
 def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
     assert read(save(tmp_path / "a.tsv", "article\thighlights\n")) == []
 

@@ -106,6 +106,10 @@ def test_the_first_bytes_show_the_format(tmp_path: Path, name: str) -> None:
         (b"\x1f\x8bno gzip at all", "is not whole gzip data"),
         (b"\x28\xb5\x2f\xfdno zstd", "is not whole zstd data"),
     ],
+    ids=[
+        *("nothing", "blanks", "empty gzip", "blank zstd"),
+        *("cut gzip", "cut zstd", "no gzip", "no zstd"),
+    ],
 )
 def test_no_rows_are_refused(content: bytes, part: str) -> None:
     with pytest.raises(DataError) as caught:

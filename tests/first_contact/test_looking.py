@@ -156,3 +156,11 @@ def test_a_split_s_file_is_called_after_its_folder(
     (tmp_path / "mail").mkdir()
     (tmp_path / "mail/train.csv").touch()
     assert name_of(tmp_path / "mail/train.csv") == "mail"
+
+
+def test_a_column_without_a_name_is_not_looked_at(tmp_path: Path) -> None:
+    # pandas writes its index so.
+    file = tmp_path / "rows.csv"
+    file.write_text(",text, \n" + "".join(f"{i},the text {i},{i % 2}\n" for i in range(20)))
+    data = look_at(file, first=5)
+    assert [column.name for column in data.table.columns] == ["text"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bakeoff.report.answer import build_answer
+from bakeoff.report.page import evidence
 from bakeoff.report.table import build_rows, shown_columns
 from bakeoff.runs.records import Comparable, DecisionWarning, Estimate, Outputs, Results
 from bakeoff.types import RunState
@@ -165,3 +166,30 @@ def test_a_method_that_writes_nothing_is_flagged_and_counts_stand_in_the_table()
         f"{first} writes nothing in 97.9 % of its answers.",
         f"{second} writes nothing in 6.25 % of its answers.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("base", "seeds", "expected"),
+    [
+        (
+            "llama, 134,515,008 parameters, 30 layers",
+            [3, 3],
+            "135 M parameters, 64 test rows, 3 seeds",
+        ),
+        ("a base of its own", [1, 1], "64 test rows, 1 seed"),
+        ("x, 9 parameters", [3, 5], "9 parameters, 64 test rows, 3 to 5 seeds"),
+    ],
+)
+def test_what_the_answer_rests_on(base: str, seeds: list[int], expected: str) -> None:
+    results = golden("four")
+    names = list(results.methods)[: len(seeds)]
+    made = replace(
+        results,
+        environment=replace(results.environment, base=base),
+        data=replace(results.data, test=replace(results.data.test, examples=64)),
+        methods={
+            name: replace(results.methods[name], seeds=tuple(range(count)))
+            for name, count in zip(names, seeds, strict=True)
+        },
+    )
+    assert evidence(made) == expected

@@ -123,6 +123,28 @@ def test_a_benchmark_by_its_name(write: Write, tokenizer: Any) -> None:
     assert [c.partition(",")[0] for c in data.cautions] == ["The test set is named as GSM8K"]
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        ["gsm8k/a.jsonl", "gsm8k/b.jsonl"],
+        "gsm8k/*.jsonl",
+        {
+            "train": ["c.jsonl"],
+            "validation": ["gsm8k/b.jsonl"],
+            "test": ["d.jsonl", "gsm8k/a.jsonl"],
+        },
+    ],
+)
+def test_a_benchmark_by_the_name_of_one_of_several_files(
+    write: Write, tokenizer: Any, source: Any
+) -> None:
+    for name, start in (("gsm8k/a", 0), ("gsm8k/b", 40), ("d", 80)):
+        write(f"{name}.jsonl", rows_of(range(start, start + 40)))
+    root = write("c.jsonl", rows_of(range(120, 140))).parent
+    data = prepared(task_of(source=source), tokenizer, root)
+    assert [c.partition(",")[0] for c in data.cautions] == ["The test set is named as GSM8K"]
+
+
 def test_rows_of_a_choice_are_compared_with_their_choices(write: Write, tokenizer: Any) -> None:
     asked = {"question": "Which of these is right?", "answer": 0}
     train = [{**asked, "choices": [f"one {n}", f"two {n}"]} for n in range(6)]

@@ -71,7 +71,8 @@ def look_at(place: Place, *, first: int) -> Data:
     task.validate()
     source = open_source(task, {}, root=Path.cwd())
     shown = given if isinstance(given, str) else ", ".join(named_files(given))
-    names = source.column_names()
+    # A study cannot name a column without a name, such as an index that pandas wrote.
+    names = [name for name in source.column_names() if name.strip()]
     _check_header(shown, names)
     # Where no column is found, reading says why.
     columns = {name: OptionalColumn(name) for name in names or ("text",)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bakeoff.decide.representative import own_score
 from bakeoff.decide.verdicts import best_val_nll
-from bakeoff.formatting import MISSING, scale_of, shown_whole
+from bakeoff.formatting import MISSING, scale_of, shown_count, shown_whole
 from bakeoff.page import words
 from bakeoff.page.figure import Figure
 from bakeoff.page.frame import frame, make_environment
@@ -34,6 +35,8 @@ from bakeoff.report.table import (
 from bakeoff.runs.records import Comparison, Results, SplitRecord
 from bakeoff.runs.settings import setting
 
+_PARAMETERS = re.compile(r"([0-9][0-9,]*) parameters")
+"""In what a base says of itself."""
 _SPLIT_COLUMNS = {
     "examples": "Examples",
     "tokens_raw": "Tokens, raw",
@@ -74,6 +77,7 @@ def build_page(
             **frame("report.js", "examples.js"),
             name=run.name,
             meta=headline_facts(results),
+            evidence=evidence(results),
             answer=answer,
             adapter=_adapter(run, answer.method),
             own_score=_own_score(run, answer.method),
@@ -204,6 +208,21 @@ def headline_facts(results: Results) -> list[tuple[str, str]]:
         ("Finished", results.environment.finished),
     ]
     return [(label, words.plain(value)) for label, value in facts if value]
+
+
+def evidence(results: Results) -> str:
+    """What the answer rests on: the base's size, the test rows and the seeds."""
+    found = _PARAMETERS.search(results.environment.base)
+    seeds = sorted({len(method.seeds) for method in results.methods.values()})
+    parts = [
+        f"{shown_count(int(found[1].replace(',', '')))} parameters" if found else "",
+        f"{shown_whole(results.data.test.examples)} test rows",
+        f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} "
+        f"seed{'' if seeds[-1] == 1 else 's'}"
+        if seeds
+        else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def split_table(results: Results) -> dict[str, SplitRecord]:

@@ -17,6 +17,7 @@ TEXT = "The storm came at night. It broke the old bridge in two! Nobody was hurt
         ("the coast", False),
         ("old bridge in", True),
         ("unforgettable", False),
+        ("...!!! ... ???", False),  # no sentence at all
         ("暴风雨在夜里来了摧毁了旧桥", False),
     ],
 )

@@ -78,7 +78,7 @@ def _says(text: str, target: str) -> bool:
         return True
     sentences = [normalise(part) for part in _SENTENCE_ENDS.split(target)]
     said = [sentence for sentence in sentences if sentence]
-    return all(_is_long(sentence) and sentence in text for sentence in said)
+    return bool(said) and all(_is_long(sentence) and sentence in text for sentence in said)
 
 
 def _is_long(text: str) -> bool:

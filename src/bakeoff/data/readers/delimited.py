@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,6 +25,8 @@ _TAB: Final = "\t"
 _DELIMITERS: Final = (",", ";", _TAB)
 _HEADER_LINES: Final = 64
 """Lines of a header whose quoted names hold line ends, at most."""
+_TOLD: Final = re.compile(r'"?sep=([,;\t])"?\r?\n', re.IGNORECASE)
+"""A first line that tells Excel the delimiter, which Excel does not show."""
 _NAMES: Final = {",": "comma", ";": "semicolon", _TAB: "tab"}
 
 
@@ -65,7 +68,7 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
         lines, mark = _lines(stream, "surrogateescape", delimiter)
         reader = csv.reader(lines, delimiter=mark, strict=True)
         try:
-            header = next(reader, [])
+            header = next(filter(None, reader), [])
             place = f"{path}'s header (delimiter: {_NAMES[mark]})"
             if error := missing_column(place, columns, header):
                 raise error
@@ -99,11 +102,11 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
 def _names(path: Path, delimiter: str | None) -> list[str]:
     with opened(path) as stream:
         lines, mark = _lines(stream, "replace", delimiter)
-        return next(csv.reader(lines, delimiter=mark), [])
+        return next(filter(None, csv.reader(lines, delimiter=mark)), [])
 
 
 def _lines(stream: BinaryIO, errors: str, delimiter: str | None) -> tuple[Iterator[str], str]:
-    """(all lines, the delimiter)."""
+    """(all lines, an empty one in place of one that tells the delimiter; the delimiter)."""
     text = io.TextIOWrapper(stream, "utf-8-sig", errors=errors, newline="")
     if delimiter is not None:
         return text, delimiter
@@ -113,6 +116,8 @@ def _lines(stream: BinaryIO, errors: str, delimiter: str | None) -> tuple[Iterat
         if not _ends_in_quotes("".join(head)):  # else a name goes on in the next line
             break
     header = "".join(head)
+    if told := _TOLD.fullmatch(header):
+        return itertools.chain(["\n"], text), told[1]  # errors count lines
     if _ends_in_quotes(header):
         header = head[0]
     return itertools.chain(head, text), delimiter_of(header)

@@ -15,6 +15,7 @@ from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.groups import shared_groups
 from bakeoff.data.hygiene.overlap import PAIRS, Overlap, OverlapRow, find_overlap
 from bakeoff.data.rows import Rows
+from bakeoff.data.sources import named_files
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
 from bakeoff.formatting import join, shown_whole
@@ -71,16 +72,22 @@ def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, Split
     return Examined(overlap=overlap, warnings=_repeats(task, overlap), cautions=cautions)
 
 
+def benchmark_named(task: Task) -> str | None:
+    """The well-known benchmark that a task's source is named as, if any."""
+    source, config = task.options.source, task.options.config
+    parts = [source["test"], source["train"]] if isinstance(source, dict) else [source]
+    places = [name for part_of in parts for name in named_files(part_of)]
+    return named_benchmark([*places, *([config] if config else [])])
+
+
 def benchmark_caution(task: Task, part: SplitData) -> str | None:
     """Says so where a test set is a benchmark that the base may have seen.
 
     Args:
         task: whose options name the source. part: the test set's rows.
     """
-    source, config = task.options.source, task.options.config
-    places = [source] if isinstance(source, str) else [source["test"], source["train"]]
     known = benchmark_of_rows([*text.split("\n"), text] for text in part.shown)
-    name = named_benchmark([*places, *([config] if config else [])])
+    name = benchmark_named(task)
     if known is not None:
         name, count = known
         why = f"holds {count} or more rows of the test set of {name}"

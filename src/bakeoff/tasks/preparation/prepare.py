@@ -28,7 +28,7 @@ from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import note_on, template_for
 from bakeoff.tasks.preparation.checks import check_beginnings, check_choices, check_fit, check_input
-from bakeoff.tasks.preparation.examined import examine
+from bakeoff.tasks.preparation.examined import benchmark_named, examine
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand
 from bakeoff.tasks.preparation.known import with_found as with_found
 from bakeoff.tasks.texts import group_of
@@ -91,7 +91,13 @@ def prepare(
     options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
     key = [
         json.dumps(
-            [options, known, task.reads_whole_rows, *([room] if open_length else [])],
+            [
+                options,
+                known,
+                task.reads_whole_rows,
+                benchmark_named(task),
+                *([room] if open_length else []),
+            ],
             sort_keys=True,
         ),
         *cache.tokenizer_identity(tokenizer, tokenizer_id),

@@ -22,7 +22,7 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.preparation.checks import check_input
-from bakeoff.tasks.preparation.examined import benchmark_caution
+from bakeoff.tasks.preparation.examined import benchmark_caution, benchmark_named
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand, with_found
 from bakeoff.tasks.preparation.prepare import MAX_LENGTH, Preparation, cached, longest_of
 from bakeoff.types import Split
@@ -107,7 +107,14 @@ def prepare_test(
         options = {**dataclasses.asdict(task.options), "source": None, "metrics": None}
         key = [
             json.dumps(
-                ["test alone", options, known, inherited, task.reads_whole_rows],
+                [
+                    "test alone",
+                    options,
+                    known,
+                    inherited,
+                    task.reads_whole_rows,
+                    benchmark_named(task),
+                ],
                 sort_keys=True,
             ),
             *cache.tokenizer_identity(tokenizer, tokenizer_id),
