@@ -59,14 +59,13 @@ def test_the_study_that_is_named_says_its_methods_and_its_task(place: Path) -> N
     assert offered == [
         "methods.small.rank=",
         "methods.small.ranks=",
+        "methods.small.ranks=null",
         "methods.small.rank_stabilised=",
         "methods.small.rank_stabilised=true",
         "methods.small.rank_stabilised=false",
     ]
-    assert completed("bakeoff run mine.yaml --set task.lab", place) == [
-        "task.label=",
-        "task.labels=",
-    ]
+    offered = completed("bakeoff run mine.yaml --set task.lab", place)
+    assert offered == ["task.label=", "task.labels=", "task.labels=null"]
 
 
 def test_values_that_are_named_complete(place: Path) -> None:
