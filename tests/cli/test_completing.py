@@ -34,7 +34,7 @@ def completed(line: str, folder: Path) -> list[str]:
         check=True,
     )
     assert not done.stderr
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if line]  # none at all is an empty line
 
 
 @pytest.fixture
