@@ -53,13 +53,27 @@ def test_no_size(text: str) -> None:
         ("1d2h3m4s", 93784.0),
         ("0.5h", 1800.0),
         (" 2H ", 7200.0),
+        ("9hours", 32400.0),
+        ("1hour30mins", 5400.0),
+        ("1.5h", 5400.0),
+        ("2h30m", 9000.0),
+        ("1d", 86400.0),
+        ("10minutes5sec", 605.0),
+        ("PT9H", 32400.0),
+        ("P1DT2H30M0.5S", 95400.5),
+        ("P2D", 172800.0),
+        ("pt90m", 5400.0),
     ],
 )
 def test_a_duration_is_days_hours_minutes_seconds(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "90", "2 h", "h", "-2h", "1.h", "2h30", "1e3s", "nan", "2w"])
+# A unit twice, a smaller unit first, and what ISO 8601 has that is of no one length.
+ODD = ("1h1h", "5m2h", "P", "PT", "P1DT", "P1M", "P1Y", "P1W", "PT1H30", "9 hours", "1hm", "T1H")
+
+
+@pytest.mark.parametrize("text", ["", "90", "2 h", "h", "-2h", "1.h", "2h30", "1e3s", "2w", *ODD])
 def test_what_is_no_duration_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--budget .* is not a duration") as caught:
         seconds_of(text)

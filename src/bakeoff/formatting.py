@@ -26,9 +26,20 @@ _SECONDS: Final = (
 )
 """Below so many seconds, the unit, in seconds, and its name."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b", re.IGNORECASE)
-_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART: Final = r"(\d+(?:\.\d+)?)(ms|[dhms])"
-_DURATION: Final = re.compile(f"(?:{_PART})+")
+_UNITS: Final = (
+    (86400.0, "d|days?"),
+    (3600.0, "h|hrs?|hours?"),
+    (60.0, "m|mins?|minutes?"),
+    (1.0, "s|secs?|seconds?"),
+    (0.001, "ms|milliseconds?"),
+)
+"""Seconds of a unit, and how it is written."""
+_NUMBER: Final = r"(\d+(?:\.\d+)?)"
+_DURATION: Final = re.compile("".join(f"(?:{_NUMBER}(?:{unit}))?" for _, unit in _UNITS))
+_ISO_DURATION: Final = re.compile(
+    f"p(?:{_NUMBER}d)?(?:t(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?)?"
+)
+"""Of ISO 8601 what has one length: no years, months or weeks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,22 +156,27 @@ def size_of(text: str, option: str) -> float:
 
 
 def seconds_of(text: str, option: str = "--budget") -> float:
-    """Seconds of a duration such as ``2h``, ``90m``, ``1h30m`` or ``20ms``.
+    """Seconds of a duration such as ``2h``, ``90m``, ``1h30m``, ``9hours``, ``20ms`` or ``PT9H``.
 
     Args:
-        text: the duration.
+        text: the duration: numbers with their units, the largest unit first, or ISO 8601.
         option: what it was given for, to name in errors.
 
     Raises:
         ConfigError: for any other text.
     """
     given = text.strip().lower() if isinstance(text, str) else ""
-    if not _DURATION.fullmatch(given):
+    found = _DURATION.fullmatch(given) or _ISO_DURATION.fullmatch(given)
+    if found is None or not any(found.groups()) or given.endswith("t"):
         raise ConfigError(
-            f"{option} {text!r}: is not a duration; give hours, minutes, seconds or milliseconds, "
-            "such as 2h, 90m, 1h30m or 20ms"
+            f"{option} {text!r}: is not a duration; give days, hours, minutes, seconds or "
+            "milliseconds, the largest first, such as 2h, 90m, 1h30m, 9hours, 20ms or PT9H"
         )
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(_PART, given))
+    seconds = sum(
+        float(number) * unit
+        for number, (unit, _) in zip(found.groups(), _UNITS, strict=False)
+        if number is not None
+    )
     if seconds <= 0:
         raise ConfigError(f"{option} {text!r}: must be above zero; give some time, such as 2h")
     return seconds

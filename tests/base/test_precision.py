@@ -28,6 +28,22 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         choose_device("cuda")
 
 
+def test_one_of_several_gpus_is_named_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert choose_device("cuda").index is None
+    rule = r"^device: 'cuda:2' .* sees 2 CUDA devices here; use cuda:0 or cuda:1$"
+    with pytest.raises(ConfigError, match=rule):
+        choose_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"sees 1 CUDA device here; use cuda:0$"):
+        choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"'cuda:0' .* sees no CUDA device here"):
+        choose_device("cuda:0")
+
+
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^device: 'tpu' is not a device"):
         choose_device("tpu")

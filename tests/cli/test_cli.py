@@ -36,7 +36,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_version(call: Call) -> None:
-    assert call("version") == (0, f"{bakeoff.__version__}\n", "")
+    for asked in ("version", "--version"):
+        assert call(asked) == (0, f"{bakeoff.__version__}\n", "")
 
 
 def test_help_names_every_command(call: Call) -> None:

@@ -111,3 +111,50 @@ def test_every_method_is_listed_with_its_options() -> None:
     # What does not fit goes on below, indented.
     starts = tuple(f"{described['kind']}: " for described in describe_methods())
     assert all(line.startswith(("  ", *starts)) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [40, 59])
+def test_a_narrow_terminal_has_a_block_for_each_method(tmp_path: Path, width: int) -> None:
+    def change(results: Results) -> Results:
+        return renamed(enlarged(results), {LONG: "lora"})
+
+    lines = summary(tmp_path, change, width)
+    start = lines.index("full")
+    assert lines[start + 1 : start + 9] == [
+        "  test NLL: 12.3456",
+        "  R-1: 34.6",
+        "  R-2: 34.6",
+        "  R-L: 34.6",
+        "  params: 125 M",
+        "  epoch: 1234.5 s",
+        "  memory: 9.58 GiB",
+        "  adapter: 478 MiB",
+    ]
+    for name in ("zero-shot", "lead-3", *golden("four").methods):
+        assert lines.count(name) == 1
+    # What has no figure has no line, and the answer is under the blocks.
+    zero = lines.index("zero-shot")
+    assert not any(line.startswith("  params") for line in lines[zero : lines.index("lead-3")])
+    assert max(i for i, line in enumerate(lines) if line.startswith("  adapter")) < len(lines) - 1
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"NO_COLOR": "1", "TERM": "xterm"}, {}])
+def test_no_figure_is_broken_and_no_name_is_lost(
+    tmp_path: Path, width: int, environment: dict[str, str]
+) -> None:
+    copy_of("four", tmp_path, None)
+    file = io.StringIO()
+    console = Console(
+        file=file, width=width, _environ=environment, force_terminal=bool(environment)
+    )
+    print_summary(tmp_path, console)
+    text = file.getvalue()
+    assert "…" not in text
+    if environment.get("TERM") != "xterm":
+        assert "\x1b" not in text
+    assert not any(code in text for code in ("\x1b[31m", "\x1b[33m"))
+    found = golden("four")
+    for name, method in found.methods.items():
+        assert name in text
+        assert f"{method.test['nll'].mean:.4f}" in text

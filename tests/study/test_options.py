@@ -150,6 +150,21 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
     assert f"did you mean {hint}?" in message
 
 
+def test_null_leaves_a_method_out(tmp_path: Path) -> None:
+    two = {"full": {}, "lora": {}}
+    assert [e.name for e in loaded("methods.full=null", methods=two).entries] == ["lora"]
+    assert [e.name for e in loaded(methods={**two, "full": None}).entries] == ["lora"]
+    assert "full" not in loaded("methods.full=null", methods=two).resolved["methods"]
+    # What a file names and gives nothing may be forgotten as well as meant.
+    file = tmp_path / "study.yaml"
+    text = dump_yaml(given(methods=two))
+    file.write_text(text.replace("full: {}", "full:"), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^methods\.full: nothing follows it .* \{\} .* or null"):
+        load_study(file)
+    file.write_text(text.replace("full: {}", "full: null"), encoding="utf-8")
+    assert [entry.name for entry in load_study(file).entries] == ["lora"]
+
+
 @pytest.mark.parametrize(
     ("methods", "parts"),
     [
@@ -157,7 +172,7 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
         ({"x": {"kind": "loar"}}, ["methods.x.kind", "'loar'", "did you mean 'lora'?", "full"]),
         ({"x": {}}, ["methods.x.kind", "'x' is not a method", ", ".join(METHODS)]),
         ({"x": {"kind": ["lora"]}}, ["methods.x.kind", "['lora']", "full, head"]),
-        ({"x": None}, ["methods.x", "mapping"]),
+        ({"x": None}, ["methods: there is none"]),
         ({"a/b": {"kind": "full"}}, ["methods.a/b", "cannot name a folder", "letters"]),
         ({"..": {"kind": "full"}}, ["methods...", "cannot name a folder"]),
         ({"lora": {"learning_rate": "fast"}}, ["methods.lora.learning_rate", "'fast'", "0.001"]),

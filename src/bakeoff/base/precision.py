@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -13,19 +14,32 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu`` or ``cuda`` means here.
+    """The device that ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` means here.
 
     Raises:
-        ConfigError: for an unknown name, or ``cuda`` where there is none.
+        ConfigError: for an unknown name, or a CUDA device that is not there.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device: {name!r} is not a device; choose auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
+    index = re.fullmatch(r"cuda:(\d{1,4})", name)
+    if name not in ("auto", "cpu", "cuda") and index is None:
         raise ConfigError(
-            "device: 'cuda' was asked for, but PyTorch sees no CUDA device here; use cpu or auto"
+            f"device: {name!r} is not a device; choose auto, cpu or cuda, or one of several GPUs "
+            "by its number, as cuda:1"
         )
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    available = torch.cuda.is_available()
+    if name.startswith("cuda") and not available:
+        raise ConfigError(
+            f"device: {name!r} was asked for, but PyTorch sees no CUDA device here; use cpu or auto"
+        )
+    if index is None:
+        return torch.device("cuda" if available and name != "cpu" else "cpu")
+    count = torch.cuda.device_count()
+    if int(index[1]) >= count:
+        there = "1 CUDA device" if count == 1 else f"{count} CUDA devices"
+        known = " or ".join(f"cuda:{number}" for number in range(count))
+        raise ConfigError(
+            f"device: {name!r} was asked for, but PyTorch sees {there} here; use {known}"
+        )
+    return torch.device("cuda", int(index[1]))
 
 
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -15,18 +15,21 @@ from bakeoff.cli.predict import predict
 from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
-from bakeoff.cli.version import version
+from bakeoff.cli.version import start, version
 
 _COMMANDS = (init, run, plan, report, audit, predict, export, push, methods, version)
+
+_HELP = "Finds the right way to fine-tune a language model."
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Finds the right way to fine-tune a language model.",
+    help=_HELP,
     epilog="Exit codes: "
     + " | ".join(f"{code}: {meaning}" for code, meaning in MEANINGS.items())
     + ".",
 )
+app.callback(help=_HELP)(start)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(bases, name="bases")

@@ -11,12 +11,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.cli.completing import any_files
+
 
 def audit(
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE ...",
+            autocompletion=any_files,
             help="Published results: PEFT's method_comparison JSON, lm-eval's results with their "
             "samples, or CSV with the columns method, seed, row and the metrics. Folders are read "
             "whole.",

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bakeoff.audits import wording
 from bakeoff.audits.findings import Audit, RankingFinding, RepeatFinding
+from bakeoff.tables import fits, print_table
 
 _MOST_METHODS = 10
 _MOST_LEFT_OUT = 5
@@ -70,7 +71,10 @@ def _print_methods(found: RankingFinding, console: Console) -> None:
             f"{write(one.low)} to {write(one.high)}" if is_known else "",
             f"{one.first_place} to {one.last_place}",
         )
-    console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
+    if fits(table, console, names=1):
+        console.print(Padding(table, (0, 0, 0, 2)), highlight=False)
+    else:
+        print_table(table, console, names=1)
     more = len(found.methods) - _MOST_METHODS
     if more > 0:
         _say(console, f"... and {more} more, which --json and --html name")

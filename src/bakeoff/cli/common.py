@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bakeoff.cli.completing import folders, study_files, study_keys
 from bakeoff.errors import ConfigError
 
 
@@ -32,26 +33,48 @@ def _methods(incomplete: str) -> list[str]:
     return [f"{before}{comma}{kind}" for kind in method_kinds() if kind.startswith(last)]
 
 
+def _devices(incomplete: str) -> list[str]:
+    return [name for name in ("auto", "cpu", "cuda", "cuda:0") if name.startswith(incomplete)]
+
+
 StudyArgument = Annotated[
-    Path | None, typer.Argument(metavar="STUDY.yaml", help="The study; none runs the demo.")
+    Path | None,
+    typer.Argument(
+        metavar="STUDY.yaml",
+        autocompletion=study_files,
+        help="The study; none runs the demo.",
+    ),
 ]
 StudyOrRunArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="STUDY.yaml|DIR",
+        autocompletion=study_files,
         help="The study, or a run's folder, whose study goes on; none runs the demo.",
     ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Overrides an option by its dotted path."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=study_keys,
+        help="Overrides an option by its dotted path; methods.NAME=null leaves a method out.",
+    ),
 ]
 SeedsOption = Annotated[
     int | None,
     typer.Option("--seeds", metavar="N", help="Trains each method's setting with N seeds."),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run's folder.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", autocompletion=folders, help="A run's folder.")
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        autocompletion=_devices, help="auto, cpu or cuda; cuda:1 is the second of several GPUs."
+    ),
+]
 BaseOption = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ OK: Final = 0
 FAULT: Final = 1
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
 
 MEANINGS: Final = {
@@ -15,5 +16,6 @@ MEANINGS: Final = {
     FAULT: "a fault of bakeoff's own; the traceback goes to stderr and into the run's run.log",
     BAD_INPUT: "bad input, or a refusal; the reason goes to stderr",
     INTERRUPTED: "interrupted; what is there is saved and reported",
+    BROKEN_PIPE: "what read the output has closed it, as head does; a study goes on without it",
     TERMINATED: "terminated, or at the end of --budget; what is there is saved and reported",
 }

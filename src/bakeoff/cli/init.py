@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import BaseOption, KindOption, MethodsOption, named_methods
+from bakeoff.cli.completing import any_files
 
 
 def init(
@@ -18,6 +19,7 @@ def init(
         list[str],
         typer.Argument(
             metavar="DATA...",
+            autocompletion=any_files,
             help="Files (csv, tsv, json, jsonl, each also .gz or .zst, parquet, arrow or xlsx), "
             "which are one table; or a folder with files for each of train, validation and test; "
             "or - for rows that are piped in.",

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from bakeoff.cli.app import app as app
 from bakeoff.cli.exit_codes import BAD_INPUT, INTERRUPTED
+from bakeoff.cli.pipes import pipes_may_close
 from bakeoff.errors import BakeoffError
 from bakeoff.memory import keep_freed
 
@@ -25,7 +26,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_freed()
     try:
-        app()
+        # A study is worth more than what it prints, so that it goes on.
+        with pipes_may_close(goes_on="run" in sys.argv[1:2]):
+            app()
     except BakeoffError as error:
         Console(stderr=True).print(
             f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False

@@ -9,6 +9,7 @@ from rich.table import Table
 from bakeoff.formatting import join, shown_bytes, shown_count, shown_seconds, shown_whole
 from bakeoff.measure.plan import StudyPlan
 from bakeoff.study.lengths import print_lengths
+from bakeoff.tables import print_table
 
 _PARTS = ("load", "baselines", "training", "test", "learning_curve", "costs")
 
@@ -49,7 +50,7 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
             str(row.slots_that_fit) if row.fits else f"[red]{row.slots_that_fit}[/]",
         )
     console.print()
-    console.print(table)
+    print_table(table, console)
     console.print()
     console.print(
         "memory: one candidate alone, with the base, in training; epoch: seconds of training and "

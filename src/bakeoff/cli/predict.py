@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bakeoff.cli.common import DeviceOption, RunArgument
+from bakeoff.cli.completing import any_files
 
 
 def predict(
@@ -16,6 +17,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE ...]",
+            autocompletion=any_files,
             help="Texts, one a file, or rows (csv, tsv, json, jsonl, parquet, arrow, xlsx) with "
             "the study's input columns; - or none is the standard input.",
         ),

@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import MaxAdapterSize, MaxLatency, MaxMemory, MaxTime
+from bakeoff.cli.completing import folders as folders_from
 from bakeoff.errors import ConfigError
 
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Runs' folders.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR ...", autocompletion=folders_from, help="Runs' folders."),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Where the page of several studies goes; runs/side-by-side without."),

@@ -24,6 +24,7 @@ from bakeoff.cli.common import (
     StudyOrRunArgument,
     named_methods,
 )
+from bakeoff.cli.completing import any_files
 from bakeoff.cli.init import print_guess
 from bakeoff.errors import ConfigError
 
@@ -38,6 +39,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="DATA",
+            autocompletion=any_files,
             help="Instead of a study: a file, a folder of splits or - for rows that are piped in, "
             "from which one is made as `bakeoff init` does; --base, --kind and --methods say what "
             "is not to be guessed. Given several times, its files are one table.",
@@ -56,7 +58,8 @@ def run(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Saves and writes the report before 2h, 90m, ... are over."
+            metavar="TIME",
+            help="Saves and writes the report before 2h, 90m, 1.5h, PT9H, ... are over.",
         ),
     ] = None,
     force: Annotated[

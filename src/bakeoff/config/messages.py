@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from bakeoff.config.other_names import other_name_rule
 from bakeoff.config.plain import NOT_SET, join, shown
 
 _MAX_SHOWN: Final = 8  # settings named in one message
@@ -49,7 +50,8 @@ def message_of(cls: type[Any], error: ValidationError, path: str) -> str:
             owner, kinds = _walk(cls, location[:-1], path)
             name = str(location[-1])
             place = join(owner, name)
-            rule = "is missing; add it" if is_missing else _unknown_rule(name, _keys(kinds))
+            keys = _keys(kinds)
+            rule = "is missing; add it" if is_missing else _unknown_rule(place, name, keys)
         else:
             place, kinds = _walk(cls, location, path)
             rule = _rule(kind, item, kinds)
@@ -76,9 +78,10 @@ def _rule(kind: str, item: Mapping[str, Any], kinds: tuple[Any, ...]) -> str:
 
 def sentence(place: str, value: Any, rule: str) -> str:
     """A place, what was given there and the rule that it breaks."""
+    end = "" if rule.endswith("?") else "."
     if value is NOT_SET:
-        return f"{place} {rule}."
-    return f"{place or 'the options'} = {shown(value)}: {rule}."
+        return f"{place} {rule}{end}"
+    return f"{place or 'the options'} = {shown(value)}: {rule}{end}"
 
 
 def _raised(place: str, message: str, keys: list[str]) -> str:
@@ -157,7 +160,10 @@ def _plain_name(name: str) -> str:
     return name.strip().casefold()
 
 
-def _unknown_rule(name: str, keys: list[str]) -> str:
+def _unknown_rule(place: str, name: str, keys: list[str]) -> str:
+    meant = other_name_rule(place, name, keys)
+    if meant is not None:
+        return meant
     near = nearest_names(name, keys, most=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"unknown key; {hint}Known keys: {', '.join(keys) or '(none)'}"

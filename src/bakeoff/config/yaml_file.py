@@ -75,6 +75,23 @@ def parse(text: str, *, where: str) -> Any:
         raise ConfigError(f"{where}: not readable as YAML: {error}") from None
 
 
+def blank_keys(text: str, section: str) -> list[str]:
+    """The keys of a section of the top level after which nothing is written, not even null.
+
+    Args:
+        text: a document that ``load_yaml`` reads. section: a key of its top level.
+    """
+    node = YAML(typ="safe", pure=True).compose(text)
+    found = [value for key, value in node.value if key.value == section]
+    return [
+        str(key.value)
+        for one in found
+        if isinstance(one, MappingNode)
+        for key, value in one.value
+        if isinstance(value, ScalarNode) and value.value == "" and value.style is None
+    ]
+
+
 def dump_yaml(mapping: Mapping[str, Any]) -> str:
     """Writes a plain mapping, keys in their order; ``load_yaml`` gives back the same values."""
     writer = YAML(typ="safe", pure=True)

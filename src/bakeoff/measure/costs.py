@@ -176,7 +176,7 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
             # Once to warm up what is kept between steps, such as kernels made for a shape.
             dry_run(bench, method, most, tensors=tensors)
             release_memory()
-            with PeakMemory(bench.base.device.type) as peak:
+            with PeakMemory(str(bench.base.device)) as peak:
                 dry_run(bench, method, most, tensors=tensors)
             break
         except (RuntimeError, MemoryError) as error:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
+from bakeoff.config.other_names import NO_KEY
 from bakeoff.errors import ConfigError
 from bakeoff.methods import specs
 from bakeoff.methods.specs.contract import MethodSpec
@@ -101,6 +102,8 @@ def spec_of(kind: str, *, where: str) -> MethodSpec:
     if kind not in _plugins.points:
         near = get_close_matches(str(kind), method_kinds(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
+        if kind in NO_KEY:
+            hint = f"; {NO_KEY[kind]}."
         raise ConfigError(
             f"{where}: {kind!r} is not a method{hint} Known methods: {', '.join(method_kinds())}"
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from bakeoff.decide.limits import Limits
@@ -19,12 +18,11 @@ from bakeoff.report.learning_curve import CurveTable, curve_table
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord, Results
+from bakeoff.tables import NARROW, fits, print_table
 from bakeoff.types import RunState
 
 _MOST_METRICS = 4
 """As many as 80 columns hold."""
-_NAME_WIDTH = 12
-"""Of the first column, at least, where there are several metrics to choose from."""
 
 
 def print_summary(folder: Path, console: Console, limits: Limits | None = None) -> None:
@@ -34,20 +32,17 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         StoreError: as ``read_results`` does.
     """
     results = read_results(folder)
-    # As many metrics as leave room for names; longer ones take more lines.
-    longest = max(map(len, (*results.methods, *results.baselines)))
-    spare = max(0, longest - _NAME_WIDTH)
-    unbounded = console.options.update(max_width=1000)
-    for count in range(min(_MOST_METRICS, len(results.task.metrics)), 0, -1):
-        table = _table(results, results.task.metrics[:count])
-        needed = Measurement.get(console, unbounded, table).maximum
-        if needed - spare <= console.width:
-            break
+    # As many metrics as there is room for; a narrow terminal has a line for each of them.
+    most = results.task.metrics[:_MOST_METRICS]
+    choices = [_table(results, most[:count]) for count in range(len(most), 0, -1)]
+    table = next((one for one in choices if fits(one, console)), choices[0])
     console.print()
-    console.print(table)
+    print_table(table, console)
     console.print()
     for also in also_tables(results):
-        console.print(_also(also))
+        if console.width < NARROW:
+            console.print(escape(also.name), style="bold", highlight=False)
+        print_table(_also(also), console)
         console.print()
     curve = curve_table(results)
     if curve is not None:
@@ -102,7 +97,6 @@ def _also(found: AlsoTable) -> Table:
 
 def print_curve(curve: CurveTable, console: Console) -> None:
     """Prints the largest sizes that there is room for, and what the last rows brought."""
-    unbounded = console.options.update(max_width=1000)
     for first in range(len(curve.sizes)):
         table = Table(box=None, pad_edge=False)
         table.add_column(escape(curve.metric), overflow="fold")
@@ -113,9 +107,9 @@ def print_curve(curve: CurveTable, console: Console) -> None:
         for line in curve.lines:
             values = [cell.value for cell in line.cells[first:]]
             table.add_row(escape(line.name), *values, line.change, line.verdict)
-        if Measurement.get(console, unbounded, table).maximum <= console.width:
+        if fits(table, console):
             break
-    console.print(table)
+    print_table(table, console)
     console.print("By training rows; intervals are in the report.", style="dim")
     console.print()
 

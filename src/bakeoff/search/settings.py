@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from bakeoff.config import from_mapping, to_mapping
+from bakeoff.config.other_names import called_here
 from bakeoff.engine.options import SEARCHED_OF_PROTOCOL, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry
@@ -39,7 +40,7 @@ def _check_keys(entries: Sequence[MethodEntry], search: SearchOptions) -> None:
     known = {LEARNING_RATE, *SEARCHED_OF_PROTOCOL}.union(*map(option_names, entries))
     for key in search.space:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
+            near = called_here(key, known) or get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ConfigError(
                 f"search.space.{key}: no method of this study has such an option; {hint}"

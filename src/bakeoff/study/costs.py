@@ -78,7 +78,7 @@ class CostsWorker:
         view.count("costs", 0, len(shown))
         processes = jobs_of(
             self._study,
-            self._bench.base.device.type,
+            str(self._bench.base.device),
             findings.schedule,
             list(shown),
             adapters=_trained_adapters(findings, archive),

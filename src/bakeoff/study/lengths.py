@@ -11,6 +11,7 @@ from bakeoff.data.hygiene.lengths import ANSWER, NEEDED, ROW, cutting, share_ove
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.formatting import shown_share, shown_whole
 from bakeoff.runs.records import DataLengths, LengthSpread, SplitLengths
+from bakeoff.tables import print_table
 from bakeoff.types import SPLITS
 
 
@@ -42,12 +43,14 @@ def print_lengths(found: DataLengths, console: Console) -> None:
     """Prints a table of at most 80 columns, and the ``max_length`` that would cut 1 %."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("tokens")
-    for title in ("row: median", "95 %", "99 %", "answer: median", "95 %", "99 %", "cut"):
+    titles = ("row: median", "95 %", "99 %", "answer: median", "95 %", "99 %", "cut")
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for split, lengths in found.splits.items():
         figures = [*_figures(lengths.row), *_figures(lengths.answer)]
         table.add_row(split, *figures, shown_share(lengths.cut_share))
-    console.print(table)
+    rows, answers = (f"row: {titles[i]}" for i in (1, 2)), (f"answer: {titles[i]}" for i in (1, 2))
+    print_table(table, console, ["tokens", titles[0], *rows, titles[3], *answers, titles[6]])
     console.print(advice(found), style="dim", highlight=False)
 
 

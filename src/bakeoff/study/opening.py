@@ -39,6 +39,8 @@ def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
         base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
     else:
         place = choose_device(device)
+        if place.index is not None:
+            torch.cuda.set_device(place)  # for libraries that ask for "the" GPU
         base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
     base.may_capture = options.engine.cuda_graph is not False
     return base

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.config.yaml_file import blank_keys
 from bakeoff.data.sources import STDIN, WIRE, is_there, renamed
 from bakeoff.decide.options import DecisionOptions
 from bakeoff.engine.generation.options import GenerationOptions
@@ -66,7 +67,7 @@ class StudyOptions:
     """How every candidate is trained; epochs and rows of an update start from the task's kind."""
     methods: dict[str, dict[str, Any]]
     """For each name a ``kind``, a ``learning_rate`` (where there is none, the default for a base
-    of this size) and the method's own options."""
+    of this size) and the method's own options; null leaves it out."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
     decision: DecisionOptions = field(default_factory=DecisionOptions)
@@ -187,6 +188,11 @@ def load_study(
             "or none for the embedded demo"
         ) from None
     mapping: Mapping[str, Any] = load_yaml(text, where=str(path))
+    for name in blank_keys(text, "methods"):
+        raise ConfigError(
+            f"methods.{name}: nothing follows it in {path}; give {{}} for the method's defaults, "
+            "or null to leave it out"
+        )
     if is_run:
         mapping = _without_second_name_of_seeds(mapping)
     study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
@@ -214,6 +220,9 @@ def study_from_mapping(
         merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
     _locate(merged, folder)
     _move_other_keys(merged)
+    if isinstance(merged.get("methods"), dict):
+        # So that --set methods.full=null leaves a method of the file out.
+        merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     task = read_task(options.task)
     options = replace(

@@ -1,0 +1,63 @@
+"""Output that its reader closes, as ``bakeoff methods | head`` does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from bakeoff.cli.exit_codes import BROKEN_PIPE
+
+
+@contextmanager
+def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
+    """Lets the block write to pipes that nobody reads any more.
+
+    Args:
+        goes_on: whether the block goes on without its output; otherwise it ends with exit code 141,
+            which a shell reports of a program that a closed pipe ended.
+    """
+    out, err = sys.stdout, sys.stderr
+    guarded = _Guarded(out, goes_on=goes_on)
+    sys.stdout = guarded  # type: ignore[assignment]  # every attribute of a text stream is there
+    sys.stderr = _Guarded(err, goes_on=True)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+        # What is still buffered would fail only when Python ends, outside of every handler.
+        guarded.flush()
+
+
+class _Guarded:
+    """A text stream that turns to the null device once its reader is gone."""
+
+    def __init__(self, stream: TextIO, *, goes_on: bool) -> None:
+        self._stream, self._goes_on = stream, goes_on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            return self._closed(len(text))
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._closed(0)
+
+    def _closed(self, written: int) -> int:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
+        with suppress(OSError):
+            self._stream.flush()  # what is left in the buffer goes nowhere, too
+        if not self._goes_on:
+            sys.exit(BROKEN_PIPE)
+        return written
