@@ -34,7 +34,7 @@ _NAME_TIMES = ("why", "changes")
 
 _OF_SMALL_STUDIES = (
     *("still improving", "falls to zero"),
-    *("fewer than 300", "fewer parameters than"),
+    *("fewer than 300", "fewer parameters than", "word for word"),
 )
 
 
