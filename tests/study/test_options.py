@@ -151,7 +151,7 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
 
 
 def test_null_leaves_a_method_out(tmp_path: Path) -> None:
-    two = {"full": {}, "lora": {}}
+    two: dict[str, dict[str, object]] = {"full": {}, "lora": {}}
     assert [e.name for e in loaded("methods.full=null", methods=two).entries] == ["lora"]
     assert [e.name for e in loaded(methods={**two, "full": None}).entries] == ["lora"]
     assert "full" not in loaded("methods.full=null", methods=two).resolved["methods"]

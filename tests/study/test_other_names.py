@@ -32,7 +32,7 @@ def refusal(override: str) -> str:
     return str(caught.value)
 
 
-def names(options: type) -> set[str]:
+def names(options: Any) -> set[str]:
     return {field.name for field in dataclasses.fields(options)}
 
 

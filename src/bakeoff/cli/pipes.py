@@ -21,8 +21,8 @@ def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
     """
     out, err = sys.stdout, sys.stderr
     guarded = _Guarded(out, goes_on=goes_on)
-    sys.stdout = guarded  # type: ignore[assignment]  # every attribute of a text stream is there
-    sys.stderr = _Guarded(err, goes_on=True)  # type: ignore[assignment]
+    sys.stdout = guarded  # every attribute of a text stream is there
+    sys.stderr = _Guarded(err, goes_on=True)
     try:
         yield
     finally:
