@@ -13,9 +13,9 @@ from tests.fake_cuda.pairwise import all_pairs
 METHODS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "head": ("head", {}),
     "head-tied": ("head", {"tied": True}),
-    "lora": ("lora", {"rank": 2}),
-    "lora-dropout": ("lora", {"rank": 2, "dropout": 0.5}),
-    "dora": ("dora", {"rank": 2}),
+    "lora": ("lora", {"rank": 2, "target_modules": None}),
+    "lora-dropout": ("lora", {"rank": 2, "target_modules": None, "dropout": 0.5}),
+    "dora": ("dora", {"rank": 2, "target_modules": None}),
     "soft-prompt": ("soft_prompt", {"prompt_length": 3}),
     "p-tuning": ("p_tuning", {"prompt_length": 3}),
     "prefix": ("prefix", {"prefix_length": 4}),
