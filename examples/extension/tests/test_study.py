@@ -35,8 +35,9 @@ def test_a_study_is_run_read_and_used(tmp_path: Path, monkeypatch: pytest.Monkey
     )
     results = bakeoff.run(study, out="run", progress=False)
     assert results.status == "complete"
-    # One short epoch leaves every method improving, and nothing else is noted.
-    assert all("still improving" in note for note in results.record.notes)
+    # One short epoch leaves every method improving, and few rows say little; nothing else is noted.
+    expected = ("still improving", "fewer than 300", "fewer parameters than", "falls to zero")
+    assert all(any(words in n for words in expected) for n in results.record.notes)
     table = results.table(baselines=True).set_index("method")
     assert list(table.index) == ["ln_tuning", "lora", "copy", "zero_shot"]
     assert 0 < table.loc["copy", "test_cer"] < 0.2
