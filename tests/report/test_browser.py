@@ -318,11 +318,11 @@ class TestExamples:
 
     def test_all_rows_scroll_and_few_are_built(self, wide: Path, open_page: Open) -> None:
         page = open_page(wide, height=800)
-        assert page.locator("article.example").count() == 5
+        assert page.locator("article.example").count() == 10
         page.get_by_role("button", name="Show 100 more").click()
-        assert page.locator("article.example").count() == 105
+        assert page.locator("article.example").count() == 110
         assert page.evaluate("document.activeElement.textContent").startswith("Row ")
-        page.get_by_role("button", name="Show the other 45").click()
+        page.get_by_role("button", name="Show the other 40").click()
         assert page.locator("article.example").count() == 150
         assert not page.locator("#more").is_visible()
         for at in (149, 75, 0):

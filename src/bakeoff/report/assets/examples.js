@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const head = document.getElementById("rows-head");
   if (!head) return;
   const { chunk, metric, names, rows } = JSON.parse(head.textContent);
-  const FIRST = 5, MORE = 100, GROUP = 50;
+  const FIRST = 10, MORE = 100, GROUP = 50;
   const byId = (id) => document.getElementById(id);
   const tools = byId("tools"), list = byId("list"), search = byId("search"), order = byId("order");
   const only = byId("only"), found = byId("found"), more = byId("more");
