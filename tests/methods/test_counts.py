@@ -98,7 +98,7 @@ def gpt_neo(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappin
     )
     block = 4 * d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
-        "default": layers * 2 * (d + d),
+        "pefts": layers * 2 * (d + d),
         "outputs": layers * 2 * d,
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)),
         "width": d,
@@ -129,7 +129,7 @@ def llama(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[
     kv = d // 3
     block = 2 * d * d + 2 * d * kv + 3 * d * ffn + 2 * d
     return base, {
-        "default": layers * ((d + d) + (d + kv)),
+        "pefts": layers * ((d + d) + (d + kv)),
         "outputs": layers * (d + kv),
         "all-linear": layers * (2 * 2 * d + 2 * (d + kv) + 3 * (d + ffn)),
         "width": d,
@@ -152,7 +152,7 @@ def gpt2(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[s
     )
     block = 3 * d * d + 3 * d + d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
-        "default": layers * (d + 3 * d),
+        "pefts": layers * (d + 3 * d),
         "outputs": layers * 3 * d,
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
@@ -181,7 +181,7 @@ def gpt_neox(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mappi
     )
     block = 3 * d * d + 3 * d + d * d + d + 2 * d * ffn + ffn + d + 4 * d
     return base, {
-        "default": layers * (d + 3 * d),
+        "pefts": layers * (d + 3 * d),
         "outputs": layers * 3 * d,
         "all-linear": layers * ((d + 3 * d) + 2 * d + 2 * (d + ffn)),
         "width": d,
@@ -210,7 +210,7 @@ def opt(layers: int, d: int, ffn: int, positions: int) -> tuple[Base, Mapping[st
     )
     block = 4 * (d * d + d) + 2 * d * ffn + ffn + d + 4 * d
     return base, {
-        "default": layers * 2 * (d + d),
+        "pefts": layers * 2 * (d + d),
         "outputs": layers * 2 * d,
         "all-linear": layers * (4 * 2 * d + 2 * (d + ffn)) + 2 * (d + 10),
         "width": 10,
@@ -241,14 +241,14 @@ def test_closed_forms(
 ) -> None:
     base, sizes = make(*shape)
     for rank in (1, 7):
-        assert build("lora", base, rank=rank).num_trainable == rank * sizes["default"]
-        everywhere = build("lora", base, rank=rank, target_modules="all-linear")
-        assert everywhere.num_trainable == rank * sizes["all-linear"]
-        magnitudes = build("dora", base, rank=rank).num_trainable - rank * sizes["default"]
-        assert magnitudes == sizes["outputs"]
+        at_pefts = build("lora", base, rank=rank, target_modules=None)
+        assert at_pefts.num_trainable == rank * sizes["pefts"]
+        assert build("lora", base, rank=rank).num_trainable == rank * sizes["all-linear"]
+        magnitudes = build("dora", base, rank=rank, target_modules=None)
+        assert magnitudes.num_trainable - at_pefts.num_trainable == sizes["outputs"]
     # Ranks by layer: all of them doubled, then none.
-    doubled = build("lora", base, rank=3, ranks={".*": 6}, init="orthogonal")
-    assert doubled.num_trainable == 6 * sizes["default"]
+    doubled = build("lora", base, rank=3, ranks={".*": 6}, init="orthogonal", target_modules=None)
+    assert doubled.num_trainable == 6 * sizes["pefts"]
     assert build("soft_prompt", base, prompt_length=5).num_trainable == 5 * sizes["width"]
     assert build("head", base).num_trainable == V * sizes["width"]
     assert build("full", base).num_trainable == sizes["full"]
@@ -266,7 +266,7 @@ def test_closed_forms(
         both = build("bottleneck", base, size=hidden, variant="houlsby")
         assert both.num_trainable == 2 * layers * place
     assert build("prefix", base, prefix_length=4).num_trainable == 4 * 2 * layers * keys
-    assert build("ia3", base).num_trainable == sizes["ia3"]
+    assert build("ia3", base, target_modules=None).num_trainable == sizes["ia3"]
     biases, norms = sizes["biases"], sizes["norms"]
     assert build("bitfit", base, norms=True).num_trainable == biases + norms
     if biases:

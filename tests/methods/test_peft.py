@@ -311,7 +311,8 @@ def test_pissa_starts_and_is_converted_as_by_peft(
     method.save(tensors, tmp_path / "ours")
     plain: Any = peft.PeftModel.from_pretrained(fresh(architecture), str(tmp_path / "ours")).eval()
     with torch.no_grad():
-        assert largest_gap(peft_logits(plain, ids_BT), expected) <= LOGITS
+        # The converted file has both the trained and the first vectors, so it rounds twice.
+        assert largest_gap(peft_logits(plain, ids_BT), expected) <= 2 * LOGITS
 
 
 def test_dropout_acts_where_pefts_does(
