@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bakeoff import memory
+from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import fit
-from bakeoff.measure.fit import needs_of, remedy, surely_fits
+from bakeoff.measure.fit import fit_of, needs_of, remedy, surely_fits
+from bakeoff.measure.remedies import shortened
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import first_candidates
@@ -75,15 +77,48 @@ def test_the_smallest_change_comes_first(bench: Workbench, predictor: Predictor)
     )
     one = predictor.training(lora.entry, lora.label, 1)
     assert one.peak_bytes < half
-    shorter = remedy(bench, predictor, only_lora, int(0.85 * one.peak_bytes))
-    assert shorter is not None and shorter.startswith("shorter documents: --set task.max_length=64")
-
     # One row of LoRA takes less than what full tuning holds between steps.
     assert one.slot_bytes < full.alone.held_bytes
     light = replace(lora, alone=one, slots=1)
     left_out = remedy(bench, predictor, [light, full], one.peak_bytes)
-    assert left_out == "leaving out methods.full"
+    assert left_out == "leaving out methods.full: --set methods.full=null"
     assert "a smaller base" in str(remedy(bench, predictor, needs, lora.alone.base_bytes - 1))
+
+
+def test_a_method_that_fits_with_less_is_not_said_to_fit_never(
+    bench: Workbench, predictor: Predictor
+) -> None:
+    lora, full = needs_of(bench, predictor, first_candidates(bench, SEARCHED))
+    two = predictor.training(lora.entry, lora.label, 2).reserved_bytes
+    # Full tuning holds more between steps than LoRA takes: it fits in no way.
+    assert full.alone.held_bytes + full.alone.base_bytes > two
+    found = fit_of(bench, predictor, [lora, full], two)
+    assert found.methods["lora"].rows == 2
+    assert found.methods["lora"].says == "fits with micro-batches of 2 rows, not 4"
+    assert found.methods["full"].rows is None and found.methods["full"].max_length is None
+    assert found.methods["full"].says.startswith("does not fit, however small its batches")
+    assert found.remedies == (
+        "leaving out methods.full: --set methods.full=null, with smaller micro-batches: "
+        "--set protocol.micro_batch_size=2 --set protocol.grad_accum_steps=4 --set slots=1",
+    )
+
+
+def test_recomputed_activations_are_traced(bench: Workbench, predictor: Predictor) -> None:
+    lora, _ = needs_of(bench, predictor, first_candidates(bench, SEARCHED))
+    changed = replace(bench, engine=EngineOptions(gradient_checkpointing=True))
+    less = predictor.training(lora.entry, lora.label, 1, study=changed).reserved_bytes
+    one = predictor.training(lora.entry, lora.label, 1)
+    assert less < one.reserved_bytes
+    found = fit_of(bench, predictor, [lora], one.reserved_bytes - 1)
+    assert found.methods["lora"].rows is None
+    assert found.methods["lora"].checkpointed_rows is not None
+    assert found.remedies[0].startswith(
+        "recomputed activations: --set engine.gradient_checkpointing=true "
+    )
+    length = found.methods["lora"].max_length
+    assert length is not None and f"task.max_length={length}" in found.remedies[1]
+    short = predictor.training(lora.entry, lora.label, 1, study=shortened(bench, length))
+    assert short.tokens == length and short.reserved_bytes < one.reserved_bytes
 
 
 def test_what_is_advised_does_fit(bench: Workbench, predictor: Predictor, place: Path) -> None:

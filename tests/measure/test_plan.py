@@ -119,7 +119,8 @@ def test_a_study_that_does_not_fit_is_planned_and_told(
     outcome = plan_small("--json")
     plan = json.loads(outcome.out)
     assert outcome.code == 0
-    assert plan["fits"] is False and plan["remedy"]
+    assert plan["fits"] is False and plan["remedy"] == plan["remedies"][0]
+    assert "fit" in plan["methods"]["lora"]["fits_alone"]
     assert plan["wall_seconds"] is None
     assert plan["methods"]["lora"]["epoch_seconds"] is None
     assert "It does not fit." in plan_small().out

@@ -90,4 +90,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     if plan.remedy is None:
         console.print("[green]It fits.[/]")
     else:
-        console.print(f"[red]It does not fit.[/] What would: {escape(plan.remedy)}")
+        for name, row in plan.methods.items():
+            console.print(f"{escape(name)} {row.fits_alone}.", highlight=False)
+        console.print("[red]It does not fit.[/] What would, the smallest change first:")
+        for change in plan.remedies:
+            console.print(f"- {escape(change)}", highlight=False, soft_wrap=True)

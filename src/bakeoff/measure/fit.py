@@ -1,8 +1,8 @@
-"""Whether a study fits into memory, and the smallest change with which it would."""
+"""Whether a study fits into memory, and the changes with which it would."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +11,11 @@ from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
+from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.search.schedule import StudySchedule
 
-_WIDTH_STEP: Final = 32
-_SHORTEST_DOCUMENT: Final = 32
 _PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
 _MARGIN: Final = 4
 _STATE_BYTES: Final = 64
@@ -106,78 +105,67 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     return _MARGIN * (model_bytes(base.source.model) + slots * most) < available
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Whether a study fits.
+
+    Attributes:
+        methods: with what each method fits alone, by name.
+        remedies: the changes with which all of it would, the smallest first; none where it fits.
+    """
+
+    methods: Mapping[str, Fitting]
+    remedies: tuple[str, ...]
+
+
+def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], available: int) -> Fit:
+    """Says of each method with what it fits, and what would make the whole study fit.
+
+    Fewer slots change nothing that is learned and come first; for the others see ``remedies``.
+    """
+    if any(need.alone.base_bytes > available for need in needs):
+        never = {
+            need.entry.name: Fitting(
+                name=need.entry.name, micro_batch_size=need.alone.rows, rows=None
+            )
+            for need in needs
+        }
+        smaller = "a smaller base: this one alone takes more than there is"
+        return Fit(methods=never, remedies=(smaller,))
+    found = {
+        need.entry.name: fitting_of(bench, predictor, need.entry, need.label, need.alone, available)
+        for need in needs
+    }
+    over = [need for need in needs if need.bytes > available]
+    if not over:
+        return Fit(methods=found, remedies=())
+    slots = min(need.fitting_slots(available) for need in over)
+    if slots >= 1:
+        fewer = f"fewer candidates in one pass: --set slots={slots}"
+        return Fit(methods=found, remedies=(fewer,))
+    seats_several = any(need.slots > 1 for need in needs)
+    changes = remedies_of(bench, list(found.values()), seats_several=seats_several)
+    none = "a smaller base: no method of this study fits, however small its batches"
+    return Fit(methods=found, remedies=tuple(changes) or (none,))
+
+
 def remedy(
     bench: Workbench, predictor: Predictor, needs: Sequence[Need], available: int
 ) -> str | None:
-    """The smallest change with which every method fits, as text; None where all fit.
-
-    Fewer slots change nothing that is learned, smaller micro-batches only rounding, shorter
-    documents the task, and a method left out the question.
-    """
-    over = [need for need in needs if need.bytes > available]
-    if not over:
-        return None
-    slots = min(need.fitting_slots(available) for need in over)
-    if slots >= 1:
-        return f"fewer candidates in one pass: --set slots={slots}"
-    if any(need.alone.base_bytes > available for need in over):
-        return "a smaller base: this one alone takes more than there is"
-    protocol = bench.protocol
-    worst = max(over, key=lambda need: need.alone.reserved_bytes)
-    rows = protocol.micro_batch_size
-    smallest = worst.alone
-    while rows > 1:
-        rows //= 2
-        tried = [predictor.training(need.entry, need.label, rows) for need in over]
-        smallest = max(tried, key=lambda one: one.reserved_bytes)
-        if smallest.reserved_bytes <= available:
-            accumulated = -(-protocol.rows_per_step // rows)
-            alone = " --set slots=1" if any(n.slots > 1 for n in needs) else ""
-            return (
-                f"smaller micro-batches: --set protocol.micro_batch_size={rows} "
-                f"--set protocol.grad_accum_steps={accumulated}{alone}"
-            )
-    shorter = _shorter(bench, predictor, over, available)
-    if shorter is not None:
-        return shorter
-    names = [need.entry.name for need in over]
-    if len(names) < len(needs):
-        return f"leaving out {', '.join(f'methods.{name}' for name in names)}"
-    return "a smaller base: no method of this study fits, however small its batches"
+    """The smallest change with which every method fits, as text; None where all fit."""
+    return next(iter(fit_of(bench, predictor, needs, available).remedies), None)
 
 
-def _shorter(
-    bench: Workbench, predictor: Predictor, over: Sequence[Need], available: int
-) -> str | None:
-    """A length at which one row of every method would fit, if there is one.
-
-    What does not grow with the length is what the method holds without activations.
-    """
-    task = bench.task.options
-    lengths = []
-    for need in over:
-        one = predictor.training(need.entry, need.label, 1)
-        fixed = one.held_bytes
-        room = available - one.base_bytes - fixed
-        a_token = (one.slot_bytes + one.beside_bytes - fixed) / max(1, one.tokens)
-        lengths.append(int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
-    length = min(lengths)
-    if length < task.max_target_tokens + _SHORTEST_DOCUMENT or length >= task.max_length:
-        return None
-    return (
-        f"shorter documents: --set task.max_length={length} --set protocol.micro_batch_size=1 "
-        f"--set protocol.grad_accum_steps={bench.protocol.rows_per_step}"
-    )
-
-
-def refuse(needs: Sequence[Need], available: int, change: str, place: str) -> DoesNotFitError:
+def refuse(
+    needs: Sequence[Need], available: int, changes: Sequence[str], place: str
+) -> DoesNotFitError:
     """The error of a study that cannot fit."""
     most = max(needs, key=lambda need: need.bytes)
     seated = "" if most.slots == 1 else f" with {most.slots} candidates in one pass"
     return DoesNotFitError(
         f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
-        f"has {shown_bytes(available)} free. What would fit: {change}. Or go on all the same with "
-        "--force"
+        f"has {shown_bytes(available)} free. What would fit: {'; or '.join(changes)}. Or go on all "
+        "the same with --force"
     )
 
 
@@ -185,13 +173,13 @@ def check_fit(bench: Workbench, schedule: StudySchedule) -> None:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
 
     Raises:
-        DoesNotFitError: naming the smallest change with which it would fit.
+        DoesNotFitError: naming the changes with which it would fit, the smallest first.
     """
     if surely_fits(bench, free_bytes(bench.base.device)):
         return
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
     needs = needs_of(bench, predictor, schedule)
-    change = remedy(bench, predictor, needs, available)
-    if change is not None:
-        raise refuse(needs, available, change, _PLACES[bench.base.device.type])
+    changes = fit_of(bench, predictor, needs, available).remedies
+    if changes:
+        raise refuse(needs, available, changes, _PLACES[bench.base.device.type])

@@ -17,7 +17,7 @@ from bakeoff.measure.cards import (
     Card,
 )
 from bakeoff.measure.costs import GENERATION_ROWS
-from bakeoff.measure.fit import Need, available_for, needs_of, remedy
+from bakeoff.measure.fit import Fit, Need, available_for, fit_of, needs_of
 from bakeoff.measure.power import PowerPlan
 from bakeoff.measure.time_estimate import (
     CurveWork,
@@ -49,6 +49,9 @@ class MethodPlan:
         epochs: of all its candidates together, at most.
         slots: candidates that the study would seat in one pass. slots_that_fit: that memory holds.
         study_memory_bytes: with that many slots.
+        fits_alone: with what one candidate of it fits, as a clause of a sentence.
+        largest_micro_batch_size: that one candidate fits with, with all else as the study has it;
+            None where not even one row does.
     """
 
     kind: str
@@ -67,6 +70,8 @@ class MethodPlan:
     slots_that_fit: int
     study_memory_bytes: int
     fits: bool
+    fits_alone: str
+    largest_micro_batch_size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,7 @@ class StudyPlan:
         basis: ``timed here``, or ``estimated`` from traced arithmetic and bytes.
         wall_seconds: of each part, at most; candidates that share a pass take less.
         remedy: the smallest change with which it would fit, or None where it fits.
+        remedies: all of them, the smallest first.
         learning_curve: what it trains besides; its time is in ``wall_seconds``. None without one.
         power: what the design can say of the methods; None where nothing is known of the metric.
         lengths: of the rows, in tokens; None where they are not known.
@@ -93,6 +99,7 @@ class StudyPlan:
     wall_seconds: Mapping[str, float] | None
     fits: bool
     remedy: str | None
+    remedies: tuple[str, ...] = ()
     learning_curve: CurveWork | None = None
     power: PowerPlan | None = None
     lengths: DataLengths | None = None
@@ -142,7 +149,7 @@ def _planned(
 ) -> StudyPlan:
     report("tracing one step of each method")
     needs = needs_of(bench, predictor, schedule)
-    change = remedy(bench, predictor, needs, available)
+    fit = fit_of(bench, predictor, needs, available)
     methods: dict[str, MethodPlan] = {}
     seconds: dict[str, MethodSeconds | None] = {}
     for need in needs:
@@ -157,7 +164,7 @@ def _planned(
         else:
             seconds[name] = None
         methods[name] = _method_plan(
-            bench, predictor, schedule, need, writing, seconds[name], available
+            bench, predictor, schedule, need, writing, seconds[name], available, fit
         )
     return StudyPlan(
         study=bench.name,
@@ -166,8 +173,9 @@ def _planned(
         basis="estimated" if card else "timed here",
         methods=methods,
         wall_seconds=wall_seconds(bench, schedule, needs, seconds, load_seconds),
-        fits=change is None,
-        remedy=change,
+        fits=not fit.remedies,
+        remedy=next(iter(fit.remedies), None),
+        remedies=fit.remedies,
         learning_curve=curve_work(bench, schedule) if bench.curve.sizes else None,
         notes=tuple(
             f"{name}: cannot be planned, and is not counted ({reason})"
@@ -194,6 +202,7 @@ def _method_plan(
     writing: Writing,
     seconds: MethodSeconds | None,
     available: int,
+    fit: Fit,
 ) -> MethodPlan:
     method = bench.methods[need.entry.name][need.label]
     candidates, epochs = epochs_at_most(schedule, need.entry.name)
@@ -215,6 +224,8 @@ def _method_plan(
         slots_that_fit=min(1, fitting) if not method.execution_path.shares_base else fitting,
         study_memory_bytes=need.bytes,
         fits=need.bytes <= available,
+        fits_alone=fit.methods[need.entry.name].says,
+        largest_micro_batch_size=fit.methods[need.entry.name].rows,
     )
 
 

@@ -114,16 +114,20 @@ class Predictor:
         if not self._on_gpu:
             self.base_bytes += self.base.source_bytes
 
-    def training(self, entry: MethodEntry, label: str, rows: int) -> Prediction:
+    def training(
+        self, entry: MethodEntry, label: str, rows: int, *, study: Workbench | None = None
+    ) -> Prediction:
         """Traces one update and one validation of a method's variant.
 
         Args:
             entry: the method. label: of its variant.
             rows: of a micro-batch.
+            study: the study with other engine options or rows; as it is without.
         """
+        study = study or self.bench
         stages: dict[Stage, tuple[int, int, Work]] = {}
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
-            bench, method = self._meta(entry, label)
+            bench, method = self._meta(entry, label, study)
             trace = self._trace()
 
             def done(stage: Stage) -> None:
@@ -134,9 +138,9 @@ class Predictor:
                 is_captured = dry_run(bench, method, rows, done=done)
         # On a GPU a candidate's first tensors are made on the host.
         counted = [s for s in stages if not (s == "seated" and self._on_gpu)]
-        plan = self.bench.plans["train"]
+        plan = study.plans["train"]
         step = widest_step(plan, bench.protocol.seed_list[0], rows)
-        validation = max(b.input_ids.size for b in bench.plans["validation"].in_length_order(rows))
+        validation = max(b.input_ids.size for b in study.plans["validation"].in_length_order(rows))
         return Prediction(
             base_bytes=self.base_bytes,
             slot_bytes=max(stages[stage][0] for stage in counted) + self._worker_bytes(method),
@@ -193,12 +197,15 @@ class Predictor:
     def _trace(self) -> Trace:
         return Trace((self.base.model, self.base.source.model), self._cost)
 
-    def _meta(self, entry: MethodEntry, label: str) -> tuple[Workbench, Method]:
+    def _meta(
+        self, entry: MethodEntry, label: str, study: Workbench | None = None
+    ) -> tuple[Workbench, Method]:
         """The study on the meta base, and the method on it."""
+        study = study or self.bench
         method = entry.build(self.base)[label]
-        bench = replace(self.bench, base=self.base, methods={entry.name: {label: method}})
+        bench = replace(study, base=self.base, methods={entry.name: {label: method}})
         # The schedules are the study's own; a second time they would only cost time.
-        bench.__dict__["plans"] = self.bench.plans
+        bench.__dict__["plans"] = study.plans
         return bench, method
 
 
