@@ -20,6 +20,7 @@ SMALL = (
 Lines = list[dict[str, Any]]
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_study_has_its_lines_and_a_wrong_loss_stops_it(
     lines: Callable[..., Lines],

@@ -15,6 +15,7 @@ SMALL = (
 Lines = list[dict[str, Any]]
 
 
+@pytest.mark.soak
 def test_every_method_has_its_lines(lines: Callable[..., Lines]) -> None:
     methods = ("head", "head-tied", "lora", "lora-all", "soft_prompt", "full")
     *rows, last = lines(

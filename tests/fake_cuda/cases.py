@@ -62,14 +62,36 @@ class Case:
 
 
 def selection() -> list[Case]:
-    """The cases of an ordinary run: all pairs; with ``BAKEOFF_FAKE_CUDA=full`` all there are."""
+    """The cases of this run.
+
+    Ordinarily a few: every base with every format and every action, and every method twice with
+    different actions. With ``BAKEOFF_FAKE_CUDA=pairs`` every pair of values, with ``full`` all
+    there are.
+    """
+    wanted = os.environ.get(FULL, "few")
+    if wanted not in ("few", "pairs", "full"):
+        raise ValueError(f"{FULL}: {wanted!r} is unknown; give few, pairs or full")
+    if wanted == "few":
+        return sorted(_few())
     axes: tuple[tuple[str, ...], ...] = (BASES, DTYPES, tuple(METHODS), ACTIONS)
-    wanted = os.environ.get(FULL, "pairs")
-    if wanted not in ("pairs", "full"):
-        raise ValueError(f"{FULL}: {wanted!r} is unknown; give pairs or full")
     rows: Sequence[tuple[object, ...]]
     if wanted == "full":
         rows = [row for row in product(*axes) if (row[0], row[2]) not in IMPOSSIBLE]
     else:
         rows = all_pairs(axes, frozenset((0, base, 2, name) for base, name in IMPOSSIBLE))
     return sorted(Case(*(str(value) for value in row)) for row in rows)
+
+
+def _few() -> list[Case]:
+    """All pairs of the other axes, round and round, with the methods in turn."""
+    others = all_pairs((BASES, DTYPES, ACTIONS))
+    found: list[Case] = []
+    left: list[tuple[object, ...]] = []
+    for name in [*METHODS, *METHODS]:
+        left = left or list(others)
+        taken = {case.action for case in found if case.method == name}
+        row = next(r for r in left if (r[0], name) not in IMPOSSIBLE and r[2] not in taken)
+        left.remove(row)
+        base, dtype, action = map(str, row)
+        found.append(Case(base, dtype, name, action))
+    return found

@@ -36,8 +36,19 @@ def test_excluded_pairs_never_occur() -> None:
     assert {row[:2] for row in rows} == {("a", "y"), ("b", "x"), ("b", "y")}
 
 
-def test_the_selection_is_pairwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_run_has_every_method_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FULL, raising=False)
+    cases = selection()
+    assert len(cases) == len(set(cases)) == 2 * len(METHODS)
+    assert len({(case.method, case.action) for case in cases}) == len(cases)
+    for axes in (("base", "dtype"), ("base", "action"), ("dtype", "action")):
+        pairs = {tuple(getattr(case, axis) for axis in axes) for case in cases}
+        sizes = {"base": len(BASES), "dtype": len(DTYPES), "action": len(ACTIONS)}
+        assert len(pairs) == sizes[axes[0]] * sizes[axes[1]]
+
+
+def test_the_selection_is_pairwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FULL, "pairs")
     cases = selection()
     assert 60 <= len(cases) == len(set(cases))
     together = {(case.base, case.method) for case in cases}
@@ -54,7 +65,7 @@ def test_the_full_matrix_is_the_product(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_unknown_selection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FULL, "most")
-    with pytest.raises(ValueError, match="'most' is unknown; give pairs or full"):
+    with pytest.raises(ValueError, match="'most' is unknown; give few, pairs or full"):
         selection()
 
 

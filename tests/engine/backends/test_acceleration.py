@@ -147,7 +147,11 @@ def course(
 @pytest.mark.parametrize(
     ("base_kind", "kinds"),
     [
-        *((base_kind, LORA_AND_PROMPT) for base_kind in ("gpt_neo", "llama", "gpt2", "opt")),
+        ("gpt2", LORA_AND_PROMPT),
+        *(
+            pytest.param(base_kind, LORA_AND_PROMPT, marks=pytest.mark.soak)
+            for base_kind in ("gpt_neo", "llama", "opt")
+        ),
         ("gpt_neo", COMPILED),
         ("llama", PROMPTS),
     ],
