@@ -9,8 +9,8 @@ import datasets
 import pytest
 
 from bakeoff.data.options import ExamplesOptions, SplitShares, TaskOptions
-from bakeoff.data.readers import Record
-from bakeoff.data.sources import WIRE_EXAMPLES, Source, open_source, split_by_hash
+from bakeoff.data.readers import OptionalColumn, Record
+from bakeoff.data.sources import UNREAD, WIRE_EXAMPLES, Source, open_source, split_by_hash
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.types import SPLITS, Split
 
@@ -124,6 +124,22 @@ def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:
 
 
 # One file, split by hash
+
+
+def test_columns_that_only_a_metric_reads_do_not_move_rows(tmp_path: Path) -> None:
+    """The same inputs stay in one split, whatever else their rows hold."""
+    rows = [
+        {"document": f"document {i // 2}", "summary": "storm", "tests": f"number {i}"}
+        for i in range(64)
+    ]
+    (tmp_path / "all.jsonl").write_text(lines(*rows))
+    task = options("all.jsonl")
+    columns: dict[str, str] = {**COLUMNS, f"{UNREAD}tests)": OptionalColumn("tests")}
+    source = open_source(task, columns, root=tmp_path)
+    for split in SPLITS:
+        found = [record.values for record in source.records(split)]
+        assert found and all(str(values["tests"]).startswith("number") for values in found)
+        assert [values["document"] for values in found] == documents(task, tmp_path, split)
 
 
 def test_one_file_is_split_by_its_documents(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_long_text_is_cut_to_the_base_s_positions(place: Path) -> None:
     assert draft.mapping["task"]["max_length"] == 256 - 64
     assert "max_target_tokens" not in draft.mapping["task"]
     assert "generation" not in draft.mapping
-    assert "0% are cut" in draft.comments["task.max_length"], "it becomes several rows"
+    assert "0 % are cut" in draft.comments["task.max_length"], "it becomes several rows"
     assert any("longer than task.max_length (192)" in note for note in draft.notes)
 
 

@@ -244,7 +244,7 @@ def test_a_template_without_a_place_for_tools_has_them_as_text(write: Write) -> 
     text = tokenizer.decode(data.splits["train"].tokens[0])
     ours = with_found(task_of(kind="chat"), {"messages": "conversations", "tools": "tools"})
     assert text == ours.example(rows[0]).text
-    assert any("1 rows of train have tools, for which the base's" in w for w in data.warnings)
+    assert any("1 row of train has tools, for which the base's" in w for w in data.warnings)
     _, data = chatted(write, tokenizer, rows, chat_template="chatml")
     assert not any("have tools" in w for w in data.warnings)
 

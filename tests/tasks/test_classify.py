@@ -164,7 +164,7 @@ def test_equal_labels_in_two_splits_are_no_overlap(write: Write, tokenizer: Any)
     )
     assert data.overlap.train_validation == 1
     assert data.overlap.train_test_targets == data.overlap.validation_test_targets == 0
-    assert data.warnings == ["1 rows of validation have a text that is in train too."]
+    assert data.warnings == ["1 row of validation has a text that is in train too."]
 
 
 def test_a_row_without_its_label_can_be_asked() -> None:
@@ -246,7 +246,7 @@ def test_a_label_that_training_does_not_have_is_a_bad_row(write: Write, tokenize
         write, tokenizer, ROWS, ROWS[:1], test, kind="classify", on_bad_row="skip"
     )
     assert len(data.splits["test"]) == 1
-    assert "1 bad rows of test were left out." in data.warnings
+    assert "1 bad row of test was left out." in data.warnings
 
 
 def test_a_label_that_the_study_leaves_out_is_a_bad_row(write: Write, tokenizer: Any) -> None:

@@ -75,7 +75,7 @@ def test_nearly_the_same_rows_are_a_warning(write: Write, tokenizer: Any) -> Non
     assert data.overlap.train_test_near == 1
     [warning] = data.warnings
     assert warning == (
-        "1 rows of test have nearly the document of a row of train, such as row 6 that of row 21."
+        "1 row of test has nearly the document of a row of train, such as row 6 that of row 21."
     )
 
 

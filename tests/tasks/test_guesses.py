@@ -398,3 +398,22 @@ def test_a_kind_of_one_s_own_guesses_too(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(registry, "_registered", {})
     registry.register_task(Shout)
     assert guessed(CASES["booleans"][0]).best.kind == "shout"
+
+
+def test_a_table_of_single_turns_and_one_with_objects_get_a_hint() -> None:
+    write = Writer()
+    turns: list[Row] = [
+        {"talk": i // 4, "speaker": ("Customer", "Agent")[i % 2], "message": write.text(12)}
+        for i in range(80)
+    ]
+    found = guess_task(Table.of(turns, ["talk", "speaker", "message"])).best
+    [note] = [note for note in found.notes if "a row is one turn" in note]
+    assert note.startswith("'speaker' names who speaks")
+    nested: list[Row] = [
+        {"text": write.text(12), "label": "ab"[i % 2], "meta": {"id": i}} for i in range(80)
+    ]
+    found = guess_task(Table.of(nested, ["text", "label", "meta"])).best
+    [note] = [note for note in found.notes if "objects" in note]
+    assert note.startswith("'meta' holds objects, which are not read")
+    with pytest.raises(DataError, match="'meta' holds objects"):
+        guess_task(Table.of([{"meta": row["meta"]} for row in nested], ["meta"]))

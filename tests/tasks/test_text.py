@@ -79,7 +79,7 @@ def test_pieces_are_counted_in_a_warning(write: Write, tokenizer: Any) -> None:
     assert count > 2
     [warning] = [w for w in data.warnings if "pieces" in w and "of train" in w]
     assert warning == (
-        "1 rows of train have a text that is longer than task.max_length (64): they are taken in "
+        "1 row of train has a text that is longer than task.max_length (64) and is taken in "
         f"{count} pieces, each of which sees at most so many tokens."
     )
     assert not any("asks for" in w for w in data.warnings)
@@ -97,7 +97,7 @@ def test_texts_that_are_in_two_splits_are_found(write: Write, tokenizer: Any) ->
     _, data = prepared_rows(write, tokenizer, ROWS, [again], [{"text": "coast"}], kind="text")
     assert data.overlap.train_validation == 1
     assert data.overlap.train_test == data.overlap.train_duplicates == 0
-    assert data.warnings == ["1 rows of validation have a text that is in train too."]
+    assert data.warnings == ["1 row of validation has a text that is in train too."]
 
 
 def test_what_is_asked_and_scored() -> None:

@@ -24,7 +24,7 @@ from bakeoff.first_contact.measuring import (
 )
 from bakeoff.first_contact.names import name_of
 from bakeoff.first_contact.values import DEFAULT_METHODS, method_values
-from bakeoff.formatting import shown_count
+from bakeoff.formatting import shown_count, shown_share
 from bakeoff.metrics.contract import Ask
 from bakeoff.study.options import study_from_mapping
 from bakeoff.tasks.contract import Task
@@ -244,7 +244,7 @@ class _Draft:
         cut = float((lengths.rows > found["max_length"]).mean())
         self.comments["task.max_length"] = (
             f"tokens: half of the rows have at most {int(np.median(lengths.rows))}, 99 % at most "
-            f"{usual}; {cut:.0%} are cut; the base has {self.base.positions} positions"
+            f"{usual}; {shown_share(cut)} are cut; the base has {self.base.positions} positions"
         )
         if answer:
             found["max_target_tokens"] = answer

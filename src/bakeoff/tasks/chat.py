@@ -12,6 +12,7 @@ from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.formatting import counted
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
 from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
 from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
@@ -195,8 +196,9 @@ class Chat(Task):
         calls = sum(talk.has_calls for talk in talks)
         if calls and not (template.knows_calls and template.knows_tools):
             found.append(
-                f"{calls} rows of train have tools, for which {template.name} has no place: they "
-                "are described in the system's message, and calls are written as <tool_call> and "
+                counted(calls, "row of train has", "rows of train have")
+                + f" tools, for which {template.name} has no place: they are "
+                "described in the system's message, and calls are written as <tool_call> and "
                 "JSON. Set task.chat_template to chatml, or to a file with a place for them, for "
                 "another layout."
             )

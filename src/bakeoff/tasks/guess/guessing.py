@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bakeoff.data.columns import Table
@@ -11,6 +11,9 @@ from bakeoff.tasks.guess.guesses import FORCED, Guess
 from bakeoff.tasks.registry import task_kinds, task_type
 
 _NAMED_FROM: Final = 0.3
+_ASKING: Final = frozenset({"user", "human", "customer", "client", "prompter"})
+_ANSWERING: Final = frozenset({"assistant", "gpt", "bot", "agent", "ai", "model", "support"})
+_SPEAKERS: Final = _ASKING | _ANSWERING | {"system", "tool", "function", "observation"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,31 @@ def guess_task(table: Table, kind: str | None = None) -> Guesses:
             f"{asked} can be learnt from these columns ({table.described()}). There must be a "
             "column of texts, and what is to be learnt from them: labels, answers, summaries, "
             "messages; or texts alone. Give such data, or write the study yourself"
+            + "".join(f". {note}" for note in _unread(table, None))
         )
     best, *others = guesses
+    if notes := _unread(table, best):
+        best = replace(best, notes=(*best.notes, *notes))
     return Guesses(best=best, others=tuple(g for g in others if g.likelihood >= _NAMED_FROM))
+
+
+def _unread(table: Table, guess: Guess | None) -> list[str]:
+    """What the columns hold that no kind reads as it is, and how it could be read."""
+    used = set() if guess is None else {str(value) for value in guess.options.values()}
+    nested = [c.name for c in table.columns if c.shape == "object" and c.name not in used]
+    notes = []
+    if nested:
+        notes.append(
+            f"{', '.join(map(repr, nested))} {'holds' if len(nested) == 1 else 'hold'} objects, "
+            "which are not read; give their fields columns of their own, such as with "
+            "pandas.json_normalize"
+        )
+    for column in table.columns:
+        spoken = {text.strip().lower() for text in column.texts} if column.is_label_like else set()
+        if spoken & _ASKING and spoken & _ANSWERING and spoken <= _SPEAKERS:
+            notes.append(
+                f"{column.name!r} names who speaks, so that a row is one turn of a talk; to teach "
+                "answers, join the rows of each talk into one row with a list of messages "
+                '({"role": ..., "content": ...})'
+            )
+    return notes

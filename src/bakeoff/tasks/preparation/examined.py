@@ -18,7 +18,7 @@ from bakeoff.data.rows import Rows
 from bakeoff.data.sources import named_files
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
-from bakeoff.formatting import join, shown_whole
+from bakeoff.formatting import counted, join, shown_whole
 from bakeoff.tasks.contract import Task
 from bakeoff.types import SPLITS, Split
 
@@ -181,24 +181,27 @@ def _repeats(task: Task, overlap: Overlap) -> list[str]:
         same = getattr(overlap, f"{first}_{second}")
         near = getattr(overlap, f"{first}_{second}_near")
         if same:
-            found.append(
-                f"{same} rows of {second} have a {task.input_word} that is in {first} too."
-            )
+            found.append(f"{_rows(same, second)} a {task.input_word} that is in {first} too.")
         if near:
             example = next(e for e in overlap.near_examples if e[0:3:2] == (first, second))
             found.append(
-                f"{near} rows of {second} have nearly the {task.input_word} of a row of {first}, "
-                f"such as row {example.second_row} that of row {example.first_row}."
+                f"{_rows(near, second)} nearly the {task.input_word} of a row "
+                f"of {first}, such as row {example.second_row} that of row {example.first_row}."
             )
     if overlap.train_duplicates:
         found.append(
-            f"{overlap.train_duplicates} rows of train repeat an earlier {task.input_word}."
+            counted(overlap.train_duplicates, "row of train repeats", "rows of train repeat")
+            + f" an earlier {task.input_word}."
         )
     if overlap.train_near:
         found.append(
-            f"{overlap.train_near} rows of train have nearly the {task.input_word} of another."
+            f"{_rows(overlap.train_near, 'train')} nearly the {task.input_word} of another."
         )
     return found
+
+
+def _rows(number: int, split: str) -> str:
+    return counted(number, f"row of {split} has", f"rows of {split} have")
 
 
 def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:

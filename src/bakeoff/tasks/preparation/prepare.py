@@ -24,6 +24,7 @@ from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, notes_of, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
+from bakeoff.formatting import counted
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import note_on, template_for
@@ -389,21 +390,30 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
         _, pieces = np.unique(part.rows, return_counts=True)
         if asked is not None and len(pieces) < asked:
             warnings.append(
-                f"task.examples.{split} asks for {asked} rows; there are {len(pieces)} usable ones."
+                f"task.examples.{split} asks for {asked} rows; of those that there are, "
+                + counted(len(pieces), "is usable.", "are usable.")
             )
         if parted := int((pieces > 1).sum()):
             warnings.append(
-                f"{parted} rows of {split} have a {task.output_word} that is longer than "
-                f"task.max_length ({task.max_length}): they are taken in "
+                counted(parted, f"row of {split} has", f"rows of {split} have")
+                + f" a {task.output_word} that is longer than task.max_length "
+                f"({task.max_length}) and is taken in "
                 f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
                 "tokens."
             )
         if part.rows_skipped:
-            warnings.append(f"{part.rows_skipped} bad rows of {split} were left out.")
+            warnings.append(
+                counted(
+                    part.rows_skipped,
+                    f"bad row of {split} was left out.",
+                    f"bad rows of {split} were left out.",
+                )
+            )
         if joined := _num_joined(part):
             warnings.append(
-                f"In {joined} rows of {split} a token holds the end of the prompt and the start "
-                f"of the {task.output_word}, so what is learnt there is not what is compared at "
-                "the test. Let task.template have a space or a line end between them."
+                f"In {counted(joined, 'row', 'rows')} of {split} a token holds the end of the "
+                f"prompt and the start of the {task.output_word}, so what is learnt there is not "
+                "what is compared at the test. Let task.template have a space or a line end "
+                "between them."
             )
     return warnings
