@@ -14,8 +14,11 @@ from bakeoff.runs.records import DataLengths
 from bakeoff.study.lengths import lengths_of, print_lengths
 
 
-def data_of(lengths: list[list[int]]) -> Any:
-    part = SimpleNamespace(lengths=np.array(lengths, dtype=np.int64).reshape(-1, 3))
+def data_of(lengths: list[list[int]], rows: list[int] | None = None) -> Any:
+    part = SimpleNamespace(
+        lengths=np.array(lengths, dtype=np.int64).reshape(-1, 3),
+        rows=np.array(range(len(lengths)) if rows is None else rows, dtype=np.int64),
+    )
     return cast(Any, SimpleNamespace(splits=dict.fromkeys(("train", "validation", "test"), part)))
 
 
@@ -47,3 +50,11 @@ def test_eighty_columns_hold_the_table() -> None:
     assert lines[4] == (
         "task.max_length 131072 cuts 0 % of the training rows; 130000 would cut 1 %."
     )
+
+
+def test_texts_that_are_taken_in_pieces_are_not_said_to_be_cut() -> None:
+    found = lengths_of(data_of([[900, 899, 900], [90, 89, 90]], rows=[1, 1, 1, 2]), 256)
+    assert found is not None and found.in_pieces
+    lines = shown(found)
+    assert "in pieces" in lines[0] and "cut" not in " ".join(lines)
+    assert lines[-1].startswith("Texts of more than 256 tokens (task.max_length) are taken in")

@@ -41,6 +41,11 @@ def length_advice(results: Results) -> str | None:
     found = results.data.lengths
     if found is None:
         return None
+    if found.in_pieces:
+        return (
+            f"In tokens. Texts of more than {shown_whole(found.max_length)} (task.max_length) are "
+            "taken in pieces."
+        )
     return (
         f"In tokens, before anything is cut. task.max_length is {shown_whole(found.max_length)}; "
         f"{shown_whole(found.cuts_1_percent)} would cut 1 % of the training rows."

@@ -174,12 +174,13 @@ class DataLengths:
 
     Attributes:
         max_length: the study's. cuts_1_percent: the one that would cut 1 % of the training rows.
-        splits: by split.
+        splits: by split. in_pieces: whether longer rows are taken in pieces and not cut.
     """
 
     max_length: int
     cuts_1_percent: int
     splits: dict[str, SplitLengths]
+    in_pieces: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

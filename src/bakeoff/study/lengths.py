@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +29,13 @@ def lengths_of(data: TaskData, max_length: int) -> DataLengths | None:
         max_length=max_length,
         cuts_1_percent=cutting(data.splits["train"].lengths[:, NEEDED]),
         splits={split: _of(data.splits[split], max_length) for split in SPLITS},
+        in_pieces=any(len(np.unique(rows)) < len(rows) for rows in _rows(data)),
     )
+
+
+def _rows(data: TaskData) -> list[NDArray[np.int64]]:
+    """[rows] of each split the numbers in its source; those of a row's pieces are the same."""
+    return [data.splits[split].rows for split in SPLITS]
 
 
 def _of(part: SplitData, max_length: int) -> SplitLengths:
@@ -43,7 +51,8 @@ def print_lengths(found: DataLengths, console: Console) -> None:
     """Prints a table of at most 80 columns, and the ``max_length`` that would cut 1 %."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("tokens")
-    titles = ("row: median", "95 %", "99 %", "answer: median", "95 %", "99 %", "cut")
+    last = "in pieces" if found.in_pieces else "cut"
+    titles = ("row: median", "95 %", "99 %", "answer: median", "95 %", "99 %", last)
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for split, lengths in found.splits.items():
@@ -60,6 +69,10 @@ def _figures(lengths: LengthSpread) -> list[str]:
 
 def advice(found: DataLengths) -> str:
     """What the present ``max_length`` cuts, and which one would cut 1 %."""
+    if found.in_pieces:
+        return (
+            f"Texts of more than {found.max_length} tokens (task.max_length) are taken in pieces."
+        )
     return (
         f"task.max_length {found.max_length} cuts {shown_share(found.splits['train'].cut_share)} "
         f"of the training rows; {found.cuts_1_percent} would cut 1 %."
