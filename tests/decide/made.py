@@ -156,6 +156,7 @@ def study_of(
             name: replace(
                 template,
                 seeds=tuple(range(counts[name])),
+                outputs=None,
                 cost=COSTS.get(name, COSTS["lora"]),
                 test={metric: judged.estimates[name]} if name in judged.estimates else {},
             )

@@ -10,7 +10,14 @@ import pytest
 from bakeoff.decide.limits import Limits, limits_from
 from bakeoff.decide.recommendation import recommend, shown_recommendation
 from bakeoff.runs.reading import results_from, to_json
-from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, Recommendation, Results
+from bakeoff.runs.records import (
+    CostRecord,
+    EpochSeconds,
+    Estimate,
+    Outputs,
+    Recommendation,
+    Results,
+)
 from tests.decide.made import GIB, study_of
 from tests.decide.situations import (
     CLEAR,
@@ -230,6 +237,20 @@ class TestWhatWouldChange:
             "Of those that are equivalent, lora needs the least memory (4.00 GiB against 7.00 GiB) "
             "and trains fastest (3.0 min against 15.0 min)."
         )
+
+    @pytest.mark.parametrize(("empty", "is_advised"), [(5, True), (6, False)])
+    def test_no_one_is_sent_to_a_method_that_writes_nothing(
+        self, empty: int, is_advised: bool
+    ) -> None:
+        def silent(results: Results, name: str) -> tuple[str, ...]:
+            found = replace(results.methods[name], outputs=Outputs(examples=100, empty=empty))
+            methods = {**results.methods, name: found}
+            return recommend(replace(results, methods=methods)).changes
+
+        tighter = silent(study_of(CLEAR), "head")
+        assert any("head is the answer" in change for change in tighter) is is_advised
+        spare = with_cost(study_of(EQUAL), "lora", epoch=60.0, peak_memory_bytes=4 * GIB)
+        assert any("lora needs the least" in c for c in silent(spare, "lora")) is is_advised
 
     def test_times_within_noise_are_not_told_apart(self) -> None:
         close = {"epoch": 290.0, "peak_memory_bytes": int(6.8 * GIB)}

@@ -10,6 +10,7 @@ from bakeoff.decide.verdicts import (
     metric_words,
     value_of,
     verdict_of,
+    writes_nothing,
 )
 from bakeoff.formatting import join
 from bakeoff.runs.records import Results
@@ -80,7 +81,7 @@ def _priorities(results: Results, pick: str, equal: Sequence[str]) -> list[str]:
     for price in PRICES:
         costs = {
             name: cost.mean
-            for name in (pick, *equal)
+            for name in (pick, *_that_write(results, equal))
             if (cost := price.read(results, methods[name])) is not None
         }
         if pick not in costs:
@@ -104,7 +105,11 @@ def _tighter(
         ours = price.read(results, methods[pick])
         if ours is None:
             continue
-        cheaper = [name for name in inside if price.is_less(results, methods[name], methods[pick])]
+        cheaper = [
+            name
+            for name in _that_write(results, inside)
+            if price.is_less(results, methods[name], methods[pick])
+        ]
         other = again(cheaper) if cheaper else None
         if other is not None and other not in equal:
             found.setdefault(other, []).append(price.written(ours.mean))
@@ -113,6 +118,11 @@ def _tighter(
         f"{_against(results, name, pick)}."
         for name, whats in found.items()
     ]
+
+
+def _that_write(results: Results, names: Sequence[str]) -> list[str]:
+    """Without those that often write nothing: no one is sent to them for a lower price."""
+    return [name for name in names if not writes_nothing(results.methods[name])]
 
 
 def _against(results: Results, name: str, pick: str | None) -> str:

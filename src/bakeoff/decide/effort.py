@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bakeoff.runs.records import CandidateRecord
 
@@ -58,4 +58,51 @@ def best_so_far(
                 spent += epoch_seconds
                 lowest = min(lowest, trial.epochs[place].val_nll)
                 found.append((spent, lowest))
+    return found
+
+
+def best_by_epoch(
+    runs: Sequence[CandidateRecord], epoch_seconds: float
+) -> list[tuple[float, float]]:
+    """The lowest validation NLL so far after each epoch of one training, the mean over seeds.
+
+    Args:
+        runs: of one setting, one for each seed. epoch_seconds: of one epoch of one of them alone.
+
+    Returns:
+        (seconds, NLL in nats per token) after each epoch that all of them have reached.
+    """
+    shortest = min((len(run.epochs) for run in runs), default=0)
+    lowest = [math.inf] * len(runs)
+    found = []
+    for place in range(shortest):
+        lowest = [
+            min(best, run.epochs[place].val_nll) for best, run in zip(lowest, runs, strict=True)
+        ]
+        found.append(((place + 1) * epoch_seconds, sum(lowest) / len(lowest)))
+    return found
+
+
+def leaders(curves: Mapping[str, Sequence[tuple[float, float]]]) -> list[tuple[float, str]]:
+    """Which curve is the lowest from when on.
+
+    Args:
+        curves: by name, (seconds, loss so far) in order; before its first point a curve has none.
+
+    Returns:
+        (seconds, name) at each change of the lowest, the first to have any loss first. Of equal
+        ones the earlier stays.
+    """
+    moments = sorted({at for points in curves.values() for at, _ in points})
+    found: list[tuple[float, str]] = []
+    for moment in moments:
+        lowest = {
+            name: points[-1]
+            for name, curve in curves.items()
+            if (points := [loss for at, loss in curve if at <= moment])
+        }
+        holder = found[-1][1] if found else None
+        best = min(lowest, key=lambda name: (lowest[name], name != holder))
+        if best != holder:
+            found.append((moment, best))
     return found

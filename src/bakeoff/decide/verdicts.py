@@ -25,6 +25,8 @@ ZERO_SHOT = "zero_shot"
 """The baseline of the untuned base."""
 LEAD = "lead"
 """The baseline of the document's first sentences."""
+MUCH_SILENCE = 0.05
+"""From this share of empty answers on, a method is flagged."""
 _TURNED: dict[Comparable, Comparable] = {"better": "worse", "worse": "better"}
 
 
@@ -147,6 +149,12 @@ def rank(results: Results, name: str) -> tuple[float, tuple[float, float, float,
     """What orders methods from the best result on the test set, the cheaper of two equal first."""
     method = results.methods[name]
     return loss_of(results, method), cost_order(name, method)
+
+
+def writes_nothing(record: MethodRecord | BaselineRecord) -> bool:
+    """Whether so many of its answers are empty that a score of them can mislead."""
+    found = record.outputs
+    return found is not None and found.empty > MUCH_SILENCE * found.examples
 
 
 def cheapest(results: Results) -> str | None:
