@@ -93,6 +93,21 @@ def shown_seconds(value: float | None) -> str:
     return f"{number:.{0 if number >= 99.5 else 1}f} {unit}"
 
 
+def time_left(seconds: float) -> str:
+    """An estimate in round words: ``about 12 minutes left``, ``a few seconds left``."""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 55:
+        return f"about {10 * round(seconds / 10)} seconds left"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'} left"
+    hours = seconds / 3600
+    if hours < 48:
+        return f"about {hours:.{0 if hours >= 10 else 1}f} hours left"
+    return f"about {hours / 24:.0f} days left"
+
+
 def shown_share(value: float | None) -> str:
     """A share as a percentage: ``12.5 %``; a dash where it is missing."""
     return MISSING if value is None else f"{100 * value:.3g} %"
@@ -122,6 +137,15 @@ def shown_p_value(value: float | None) -> str:
 def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign, the minus as long as the plus."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what there are so many of: ``1 row of test has``, ``1,200 rows of test have``.
+
+    Args:
+        number: how many. one: what follows it where it is 1. many: what follows any other.
+    """
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def join(names: Sequence[str], word: str = "and") -> str:

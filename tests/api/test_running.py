@@ -132,7 +132,7 @@ def test_a_refused_study_leaves_nothing_that_refuses_the_next(
 def test_a_spent_budget_gives_what_is_there(
     given: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = "bakeoff.study.runner.measure_all"
+    measured = "bakeoff.study.stages.measure_all"
 
     def spent(*_: Any) -> None:
         raise BudgetSpent

@@ -100,6 +100,9 @@ class Keep:
 
     between_epochs = between_steps
 
+    def ends_training(self, epoch_seconds: float) -> None:
+        """It never does."""
+
 
 @dataclass
 class Ended:

@@ -177,7 +177,7 @@ def test_an_interrupted_study_leaves_its_table_too(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bakeoff.study.runner.score_candidates", interrupted)
+    monkeypatch.setattr("bakeoff.study.stages.score_candidates", interrupted)
     assert run_small(track=[recorder.__name__]).code == 130
     assert "results" in recorder.calls[-2][1]
     assert recorder.calls[-1] == ("finish", None)

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any, ClassVar
 
 import pytest
@@ -167,6 +167,26 @@ def test_it_listens_on_this_machine_alone_and_ends_with_the_run(folder: Path) ->
             LiveServer(folder, address[1])
     with pytest.raises(ConnectionError):
         socket.create_connection(address, timeout=PATIENCE)
+
+
+def test_it_says_how_far_the_study_is_and_waits_for_who_looks_at_the_end(folder: Path) -> None:
+    state = {"text": "training (stage 2 of 4), epoch 3 of 10, about 12 minutes left"}
+    with LiveServer(folder, state=lambda: state) as server:
+        server.end()  # nobody looks: it returns at once
+    with LiveServer(folder, state=lambda: state) as server:
+        found = json.loads(Answer(server, "/state.json").body)
+        assert found == {**state, "has_ended": False}
+        ending = Thread(target=server.end, args=(PATIENCE,))
+        Answer(server, "/report.html")  # the last but one
+        ending.start()
+        while not json.loads(Answer(server, "/state.json").body)["has_ended"]:
+            pass
+        assert ending.is_alive()
+        Answer(server, "/report.html", "HEAD")
+        assert ending.is_alive()
+        Answer(server, "/report.html")
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
 
 
 class Process:

@@ -320,7 +320,7 @@ def test_a_growing_study_that_is_killed_goes_on_and_is_not_taken_for_complete(
 
     methods = {"lora": LORA, "head": HEAD}
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr("bakeoff.study.runner.TrainingStage.run", killed)
+        patch.setattr("bakeoff.study.stages.TrainingStage.run", killed)
         run_small(methods=methods)
     assert results()["status"] == "complete"  # of the study that it grew from
     trained.clear()

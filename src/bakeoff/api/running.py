@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bakeoff.api.budget import within_budget
 from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
 from bakeoff.decide.limits import Limits, limits_from
@@ -82,6 +83,16 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         StoppedEarly: after what is there was saved and reported.
     """
     level = level_of(settings.log_level)
+    budgeted = within_budget(
+        study,
+        place,
+        console,
+        budget=settings.budget,
+        started=settings.started,
+        device=settings.device,
+        fresh=settings.fresh,
+    )
+    study = budgeted.study
     loaded = study.at(place)
     with (
         open_run(
@@ -101,7 +112,10 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         from bakeoff.report.live.server import LiveServer
         from bakeoff.study.runner import Runner
 
+        if budgeted.is_new:
+            budgeted.write(folder.path)
         stop = StopSignals(settings.budget, settings.started)
+        stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
         runner = Runner(
             loaded,
@@ -112,10 +126,14 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             force=settings.force,
             mix_versions=settings.mix_versions,
             on_news=writing.news if settings.live else None,
+            notes=[budgeted.note]
+            if budgeted.is_new and budgeted.overrides and budgeted.note
+            else [],
         )
+        server: LiveServer | None = None
         if settings.live:
-            url = page.enter_context(LiveServer(folder.path, settings.port)).url
-            console.print(f"The report as it grows: [bold]{url}[/]", highlight=False)
+            server = page.enter_context(LiveServer(folder.path, settings.port, runner.state))
+            console.print(f"The report as it grows: [bold]{server.url}[/]", highlight=False)
         if runner.is_complete():
             console.print("This study is complete; nothing is trained.")
             runner.clear_away()
@@ -127,8 +145,13 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
                 report = None
                 if (folder.path / RESULTS_FILE).exists():
                     report = write_report(folder.path, settings.limits)
+                    if server is not None:
+                        server.end()
                 raise StoppedEarly(stopped, report) from None
-        return write_report(folder.path, settings.limits)
+        report = write_report(folder.path, settings.limits)
+        if server is not None:
+            server.end()
+        return report
 
 
 @contextmanager
@@ -167,7 +190,8 @@ def run(
         progress: shows what happens, on stderr or in the notebook.
         device: ``auto``, ``cpu`` or ``cuda``.
         fresh: puts an earlier run aside and starts again.
-        budget: ``2h``, ``90m``: saves and returns what is there before it is over.
+        budget: ``2h``, ``90m``: the study is cut so that this holds it; should it not, what is
+            there is saved and returned before it is over.
         force: runs also what needs more memory than there is.
         mix_versions: goes on with a run that other versions of the libraries began.
         max_memory, max_time, max_adapter_size, max_latency: what the report's recommended method

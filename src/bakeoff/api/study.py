@@ -120,6 +120,19 @@ class Study:
         self._begin(changed, folder=Path(folder))
         return self
 
+    def with_overrides(self, overrides: Sequence[str]) -> Study:
+        """The study with some of its keys changed; its data in memory are the same.
+
+        Args:
+            overrides: ``protocol.epochs=3`` and the like.
+        """
+        changed = Study.__new__(Study)
+        changed._place, changed._rows = self._place, self._rows
+        changed._loaded = options.study_from_mapping(
+            self._loaded.resolved, overrides, folder=self._loaded.root
+        )
+        return changed
+
     def _begin(self, mapping: dict[str, Any], *, folder: Path) -> None:
         task = mapping.get("task")
         if isinstance(task, Mapping) and "source" in task and not is_reference(task["source"]):

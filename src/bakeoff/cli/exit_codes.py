@@ -12,10 +12,11 @@ BROKEN_PIPE: Final = 141
 TERMINATED: Final = 143
 
 MEANINGS: Final = {
-    OK: "all is well; a candidate that failed is reported as FAILED and does not change this",
+    OK: "all is well, also where --budget ended the study early; a candidate that failed is "
+    "reported as FAILED and does not change this",
     FAULT: "a fault of bakeoff's own; the traceback goes to stderr and into the run's run.log",
     BAD_INPUT: "bad input, or a refusal; the reason goes to stderr",
     INTERRUPTED: "interrupted; what is there is saved and reported",
     BROKEN_PIPE: "what read the output has closed it, as head does; a study goes on without it",
-    TERMINATED: "terminated, or at the end of --budget; what is there is saved and reported",
+    TERMINATED: "terminated; what is there is saved and reported",
 }

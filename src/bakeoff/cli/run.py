@@ -59,7 +59,8 @@ def run(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Saves and writes the report before 2h, 90m, 1.5h, PT9H, ... are over.",
+            help="Cuts the study to what 2h, 90m, 1.5h, PT9H, ... hold, and says how before it "
+            "starts; the report is written before they are over.",
         ),
     ] = None,
     force: Annotated[

@@ -58,6 +58,13 @@ class Saver(Protocol):
     def between_epochs(self, position: Callable[[], Position]) -> None:
         """Before an epoch begins; may save, and may raise to stop."""
 
+    def ends_training(self, epoch_seconds: float) -> str | None:
+        """Why all seated candidates end with the epoch that is over; None where they go on.
+
+        Args:
+            epoch_seconds: that it took, validation included.
+        """
+
 
 @dataclass
 class InTurn:
@@ -86,3 +93,7 @@ class SaveNothing:
 
     def between_epochs(self, position: Callable[[], Position]) -> None:
         """See ``Saver``."""
+
+    def ends_training(self, epoch_seconds: float) -> str | None:
+        """See ``Saver``."""
+        return None

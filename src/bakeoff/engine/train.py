@@ -272,8 +272,11 @@ class Trainer:
             if candidate is not None:
                 outcomes.append((slot, candidate, *self._validate(slot, alive=alive[slot])))
             self.saver.between_steps(position)
+        # Asked once, so that all of a pass end with the same epoch or none does.
+        ending = self.saver.ends_training(time.perf_counter() - before)
         for slot, candidate, val_nll, seconds in outcomes:
-            self._judge(slot, candidate, train_nll[slot], val_nll, trained + seconds, schedule)
+            seconds += trained
+            self._judge(slot, candidate, train_nll[slot], val_nll, seconds, schedule, ending)
             if candidate.state is not RunState.RUNNING:
                 self.cohort.vacate(slot)
                 if candidate.state is not RunState.DIVERGED:
@@ -347,8 +350,13 @@ class Trainer:
         val_nll: float,
         seconds: float,
         schedule: Schedule,
+        ending: str | None,
     ) -> None:
-        """Records an epoch and decides whether the candidate goes on."""
+        """Records an epoch and decides whether the candidate goes on.
+
+        Args:
+            ending: why every candidate of the pass ends now, if it does.
+        """
         epoch = len(candidate.epochs) + 1
         if not np.isfinite(val_nll):
             self._end(
@@ -379,6 +387,9 @@ class Trainer:
                 f"no better validation NLL in {worse_epochs} epochs after epoch "
                 f"{candidate.best_epoch}",
             )
+        elif ending is not None:
+            reason = f"{ending} after epoch {epoch} of {self.protocol.epochs}"
+            self._end(candidate, RunState.STOPPED, reason)
         elif schedule.pauses(candidate):
             candidate.state = RunState.PAUSED
             candidate.snapshot = self.cohort.snapshot(slot)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.execution.clock import StudyClock
 from bakeoff.types import RunState
 
 _MARKS = {
@@ -29,6 +33,22 @@ _MARKS = {
 _BAR_WIDTH = 10
 _BESIDE_NAME = 58
 """Columns of a bar's line that are not its name's: bar, epoch, loss, rate, time left."""
+_LINE_EVERY = 60.0
+"""Seconds between two lines on the whole study, where there is no terminal."""
+
+
+class _Bars(Progress):
+    """Bars below a line on the whole study, which is asked for as often as it is drawn."""
+
+    def __init__(self, head: Callable[[], str], *columns: str | ProgressColumn, **options: Any):
+        self._head = head
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """What is drawn, from top to bottom."""
+        if text := self._head():
+            yield Text(text, style="bold", no_wrap=True, overflow="ellipsis")
+        yield self.make_tasks_table(self.tasks)
 
 
 class ProgressView:
@@ -37,12 +57,25 @@ class ProgressView:
     Args:
         console: where to. Its ``is_terminal`` decides the form.
         epochs: the most that a candidate may train, for the time that is left.
+        study: follows the whole study; its line stands above the bars.
+        clock: seconds, for tests.
     """
 
-    def __init__(self, console: Console, *, epochs: int = 1) -> None:
+    def __init__(
+        self,
+        console: Console,
+        *,
+        epochs: int = 1,
+        study: StudyClock | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.console = console
         self.epochs = epochs
-        self._progress = Progress(
+        self.study = study
+        self._clock = clock
+        self._next_line = clock() + _LINE_EVERY
+        self._progress = _Bars(
+            lambda: study.state.text if study is not None else "",
             TextColumn("{task.description}", justify="left"),
             BarColumn(bar_width=_BAR_WIDTH),
             TextColumn("{task.fields[note]}"),
@@ -69,8 +102,16 @@ class ProgressView:
         """A line that stays."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
+    def _say_now_and_then(self) -> None:
+        """The line on the whole study, where no bar shows it."""
+        if self.study is not None and self._clock() >= self._next_line:
+            self._next_line = self._clock() + _LINE_EVERY
+            self.say(f"  {self.study.state.text}")
+
     def count(self, what: str, done: int, total: int) -> None:
         """Progress of something that is counted: prompts, methods."""
+        if not self.console.is_terminal:
+            self._say_now_and_then()
         self._update(what, done, total, f"{done}/{total}")
 
     def clear(self) -> None:
@@ -88,7 +129,10 @@ class ProgressView:
         rates: Sequence[float],
     ) -> None:
         """See ``engine.candidate.Observer``."""
+        if self.study is not None:
+            self.study.step(seated, step, num_steps)
         if not self.console.is_terminal:
+            self._say_now_and_then()
             return
         for candidate, nll, rate in zip(seated, train_nll, rates, strict=True):
             if candidate is None:
@@ -100,6 +144,8 @@ class ProgressView:
     def on_epoch(self, candidate: Candidate) -> None:
         """See ``engine.candidate.Observer``."""
         record = candidate.epochs[-1]
+        if self.study is not None:
+            self.study.epoch(candidate)
         best = "  [green]best so far[/]" if candidate.best_epoch == record.epoch else ""
         self.say(
             f"  {candidate.id:<28} epoch {record.epoch:>2}  train {record.train_nll:.4f}  "
@@ -108,6 +154,8 @@ class ProgressView:
 
     def on_end(self, candidate: Candidate) -> None:
         """See ``engine.candidate.Observer``."""
+        if self.study is not None:
+            self.study.end(candidate)
         bar = self._bars.pop(candidate.id, None)
         if bar is not None:
             self._progress.remove_task(bar)

@@ -11,6 +11,9 @@ from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.search.schedule import StudySchedule
 
+_NEXT_EPOCH = 1.1
+"""An epoch may take so many times what the one before it took."""
+
 
 @dataclass
 class RunSaver:
@@ -36,7 +39,7 @@ class RunSaver:
         """See ``engine.schedule.Saver``."""
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
-        stop = self.stop.ask(self._longest)
+        stop = self.stop.ask_in_training(self._longest)
         if stop is not None or now - self.checkpoints.saved_at >= 60.0 * self.minutes:
             self._save(position)
         if stop is not None:
@@ -45,9 +48,16 @@ class RunSaver:
     def between_epochs(self, position: Callable[[], Position]) -> None:
         """See ``engine.schedule.Saver``."""
         self._save(position)
-        stop = self.stop.ask()
+        stop = self.stop.ask_in_training()
         if stop is not None:
             raise stop
+
+    def ends_training(self, epoch_seconds: float) -> str | None:
+        """See ``engine.schedule.Saver``."""
+        left = self.stop.training_seconds_left
+        if left is None or left >= _NEXT_EPOCH * epoch_seconds:
+            return None
+        return "the time budget does not hold another epoch"
 
     def _save(self, position: Callable[[], Position]) -> None:
         self.before()

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
+EXIT_BUDGET: Final = 0
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,10 +29,17 @@ class Stopped(KeyboardInterrupt):
 
 
 class BudgetSpent(Stopped):
-    """The run came to the end of its time budget."""
+    """The run came to the end of its time budget, which is no fault: it ends as it was asked to."""
+
+    def __init__(self, why: str = "The time budget is spent.") -> None:
+        super().__init__(EXIT_BUDGET, why)
+
+
+class TrainingTimeSpent(BudgetSpent):
+    """Training came to the end of its share; what is trained is still tested."""
 
     def __init__(self) -> None:
-        super().__init__(EXIT_TERMINATED, "The time budget is spent.")
+        super().__init__("The time budget ended the training early.")
 
 
 def reserve_of(budget: float) -> float:
@@ -53,6 +61,7 @@ class StopSignals:
     def __init__(self, budget: float | None = None, started: float | None = None) -> None:
         self.requested: Stopped | None = None
         self.deadline: float | None = None
+        self._kept = 0.0
         if budget is not None:
             begun = time.monotonic() if started is None else started
             self.deadline = begun + budget - reserve_of(budget)
@@ -88,6 +97,15 @@ class StopSignals:
         """Until the report must begin; None where there is no budget."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
+    def keep(self, seconds: float) -> None:
+        """Keeps so much of the budget for what comes after training."""
+        self._kept = seconds
+
+    @property
+    def training_seconds_left(self) -> float | None:
+        """Until training must end; None where there is no budget."""
+        return None if self.deadline is None else self.deadline - self._kept - time.monotonic()
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Inside, a signal is only kept; the code inside asks for it between two steps."""
@@ -109,6 +127,13 @@ class StopSignals:
         if late and self.requested is None:
             self.requested = BudgetSpent()
         return self.requested
+
+    def ask_in_training(self, step_seconds: float = 0.0) -> Stopped | None:
+        """Why to stop training now, or None; see ``ask``."""
+        left = self.training_seconds_left
+        if left is not None and left <= step_seconds and self.ask(step_seconds) is None:
+            return TrainingTimeSpent()
+        return self.ask(step_seconds)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.requested is not None

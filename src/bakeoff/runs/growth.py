@@ -17,7 +17,7 @@ from typing import Any, Final
 from bakeoff.config import differing
 from bakeoff.runs.settings import setting
 
-_FREE: Final = frozenset({"checkpoint_minutes", "track"})
+FREE: Final = frozenset({"checkpoint_minutes", "prices", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
     *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve"),
@@ -218,7 +218,7 @@ def given_rows_in(source: Any) -> str | None:
 
 def without_free_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A resolved study without what may differ between calls; where given rows lie is free too."""
-    kept = {key: value for key, value in tree.items() if key not in _FREE}
+    kept = {key: value for key, value in tree.items() if key not in FREE}
     task = kept.get("task")
     if isinstance(task, Mapping) and (given := given_rows_in(task.get("source"))):
         kept["task"] = {**task, "source": given}

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import psutil
 from filelock import FileLock, Timeout
 
 from bakeoff.errors import StoreError
@@ -64,6 +65,21 @@ def locked(folder: Path, *, keeps: str) -> Iterator[None]:
             # is removed and made again would be two locks for a process that comes in between.
             (folder / LOCK_FILE).unlink(missing_ok=True)
         lock.release()
+
+
+def is_running(folder: Path) -> bool:
+    """Whether another process of this machine runs a study in a folder, by what the lock says.
+
+    The lock itself is not tried: a study that starts at that moment would be refused.
+    """
+    try:
+        holder = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        pid, host = holder["pid"], holder["host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if type(pid) is not int or host != platform.node() or pid == os.getpid():
+        return False
+    return bool(psutil.pid_exists(pid))
 
 
 def _holder(folder: Path) -> str:

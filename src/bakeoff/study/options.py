@@ -13,6 +13,7 @@ from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.yaml_file import blank_keys
 from bakeoff.data.sources import STDIN, WIRE, is_there, renamed
 from bakeoff.decide.options import DecisionOptions
+from bakeoff.decide.prices import PriceOptions
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
@@ -80,6 +81,8 @@ class StudyOptions:
     """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
+    prices: PriceOptions = field(default_factory=PriceOptions)
+    """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
     track: tuple[TrackerName, ...] = ()

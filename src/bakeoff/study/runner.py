@@ -9,58 +9,47 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
-from bakeoff.execution.also import also_questions, also_workers, ask_also
 from bakeoff.execution.archive import Archive
-from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
-from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
-from bakeoff.execution.executors import BySet, LocalExecutor, Worker
+from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
-from bakeoff.execution.questions import Questions
 from bakeoff.execution.recall import Recall
-from bakeoff.execution.selecting import ChoiceWorker, score_for_choice
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
-from bakeoff.execution.training import TrainingStage
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
-from bakeoff.runs.log import logged_stage
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
-from bakeoff.study.costs import CostsWorker, measure_all
-from bakeoff.study.curve import curve_words, sizes_left_out
+from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.opening import open_workbench, schedule_of, selection_of, sources_of
+from bakeoff.study.opening import open_workbench, schedule_of, sources_of
 from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
+from bakeoff.study.stages import Stages, clock_of, timed
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -82,6 +71,10 @@ class Runner:
         mix_versions: goes on with what other versions of the libraries kept.
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
+        notes: what was decided before, for the report.
+
+    Attributes:
+        clock: how far the study has come; None before it begins.
     """
 
     def __init__(
@@ -95,9 +88,12 @@ class Runner:
         force: bool = False,
         mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.study = study
+        self.clock: StudyClock | None = None
         self.on_news = on_news
+        self.notes = notes
         self.force = force
         self.mix_versions = mix_versions
         self.stop = stop or StopSignals()
@@ -124,6 +120,13 @@ class Runner:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
 
+    def state(self) -> dict[str, Any]:
+        """How far the study has come, as plain values and as ``text``."""
+        if self.clock is None:
+            return {"text": "loading the base and the data"}
+        found = self.clock.state
+        return {**asdict(found), "text": found.text}
+
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
         Checkpoints(self.folder.path).clear()
@@ -143,7 +146,7 @@ class Runner:
         started = time.perf_counter()
         wall: dict[str, float] = {}
         require_installed(self.study.options.track)
-        with _timed(wall, "load"):
+        with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
         schedule = schedule_of(self.study, bench)
@@ -178,7 +181,10 @@ class Runner:
             schedule.left_out = self.folder.left_out
             start = checkpoints.load(schedule, recall.ended_candidates)
             epochs = self.study.options.protocol.epochs
-            with ProgressView(self.console, epochs=epochs) as view:
+            clock = self.clock = clock_of(bench, schedule)
+            with ProgressView(self.console, epochs=epochs, study=clock) as view:
+                for note in self.notes:
+                    archive.keep_note(note)
                 for note in (*checkpoints.notes, *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
@@ -190,9 +196,19 @@ class Runner:
                 go_on(bench, schedule, archive, checkpoints, view)
                 for fault in recall.faults:
                     view.on_note(fault)
-                self._work(
-                    bench, findings, recall, view, checkpoints, start, storage, followers, events
-                )
+                Stages(
+                    study=self.study,
+                    bench=bench,
+                    findings=findings,
+                    recall=recall,
+                    checkpoints=checkpoints,
+                    view=view,
+                    stop=self.stop,
+                    events=events,
+                    clock=clock,
+                    storage=storage,
+                    followers=followers,
+                ).run(start)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -283,114 +299,6 @@ class Runner:
         storage.begin(record for m in schedule.methods.values() for record in m.records)
         return storage
 
-    def _work(
-        self,
-        bench: Workbench,
-        findings: Findings,
-        recall: Recall,
-        view: ProgressView,
-        checkpoints: Checkpoints,
-        start: Progress | None,
-        storage: SearchStorage | None,
-        followers: Sequence[Follower],
-        events: EventLog,
-    ) -> None:
-        wall, archive = findings.wall_seconds, recall.archive
-        questions = Questions(bench, archive, view)
-        selection = selection_of(self.study, bench)
-        further = also_questions(questions)
-        testing, asking = also_workers(further, findings)
-        choosing: dict[str, Worker] = {}
-        if selection is not None:
-            choosing["validation"] = ChoiceWorker(questions, findings, selection)
-        executor = LocalExecutor(
-            {
-                "baseline": BySet(
-                    {
-                        "test": BaselineWorker(questions, findings, self._deciding(bench)),
-                        **asking,
-                    }
-                ),
-                "test": BySet(
-                    {
-                        "test": TestingWorker(questions, findings),
-                        CURVE_SET: CurveWorker(questions, findings),
-                        **choosing,
-                        **testing,
-                    }
-                ),
-                "measure": CostsWorker(self.study, bench, findings, archive, view),
-            }
-        )
-        archive.keep_examples()
-        with _timed(wall, "baselines"):
-            ask_baselines(questions, findings, events, executor)
-        stage = TrainingStage(
-            bench,
-            findings.schedule,
-            archive,
-            view,
-            checkpoints,
-            self.stop,
-            events,
-            storage,
-            self.study.options.checkpoint_minutes,
-            followers,
-            None
-            if selection is None
-            else partial(
-                score_for_choice,
-                selection=selection,
-                questions=questions,
-                events=events,
-                executor=executor,
-            ),
-        )
-        while True:
-            with _timed(wall, "training"):
-                stage.run(start)
-            recall.later_candidates()
-            with _timed(wall, "test"):
-                score_candidates(questions, findings, events, executor)
-            if not self._wants_seeds(bench, findings, archive, view):
-                break
-            start = None
-        if bench.curve.sizes:
-            with _timed(wall, "learning_curve"):
-                findings.schedule.name_curve(findings.test_scores)
-                view.say(f"  [cyan]learning curve[/] {curve_words(bench, findings)}")
-                recall.later_candidates()
-                go_on(bench, findings.schedule, archive, checkpoints, view)
-                stage.run(None)
-                score_curve(questions, findings, events, executor)
-        if further:
-            with _timed(wall, "also_test"):
-                ask_also(further, findings, events, executor)
-        with _timed(wall, "costs"):
-            measure_all(bench, findings, events, executor)
-
-    def _deciding(self, bench: Workbench) -> str:
-        """The metric of the answer."""
-        return self.study.options.decision.metric or bench.task.metrics[0].name
-
-    def _wants_seeds(
-        self, bench: Workbench, findings: Findings, archive: Archive, view: ProgressView
-    ) -> bool:
-        """Names further seeds where the study looks at its test scores and they are undecided."""
-        seeds = self.study.options.protocol.seeds
-        if not isinstance(seeds, AdaptiveSeeds):
-            return False
-        looked = looked_at(self.study, bench, findings, seeds)
-        if looked is None or not looked.wanted:
-            return False
-        new = findings.schedule.train_more(looked.wanted, looked.next_seeds)
-        if new:
-            view.say(
-                f"  [cyan]seeds[/] undecided with {looked.num_seeds}: "
-                f"{escape(', '.join(looked.wanted))} with {looked.next_seeds}"
-            )
-        return bool(new)
-
     def _write(
         self,
         bench: Workbench,
@@ -440,13 +348,3 @@ class Runner:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
             )
-
-
-@contextmanager
-def _timed(wall: dict[str, float], part: str) -> Iterator[None]:
-    before = time.perf_counter()
-    try:
-        with logged_stage(part):
-            yield
-    finally:
-        wall[part] = wall.get(part, 0.0) + time.perf_counter() - before

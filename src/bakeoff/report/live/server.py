@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+import time
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bakeoff.errors import ConfigError
 
@@ -32,6 +35,10 @@ _SERVED: Final = re.compile(
     r"/(?:report\.html|report\.md|results\.json|figures/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(?:svg|png))"
 )
 _REPORT: Final = "/report.html"
+_STATE: Final = "/state.json"
+"""How far the study has come: not a file, but asked for at each request."""
+_WATCHED_SECONDS: Final = 12.0
+"""Whoever has asked within so many seconds is still looking."""
 _WAITING: Final = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>bakeoff</title>"
     b"<p style='font:16px system-ui;margin:2rem'>Nothing is trained yet. This page fills as the "
@@ -55,8 +62,20 @@ _POLICY: Final = (
 
 
 class _Server(ThreadingHTTPServer):
+    """What the handlers share.
+
+    Attributes:
+        folder: the run's. state: says how far it has come.
+        asked: when the state was last asked for, on the monotonic clock.
+        has_ended: whether the last report is there. was_read: set once it has been read.
+    """
+
     daemon_threads = True
     folder: Path
+    state: Callable[[], Mapping[str, Any]]
+    asked = float("-inf")
+    has_ended = False
+    was_read: Event
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that closes its connection is not an error."""
@@ -81,6 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN)
             return
         path = self.path.partition("?")[0]
+        if path == _STATE:
+            self.server.asked = time.monotonic()
+            state = {**self.server.state(), "has_ended": self.server.has_ended}
+            self._send(json.dumps(state).encode("utf-8"), _TYPES[".json"], "", with_body=with_body)
+            return
         if path == "/":
             self._send(_AROUND, _TYPES[".html"], _POLICY, with_body=with_body)
             return
@@ -90,7 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         # The report's own policy is in its page; here it may only be framed by us.
         kind = _TYPES[Path(path).suffix]
+        is_last = self.server.has_ended  # before it is sent: another one may come meanwhile
         self._send(content, kind, "frame-ancestors 'self'", with_body=with_body)
+        if path == _REPORT and with_body and is_last:
+            self.server.was_read.set()
 
     def _content(self, path: str) -> bytes | None:
         if _SERVED.fullmatch(path) is None:
@@ -127,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_common(self, policy: str) -> None:
         for name, value in (
-            ("Content-Security-Policy", policy),
+            ("Content-Security-Policy", policy or "default-src 'none'"),
             ("Cache-Control", "no-cache"),
             ("X-Content-Type-Options", "nosniff"),
             ("Referrer-Policy", "no-referrer"),
@@ -151,9 +178,15 @@ class LiveServer:
     Args:
         folder: the run's.
         port: zero takes a free one.
+        state: says how far the study has come: ``text``, and what it is made of.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        state: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         """Takes the port.
 
         Raises:
@@ -167,12 +200,24 @@ class LiveServer:
                 "another, or none to take a free one"
             ) from None
         self._server.folder = folder
+        self._server.state = state
+        self._server.was_read = Event()
         self._thread = Thread(target=self._server.serve_forever, name="live-page", daemon=True)
 
     @property
     def url(self) -> str:
         """Where the page is."""
         return f"http://{ADDRESS}:{self._server.server_address[1]}/"
+
+    def end(self, seconds: float = _WATCHED_SECONDS) -> None:
+        """The last report is written: waits until it was read, where somebody is looking.
+
+        Args:
+            seconds: the longest wait.
+        """
+        self._server.has_ended = True
+        if time.monotonic() - self._server.asked < _WATCHED_SECONDS:
+            self._server.was_read.wait(seconds)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,0 +1,204 @@
+"""A study's stages in order: baselines, training, tests, what is asked besides, costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.engine.workbench import Workbench
+from bakeoff.execution.also import also_questions, also_workers, ask_also
+from bakeoff.execution.baselines import BaselineWorker, ask_baselines
+from bakeoff.execution.checkpoints import Checkpoints, Progress
+from bakeoff.execution.clock import StudyClock
+from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
+from bakeoff.execution.executors import BySet, Executor, LocalExecutor, Worker
+from bakeoff.execution.findings import Findings
+from bakeoff.execution.observer import Follower
+from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.questions import Questions
+from bakeoff.execution.recall import Recall
+from bakeoff.execution.selecting import ChoiceWorker, score_for_choice
+from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
+from bakeoff.execution.testing import TestingWorker, score_candidates
+from bakeoff.execution.training import TrainingStage
+from bakeoff.measure.time_estimate import epochs_at_most
+from bakeoff.runs.events import EventLog
+from bakeoff.runs.log import logged_stage
+from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.adaptive import looked_at
+from bakeoff.study.continuing import go_on
+from bakeoff.study.costs import CostsWorker, measure_all
+from bakeoff.study.curve import curve_words
+from bakeoff.study.opening import selection_of
+from bakeoff.study.options import Study
+
+if TYPE_CHECKING:
+    from bakeoff.search.storage import SearchStorage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """Makes whatever a study lacks, stage by stage.
+
+    Attributes:
+        study, bench: what is run. findings, recall, checkpoints, events: what is there of it.
+        view, clock, followers: who is told how it goes. stop: when it is to end early.
+        storage: where the search is written for its dashboard, or None.
+    """
+
+    study: Study
+    bench: Workbench
+    findings: Findings
+    recall: Recall
+    checkpoints: Checkpoints
+    view: ProgressView
+    stop: StopSignals
+    events: EventLog
+    clock: StudyClock
+    storage: SearchStorage | None
+    followers: Sequence[Follower]
+
+    def run(self, start: Progress | None) -> None:
+        """Runs all stages.
+
+        Args:
+            start: where an earlier call stopped in training.
+
+        Raises:
+            Stopped: if the run was asked to; ``TrainingTimeSpent`` once all that comes after
+                training is done for what was trained.
+        """
+        bench, findings, archive = self.bench, self.findings, self.recall.archive
+        questions = Questions(bench, archive, self.view)
+        further = also_questions(questions)
+        executor = self._executor(questions, further)
+        archive.keep_examples()
+        with self._stage("baselines"):
+            ask_baselines(questions, findings, self.events, executor)
+        training = self._training(questions, executor)
+        late: TrainingTimeSpent | None = None
+        while True:
+            try:
+                with self._stage("training"):
+                    training.run(start)
+            except TrainingTimeSpent as spent:
+                late = spent  # what is trained is still tested
+            self.recall.later_candidates()
+            with self._stage("test"):
+                score_candidates(questions, findings, self.events, executor)
+            if late is not None or not self._wants_seeds():
+                break
+            start = None
+        if bench.curve.sizes and late is None:
+            try:
+                with self._stage("learning_curve"):
+                    findings.schedule.name_curve(findings.test_scores)
+                    self.view.say(f"  [cyan]learning curve[/] {curve_words(bench, findings)}")
+                    self.recall.later_candidates()
+                    go_on(bench, findings.schedule, archive, self.checkpoints, self.view)
+                    training.run(None)
+                    score_curve(questions, findings, self.events, executor)
+            except TrainingTimeSpent as spent:
+                late = spent
+        if further:
+            with self._stage("also_test"):
+                ask_also(further, findings, self.events, executor)
+        with self._stage("costs"):
+            measure_all(bench, findings, self.events, executor)
+        if late is not None:
+            raise late
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        self.clock.enter(name)
+        try:
+            with timed(self.findings.wall_seconds, name):
+                yield
+        finally:
+            self.clock.leave(name)
+
+    def _executor(self, questions: Questions, further: dict[str, Questions]) -> Executor:
+        findings, selection = self.findings, selection_of(self.study, self.bench)
+        testing, asking = also_workers(further, findings)
+        choosing: dict[str, Worker] = {}
+        if selection is not None:
+            choosing["validation"] = ChoiceWorker(questions, findings, selection)
+        deciding = self.study.options.decision.metric or self.bench.task.metrics[0].name
+        asked = BaselineWorker(questions, findings, deciding)
+        tested = {
+            "test": TestingWorker(questions, findings),
+            CURVE_SET: CurveWorker(questions, findings),
+        }
+        costs = CostsWorker(self.study, self.bench, findings, self.recall.archive, self.view)
+        return LocalExecutor(
+            {
+                "baseline": BySet({"test": asked, **asking}),
+                "test": BySet({**tested, **choosing, **testing}),
+                "measure": costs,
+            }
+        )
+
+    def _training(self, questions: Questions, executor: Executor) -> TrainingStage:
+        selection = selection_of(self.study, self.bench)
+        score = partial(
+            score_for_choice, questions=questions, events=self.events, executor=executor
+        )
+        return TrainingStage(
+            self.bench,
+            self.findings.schedule,
+            self.recall.archive,
+            self.view,
+            self.checkpoints,
+            self.stop,
+            self.events,
+            self.storage,
+            self.study.options.checkpoint_minutes,
+            self.followers,
+            None if selection is None else partial(score, selection=selection),
+        )
+
+    def _wants_seeds(self) -> bool:
+        """Names further seeds where the study looks at its test scores and they are undecided."""
+        seeds = self.study.options.protocol.seeds
+        if not isinstance(seeds, AdaptiveSeeds):
+            return False
+        looked = looked_at(self.study, self.bench, self.findings, seeds)
+        if looked is None or not looked.wanted:
+            return False
+        new = self.findings.schedule.train_more(looked.wanted, looked.next_seeds)
+        if new:
+            self.view.say(
+                f"  [cyan]seeds[/] undecided with {looked.num_seeds}: "
+                f"{escape(', '.join(looked.wanted))} with {looked.next_seeds}"
+            )
+        return bool(new)
+
+
+def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
+    """Follows a study through the stages that it has."""
+    has = {"learning_curve": bool(bench.curve.sizes), "also_test": bool(bench.also)}
+    stages = ("baselines", "training", "test", "learning_curve", "also_test", "costs")
+    return StudyClock(
+        [stage for stage in stages if has.get(stage, True)],
+        epochs=schedule.epochs,
+        most_epochs=sum(epochs_at_most(schedule, name)[1] for name in schedule.methods),
+        num_tested=len(schedule.methods) * len(schedule.seeds),
+    )
+
+
+@contextmanager
+def timed(wall: dict[str, float], part: str) -> Iterator[None]:
+    """Adds what passes inside to a part's seconds."""
+    before = time.perf_counter()
+    try:
+        with logged_stage(part):
+            yield
+    finally:
+        wall[part] = wall.get(part, 0.0) + time.perf_counter() - before

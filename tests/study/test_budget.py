@@ -1,0 +1,174 @@
+"""Studies that are cut to what a budget of time holds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.engine import train
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.measure.plan import make_plan
+from bakeoff.study import budget
+from bakeoff.study.budget import Fitted, Shape, shapes
+
+pytestmark = pytest.mark.usefixtures("quick")
+Run = Callable[..., Any]
+LONG: dict[str, Any] = {
+    "methods": {"lora": {"rank": 2, "learning_rate": 1e-2}, "head": {"learning_rate": 1e-2}},
+    "protocol": {"epochs": 8, "micro_batch_size": 4, "grad_accum_steps": 1, "seeds": 5},
+}
+WHOLE = Shape(epochs=10, seeds=5, trials=6, train=2000, validation=500, test=1000)
+
+
+def slow(factor: float) -> Callable[..., Any]:
+    """Plans as of a machine that is slower by this factor; the study itself runs as it does."""
+
+    def planned(*arguments: Any, **options: Any) -> Any:
+        plan = make_plan(*arguments, **options)
+        assert plan.wall_seconds is not None
+        for method in plan.methods.values():
+            for part in ("train", "validation"):
+                method.epoch_seconds[part] = factor  # type: ignore[index]
+        return plan
+
+    return planned
+
+
+def test_shapes_only_ever_shrink_and_keep_three_seeds_long() -> None:
+    found = list(shapes(WHOLE))
+    assert found[0] == WHOLE
+    for before, after in itertools.pairwise(found):
+        fields = ("epochs", "seeds", "trials", "train", "validation", "test")
+        changed = [f for f in fields if getattr(before, f) != getattr(after, f)]
+        assert len(changed) == 1
+        assert getattr(after, changed[0]) < getattr(before, changed[0])
+    assert found[-1] == Shape(epochs=1, seeds=1, trials=1, train=16, validation=32, test=16)
+    two_seeds = next(shape for shape in found if shape.seeds == 2)
+    assert (two_seeds.epochs, two_seeds.train, two_seeds.trials) == (1, 64, 2)
+    # What is small already is not made larger.
+    assert list(shapes(Shape(epochs=1, seeds=1, trials=1, train=8, validation=4, test=4)))[1:] == []
+
+
+def test_a_study_that_fits_is_not_cut(run_small: Run, results: Run, place: Path) -> None:
+    outcome = run_small("--budget", "9h", **LONG)
+    assert outcome.code == 0, outcome.err
+    assert "holds the whole study" in outcome.out
+    kept = json.loads((place / "out/budget.json").read_text())
+    assert kept["overrides"] == []
+    found = results()
+    assert found["status"] == "complete"
+    assert found["study"]["protocol"]["epochs"] == 8
+
+
+def test_one_that_does_not_fit_is_cut_and_says_so(
+    run_small: Run, results: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "make_plan", slow(20.0))
+    outcome = run_small("--budget", "30m", **LONG)
+    assert outcome.code == 0, outcome.err
+    found = results()
+    assert found["status"] == "complete"
+    protocol = found["study"]["protocol"]
+    assert protocol["epochs"] < 8 and len(protocol["seeds"]) < 5
+    [said] = [note for note in found["notes"] if "for the budget of" in note]
+    assert f"epochs 8 to {protocol['epochs']}" in said
+    assert f"seeds 5 to {len(protocol['seeds'])}" in said
+    assert said in " ".join(outcome.out.split())
+    # The same command, with another budget or none, finds it complete.
+    monkeypatch.setattr(train, "train_step", None)
+    for arguments in (("--budget", "2h"), ()):
+        again = run_small(*arguments, **LONG)
+        assert again.code == 0, again.err
+        assert "This study is complete" in again.out
+        assert results()["study"]["protocol"] == protocol
+
+
+def test_a_run_that_was_begun_without_a_budget_is_not_cut(
+    run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {**LONG, "protocol": {**LONG["protocol"], "epochs": 1, "seeds": 1}}
+    assert run_small(**short).code == 0
+    monkeypatch.setattr(budget, "make_plan", slow(1e6))
+    assert run_small("--budget", "30m", **short).code == 0
+    assert results()["study"]["protocol"]["epochs"] == 1
+
+
+def test_a_budget_that_holds_no_baseline_is_refused_and_leaves_nothing(
+    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(*_: Any, **__: Any) -> Fitted:
+        seconds = {"load": 50.0, "baselines": 30.0, "training": 60.0, "test": 9.0, "costs": 9.0}
+        return Fitted(overrides=(), cuts=(), seconds=seconds, fits=False)
+
+    monkeypatch.setattr(budget, "fit_to_budget", planned)
+    outcome = run_small("--budget", "60s", **LONG)
+    assert outcome.code == 2
+    assert "--budget 60.0 s: " in outcome.message
+    assert "does not hold the baselines of this study (80.0 s)" in outcome.message
+    assert not (place / "out").exists()
+
+
+def test_training_that_takes_too_long_ends_with_an_epoch_and_is_tested(
+    run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock jumps in the second epoch: nobody trains a third, and all is tested."""
+    left = iter([1e6] * 2 + [0.0] * 100)
+    monkeypatch.setattr(
+        "bakeoff.execution.saving.RunSaver.ends_training",
+        lambda *_: None if next(left) else "the time budget does not hold another epoch",
+    )
+    one = {**LONG, "methods": {"lora": LONG["methods"]["lora"]}}
+    assert run_small(**one).code == 0
+    found = results()
+    assert found["status"] == "complete"
+    ended = {c["state"]: c["reason"] for c in found["candidates"].values()}
+    assert ended["STOPPED"] == "the time budget does not hold another epoch after epoch 3 of 8"
+    assert found["methods"]["lora"]["test"]["nll"]
+
+
+def test_a_training_that_is_cut_short_is_no_end_of_the_study(
+    run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pass has no time: what the first trained is tested, and the rest comes later."""
+    asked: list[int] = []
+
+    def left(self: StopSignals) -> float | None:
+        asked.append(1)
+        return -1.0 if len(asked) > 12 else 1e6
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignals, "training_seconds_left", property(left))
+        short = {**LONG, "protocol": {**LONG["protocol"], "epochs": 1, "seeds": 1}}
+        outcome = run_small(**short)
+    assert outcome.code == 0, outcome.err
+    assert "The time budget ended the training early." in outcome.out
+    found = results()
+    assert found["status"] == "partial"
+    states = {c["method"]: c["state"] for c in found["candidates"].values()}
+    assert sorted(states.values()) == ["COMPLETE", "WAITING"] or "RUNNING" in states.values()
+    tested = [name for name, method in found["methods"].items() if method["test"]]
+    assert len(tested) == 1
+    assert run_small(**short).code == 0
+    assert results()["status"] == "complete"
+
+
+def test_the_seconds_after_training_are_kept() -> None:
+    stop = StopSignals(1000.0)
+    left = stop.training_seconds_left
+    assert left is not None and 899 < left <= 900
+    stop.keep(300.0)
+    left = stop.training_seconds_left
+    assert left is not None and 599 < left <= 600
+    assert stop.ask_in_training(500.0) is None
+    spent = stop.ask_in_training(650.0)
+    assert spent is not None and spent.exit_code == 0
+    assert stop.ask() is None, "the rest of the study goes on"
+
+
+def test_help_says_what_a_budget_does(cli: Run) -> None:
+    assert "Cuts the study to what" in " ".join(cli("run", "--help").out.split())
