@@ -144,6 +144,14 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def thousands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run on 3,000 test rows, with its report; tests only read it."""
+    folder = tmp_path_factory.mktemp("thousands")
+    write_grown(folder, WIDE_NAMES, 3000)
+    return write_report(folder).parent
+
+
+@pytest.fixture(scope="session")
 def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three studies on one page, of which two are not measured alike; tests only read it."""
     folder = tmp_path_factory.mktemp("side_by_side")

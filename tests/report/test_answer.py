@@ -163,8 +163,8 @@ def test_a_method_that_writes_nothing_is_flagged_and_counts_stand_in_the_table()
     found = [text for text in caveats(quiet) if "writes nothing" in text]
     first, second, *_ = quiet.methods
     assert found == [
-        f"{first} writes nothing in 97.9 % of its answers.",
-        f"{second} writes nothing in 6.25 % of its answers.",
+        f"{first} writes nothing in 97.9 % of its answers and {second} writes nothing in 6.25 % of "
+        "its answers.",
     ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bakeoff.decide.effort import leaders
+from bakeoff.decide.prices import PriceOptions
 from bakeoff.page.figure import Figure
 from bakeoff.page.palette import looks
-from bakeoff.report.figures.effort import effort_figures
+from bakeoff.report.figures.effort import _changes, effort_figures
 from bakeoff.runs.records import CostRecord, Results
 from bakeoff.types import RunState
 from tests.golden_folders import golden, with_methods
@@ -38,7 +40,10 @@ def test_a_search_is_shown_by_its_trials_and_by_its_seconds() -> None:
 
 
 def test_without_a_search_or_its_costs_there_is_no_such_figure() -> None:
-    assert figures(golden("four")) == {}
+    four = golden("four")
+    assert list(figures(four)) == ["best_so_far"]  # of single trainings, the mean over seeds
+    untimed = with_methods(four, **{name: {"cost": CostRecord()} for name in four.methods})
+    assert figures(untimed) == {}
     results = golden("searched")
     untimed = with_methods(results, **{name: {"cost": CostRecord()} for name in results.methods})
     assert list(figures(untimed)) == ["expected_best"]
@@ -56,3 +61,25 @@ def test_trials_that_went_wrong_count_as_the_untuned_base() -> None:
     untuned = results.baselines["zero_shot"].validation["nll"].mean
     found = figures(lost)["expected_best"]
     assert all(f"{name} {untuned:.3f}" in found.alt for name in results.methods)
+
+
+def test_prices_draw_it_in_money() -> None:
+    results = golden("four")
+    priced = replace(results, study={**results.study, "prices": {"device_hour": 3.6}})
+    found = figures(priced)
+    assert list(found) == ["best_so_far", "best_so_far_money"]
+    assert "an hour of the device at $3.60" in found["best_so_far_money"].caption
+    first = results.methods["full"]
+    assert first.cost.epoch_seconds is not None
+    price = PriceOptions(device_hour=3.6)
+    amount = price.of_seconds(first.cost.epoch_seconds.mean)
+    assert amount is not None
+    assert f"full, {price.shown(amount)}:" in found["best_so_far_money"].inline[0]
+
+
+def test_the_caption_says_where_the_leader_changes() -> None:
+    curves = {"quick": [(1.0, 3.0), (2.0, 2.9)], "slow": [(4.0, 2.95), (8.0, 2.0)]}
+    assert leaders(curves) == [(1.0, "quick"), (8.0, "slow")]
+    assert _changes(curves) == "quick leads up to 8.0 s, then slow."
+    assert _changes({"quick": curves["quick"]}) == ""
+    assert _changes({"quick": curves["quick"], "late": [(9.0, 3.0)]}) == "quick leads throughout."

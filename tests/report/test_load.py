@@ -64,13 +64,16 @@ def test_torn_and_foreign_lines_are_counted(tmp_path: Path) -> None:
 
 def test_a_seed_whose_predictions_are_torn_has_no_scores(tmp_path: Path) -> None:
     results = copy_of("four", tmp_path)
-    found = all_scores(load_run(tmp_path), "lora")
-    assert found is not None and found.nll_SN is not None
-    assert found.written_SN.shape == found.nll_SN.shape == (3, 16)
-    assert found.written_SN.mean() == pytest.approx(results.methods["lora"].test["rouge1"].mean)
+    found = all_scores(load_run(tmp_path), "lora", "rouge1")
+    assert found is not None
+    assert found.values_SN.shape == found.weights_SN.shape == (3, 16)
+    assert found.mean == pytest.approx(results.methods["lora"].test["rouge1"].mean)
+    likely = all_scores(load_run(tmp_path), "lora", "nll")
+    assert likely is not None
+    assert likely.mean == pytest.approx(results.methods["lora"].test["nll"].mean)
     for candidate, rest in zip(results.methods["lora"].candidates, (2, 1, 0), strict=True):
         path = tmp_path / "candidates" / candidate / "predictions.jsonl"
         text = path.read_text("utf-8")
         path.write_text(text[: len(text) - 20], "utf-8")
-        found = all_scores(load_run(tmp_path), "lora")
-        assert (0 if found is None else len(found.written_SN)) == rest
+        found = all_scores(load_run(tmp_path), "lora", "rouge1")
+        assert (0 if found is None else len(found.values_SN)) == rest

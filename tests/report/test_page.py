@@ -54,8 +54,9 @@ class TestAnswer:
         assert headline.one("strong").text == "Use full"
         assert headline.text.startswith(
             "Use full: the best baseline, zero-shot, reaches a test NLL of 5.554 nats per token; "
-            "full reaches 1.648. In ROUGE-1 the best baseline, lead-3, reaches 31.9 points; full "
-            "reaches 28.7 (undecided). It costs "
+            "full reaches 1.648, but lead-3 is ahead in ROUGE-1 (31.9 against 28.7; undecided), "
+            "ROUGE-2 (15.2 against 10.0; undecided) and ROUGE-Lsum (27.9 against 27.6; undecided). "
+            "It costs "
         )
         assert page.one(class_="why").text.startswith(
             "full is shown better than each of the other 3 methods and better than the baseline "
@@ -91,7 +92,7 @@ class TestAnswer:
         copy_of("four", tmp_path, near)
         write_report(tmp_path)
         found = tags(parse(tmp_path))
-        assert found["lora_small"] == ["recommended", "cheapest"]
+        assert found["lora_small"] == ["recommended", "smallest adapter"]
         assert found["full"] == ["equivalent"]
 
     def test_limits_and_what_misses_them_are_said(self, within: Node) -> None:
@@ -238,7 +239,7 @@ class TestTable:
         for column in ("Longest epoch", "Mean epoch", "Peak memory", "Latency"):
             assert [m for (_, c), m in marked.items() if c == column] == ["least"]
         assert not {name for name, _ in marked} & {"zero-shot", "lead-3"}
-        assert tags(page)["lora_small"] == ["cheapest"]
+        assert tags(page)["lora_small"] == ["smallest adapter"]
         assert tags(page)["lead-3"] == ["not trained"]
 
     def test_the_costs_are_written_with_their_units(self, page: Node, results: Results) -> None:
@@ -323,7 +324,7 @@ class TestPartial:
         assert cut_off.one("h1").one(class_="tag").text == "partial"
         assert cut_off.one(class_="headline").text.startswith(
             "Undecided: the best baseline, zero-shot, reaches a test NLL of 5.554 nats per token; "
-            "full reaches 1.648."
+            "full reaches 1.648, but lead-3 is ahead in ROUGE-1 (31.9 against 28.7), "
         )
         told = cut_off.one(class_="answer").text
         assert "The study was cut off" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
 from bakeoff.report.scores import all_scores
 from bakeoff.runs.records import Margin, Results
-from tests.golden_folders import Change, copy_of, rows_of, write_rows
+from tests.golden_folders import Change, copy_of, rows_of, save, write_rows
 
 Twin = Callable[..., Path]
 
@@ -31,7 +32,11 @@ def twin(tmp_path: Path) -> Twin:
         def named(results: Results) -> Results:
             return change(replace(results, study={**results.study, "name": name}))
 
-        copy_of("four", tmp_path / name, named)
+        results = copy_of("four", tmp_path / name, named)
+        if results.recommendation.method is None and results.status == "complete":
+            # What is compared is a pick of each study, however it came about.
+            pick = replace(results.recommendation, method="full", verdict="best")
+            save(tmp_path / name, replace(results, recommendation=pick))
         return tmp_path / name
 
     return written
@@ -136,7 +141,7 @@ class TestWhatIsAlike:
         assert found.obstacles == []
         assert not found.same_tokens and not found.same_machine
         assert "nats per token are of different units" in found.remarks[0]
-        assert "test NLL is ranked within a study only, ROUGE-1 across" in found.remarks[0]
+        assert "NLL and perplexity are ranked within a study only" in found.remarks[0]
         assert "a: cpu, float32, " in found.remarks[1]
         assert "2 threads" in found.remarks[1] and "b: NVIDIA H100" in found.remarks[1]
 
@@ -149,22 +154,50 @@ class TestWhatIsAlike:
         assert list(runs) == ["a (a)", "a (b)"]
 
 
+def by_rouge(results: Results) -> Results:
+    """The same study, decided by ROUGE-1."""
+    metrics = tuple(
+        replace(metric, primary=metric.name == "rouge1") for metric in results.task.metrics
+    )
+    return replace(results, task=replace(results.task, metrics=metrics))
+
+
 class TestRanking:
     def test_the_same_outputs_are_undecided(self, twin: Twin) -> None:
         runs = loaded(twin("a"), twin("b"))
         found = rank_studies(runs, comparability(runs))
+        assert (found.metric.name, found.remark) == ("nll", "")
         assert found.best == "a" and found.standing == {"b": "undecided"}
         assert found.verdict == "Undecided between a and b"
         assert "they agree on all 16 rows" in found.sentence
+        assert {c.metric for c in found.comparisons} == {"nll"}
+
+    def test_what_decided_the_studies_decides_between_them(self, twin: Twin) -> None:
+        runs = loaded(twin("a"), b := twin("b"))
+        shift(b, 0.4)  # its ROUGE-1 alone
+        found = rank_studies(loaded(runs["a"].folder, b), comparability(runs))
+        assert found.metric.name == "nll" and found.standing == {"b": "undecided"}
+        runs = loaded(c := twin("c", by_rouge), d := twin("d", by_rouge))
+        shift(d, 0.4)
+        found = rank_studies(loaded(c, d), comparability(runs))
+        assert (found.metric.name, found.best) == ("rouge1", "d")
         assert {c.metric for c in found.comparisons} == {"rouge1", "nll"}
+
+    def test_studies_that_were_decided_differently_are_ranked_by_what_was_written(
+        self, twin: Twin
+    ) -> None:
+        runs = loaded(twin("a"), twin("b", by_rouge))
+        found = rank_studies(runs, comparability(runs))
+        assert found.metric.name == "rouge1"
+        assert "decided by different metrics (a by NLL and b by ROUGE-1)" in found.remark
 
     def test_close_studies_are_equivalent_by_the_studies_own_margin(self, twin: Twin) -> None:
         def wide(results: Results) -> Results:
             assert results.decision is not None
             margins = {**results.decision.margins, "rouge1": Margin(value=0.3, source="study")}
-            return replace(results, decision=replace(results.decision, margins=margins))
+            return by_rouge(replace(results, decision=replace(results.decision, margins=margins)))
 
-        runs = loaded(twin("a", wide), b := twin("b"))
+        runs = loaded(twin("a", wide), b := twin("b", by_rouge))
         shift(b, 0.01, every=2)
         runs = loaded(runs["a"].folder, b)
         found = rank_studies(runs, comparability(runs))
@@ -173,19 +206,17 @@ class TestRanking:
         assert {c.margin for c in found.comparisons if c.metric == "rouge1"} == {0.3}
 
     def test_a_difference_that_is_one_is_said(self, twin: Twin) -> None:
-        runs = loaded(twin("a"), b := twin("b"))
+        runs = loaded(twin("a", by_rouge), b := twin("b", by_rouge))
         shift(b, 0.4)
         found = rank_studies(runs, comparability(runs))
         assert (found.best, found.standing, found.verdict) == ("b", {}, "b leads")
-        scores = all_scores(runs["b"], "full")
-        assert scores is not None and scores.written_SN.shape == (3, 16)
-        assert f"its full has the highest ROUGE-1, {100 * scores.written_SN.mean():.1f}" in (
-            found.sentence
-        )
+        scores = all_scores(runs["b"], "full", "rouge1")
+        assert scores is not None and scores.values_SN.shape == (3, 16)
+        assert f"its full has the highest ROUGE-1, {100 * scores.mean:.1f}" in found.sentence
         assert "it is better than a's full" in found.sentence
 
     def test_two_seeds_say_nothing_of_others(self, twin: Twin) -> None:
-        one, two = twin("a"), twin("b")
+        one, two = twin("a", by_rouge), twin("b", by_rouge)
         shift(two, 0.4)
         (two / "candidates" / "full-lr0.001-s2" / "predictions.jsonl").unlink()
         runs = loaded(one, two)
@@ -196,7 +227,18 @@ class TestRanking:
     def test_nats_of_other_tokens_are_not_compared(self, twin: Twin) -> None:
         runs = loaded(twin("a"), twin("b", with_tokens(1)))
         found = rank_studies(runs, comparability(runs))
-        assert {c.metric for c in found.comparisons} == {"rouge1"}
+        assert {c.metric for c in found.comparisons} == {"bits_per_byte"}
+        assert "NLL of different tokens is of different units" in found.remark
+        run = runs["a"]
+        scores = all_scores(run, "full", "bits_per_byte")
+        nats = all_scores(run, "full", "nll")
+        assert scores is not None and nats is not None
+        size = sum(len(e.reference.encode()) for e in run.examples)
+        bits = nats.values_SN.sum(axis=1) / math.log(2) / size
+        assert scores.mean == pytest.approx(bits.mean())
+        page = write_side_by_side([run.folder, runs["b"].folder], run.folder.parent / "out")
+        assert "Ranked by bits per byte." in page.read_text("utf-8")
+        assert not (page.parent / "figures/nll.svg").exists()
 
     def test_nothing_is_ranked_over_an_obstacle(self, twin: Twin) -> None:
         runs = loaded(twin("a"), b := twin("b", interrupted))
@@ -228,7 +270,9 @@ class TestPage:
         (one / "report.html").write_text("there")
         page = write_side_by_side([one, two], tmp_path / "deep" / "out").read_text("utf-8")
         assert page.count('<tr class="pick">') == 2
-        assert page.count('<tr class="baseline">') == 4
+        # They are of the same base and rows, and stand there once.
+        assert page.count('<tr class="baseline">') == 2
+        assert 'data-value="a, &lt;script&gt;alert(1)&lt;/script&gt;"' in page
         assert '<a href="../../a/report.html">' in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
         assert page.count("<script>") == 1

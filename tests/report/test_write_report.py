@@ -23,7 +23,7 @@ FIGURES = {
     "pareto_memory", "pareto_time", "pareto_parameters", "test_nll", "test_rouge1",
     "test_rouge2", "test_rougeL", "test_rougeLsum", "differences_nll", "differences_rouge1",
     "margins_nll", "margins_rouge1", "trainable_parameters", "longest_epoch", "latency",
-    "peak_memory", "learning_curves", "wall_clock",
+    "peak_memory", "learning_curves", "best_so_far", "wall_clock",
 }  # fmt: skip
 SVG = "{http://www.w3.org/2000/svg}"
 MAX_BYTES = 3_000_000

@@ -71,7 +71,9 @@ class Answer:
     caveats: list[str]
 
 
-def build_answer(results: Results, rows: list[Row], limits: Limits | None = None) -> Answer:
+def build_answer(
+    results: Results, rows: list[Row], limits: Limits | None = None, *, is_running: bool = False
+) -> Answer:
     """The recommendation, and all that should be known beside it."""
     given = shown_recommendation(results, limits)
     by_name = {row.name: row for row in rows}
@@ -94,7 +96,7 @@ def build_answer(results: Results, rows: list[Row], limits: Limits | None = None
         changes=given.changes,
         limits=given.limits,
         outside=[f"{found.method}: {join(found.reasons)}" for found in given.outside],
-        caveats=caveats(results, rows, row),
+        caveats=caveats(results, rows, row, is_running=is_running),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakeoff.decide.verdicts import comparison
+from bakeoff.decide.verdicts import MUCH_SILENCE, comparison
 from bakeoff.formatting import join, scale_of, shown_share, shown_whole
 from bakeoff.page import words
 from bakeoff.report.load import row_metric_of
@@ -11,18 +11,22 @@ from bakeoff.report.table import Row, metric_label
 from bakeoff.runs.records import MetricRecord, Results
 
 _FEW_TEST_EXAMPLES = 200
-_MUCH_SILENCE = 0.05
-"""Of a method's answers."""
+_MANY = 3
 
 
-def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
-    """Sentences on what limits the answer, what went wrong first.
+def caveats(
+    results: Results, rows: list[Row], pick: Row | None, *, is_running: bool = False
+) -> list[str]:
+    """Sentences on what limits the answer: rows in two splits first, then what went wrong.
 
     Args:
         results: the run's. rows: the table's. pick: the recommended method's row.
+        is_running: whether the study is going on.
     """
-    found = []
-    if results.status == "partial":
+    found = _overlaps(results)
+    if is_running:
+        found.append("The study is running: this is what there is so far.")
+    elif results.status == "partial":
         found.append("The study was cut off: this report shows what there was at that moment.")
     for row in rows:
         if row.state is not None and not row.ended_well:
@@ -41,11 +45,12 @@ def caveats(results: Results, rows: list[Row], pick: Row | None) -> list[str]:
 
 def _silent(rows: list[Row]) -> list[str]:
     """Methods that often write nothing: a score of text can hide it."""
-    return [
-        f"{row.name} writes nothing in {shown_share(share)} of its answers."
+    found = [
+        f"{row.name} writes nothing in {shown_share(share)} of its answers"
         for row in rows
-        if not row.is_baseline and (share := row.value("empty") or 0.0) > _MUCH_SILENCE
+        if not row.is_baseline and (share := row.value("empty") or 0.0) > MUCH_SILENCE
     ]
+    return [f"{join(found)}." if len(found) < _MANY else f"{'; '.join(found)}."] if found else []
 
 
 def _baselines_not_beaten(
@@ -98,6 +103,12 @@ def _of_the_data(results: Results) -> list[str]:
     tests = results.data.test.examples
     if tests < _FEW_TEST_EXAMPLES:
         found.append(f"Only {shown_whole(tests)} test examples: expect wide intervals.")
+    return found
+
+
+def _overlaps(results: Results) -> list[str]:
+    """Test rows that were trained on."""
+    found = []
     leaked = results.data.overlap.get("train_test")
     if isinstance(leaked, int) and leaked:
         found.append(f"{shown_whole(leaked)} test rows are also in the training data.")

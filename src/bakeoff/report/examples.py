@@ -11,6 +11,10 @@ from bakeoff.report.load import Example, Run
 from bakeoff.report.table import Row
 
 MAX_CHARACTERS = 12_000
+FEWER_CHARACTERS = 2_000
+"""Of a text, where all rows' would be more than the page takes."""
+BUDGET_BYTES = 2_000_000
+"""Of all rows' texts: a page of thousands of rows still opens at once."""
 CHUNK = 50
 """Rows a block of JSON, so that the page reads no more of them than it shows."""
 
@@ -25,16 +29,17 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True)
 class Browser:
-    """All rows as JSON that may be put inside a script element.
+    """Rows as JSON that may be put inside a script element.
 
     Attributes:
-        count: number of rows.
+        count: number of rows in it. total: of the run; those that are left out are the last.
         names: methods and baselines that have predictions, in the table's order.
         head: what sorting and filtering need: each row's index, spread and scores.
         blocks: the texts, ``CHUNK`` rows each, in the order of ``head``.
     """
 
     count: int
+    total: int
     names: list[str]
     head: str
     blocks: list[str]
@@ -52,8 +57,11 @@ def rank_examples(run: Run, rows: list[Row]) -> list[Ranked]:
 
 
 def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
-    """The data of the page's browser of examples."""
+    """The data of the page's browser of examples: as many rows as the page takes."""
     names = [row.name for row in rows if row.name in run.predictions]
+    total = len(ranked)
+    texts = _within_budget(run, names, ranked)
+    ranked = ranked[: len(texts)]
     predictions = [run.predictions[name] for name in names]
     metric = run.row_metric
     scale = scale_of(metric.unit)
@@ -81,12 +89,10 @@ def build_browser(run: Run, rows: list[Row], ranked: list[Ranked]) -> Browser:
     }
     return Browser(
         count=len(ranked),
+        total=total,
         names=names,
         head=inside_script(head),
-        blocks=[
-            inside_script([_texts(run, names, r.example) for r in ranked[at : at + CHUNK]])
-            for at in range(0, len(ranked), CHUNK)
-        ],
+        blocks=[f"[{','.join(texts[at : at + CHUNK])}]" for at in range(0, len(ranked), CHUNK)],
     )
 
 
@@ -105,14 +111,30 @@ def inside_script(content: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _texts(run: Run, names: list[str], example: Example) -> list[object]:
+def _within_budget(run: Run, names: list[str], ranked: Sequence[Ranked]) -> list[str]:
+    """Each row's texts as JSON; where they are too many, shorter ones, then the first rows'."""
+    found: list[str] = []
+    for most in (MAX_CHARACTERS, FEWER_CHARACTERS):
+        found, room = [], BUDGET_BYTES
+        for one in ranked:
+            text = inside_script(_texts(run, names, one.example, most))
+            room -= len(text.encode("utf-8", "replace"))
+            if room < 0 and found:
+                break
+            found.append(text)
+        if len(found) == len(ranked):
+            break
+    return found
+
+
+def _texts(run: Run, names: list[str], example: Example, most: int) -> list[object]:
     """[input, whether only its start, reference, [answer or None, by name]]."""
     found = [run.predictions[name].get(example.index) for name in names]
     return [
-        example.shown[:MAX_CHARACTERS],
-        int(len(example.shown) > MAX_CHARACTERS),
-        example.reference[:MAX_CHARACTERS],
-        [None if p is None else p.text[:MAX_CHARACTERS] for p in found],
+        example.shown[:most],
+        int(len(example.shown) > most),
+        example.reference[:most],
+        [None if p is None else p.text[:most] for p in found],
     ]
 
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakeoff.config import from_mapping
+from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import row_metric_of as row_metric_of
+from bakeoff.errors import ConfigError
+from bakeoff.runs.lock import is_running
 from bakeoff.runs.reading import EXAMPLES_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
@@ -53,6 +57,7 @@ class Run:
         predictions: by method or baseline, then by the row's index.
         chosen: the candidate whose predictions are shown for its method.
         notes: what could not be read.
+        is_running: whether the study is going on.
     """
 
     folder: Path
@@ -61,6 +66,7 @@ class Run:
     predictions: dict[str, dict[int, Prediction]]
     chosen: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    is_running: bool = False
 
     @property
     def name(self) -> str:
@@ -109,6 +115,7 @@ def load_run(folder: Path) -> Run:
         predictions=predictions,
         chosen=chosen,
         notes=notes,
+        is_running=results.status == "partial" and is_running(folder),
     )
 
 
@@ -123,6 +130,15 @@ def candidates_in_order(results: Results, method: str) -> list[str]:
         return found.learning_rate != record.learning_rate, found.seed, name
 
     return sorted(filter(is_folder_name, record.candidates), key=order)
+
+
+def prices_of(results: Results) -> PriceOptions:
+    """The study's prices; none in older results."""
+    given = setting(results.study, "prices")
+    try:
+        return from_mapping(PriceOptions, given if isinstance(given, Mapping) else {})
+    except ConfigError:
+        return PriceOptions()
 
 
 def is_folder_name(name: str) -> bool:

@@ -19,7 +19,7 @@ from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Browser
-from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
+from bakeoff.report.figures.groups import CURVE_GROUP, FOLDED, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
 from bakeoff.report.load import Run
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
@@ -28,7 +28,7 @@ from bakeoff.report.table import (
     Write,
     baseline_label,
     build_marks,
-    cheapest_name,
+    cheapest_tag,
     metric_label,
     shown_columns,
 )
@@ -87,11 +87,11 @@ def build_page(
             row_metric=run.row_metric,
             metric_label=metric_label,
             marks=build_marks(results, rows),
-            cheapest=cheapest_name(results, rows),
+            cheapest=cheapest_tag(results, rows),
             looks=looks(row.name for row in rows if not row.is_baseline),
             baseline_look=BASELINE_LOOK,
             groups=[
-                (title, [f for f in figures if f.group == key])
+                (title, _is_folded(run, key), [f for f in figures if f.group == key])
                 for key, title in GROUPS.items()
                 if any(f.group == key for f in figures)
             ],
@@ -120,7 +120,7 @@ def build_page(
             study=study_sections(results),
             environment=words.flatten(asdict(results.environment)),
             notes=[*results.notes, *run.notes],
-            is_partial=results.status == "partial",
+            unfinished="running" if run.is_running else "partial" * (results.status == "partial"),
         )
     )
 
@@ -195,6 +195,11 @@ def _own_score(run: Run, method: str | None) -> str | None:
     value = own_score(run.results, candidate)
     metric = run.results.primary
     return None if value is None else f"{metric.title} {scale_of(metric.unit).write(value)}"
+
+
+def _is_folded(run: Run, group: str) -> bool:
+    """Whether a group of figures is shown once it is asked for; curves are why one looks live."""
+    return group in FOLDED and not (run.is_running and group == "history")
 
 
 def headline_facts(results: Results) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,22 @@ from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import join, scale_of
 from bakeoff.report.comparable import Comparability
 from bakeoff.report.load import Run, row_metric_of
-from bakeoff.report.scores import Scores, all_scores
+from bakeoff.report.scores import BITS_PER_BYTE, NLL, Scores, all_scores
 from bakeoff.runs.records import Comparable, Comparison, MetricRecord
 
-NLL = "nll"
 _LEVEL = 0.95
+OF_TOKENS: Final = (NLL, "perplexity")
+"""Metrics whose unit is a token, and so another one for each tokenizer."""
+_BITS_PER_BYTE: Final = MetricRecord(
+    name=BITS_PER_BYTE,
+    title="bits per byte",
+    unit="",
+    higher_is_better=False,
+    primary=False,
+    signature="over the reference's text in UTF-8",
+)
+_BITS_MARGIN: Final = 0.01
+"""The metric's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +38,7 @@ class Ranking:
     """The answer over several studies.
 
     Attributes:
-        metric: what decides: how well text was written, such as ROUGE-1.
+        metric: what decides; see ``deciding_metric``. remark: why it is another than a study's own.
         picks: the recommended method by study, without the studies that recommend none.
         whys: each study's own word on its recommendation.
         verdict, sentence: the answer in short, and the rest of its sentence.
@@ -38,6 +49,7 @@ class Ranking:
     """
 
     metric: MetricRecord
+    remark: str
     picks: dict[str, str]
     whys: dict[str, str]
     verdict: str
@@ -47,24 +59,52 @@ class Ranking:
     standing: dict[str, Comparable]
 
 
+def deciding_metric(runs: Mapping[str, Run], alike: Comparability) -> tuple[MetricRecord, str]:
+    """By what studies are ranked, and why it is not what decided each of them.
+
+    What decided all of them, where its unit is the same and single rows have a score by it. NLL
+    and perplexity of different tokens become bits per byte. Otherwise a score of what was written.
+    """
+    decided = {label: run.results.primary for label, run in runs.items()}
+    first = next(iter(decided.values()))
+    written = row_metric_of(next(iter(runs.values())).results)
+    if len({metric.name for metric in decided.values()}) > 1:
+        each = join([f"{label} by {metric.title}" for label, metric in decided.items()])
+        return written, f"The studies were decided by different metrics ({each})."
+    if first.name in OF_TOKENS:
+        if not alike.same_tokens:
+            remark = f"{first.title} of different tokens is of different units."
+            return _BITS_PER_BYTE, remark
+        return first, ""
+    if any(_has_rows(run, first.name) for run in runs.values()):
+        return first, ""
+    return written, f"Single rows have no {first.title}, by which each study was decided."
+
+
+def _has_rows(run: Run, metric: str) -> bool:
+    answers = (found for rows in run.predictions.values() for found in rows.values())
+    return any(metric in found.scores for found in answers)
+
+
 def rank_studies(
     runs: Mapping[str, Run], alike: Comparability, limits: Limits | None = None
 ) -> Ranking:
     """Compares the studies' recommended methods with each other.
 
-    What was written decides, as text is measured alike whatever the tokenizer. Where there are
-    obstacles nothing is compared, and the ranking says so. The margin is the largest that one of
-    the studies set.
+    Where there are obstacles nothing is compared, and the ranking says so. The margin is the
+    largest that one of the studies set.
     """
     given = {label: shown_recommendation(run.results, limits) for label, run in runs.items()}
     picks = {label: g.method for label, g in given.items() if g.method is not None}
     whys = {label: g.why for label, g in given.items()}
-    metric = row_metric_of(next(iter(runs.values())).results)
-    scores = {
-        label: found
-        for label, method in picks.items()
-        if (found := all_scores(runs[label], method)) is not None
-    }
+    metric, remark = deciding_metric(runs, alike)
+    read = NLL if metric.name in OF_TOKENS else metric.name
+
+    def scores_by(name: str) -> dict[str, Scores]:
+        each = {label: all_scores(runs[label], method, name) for label, method in picks.items()}
+        return {label: found for label, found in each.items() if found is not None}
+
+    scores = scores_by(read)
     if alike.obstacles or len(scores) < 2:
         reason = (
             "these studies were not measured alike, so nothing is ranked across them"
@@ -73,6 +113,7 @@ def rank_studies(
         )
         return Ranking(
             metric=metric,
+            remark=remark,
             picks=picks,
             whys=whys,
             verdict="Side by side only",
@@ -81,16 +122,14 @@ def rank_studies(
             best=None,
             standing={},
         )
-    written = {label: _columns(found.written_SN, None) for label, found in scores.items()}
-    compared = _compared(runs, metric.name, written, higher_is_better=metric.higher_is_better)
-    if alike.same_tokens and all(found.nll_SN is not None for found in scores.values()):
-        compared += _compared(
-            runs,
-            NLL,
-            {label: _nll_columns(found) for label, found in scores.items()},
-            higher_is_better=False,
-        )
-    means = {label: float(np.mean(found.written_SN)) for label, found in scores.items()}
+    compared = _compared(runs, metric, scores)
+    if alike.same_tokens and read != NLL:
+        likelihoods = scores_by(NLL)
+        records = (m for run in runs.values() for m in run.results.task.metrics)
+        nll = next((record for record in records if record.name == NLL), None)
+        if nll is not None and len(likelihoods) == len(scores):
+            compared += _compared(runs, nll, likelihoods)
+    means = {label: _shown(metric, found.mean) for label, found in scores.items()}
     best = (max if metric.higher_is_better else min)(means, key=means.__getitem__)
     verdicts = {label: _verdict(compared, metric, label, best) for label in means if label != best}
     standing: dict[str, Comparable] = {
@@ -98,6 +137,7 @@ def rank_studies(
     }
     return Ranking(
         metric=metric,
+        remark=remark,
         picks=picks,
         whys=whys,
         verdict=_headline(best, standing),
@@ -118,41 +158,34 @@ def written_difference(comparison: Comparison, unit: str) -> str:
 
 
 def _compared(
-    runs: Mapping[str, Run],
-    metric: str,
-    statistics: Mapping[str, Sequence[NDArray[Any]]],
-    *,
-    higher_is_better: bool,
+    runs: Mapping[str, Run], metric: MetricRecord, scores: Mapping[str, Scores]
 ) -> list[Comparison]:
     decisions = [d for run in runs.values() if (d := run.results.decision) is not None]
-    margins = [d.margins[metric].value for d in decisions if metric in d.margins]
+    margins = [d.margins[metric.name].value for d in decisions if metric.name in d.margins]
+    own = _BITS_MARGIN if metric.name == BITS_PER_BYTE else 0.0
+
+    def value(sums: NDArray[Any]) -> Any:
+        return _shown(metric, sums[..., 0] / sums[..., 1])
+
     judged = judge_metric(
         MetricScores(
             set="test",
-            metric=metric,
-            higher_is_better=higher_is_better,
-            runs=statistics,
-            value=lambda sums: sums[..., 0] / sums[..., 1],
-            is_ratio=True,
+            metric=metric.name,
+            higher_is_better=metric.higher_is_better,
+            runs={label: found.columns for label, found in scores.items()},
+            value=value,
+            is_ratio=metric.name != "perplexity",
         ),
-        margin=max(margins, default=0.0),
+        margin=max(margins, default=own),
         level=max((d.level for d in decisions), default=_LEVEL),
         baselines=(),
     )
     return list(judged.comparisons)
 
 
-def _columns(
-    scores_SN: NDArray[np.float64], weights_SN: NDArray[np.float64] | None
-) -> list[NDArray[np.float64]]:
-    """For each seed [N, 2] scores and what they are divided by; ones without weights."""
-    weights = np.ones_like(scores_SN) if weights_SN is None else weights_SN
-    return [np.stack(pair, axis=1) for pair in zip(scores_SN, weights, strict=True)]
-
-
-def _nll_columns(found: Scores) -> list[NDArray[np.float64]]:
-    assert found.nll_SN is not None and found.tokens_SN is not None
-    return _columns(found.nll_SN, found.tokens_SN)
+def _shown(metric: MetricRecord, mean: Any) -> Any:
+    """The metric's value of a mean: perplexity is kept as nats."""
+    return np.exp(mean) if metric.name == "perplexity" else mean
 
 
 def _headline(best: str, standing: Mapping[str, Comparable]) -> str:

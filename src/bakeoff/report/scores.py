@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,47 +13,77 @@ from numpy.typing import NDArray
 from bakeoff.report.load import CANDIDATES, PREDICTIONS_FILE, Run, candidates_in_order, lines
 
 Floats = NDArray[np.float64]
+NLL: Final = "nll"
+BITS_PER_BYTE: Final = "bits_per_byte"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One method's scores over all test rows. Axis letters: S seeds, N test rows by index.
+    """One method's scores by one metric. Axis letters: S seeds, N test rows by index.
+
+    The metric of a set of rows is the sum of their values over the sum of their weights.
 
     Attributes:
-        written_SN: [S, N] the run's ``row_metric``, such as ROUGE-1 in 0..1.
-        nll_SN, tokens_SN: [S, N] summed nats and tokens of each reference, or None.
+        values_SN, weights_SN: [S, N] such as ROUGE-1 in 0..1 and ones, or nats and tokens.
     """
 
-    written_SN: Floats
-    nll_SN: Floats | None
-    tokens_SN: Floats | None
+    values_SN: Floats
+    weights_SN: Floats
+
+    @property
+    def mean(self) -> float:
+        """The metric over all rows, seeds averaged after it."""
+        return float(np.mean(self.values_SN.sum(axis=1) / self.weights_SN.sum(axis=1)))
+
+    @property
+    def columns(self) -> list[Floats]:
+        """For each seed [N, 2] values and weights."""
+        pairs = zip(self.values_SN, self.weights_SN, strict=True)
+        return [np.stack(pair, axis=1) for pair in pairs]
 
 
-def all_scores(run: Run, method: str) -> Scores | None:
-    """The scores of every seed of a method that has all rows; None where none has."""
+def all_scores(run: Run, method: str, metric: str) -> Scores | None:
+    """The scores of every seed of a method that has all rows; None where none has.
+
+    Args:
+        run: the study's. method: the study's name of it.
+        metric: one that has a score for each row, ``nll``, or ``bits_per_byte``, whose bytes are
+            those of the reference in UTF-8.
+    """
     indices = sorted(example.index for example in run.examples)
-    written, nlls, tokens = [], [], []
+    size = {e.index: len(e.reference.encode("utf-8", "surrogatepass")) for e in run.examples}
+
+    def own(row: Mapping[str, Any], _: int) -> tuple[object, object]:
+        return row.get(metric), 1.0
+
+    of_row = _READERS.get(metric, own)
+    found: list[tuple[Floats, Floats]] = []
     for candidate in candidates_in_order(run.results, method):
         path = run.folder / CANDIDATES / candidate / PREDICTIONS_FILE
         rows = {row["index"]: row for row in lines(path, [])}
-        found = [
-            _column([rows.get(i, {}).get(key) for i in indices])
-            for key in (run.row_metric.name, "nll", "tokens")
-        ]
-        if found[0] is None:
-            continue
-        written.append(found[0])
-        if found[1] is not None and found[2] is not None:
-            nlls.append(found[1])
-            tokens.append(found[2])
-    if not written:
+        pairs = [of_row(rows.get(index, {}), size[index]) for index in indices]
+        columns = [_column([pair[side] for pair in pairs]) for side in (0, 1)]
+        if columns[0] is not None and columns[1] is not None and columns[1].sum() > 0.0:
+            found.append((columns[0], columns[1]))
+    if not found:
         return None
-    has_nll = len(nlls) == len(written)
-    return Scores(
-        written_SN=np.stack(written),
-        nll_SN=np.stack(nlls) if has_nll else None,
-        tokens_SN=np.stack(tokens) if has_nll else None,
-    )
+    values, weights = zip(*found, strict=True)
+    return Scores(values_SN=np.stack(values), weights_SN=np.stack(weights))
+
+
+def _nll(row: Mapping[str, Any], _: int) -> tuple[object, object]:
+    return row.get("nll"), row.get("tokens")
+
+
+def _bits(row: Mapping[str, Any], size: int) -> tuple[object, object]:
+    nats = row.get("nll")
+    return (nats / math.log(2) if isinstance(nats, int | float) else None), float(size)
+
+
+_READERS: Final[dict[str, Callable[[Mapping[str, Any], int], tuple[object, object]]]] = {
+    NLL: _nll,
+    BITS_PER_BYTE: _bits,
+}
 
 
 def _column(values: list[object]) -> Floats | None:

@@ -89,6 +89,6 @@ def search_cost(results: Results) -> str | None:
     share = 100 * cost.tokens_trained / cost.tokens_full_grid
     return (
         "Each method was searched alone, on validation data, around its own published default. "
-        f"{pruned}All of it trained {shown_whole(cost.tokens_trained)} tokens, {share:.0f}% of "
+        f"{pruned}All of it trained {shown_whole(cost.tokens_trained)} tokens, {share:.0f} % of "
         "what every rate with every seed would have."
     )

@@ -21,39 +21,85 @@ from bakeoff.runs.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the table: a method or baseline of one study."""
+    """One row of the table: a method or baseline of one study.
+
+    Attributes:
+        shared_by: the studies that have the same baseline, where it is shown once for all.
+    """
 
     study: str
     row: Row
     is_pick: bool
+    shared_by: tuple[str, ...] = ()
+
+    @property
+    def studies(self) -> str:
+        """Whose it is: its study, or all that share it."""
+        return ", ".join(self.shared_by) or self.study
 
     @property
     def label(self) -> str:
         """What figures call it."""
-        return f"{self.study} · {self.row.label}"
+        return self.row.label if self.shared_by else f"{self.study} · {self.row.label}"
 
 
 def build_entries(runs: Mapping[str, Run], ranking: Ranking) -> list[Entry]:
     """Every method and baseline of every study, the best by the ranking's metric first.
 
-    Names are made unique over the studies.
+    Names are made unique over the studies. A baseline that reaches the same in several of them, as
+    one that needs no training does on the same base and rows, has one row.
     """
-    entries = [
-        Entry(
-            study=label,
-            row=replace(row, name=f"{label}\n{row.name}"),
-            is_pick=not row.is_baseline and ranking.picks.get(label) == row.name,
-        )
-        for label, run in runs.items()
-        for row in build_rows(run.results)
-    ]
+    entries = _each_baseline_once(
+        runs,
+        [
+            Entry(
+                study=label,
+                row=replace(row, name=f"{label}\n{row.name}"),
+                is_pick=not row.is_baseline and ranking.picks.get(label) == row.name,
+            )
+            for label, run in runs.items()
+            for row in build_rows(run.results)
+        ],
+    )
     sign = -1.0 if ranking.metric.higher_is_better else 1.0
 
-    def order(entry: Entry) -> float:
+    places = {label: place for place, label in enumerate(runs)}
+
+    def order(entry: Entry) -> tuple[float, int, float]:
         value = entry.row.value(ranking.metric.name)
-        return math.inf if value is None else sign * value
+        decided = runs[entry.study].results.primary
+        own = entry.row.value(decided.name)
+        sign_of_own = -1.0 if decided.higher_is_better else 1.0
+        return (
+            math.inf if value is None else sign * value,
+            places[entry.study],
+            math.inf if own is None else sign_of_own * own,
+        )
 
     return sorted(entries, key=order)
+
+
+def _each_baseline_once(runs: Mapping[str, Run], entries: list[Entry]) -> list[Entry]:
+    known: dict[tuple[object, ...], list[str]] = {}
+    kept = []
+    for entry in entries:
+        if not entry.row.is_baseline:
+            kept.append(entry)
+            continue
+        columns = shown_columns(runs[entry.study].results.task.metrics, [entry.row])
+        written = [(c.key, c.write(entry.row.value(c.key))) for c in columns if c.metric]
+        key = (entry.row.label, *written)
+        if key not in known:
+            kept.append(entry)
+        known.setdefault(key, []).append(entry.study)
+        if len(known[key]) > 1:
+            at = next(
+                i
+                for i, one in enumerate(kept)
+                if one.study == known[key][0] and one.row.label == entry.row.label
+            )
+            kept[at] = replace(kept[at], shared_by=tuple(known[key]))
+    return kept
 
 
 def build_comparison_page(
@@ -66,7 +112,7 @@ def build_comparison_page(
 ) -> str:
     """The whole of the page."""
     metrics = all_metrics(runs)
-    by_name = {metric.name: metric for metric in metrics}
+    by_name = {metric.name: metric for metric in (ranking.metric, *metrics)}
     return (
         make_environment()
         .get_template("side_by_side.html.j2")

@@ -98,7 +98,7 @@ def metric_label(metric: MetricRecord) -> str:
 
 
 def shown_columns(metrics: Sequence[MetricRecord], rows: Sequence[Row]) -> list[Column]:
-    """The columns of a table with these rows: the task's metrics, then the costs."""
+    """The columns of a table with these rows: metrics, counts of faulty answers, costs."""
     quality = [
         Column(
             key=metric.name,
@@ -115,7 +115,7 @@ def shown_columns(metrics: Sequence[MetricRecord], rows: Sequence[Row]) -> list[
         if column.key not in _OPTIONAL or any(row.value(column.key) is not None for row in rows)
     ]
     outputs = [column for column in OUTPUTS if any(row.value(column.key) for row in rows)]
-    return quality + costs + outputs
+    return quality + outputs + costs
 
 
 def build_rows(results: Results) -> list[Row]:
@@ -154,10 +154,25 @@ def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], 
     return marks
 
 
-def cheapest_name(results: Results, rows: Sequence[Row]) -> str | None:
-    """The method that is cheapest to keep, where there is more than one."""
+def cheapest_tag(results: Results, rows: Sequence[Row]) -> tuple[str | None, str]:
+    """The method that is cheapest to keep, where there is more than one, and by what it is.
+
+    The smallest adapter decides, then the fastest epoch, then the fewest parameters.
+    """
     finished = [row for row in rows if not row.is_baseline and row.ended_well]
-    return cheapest(results) if len(finished) > 1 else None
+    name = cheapest(results) if len(finished) > 1 else None
+    if name is None:
+        return None, ""
+    rivals = [results.methods[row.name].cost for row in finished if row.name != name]
+    ours = results.methods[name].cost
+    if ours.adapter_bytes is not None and ours.adapter_bytes not in {
+        r.adapter_bytes for r in rivals
+    }:
+        return name, "smallest adapter"
+    alike = [r for r in rivals if r.adapter_bytes == ours.adapter_bytes]
+    if ours.epoch_seconds is not None and all(r.epoch_seconds is not None for r in alike):
+        return name, "fastest epoch of the smallest adapters"
+    return name, "fewest parameters"
 
 
 def _method(name: str, record: MethodRecord) -> Row:

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
-from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count
+from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count, shown_share
 from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.learning_curve import CurveTable, curve_table
-from bakeoff.report.table import build_rows
+from bakeoff.report.table import OUTPUTS, build_rows
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord, Results
 from bakeoff.tables import NARROW, fits, print_table
@@ -34,7 +34,11 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
     results = read_results(folder)
     # As many metrics as there is room for; a narrow terminal has a line for each of them.
     most = results.task.metrics[:_MOST_METRICS]
-    choices = [_table(results, most[:count]) for count in range(len(most), 0, -1)]
+    counts = range(len(most), 0, -1)
+    # Outputs that say little of a method beside its scores, where there is room for that.
+    faulty = any(row.value(column.key) for row in build_rows(results) for column in OUTPUTS)
+    choices = [_table(results, most[:count], counted=True) for count in counts if faulty]
+    choices += [_table(results, most[:count]) for count in counts]
     table = next((one for one in choices if fits(one, console)), choices[0])
     console.print()
     print_table(table, console)
@@ -59,23 +63,34 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         console.print("The study is not complete; the same command tries the rest again.")
 
 
-def _table(results: Results, metrics: Sequence[MetricRecord]) -> Table:
-    """A line for each baseline and method."""
+def _table(results: Results, metrics: Sequence[MetricRecord], *, counted: bool = False) -> Table:
+    """A line for each baseline and method.
+
+    Args:
+        results: the run's. metrics: that are shown. counted: adds the shares of outputs that are
+            empty, unfinished or invalid, each where there are any.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
+    rows = {row.name: row for row in build_rows(results)}
+    shares = [c for c in OUTPUTS if counted and any(row.value(c.key) for row in rows.values())]
     heads = [f"test {m.title}" if m.primary else m.title.replace("ROUGE", "R") for m in metrics]
-    for title in (*heads, "params", "epoch", "memory", "adapter"):
+    for title in (*heads, *(c.key for c in shares), "params", "epoch", "memory", "adapter"):
         table.add_column(title, justify="right", no_wrap=True)
-    labels = {row.name: row.label for row in build_rows(results) if row.is_baseline}
-    for name, label in labels.items():
-        figures = [_figure(metric, results.baselines[name].test) for metric in metrics]
-        table.add_row(label, *figures, *[""] * 4, style="dim")
+
+    def figures(name: str, scores: Mapping[str, Estimate]) -> list[str]:
+        found = [_figure(metric, scores) for metric in metrics]
+        return [*found, *(shown_share(rows[name].value(column.key)) for column in shares)]
+
+    for name in (name for name, row in rows.items() if row.is_baseline):
+        scores = figures(name, results.baselines[name].test)
+        table.add_row(rows[name].label, *scores, *[""] * 4, style="dim")
     for name, method in results.methods.items():
         cost = method.cost
         epoch = cost.epoch_seconds
         table.add_row(
             name,
-            *[_figure(metric, method.test) for metric in metrics],
+            *figures(name, method.test),
             shown_count(cost.trainable_parameters),
             MISSING if epoch is None else f"{epoch.mean:.1f} s",
             shown_bytes(cost.peak_memory_bytes),

@@ -44,7 +44,7 @@ def build_texts(run: Run, limits: Limits | None = None) -> tuple[dict[str, str],
     from bakeoff.report.figures.build import build_figures
 
     rows = build_rows(run.results)
-    answer = build_answer(run.results, rows, limits)
+    answer = build_answer(run.results, rows, limits, is_running=run.is_running)
     figures = build_figures(run.results, answer.method)
     ranked = rank_examples(run, rows)
     page = build_page(run, rows, answer, figures, build_browser(run, rows, ranked))

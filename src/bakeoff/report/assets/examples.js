@@ -5,7 +5,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const head = document.getElementById("rows-head");
   if (!head) return;
   const { chunk, metric, names, rows } = JSON.parse(head.textContent);
-  const FIRST = 10, MORE = 100, GROUP = 50;
+  const FIRST = names.length > 6 ? 2 : 3, MORE = 100, GROUP = 50, LONG = 150;
   const byId = (id) => document.getElementById(id);
   const tools = byId("tools"), list = byId("list"), search = byId("search"), order = byId("order");
   const only = byId("only"), found = byId("found"), more = byId("more");
@@ -88,6 +88,13 @@ document.addEventListener("DOMContentLoaded", () => {
       make("span", "", labels[column].textContent.trim()), value);
     const summary = make("p", "text");
     summary.dir = "auto";
+    if (text.length > LONG) {
+      // What scrolls must be reached by keyboard; short texts need no stop.
+      summary.classList.add("long");
+      summary.tabIndex = 0;
+      summary.setAttribute("role", "region");
+      summary.setAttribute("aria-label", `${names[column]} on row ${rows[at][0]}`);
+    }
     if (text === "") summary.append(make("i", "", "empty"));
     else summary.append(marked(text, pairs));
     outer.append(title, summary);

@@ -85,12 +85,4 @@
   }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   document.addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-
-  // Paper cannot be unfolded.
-  let folded = [];
-  window.addEventListener("beforeprint", () => {
-    folded = all("details:not([open])");
-    folded.forEach((part) => { part.open = true; });
-  });
-  window.addEventListener("afterprint", () => { folded.forEach((part) => { part.open = false; }); });
 })();

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import altair as alt
 
-from bakeoff.decide.effort import best_so_far, expected_best
+from bakeoff.decide.effort import best_by_epoch, best_so_far, expected_best, leaders
 from bakeoff.decide.verdicts import ZERO_SHOT, best_val_nll
 from bakeoff.formatting import shown_seconds
 from bakeoff.page.charts import TOTAL_WIDTH, Spec, data, described, layered, padded
@@ -17,6 +17,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.labels import Axis, shorten, stack_labels, text_width
 from bakeoff.page.palette import Look
 from bakeoff.page.render import render
+from bakeoff.report.load import prices_of
 from bakeoff.runs.records import CandidateRecord, MethodRecord, Results
 from bakeoff.types import RunState
 
@@ -39,44 +40,94 @@ class EffortCurve:
 
 
 def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]:
-    """Expected best loss by trials, and best loss so far by seconds, of every search."""
+    """Expected best loss by trials of every search, and best loss so far by time and money."""
     searches = {
         name: trials
         for name, method in results.methods.items()
         if len(trials := _trials(results, method)) > 1
     }
-    if not searches:
-        return
-    worst = _worst(results, searches)
-    expected = [
-        EffortCurve(name=name, look=look[name], points=_expected(name, trials, worst))
-        for name, trials in searches.items()
-    ]
-    yield render(
-        effort(expected, "settings tried", "expected best validation NLL", is_stepped=False),
-        name="expected_best",
-        group="history",
-        title="Expected best loss by settings tried",
-        caption="What a search of so many settings would have found on average (Dodge et al. "
-        "2019). A setting that was pruned counts as what it had reached by then, one that went "
-        "wrong as the untuned base.",
-        alt="Expected best validation NLL. " + _ends(expected),
-    )
-    timed = [
-        EffortCurve(name=name, look=look[name], points=points)
-        for name, trials in searches.items()
-        if (points := _timed(results.methods[name], name, trials))
-    ]
-    if timed:
+    if searches:
+        worst = _worst(results, searches)
+        expected = [
+            EffortCurve(name=name, look=look[name], points=_expected(name, trials, worst))
+            for name, trials in searches.items()
+        ]
         yield render(
-            effort(timed, "seconds, each candidate alone", "best validation NLL", is_stepped=True),
-            name="best_so_far",
+            effort(expected, "settings tried", "expected best validation NLL", is_stepped=False),
+            name="expected_best",
             group="history",
-            title="Best loss so far by time",
-            caption="The lowest validation NLL after so many seconds of a method's search, its "
-            "epochs counted as long as they take alone.",
-            alt="Best validation NLL so far. " + _ends(timed),
+            title="Expected best loss by settings tried",
+            caption="What a search of so many settings would have found on average (Dodge et al. "
+            "2019). A setting that was pruned counts as what it had reached by then, one that went "
+            "wrong as the untuned base.",
+            alt="Expected best validation NLL. " + _ends(expected),
         )
+    timed = {
+        name: points
+        for name, method in results.methods.items()
+        if (points := _timed(results, name, method))
+    }
+    if not timed:
+        return
+    prices = prices_of(results)
+    device = "GPU" if results.environment.device.startswith("cuda") else "CPU"
+    of_what = "search" if searches else "training, the mean over its seeds"
+    changes = _changes(timed)
+    yield _so_far(
+        timed, look, 1.0, f"{device}-seconds, each candidate alone", shown_seconds, "",
+        f"The lowest validation NLL after so many seconds of a method's {of_what}, its epochs "
+        f"counted as long as they take alone. {changes}",
+    )  # fmt: skip
+    price = prices.of_seconds(1.0)
+    if price is not None:
+        yield _so_far(
+            timed, look, price, f"spent ({prices.currency})", prices.shown, "_money",
+            f"The same in money: an hour of the device at {prices.shown(3600 * price)}.",
+        )  # fmt: skip
+
+
+def _so_far(
+    timed: Mapping[str, Sequence[tuple[float, float]]],
+    look: Mapping[str, Look],
+    factor: float,
+    axis: str,
+    write: Callable[[float], str],
+    suffix: str,
+    caption: str,
+) -> Figure:
+    curves = [
+        EffortCurve(
+            name=name,
+            look=look[name],
+            points=[
+                (factor * at, loss, f"{name}, {write(factor * at)}: {loss:.3f}")
+                for at, loss in points
+            ],
+        )
+        for name, points in timed.items()
+    ]
+    return render(
+        effort(curves, axis, "best validation NLL", is_stepped=True),
+        name=f"best_so_far{suffix}",
+        group="history",
+        title=f"Best loss so far by {'money' if suffix else 'time'}",
+        caption=caption.strip(),
+        alt="Best validation NLL so far. " + _ends(curves),
+    )
+
+
+def _changes(timed: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Who leads, and from when on: ``lora leads up to 12 s, then full.``"""
+    found = leaders(timed)
+    if len(timed) < 2:
+        return ""
+    if len(found) == 1:
+        return f"{found[0][1]} leads throughout."
+    parts = [
+        f"{name} {'leads ' if not place else ''}up to {shown_seconds(found[place + 1][0])}"
+        for place, (_, name) in enumerate(found[:-1])
+    ]
+    return f"{', then '.join([*parts, found[-1][1]])}."
 
 
 def effort(curves: Sequence[EffortCurve], x_title: str, y_title: str, *, is_stepped: bool) -> Spec:
@@ -174,16 +225,16 @@ def _expected(
     ]
 
 
-def _timed(
-    method: MethodRecord, name: str, trials: Sequence[CandidateRecord]
-) -> list[tuple[float, float, str]]:
+def _timed(results: Results, name: str, method: MethodRecord) -> list[tuple[float, float]]:
+    """(seconds, lowest loss so far) of a method's search, or of its training without one."""
     cost = method.cost.epoch_seconds
     if cost is None:
         return []
-    return [
-        (seconds, loss, f"{name}, {shown_seconds(seconds)}: {loss:.3f}")
-        for seconds, loss in best_so_far(trials, cost.mean)
-    ]
+    trials = _trials(results, method)
+    if len(trials) > 1:
+        return best_so_far(trials, cost.mean)
+    runs = [results.candidates[id] for id in method.candidates if id in results.candidates]
+    return best_by_epoch([run for run in runs if run.epochs], cost.mean)
 
 
 def _ends(curves: Sequence[EffortCurve]) -> str:

@@ -66,7 +66,7 @@ def margin_figures(results: Results) -> Iterator[Figure]:
         yield render(
             _chart(rows, metric, margin.value, end),
             name=f"margins_{metric.name}",
-            group="quality",
+            group="margins",
             title=f"Every verdict in {title} by the margin",
             caption="Thick: the first is shown better than the second. Thin: undecided. Green: "
             "shown equivalent, from that margin on. Dashed: the study's own margin, "

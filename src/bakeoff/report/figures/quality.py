@@ -25,6 +25,7 @@ def quality_figures(
     results: Results, rows: Sequence[Row], look: Mapping[str, Look]
 ) -> Iterator[Figure]:
     """A figure for each metric of the task, the primary one first."""
+    shown_first = (results.primary, row_metric_of(results))
     for metric in sorted(results.task.metrics, key=lambda m: not m.primary):
         scale = scale_of(metric.unit)
         points = points_of(rows, metric.name, scale.write, look, factor=scale.factor)
@@ -32,7 +33,7 @@ def quality_figures(
             yield render(
                 charts.dots(points, axis_title(metric)),
                 name=f"test_{metric.name}",
-                group="quality",
+                group="quality" if metric in shown_first else "metrics",
                 title=metric_label(metric),
                 caption=_CAPTIONS.get(
                     metric.name, "Of the answers to the test rows, with its interval."

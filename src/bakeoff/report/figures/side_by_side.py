@@ -13,6 +13,7 @@ from bakeoff.page.render import render
 from bakeoff.report.comparable import Comparability, all_metrics
 from bakeoff.report.figures.points import GIB, axis_title
 from bakeoff.report.load import Run
+from bakeoff.report.ranking import OF_TOKENS
 from bakeoff.report.side_by_side import Entry
 from bakeoff.report.table import COSTS, Write, metric_label
 
@@ -25,15 +26,15 @@ def build_comparison_figures(
     """Quality and cost of every method, a colour a study."""
     colors = looks(runs)
     machines = "" if alike.same_machine else " On different machines."
-    tokens = "" if alike.same_tokens else " Tokens differ: compare within a colour only."
     figures = []
     for metric in all_metrics(runs):
+        if metric.name in OF_TOKENS and not alike.same_tokens:
+            continue  # on one axis they would be compared
         scale = scale_of(metric.unit)
         points = _points(entries, metric.name, scale.write, colors, scale.factor)
         if points:
-            remark = tokens if metric.name == "nll" else ""
             chart = charts.dots(points, axis_title(metric))
-            figures.append(_figure(chart, metric.name, metric_label(metric), remark, points))
+            figures.append(_figure(chart, metric.name, metric_label(metric), "", points))
     for column in COSTS:
         factor = 1 / GIB if column.key == "peak_memory_bytes" else 1.0
         points = _points(entries, column.key, column.write, colors, factor)
