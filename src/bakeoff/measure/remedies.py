@@ -126,8 +126,8 @@ def _length(
     one = predictor.training(entry, label, 1)
     room = available - one.base_bytes - one.held_bytes
     a_token = (one.slot_bytes + one.beside_bytes - one.held_bytes) / max(1, one.tokens)
-    shortest = -(-(task.max_target_tokens + _SHORTEST_DOCUMENT) // _WIDTH_STEP) * _WIDTH_STEP
-    length = max(shortest, int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
+    shortest: int = -(-(task.max_target_tokens + _SHORTEST_DOCUMENT) // _WIDTH_STEP) * _WIDTH_STEP
+    length: int = max(shortest, int(room / max(1.0, a_token)) // _WIDTH_STEP * _WIDTH_STEP)
     for _ in range(_LENGTHS_TRIED):
         if not shortest <= length < bench.task.max_length:
             return None
