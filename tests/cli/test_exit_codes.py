@@ -15,7 +15,7 @@ import pytest
 import bakeoff
 from bakeoff.cli import exit_codes
 from bakeoff.cli.main import main
-from bakeoff.execution.stopping import EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped
+from bakeoff.execution.stopping import EXIT_HUNG_UP, EXIT_INTERRUPTED, EXIT_TERMINATED, Stopped
 from bakeoff.runs.log import LOG_FILE
 from bakeoff.study.runner import Runner
 
@@ -61,6 +61,12 @@ def test_the_end_of_the_budget(ends: Ends, place: Path) -> None:
     stopped = Stopped(EXIT_TERMINATED, "The budget is over.")
     assert ends(stopped) == exit_codes.TERMINATED == EXIT_TERMINATED == 143
     assert logged(place).endswith("stopped, exit code 143\n")
+
+
+def test_a_closed_terminal(ends: Ends, place: Path) -> None:
+    stopped = Stopped(EXIT_HUNG_UP, "The terminal was closed.")
+    assert ends(stopped) == exit_codes.HUNG_UP == EXIT_HUNG_UP == 129
+    assert logged(place).endswith("stopped, exit code 129\n")
 
 
 def test_a_fault_goes_to_stderr_and_into_the_log(ends: Ends, place: Path) -> None:

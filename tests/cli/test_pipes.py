@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import bakeoff
-from bakeoff.cli.exit_codes import BROKEN_PIPE
+from bakeoff.cli.exit_codes import BAD_INPUT, BROKEN_PIPE
 from bakeoff.cli.pipes import pipes_may_close
 
 SOURCE = Path(bakeoff.__file__).parents[1]
@@ -64,3 +64,40 @@ def test_the_streams_come_back() -> None:
     with pipes_may_close(goes_on=False):
         assert sys.stdout is not before[0]
     assert (sys.stdout, sys.stderr) == before
+
+
+def with_output(output: int, code: str, *arguments: str) -> tuple[int, str]:
+    """Runs Python with an output: (exit code, errors)."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(output)
+    return done.returncode, done.stderr
+
+
+def closed_terminal() -> int:
+    """A terminal whose other end is gone: it answers every write with EIO."""
+    import pty
+
+    end, terminal = pty.openpty()
+    os.close(end)
+    return terminal
+
+
+def test_a_study_goes_on_when_its_terminal_is_closed() -> None:
+    assert with_output(closed_terminal(), STUDY) == (0, "done\n")
+    assert with_output(closed_terminal(), MAIN, "methods") == (BROKEN_PIPE, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_under_the_output_is_said_and_ends_no_study() -> None:
+    assert with_output(os.open("/dev/full", os.O_WRONLY), STUDY) == (0, "done\n")
+    code, errors = with_output(os.open("/dev/full", os.O_WRONLY), MAIN, "methods")
+    assert code == BAD_INPUT
+    assert errors.startswith("Error: the output cannot be written (No space left on device)")
+    assert "Traceback" not in errors

@@ -22,13 +22,21 @@ from bakeoff.execution.stopping import Stopped, StopSignals, reserve_of
 from tests.studies import without_times
 
 Run = Callable[..., Any]
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 STUDY: dict[str, Any] = {
     "methods": {"head": {"learning_rate": 1e-2}, "lora": {"rank": 2, "learning_rate": 1e-2}},
     "protocol": {"epochs": 2, "micro_batch_size": 4, "grad_accum_steps": 1, "seeds": [0, 1]},
 }
 STEPS = 4
 """Of an epoch: 16 rows, 4 in each."""
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """After a SIGHUP it is ignored for good."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +64,7 @@ def test_the_report_gets_a_tenth_of_the_budget_within_bounds(budget: float, rese
     [
         (signal.SIGINT, 130, "Interrupted."),
         (signal.SIGTERM, 143, "Terminated."),
+        (signal.SIGHUP, 129, "The terminal was closed."),
         (signal.SIGALRM, 0, "The time budget is spent."),
     ],
 )
@@ -68,6 +77,7 @@ def test_a_signal_raises_at_once_outside_and_is_kept_inside(
     assert (caught.value.exit_code, caught.value.why) == (code, why)
     assert isinstance(caught.value, KeyboardInterrupt)
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which the first one has turned off
     reached = []
     with StopSignals() as stop:
         with pytest.raises(Stopped) as kept, stop.deferred():
@@ -97,6 +107,25 @@ def test_the_clock_does_not_cut_short_what_another_reason_to_stop_began(first: i
         send(signal.SIGALRM)
         done = True
     assert done
+
+
+def test_a_closed_terminal_says_so_more_than_once_and_the_report_is_still_written() -> None:
+    done = []
+    with StopSignals() as stop, pytest.raises(Stopped), stop.deferred():
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        done.append("the step")
+    send(signal.SIGHUP)
+    done.append("the report")
+    assert done == ["the step", "the report"]
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals() as stop:
+        send(signal.SIGHUP)
+        assert stop.ask() is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_inside_another_deferral_the_outermost_raises() -> None:
@@ -183,10 +212,11 @@ def spend_the_budget(patch: pytest.MonkeyPatch) -> None:
     ("act", "arguments", "code", "why"),
     [
         (lambda _: send(signal.SIGTERM), (), 143, "Terminated."),
+        (lambda _: send(signal.SIGHUP), (), 129, "The terminal was closed."),
         (lambda _: send(signal.SIGINT), (), 130, "Interrupted."),
         (spend_the_budget, ("--budget", "9h"), 0, "The time budget is spent."),
     ],
-    ids=["terminated", "interrupted", "budget"],
+    ids=["terminated", "hung up", "interrupted", "budget"],
 )
 def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
     run_small: Run,

@@ -1,7 +1,8 @@
-"""Output that its reader closes, as ``bakeoff methods | head`` does."""
+"""Output that its reader closes, as ``bakeoff methods | head`` and a closed terminal do."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from bakeoff.cli.exit_codes import BROKEN_PIPE
+from bakeoff.errors import StoreError
 
 
 @contextmanager
@@ -18,6 +20,10 @@ def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
     Args:
         goes_on: whether the block goes on without its output; otherwise it ends with exit code 141,
             which a shell reports of a program that a closed pipe ended.
+
+    Raises:
+        StoreError: the output cannot be written for another reason, such as a full disk, and the
+            block does not go on without it.
     """
     out, err = sys.stdout, sys.stderr
     guarded = _Guarded(out, goes_on=goes_on)
@@ -43,21 +49,29 @@ class _Guarded:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            return self._closed(len(text))
+        except OSError as error:
+            self._lost(error)
+            return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._closed(0)
+        except OSError as error:
+            self._lost(error)
 
-    def _closed(self, written: int) -> int:
+    def _lost(self, error: OSError) -> None:
+        # A terminal that is gone answers with EIO.
+        is_closed = isinstance(error, BrokenPipeError) or error.errno == errno.EIO
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
         with suppress(OSError):
             self._stream.flush()  # what is left in the buffer goes nowhere, too
-        if not self._goes_on:
+        if self._goes_on:
+            return
+        if is_closed:
             sys.exit(BROKEN_PIPE)
-        return written
+        raise StoreError(
+            f"the output cannot be written ({error.strerror or error}); make room, or send it "
+            "elsewhere"
+        )

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+EXIT_HUNG_UP: Final = 129
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 EXIT_BUDGET: Final = 0
+_SIGHUP: Final[int | None] = getattr(signal, "SIGHUP", None)
+"""None where the system has none."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -48,10 +51,14 @@ def reserve_of(budget: float) -> float:
 
 
 class StopSignals:
-    """While it is entered, SIGINT, SIGTERM and the end of the budget stop the run in good order.
+    """While it is entered, SIGINT, SIGTERM, SIGHUP and the end of the budget stop the run in good
+    order.
 
     Outside of ``deferred`` they raise ``Stopped`` at once; inside they are kept until ``requested``
-    is read. A second signal raises at once wherever it comes.
+    is read. A second SIGINT or SIGTERM raises at once wherever it comes. A terminal that closes
+    sends SIGHUP more than once, so that after the first it counts for nothing, also once this is
+    left: the report is still to be written. Where SIGHUP is ignored, as under ``nohup``, it stays
+    so.
 
     Args:
         budget: seconds until the report must begin, counted from ``started``; None has no end.
@@ -71,10 +78,11 @@ class StopSignals:
     def __enter__(self) -> Self:
         # Only the main thread may handle signals; elsewhere the deadline is still looked at.
         if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGALRM"):
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"):
                 number = getattr(signal, name, None)
-                if number is not None:
-                    self._handlers[number] = signal.signal(number, self._on_signal)
+                if number is None or (number == _SIGHUP and _is_ignored(number)):
+                    continue
+                self._handlers[number] = signal.signal(number, self._on_signal)
             if self.deadline is not None and hasattr(signal, "setitimer"):
                 rest = max(0.001, self.deadline - time.monotonic())
                 signal.setitimer(signal.ITIMER_REAL, rest)
@@ -88,8 +96,9 @@ class StopSignals:
     ) -> None:
         if self._handlers and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0.0)
+        is_hung_up = self.requested is not None and self.requested.exit_code == EXIT_HUNG_UP
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
 
     @property
@@ -138,13 +147,19 @@ class StopSignals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.requested is not None
         if again and number not in (signal.SIGINT, signal.SIGTERM):
-            return  # the clock may not cut short what another reason to stop has begun
+            return  # neither may cut short what another reason to stop has begun
         if number == signal.SIGINT:
             stop = Stopped(EXIT_INTERRUPTED, "Interrupted.")
         elif number == signal.SIGTERM:
             stop = Stopped(EXIT_TERMINATED, "Terminated.")
+        elif number == _SIGHUP:
+            stop = Stopped(EXIT_HUNG_UP, "The terminal was closed.")
         else:
             stop = BudgetSpent()
         self.requested = self.requested or stop
         if again or not self._is_deferred:
             raise stop
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) == signal.SIG_IGN

@@ -28,6 +28,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from bakeoff.children import dying_with_parent
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import disk_errors
@@ -96,7 +97,7 @@ def measure_costs(
             errors = stack.enter_context((place / "stderr").open("w+b"))
         release_memory()  # another process needs it more
         process = subprocess.Popen(
-            [*command, str(job_file)],
+            dying_with_parent([*command, str(job_file)]),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.PIPE,
             stderr=errors,

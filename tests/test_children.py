@@ -1,0 +1,105 @@
+"""A process that is killed leaves no child behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+import bakeoff
+from bakeoff.children import dying_with_parent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux kills the children")
+
+SOURCE = Path(bakeoff.__file__).parents[1]
+SLEEPER = (
+    """[sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]"""
+)
+PLAIN = f"""
+import subprocess, sys
+from bakeoff.children import dying_with_parent
+subprocess.run(dying_with_parent({SLEEPER}))
+"""
+COSTS = """
+import sys
+from pathlib import Path
+from bakeoff.measure.costs import measure_costs
+child = "import time; time.sleep(600)"
+list(measure_costs([sys.executable, "-c", child], {}, ["lora"], Path.cwd()))
+"""
+REPORT = """
+import sys, time
+from pathlib import Path
+from bakeoff.report.live.rewriting import Rewriting
+with Rewriting(Path.cwd()) as writing:
+    writing.news()
+    time.sleep(600)
+"""
+
+
+def child_of(parent: subprocess.Popen[str]) -> psutil.Process:
+    """Its first child, waited for."""
+    process = psutil.Process(parent.pid)
+    while not (found := process.children()):
+        with suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"the parent ended by itself: {parent.wait(timeout=0.05)}")
+    return found[0]
+
+
+def ended(process: psutil.Process) -> bool:
+    """Whether it ends; where nobody collects orphans, it stays a zombie."""
+    for _ in range(3000):
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            process.wait(timeout=0.01)
+            return True
+        except psutil.TimeoutExpired:
+            continue
+        except psutil.NoSuchProcess:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("code", [PLAIN, COSTS, REPORT], ids=["any", "costs", "report"])
+def test_a_killed_process_leaves_no_child(code: str, tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    child = child_of(parent)
+    try:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        assert ended(child)
+    finally:
+        parent.kill()
+        if child.is_running():
+            child.kill()
+
+
+def test_arguments_output_and_exit_code_are_the_commands_own() -> None:
+    code = "import sys; print(sys.argv[1:], sys.flags.isolated); sys.exit(7)"
+    done = subprocess.run(
+        dying_with_parent([sys.executable, "-c", code, "a b", "-c"]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (7, "['a b', '-c'] 0\n")
+
+
+def test_a_child_that_comes_too_late_does_not_begin(tmp_path: Path) -> None:
+    command = dying_with_parent([sys.executable, "-c", "open('begun', 'w')"])
+    command[command.index(str(os.getpid()))] = "1" if os.getppid() != 1 else "2"
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 1
+    assert list(tmp_path.iterdir()) == []
