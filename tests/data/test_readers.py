@@ -8,7 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bakeoff.data.examples import Example
+from bakeoff.data.options import ExamplesOptions, TaskOptions
 from bakeoff.data.readers import Record, column_names, format_of, read_records
+from bakeoff.data.rows import take_rows
+from bakeoff.data.sources import open_source
 from bakeoff.errors import DataError
 
 COLUMNS = {"document": "article", "summary": "highlights"}
@@ -222,3 +226,30 @@ def test_format_of() -> None:
 def test_reading_can_stop_early(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", 'article,highlights\na,b\n"never closed')
     assert next(read_records(path, COLUMNS)) == row(1, "a", "b")
+
+
+def damaged(data: bytes) -> dict[str, bytes]:
+    whole = gzip.compress(data)
+    return {
+        "checksum": whole[:-8] + bytes(4) + whole[-4:],
+        "length": whole[:-4] + bytes(4),
+        "trailing bytes": whole + b"garbage",
+    }
+
+
+@pytest.mark.parametrize("what", ["checksum", "length", "trailing bytes"])
+def test_a_damaged_gzip_file_is_named_however_few_rows_are_taken(tmp_path: Path, what: str) -> None:
+    rows = [{"article": f"text {number}", "highlights": "x"} for number in range(9)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(damaged(lines.encode())[what])
+    assert f"{path} is not a whole gzip file" in message(path)
+
+    task = TaskOptions(
+        kind="summarize",
+        source={"train": str(path), "validation": str(path), "test": str(path)},
+        examples=ExamplesOptions(train=2),
+    )
+    source = open_source(task, COLUMNS, root=tmp_path)
+    with pytest.raises(DataError, match="is not a whole gzip file"):
+        take_rows(task, COLUMNS, source, "train", lambda record: Example(text="x", target_spans=()))

@@ -212,12 +212,32 @@ def test_a_name_that_cannot_name_a_folder_is_refused(name: str) -> None:
         ("task.max_length=10", ["task.max_length is 10", "66"]),
         ("task.cleaning=[upper]", ["task.cleaning[0]", "lowercase"]),
         ("methods.lora=3", ["methods.lora", "3"]),
+        ("protocol.clip_norm=.inf", ["protocol.clip_norm: inf", "finite", "give one"]),
+        ("protocol.clip_norm=1e-300", ["protocol.clip_norm: 1e-300", "1e-12", "null"]),
+        ("protocol.clip_norm=1e20", ["protocol.clip_norm: 1e+20", "1000000", "null"]),
+        ("protocol.weight_decay=1e20", ["protocol.weight_decay: 1e+20", "1000000"]),
+        ("protocol.epochs=1" + "0" * 29, ["protocol.epochs: ", "30 digits", "below 2^63"]),
+        ("protocol.epochs=" + "9" * 5000, ["protocol.epochs=999", "4300 digits"]),
+        ("protocol.epochs=1000000000", ["protocol.epochs: 1000000000", "at most 1000000"]),
+        ("protocol.patience=1000000000", ["protocol.patience", "at most 1000000"]),
+        ("protocol.seeds=[9223372036854775808]", ["protocol.seeds[0]", "19 digits", "2^63"]),
+        ("task.seed=9223372036854775808", ["task.seed", "2^63"]),
+        ("methods.lora.learning_rate=1e300", ["methods.lora.learning_rate: 1e+300", "at most"]),
+        ("methods.lora.learning_rate=1e20", ["methods.lora.learning_rate: 1e+20", "10000"]),
+        ("methods.lora.learning_rate=1e-300", ["methods.lora.learning_rate: 1e-300", "1e-15"]),
+        ("methods.lora.alpha=.nan", ["methods.lora.alpha: nan", "finite"]),
+        ("methods.lora.rank=1" + "0" * 29, ["methods.lora.rank", "30 digits"]),
+        ("search.trials=1000000000000", ["search.trials: 1000000000000", "at most 10000"]),
+        ("search.space={learning_rate: [1e20]}", ["search.space.learning_rate", "10000"]),
+        ("slots=1000000", ["slots: 1000000", "65536"]),
+        ("methods.Lora={kind: lora}", ["methods.Lora", "'lora'", "one folder", "rename"]),
         ("protocol", ["--set", "equals sign"]),
     ],
 )
 def test_values_that_break_a_rule_are_refused(override: str, parts: list[str]) -> None:
     message = refusal(override)
     assert [part for part in parts if part not in message] == []
+    assert len(message) < 400 and "\n" not in message
 
 
 def test_what_is_missing_is_named() -> None:

@@ -25,7 +25,7 @@ def parse_override(argument: str) -> tuple[tuple[str, ...], Any]:
             f"--set {argument!r}: must be a dotted path, an equals sign and a value, "
             "for example --set protocol.epochs=3."
         )
-    return parts, parse(text, where=f"--set {argument!r}")
+    return parts, parse(text, where=f"--set {shown(argument)}")
 
 
 def apply_overrides(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -38,6 +38,12 @@ _STEPS: Final[Mapping[CleaningStep, Callable[[str], str]]] = {
 }
 
 
+_INVISIBLE: Final = frozenset({"Cf", "Zl", "Zp", "Zs"})
+_FILLERS: Final = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
+
+
 def clean(text: str, steps: Iterable[CleaningStep]) -> str:
     """Does the steps in order, then drops white space at both ends.
 
@@ -62,6 +68,18 @@ def clean_inside(text: str, steps: Iterable[CleaningStep]) -> str:
     start = len(text) - len(text.lstrip())
     stop = len(text.rstrip())
     return text[:start] + clean(text, steps) + text[stop:]
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen.
+
+    Beside white space that is what has no width (U+200B, U+FEFF, U+2060, soft hyphens, marks of
+    direction), and fillers.
+    """
+    return all(
+        char.isspace() or char in _FILLERS or unicodedata.category(char) in _INVISIBLE
+        for char in text
+    )
 
 
 def normalise(text: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from bakeoff.data.cleaning import is_blank
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, Record
@@ -51,7 +52,8 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
     limit = task.examples.of(split)
     rows = Rows(place=source.place(split))
     bad: list[tuple[Record, str]] = []
-    for record in source.records(split):
+    records = source.records(split)
+    for record in records:
         if record.problem is not None:
             bad.append((record, record.problem))
             continue
@@ -63,6 +65,8 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         rows.records.append(record)
         rows.examples.append(example)
         if len(rows) == limit:
+            if isinstance(records, Generator):
+                records.close()  # which checks the rest of a packed file
             break
     if bad and task.on_bad_row == "error":
         record, reason = bad[0]
@@ -114,7 +118,7 @@ def text_problem(value: object) -> str | None:
         if isinstance(value, bytes):
             return "is not UTF-8 text"
         return f"is not text but {type(value).__name__}"
-    if not value.strip():
+    if is_blank(value):
         return "is empty"
     try:
         value.encode("utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import cos, inf, pi
+from math import cos, pi
 from typing import Any, Final, Literal
 
 from bakeoff.errors import ConfigError
@@ -21,6 +21,9 @@ SEARCHED_OF_PROTOCOL: Final = (
 """Settings of the protocol that a search may vary; candidates that differ in one share no pass."""
 _MOST_ROWS = 65536
 _MOST_SEEDS = 1000
+_MOST_EPOCHS = 1_000_000
+_LARGEST = 1e6
+_SMALLEST_NORM = 1e-12
 _SEARCH_SEED = 1000
 """Beyond every count of seeds, so that an id says what a candidate was for."""
 
@@ -108,12 +111,16 @@ class ProtocolOptions:
     def __post_init__(self) -> None:
         for key in ("epochs", "micro_batch_size", "grad_accum_steps"):
             _require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
-        clip_is_positive = self.clip_norm is None or self.clip_norm > 0
-        _require(clip_is_positive, "clip_norm", self.clip_norm, "above 0, or null for no clipping")
+        for key in ("epochs", "patience"):
+            counts = (getattr(self, key) or 0) <= _MOST_EPOCHS
+            _require(counts, key, getattr(self, key), f"at most {_MOST_EPOCHS}")
+        clip_counts = self.clip_norm is None or _SMALLEST_NORM <= self.clip_norm <= _LARGEST
+        rule = f"from {_SMALLEST_NORM:g} to {_LARGEST:.0f}, or null for no clipping"
+        _require(clip_counts, "clip_norm", self.clip_norm, rule)
         for key in ("micro_batch_size", "grad_accum_steps"):
             _require(getattr(self, key) <= _MOST_ROWS, key, getattr(self, key), "at most 65536")
-        decay_counts = self.weight_decay is None or 0 <= self.weight_decay < inf
-        rule = "0 or more and finite, or null for each method's own"
+        decay_counts = self.weight_decay is None or 0 <= self.weight_decay <= _LARGEST
+        rule = f"from 0 to {_LARGEST:.0f}, or null for each method's own"
         _require(decay_counts, "weight_decay", self.weight_decay, rule)
         _require(0 <= self.warmup_ratio < 1, "warmup_ratio", self.warmup_ratio, "in [0, 1)")
         patience_counts = self.patience is None or self.patience >= 1

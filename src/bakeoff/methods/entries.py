@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bakeoff.config.plain import shown
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import method_kinds, method_type, spec_of
 from bakeoff.methods.specs.contract import MethodSpec
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from bakeoff.methods.contract import Method
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SMALLEST_RATE, LARGEST_RATE = 1e-15, 1e4
+"""Beyond them float32 loses the update, or what is updated."""
 _BASELINES = ("zero_shot", "lead")
 
 
@@ -124,11 +128,16 @@ def entry_of(
 
 
 def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
         listed = "; a list of rates needs search" if isinstance(rate, list) else ""
         raise ConfigError(
             f"{where}.learning_rate: {rate!r} is not a positive number; give one such as "
             f"{method.default_learning_rate:g}{listed}"
+        )
+    if not SMALLEST_RATE <= rate <= LARGEST_RATE:
+        raise ConfigError(
+            f"{where}.learning_rate: {shown(rate)} is out of range, which is {SMALLEST_RATE:g} to "
+            f"{LARGEST_RATE:g}; give one such as {method.default_learning_rate:g}"
         )
     return float(rate)
 

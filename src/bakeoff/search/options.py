@@ -13,7 +13,10 @@ from typing import Any, Literal
 
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.errors import ConfigError
+from bakeoff.methods.entries import LARGEST_RATE, SMALLEST_RATE
 from bakeoff.methods.variants import check_values
+
+_MOST_TRIALS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,16 @@ class SearchOptions:
     folder."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rates >= 1, "learning_rates", self.learning_rates, "at least 1")
-        _require(self.trials is None or self.trials >= 1, "trials", self.trials, "at least 1")
+        rule = f"at least 1 and at most {_MOST_TRIALS}"
+        counts = 1 <= self.learning_rates <= _MOST_TRIALS
+        _require(counts, "learning_rates", self.learning_rates, rule)
+        counts = self.trials is None or 1 <= self.trials <= _MOST_TRIALS
+        _require(counts, "trials", self.trials, rule)
         _require(self.reduction_factor >= 2, "reduction_factor", self.reduction_factor, "2 or more")
         fits = 1.01 <= self.grid_factor <= 1000.0
         _require(fits, "grid_factor", self.grid_factor, "from 1.01 to 1000")
-        _require(self.growth >= 0, "growth", self.growth, "0 or more")
+        fits = 0 <= self.growth <= _MOST_TRIALS
+        _require(fits, "growth", self.growth, f"from 0 to {_MOST_TRIALS}")
         for key, values in self.space.items():
             _check_values(key, values, self.strategy)
         if self.pruner == "none":  # the first edition's word for null
@@ -97,6 +104,11 @@ def _check_values(key: str, values: tuple[Any, ...] | Range, strategy: str) -> N
             is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
             if not is_number or not 0 < rate < math.inf:
                 raise ConfigError(f"{where}: {rate!r} is not a positive number")
+            if not SMALLEST_RATE <= rate <= LARGEST_RATE:
+                raise ConfigError(
+                    f"{where}: {rate!r} is out of range, which is {SMALLEST_RATE:g} to "
+                    f"{LARGEST_RATE:g}"
+                )
         if len({f"{rate:g}" for rate in rates}) < len(rates):  # ids name rates by six digits
             raise ConfigError(f"{where}: {list(rates)!r} names a rate twice (six digits count)")
 

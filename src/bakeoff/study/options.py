@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys
 from bakeoff.data.sources import STDIN, WIRE, is_there, renamed
 from bakeoff.decide.options import DecisionOptions
@@ -34,6 +35,7 @@ from bakeoff.types import Precision
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
+_MOST_SLOTS = 65536
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
@@ -95,8 +97,11 @@ class StudyOptions:
             raise ConfigError(
                 "methods: there is none; name at least one, such as lora: {kind: lora}"
             )
-        if isinstance(self.slots, int) and self.slots < 1:
-            raise ConfigError(f"slots: {self.slots} is below 1; give auto or a number of 1 or more")
+        if isinstance(self.slots, int) and not 1 <= self.slots <= _MOST_SLOTS:
+            raise ConfigError(
+                f"slots: {self.slots} is out of range; give auto or a number from 1 to "
+                f"{_MOST_SLOTS}"
+            )
         if len(set(self.track)) < len(self.track):
             raise ConfigError(f"track: {list(self.track)} names a tracker twice; name each once")
         object.__setattr__(self, "learning_curve", sorted_sizes(self.learning_curve))
@@ -105,6 +110,15 @@ class StudyOptions:
                 f"checkpoint_minutes: {self.checkpoint_minutes} is not above 0; give minutes, such "
                 "as 10"
             )
+        # Two names that differ in case alone are one folder on some file systems.
+        first: dict[str, str] = {}
+        for name in self.methods:
+            other = first.setdefault(name.casefold(), name)
+            if other != name:
+                raise ConfigError(
+                    f"methods.{name}: {name!r} and {other!r} differ in capital letters alone, and "
+                    "would be one folder where these do not count; rename one"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +235,7 @@ def study_from_mapping(
         if isinstance(merged.get("search"), dict):
             merged["search"].pop("seeds", None)
         merged = apply_overrides(merged, [f"protocol.seeds={seeds}"])
+    check_numbers(merged)
     _locate(merged, folder)
     _move_other_keys(merged)
     if isinstance(merged.get("methods"), dict):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from bakeoff.data.cleaning import is_blank
 from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
@@ -157,7 +158,7 @@ class Complete(FromTemplate):
     def values_of(self, row: Row) -> dict[str, str]:
         """See ``FromTemplate.values_of``; one of several inputs must hold something."""
         values = super().values_of(row)
-        if not any(value.strip() for value in values.values()):
+        if all(is_blank(value) for value in values.values()):
             columns = [repr(self.column_of(field)) for field in values]
             raise DataError(f"the values of the columns {join(columns)} are all empty")
         return values

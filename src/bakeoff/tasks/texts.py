@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeGuard
 
-from bakeoff.data.cleaning import clean, clean_inside
+from bakeoff.data.cleaning import clean, clean_inside, is_blank
 from bakeoff.data.options import CleaningStep
 from bakeoff.data.rows import text_problem
 from bakeoff.errors import DataError
@@ -87,7 +87,7 @@ def _plain_text(
         problem = None
     if problem is None and isinstance(text, str):
         cleaned = clean_inside(text, cleaning)
-        if cleaned.strip() or may_be_empty:
+        if may_be_empty or not is_blank(cleaned):
             return cleaned
         problem = "is empty after task.cleaning"
     raise DataError(f"the {what} (column {column!r}) {problem}")
@@ -211,7 +211,7 @@ def group_of(row: Mapping[str, object], column: str) -> str:
         problem = "is missing"
     elif not isinstance(value, str | int | float):
         problem = f"is no text or number but {type(value).__name__}"
-    elif not str(value).strip():
+    elif is_blank(str(value)):
         problem = "is empty"  # as in all such rows, which do not hang together by it
     else:
         return str(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
-from bakeoff.data.cleaning import clean
+from bakeoff.data.cleaning import clean, is_blank
 from bakeoff.data.options import CleaningStep
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
@@ -200,14 +200,21 @@ def up_to_last_answer(messages: Sequence[dict[str, Any]], column: str) -> Conver
         )
     last = places[-1]
     answer = messages[last]
-    if not (answer["content"] or "").strip() and not answer.get("tool_calls"):
+    if is_blank(answer["content"] or "") and not answer.get("tool_calls"):
         raise DataError(f"the assistant's last message ({where}) is empty")
-    if not any(message["role"] != SYSTEM for message in messages[:last]):
+    if not any(_asks(message) for message in messages[:last]):
         raise DataError(
             f"the conversation ({where}) has nothing before the assistant's last message, so there "
             "is nothing to answer"
         )
     return Conversation(messages=tuple(messages[: last + 1]), num_left_out=len(messages) - last - 1)
+
+
+def _asks(message: Mapping[str, Any]) -> bool:
+    """Whether there is anything in a message, and it is no instruction to the system."""
+    if message["role"] == SYSTEM:
+        return False
+    return bool(message.get("tool_calls")) or not is_blank(message["content"] or "")
 
 
 def _message(given: object, where: str, cleaning: Sequence[CleaningStep]) -> dict[str, Any]:
