@@ -47,6 +47,7 @@ TOKENIZER_NAMES: Final = (
 _REFUSED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _CAUSALITY_TOLERANCE: Final = 1e-4
 _NAMES_SHOWN: Final = 3
+_WEIGHT_TYPES: Final = ("F16", "BF16", "F32", "F64")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -228,6 +229,8 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
             output_loading_info=True,
         )
     require_complete(folder, report)
+    require_no_others(folder, report)
+    require_as_stored(folder, model)
     loaded: PreTrainedModel = model.eval()
     require_causal(loaded, folder)
     return loaded
@@ -260,12 +263,68 @@ def require_complete(place: Path, report: Mapping[str, Any]) -> None:
     """Refuses a model of which a weight was not in the files and so is random."""
     absent = sorted(report["missing_keys"]) + sorted(str(k) for k in report["mismatched_keys"])
     if absent:
-        shown = ", ".join(absent[:_NAMES_SHOWN])
-        more = f" and {len(absent) - _NAMES_SHOWN} more" if len(absent) > _NAMES_SHOWN else ""
         raise CheckpointError(
-            f"{place}: the weights lack {shown}{more}, which would be left random; fetch or save "
-            "the whole model again"
+            f"{place}: the weights lack {_listed(absent)}, which would be left random; fetch or "
+            "save the whole model again"
         )
+
+
+def require_no_others(folder: Path, report: Mapping[str, Any]) -> None:
+    """Refuses weights that the configuration has no place for: layers would be left out."""
+    others = sorted(report["unexpected_keys"])
+    if others:
+        raise CheckpointError(
+            f"{folder}: the files hold {_listed(others)}, for which {CONFIG_NAME} has no place, so "
+            "that it would be another model without them; correct it (num_hidden_layers?), or "
+            "fetch or save the whole model again"
+        )
+
+
+def require_as_stored(folder: Path, model: PreTrainedModel) -> None:
+    """Refuses stored weights that the model cannot be computing with.
+
+    Raises:
+        CheckpointError: one is of a type that needs scales to be read, or is a head of its own
+            where the configuration says that it is the embedding.
+    """
+    places: dict[str, Path] = {}
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - it is no mapping
+                places[name] = file
+                kind = stored.get_slice(name).get_dtype()
+                if name.endswith(".weight") and kind not in _WEIGHT_TYPES:
+                    raise CheckpointError(
+                        f"{file}: {name} is of the type {kind}, which says nothing without the "
+                        f"scales of its quantisation, and {CONFIG_NAME} names none; name the "
+                        f"unquantised model (types: {', '.join(_WEIGHT_TYPES)})"
+                    )
+    if not model.config.get_text_config().tie_word_embeddings:
+        return
+    names = [
+        name
+        for layer in (model.get_input_embeddings(), model.get_output_embeddings())
+        for name, module in model.named_modules(remove_duplicate=False)
+        if module is layer
+    ]
+    stored_both = [name for one in names if (name := f"{one}.weight") in places]
+    if len(stored_both) == 2 and not torch.equal(*(_read(places[n], n) for n in stored_both)):
+        embedding, head = stored_both
+        raise CheckpointError(
+            f"{places[head]}: {head} differs from {embedding}, though {CONFIG_NAME} says that they "
+            "are one (tie_word_embeddings); set that to false, or save the model again"
+        )
+
+
+def _read(file: Path, name: str) -> torch.Tensor:
+    with safe_open(file, framework="pt") as stored:
+        tensor: torch.Tensor = stored.get_tensor(name)
+    return tensor
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
 def require_causal(model: PreTrainedModel, place: Path) -> None:
