@@ -23,6 +23,49 @@ PART: Final = ".part"
 _FOLDERS_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
+_HELD: Final[dict[Path, tuple[int, int]]] = {}
+"""Device and number of each folder that must stay where it is, by its absolute path."""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """While it is entered, nothing is written below a folder that is no longer this one.
+
+    Args:
+        folder: that is there.
+    """
+    place = folder.absolute()
+    before, now = _HELD.get(place), place.stat()
+    _HELD[place] = (now.st_dev, now.st_ino)
+    try:
+        yield
+    finally:
+        if before is None:
+            del _HELD[place]
+        else:
+            _HELD[place] = before
+
+
+def check_held(target: Path) -> None:
+    """Looks, before something is made, whether the held folder that it is below is still the same.
+
+    Raises:
+        StoreError: it was renamed, removed or replaced. Making it again would split a run in two.
+    """
+    for folder, known in _HELD.items():
+        if target.absolute().is_relative_to(folder):
+            try:
+                now = folder.stat()
+            except OSError:
+                now = None
+            if now is None or (now.st_dev, now.st_ino) != known:
+                raise StoreError(
+                    f"{folder}: was {'renamed or removed' if now is None else 'replaced'} while a "
+                    "study ran in it, so that nothing more is written; put it back under this "
+                    "name, and the same command goes on"
+                )
+
+
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
     """A file that appears at ``target`` only when the context ends well.
@@ -33,6 +76,7 @@ def new_file(target: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; what was at ``target`` before stays.
     """
+    check_held(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=PART)
     os.close(handle)
@@ -69,6 +113,7 @@ def new_folder(
     Yields:
         An empty folder beside it, to be filled.
     """
+    check_held(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".", suffix=PART))
     try:

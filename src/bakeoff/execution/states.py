@@ -17,7 +17,7 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bakeoff.files import PART, disk_errors, new_file, sha256_of
+from bakeoff.files import PART, check_held, disk_errors, new_file, sha256_of
 from bakeoff.methods.contract import Tensors
 
 COHORTS: Final = "cohorts"
@@ -93,6 +93,7 @@ def write_state(
         StoreError: if it cannot be written; what was there before stays.
     """
     with disk_errors(folder):
+        check_held(folder)
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{prefix}{PART}"
         try:

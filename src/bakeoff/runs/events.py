@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bakeoff.errors import StoreError
-from bakeoff.files import disk_errors, sync
+from bakeoff.files import check_held, disk_errors, sync
 from bakeoff.runs.candidates import CandidateSpec, EpochRecord
 from bakeoff.runs.reading import from_json, to_json
 from bakeoff.types import RunState
@@ -206,6 +206,7 @@ class EventLog:
             for event in events
         ]
         with disk_errors(self.path):
+            check_held(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not self.path.exists()
             with self.path.open("ab") as file:

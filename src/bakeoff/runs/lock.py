@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from bakeoff.errors import StoreError
+from bakeoff.files import held
 
 LOCK_FILE: Final = ".lock"
 HOLDER_FILE: Final = ".lock-holder.json"
@@ -57,7 +58,8 @@ def locked(folder: Path, *, keeps: str) -> Iterator[None]:
         }
         with contextlib.suppress(OSError):  # a full disk takes the holder's name, not the lock
             (folder / HOLDER_FILE).write_text(json.dumps(holder) + "\n", encoding="utf-8")
-        yield
+        with held(folder):
+            yield
     finally:
         (folder / HOLDER_FILE).unlink(missing_ok=True)
         if not (folder / keeps).exists():
