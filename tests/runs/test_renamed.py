@@ -1,4 +1,4 @@
-"""A run's folder that is renamed or replaced while its study runs: one line, and no second folder."""
+"""A folder that is renamed or replaced while its study runs: one line, and no second folder."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from typing import Final, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +15,14 @@ from bakeoff.cli.exit_codes import BAD_INPUT, INTERRUPTED
 from bakeoff.cli.pipes import pipes_may_close
 from bakeoff.errors import BakeoffError
 from bakeoff.memory import keep_freed
+
+_PATH_CHARS: Final = 120
+_BAD_PATHS: Final = {
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.ELOOP: "its links lead to each other; give another path",
+    errno.EACCES: "give a path that may be read, or change its permissions",
+}
+"""What the system says of a path that it does not take, by the remedy."""
 
 
 def main() -> None:
@@ -30,12 +40,30 @@ def main() -> None:
         with pipes_may_close(goes_on="run" in sys.argv[1:2]):
             app()
     except BakeoffError as error:
-        Console(stderr=True).print(
-            f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
-        )
-        sys.exit(BAD_INPUT)
+        _refuse(str(error))
+    except OSError as error:
+        if error.errno not in _BAD_PATHS or error.filename is None:
+            raise
+        _refuse(f"{_cut(error.filename)}: {error.strerror}; {_BAD_PATHS[error.errno]}")
+    except ValueError as error:
+        if "embedded null" not in str(error):  # what every call of the system says of such a path
+            raise
+        _refuse("a path holds a NUL character, which no system allows; give another")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _refuse(message: str) -> NoReturn:
+    Console(stderr=True).print(
+        f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False
+    )
+    sys.exit(BAD_INPUT)
+
+
+def _cut(path: object) -> str:
+    """A path as a message shows it."""
+    text = os.fsdecode(path) if isinstance(path, bytes) else str(path)
+    return text if len(text) <= _PATH_CHARS else f"{text[: _PATH_CHARS - 3]}..."
 
 
 if __name__ == "__main__":

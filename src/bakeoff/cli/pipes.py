@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
             block does not go on without it.
     """
     out, err = sys.stdout, sys.stderr
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # a terminal that knows ASCII alone is shown a ?
     guarded = _Guarded(out, goes_on=goes_on)
     sys.stdout = guarded  # every attribute of a text stream is there
     sys.stderr = _Guarded(err, goes_on=True)
