@@ -25,6 +25,8 @@ from bakeoff.errors import ConfigError
 _TAG: Final = "tag:yaml.org,2002:"
 _MOST_VALUES: Final = 100_000
 """In one document, aliases written out: a few lines of nested ones could mean billions."""
+_MOST_CHARS: Final = 10_000_000
+"""Of all of its texts, likewise."""
 _LINE_CHARS: Final = 10_000
 _CONSTANTS: Final[dict[str, bool | None]] = {
     "true": True,
@@ -109,7 +111,7 @@ class _Values:
     """The values of one document's nodes."""
 
     def __init__(self) -> None:
-        self._num_values = 0
+        self._num_values = self._num_chars = 0
         self._open: set[int] = set()  # nodes that contain the present one
 
     def of(self, node: Node) -> Any:
@@ -122,6 +124,11 @@ class _Values:
         if self._num_values > _MOST_VALUES:
             raise _error(node, f"aliases make more than {_MOST_VALUES} values; write fewer")
         if isinstance(node, ScalarNode):
+            self._num_chars += len(node.value)
+            if self._num_chars > _MOST_CHARS:
+                raise _error(
+                    node, f"aliases make texts of more than {_MOST_CHARS} characters; write fewer"
+                )
             return _scalar(node)
         if id(node) in self._open:
             raise _error(node, "found a recursive alias: the value would hold itself")

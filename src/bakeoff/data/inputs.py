@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from bakeoff.data.readers import ENDINGS, Columns, format_of, read_records
+from bakeoff.data.readers.opening import check_regular
 from bakeoff.errors import DataError
 
 InputFormat = Literal["auto", "text", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx"]
@@ -78,7 +79,10 @@ def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> It
         return
     if form == "text" or (form == "auto" and format_of(path) is None):
         try:
+            check_regular(path)
             content = path.read_bytes()
+        except DataError as error:
+            raise DataError(str(error).removeprefix("task.source: ")) from None
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read: {error.strerror or error}; give a file of text or rows"

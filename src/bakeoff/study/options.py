@@ -36,6 +36,8 @@ from bakeoff.types import Precision
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
 _MOST_SLOTS = 65536
+_MOST_BYTES = 10_000_000
+"""Of a study's file."""
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
@@ -194,7 +196,14 @@ def load_study(
                 "path of a study's YAML file, or a folder that `bakeoff run` made"
             )
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # which may be a device that never ends
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(
+                f"{path}: is larger than {_MOST_BYTES:,} bytes, which no study is; give the path "
+                "of a study's YAML file"
+            )
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: byte {error.start} is not UTF-8; save the study as UTF-8"

@@ -24,6 +24,19 @@ def unpacked_name(path: Path) -> str:
     return next((name.removesuffix(end) for end in PACKED if name.endswith(end)), name)
 
 
+def check_regular(path: Path) -> None:
+    """Refuses what may never end: a FIFO, a device or a socket, also behind a link.
+
+    Raises:
+        DataError: naming the path and what may be given instead.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(
+            f"task.source: {path} is no regular file (a FIFO, a device or a socket), so that it "
+            "may never end. Save the rows as a file, or give - and pipe them in."
+        )
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """A file's unpacked bytes, which are there in whole or end in an error.

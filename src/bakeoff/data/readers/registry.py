@@ -22,7 +22,7 @@ from bakeoff.data.readers import (
     json_list,
     parquet,
 )
-from bakeoff.data.readers.opening import PACKED, file_errors, unpacked_name
+from bakeoff.data.readers.opening import PACKED, check_regular, file_errors, unpacked_name
 from bakeoff.data.readers.records import Columns, Record
 from bakeoff.errors import DataError
 
@@ -130,6 +130,7 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
             "convert it."
         )
     with file_errors(path):
+        check_regular(path)
         yield from _READERS[form].records(path, columns)
 
 
@@ -140,6 +141,7 @@ def column_names(path: Path) -> list[str]:
         return []
     try:
         with file_errors(path):
+            check_regular(path)
             return _READERS[form].names(path)
     except (
         OSError,

@@ -15,6 +15,7 @@ from bakeoff.data.readers import (
     has_header,
     read_records,
 )
+from bakeoff.data.readers.opening import check_regular
 from bakeoff.errors import DataError
 from bakeoff.files import sha256_of
 
@@ -85,6 +86,7 @@ class FileSet:
         found = []
         for path in self.files:
             try:
+                check_regular(path)
                 found.append(sha256_of(path))
             except OSError as error:
                 raise DataError(
