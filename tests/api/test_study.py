@@ -112,7 +112,7 @@ def test_rows_that_are_no_source_are_refused(source: Any, words: str) -> None:
         ),
         ({"methods": {}}, "methods: there is none"),
         ({"protocol": {"epoch": 3}}, r"protocol\.epoch"),
-        ({"slots": 0}, "slots: 0 is below 1"),
+        ({"slots": 0}, "slots: 0 is out of range; give auto or a number from 1"),
         ({"no_such_key": 1}, "no_such_key"),
         ({"task": {"kind": "clasify", "source": ROWS}}, "did you mean 'classify'"),
         ({"task": {"kind": "classify", "source": None}}, r"task\.source is None"),

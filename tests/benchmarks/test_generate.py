@@ -15,6 +15,7 @@ SMALL = (
 Lines = list[dict[str, Any]]
 
 
+@pytest.mark.soak
 def test_every_method_has_its_lines(lines: Callable[..., Lines]) -> None:
     methods = ("none", "lora", "lora-all", "soft_prompt")
     *rows, last = lines("generate", *SMALL, "--method", *methods, "--slots", "1", "2")

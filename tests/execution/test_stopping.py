@@ -33,8 +33,8 @@ STEPS = 4
 
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
-    """After a SIGHUP it is ignored for good."""
-    before = signal.getsignal(signal.SIGHUP)
+    """After a SIGHUP it is ignored for good, and under nohup it always is."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 

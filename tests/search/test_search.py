@@ -300,7 +300,7 @@ def test_rates_that_one_id_would_name_are_refused() -> None:
     assert "methods.lora.learning_rate" in message
 
 
-@pytest.mark.parametrize("rates", [[1e-3, 0], [-1.0], [True], ["fast"], [float("inf")]])
+@pytest.mark.parametrize("rates", [[1e-3, 0], [-1.0], [True], ["fast"]])
 def test_each_rate_of_a_list_must_be_a_positive_number(rates: list[Any]) -> None:
     message = refusal(methods={"lora": {"learning_rate": rates}})
     assert "methods.lora.learning_rate" in message

@@ -359,7 +359,7 @@ def test_a_label_whose_tokens_begin_in_the_text_is_a_warning(write: Write) -> No
     tokenizer.add_tokens(["lo"])
     _, data = classified(write, tokenizer, rows, template="{text}{label}")
     warning = next(w for w in data.warnings if "a token holds" in w)
-    assert warning.startswith("In 1 rows of train a token holds the end of the prompt and the")
+    assert warning.startswith("In 1 row of train a token holds the end of the prompt and the")
     assert "task.template" in warning
     _, data = classified(write, tokenizer, rows, template="{text} {label}")
     assert not [w for w in data.warnings if "a token holds" in w]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bakeoff.methods.contract import Method
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-SMALLEST_RATE, LARGEST_RATE = 1e-15, 1e4
+SMALLEST_RATE, LARGEST_RATE = 1e-15, 1e30
 """Beyond them float32 loses the update, or what is updated."""
 _BASELINES = ("zero_shot", "lead")
 
