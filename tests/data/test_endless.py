@@ -35,7 +35,7 @@ def test_a_source_that_is_no_regular_file_is_refused(endless: Path, name: str) -
     assert column_names(path) == []
     with pytest.raises(DataError, match="is no regular file"):
         list(read_records(path, COLUMNS))
-    files = {"train": str(path), "validation": str(path), "test": str(path)}
+    files: dict[str, str | list[str]] = dict.fromkeys(("train", "validation", "test"), str(path))
     source = open_source(TaskOptions(kind="text", source=files), COLUMNS, root=endless)
     with pytest.raises(DataError, match="is no regular file"):
         source.fingerprint()
