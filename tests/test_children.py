@@ -53,7 +53,7 @@ def child_of(parent: subprocess.Popen[str]) -> psutil.Process:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether it ends; where nobody collects orphans, it stays a zombie."""
+    """Whether it ends; where no one collects orphans, it stays a zombie."""
     for _ in range(3000):
         try:
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -33,7 +33,7 @@ def dying_with_parent(command: Sequence[str]) -> list[str]:
 
 def _become(parent: int, command: list[str]) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it could be told
+    if os.getppid() != parent:  # it ended before this was asked for
         sys.exit(1)
     os.execvp(command[0], command)
 

@@ -21,7 +21,7 @@ ENDLESS = ("fifo.jsonl", "zero.csv", "fifo.parquet")
 
 @pytest.fixture
 def endless(tmp_path: Path) -> Path:
-    """A folder with FIFOs that nobody writes to, and a link to a device."""
+    """A folder with FIFOs that no one writes to, and a link to a device."""
     os.mkfifo(tmp_path / "fifo.jsonl")
     os.mkfifo(tmp_path / "fifo.parquet")
     os.mkfifo(tmp_path / "fifo")

@@ -17,7 +17,7 @@ from bakeoff.types import RunState
 
 
 class Time:
-    """A clock that goes on when it is told to."""
+    """A clock that goes on when a test says so."""
 
     now = 100.0
 
@@ -92,6 +92,21 @@ def test_candidates_that_end_early_spare_their_epochs(clock: StudyClock, time: T
     assert before is not None and after is not None
     # 16 epochs were left, and then 10; costs go with them.
     assert before / after == pytest.approx((16 + 20 / 3.5) / (10 + 14 / 3.5))
+
+
+def test_what_an_earlier_call_trained_is_not_left(clock: StudyClock, time: Time) -> None:
+    ended = candidate("lora", 4)
+    ended.state = RunState.STOPPED
+    for one in (ended, candidate("head", 5)):
+        clock.take_up(one)
+    for stage in ("baselines", "training"):
+        clock.enter(stage)
+        if stage == "baselines":
+            clock.leave(stage)
+    time.now += 10
+    clock.epoch(candidate("head", 6))
+    # Of the one that goes on 4 of 10 epochs are left.
+    assert clock.state.seconds_left == pytest.approx(40 + 50 / 3.5)
 
 
 def test_later_stages_count_down(clock: StudyClock, time: Time) -> None:

@@ -172,7 +172,7 @@ def test_it_listens_on_this_machine_alone_and_ends_with_the_run(folder: Path) ->
 def test_it_says_how_far_the_study_is_and_waits_for_who_looks_at_the_end(folder: Path) -> None:
     state = {"text": "training (stage 2 of 4), epoch 3 of 10, about 12 minutes left"}
     with LiveServer(folder, state=lambda: state) as server:
-        server.end()  # nobody looks: it returns at once
+        server.end()  # no one looks: it returns at once
     with LiveServer(folder, state=lambda: state) as server:
         found = json.loads(Answer(server, "/state.json").body)
         assert found == {**state, "has_ended": False}

@@ -116,7 +116,7 @@ def test_a_budget_that_holds_no_baseline_is_refused_and_leaves_nothing(
 def test_training_that_takes_too_long_ends_with_an_epoch_and_is_tested(
     run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock jumps in the second epoch: nobody trains a third, and all is tested."""
+    """The clock jumps in the second epoch: no one trains a fourth, and all is tested."""
     left = iter([1e6] * 2 + [0.0] * 100)
     monkeypatch.setattr(
         "bakeoff.execution.saving.RunSaver.ends_training",
@@ -149,8 +149,8 @@ def test_a_training_that_is_cut_short_is_no_end_of_the_study(
     assert "The time budget ended the training early." in outcome.out
     found = results()
     assert found["status"] == "partial"
-    states = {c["method"]: c["state"] for c in found["candidates"].values()}
-    assert sorted(states.values()) == ["COMPLETE", "WAITING"] or "RUNNING" in states.values()
+    states = [c["state"] for c in found["candidates"].values()]
+    assert states.count("COMPLETE") == 1
     tested = [name for name, method in found["methods"].items() if method["test"]]
     assert len(tested) == 1
     assert run_small(**short).code == 0

@@ -98,9 +98,11 @@ class StudyClock:
         self._stage, self._epoch = "", 0
         self._within = {}
 
-    def has_trained(self, epochs: int) -> None:
-        """Epochs that an earlier call has trained."""
-        self._left_to_train = max(0.0, self._left_to_train - epochs)
+    def take_up(self, candidate: Candidate) -> None:
+        """What an earlier call has trained of a candidate is not left."""
+        self._left_to_train = max(0.0, self._left_to_train - len(candidate.epochs))
+        if candidate.state.is_final:
+            self.end(candidate)
 
     def step(self, seated: Sequence[Candidate | None], step: int, num_steps: int) -> None:
         """Some updates of the candidates' present epoch are done."""

@@ -176,7 +176,7 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
         seats_several: whether the study would seat several candidates in one pass.
     """
     alone = " --set slots=1" if seats_several else ""
-    told = []
+    changes = []
     left_out: str | None = None
     for level in (_smaller, _recomputing, _shorter):
         kept = [one for one in found if level(bench, [one]) is not None]
@@ -184,7 +184,7 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
         if change is None:
             continue
         if len(kept) == len(found):
-            told.append(f"{change}{alone}")
+            changes.append(f"{change}{alone}")
         elif left_out is None:
             out = [one.name for one in found if one not in kept]
             left_out = f"leaving out {join([f'methods.{name}' for name in out])}: " + " ".join(
@@ -192,7 +192,7 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
             )
             if any(one.rows != one.micro_batch_size for one in kept):
                 left_out += f", with {change}{alone}"
-    return [*told, *([left_out] if left_out else [])]
+    return [*changes, *([left_out] if left_out else [])]
 
 
 def _smaller(bench: Workbench, found: Sequence[Fitting]) -> str | None:

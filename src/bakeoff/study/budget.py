@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bakeoff.engine.workbench import Workbench
+from bakeoff.execution.clock import COSTS_SHARE
 from bakeoff.formatting import join, shown_seconds
 from bakeoff.measure.plan import Report, StudyPlan, make_plan
 from bakeoff.measure.time_estimate import COSTS_START_SECONDS
@@ -23,7 +24,6 @@ _SURE: Final = 0.9
 """Share of the time that is planned for: what is timed in seconds may take longer in hours."""
 _FEW_SHOT_TIMES: Final = 3.0
 """Of one scoring: several numbers of shots are tried on validation, with longer prompts."""
-_COSTS_SHARE: Final = 1 / 3.5
 _ROWS_STEP: Final = 0.75
 _CUTS: Final = (
     ("trials", 4), ("validation", 200), ("epochs", 5), ("seeds", 3), ("test", 400),
@@ -98,7 +98,7 @@ def fit_to_budget(
         report: called with what is being done.
 
     Returns:
-        How it fits; None where what it takes cannot be told, as of a method that does not fit.
+        How it fits; None where what it takes is not known, as of a method that does not fit.
 
     Raises:
         BakeoffError: for bad input, as the run itself would.
@@ -192,7 +192,7 @@ class Estimate:
             runs = seeds + asked / max(1, len(self.plan.methods) * whole.seeds)
             parts["also_test"] = runs * found["test"] * rows / max(1, whole.test)
         started = (COSTS_START_SECONDS + found["load"]) * (1 + len(self.plan.methods))
-        rest = _COSTS_SHARE * sum(parts.values())
+        rest = COSTS_SHARE * sum(parts.values())
         parts["costs"] = min(found["costs"], started + rest)
         return parts
 

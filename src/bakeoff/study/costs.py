@@ -9,6 +9,7 @@ from pathlib import Path
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
+from bakeoff.execution.clock import COSTS_SHARE
 from bakeoff.execution.executors import Executor
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.packing import pack_measuring
@@ -112,7 +113,7 @@ def seconds_for_costs(findings: Findings) -> float:
         / max(1, (record.made_with.slots if record.made_with else None) or 1)
         for record in findings.records.values()
     )
-    return max(wall, epochs) / 3.5
+    return COSTS_SHARE * max(wall, epochs)
 
 
 def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:

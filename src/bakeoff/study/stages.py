@@ -49,7 +49,7 @@ class Stages:
 
     Attributes:
         study, bench: what is run. findings, recall, checkpoints, events: what is there of it.
-        view, clock, followers: who is told how it goes. stop: when it is to end early.
+        view, clock, followers: follow how it goes. stop: when it is to end early.
         storage: where the search is written for its dashboard, or None.
     """
 
@@ -84,6 +84,8 @@ class Stages:
             ask_baselines(questions, findings, self.events, executor)
         training = self._training(questions, executor)
         late: TrainingTimeSpent | None = None
+        for candidate in findings.schedule.candidates:
+            self.clock.take_up(candidate)
         while True:
             try:
                 with self._stage("training"):
