@@ -1,14 +1,15 @@
-# bakeoff on a CPU:  docker build -t bakeoff .  &&  docker run --rm -v "$PWD/runs:/work/runs" bakeoff
-# With CUDA:         docker build -t bakeoff-gpu --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128 .
-#                    docker run --rm --gpus all -v "$PWD:/work" bakeoff-gpu run study.yaml
+# With CUDA:  docker build -t bakeoff-gpu .
+#             docker run --rm --gpus all -v "$PWD:/work" bakeoff-gpu run study.yaml
+# On a CPU:   docker build -t bakeoff --build-arg TORCH_INDEX=... .      (PyTorch's index of CPU builds)
+#             docker run --rm -v "$PWD/runs:/work/runs" bakeoff
 FROM python:3.12-slim
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 WORKDIR /opt/bakeoff
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
-# PyTorch first, from the index of the device, at the version that the tests ran with.
+# PyTorch first, from the index that was named, at the version that the tests ran with.
 RUN grep '^torch==' constraints.txt > torch.txt \
-    && pip install --no-cache-dir --index-url "$TORCH_INDEX" -r torch.txt \
+    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch.txt \
     && pip install --no-cache-dir -c constraints.txt . \
     && rm -rf torch.txt
 RUN useradd --create-home bakeoff && mkdir /work && chown bakeoff /work
