@@ -381,4 +381,5 @@ class Cohort:
     ) -> tuple[Tensor, Tensor]:
         """Like ``losses``, from hidden states at the supervised positions."""
         weight, bias = self.head()
-        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K)
+        cap = self.base.logit_cap
+        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, cap)
