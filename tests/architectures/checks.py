@@ -7,9 +7,9 @@ Axis letters: ``K`` slots, ``B`` rows of a slot, ``T`` tokens, ``V`` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -25,10 +25,12 @@ from bakeoff.base.weights.sources import Source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.methods.low_rank.experts import from_peft, peft_expert_name, to_peft
 from bakeoff.methods.low_rank.lora import Lora
+from bakeoff.methods.low_rank.updates import peft_name
 from bakeoff.methods.specs.lora import LoraOptions
 from bakeoff.testing.passes import token_logits
-from tests.architectures.families import model_of
+from tests.architectures.families import END_ID, model_of
 
 SLOTS: Final = 2
 RANK: Final = 2
@@ -160,36 +162,56 @@ def _theirs(
         logits, grads, texts = [], [], []
         for slot, tensors in enumerate(drawn):
             with torch.no_grad():
-                for name, (parameter, turned) in trained.items():
-                    parameter.copy_(tensors[name].t() if turned else tensors[name])
-                    parameter.grad = None
+                for name, factor in trained.items():
+                    factor.parameter.copy_(factor.to_peft(tensors[name]))
+                    factor.parameter.grad = None
             ids, counts = ids_KBT[slot], counts_KBT[slot]
             found = peft(input_ids=ids, attention_mask=counts.long(), use_cache=False).logits
             labels = ids.masked_fill(~counts, -100)[:, 1:].flatten()
             F.cross_entropy(found[:, :-1].flatten(0, 1), labels, reduction="sum").backward()
             logits.append(found.detach())
-            slopes = {n: (p.grad, turned) for n, (p, turned) in trained.items()}
-            assert all(grad is not None for grad, _ in slopes.values())
-            grads.append({n: g.t().clone() if t else g.clone() for n, (g, t) in slopes.items()})
+            grads.append({n: f.from_peft(f.parameter.grad).clone() for n, f in trained.items()})
             texts += continued(peft, prompts)
     return torch.stack(logits), grads, texts
 
 
-def wrapped(family: str, method: Lora) -> tuple[Any, dict[str, tuple[Any, bool]]]:
-    """PEFT's model, and for each of our tensors its parameter and whether it is transposed."""
+@dataclass(frozen=True)
+class Factor:
+    """PEFT's parameter for one of our tensors, and the way from the one to the other and back."""
+
+    parameter: Any
+    to_peft: Callable[[Tensor], Tensor]
+    from_peft: Callable[[Tensor], Tensor]
+
+
+def wrapped(family: str, method: Lora) -> tuple[Any, dict[str, Factor]]:
+    """PEFT's model, and for each of our tensors its parameter."""
+    model = model_of(family)
+    # PEFT takes layers beside the experts for weights of the experts, by the names that they had in
+    # an earlier Transformers.
+    model.config.model_type = "any"
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=RANK,
         lora_alpha=RANK,
         target_modules=list(method.targets),
         lora_dropout=0.0,
+        target_parameters=list(method.expert_weights) or None,
     )
-    peft: Any = get_peft_model(model_of(family), config)
+    peft: Any = get_peft_model(model, config)
+    by_name = dict(peft.named_parameters())
     trained = {}
     for name in method.shapes:
         layer, _, part = name.rpartition(".")
-        module = peft.base_model.model.get_submodule(layer)
-        trained[name] = getattr(module, f"lora_{part[-1].upper()}")["default"].weight, True
+        weight = method.expert_weights.get(layer)
+        named = peft_name(name) if weight is None else peft_expert_name(weight, part)
+        parameter = by_name[named.removesuffix("weight") + "default.weight"]
+        if weight is None:
+            trained[name] = Factor(parameter, Tensor.t, Tensor.t)
+        else:
+            trained[name] = Factor(
+                parameter, partial(to_peft, part), partial(from_peft, weight, part)
+            )
     assert sum(p.requires_grad for p in peft.parameters()) == len(trained)
     return peft.eval(), trained
 
@@ -209,4 +231,11 @@ def continued(model: Any, prompts: list[Any]) -> list[list[int]]:
             input_ids=ids, attention_mask=counts, do_sample=False, max_new_tokens=NEW_TOKENS
         )
     texts: list[list[int]] = found[:, longest:].tolist()
-    return texts
+    return [text[: text.index(END_ID)] if END_ID in text else text for text in texts]
+
+
+def is_equal(gaps: Gaps) -> bool:
+    """Whether nothing differs beyond rounding."""
+    return (
+        gaps.logits <= TOLERANCE and gaps.gradients <= TOLERANCE and gaps.texts[0] == gaps.texts[1]
+    )

@@ -15,14 +15,15 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.weights.folder import auto_class
 
-VOCABULARY: Final = 128
+VOCABULARY: Final = 257
+END_ID: Final = VOCABULARY - 1
 WEIGHTS_SEED: Final = 31
 
 _IDS: Final[Mapping[str, Any]] = {
     "vocab_size": VOCABULARY,
-    "bos_token_id": VOCABULARY - 1,
-    "eos_token_id": VOCABULARY - 1,
-    "pad_token_id": VOCABULARY - 1,
+    "bos_token_id": END_ID,
+    "eos_token_id": END_ID,
+    "pad_token_id": END_ID,
     "tie_word_embeddings": False,
 }
 _SIZES: Final[Mapping[str, Any]] = {
@@ -165,7 +166,6 @@ FAMILIES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
     "mixtral": _LOCAL,
-    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 128, "expansion_ratio": 2},
     "nanochat": {},
     "nemotron": {},
     "olmo": {},
@@ -204,11 +204,12 @@ FAMILIES: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """What each family's configuration has beside or instead of the common sizes."""
 
-STATE_SPACE: Final[Mapping[str, Mapping[str, Any]]] = {
+REFUSED: Final[Mapping[str, Mapping[str, Any]]] = {
     "falcon_mamba": {"state_size": 4},
     "jamba": {**_EXPERTS, "num_experts": 2, "mamba_d_state": 4, "attn_layer_offset": 1},
     "mamba": {"state_size": 4},
     "mamba2": {"state_size": 4, "num_heads": 4, "head_dim": 16, "n_groups": 1},
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 128, "expansion_ratio": 2},
     "qwen3_next": {
         **_EXPERTS,
         "head_dim": 8,
@@ -222,7 +223,7 @@ STATE_SPACE: Final[Mapping[str, Mapping[str, Any]]] = {
     "recurrent_gemma": {"lru_width": 32, "attention_window_size": 8},
     "rwkv": {"attention_hidden_size": 32, "context_length": 64},
 }
-"""Families that keep a state instead of keys and values, which are refused."""
+"""Families that are refused: most carry a state instead of keys and values."""
 
 
 def is_known(family: str) -> bool:
@@ -232,7 +233,7 @@ def is_known(family: str) -> bool:
 
 def config_of(family: str) -> PreTrainedConfig:
     """The tiny configuration of a family."""
-    own = dict((FAMILIES | STATE_SPACE)[family])
+    own = dict((FAMILIES | REFUSED)[family])
     model_type = family.partition(" ")[0]
     common: Mapping[str, Any] = _SIZES
     if own.get("text_config") or "n_embd" in own or "d_model" in own or "n_layer" in own:

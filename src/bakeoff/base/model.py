@@ -20,6 +20,7 @@ from bakeoff.base.attention.interface import (
 )
 from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.decoder import decoder_of, most_positions
+from bakeoff.base.experts import ExpertsSite, expert_layers
 from bakeoff.base.families.replace import replace_layers
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
@@ -119,8 +120,7 @@ class Base:
                 whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
                 hidden = {"in one pass": whole, "token by token": self._continued(ids)}
                 gaps = {
-                    way: (self.logits(x) - expected).abs().max().item()
-                    for way, x in hidden.items()
+                    way: (self.logits(x) - expected).abs().max().item() for way, x in hidden.items()
                 }
         except BaseModelError as error:
             raise BaseModelError(f"{self.source.reference}: {error}") from None
@@ -240,6 +240,10 @@ class Base:
         """The decoder's norms with a weight of their own, by full name, in order."""
         return self._inside(norm_layers(self.model))
 
+    def expert_layers(self) -> dict[str, nn.Module]:
+        """The decoder's layers whose experts' weights are one tensor, by full name, in order."""
+        return self._inside(expert_layers(self.model))
+
     def _inside(self, found: dict[str, nn.Module]) -> dict[str, nn.Module]:
         start = f"{self.decoder_name}."
         return {name: layer for name, layer in found.items() if name.startswith(start)}
@@ -263,7 +267,7 @@ class Base:
 
     @contextmanager
     def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
-        """Turns the named linear layers and norms into sites for as long as the context lasts."""
+        """Turns the named layers into sites for as long as the context lasts."""
         installed: dict[str, Site] = {}
         try:
             for name in names:
@@ -281,7 +285,9 @@ class Base:
     @contextmanager
     def untuned(self) -> Iterator[None]:
         """Silences whatever hooks are installed, so that passes inside are the base's own."""
-        found = [m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite))]
+        found = [
+            m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite, ExpertsSite))
+        ]
         linear = [m for m in found if isinstance(m, LinearSite)]
         hooks = [site.hooks for site in found]
         of_linear = [(site.input_hooks, site.product) for site in linear]

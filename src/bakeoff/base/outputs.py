@@ -1,8 +1,8 @@
 """What a model does to its head's products before they are logits.
 
 A factor on the logits (Cohere's ``logit_scale``, one by Granite's ``logits_scaling``) is put on the
-hidden states, so that nothing that reads a head need know of it. A soft cap (Gemma 2) is no product:
-the loss, scores and generation ask the base for it.
+hidden states, so that nothing that reads a head need know of it. A soft cap (Gemma 2) is no
+product: the loss, scores and generation ask the base for it.
 """
 
 from __future__ import annotations
