@@ -76,9 +76,9 @@ def compare(family: str, **options: Any) -> Gaps:
     """Trains and generates with both."""
     base = base_of(family)
     method = lora_on(base, **options)
-    drawn = [_drawn(method, seed) for seed in range(SLOTS)]
+    drawn = [some_tensors(method, seed) for seed in range(SLOTS)]
     ids_KBT, counts_KBT = _rows()
-    prompts = _prompts()
+    prompts = some_prompts()
     ours = _ours(base, method, drawn, ids_KBT, counts_KBT, prompts)
     theirs = _theirs(family, method, drawn, ids_KBT, counts_KBT, prompts)
     counted = counts_KBT[..., None]
@@ -99,7 +99,8 @@ def _gap(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def _drawn(method: Lora, seed: int) -> dict[str, Tensor]:
+def some_tensors(method: Lora, seed: int) -> dict[str, Tensor]:
+    """A candidate's tensors, none of them zero."""
     generator = torch.Generator().manual_seed(seed)
     return {n: torch.randn(s, generator=generator) * 0.3 for n, s in method.shapes.items()}
 
@@ -111,7 +112,8 @@ def _rows() -> tuple[Tensor, Tensor]:
     return ids, torch.arange(14) < torch.tensor(LENGTHS)[..., None]
 
 
-def _prompts() -> list[Any]:
+def some_prompts() -> list[Any]:
+    """Token ids of different lengths."""
     draw = np.random.default_rng(3)
     return [draw.integers(1, 120, size=length).astype(np.int32) for length in PROMPTS]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bakeoff.errors import BaseModelError
-from tests.architectures.checks import Gaps, TOLERANCE, base_of, compare
+from tests.architectures.checks import TOLERANCE, Gaps, base_of, compare
 from tests.architectures.families import FAMILIES, REFUSED, is_known
 
 SELDOM = (

@@ -84,7 +84,7 @@ def test_branches_attend_as_each_alone(
             module=layer,
             scaling=None,
             window=window,
-                terms=terms,
+            terms=terms,
         )
     state.end_prompts(torch.tensor(LENGTHS), POSITIONS)
     # All branches at once, and each row's last ones in a pass of their own.
@@ -131,6 +131,6 @@ def test_branches_attend_as_each_alone(
         for b, branch in enumerate(branches[row]):
             parts = [torch.cat([p, q], dim=2) for p, q in zip(prompt, branch, strict=True)]
             with prefixed(own):
-                expected = attend(*parts, module=layer, scaling=None, window=window)[0]
+                expected = attend(*parts, module=layer, scaling=None, window=window, terms=terms)[0]
             torch.testing.assert_close(found[row, b], expected[:, LENGTHS[row] :])
             torch.testing.assert_close(whole[row, :, : LENGTHS[row]], expected[:, : LENGTHS[row]])

@@ -3,8 +3,8 @@
 No fused kernel of PyTorch's knows caps or sinks, so that scores are there as a tensor; biases go
 through the usual kernel as a mask of numbers.
 
-Axis letters: ``B`` rows, ``H`` heads, ``G`` heads of keys, ``h`` heads that share one of them, ``T``
-query positions, ``S`` key positions, ``C`` head width.
+Axis letters: ``B`` rows, ``H`` heads, ``G`` heads of keys, ``T`` query positions, ``Q`` those of
+all heads that share their keys, ``S`` key positions, ``C`` head width.
 """
 
 from __future__ import annotations

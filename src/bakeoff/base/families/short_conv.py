@@ -1,8 +1,8 @@
 """The short convolutions of LFM2, whose state Transformers keeps in its own cache.
 
 A convolution over the last L positions is attention with fixed shares: a position is seen by how
-far it is before the query. While a batch is continued, the layer's inputs are therefore kept as keys
-are, and the masks of attention say which of them belong to a row, to a branch of it, or to nobody.
+far it is before the query. While a batch is continued, the layer's inputs are therefore kept as
+keys are, and the masks of attention say which of them belong to a row or to a branch of it.
 
 Axis letters: ``B`` rows, ``T`` positions of this pass, ``S`` positions that are kept, ``D`` width,
 ``L`` positions of the kernel.
@@ -44,8 +44,8 @@ class _Ours(nn.Module):
             return found
         if present_extension() is not None:
             raise BaseModelError(
-                f"{type(self).__mro__[2].__name__} looks at positions before the first token, and a "
-                "prefix of keys and values has none for it; choose another method"
+                f"{type(self).__mro__[2].__name__} is a convolution, for which a prefix of keys "
+                "and values holds nothing; choose another method"
             )
         before_BTD, after_BTD, x_BTD = self.in_proj(hidden_states).chunk(3, dim=-1)
         kept_BTD = before_BTD * x_BTD
