@@ -18,10 +18,11 @@ from tests.architectures.families import model_of
 IDS = torch.arange(1, 21).view(2, 10)
 
 
-@pytest.mark.parametrize("family", ["gpt_oss", "qwen3_moe"])
-def test_peft_loads_what_is_saved(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target_experts", [False, True])
+@pytest.mark.parametrize("family", ["deepseek_v3", "gpt_oss", "qwen3_moe"])
+def test_peft_loads_what_is_saved(family: str, target_experts: bool, tmp_path: Path) -> None:
     base = base_of(family)
-    method = lora_on(base, target_experts=True)
+    method = lora_on(base, target_experts=target_experts)
     tensors = some_tensors(method, 3)
     method.save(tensors, tmp_path)
     expected = logits_of(method, tensors, IDS)

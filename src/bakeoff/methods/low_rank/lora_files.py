@@ -6,6 +6,7 @@ Axis letters: ``D`` a layer's input width, ``E`` its output width, ``R`` rank.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -64,16 +65,18 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
     """
     from peft import LoraConfig
 
+    renamed = _renamed_by_peft(method)
+    parameters = [*(f"{name}.weight" for name in renamed), *method.expert_weights]
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        target_modules=_targets(method),
+        target_modules=_targets(method, renamed),
         lora_dropout=method.options.dropout,
         bias="none",
         base_model_name_or_path=method.base.source.reference,
         inference_mode=True,
         use_dora=method.uses_dora,
         fan_in_fan_out=_fan_in_fan_out(method),
-        target_parameters=list(method.expert_weights) or None,
+        target_parameters=parameters or None,
         **_settings(method),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,15 +172,32 @@ def _check(method: LowRank, path: Path) -> None:
         check_settings(path, ours)
 
 
-def _targets(method: LowRank) -> list[str]:
+def _targets(method: LowRank, without: Sequence[str]) -> list[str]:
     """The shortest ends of names that mean exactly the chosen layers, else full names."""
-    endings = sorted({name.rpartition(".")[2] for name in method.targets})
-    if (
-        select_linear_layers(_all_layers(method.base), endings, where=method.where)
-        == method.targets
-    ):
+    targets = [name for name in method.targets if name not in without]
+    if not targets:
+        return []
+    endings = sorted({name.rpartition(".")[2] for name in targets})
+    if select_linear_layers(_all_layers(method.base), endings, where=method.where) == targets:
         return endings
-    return method.targets
+    return targets
+
+
+def _renamed_by_peft(method: LowRank) -> list[str]:
+    """Target layers whose names PEFT takes for those of experts, as an earlier Transformers had it.
+
+    In families with experts it does so with dense and shared ones too. Their weights can be named
+    as parameters, which it leaves alone and which computes the same, if not for DoRA.
+    """
+    try:
+        from peft.utils import transformers_weight_conversion as conversion
+    except ImportError:  # versions that rename nothing
+        return []
+    pattern = getattr(conversion, "_MODEL_TO_CONVERSION_PATTERN", {}).get(method.base.model_type)
+    names = getattr(conversion, "_MOE_TARGET_MODULE_MAPPING", {}).get(pattern, {})
+    if method.uses_dora:
+        return []
+    return [name for name in method.targets if name.rpartition(".")[2] in names]
 
 
 def _all_layers(base: Base) -> list[str]:
