@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bakeoff.base.row_groups import present_groups
+from bakeoff.errors import BaseModelError
 
 ExpertsHook = Callable[[], Sequence[Mapping[str, Tensor]]]
 """Gives each slot's weights of a layer of experts, by parameter; none for the frozen ones."""
@@ -82,9 +83,15 @@ class ExpertsSite(nn.Module):
         if not any(own):
             found: Tensor = self.experts(*args, **kwargs)
             return found
-        by_expert = len(args) + len(kwargs) == 1
+        given_all = (*args, *kwargs.values())
+        if not all(isinstance(t, Tensor) and len(t) == len(given_all[0]) for t in given_all):
+            raise BaseModelError(
+                f"{self.name}: {type(self.experts).__name__} takes positions sorted by expert, in "
+                "which the rows of candidates cannot be told apart; set target_experts: false"
+            )
+        by_expert = len(given_all) == 1
         names = list(kwargs)
-        parts = [self._split(tensor, sizes, by_expert) for tensor in (*args, *kwargs.values())]
+        parts = [self._split(tensor, sizes, by_expert) for tensor in given_all]
         given = []
         for weights, *tensors in zip(own, *parts, strict=True):
             named = dict(zip(names, tensors[len(args) :], strict=True))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -197,6 +198,9 @@ def linear_shape(linear: nn.Module) -> tuple[int, int]:
     raise TypeError(f"{type(linear).__name__} is not a linear layer")
 
 
+_OF_ONE_EXPERT: Final = re.compile(r"(^|\.)experts\.\d+\.")
+
+
 def _is_linear(layer: nn.Module) -> bool:
     """Whether a layer gives the product alone: some routers are linear layers that also choose."""
     is_router = "router" in type(layer).__name__.lower()
@@ -204,12 +208,16 @@ def _is_linear(layer: nn.Module) -> bool:
 
 
 def linear_layers(model: nn.Module, *, head: nn.Module | None) -> dict[str, nn.Module]:
-    """All linear layers of ``model`` by full name, in order, except the head."""
+    """All linear layers of ``model`` by full name, in order, except the head.
+
+    Layers of one expert see the positions that are routed to it, of which slot is unknown: they
+    are left out, and so stay frozen.
+    """
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         if isinstance(module, LinearSite):
             found[name] = module.linear
-        elif _is_linear(module) and module is not head:
+        elif _is_linear(module) and module is not head and not _OF_ONE_EXPERT.search(name):
             parent = model.get_submodule(name.rpartition(".")[0])
             if not isinstance(parent, LinearSite):
                 found[name] = module

@@ -68,9 +68,12 @@ class Base:
         self.compute_dtype = dtype
         register_attention()
         require_attention(source.model, source.reference)
-        self._own_attention: str = source.model.config._attn_implementation
-        if self._own_attention == ATTENTION_NAME:  # prepared before
-            self._own_attention = "sdpa"
+        # Asked of the model, which may have been prepared before.
+        given: Any = source.model
+        given.attention_as_loaded = getattr(
+            given, "attention_as_loaded", given.config._attn_implementation
+        )
+        self._own_attention: str = given.attention_as_loaded
         expected = _reference_logits(source.model) if probe else None
         replace_layers(source.model)
         fuse_activations(source.model)
