@@ -41,9 +41,10 @@ row's length.
 each expert by an update of the method's rank (PEFT's `target_parameters`); the column says which
 weights, and that they were compared like everything else. Every method acts on the attention, on
 shared experts and on whatever else is a linear layer. A router is one in some families; in most it
-is a weight of its own, which stays frozen. In families with shared experts (DeepSeek, GLM 4 MoE)
-PEFT 0.21 takes the names `gate_proj`, `up_proj` and `down_proj` in an adapter for those of the
-experts: merge such adapters to use them elsewhere, or name other `target_modules`.
+is a weight of its own, which stays frozen. In some families with shared experts (DeepSeek, GLM 4
+MoE) PEFT 0.21 takes the names `gate_proj`, `up_proj` and `down_proj` of an adapter for those of
+the experts: `lora` writes such layers as `target_parameters`, which PEFT reads as they are;
+adapters of `dora` on them are for merging.
 
 **Text towers** of multimodal models train and answer as decoders, on text; what belongs to images
 stays as it is. **Llama 4** is held to one chunk of its attention (`attention_chunk_size`

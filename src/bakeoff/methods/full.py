@@ -48,7 +48,10 @@ class Full(Method):
 
     def load(self, folder: Path) -> Tensors:
         """Reads the checkpoint back."""
-        return read_tensors(folder / CHECKPOINT_WEIGHTS, self.shapes)
+        stored = dict(self.base.source.model.named_parameters())
+        shapes = {name: tuple(parameter.shape) for name, parameter in stored.items()}
+        found = read_tensors(folder / CHECKPOINT_WEIGHTS, shapes)
+        return {name: found[name] for name in self.shapes}
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
         """The trained weights themselves."""
