@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bakeoff.engine import train
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.measure.plan import make_plan
 from bakeoff.study import budget
-from bakeoff.study.budget import Fitted, Shape, shapes
+from bakeoff.study.budget import Fitted, Shape, filled, shapes
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Any]
@@ -52,6 +53,26 @@ def test_shapes_only_ever_shrink_and_keep_three_seeds_long() -> None:
     assert (two_seeds.epochs, two_seeds.train, two_seeds.trials) == (1, 64, 2)
     # What is small already is not made larger.
     assert list(shapes(Shape(epochs=1, seeds=1, trials=1, train=8, validation=4, test=4)))[1:] == []
+
+
+def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> None:
+    def rows(shape: Shape) -> int:
+        return shape.epochs * shape.seeds * shape.trials * (shape.train + shape.validation)
+
+    for room in (60, 200, 777, 5_000, 40_000, 10**9):
+        fitting = next(shape for shape in shapes(WHOLE) if rows(shape) <= room or shape.train == 16)
+        if rows(fitting) > room:
+            continue
+        found = filled(WHOLE, fitting, lambda one, room=room: rows(one) <= room)
+        assert rows(found) <= room
+        for part in ("epochs", "seeds", "trials", "train", "validation", "test"):
+            assert getattr(fitting, part) <= getattr(found, part) <= getattr(WHOLE, part)
+        # Nothing is left that one more row would still have held.
+        assert found == WHOLE or rows(replace(found, train=found.train + 1)) > room
+    smallest = Shape(epochs=1, seeds=1, trials=1, train=16, validation=32, test=16)
+    # Testing costs nothing here, so it comes back whole; of training what is cut last comes first.
+    found = filled(WHOLE, smallest, lambda one: rows(one) <= 100)
+    assert (found.test, found.train, found.seeds, found.epochs) == (1000, 64, 1, 1)
 
 
 def test_a_study_that_fits_is_not_cut(run_small: Run, results: Run, place: Path) -> None:
