@@ -84,8 +84,13 @@ def document(checked: Callable[[str], str], experts: Callable[[str], str]) -> st
         ]
         lines.append("| " + " | ".join(cells) + " |")
     refused = [f"| `{family}` | {_reason(family)} |" for family in REFUSED]
-    head = _HEAD.format(version=".".join(transformers.__version__.split(".")[:2]))
+    head = _HEAD.format(version=library_version())
     return head + "\n".join(lines) + "\n" + _NOTES + "\n".join(refused) + "\n"
+
+
+def library_version() -> str:
+    """The installed Transformers', without its patches."""
+    return ".".join(transformers.__version__.split(".")[:2])
 
 
 def _reason(family: str) -> str:
