@@ -119,8 +119,8 @@ class TestAnswer:
             within.one(class_="why").text
         )
         assert (
-            "Methods count as equivalent where they surely differ by less than 0.358 nats per token "
-            "(a tenth of what the best method gains"
+            "Methods count as equivalent where they surely differ by less than 0.358 nats per "
+            "token (a tenth of what the best method gains"
         ) in within.one(class_="why").text
         given = recommend(results, ONE_MEGABYTE)
         changes = [li.text for li in within.one(class_="changes").all("li")]
