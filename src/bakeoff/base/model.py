@@ -19,17 +19,31 @@ from bakeoff.base.attention.interface import (
     register_attention,
 )
 from bakeoff.base.attention.windows import prepare_windows
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.gpt_neo import replace_attention
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
 from bakeoff.base.products import accelerate_products
+from bakeoff.base.quantized.linear import QuantizedLinear
+from bakeoff.base.quantized.models import (
+    Held,
+    copied,
+    held_in,
+    quantized_copy,
+    to_device,
+    unquantize,
+)
 from bakeoff.base.row_groups import grouped
+from bakeoff.base.sizes import model_bytes
+from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
+from bakeoff.types import Quantization
 
 _PROBE_TOLERANCE = 1e-3
 _PROBE_LENGTH = 8
 _PROBE_PADDING = 2
+_META = torch.device("meta")
 
 
 class Base:
@@ -38,7 +52,9 @@ class Base:
     Axis letters: ``B`` rows, ``T`` tokens, ``D`` width, ``V`` vocabulary.
 
     Attributes:
-        model: the whole Transformers model, in ``compute_dtype`` on ``device``.
+        model: the whole Transformers model, in ``compute_dtype`` on ``device``; its linear layers
+            are packed where they are quantised.
+        choice: which of a study's held bases it is.
         decoder: the part that maps embeddings to normed hidden states.
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
@@ -48,35 +64,65 @@ class Base:
     is_compiled = False
 
     def __init__(
-        self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
+        self,
+        source: Source,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantization: Quantization = "none",
+        probe: bool = True,
     ) -> None:
         """Prepares ``source`` and checks that it still computes Transformers' logits.
 
+        Args:
+            source: where its weights come from. device: where they go.
+            dtype: what it computes in, and holds what is not quantised in.
+            quantization: of its linear layers, without the head.
+            probe: whether the check is made; without it nothing is computed.
+
         Raises:
             BaseModelError: if the architecture does something that the engine would miss.
+            ConfigError: if bitsandbytes is needed and not installed.
         """
         self.source = source
+        self.choice = BaseChoice(quantization=quantization)
         self._captures = [True]  # one for the base and all its copies
         self.device = device
         self.compute_dtype = dtype
         register_attention()
-        expected = _reference_logits(source.model) if probe else None
-        replace_attention(source.model)
-        fuse_activations(source.model)
-        accelerate_products(source.model)
-        source.model.eval()
-        source.model.requires_grad_(False)
-        source.model.config._attn_implementation = ATTENTION_NAME
-        if probe:
-            self._adopt(source.model)
-            self._check(expected)
-        model = source.model
-        if device.type != "cpu" or dtype != torch.float32:
-            # The float32 original stays on the CPU: full tuning starts from it, not from a
-            # rounded copy.
-            model = _moved(copy.deepcopy(model), device, dtype)
+        if source.weights is None:
+            model = self._held_of(source.model, probe=probe)
+        else:
+            model = source.weights.hold(device, dtype, quantization)
+            _prepare(source.model)
+            expected = None
+            if probe:
+                with computing_in_float32(model):
+                    expected = _reference_logits(model)
+            _prepare(model)
+            self._adopt(model)
+            if probe:
+                with computing_in_float32(model):
+                    self._check(expected)
         self._adopt(model)
         prepare_windows(model.config, device, dtype)
+
+    def _held_of(self, original: PreTrainedModel, *, probe: bool) -> PreTrainedModel:
+        """The model to hold, of one whose float32 weights are in memory and stay there."""
+        device, dtype, quantization = self.device, self.compute_dtype, self.choice.quantization
+        expected = _reference_logits(original) if probe else None
+        _prepare(original)
+        if probe:
+            self._adopt(original)
+            self._check(expected)
+        if device.type == "cpu" and dtype == torch.float32 and quantization == "none":
+            return original
+        # The float32 original stays on the CPU: full tuning starts from it, not from a rounded
+        # copy.
+        if quantization == "none":
+            return to_device(copy.deepcopy(original), device, dtype)
+        place = device if _matrix(original.get_input_embeddings()).device.type == "cpu" else _META
+        return quantized_copy(original, place, dtype, quantization)
 
     def _adopt(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -102,9 +148,10 @@ class Base:
         assert expected is not None
         where = f"{self.source.reference}: bakeoff's path through {type(self.model).__name__}"
         ids = _probe_ids(self.model)
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
         try:
             with torch.no_grad():
-                whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
+                whole = self.hidden_states(self.embedding(ids), positions)
                 hidden = {"in one pass": whole, "token by token": self._continued(ids)}
                 gaps = {
                     way: (self.head(x).float() - expected).abs().max().item()
@@ -128,11 +175,13 @@ class Base:
         """Hidden states, [B, T, D], as in generation: padding on the left, then token by token."""
         padded = torch.cat([ids_BT[:, :_PROBE_PADDING], ids_BT], dim=1)
         num_positions = padded.shape[1]
-        positions_BT = (torch.arange(num_positions)[None] - _PROBE_PADDING).clamp(min=0)
+        device = ids_BT.device
+        positions_BT = torch.arange(num_positions, device=device)[None] - _PROBE_PADDING
+        positions_BT = positions_BT.clamp(min=0)
         embeds_BTD = self.embedding(padded)
         half = num_positions // 2
         parts = []
-        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING)
+        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING, device=device)
         with decoding(DecodingState(num_padding_B, num_positions)) as state:
             for start, stop in [(0, half), *((t, t + 1) for t in range(half, num_positions))]:
                 parts.append(
@@ -161,21 +210,57 @@ class Base:
         return self.source.tokenizer
 
     @property
+    def quantization(self) -> Held:
+        """In what its linear layers are held: ``none``, ``int8``, ``nf4`` or ``fp4``."""
+        return held_in(self.model)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the held weights, each shared one once."""
+        return model_bytes(self.model)
+
+    @property
     def source_embedding(self) -> Tensor:
         """[V, D] float32 input embedding as loaded, on the CPU."""
-        return _matrix(self.source.model.get_input_embeddings())
+        return self.source_parameter(f"{self.embedding_name}.weight")
 
     @property
     def source_head(self) -> Tensor:
         """[V, D] float32 head as loaded, on the CPU."""
-        return _matrix(self.source.model.get_output_embeddings())
+        return self.source_parameter(f"{self.head_name}.weight")
 
     def source_parameter(self, name: str) -> Tensor:
-        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU."""
+        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU.
+
+        Of a quantised layer the weight that the base computes with, unpacked, in the layout of the
+        model's files.
+        """
         module, _, part = name.rpartition(".")
-        parameter = getattr(self.source.model.get_submodule(module), part)
+        layer = unsited(self.model.get_submodule(module))
+        if isinstance(layer, QuantizedLinear) and part == "weight":
+            weight = layer.unpacked(torch.float32).cpu()
+            return weight.t() if layer.was_transposed else weight
+        original = self._original()
+        if original is not None:
+            layer = original.get_submodule(module)
+        parameter = getattr(layer, part)
         assert isinstance(parameter, Tensor)
-        return parameter.detach()
+        return parameter.detach().to("cpu", torch.float32)
+
+    def source_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """All of the model's parameters by full name, in order, one after the other; tied ones
+        once. See ``source_parameter``."""
+        kept = self._original()  # not read again for every name
+        for name, _ in self.source.model.named_parameters():
+            yield name, self.source_parameter(name)
+        del kept
+
+    def _original(self) -> PreTrainedModel | None:
+        """The model in float32 as loaded; None where what is held says as much."""
+        weights = self.source.weights
+        if weights is None:
+            return self.source.model
+        return None if weights.is_exact_in(self.compute_dtype) else weights.original()
 
     @property
     def head_name(self) -> str:
@@ -279,6 +364,8 @@ class Base:
     ) -> tuple[Base, nn.Module]:
         """A float32 copy on the device whose weights may be trained; the base stays frozen.
 
+        Quantised layers stay quantised.
+
         Args:
             change: alters the copy's modules on the CPU, before it is taken into use, and returns
                 the model or a module around it.
@@ -290,11 +377,28 @@ class Base:
             BaseModelError: if head or embedding are something else after the change.
         """
         twin = copy.copy(self)
-        model = copy.deepcopy(self.source.model)
+        model = self._float32_copy()
         outer = model if change is None else change(model)
         nn.Module.to(outer, device=self.device, dtype=torch.float32)
         twin._adopt(model)
         return twin, outer
+
+    def whole_copy(self) -> PreTrainedModel:
+        """A float32 model of its own on the CPU, of ordinary layers: quantised ones unpacked."""
+        model = self._float32_copy()
+        unquantize(model)
+        return model
+
+    def _float32_copy(self) -> PreTrainedModel:
+        """A model of its own on the CPU, before anything of it is changed."""
+        weights = self.source.weights
+        if self.quantization == "none" and weights is None:
+            return copy.deepcopy(self.source.model)
+        if self.quantization == "none" and weights and not weights.is_exact_in(self.compute_dtype):
+            model = weights.read()
+            _prepare(model)
+            return model
+        return copied(self.model, torch.device("cpu"), torch.float32)
 
     @contextmanager
     def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
@@ -322,10 +426,14 @@ def _as_between_layers(x_BTD: Tensor) -> Tensor:
     return x_BTD.clone()
 
 
-def _moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """The model on a device in a format; in place, as ``nn.Module.to`` does."""
-    nn.Module.to(model, device=device, dtype=dtype)
-    return model
+def _prepare(model: PreTrainedModel) -> None:
+    """Replaces what the engine computes itself, and freezes the rest."""
+    replace_attention(model)
+    fuse_activations(model)
+    accelerate_products(model)
+    model.eval()
+    model.requires_grad_(False)
+    model.config._attn_implementation = ATTENTION_NAME
 
 
 def _matrix(layer: object) -> Tensor:
@@ -335,8 +443,9 @@ def _matrix(layer: object) -> Tensor:
 
 
 def _probe_ids(model: PreTrainedModel) -> Tensor:
-    vocabulary = _matrix(model.get_input_embeddings()).shape[0]
-    return torch.arange(1, 1 + _PROBE_LENGTH).remainder(vocabulary)[None]
+    weight = _matrix(model.get_input_embeddings())
+    ids_T = torch.arange(1, 1 + _PROBE_LENGTH, device=weight.device).remainder(weight.shape[0])
+    return ids_T[None]
 
 
 def _reference_logits(model: PreTrainedModel) -> Tensor:

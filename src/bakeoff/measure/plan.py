@@ -155,7 +155,7 @@ def _planned(
     for need in needs:
         name = need.entry.name
         writing = predictor.writing(need.entry, need.label, largest_batch(bench))
-        fits = need.alone.reserved_bytes <= available
+        fits = need.alone.reserved_bytes + need.other_bases <= available
         if card is not None:
             seconds[name] = _estimated(bench, need, writing)
         elif fits:

@@ -34,10 +34,7 @@ class Full(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own weights; nothing is drawn."""
-        return {
-            name: parameter.detach().float().cpu().clone()
-            for name, parameter in self.base.source.model.named_parameters()
-        }
+        return {name: tensor.clone() for name, tensor in self.base.source_parameters()}
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes an ordinary Transformers checkpoint with its tokenizer."""
@@ -90,7 +87,7 @@ class FullStack(Stack):
     @torch.no_grad()
     def vacate(self, slot: int) -> None:
         """The base's own weights."""
-        for name, original in self.base.source.model.named_parameters():
+        for name, original in self.base.source_parameters():
             self.tensors[name].copy_(original)
 
     @torch.no_grad()

@@ -123,6 +123,7 @@ def opener_of(job: Mapping[str, Any]) -> Opener:
     small = replace(study.options, base=TINY_REFERENCE, revision=None)
     return Opener(
         bench=partial(open_workbench, study, job["device"]),
+        alone=lambda name: open_workbench(study, job["device"], alone=name),
         small=partial(load_base, replace(study, options=small), job["device"]),
         plain=partial(load_plain, study) if job.get("adapters") else None,
         adapters={name: Path(place) for name, place in job.get("adapters", {}).items()},

@@ -33,6 +33,7 @@ CONFIG_NAME: Final = "config.json"
 WEIGHTS_NAME: Final = "model.safetensors"
 INDEX_NAME: Final = "model.safetensors.index.json"
 ADAPTER_NAME: Final = "adapter_config.json"
+GENERATION_NAME: Final = "generation_config.json"
 
 # Any of these holds a whole vocabulary; without one, Transformers makes up an empty tokenizer.
 TOKENIZER_NAMES: Final = (
@@ -47,6 +48,7 @@ TOKENIZER_NAMES: Final = (
 _REFUSED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _CAUSALITY_TOLERANCE: Final = 1e-4
 _NAMES_SHOWN: Final = 3
+_BITSANDBYTES: Final = "bitsandbytes"
 _WEIGHT_TYPES: Final = ("F16", "BF16", "F32", "F64")
 
 
@@ -90,12 +92,14 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
     raw = read_json(path)
     auto_map = raw.get("auto_map") or {}
     model_type = raw.get("model_type")
-    if "quantization_config" in raw:
-        method = (raw["quantization_config"] or {}).get("quant_method", "unknown")
-        raise BaseModelError(
-            f"{path}: the weights are quantised ({method}), and bakeoff needs them in full; "
-            "name the unquantised model, or a .gguf file"
-        )
+    if raw.get("quantization_config"):
+        method = quantized_by(raw["quantization_config"])
+        if method != _BITSANDBYTES:
+            raise BaseModelError(
+                f"{path}: the weights are quantised by {method}, which bakeoff does not train "
+                "over; name the unquantised model and set quantization: nf4 (or int8), or name a "
+                "checkpoint of bitsandbytes"
+            )
     if model_type not in CONFIG_MAPPING and not trust_remote_code:
         if auto_map:
             raise BaseModelError(
@@ -162,19 +166,45 @@ def weight_files(folder: Path) -> list[Path]:
         files = [folder / name for name in sorted(names)]
     else:
         raise _no_weights(folder)
+    names_in: dict[Path, set[str]] = {}
     for file in files:
         if not file.is_file():
             raise CheckpointError(
                 f"{file}: missing, though {INDEX_NAME} names it; fetch the model again"
             )
         try:
-            with safe_open(file, framework="pt"):
-                pass
+            with safe_open(file, framework="pt") as stored:
+                names_in[file] = set(stored.keys())
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"{file}: torn or not safetensors ({error}); fetch or save the model again"
             ) from error
+    if not single.is_file():
+        _require_as_indexed(index, names_in)
     return files
+
+
+def _require_as_indexed(index: Path, names_in: Mapping[Path, set[str]]) -> None:
+    """Refuses shards that hold other tensors than their index says.
+
+    Raises:
+        CheckpointError: naming the tensor, where it should be, and where it is.
+    """
+    indexed = read_json(index)["weight_map"]
+    stored = {name: file.name for file, names in names_in.items() for name in sorted(names)}
+    for name in sorted({*indexed, *stored}):
+        says, has = indexed.get(name), stored.get(name)
+        if says is None:
+            raise CheckpointError(
+                f"{index}: does not name {name}, which is in {has}; the files are of different "
+                "models or versions; fetch the model again"
+            )
+        if name not in names_in[index.parent / says]:
+            found = "no shard has it" if has is None else f"{has} has it"
+            raise CheckpointError(
+                f"{index}: says that {name} is in {says}, but {found}; the files are of different "
+                "models or versions; fetch the model again"
+            )
 
 
 def _no_weights(folder: Path) -> CheckpointError:
@@ -211,11 +241,11 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     weight_files(folder)
-    if (folder / ADAPTER_NAME).is_file():
-        # Transformers would add it to the weights without a word.
+    require_no_adapter(folder)
+    if (held := quantized_as(config)) is not None:
         raise BaseModelError(
-            f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
-            "merge the adapter first"
+            f"{folder}: the weights are stored in {held}, so there is no model in full; name the "
+            "unquantised one"
         )
     auto: Any = AutoModelForCausalLM
     with silence_libraries(), translated(folder, CheckpointError):
@@ -234,6 +264,34 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     loaded: PreTrainedModel = model.eval()
     require_causal(loaded, folder)
     return loaded
+
+
+def require_no_adapter(folder: Path) -> None:
+    """Refuses a folder with an adapter: Transformers would add it to the weights without a word."""
+    if (folder / ADAPTER_NAME).is_file():
+        raise BaseModelError(
+            f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
+            "merge the adapter first"
+        )
+
+
+def quantized_by(stated: Any) -> str:
+    """What has quantised a checkpoint, from the ``quantization_config`` of its configuration."""
+    stated = stated if isinstance(stated, Mapping) else {}
+    if stated.get("load_in_4bit") or stated.get("load_in_8bit"):
+        return _BITSANDBYTES
+    return str(stated.get("quant_method", "unknown"))
+
+
+def quantized_as(config: PreTrainedConfig) -> str | None:
+    """In what bitsandbytes has stored a checkpoint: ``int8``, ``nf4``, ``fp4`` or None."""
+    stated = getattr(config, "quantization_config", None)
+    if not stated:
+        return None
+    stated = stated if isinstance(stated, Mapping) else stated.to_dict()
+    if stated.get("load_in_8bit"):
+        return "int8"
+    return str(stated.get("bnb_4bit_quant_type", "fp4"))
 
 
 def meta_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -288,12 +346,13 @@ def require_as_stored(folder: Path, model: PreTrainedModel) -> None:
             where the configuration says that it is the embedding.
     """
     places: dict[str, Path] = {}
+    is_packed = quantized_as(model.config) is not None
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as stored:
             for name in stored.keys():  # noqa: SIM118 - it is no mapping
                 places[name] = file
                 kind = stored.get_slice(name).get_dtype()
-                if name.endswith(".weight") and kind not in _WEIGHT_TYPES:
+                if name.endswith(".weight") and kind not in _WEIGHT_TYPES and not is_packed:
                     raise CheckpointError(
                         f"{file}: {name} is of the type {kind}, which says nothing without the "
                         f"scales of its quantisation, and {CONFIG_NAME} names none; name the "
@@ -330,7 +389,8 @@ def _listed(names: list[str]) -> str:
 def require_causal(model: PreTrainedModel, place: Path) -> None:
     """Refuses a model whose prediction at a position changes with a later token."""
     last = int(model.config.get_text_config().vocab_size) - 1
-    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]])
+    place = model.get_input_embeddings().get_parameter("weight").device
+    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]], device=place)
     with torch.inference_mode(), silence_libraries(), translated(place, BaseModelError):
         logits_BTV = model(input_ids=ids_BT).logits[:, :2]
     gap = (logits_BTV[0] - logits_BTV[1]).abs().max()
