@@ -38,7 +38,7 @@ def test_a_study_compares_precisions_of_the_base(
     study: Path, place: Path, cli: Callable[..., Outcome]
 ) -> None:
     outcome = cli("run", study, "--out", "out", "--device", "cpu")
-    assert outcome.code == 0, outcome.stderr
+    assert outcome.code == 0, outcome.err
     results = read_results(place / "out")
     held = {name: record.quantization for name, record in results.methods.items()}
     assert held == {"lora": "none", "qlora": "nf4", "q8": "int8"}
@@ -75,7 +75,7 @@ def test_a_study_compares_precisions_of_the_base(
     assert "base_quantization" not in json.loads(settings.read_text())
 
     exported = cli("export", "out", "--candidate", adapter, "--to", "merged", "--out", "merged")
-    assert exported.code == 0, exported.stderr
+    assert exported.code == 0, exported.err
     content = json.loads((place / "merged" / "bakeoff_merge.json").read_text())
     assert content["base_quantization"] == "nf4" and content["format"] == "bfloat16"
     before, after = content["val_nll_before"], content["val_nll_after"]
@@ -123,4 +123,4 @@ def test_without_bitsandbytes_the_extra_is_named(
     monkeypatch.setattr("bakeoff.base.quantized.storage._imported", missing)
     (place / "study.yaml").write_text(json.dumps(small_study(quantization="nf4")))
     outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu")
-    assert outcome.code != 0 and "bakeoff[quantization]" in outcome.stderr
+    assert outcome.code != 0 and "bakeoff[quantization]" in outcome.err

@@ -38,7 +38,9 @@ class MetaBase(Base):
         self.device = torch.device("cpu")
         is_read = original.source.weights is None
         self._original = original.source.model if is_read else original.model
-        self._keeps_original = is_read and original.model is not original.source.model
+        # In float32 on the CPU what is held is the original itself.
+        is_other = original.model is not original.source.model
+        self._keeps_original = is_read and (is_other or self.compute_dtype != torch.float32)
         meta = meta_copy(original.source.model, torch.float32)
         self.source = dataclasses.replace(original.source, model=meta, weights=None)
         self._adopt(meta_copy(original.model, self.compute_dtype))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -106,6 +107,21 @@ class Base:
                     self._check(expected)
         self._adopt(model)
         prepare_windows(model.config, device, dtype)
+
+    @classmethod
+    def of_shapes(cls, other: Base, quantization: Quantization) -> Base:
+        """The shapes of a base, held in another way; nothing of its weights is read or copied."""
+        model = copied(other.source.model, _META, torch.float32)
+        source = replace(other.source, model=model, weights=None)
+        base = cls(
+            source,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            quantization=quantization,
+            probe=False,
+        )
+        base._captures = other._captures
+        return base
 
     def _held_of(self, original: PreTrainedModel, *, probe: bool) -> PreTrainedModel:
         """The model to hold, of one whose float32 weights are in memory and stay there."""

@@ -12,7 +12,7 @@ from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
-from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
+from bakeoff.measure.remedies import Fitting, fitting_of, recomputing_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.entries import MethodEntry
@@ -79,7 +79,7 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
             by_group[group] = bench.num_slots(here)
         rows = max(bench.protocol.under(v.searched).micro_batch_size for v in entry.variants)
         try:
-            alone = predictor.training(entry, label, rows)
+            alone = predictor.training(entry, label, rows, study=bench)
         except Exception as error:  # a library may ask its tensors for values, or swap them
             predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
             continue
@@ -217,17 +217,38 @@ def refuse(
     )
 
 
-def check_fit(bench: Workbench, schedule: StudySchedule) -> None:
+def fitted(
+    bench: Workbench, predictor: Predictor, schedule: StudySchedule, available: int
+) -> tuple[Workbench, list[Need], Fit]:
+    """The study as it is to run, what its methods need, and whether they fit.
+
+    Activations are computed again where that is left open and the study fits in no other way.
+    """
+    needs = needs_of(bench, predictor, schedule)
+    fit = fit_of(bench, predictor, needs, available)
+    if fit.remedies and bench.engine.gradient_checkpointing == "auto":
+        changed = recomputing_of(bench)
+        less = needs_of(changed, predictor, schedule)
+        found = fit_of(changed, predictor, less, available)
+        if not found.remedies:
+            return changed, less, found
+    return bench, needs, fit
+
+
+def check_fit(bench: Workbench, schedule: StudySchedule) -> Workbench:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
+
+    Returns:
+        The study as it is to run; see ``fitted``.
 
     Raises:
         DoesNotFitError: naming the changes with which it would fit, the smallest first.
     """
     if surely_fits(bench, free_bytes(bench.base.device)):
-        return
+        return bench
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
-    needs = needs_of(bench, predictor, schedule)
-    changes = fit_of(bench, predictor, needs, available).remedies
-    if changes:
-        raise refuse(needs, available, changes, _PLACES[bench.base.device.type])
+    found, needs, fit = fitted(bench, predictor, schedule, available)
+    if fit.remedies:
+        raise refuse(needs, available, fit.remedies, _PLACES[bench.base.device.type])
+    return found

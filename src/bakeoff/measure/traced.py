@@ -103,7 +103,7 @@ class Predictor:
         self.gpu = gpu or profile_of(bench.base.device)
         # There the base's float32 original is not where what is traced is.
         self._on_gpu = self.gpu is not None
-        self._cost = cost
+        self.cost = cost
         self.bench = bench
         self.untraced: dict[str, str] = {}
         """Methods whose passes cannot be traced, by name, and why."""
@@ -222,7 +222,7 @@ class Predictor:
         return self._bases.get(choice, self.base)
 
     def _trace(self, base: MetaBase) -> Trace:
-        return Trace((base.model, base.source.model), self._cost)
+        return Trace((base.model, base.source.model), self.cost)
 
     def _meta(
         self, entry: MethodEntry, label: str, study: Workbench | None = None

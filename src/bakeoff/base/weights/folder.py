@@ -218,7 +218,8 @@ def _no_weights(folder: Path) -> CheckpointError:
         )
     return CheckpointError(
         f"{folder}: no {WEIGHTS_NAME}, no {INDEX_NAME} and no .gguf file; save the model there "
-        "with save_pretrained, or name another base"
+        "with save_pretrained, or name another base (its configuration alone is enough for bakeoff "
+        "plan --gpu CARD)"
     )
 
 

@@ -38,6 +38,7 @@ from bakeoff.base.weights.scratch import (
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, smollm2_gguf
 from bakeoff.errors import BaseModelError, CheckpointError
 
+_MANY_POSITIONS: Final = 1 << 20
 OFFLINE_BASES: Final = (
     f"Bases that need no network: {TINY_REFERENCE!r} (shipped), {SMOLLM2_REFERENCE!r} "
     f"({SMOLLM2_REMEDY}), a folder with config.json, {WEIGHTS_NAME} and the tokenizer's files, "
@@ -194,7 +195,13 @@ def _from_folder(
         where = f"{where}, {files[0].name}"
         return _from_gguf(reference, files[0], where, cache_dir, meta=meta, lean=lean)
     model = _model(folder, trust_remote_code=trust_remote_code, meta=meta or lean)
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    if meta and not has_safetensors and not has_tokenizer(folder):
+        # A configuration alone, whose shapes can be planned with.
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        tokenizer = byte_tokenizer(int(positions or _MANY_POSITIONS))
+        where = f"{where}, a configuration alone: tokens are counted as bytes"
+    else:
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     weights = _weights(folder, model, trust_remote_code) if lean else None
     fingerprint = "" if meta else folder_fingerprint(folder)
     return _source(reference, model, tokenizer, fingerprint, where, weights)
