@@ -34,8 +34,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:Futu
 
 NEAR = 1e-3
 ARCHITECTURES = ("llama", "gpt2")
+OPTIONS: dict[str, dict[str, Any]] = {"bitfit": {"norms": True}, "prefix": {"prefix_length": 4}}
 KINDS: list[tuple[str, dict[str, Any]]] = [
-    (kind, {"norms": True} if kind == "bitfit" else {})
+    (kind, OPTIONS.get(kind, {}))
     for kind, spec in METHODS.items()
     if not spec.whole_base and spec.family_option is None
 ]
@@ -143,6 +144,8 @@ def test_merged_equals_unmerged_and_comes_out_again(
     untuned_logits: Callable[..., Tensor],
 ) -> None:
     base = packed_base(architecture)
+    if kind == "peft" and architecture == "gpt2":
+        pytest.skip("PEFT has no such adapter for GPT-2's own layers, into which it would merge")
     method = build(kind, base, **options)
     tensors = perturbed(method)
     expected, untuned = solo_logits(method, tensors, ids_BT), untuned_logits(base, ids_BT)

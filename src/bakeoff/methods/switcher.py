@@ -89,9 +89,9 @@ class Switcher:
                 own = weight.to(base.device, base.head.weight.dtype, copy=True)
                 base.head.weight = nn.Parameter(own, requires_grad=False)
                 continue
-            layer = name.rpartition(".")[0]
+            layer, _, part = name.rpartition(".")
             packed = base.model.get_submodule(layer)
-            if isinstance(packed, QuantizedLinear):
+            if isinstance(packed, QuantizedLinear) and part == "weight":
                 # A sum with what was trained is no longer one of the few values of its format.
                 self._packed[layer] = packed
                 whole = whole_linear(packed, base.compute_dtype)

@@ -154,7 +154,8 @@ def whole_linear(packed: QuantizedLinear, dtype: torch.dtype) -> nn.Module:
         else:
             whole = nn.Linear(packed.in_features, packed.out_features, bias=bias is not None)
     whole.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
-    whole.register_parameter("bias", None if bias is None else nn.Parameter(bias.to(dtype), False))
+    own = None if bias is None else nn.Parameter(bias.detach().to(dtype, copy=True), False)
+    whole.register_parameter("bias", own)
     return whole
 
 

@@ -176,7 +176,7 @@ def unpacked(layout: Layout, dtype: torch.dtype, tensors: tuple[Tensor, ...]) ->
     if layout.kind == "int8":
         packed_ED, absmax_E = tensors
         return (packed_ED * (absmax_E[:, None] / _INT8_STEPS)).to(dtype)
-    _imported()  # registers the operators
+    bitsandbytes()  # registers the operators
     packed, absmax = tensors[:2]
     if layout.scales_block:
         nested_absmax, offset, code = tensors[2:]
