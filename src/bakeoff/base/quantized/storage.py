@@ -137,6 +137,12 @@ def _shared_code(code: Tensor) -> Tensor:
     return _codes.setdefault((code.device, tuple(code.tolist())), code)
 
 
+@cache
+def _meta_code() -> Tensor:
+    """Shared by all layers, as the real one is."""
+    return torch.empty(256, device="meta")
+
+
 def _shapes(layout: Layout) -> dict[str, Tensor]:
     """Tensors without values, as ``pack`` would make them."""
 
@@ -155,7 +161,7 @@ def _shapes(layout: Layout) -> dict[str, Tensor]:
         "absmax": empty((blocks,), torch.uint8),
         "nested_absmax": empty((math.ceil(blocks / layout.scales_block),), torch.float32),
         "offset": empty((), torch.float32),
-        "code": empty((256,), torch.float32),
+        "code": _meta_code(),
     }
 
 
