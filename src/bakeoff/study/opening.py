@@ -74,6 +74,12 @@ def choice_of(study: Study, entry: MethodEntry | None = None) -> BaseChoice:
     return BaseChoice(quantization=own or study.options.quantization)
 
 
+def choices_of(study: Study) -> list[BaseChoice]:
+    """The bases that a study holds, its own first."""
+    found = [choice_of(study), *(choice_of(study, entry) for entry in study.entries)]
+    return list(dict.fromkeys(found))
+
+
 def load_plain(study: Study) -> PreTrainedModel:
     """The study's base as Transformers has it: on the CPU, in float32, with nothing replaced."""
     return _source_of(study).model
@@ -192,8 +198,7 @@ def open_workbench(
         return workbench_of(
             study, load_base(study, device, meta=meta, choice=choice_of(study, entry))
         )
-    choices = dict.fromkeys([choice_of(study), *(choice_of(study, e) for e in study.entries)])
-    bases = load_bases(study, device, meta=meta, wanted=list(choices))
+    bases = load_bases(study, device, meta=meta, wanted=choices_of(study))
     for entry in study.entries:
         check_quantized(entry, bases[choice_of(study, entry)].quantization)
     return workbench_of(study, bases[choice_of(study)], bases=bases)
