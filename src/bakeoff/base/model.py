@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bakeoff.base.activations import fuse_activations
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import (
     ATTENTION_NAME,
@@ -21,21 +20,15 @@ from bakeoff.base.attention.interface import (
 )
 from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.choice import BaseChoice
-from bakeoff.base.gpt_neo import replace_attention
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
+from bakeoff.base.masters import SourceParameters, prepare_model
 from bakeoff.base.norms import norm_layers
-from bakeoff.base.products import accelerate_products
-from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.base.quantized.models import (
-    Held,
     copied,
-    held_in,
     quantized_copy,
     to_device,
-    unquantize,
 )
 from bakeoff.base.row_groups import grouped
-from bakeoff.base.sizes import model_bytes
 from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -47,7 +40,7 @@ _PROBE_PADDING = 2
 _META = torch.device("meta")
 
 
-class Base:
+class Base(SourceParameters):
     """A causal language model whose weights stay as they are.
 
     Axis letters: ``B`` rows, ``T`` tokens, ``D`` width, ``V`` vocabulary.
@@ -95,12 +88,12 @@ class Base:
             model = self._held_of(source.model, probe=probe)
         else:
             model = source.weights.hold(device, dtype, quantization)
-            _prepare(source.model)
+            prepare_model(source.model)
             expected = None
             if probe:
                 with computing_in_float32(model):
                     expected = _reference_logits(model)
-            _prepare(model)
+            prepare_model(model)
             self._adopt(model)
             if probe:
                 with computing_in_float32(model):
@@ -127,7 +120,7 @@ class Base:
         """The model to hold, of one whose float32 weights are in memory and stay there."""
         device, dtype, quantization = self.device, self.compute_dtype, self.choice.quantization
         expected = _reference_logits(original) if probe else None
-        _prepare(original)
+        prepare_model(original)
         if probe:
             self._adopt(original)
             self._check(expected)
@@ -224,59 +217,6 @@ class Base:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's tokenizer."""
         return self.source.tokenizer
-
-    @property
-    def quantization(self) -> Held:
-        """In what its linear layers are held: ``none``, ``int8``, ``nf4`` or ``fp4``."""
-        return held_in(self.model)
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the held weights, each shared one once."""
-        return model_bytes(self.model)
-
-    @property
-    def source_embedding(self) -> Tensor:
-        """[V, D] float32 input embedding as loaded, on the CPU."""
-        return self.source_parameter(f"{self.embedding_name}.weight")
-
-    @property
-    def source_head(self) -> Tensor:
-        """[V, D] float32 head as loaded, on the CPU."""
-        return self.source_parameter(f"{self.head_name}.weight")
-
-    def source_parameter(self, name: str) -> Tensor:
-        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU.
-
-        Of a quantised layer the weight that the base computes with, unpacked, in the layout of the
-        model's files.
-        """
-        module, _, part = name.rpartition(".")
-        layer = unsited(self.model.get_submodule(module))
-        if isinstance(layer, QuantizedLinear) and part == "weight":
-            weight = layer.unpacked(torch.float32).cpu()
-            return weight.t() if layer.was_transposed else weight
-        original = self._original()
-        if original is not None:
-            layer = original.get_submodule(module)
-        parameter = getattr(layer, part)
-        assert isinstance(parameter, Tensor)
-        return parameter.detach().to("cpu", torch.float32)
-
-    def source_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """All of the model's parameters by full name, in order, one after the other; tied ones
-        once. See ``source_parameter``."""
-        kept = self._original()  # not read again for every name
-        for name, _ in self.source.model.named_parameters():
-            yield name, self.source_parameter(name)
-        del kept
-
-    def _original(self) -> PreTrainedModel | None:
-        """The model in float32 as loaded; None where what is held says as much."""
-        weights = self.source.weights
-        if weights is None:
-            return self.source.model
-        return None if weights.is_exact_in(self.compute_dtype) else weights.original()
 
     @property
     def head_name(self) -> str:
@@ -399,23 +339,6 @@ class Base:
         twin._adopt(model)
         return twin, outer
 
-    def whole_copy(self) -> PreTrainedModel:
-        """A float32 model of its own on the CPU, of ordinary layers: quantised ones unpacked."""
-        model = self._float32_copy()
-        unquantize(model)
-        return model
-
-    def _float32_copy(self) -> PreTrainedModel:
-        """A model of its own on the CPU, before anything of it is changed."""
-        weights = self.source.weights
-        if self.quantization == "none" and weights is None:
-            return copy.deepcopy(self.source.model)
-        if self.quantization == "none" and weights and not weights.is_exact_in(self.compute_dtype):
-            model = weights.read()
-            _prepare(model)
-            return model
-        return copied(self.model, torch.device("cpu"), torch.float32)
-
     @contextmanager
     def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
         """The model with Transformers' own attention and cache, for its ``generate``.
@@ -440,16 +363,6 @@ def _as_between_layers(x_BTD: Tensor) -> Tensor:
     if torch.is_grad_enabled() and not x_BTD.requires_grad:
         x_BTD = x_BTD.detach().requires_grad_(True)
     return x_BTD.clone()
-
-
-def _prepare(model: PreTrainedModel) -> None:
-    """Replaces what the engine computes itself, and freezes the rest."""
-    replace_attention(model)
-    fuse_activations(model)
-    accelerate_products(model)
-    model.eval()
-    model.requires_grad_(False)
-    model.config._attn_implementation = ATTENTION_NAME
 
 
 def _matrix(layer: object) -> Tensor:
