@@ -37,7 +37,7 @@ class MetaBase(Base):
         # tensors on a device that is not here cannot run backward.
         self.device = torch.device("cpu")
         is_read = original.source.weights is None
-        self._original = original.source.model if is_read else original.model
+        self._copied_from = original.source.model if is_read else original.model
         # In float32 on the CPU what is held is the original itself.
         is_other = original.model is not original.source.model
         self._keeps_original = is_read and (is_other or self.compute_dtype != torch.float32)
@@ -62,7 +62,7 @@ class MetaBase(Base):
             model = outer = self.model
         if change is not None:
             with _disable_current_modes():
-                model = copy.deepcopy(self._original)
+                model = copy.deepcopy(self._copied_from)
                 outer = change(model)
         memo: dict[int, Any] = {}
         meta = meta_copy(outer, torch.float32, memo)

@@ -63,7 +63,7 @@ class QuantizedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., D] to [..., E], in the format of the input."""
-        bias = self.bias
+        bias: Tensor | None = self.bias
         if bias is not None and bias.dtype != input.dtype:
             bias = bias.to(input.dtype)
         return quantized_product(input, self.layout, self.tensors, bias)

@@ -59,12 +59,13 @@ def adopt_bitsandbytes(model: PreTrainedModel) -> None:
         kind = type(module).__name__
         if kind not in ("Linear4bit", "Linear8bitLt"):
             continue
-        weight: Any = module.weight
-        bias: Any = module.bias
+        theirs: Any = module
+        weight, bias = theirs.weight, theirs.bias
         if kind == "Linear4bit":
             layout, tensors = of_state(weight.data, weight.quant_state)
         else:
-            packed, absmax = weight.data, weight.SCB if weight.SCB is not None else module.state.SCB  # type: ignore[union-attr]
+            packed = weight.data
+            absmax = theirs.state.SCB if weight.SCB is None else weight.SCB
             num_out, num_in = packed.shape
             layout = Layout(kind="int8", num_out=num_out, num_in=num_in)
             tensors = {"packed": packed, "absmax": absmax.float()}

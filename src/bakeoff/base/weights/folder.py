@@ -295,8 +295,8 @@ def _listed(names: list[str]) -> str:
 def require_causal(model: PreTrainedModel, place: Path) -> None:
     """Refuses a model whose prediction at a position changes with a later token."""
     last = int(model.config.get_text_config().vocab_size) - 1
-    place = model.get_input_embeddings().get_parameter("weight").device
-    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]], device=place)
+    device = model.get_input_embeddings().get_parameter("weight").device
+    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]], device=device)
     with torch.inference_mode(), silence_libraries(), translated(place, BaseModelError):
         logits_BTV = model(input_ids=ids_BT).logits[:, :2]
     gap = (logits_BTV[0] - logits_BTV[1]).abs().max()

@@ -70,7 +70,9 @@ class Weights(ABC):
 
     def original(self) -> PreTrainedModel:
         """The model in float32 on the CPU; not read again while somebody has it."""
-        model = self._kept or (self._seen and self._seen())
+        model = self._kept
+        if model is None and self._seen is not None:
+            model = self._seen()
         if model is None:
             model = self.read()
             self._seen = weakref.ref(model)

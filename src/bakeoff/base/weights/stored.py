@@ -57,7 +57,7 @@ class StoredTensor:
         if self._size:
             with self._file.open("rb", buffering=0) as stream:
                 stream.seek(self._start)
-                view = memoryview(tensor.view(torch.uint8).numpy())
+                view = memoryview(tensor.view(torch.uint8).numpy().data)
                 done = 0
                 while done < self._size:
                     count = stream.readinto(view[done:])
@@ -78,7 +78,7 @@ def stored_tensors(files: list[Path], *, mapped_in: torch.dtype | None) -> dict[
     """
     found: dict[str, Any] = {}
     for file in files:
-        opened = safe_open(file, framework="pt")
+        opened: Any = safe_open(file, framework="pt")
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(_LENGTH_BYTES))
             header = json.loads(stream.read(length))
