@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from bakeoff.base.activations import fuse_activations
 from bakeoff.base.attention.interface import ATTENTION_NAME
 from bakeoff.base.choice import BaseChoice
-from bakeoff.base.gpt_neo import replace_attention
+from bakeoff.base.families.replace import replace_layers
 from bakeoff.base.injection import unsited
 from bakeoff.base.products import accelerate_products
 from bakeoff.base.quantized.linear import QuantizedLinear
@@ -117,7 +117,7 @@ class SourceParameters:
 
 def prepare_model(model: PreTrainedModel) -> None:
     """Replaces what the engine computes itself, and freezes the rest."""
-    replace_attention(model)
+    replace_layers(model)
     fuse_activations(model)
     accelerate_products(model)
     model.eval()

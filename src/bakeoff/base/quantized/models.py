@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.products import FrozenConv1D, FrozenLinear
 from bakeoff.base.quantized.linear import QuantizedLinear, quantized
 from bakeoff.base.quantized.storage import Kind, Layout, of_state, packed_bytes
 from bakeoff.types import Quantization
 
+_LINEAR: Final = (nn.Linear, Conv1D, FrozenLinear, FrozenConv1D)
 Held = Quantization | Literal["fp4"]
 
 
@@ -95,12 +97,15 @@ def linear_shape_out(layer: nn.Module) -> int:
 
 
 def linear_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """The layers that quantisation means: all linear ones without the head, by full name."""
+    """The layers that quantisation means: all linear ones without the head, by full name.
+
+    A class of the model's own may do more than a product, as routers do that choose experts.
+    """
     head = model.get_output_embeddings()
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and module is not head
+        if module is not head and (type(module) in _LINEAR or isinstance(module, QuantizedLinear))
     }
 
 

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import nn
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base.library_output import silence_libraries
-from bakeoff.base.quantized.models import adopt_bitsandbytes, quantize, to_device
+from bakeoff.base.quantized.models import (
+    adopt_bitsandbytes,
+    linear_modules,
+    quantize,
+    to_device,
+)
 from bakeoff.base.quantized.storage import bitsandbytes
 from bakeoff.base.sizes import model_bytes
 from bakeoff.base.upcast import computing_in_float32
@@ -126,7 +133,7 @@ class FolderWeights(Weights):
         if quantization != "none" or own is not None:
             bitsandbytes()
         if quantization != "none" and own is None:
-            options["quantization_config"] = _quantizing(quantization, dtype)
+            options["quantization_config"] = _quantizing(self._skeleton, quantization, dtype)
         if device.type != "cpu":
             options["device_map"] = {"": device}
         is_mapped = device.type == "cpu" and quantization == "none" and own is None
@@ -199,14 +206,18 @@ class RandomWeights(Weights):
         return dtype == torch.float32
 
 
-def _quantizing(quantization: Quantization, dtype: torch.dtype) -> Any:
+def _quantizing(skeleton: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> Any:
     """What tells Transformers to quantise each linear layer as it comes."""
     from transformers import BitsAndBytesConfig
 
+    meant = linear_modules(skeleton)
+    kinds = nn.Linear, Conv1D
+    others = [n for n, m in skeleton.named_modules() if isinstance(m, kinds) and n not in meant]
     if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=others)
     return BitsAndBytesConfig(
         load_in_4bit=True,
+        llm_int8_skip_modules=others,
         bnb_4bit_quant_type=quantization,
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
