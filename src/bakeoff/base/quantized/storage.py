@@ -98,10 +98,8 @@ def pack(weight_ED: Tensor, kind: Kind) -> tuple[Layout, dict[str, Tensor]]:
         return layout, _shapes(layout)
     functional = bitsandbytes().functional
     if kind == "int8":
-        weight_ED = weight_ED.contiguous()
-        if weight_ED.device.type == "cuda":
-            weight_ED = weight_ED.half()  # its kernel takes no other format
-        packed, absmax, _ = functional.int8_vectorwise_quant(weight_ED)
+        # From 16 bits, as bitsandbytes' own layers do everywhere: its kernel takes no other format.
+        packed, absmax, _ = functional.int8_vectorwise_quant(weight_ED.contiguous().half())
         return layout, {"packed": packed, "absmax": absmax.float()}
     packed, state = functional.quantize_4bit(
         weight_ED.contiguous(), blocksize=BLOCK, compress_statistics=True, quant_type=kind

@@ -103,13 +103,14 @@ def load_source(
         )
     if reference.startswith(SCRATCH_PREFIX):
         config = scratch_config(reference)
+        unmade = copy.deepcopy(config)  # a model that is made notes things in its configuration
         return _source(
             reference,
-            meta_of(copy.deepcopy(config)) if meta or lean else scratch_model(config),
+            meta_of(config) if meta or lean else scratch_model(config),
             byte_tokenizer(int(config.max_position_embeddings)),
             "" if meta else scratch_fingerprint(reference, config),
             f"random weights, seed {SCRATCH_SEED}",
-            RandomWeights(partial(_drawn, config)) if lean else None,
+            RandomWeights(partial(_drawn, unmade)) if lean else None,
         )
     if reference == TINY_REFERENCE:
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
