@@ -225,14 +225,14 @@ def fitted(
     Activations are computed again where that is left open and the study fits in no other way.
     """
     needs = needs_of(bench, predictor, schedule)
-    fit = fit_of(bench, predictor, needs, available)
-    if fit.remedies and bench.engine.gradient_checkpointing == "auto":
+    is_over = any(need.bytes > available for need in needs)
+    if is_over and bench.engine.gradient_checkpointing == "auto":
+        # Before any remedy is looked for: each is traced.
         changed = recomputing_of(bench)
         less = needs_of(changed, predictor, schedule)
-        found = fit_of(changed, predictor, less, available)
-        if not found.remedies:
-            return changed, less, found
-    return bench, needs, fit
+        if all(need.bytes <= available for need in less):
+            return changed, less, fit_of(changed, predictor, less, available)
+    return bench, needs, fit_of(bench, predictor, needs, available)
 
 
 def check_fit(bench: Workbench, schedule: StudySchedule) -> Workbench:
