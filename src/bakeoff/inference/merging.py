@@ -56,7 +56,8 @@ def merge_content(run: FinishedRun, kept: Kept, folder: Path) -> dict[str, Any]:
             return mean_nll(example_nlls(cohort, 0, TokenSource(of.device), plan), plan)
 
     before = loss(base, method)
-    source = load_source(str(folder), root=folder.parent, cache_dir=cache_folder(), lean=True)
+    place = folder.resolve()
+    source = load_source(str(place), root=place, cache_dir=cache_folder(), lean=True)
     merged = Base(source, device=base.device, dtype=base.compute_dtype)
     return {
         **content,
