@@ -106,7 +106,7 @@ def test_the_merged_model_is_the_candidate(run: Path, cli: Run, place: Path, kin
 def test_pefts_files_load_with_the_same_logits(run: Path, cli: Run, place: Path, kind: str) -> None:
     assert cli("export", "out", "--candidate", IDS[kind], "--to", "peft", "--out", "p").code == 0
     ids, expected = candidate_logits(run, IDS[kind])
-    model: Any = FinishedRun(run, "cpu").base.source.model
+    model: Any = FinishedRun(run, "cpu").base.model
     with torch.no_grad():
         tuned: Any = peft.PeftModel.from_pretrained(model, str(place / "p")).eval()
         assert (tuned(input_ids=ids).logits - expected).abs().max() <= 1e-5

@@ -226,7 +226,7 @@ def test_the_variant_that_trains_most_is_planned_for(
         folder=place,
     )
     bench = open_workbench(study, "cpu")
-    label, method = most_demanding(bench.base, bench.entries[0])
+    label, method = most_demanding(bench, bench.entries[0])
     assert label == "rank16"
     assert method is not None and method.options.rank == 16
 

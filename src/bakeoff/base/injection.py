@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base.experts import ExpertsSite, is_experts
+from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.base.row_groups import RowGroups, present_groups
 from bakeoff.errors import ConfigError
 
@@ -196,6 +197,16 @@ def linear_shape(linear: nn.Module) -> tuple[int, int]:
     if isinstance(linear, nn.Linear):
         return linear.in_features, linear.out_features
     raise TypeError(f"{type(linear).__name__} is not a linear layer")
+
+
+def keeps_transposed(linear: nn.Module) -> bool:
+    """Whether a linear layer's parameter is [in, out] in the model's files, as ``Conv1D`` has it.
+
+    A quantised layer counts as what it was made from.
+    """
+    if isinstance(linear, QuantizedLinear):
+        return linear.was_transposed
+    return isinstance(linear, Conv1D)
 
 
 _OF_ONE_EXPERT: Final = re.compile(r"(^|\.)experts\.\d+\.")

@@ -114,7 +114,7 @@ class Archive:
         self.folder.write_lines(f"{place}/metrics.jsonl", [asdict(e) for e in candidate.epochs])
         if candidate.state.is_eligible and candidate.tensors is not None:
             with self.folder.new_folder(f"{place}/adapter") as beside:
-                candidate.method.save(candidate.tensors, beside)
+                candidate.method.write(candidate.tensors, beside)
             adapter = self.folder.path / place / "adapter"
             self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
         candidate.tensors = None

@@ -79,12 +79,14 @@ class TrainingWorker:
         self._sources.close()
 
     def bench_of(self, group: PassGroup) -> Workbench:
-        """The study under a group's protocol."""
+        """The study under a group's protocol, on the base that it trains on."""
         group = group.on_all_rows
         if group not in self._benches:
             protocol = self.bench.protocol.under(dict(group.overrides))
-            is_same = protocol == self.bench.protocol
-            self._benches[group] = self.bench if is_same else replace(self.bench, protocol=protocol)
+            base = self.bench.base_of(group.choice)
+            is_same = protocol == self.bench.protocol and base is self.bench.base
+            bench = self.bench if is_same else replace(self.bench, protocol=protocol, base=base)
+            self._benches[group] = bench
         return self._benches[group]
 
     def run(self, job: CohortJob) -> None:

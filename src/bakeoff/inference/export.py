@@ -14,6 +14,7 @@ from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import disk_errors, new_folder
 from bakeoff.inference.card import TASK_FILE, Card, card_text
 from bakeoff.inference.finished import FinishedRun, Kept
+from bakeoff.inference.merging import MERGE_FILE, MERGED_FORMAT, merge_content
 from bakeoff.inference.naming import BASE_FOLDER, BaseName, base_license, named_base
 from bakeoff.methods.files import PEFT_CONFIG, write_json
 from bakeoff.methods.specs.contract import FileFormat
@@ -68,6 +69,8 @@ def export_candidate(run: FinishedRun, candidate_id: str | None, to: Target, out
     base = named_base(run, out)
     with disk_errors(out), new_folder(out, existing="refuse") as beside:
         write(beside)
+        if to is Target.MERGED and kept.method.base.quantization != "none":
+            write_json(merge_content(run, kept, beside), beside / MERGE_FILE)
         adapter = _name_base(run, base, beside) if to is Target.PEFT else {}
         run.base.tokenizer.save_pretrained(str(beside))
         if run.task.chat is not None:
@@ -129,9 +132,12 @@ def _as_peft(kept: Kept) -> Callable[[Path], None]:
         )
     # Read first, so that an adapter that is not whole is never handed on.
     tensors = kept.load()
-    return lambda folder: method.save(tensors, folder)
+    return lambda folder: method.write(tensors, folder)
 
 
 def _merged(kept: Kept) -> Callable[[Path], None]:
+    base = kept.method.base
     weights = kept.method.merged_weights(kept.load())
-    return lambda folder: write_checkpoint(kept.method.base, weights, folder)
+    # What was packed has no more than 16 bits' worth in it.
+    dtype = None if base.quantization == "none" else MERGED_FORMAT
+    return lambda folder: write_checkpoint(base, weights, folder, dtype=dtype)

@@ -104,3 +104,12 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes ``content`` as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def note_in_settings(folder: Path, noted: Mapping[str, Any]) -> None:
+    """Adds keys to an adapter's settings; PEFT reads over those that it does not know."""
+    for name in (PEFT_CONFIG, OWN_CONFIG):
+        path = folder / name
+        if path.is_file():
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            write_json({**settings, **noted}, path)

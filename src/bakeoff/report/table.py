@@ -199,7 +199,7 @@ def _method(name: str, record: MethodRecord) -> Row:
     }
     return Row(
         name=name,
-        label=name,
+        label=name if record.quantization == "none" else f"{name} ({record.quantization})",
         is_baseline=False,
         state=record.state,
         reason=record.reason,

@@ -342,6 +342,7 @@ class MethodRecord:
         confusion: of all their answers to the test rows.
         validation, test: by metric. also_test: by further test set, then by metric.
         candidates: ids of its final candidates, or of the searched ones while none is chosen.
+        quantization: in what the base's linear layers are held that it trains over.
     """
 
     kind: str
@@ -360,6 +361,7 @@ class MethodRecord:
     confusion: Confusion | None = None
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
+    quantization: str = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from bakeoff.engine.options import ProtocolOptions
@@ -78,7 +79,7 @@ class CostsWorker:
         }
         view.count("costs", 0, len(shown))
         processes = jobs_of(
-            self._study,
+            replace(self._study, options=replace(self._study.options, engine=self._bench.engine)),
             str(self._bench.base.device),
             findings.schedule,
             list(shown),

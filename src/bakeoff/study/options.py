@@ -19,7 +19,7 @@ from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
-from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.methods.entries import check_name, check_quantized, entry_of
 from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
@@ -31,7 +31,7 @@ from bakeoff.study.sizes import sorted_sizes
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.registry import read_task
-from bakeoff.types import Precision
+from bakeoff.types import Precision, Quantization
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
@@ -72,7 +72,8 @@ class StudyOptions:
     """How every candidate is trained; epochs and rows of an update start from the task's kind."""
     methods: dict[str, dict[str, Any]]
     """For each name a ``kind``, a ``learning_rate`` (where there is none, the default for a base
-    of this size) and the method's own options; null leaves it out."""
+    of this size), a ``quantization`` (the study's, where there is none) and the method's own
+    options; null leaves it out."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
     decision: DecisionOptions = field(default_factory=DecisionOptions)
@@ -85,6 +86,9 @@ class StudyOptions:
     """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
+    quantization: Quantization = "none"
+    """In what its linear layers are held: none, int8 or nf4 (bitsandbytes, the extra
+    ``quantization``); a method may have its own. The embedding and the head stay as they are."""
     prices: PriceOptions = field(default_factory=PriceOptions)
     """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
@@ -164,7 +168,8 @@ def _resolved(entry: MethodEntry) -> dict[str, Any]:
     first = {key: values[0] for key, values in entry.listed.items()}
     options = to_mapping(entry.spec.read_options({**entry.given, **first}))
     rate = entry.learning_rate if entry.rates is None else list(entry.rates)
-    return {"kind": entry.kind, "learning_rate": rate, **options, **entry.listed}
+    held = {} if entry.quantization is None else {"quantization": entry.quantization}
+    return {"kind": entry.kind, "learning_rate": rate, **held, **options, **entry.listed}
 
 
 def load_study(
@@ -281,6 +286,8 @@ def study_from_mapping(
         )
         for name, given in options.methods.items()
     )
+    for entry in entries:
+        check_quantized(entry, entry.quantization or options.quantization)
     if options.search is not None:
         entries = searched_entries(entries, options.search, options.protocol)
     names = {*task.all_baselines, *(baseline.name for baseline in task.baselines)}

@@ -53,7 +53,7 @@ def plan_study(
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
-    plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report)
+    plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report, compare_held=True)
     notes = (*sizes_left_out(study, bench), *protocol_notes(bench))
     plan = replace(
         plan,

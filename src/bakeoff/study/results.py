@@ -241,6 +241,7 @@ def _method(
         confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(search),
+        quantization=shown.method.base.quantization,
     )
 
 

@@ -151,7 +151,7 @@ class Runner:
         self._introduce(bench)
         schedule = schedule_of(self.study, bench)
         if not self.force:
-            check_fit(bench, schedule)
+            bench = check_fit(bench, schedule)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
         # Before the folder becomes this study's: a torn log refuses the call.

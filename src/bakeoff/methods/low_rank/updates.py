@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.injection import keeps_transposed
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.specs.low_rank import LowRankOptions
@@ -121,8 +121,8 @@ def default_targets(base: Base, names: Sequence[str], where: str) -> tuple[str, 
 
 
 def oriented(layer: nn.Module, weight: Tensor) -> Tensor:
-    """[D, E] a view of a layer's weight, or of a matrix of its layout, whichever it keeps."""
-    return weight if isinstance(layer, Conv1D) else weight.t()
+    """[D, E] a view of a matrix that is laid out as the layer's parameter in the model's files."""
+    return weight if keeps_transposed(layer) else weight.t()
 
 
 Init = Literal["kaiming", "orthogonal", "pissa"]

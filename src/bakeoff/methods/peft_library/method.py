@@ -193,7 +193,7 @@ class PeftMethod(Method):
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
         """The weights that PEFT's own merging gives, where the type has one."""
-        wrapped = self.wrap(copy.deepcopy(self.base.source.model))
+        wrapped = self.wrap(self.base.whole_copy())
         fill(wrapped, tensors)
         try:
             merged = wrapped.merge_and_unload()
@@ -202,9 +202,9 @@ class PeftMethod(Method):
                 f"{self.where}: PEFT cannot merge {self.options.peft_type} "
                 f"({type(error).__name__}: {error}); use the adapter as it is"
             ) from error
-        before = dict(self.base.source.model.named_parameters())
+        before = {name for name, _ in self.base.source.model.named_parameters()}
         after = dict(merged.named_parameters())
-        if set(before) != set(after):
+        if before != set(after):
             raise ConfigError(
                 f"{self.where}: merged, {self.options.peft_type} has other parameters than the "
                 "base; use the adapter as it is"
@@ -212,7 +212,7 @@ class PeftMethod(Method):
         return {
             name: parameter.detach().float()
             for name, parameter in after.items()
-            if not torch.equal(parameter, before[name])
+            if not torch.equal(parameter, self.base.source_parameter(name))
         }
 
 

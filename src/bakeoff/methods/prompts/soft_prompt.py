@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
@@ -98,7 +99,9 @@ class SoftPrompt(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As the option ``init`` says; ``vocabulary`` and ``random`` draw from ``generator``."""
-        embedding: Any = self.base.source.model.get_input_embeddings()
+        # As the base's own layer has it, from the weights as loaded.
+        embedding: Any = copy.copy(self.base.embedding)
+        embedding._parameters = {"weight": nn.Parameter(self.base.source_embedding, False)}
         length = self.options.prompt_length
         if self._given_PD is not None:
             return {_TENSOR: self._given_PD.repeat(-(-length // len(self._given_PD)), 1)[:length]}
