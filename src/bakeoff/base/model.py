@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from bakeoff.base.attention.interface import (
     register_attention,
 )
 from bakeoff.base.attention.windows import prepare_windows
+from bakeoff.base.finite import check_finite, is_finite
 from bakeoff.base.gpt_neo import replace_attention
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
@@ -60,7 +62,12 @@ class Base:
         self.device = device
         self.compute_dtype = dtype
         register_attention()
-        expected = _reference_logits(source.model) if probe else None
+        expected = None
+        if probe:
+            expected = _reference_logits(source.model)
+            if not is_finite(expected):
+                run = partial(_reference_logits, source.model)
+                check_finite(source.reference, source.model, run, "a few of its tokens")
         replace_attention(source.model)
         fuse_activations(source.model)
         accelerate_products(source.model)

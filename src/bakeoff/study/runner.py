@@ -13,9 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.base.finite import check_base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -149,6 +152,8 @@ class Runner:
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
+        check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
         if not self.force:
             check_fit(bench, schedule)
