@@ -29,7 +29,8 @@ void faults_arm(const char *folder, long number, int how) {
 long faults_counted(void) { return counted; }
 
 static int below(const char *path) {
-    return *place && strncmp(path, place, strlen(place)) == 0;
+    size_t size = strlen(place);
+    return size && strncmp(path, place, size) == 0 && (path[size] == '/' || !path[size]);
 }
 
 static int below_fd(int fd) {

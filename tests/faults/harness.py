@@ -1,8 +1,8 @@
 """Small studies in forked processes to which something happens, and what must come of it.
 
-``python -m tests.faults.harness`` is not run by itself: ``test_faults.py`` and ``soak.py`` start
-``python -m tests.faults.parts``, which imports everything once and then forks a process for
-every run. So each run has all its memory, signals and limits to itself, and starts at once.
+``test_faults.py`` and ``soak.py`` start ``python -m tests.faults.parts``, which imports everything
+once and then forks a process for every run. So each run has its memory, signals and limits to
+itself, and starts at once.
 """
 
 from __future__ import annotations
@@ -133,8 +133,22 @@ def fault_of(ended: Ended, folder: Path, whole: Mapping[str, Any]) -> str | None
     found = numbers(folder)
     if found["results"]["status"] != "complete":
         return f"is {found['results']['status']}: {ended.words[-600:]}"
-    different = [name for name in {*found, *whole} if found.get(name) != whole.get(name)]
-    return f"other numbers: {sorted(different)}" if different else None
+    return _difference(found, whole)
+
+
+def _difference(found: Any, right: Any, where: str = "") -> str | None:
+    """The first place where two contents differ."""
+    if found == right:
+        return None
+    if isinstance(found, dict) and isinstance(right, dict):
+        for key in sorted({*found, *right}):
+            if said := _difference(found.get(key), right.get(key), f"{where}/{key}"):
+                return said
+    if isinstance(found, list) and isinstance(right, list) and len(found) == len(right):
+        for number, (one, other) in enumerate(zip(found, right, strict=True)):
+            if said := _difference(one, other, f"{where}/{number}"):
+                return said
+    return f"other numbers: {where}: {found!r:.200}, not {right!r:.200}"
 
 
 def copied(source: Path, target: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The parts of the campaign; ``python -m tests.faults.parts PLACE PART FIRST COUNT`` runs one.
+"""The parts of the campaign: ``python -m tests.faults.parts PLACE PART FIRST PAST STRIDE``.
 
 Case number n of a part is the same in every run of it: what happens is drawn from n alone. Each
 prints a JSON line: its number, what was done, and ``fault``, null where all went as it must. A run
@@ -7,7 +7,9 @@ to which nothing happens comes first and says what the numbers are.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.engine import train
+from tests.faults.generated import ROWS_OF_CASE, rows_fault, study_fault
 from tests.faults.harness import WRONG, Ended, copied, fault_of, numbers, run, set_up
 
 FULL, BROKEN, SHORT, LOST = range(1, 5)
@@ -48,7 +51,13 @@ class Campaign:
             ended = run(undisturbed, lambda: _count(self.library, undisturbed, counted))
             if ended.code != 0:
                 raise SystemExit(f"the undisturbed run failed: {ended.out}")
-        self.events = int(counted.read_text(encoding="ascii") or 0) if counted.exists() else 0
+        found = json.loads(counted.read_text(encoding="utf-8"))
+        self.events = int(found["events"])
+        # What a run imports on its way is imported once for all runs.
+        for name in found["modules"]:
+            if not name.startswith(("__", "tests")):
+                with contextlib.suppress(Exception):
+                    importlib.import_module(name)
         self.whole = numbers(undisturbed)
         self.undisturbed = undisturbed
 
@@ -74,14 +83,13 @@ class Campaign:
 
 
 def _count(library: Any, folder: Path, into: Path) -> None:
-    """Counts the events of this process below a folder when it exits."""
-    if not hasattr(library, "faults_arm"):
-        return
+    """Notes the events of this process below a folder, and what it imported, when it exits."""
     library.faults_arm(str(folder).encode(), ctypes.c_long(0), 0)
     leave = os._exit
 
     def counted(code: int) -> None:
-        into.write_text(str(library.faults_counted()), encoding="ascii")
+        found = {"events": library.faults_counted(), "modules": list(sys.modules)}
+        into.write_text(json.dumps(found), encoding="utf-8")
         leave(code)
 
     setattr(os, "_exit", counted)  # noqa: B010
@@ -238,15 +246,23 @@ CASES: Final[dict[str, Case]] = {
 }
 
 
-def outcomes(campaign: Campaign, part: str, cases: range) -> Iterator[dict[str, Any]]:
+GENERATED: Final = {"studies": 1, "rows": ROWS_OF_CASE}
+"""Parts that run nothing, with what each case counts for."""
+
+
+def outcomes(place: Path, part: str, cases: range) -> Iterator[dict[str, Any]]:
     """One case after the other."""
+    campaign = None if part in GENERATED else Campaign(place)
     for number in cases:
-        what, fault = CASES[part](campaign, number)
+        if campaign is not None:
+            what, fault = CASES[part](campaign, number)
+        else:
+            what = f"drawn with {number}"
+            fault = study_fault(number, place) if part == "studies" else rows_fault(number, place)
         yield {"part": part, "number": number, "what": what, "fault": fault}
 
 
 if __name__ == "__main__":
-    place, part, first, count = sys.argv[1:5]
-    campaign = Campaign(Path(place))
-    for outcome in outcomes(campaign, part, range(int(first), int(first) + int(count))):
+    place, part, first, past, stride = sys.argv[1:6]
+    for outcome in outcomes(Path(place), part, range(int(first), int(past), int(stride))):
         print(json.dumps(outcome), flush=True)

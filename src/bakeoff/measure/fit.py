@@ -11,6 +11,7 @@ from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
+from bakeoff.measure.forecasts import margin
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.entries import MethodEntry
@@ -81,8 +82,14 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
 
 
 def available_for(bench: Workbench, predictor: Predictor) -> int:
-    """Memory for a whole study on the bench's device: its base is there already and counts."""
-    return free_bytes(bench.base.device) + predictor.base_bytes
+    """Memory for a whole study on the bench's device: its base is there already and counts.
+
+    On a CPU, where one byte too many ends the process, without a margin for the forecast's error.
+    """
+    free = free_bytes(bench.base.device)
+    if bench.base.device.type == "cpu":
+        free = int(free * (1.0 - margin()))
+    return free + predictor.base_bytes
 
 
 def surely_fits(bench: Workbench, available: int) -> bool:
@@ -162,24 +169,30 @@ def refuse(
     """The error of a study that cannot fit."""
     most = max(needs, key=lambda need: need.bytes)
     seated = "" if most.slots == 1 else f" with {most.slots} candidates in one pass"
+    left = f" beyond a margin of {margin():.0%}" if place == _PLACES["cpu"] else ""
     return DoesNotFitError(
         f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
-        f"has {shown_bytes(available)} free. What would fit: {'; or '.join(changes)}. Or go on all "
+        f"has {shown_bytes(available)} free{left}. What would fit: {'; or '.join(changes)}. Or go on all "
         "the same with --force"
     )
 
 
-def check_fit(bench: Workbench, schedule: StudySchedule) -> None:
+def check_fit(bench: Workbench, schedule: StudySchedule) -> int | None:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
+
+    Returns:
+        The bytes that the study is forecast to take, its base included; None where there is so much
+        room that nothing was traced.
 
     Raises:
         DoesNotFitError: naming the changes with which it would fit, the smallest first.
     """
     if surely_fits(bench, free_bytes(bench.base.device)):
-        return
+        return None
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
     needs = needs_of(bench, predictor, schedule)
     changes = fit_of(bench, predictor, needs, available).remedies
     if changes:
         raise refuse(needs, available, changes, _PLACES[bench.base.device.type])
+    return max((need.bytes for need in needs), default=None)

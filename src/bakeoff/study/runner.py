@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.base.finite import check_base
+from bakeoff.base.meta_model import model_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -34,9 +35,11 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
+from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.memory import resident_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -155,8 +158,10 @@ class Runner:
         first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
         check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
-        if not self.force:
-            check_fit(bench, schedule)
+        forecast = None if self.force else check_fit(bench, schedule)
+        at_first = (
+            0 if forecast is None else resident_bytes() - model_bytes(bench.base.source.model)
+        )
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
         # Before the folder becomes this study's: a torn log refuses the call.
@@ -214,6 +219,8 @@ class Runner:
                     storage=storage,
                     followers=followers,
                 ).run(start)
+            if forecast is not None and bench.base.device.type == "cpu":
+                forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
