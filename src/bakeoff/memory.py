@@ -240,8 +240,7 @@ class _SamplingMeter:
             return self._peak
 
     def _sample(self) -> None:
-        while not self._ended.wait(_OWN_GROUPS: Final = Path("/proc/self/cgroup")
-_SAMPLE_SECONDS):
+        while not self._ended.wait(_SAMPLE_SECONDS):
             self._look()
 
     def read(self) -> int:
