@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,25 +67,16 @@ def test_the_pattern_of_an_adapter_of_others() -> None:
         pattern_for("a" * 60, ["q", "(a|a)*!"])
 
 
-HOSTILE = {
-    "loops": "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-    "doubles": (
-        "{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}"
-        "{% endfor %}"
-    ),
-    "pads": "{{ 'x'.ljust(10 ** 11) }}",
-    "replaces": "{% set x = 'x' * 100000 %}{{ x.replace('x', x) }}",
-    "powers": "{% set x = 7 ** (7 ** (7 ** 7)) %}",
-    "writes": "{% for a in range(9999) %}{{ 'x' * 9999 }}{% endfor %}",
-}
+CORPUS = Path(__file__).parent / "faults/corpus"
+HOSTILE = {file.stem: file.read_text("utf-8") for file in (CORPUS / "templates").iterdir()}
+SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (CORPUS / "schemas").iterdir()}
 SAYS = "took more than|gibibyte of memory|are the limit"
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_a_hostile_template_is_refused_by_its_limit(tmp_path: Path, kind: str) -> None:
-    usual = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-    task = task_of(kind="chat", chat_template=HOSTILE[kind] + usual)
+    task = task_of(kind="chat", chat_template=HOSTILE[kind])
     with pytest.raises(ConfigError, match=SAYS) as caught:
         template_for(task, train_tokenizer(), tmp_path)
     assert "task.chat_template" in str(caught.value)
@@ -95,7 +87,8 @@ def test_a_template_that_is_hostile_to_one_conversation_is_an_error_of_its_row(
 ) -> None:
     text = (
         "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n"
-        "{% if 'now' in m['content'] %}" + HOSTILE["loops"] + "{% endif %}{% endfor %}"
+        "{% if 'now' in m['content'] %}{% for a in range(9999) %}{% for b in range(9999) %}"
+        "{% endfor %}{% endfor %}{% endif %}{% endfor %}"
     )
     template = template_for(task_of(kind="chat", chat_template=text), train_tokenizer(), tmp_path)
     assert template is not None
@@ -121,25 +114,9 @@ def holds(schema: Any, text: str) -> float:
     return float(metric.statistics(ModelOutputs(texts=[text]), [None])[0, 0])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"pattern": BACKTRACKING},
-        {"patternProperties": {BACKTRACKING: {}}, "additionalProperties": False},
-        {
-            "$defs": {
-                "z": {"type": "object"},
-                **{
-                    name: {"anyOf": [{"$ref": f"#/$defs/{other}"}] * 9}
-                    for name, other in zip("abcdefgh", "bcdefghz", strict=True)
-                },
-            },
-            "$ref": "#/$defs/a",
-        },
-    ],
-    ids=["pattern", "names", "references"],
-)
-def test_a_hostile_schema_is_refused_by_its_limit(schema: Any) -> None:
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_a_hostile_schema_is_refused_by_its_limit(kind: str) -> None:
+    schema = SCHEMAS[kind]
     text = '{"%s!": 1}' % ("a" * 60) if "patternProperties" in schema else '"%s!"' % ("a" * 60)
     with pytest.raises(ConfigError, match=r"schema_valid\.schema: took more than 0\.2 seconds"):
         holds(schema, text)

@@ -172,8 +172,8 @@ def refuse(
     left = f" beyond a margin of {margin():.0%}" if place == _PLACES["cpu"] else ""
     return DoesNotFitError(
         f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
-        f"has {shown_bytes(available)} free{left}. What would fit: {'; or '.join(changes)}. Or go on all "
-        "the same with --force"
+        f"has {shown_bytes(available)} free{left}. What would fit: {'; or '.join(changes)}. Or go "
+        "on all the same with --force"
     )
 
 
