@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bakeoff.base.finite import check_base
 from bakeoff.base.model import Base
+from bakeoff.base.on_rows import check_base
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -78,4 +78,4 @@ def test_a_study_says_so_before_anything_is_trained(
     outcome = run_small()
     assert outcome.code == 2 and trained == []
     assert "outputs on the first training row are not finite numbers" in outcome.message
-    assert "in its logits" in outcome.message
+    assert "which starts in lm_head" in outcome.message

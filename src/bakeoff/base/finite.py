@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from bakeoff.errors import BaseModelError
-
-if TYPE_CHECKING:
-    from bakeoff.base.model import Base
 
 _SHOWN: Final = 3
 
@@ -47,27 +44,6 @@ def check_finite(reference: str, model: nn.Module, run: Callable[[], Tensor], wh
         f"{reference}: its outputs on {where} are not finite numbers, which starts {place}; "
         f"{why}. Nothing can be learnt or scored with it: {remedy}"
     )
-
-
-def check_base(base: Base, ids_T: Tensor, where: str) -> None:
-    """Refuses a base whose outputs on some tokens are not finite numbers, in its own precision.
-
-    That may overflow where float32, in which a base is looked at when it is loaded, does not.
-
-    Args:
-        ids_T: [T] tokens, at least one. where: which they are, for the error.
-
-    Raises:
-        BaseModelError: naming the first part where they start.
-    """
-    ids_BT = ids_T[None].to(base.device)
-    positions_BT = torch.arange(ids_BT.shape[1], device=base.device)[None]
-
-    def logits() -> Tensor:
-        found: Tensor = base.head(base.hidden_states(base.embedding(ids_BT), positions_BT))
-        return found
-
-    check_finite(base.source.reference, base.model, logits, where)
 
 
 def is_finite(values: Tensor) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +123,6 @@ class SchemaValid(JsonValid):
             raise ConfigError(
                 f"{error}, for one answer; simplify its patterns and references"
             ) from None
-        except re.error as error:
-            raise ConfigError(f"{where}: a pattern is no regular expression ({error})") from None
         except Unresolvable as error:
             raise ConfigError(
                 f"{where}: {error.ref!r} is not in the schema, and nothing is "

@@ -171,10 +171,13 @@ class SplitLengths:
     cut_share: float
     at_least: int | None = None
 
+    def sign(self, tokens: int) -> str:
+        """What stands before a row's length for readers: that it is a lower bound, or nothing."""
+        return "≥ " if self.at_least is not None and tokens >= self.at_least else ""
+
     def shown(self, tokens: int) -> str:
-        """A length of a row for readers."""
-        bound = self.at_least is not None and tokens >= self.at_least
-        return f"≥ {shown_whole(tokens)}" if bound else shown_whole(tokens)
+        """A row's length for readers."""
+        return f"{self.sign(tokens)}{shown_whole(tokens)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,8 @@ def advice(found: DataLengths) -> str:
         return (
             f"Texts of more than {found.max_length} tokens (task.max_length) are taken in pieces."
         )
+    train, most = found.splits["train"], found.cuts_1_percent
     return (
-        f"task.max_length {found.max_length} cuts {shown_share(found.splits['train'].cut_share)} "
-        f"of the training rows; {found.splits['train'].shown(found.cuts_1_percent)} would cut 1 %."
+        f"task.max_length {found.max_length} cuts {shown_share(train.cut_share)} of the training "
+        f"rows; {train.sign(most)}{most} would cut 1 %."
     )

@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.base.finite import check_base
 from bakeoff.base.meta_model import model_bytes
+from bakeoff.base.on_rows import check_base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
