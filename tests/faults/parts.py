@@ -200,9 +200,9 @@ def damaged(campaign: Campaign, number: int) -> tuple[str, str | None]:
 
 
 def memory(campaign: Campaign, number: int) -> tuple[str, str | None]:
-    """The address space ends so many megabytes above what the process has."""
-    more = (number % 50 + 1) * 8 << 20
-    what = f"{more >> 20} MB more"
+    """The address space ends so many megabytes above what the process has; the base needs few."""
+    more = number % 50 << 19
+    what = f"{more / (1 << 20):g} MB more"
     folder = campaign.begin()
 
     def limit() -> None:
