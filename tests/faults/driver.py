@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,16 +38,17 @@ def library(place: Path) -> Path:
     return made
 
 
-def cases(
-    place: Path, part: str, first: int, count: int, stride: int = 1
-) -> Iterator[dict[str, Any]]:
-    """Runs cases of a part and yields what each came to, as soon as it did.
+def cases(place: Path, wanted: Mapping[str, range]) -> Iterator[dict[str, Any]]:
+    """Runs cases of some parts and yields what each came to, as soon as it did.
+
+    Args:
+        place: a folder for it. wanted: by part, the numbers of the cases.
 
     Raises:
         RuntimeError: the part's own process failed.
     """
     place.mkdir(parents=True, exist_ok=True)
-    numbers = (first, first + count * stride, stride)
+    given = [f"{part}:{found.start}:{found.stop}:{found.step}" for part, found in wanted.items()]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         "LD_PRELOAD": str(library(place)),
@@ -56,7 +57,7 @@ def cases(
         "TOKENIZERS_PARALLELISM": "false",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.parts", str(place), part, *map(str, numbers)],
+        [sys.executable, "-m", "tests.faults.parts", str(place), *given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if "PYTEST_VERSION" in os.environ else None,
         text=True,
@@ -69,4 +70,4 @@ def cases(
             yield json.loads(line)
     if process.wait() != 0:
         said = process.stderr.read()[-2000:] if process.stderr else ""
-        raise RuntimeError(f"{part} ended with {process.returncode}: {said}")
+        raise RuntimeError(f"{given} ended with {process.returncode}: {said}")

@@ -1,4 +1,4 @@
-"""The parts of the campaign: ``python -m tests.faults.parts PLACE PART FIRST PAST STRIDE``.
+"""The parts of the campaign: ``python -m tests.faults.parts PLACE PART:FIRST:PAST:STRIDE …``.
 
 Case number n of a part is the same in every run of it: what happens is drawn from n alone. Each
 prints a JSON line: its number, what was done, and ``fault``, null where all went as it must. A run
@@ -72,7 +72,7 @@ class Campaign:
         """A run that was stopped in the middle by SIGTERM, made once."""
         folder = self.place / "partial"
         if not folder.exists():
-            run(folder, lambda: _at_step(9, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+            run(folder, lambda: _at_step(6, lambda: os.kill(os.getpid(), signal.SIGTERM)))
         return folder
 
     def resumed(self, what: str, first: Ended) -> tuple[str, str | None]:
@@ -250,11 +250,12 @@ GENERATED: Final = {"studies": 1, "rows": ROWS_OF_CASE}
 """Parts that run nothing, with what each case counts for."""
 
 
-def outcomes(place: Path, part: str, cases: range) -> Iterator[dict[str, Any]]:
+def outcomes(place: Path, wanted: list[tuple[str, range]]) -> Iterator[dict[str, Any]]:
     """One case after the other."""
-    campaign = None if part in GENERATED else Campaign(place)
-    for number in cases:
-        if campaign is not None:
+    runs = any(part in CASES for part, _ in wanted)
+    campaign = Campaign(place) if runs else None
+    for part, number in ((part, number) for part, cases in wanted for number in cases):
+        if campaign is not None and part in CASES:
             what, fault = CASES[part](campaign, number)
         else:
             what = f"drawn with {number}"
@@ -263,6 +264,9 @@ def outcomes(place: Path, part: str, cases: range) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    place, part, first, past, stride = sys.argv[1:6]
-    for outcome in outcomes(Path(place), part, range(int(first), int(past), int(stride))):
+    wanted = []
+    for one in sys.argv[2:]:
+        part, *numbers = one.split(":")
+        wanted.append((part, range(*map(int, numbers))))
+    for outcome in outcomes(Path(sys.argv[1]), wanted):
         print(json.dumps(outcome), flush=True)

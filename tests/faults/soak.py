@@ -64,7 +64,7 @@ def main() -> int:
         if count <= 0:
             continue
         with (place / f"{part}.jsonl").open("a", encoding="utf-8") as file:
-            for outcome in cases(place / part, part, first, count):
+            for outcome in cases(place / "runs", {part: range(first, first + count)}):
                 file.write(json.dumps(outcome) + "\n")
                 file.flush()
                 if outcome["fault"] is not None:
