@@ -263,10 +263,15 @@ def outcomes(place: Path, wanted: list[tuple[str, range]]) -> Iterator[dict[str,
         yield {"part": part, "number": number, "what": what, "fault": fault}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Runs what the arguments name; see the module."""
     wanted = []
     for one in sys.argv[2:]:
-        part, *numbers = one.split(":")
-        wanted.append((part, range(*map(int, numbers))))
+        part, *given = one.split(":")
+        wanted.append((part, range(*map(int, given))))
     for outcome in outcomes(Path(sys.argv[1]), wanted):
         print(json.dumps(outcome), flush=True)
+
+
+if __name__ == "__main__":
+    main()
