@@ -14,22 +14,29 @@ from bakeoff.errors import BaseModelError
 _SHOWN: Final = 3
 
 
-def check_finite(reference: str, model: nn.Module, run: Callable[[], Tensor], where: str) -> None:
+def check_finite(
+    reference: str,
+    model: nn.Module,
+    run: Callable[[], Tensor],
+    where: str,
+    *,
+    found: Tensor | None = None,
+) -> None:
     """Refuses a base whose outputs on some tokens are not all finite.
 
     Args:
         reference: how the error names the base. model: whose parts are looked at.
-        run: computes the outputs. where: on which tokens, for the
-            error.
+        run: computes the outputs. where: on which tokens, for the error.
+        found: what ``run`` gave already.
 
     Raises:
         BaseModelError: naming the first part, in the order of computation, whose output is not
             finite though its inputs are, or weights that are not.
     """
     with torch.no_grad():
-        if is_finite(run()):
+        if is_finite(run() if found is None else found):
             return
-        with _first_fault(model) as found:
+        with _first_fault(model) as places:
             run()
     bad = [name for name, weight in model.named_parameters() if not is_finite(weight)]
     if bad:
@@ -39,7 +46,7 @@ def check_finite(reference: str, model: nn.Module, run: Callable[[], Tensor], wh
     else:
         why = "its weights are finite, so the numbers grow beyond what their type holds"
         remedy = "set precision: float32, or choose another base"
-    place = found[0] if found else "in its logits"
+    place = places[0] if places else "in its logits"
     raise BaseModelError(
         f"{reference}: its outputs on {where} are not finite numbers, which starts {place}; "
         f"{why}. Nothing can be learnt or scored with it: {remedy}"

@@ -24,7 +24,7 @@ def check_base(base: Base, ids_T: Tensor, where: str) -> None:
     positions_BT = torch.arange(ids_BT.shape[1], device=base.device)[None]
 
     def logits() -> Tensor:
-        found: Tensor = base.head(base.hidden_states(base.embedding(ids_BT), positions_BT))
+        found: Tensor = base.logits(base.hidden_states(base.embedding(ids_BT), positions_BT))
         return found
 
     check_finite(base.source.reference, base.model, logits, where)
