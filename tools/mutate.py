@@ -41,7 +41,7 @@ def changes(tree: ast.Module) -> Iterator[tuple[ast.AST, Change]]:
             yield node, _attribute(node, "op", _SWAPPED[type(node.op)]())
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             yield node, _attribute(node, "operand", ast.UnaryOp(ast.Not(), node.operand))
-        elif isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
             other = not node.value if isinstance(node.value, bool) else node.value + 1
             yield node, _attribute(node, "value", other)
         elif isinstance(node, ast.Return) and node.value is not None:
