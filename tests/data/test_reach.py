@@ -144,11 +144,12 @@ def test_long_texts_in_stretches_have_the_tokens_of_the_whole(
     monkeypatch.setattr(encode, "_OVERLAP", 400)
     sizes: list[int] = []
     called: Callable[..., Any] = encoder._called
-    monkeypatch.setattr(
-        encoder,
-        "_called",
-        lambda t, *, literal: (sizes.extend(map(len, t)), called(t, literal=literal))[1],
-    )
+
+    def spy(texts: Any, *, literal: bool) -> Any:
+        sizes.extend(map(len, texts))
+        return called(texts, literal=literal)
+
+    monkeypatch.setattr(encoder, "_called", spy)
     [found] = encoder.encode([text], [[(0, len(text))]])
     assert np.array_equal(found.ids, whole.ids)
     assert np.array_equal(found.offsets, whole.offsets)

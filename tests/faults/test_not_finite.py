@@ -122,12 +122,12 @@ def test_of_a_further_test_set(
 def test_of_the_costs(run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any) -> Iterator[tuple[str, CostRecord]]:
         for name, record in measured_here(*arguments):
-            spoilt = {
+            spoilt: dict[str, Any] = {
                 field.name: float("nan")
                 for field in dataclasses.fields(record)
                 if isinstance(getattr(record, field.name), float)
             }
-            parts = {
+            parts: dict[str, Any] = {
                 field.name: dataclasses.replace(
                     part,
                     **{
