@@ -56,19 +56,19 @@ def main() -> int:
     given = parser.parse_args()
     place: Path = given.place.resolve()
     place.mkdir(parents=True, exist_ok=True)
+    wanted = {}
     for part in () if given.table else given.part or ASKED:
         asked, each, _ = ASKED[part]
         first = len(kept(place, part))
         count = -(-asked // each) - first
         count = count if given.count is None else min(count, given.count)
-        if count <= 0:
-            continue
-        with (place / f"{part}.jsonl").open("a", encoding="utf-8") as file:
-            for outcome in cases(place / "runs", {part: range(first, first + count)}):
-                file.write(json.dumps(outcome) + "\n")
-                file.flush()
-                if outcome["fault"] is not None:
-                    print(json.dumps(outcome), flush=True)
+        if count > 0:
+            wanted[part] = range(first, first + count)
+    for outcome in cases(place / "runs", wanted) if wanted else ():
+        with (place / f"{outcome['part']}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(outcome) + "\n")
+        if outcome["fault"] is not None:
+            print(json.dumps(outcome), flush=True)
     print(table(place))
     return int(any(one["fault"] for part in ASKED for one in kept(place, part)))
 
