@@ -254,12 +254,14 @@ def outcomes(place: Path, wanted: list[tuple[str, range]]) -> Iterator[dict[str,
     """One case after the other."""
     runs = any(part in CASES for part, _ in wanted)
     campaign = Campaign(place) if runs else None
+    drawn = place / "drawn"
+    drawn.mkdir(exist_ok=True)
     for part, number in ((part, number) for part, cases in wanted for number in cases):
         if campaign is not None and part in CASES:
             what, fault = CASES[part](campaign, number)
         else:
             what = f"drawn with {number}"
-            fault = study_fault(number, place) if part == "studies" else rows_fault(number, place)
+            fault = study_fault(number, drawn) if part == "studies" else rows_fault(number, drawn)
         yield {"part": part, "number": number, "what": what, "fault": fault}
 
 
