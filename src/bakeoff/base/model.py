@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, most_positions
 from bakeoff.base.experts import ExpertsSite, expert_layers
+from bakeoff.base.finite import check_finite
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.masters import SourceParameters, prepare_model
 from bakeoff.base.norms import norm_layers
@@ -102,7 +104,7 @@ class Base(SourceParameters):
             expected = None
             if probe:
                 with computing_in_float32(model):
-                    expected = _reference_logits(model)
+                    expected = self._finite_logits(model)
             prepare_model(model)
             self._adopt(model)
             if probe:
@@ -129,7 +131,7 @@ class Base(SourceParameters):
     def _held_of(self, original: PreTrainedModel, *, probe: bool) -> PreTrainedModel:
         """The model to hold, of one whose float32 weights are in memory and stay there."""
         device, dtype, quantization = self.device, self.compute_dtype, self.choice.quantization
-        expected = _reference_logits(original) if probe else None
+        expected = self._finite_logits(original) if probe else None
         prepare_model(original)
         if probe:
             self._adopt(original)
@@ -142,6 +144,13 @@ class Base(SourceParameters):
             return to_device(copy.deepcopy(original), device, dtype)
         place = device if _matrix(original.get_input_embeddings()).device.type == "cpu" else _META
         return quantized_copy(original, place, dtype, quantization)
+
+    def _finite_logits(self, model: PreTrainedModel) -> Tensor:
+        """The logits of Transformers; an error where the base gives NaN by itself."""
+        run = partial(_reference_logits, model)
+        logits = run()
+        check_finite(self.source.reference, model, run, "a few tokens", found=logits)
+        return logits
 
     def _adopt(self, model: PreTrainedModel) -> None:
         self.model = model

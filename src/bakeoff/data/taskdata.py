@@ -19,7 +19,10 @@ from bakeoff.types import Split
 _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
 _ARRAYS: Final = ("rows", "is_target", "gold", "choice_set", "lengths")
-_COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references", "whole_rows")
+_COUNTS: Final = (
+    *("tokens_raw", "rows_cut", "rows_skipped", "at_least", "rows_at_least"),
+    *("groups", "references", "whole_rows"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class SplitData:
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there.
         rows_skipped: rows left out under ``on_bad_row: skip``.
+        rows_at_least: rows whose texts are so long that they were not read to their end; their
+            ``lengths`` and tokens in ``tokens_raw`` are lower bounds.
+        at_least: the least of such lengths, None where there are none.
     """
 
     rows: NDArray[np.int64]
@@ -85,6 +91,8 @@ class SplitData:
     tokens_raw: int
     rows_cut: int
     rows_skipped: int
+    rows_at_least: int = 0
+    at_least: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

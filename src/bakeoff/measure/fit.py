@@ -12,6 +12,7 @@ from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
+from bakeoff.measure.forecasts import margin
 from bakeoff.measure.remedies import Fitting, fitting_of, recomputing_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
@@ -100,8 +101,14 @@ def _group(method: Method) -> tuple[ExecutionPath, BaseChoice]:
 
 
 def available_for(bench: Workbench, predictor: Predictor) -> int:
-    """Memory for a whole study on the bench's device: its bases are there already and count."""
-    return free_bytes(bench.base.device) + predictor.all_bytes
+    """Memory for a whole study on the bench's device: its bases are there already and count.
+
+    On a CPU, where one byte too many ends the process, without a margin for the forecast's error.
+    """
+    free = free_bytes(bench.base.device)
+    if bench.base.device.type == "cpu":
+        free = int(free * (1.0 - margin()))
+    return free + predictor.all_bytes
 
 
 def surely_fits(bench: Workbench, available: int) -> bool:
@@ -210,10 +217,11 @@ def refuse(
     """The error of a study that cannot fit."""
     most = max(needs, key=lambda need: need.bytes)
     seated = "" if most.slots == 1 else f" with {most.slots} candidates in one pass"
+    left = f" beyond a margin of {margin():.0%}" if place == _PLACES["cpu"] else ""
     return DoesNotFitError(
         f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
-        f"has {shown_bytes(available)} free. What would fit: {'; or '.join(changes)}. Or go on all "
-        "the same with --force"
+        f"has {shown_bytes(available)} free{left}. What would fit: {'; or '.join(changes)}. Or go "
+        "on all the same with --force"
     )
 
 
@@ -235,20 +243,21 @@ def fitted(
     return bench, needs, fit_of(bench, predictor, needs, available)
 
 
-def check_fit(bench: Workbench, schedule: StudySchedule) -> Workbench:
+def check_fit(bench: Workbench, schedule: StudySchedule) -> tuple[Workbench, int | None]:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
 
     Returns:
-        The study as it is to run; see ``fitted``.
+        The study as it is to run, see ``fitted``; and the bytes that it is forecast to take, its
+        bases included: None where there is so much room that nothing was traced.
 
     Raises:
         DoesNotFitError: naming the changes with which it would fit, the smallest first.
     """
     if surely_fits(bench, free_bytes(bench.base.device)):
-        return bench
+        return bench, None
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
     found, needs, fit = fitted(bench, predictor, schedule, available)
     if fit.remedies:
         raise refuse(needs, available, fit.remedies, _PLACES[bench.base.device.type])
-    return found
+    return found, max((need.bytes for need in needs), default=None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from bakeoff.base.checkpoint import write_tensors as write_tensors
 from bakeoff.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -98,6 +102,19 @@ def check_settings(path: Path, expected: Mapping[str, Any]) -> None:
                 f"{path}: {key} is {found[key]!r}, but the study's method needs {value!r}; the "
                 "adapter belongs to other options"
             )
+
+
+def write_peft_config(config: PeftConfig, folder: Path) -> None:
+    """Writes PEFT's ``adapter_config.json``, the same at every run.
+
+    The library keeps names of layers as sets, whose order changes from process to process.
+    """
+    config = copy.copy(config)
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(folder))
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

@@ -146,7 +146,9 @@ class RunFolder:
             StoreError: if what an earlier call kept was made from other inputs, or with other
                 versions and they are not to be mixed.
         """
-        before = self.read_json(INPUTS_FILE)
+        # Without a study, the inputs are those of a call that ended before the folder was its own.
+        is_claimed = (self.path / STUDY_FILE).exists()
+        before = self.read_json(INPUTS_FILE) if is_claimed else None
         if not isinstance(before, dict) and self._holds_parts():
             raise StoreError(
                 f"{self.path / INPUTS_FILE}: is missing or torn, so that nothing says from what "
@@ -413,10 +415,13 @@ def open_run(
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether a folder holds more than a lock, rows and what a killed run left half written."""
+    """Whether a folder holds more than a lock, rows and what a killed run left half written.
+
+    A run that was killed while it claimed the folder left the inputs without the study.
+    """
     return path.is_dir() and any(
         entry.suffix != PART
-        and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE)
         and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bakeoff.formatting import shown_whole
 from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
 from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
@@ -161,11 +162,22 @@ class SplitLengths:
     Attributes:
         row: of whole rows. answer: of what is supervised in them.
         cut_share: the share of rows that are longer than they may be.
+        at_least: lengths of rows from this one on are lower bounds, as texts that are far longer
+            than ``max_length`` are not read to their end; None where all are exact.
     """
 
     row: LengthSpread
     answer: LengthSpread
     cut_share: float
+    at_least: int | None = None
+
+    def sign(self, tokens: int) -> str:
+        """What stands before a row's length for readers: that it is a lower bound, or nothing."""
+        return "≥ " if self.at_least is not None and tokens >= self.at_least else ""
+
+    def shown(self, tokens: int) -> str:
+        """A row's length for readers."""
+        return f"{self.sign(tokens)}{shown_whole(tokens)}"
 
 
 @dataclass(frozen=True, kw_only=True)

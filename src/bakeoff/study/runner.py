@@ -13,9 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.base.meta_model import model_bytes
+from bakeoff.base.on_rows import check_base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -31,9 +35,11 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
+from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.memory import resident_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -149,9 +155,13 @@ class Runner:
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
+        check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
+        forecast: int | None = None
         if not self.force:
-            bench = check_fit(bench, schedule)
+            bench, forecast = check_fit(bench, schedule)
+        at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
         # Before the folder becomes this study's: a torn log refuses the call.
@@ -209,6 +219,8 @@ class Runner:
                     storage=storage,
                     followers=followers,
                 ).run(start)
+            if forecast is not None and bench.base.device.type == "cpu":
+                forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:

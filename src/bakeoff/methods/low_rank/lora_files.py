@@ -22,6 +22,7 @@ from bakeoff.methods.files import (
     PEFT_WEIGHTS,
     check_settings,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.low_rank.experts import (
@@ -79,8 +80,7 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
         target_parameters=parameters or None,
         **_settings(method),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(str(folder))
+    write_peft_config(config, folder)
     whole = dict(tensors)
     for name, (a0_DR, b0_RE) in method.principal.items():
         whole[f"{name}.lora_a"] = torch.cat([tensors[f"{name}.lora_a"], a0_DR], dim=1)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bakeoff.base.injection import keeps_transposed
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
+from bakeoff.limits import limited
 from bakeoff.methods.specs.low_rank import LowRankOptions
 
 
@@ -67,8 +68,9 @@ def plan_layers(
 def pattern_for(name: str, patterns: Sequence[str]) -> str | None:
     """The first of PEFT's patterns that means a layer."""
     for pattern in patterns:
-        if re.match(rf"(.*\.)?({pattern})$", name):
-            return pattern
+        with limited(f"the pattern {pattern!r}"):
+            if re.match(rf"(.*\.)?({pattern})$", name):
+                return pattern
     return None
 
 

@@ -20,6 +20,7 @@ from bakeoff.methods.files import (
     check_settings,
     read_tensor,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, SoftPromptOptions
@@ -128,8 +129,7 @@ class SoftPrompt(Method):
             inference_mode=True,
             base_model_name_or_path=self.base.source.reference,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(str(folder))
+        write_peft_config(config, folder)
         write_tensors(tensors, folder / PEFT_WEIGHTS)
 
     def load(self, folder: Path) -> Tensors:
