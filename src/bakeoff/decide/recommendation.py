@@ -8,7 +8,10 @@
 3. The rules of ``referee/recommend.py`` say which, by the deciding metric on the test set, over the
    differences, errors and degrees of freedom that the comparisons hold. Every baseline that has
    the metric takes part.
-4. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
+4. What was made elsewhere has no cost here, so that it counts as dearer than every method of the
+   study: it is recommended where it is shown better than all of them. One of two runs takes no
+   part, as nothing may be said of it and it would keep the rest from being judged.
+5. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
    then fewer parameters, then the better result, then the name.
 """
 
@@ -23,6 +26,7 @@ from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.referee.advice import method_among, recommendation
 from bakeoff.decide.referee.evidence import Evidence
+from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.decide.referee.question import Question
 from bakeoff.decide.sentences import (
     cost_of_needs,
@@ -47,6 +51,7 @@ from bakeoff.decide.verdicts import (
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
+    MethodRecord,
     Needs,
     Outside,
     Recommendation,
@@ -77,7 +82,11 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         if (breaches := [*limits.breaches(results, method), *drop_breaches(results, name)])
     }
     drops = drops_of(results)
-    inside = [name for name in finished_methods(results) if name not in outside]
+    inside = [
+        name
+        for name, method in finished_methods(results).items()
+        if name not in outside and not _has_too_few_runs(method)
+    ]
     blank = Recommendation(
         method=None,
         verdict="none",
@@ -173,6 +182,11 @@ def _case(
         evidence=evidence,
         question=question,
     )
+
+
+def _has_too_few_runs(method: MethodRecord) -> bool:
+    """Whether what was made elsewhere has runs that are neither one nor enough."""
+    return method.external is not None and 1 < len(method.seeds) < MIN_SEEDS
 
 
 def _num_seeds(results: Results, name: str, found: Estimate) -> int:

@@ -15,6 +15,7 @@ from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.entrants import Entrant
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
@@ -80,6 +81,7 @@ class Workbench:
         baselines: what takes part without training. shots: the held-out sets with training rows
             before each prompt, where a baseline wants them.
         also: further test sets, by name. curve: the learning curve.
+        entrants: from elsewhere, tested beside the methods.
         plans: the schedule of each split.
     """
 
@@ -98,6 +100,7 @@ class Workbench:
     shots: ShotData | None = None
     also: Mapping[str, TestSet] = field(default_factory=dict)
     curve: LearningCurve = field(default_factory=LearningCurve)
+    entrants: tuple[Entrant, ...] = ()
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
