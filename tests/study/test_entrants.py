@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from bakeoff.config import dump_yaml
 from bakeoff.decide.recommendation import recommend
 from bakeoff.runs.reading import read_results
+from tests.studies import small_study
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -182,3 +184,44 @@ def test_an_entrant_is_recommended_only_where_it_is_shown_better(
         c for c in found.comparisons if {c.a, c.b} == {"lora", "right"} and c.metric == "rouge1"
     ]
     assert pair.fixed == (False, True) or pair.fixed == (True, False)
+
+
+def test_labels_are_read_as_choices_and_others_are_wrong(
+    place: Path, run_small: Run, results: Results, cli: Run
+) -> None:
+    folder = place / "moods"
+    folder.mkdir()
+    for split, number in (("train", 16), ("validation", 4), ("test", 6)):
+        moods = [("poor", "good"), ("fine", "bad")]  # unlike what the words say
+        rows = [
+            {"said": f"{split} {i} was {moods[i % 2][0]}.", "mood": moods[i % 2][1]}
+            for i in range(number)
+        ]
+        write(folder / f"{split}.jsonl", rows)
+    task = {"kind": "classify", "source": "moods", "text": "said", "label": "mood"}
+    file = place / "labels.yaml"
+    mapping = {**small_study(), "task": {**task, "max_length": 48, "max_target_tokens": 8}}
+    file.write_text(dump_yaml(mapping), "utf-8")
+    assert cli("run", file, "--out", "out").code == 0
+    assert cli("template", "out").code == 0
+    prompts = [json.loads(line) for line in (place / "out/template.jsonl").read_text().splitlines()]
+    assert all(row["choices"] == ["bad", "good"] for row in prompts)
+    answers = ["good", " Bad ", "good", "bad", "neither", "bad"]
+    filled = [
+        {"id": row["id"], "prediction": text} for row, text in zip(prompts, answers, strict=True)
+    ]
+    write(place / "filled.jsonl", filled)
+    write(place / "own.jsonl", predictions(place, 0))
+    mapping["methods"] |= {
+        "ours": {"kind": "external", "predictions": "filled.jsonl"},
+        "own": {"kind": "external", "predictions": "own.jsonl"},
+    }
+    file.write_text(dump_yaml(mapping), "utf-8")
+    outcome = cli("run", file, "--out", "out")
+    assert outcome.code == 0, outcome.err
+    found = results()["methods"]
+    assert found["ours"]["test"]["accuracy"]["mean"] == pytest.approx(5 / 6)
+    assert found["ours"]["outputs"]["invalid"] == 1
+    for metric in ("accuracy", "macro_f1", "mcc"):
+        assert found["own"]["test"][metric]["mean"] == found["lora"]["test"][metric]["mean"]
+    assert not {"nll", "label_nll"} & set(found["own"]["test"])

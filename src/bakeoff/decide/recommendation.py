@@ -51,7 +51,6 @@ from bakeoff.decide.verdicts import (
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
-    MethodRecord,
     Needs,
     Outside,
     Recommendation,
@@ -82,11 +81,7 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         if (breaches := [*limits.breaches(results, method), *drop_breaches(results, name)])
     }
     drops = drops_of(results)
-    inside = [
-        name
-        for name, method in finished_methods(results).items()
-        if name not in outside and not _has_too_few_runs(method)
-    ]
+    inside = [name for name in _candidates(results) if name not in outside]
     blank = Recommendation(
         method=None,
         verdict="none",
@@ -105,7 +100,7 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         return replace(found, why=_sentences(reached(results, leader), found.why))
     case = _case(results, results.decision, inside, has_outside=bool(outside))
     found = _decided(case)
-    unlimited = replace(case.question, candidates=list(finished_methods(results)), scope="")
+    unlimited = replace(case.question, candidates=_candidates(results), scope="")
     kept = [] if found.method is None else [drop.kept(results, found.method) for drop in drops]
     return replace(
         found,
@@ -184,9 +179,13 @@ def _case(
     )
 
 
-def _has_too_few_runs(method: MethodRecord) -> bool:
-    """Whether what was made elsewhere has runs that are neither one nor enough."""
-    return method.external is not None and 1 < len(method.seeds) < MIN_SEEDS
+def _candidates(results: Results) -> list[str]:
+    """Those that may be recommended: what was made elsewhere has one run, or enough of them."""
+    return [
+        name
+        for name, method in finished_methods(results).items()
+        if method.external is None or len(method.seeds) == 1 or len(method.seeds) >= MIN_SEEDS
+    ]
 
 
 def _num_seeds(results: Results, name: str, found: Estimate) -> int:
