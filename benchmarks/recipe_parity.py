@@ -29,13 +29,14 @@ RATES = {"lora": 5e-3, "dora": 5e-3, "soft_prompt": 3e-2, "full": 1e-3, "ia3": 5
 def run_study(kind: str, folder: Path) -> list[float]:
     """Trains one method; returns the loss of each update."""
     losses: list[float] = []
-    report = Trainer._report
+    update = Trainer._step
 
-    def kept(self: Trainer, step: int, train_nll_K: Any, rates: list[float]) -> None:
-        losses.append(float(train_nll_K[0]))
-        report(self, step, train_nll_K, rates)
+    def kept(self: Trainer, *arguments: Any) -> Any:
+        nll_K, tokens_K = update(self, *arguments)
+        losses.append(float(nll_K[0] / tokens_K[0]))
+        return nll_K, tokens_K
 
-    Trainer._report = kept  # type: ignore[method-assign]
+    Trainer._step = kept  # type: ignore[method-assign]
     try:
         bakeoff.run(
             bakeoff.Study(
@@ -59,7 +60,7 @@ def run_study(kind: str, folder: Path) -> list[float]:
             out=folder,
         )
     finally:
-        Trainer._report = report  # type: ignore[method-assign]
+        Trainer._step = update  # type: ignore[method-assign]
     return losses
 
 

@@ -95,13 +95,14 @@ Transformers' own."""
 def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The loss of each update of the first slot, as it is trained here."""
     found: list[float] = []
-    report = Trainer._report
+    update = Trainer._step
 
-    def spy(self: Trainer, step: int, train_nll_K: Any, rates: list[float]) -> None:
-        found.append(float(train_nll_K[0]))
-        report(self, step, train_nll_K, rates)
+    def spy(self: Trainer, *arguments: Any) -> Any:
+        nll_K, tokens_K = update(self, *arguments)
+        found.append(float(nll_K[0] / tokens_K[0]))
+        return nll_K, tokens_K
 
-    monkeypatch.setattr(Trainer, "_report", spy)
+    monkeypatch.setattr(Trainer, "_step", spy)
     return found
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_dtype
 from bakeoff.base.weights.sources import load_source
-from bakeoff.data.cache import tokenizer_identity
 from bakeoff.data.taskdata import TaskData
 from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.engine.entrants import Checkpoint, Entrant, EntrantRun
@@ -29,6 +30,8 @@ from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import prepare, with_found
 
 _BASE_CONFIG: Final = "config.json"
+_TEXTS_COMPARED: Final = 100
+"""Inputs that two tokenizers must cut alike, beside having one vocabulary."""
 
 
 def open_entrants(study: Study, base: Base, task: Task, data: TaskData) -> tuple[Entrant, ...]:
@@ -71,7 +74,7 @@ def _entrant(study: Study, base: Base, task: Task, data: TaskData, entry: Extern
             run = replace(run, checkpoint=_checkpoint(study, base, task, data, path, where))
         else:
             _check_written(task, where)
-            given = read_answers(path, data.splits["test"], where=where)
+            given = read_answers(path, data.splits["test"], where=where, name=place)
             run = replace(run, answers=given.texts)
             try:
                 outputs_of(task, run, data.splits["test"])
@@ -177,17 +180,28 @@ def _checkpoint(
         if meta:
             return Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
         dtype = choose_dtype(study.options.precision, base.device)
-        return Base(source, device=base.device, dtype=dtype)
+        opened = Base(source, device=base.device, dtype=dtype)
+        opened.may_capture = study.options.engine.cuda_graph is not False
+        return opened
 
     try:
         shapes = load(meta=True)
     except BakeoffError as error:
         raise ConfigError(f"{where}: {error}") from error
     _check_room(study, task, shapes, 0, where)
-    tokenizers = (base.tokenizer, shapes.tokenizer)
-    if len({tuple(tokenizer_identity(one, "")) for one in tokenizers}) == 1:
+    texts = list(data.splits["test"].shown[:_TEXTS_COMPARED])
+    if _encode_alike(base.tokenizer, shapes.tokenizer, texts):
         return Checkpoint(open=load)
     return Checkpoint(open=load, data=_in_own_tokens(study, task, data, shapes, path, where))
+
+
+def _encode_alike(
+    a: PreTrainedTokenizerBase, b: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> bool:
+    """Whether two tokenizers have one vocabulary and cut some texts into the same tokens."""
+    if a.get_vocab() != b.get_vocab() or a.eos_token_id != b.eos_token_id:
+        return False
+    return all(a(text)["input_ids"] == b(text)["input_ids"] for text in texts)
 
 
 def _in_own_tokens(

@@ -35,22 +35,24 @@ class GivenAnswers:
     by_index: bool
 
 
-def read_answers(path: Path, part: SplitData, *, where: str) -> GivenAnswers:
+def read_answers(path: Path, part: SplitData, *, where: str, name: str = "") -> GivenAnswers:
     """Reads the answers to a test set.
 
     Args:
         path: the file. part: the set. where: the path in the study, for errors.
+        name: what errors call the file; its path without.
 
     Raises:
         DataError: the file cannot be read; a line is no answer; or rows are missing, there twice,
             or foreign, each named by file, line and row.
     """
-    places = {name: index for index, name in enumerate(part.row_ids)}
+    file = name or str(path)
+    places = {id: index for index, id in enumerate(part.row_ids)}
     texts: dict[int, str] = {}
     lines: dict[int, int] = {}
     foreign, twice, by_index = [], [], False
-    for number, row in _lines(path, where):
-        at = f"{path}, line {number}"
+    for number, row in _lines(path, f"{where}: {file}"):
+        at = f"{file}, line {number}"
         place, named = _place_of(row, places, len(part), at, where)
         by_index |= "id" not in row
         if place is None:
@@ -61,8 +63,8 @@ def read_answers(path: Path, part: SplitData, *, where: str) -> GivenAnswers:
             continue
         texts[place], lines[place] = _text_of(row, at, named, where), number
     missing = [
-        f"id {name} (index {index}, row {int(part.rows[index])} of the source)"
-        for name, index in places.items()
+        f"id {id} (index {index}, row {int(part.rows[index])} of the source)"
+        for id, index in places.items()
         if index not in texts
     ]
     faults = [
@@ -72,7 +74,7 @@ def read_answers(path: Path, part: SplitData, *, where: str) -> GivenAnswers:
     ]
     if any(faults):
         raise DataError(
-            f"{where}: {path}: {'; '.join(filter(None, faults))}. Each of the {len(part)} test "
+            f"{where}: {file}: {'; '.join(filter(None, faults))}. Each of the {len(part)} test "
             f"rows needs one answer; {_TEMPLATE}"
         )
     return GivenAnswers(texts=tuple(texts[i] for i in range(len(part))), by_index=by_index)
@@ -92,7 +94,7 @@ def _lines(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{where}: {path} cannot be read ({error}); give a file of JSON lines. {_TEMPLATE}"
+            f"{where} cannot be read ({error}); give a file of JSON lines. {_TEMPLATE}"
         ) from None
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -101,12 +103,12 @@ def _lines(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{where}: {path}, line {number}: is no JSON ({error}); each line is one object, "
+                f"{where}, line {number}: is no JSON ({error}); each line is one object, "
                 'such as {"id": "...", "prediction": "..."}'
             ) from None
         if not isinstance(row, dict):
             raise DataError(
-                f"{where}: {path}, line {number}: is no JSON object; each line is one, such as "
+                f"{where}, line {number}: is no JSON object; each line is one, such as "
                 '{"id": "...", "prediction": "..."}'
             )
         yield number, row

@@ -59,6 +59,11 @@ from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
 
 _MOST_LABELS = 20
+_FROM_ELSEWHERE = {
+    "adapter": "an adapter from elsewhere",
+    "checkpoint": "a model from elsewhere",
+    "predictions": "answers from elsewhere",
+}
 
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
@@ -275,7 +280,7 @@ def _entrant(
     state = RunState.COMPLETE if len(tested) == len(entrant.runs) else RunState.WAITING
     return MethodRecord(
         kind=EXTERNAL,
-        title=f"made elsewhere ({entry.form})",
+        title=_FROM_ELSEWHERE[entry.form],
         options={entry.form: list(entry.places)},
         state=RunState.FAILED if failed else state,
         reason=findings.records[failed[0]].reason if failed else None,
