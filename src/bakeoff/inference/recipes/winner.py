@@ -27,8 +27,8 @@ class Winner:
     Attributes:
         id: its own. why: why it is this one, in a sentence.
         record: what came of it. method: with its options. protocol: with its searched options.
-        train, validation: its rows. steps: of all its updates, the rows of each, up to the epoch
-            that was kept. schedule_updates: that the learning rate is laid over.
+        train, validation: its rows. steps: of all its updates, the rows of each.
+        updates: up to the epoch that was kept. schedule_updates: that the rate is laid over.
         max_length: of a row, in tokens.
     """
 
@@ -40,6 +40,7 @@ class Winner:
     train: SplitData
     validation: SplitData
     steps: list[list[int]]
+    updates: int
     schedule_updates: int
     max_length: int
 
@@ -75,10 +76,9 @@ def winner_of(run: FinishedRun, candidate_id: str | None = None) -> Winner:
     data = prepare_data(run.study, run.base, methods)
     train = data.splits["train"]
     plan = plan_of(train, task.max_length, task, run.base, protocol)
-    kept_epochs = record.best_epoch or len(record.epochs) or protocol.epochs
     steps = [
         step.examples.tolist()
-        for epoch in range(kept_epochs)
+        for epoch in range(protocol.epochs)
         for step in plan.epoch(record.seed, epoch)
     ]
     return Winner(
@@ -90,6 +90,7 @@ def winner_of(run: FinishedRun, candidate_id: str | None = None) -> Winner:
         train=train,
         validation=data.splits["validation"],
         steps=steps,
+        updates=plan.num_steps * (record.best_epoch or protocol.epochs),
         schedule_updates=protocol.epochs * plan.num_steps,
         max_length=task.max_length,
     )

@@ -137,6 +137,7 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "seed": winner.record.seed,
         "learning_rate": winner.record.rate,
         "schedule": protocol.schedule,
+        "updates": winner.updates,
         "schedule_updates": winner.schedule_updates,
         "warmup_ratio": protocol.warmup_ratio,
         "betas": list(protocol.betas),
@@ -179,7 +180,7 @@ def _readme(run: FinishedRun, winner: Winner, recipe: Recipe, base: BaseName) ->
         "learning rate": shown_rate(winner.record.rate),
         "rows of an update": f"{protocol.rows_per_step} "
         f"({protocol.micro_batch_size} × {protocol.grad_accum_steps})",
-        "updates": f"{len(winner.steps):,}, to the epoch that was kept, of "
+        "updates": f"{winner.updates:,}, to the epoch that was kept, of "
         f"{winner.schedule_updates:,} that the learning rate is laid over",
         "training rows": f"{len(winner.train):,}",
         "precision": str(winner.base.compute_dtype).removeprefix("torch."),

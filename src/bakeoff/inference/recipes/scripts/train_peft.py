@@ -1,7 +1,7 @@
 """Trains the run of this folder with PEFT and PyTorch alone: ``python train.py``.
 
 Reads ``run.json``, ``train.jsonl``, ``steps.json`` and ``start/`` beside it; writes
-``losses.jsonl`` and ``adapter/``. ``--steps N`` ends after N updates.
+``losses.jsonl`` and ``adapter/``. ``--steps N`` makes N updates.
 """
 
 from __future__ import annotations
@@ -51,13 +51,14 @@ def batch_of(rows: list[dict[str, Any]], pad: int, device: torch.device) -> dict
 def main() -> None:
     """Trains for the recorded number of updates."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=None, help="updates, at most")
+    parser.add_argument("--steps", type=int, default=None, help="updates, instead of the run's")
     parser.add_argument("--out", type=Path, default=HERE, help="where losses and adapter go")
     arguments = parser.parse_args()
     run = json.loads((HERE / "run.json").read_text(encoding="utf-8"))
     with (HERE / "train.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    steps = json.loads((HERE / "steps.json").read_text(encoding="utf-8"))[: arguments.steps]
+    updates = run["updates"] if arguments.steps is None else arguments.steps
+    steps = json.loads((HERE / "steps.json").read_text(encoding="utf-8"))[:updates]
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = AutoModelForCausalLM.from_pretrained(

@@ -84,13 +84,14 @@ def micro_batches(step: list[int], size: int, number: int, nothing: int) -> list
 def main() -> None:
     """Trains for the recorded number of updates."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=None, help="updates, at most")
+    parser.add_argument("--steps", type=int, default=None, help="updates, instead of the run's")
     parser.add_argument("--out", type=Path, default=HERE, help="where losses and weights go")
     arguments = parser.parse_args()
     run = json.loads((HERE / "run.json").read_text(encoding="utf-8"))
     with (HERE / "train.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    steps = json.loads((HERE / "steps.json").read_text(encoding="utf-8"))[: arguments.steps]
+    updates = run["updates"] if arguments.steps is None else arguments.steps
+    steps = json.loads((HERE / "steps.json").read_text(encoding="utf-8"))[:updates]
     size, number = run["micro_batch_size"], run["grad_accum_steps"]
 
     model: Any = AutoModelForCausalLM.from_pretrained(
