@@ -48,6 +48,7 @@ from bakeoff.decide.verdicts import (
     tested,
     with_unit,
 )
+from bakeoff.formatting import join
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
@@ -258,6 +259,12 @@ def _refusal(
         why = (
             "Nothing is recommended: one test row says nothing of others; give task.examples.test "
             "two or more."
+        )
+        return replace(blank, verdict="undecided", why=why)
+    if not inside and not blank.outside:
+        why = (
+            f"Nothing is recommended: of {join(list(finished))}, made elsewhere, there are too few "
+            f"runs; give one, or {MIN_SEEDS}."
         )
         return replace(blank, verdict="undecided", why=why)
     if not inside:

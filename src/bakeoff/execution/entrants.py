@@ -50,7 +50,7 @@ def ask_entrants(
     """
     for entrant in questions.bench.entrants:
         for note in entrant.notes:
-            questions.archive.keep_note(note)
+            questions.view.on_note(note)
         for seed, run in enumerate(entrant.runs):
             worker = _Worker(questions, findings, further, entrant, run, seed)
             if not worker.take_up():

@@ -122,6 +122,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         notes=(
             *bench.data.warnings,
             *(warning for found in bench.also.values() for warning in found.warnings),
+            *(note for one in bench.entrants for note in one.notes),
             *sizes_left_out(study, bench),
             *findings.notes,
             *decision_notes(bench.task, decision.metric),
