@@ -109,7 +109,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     place: Path, run_small: Run, cli: Run, losses: list[float]
 ) -> None:
-    methods = {"lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2}}
+    methods = {"lora": {"kind": "lora", "rank": 2, "learning_rate": 2e-3}}
     assert run_small(protocol=PROTOCOL, methods=methods).code == 0
     outcome = cli("export", "out", "--recipe", "peft", "--out", "recipe")
     assert outcome.code == 0, outcome.err
@@ -129,7 +129,7 @@ def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     lines = (place / "recipe/parity/losses.jsonl").read_text("utf-8").splitlines()
     theirs = [json.loads(line)["loss"] for line in lines]
     assert len(theirs) == 20 and len(losses) >= 20
-    assert theirs == pytest.approx(losses[:20], rel=1e-5)
+    assert theirs == pytest.approx(losses[:20], rel=1e-4)
     assert (place / "recipe/parity/adapter/adapter_model.safetensors").is_file()
 
 
@@ -138,7 +138,7 @@ def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     [("axolotl", "config.yaml", AXOLOTL), ("llamafactory", "train.yaml", LLAMAFACTORY)],
 )
 def test_configurations_have_keys_of_the_published_schemas(
-    place: Path, run_small: Run, cli: Run, recipe: str, file: str, known: set[str]
+    place: Path, run_small: Run, cli: Run, recipe: str, file: str, known: list[str]
 ) -> None:
     from transformers import TrainingArguments
 
@@ -148,7 +148,7 @@ def test_configurations_have_keys_of_the_published_schemas(
     assert outcome.code == 0, outcome.err
     config = load_yaml((place / "recipe" / file).read_text("utf-8"), where=file)
     transformers = set(TrainingArguments.__dataclass_fields__) if recipe != "axolotl" else set()
-    assert set(config) <= known | transformers
+    assert set(config) <= set(known) | transformers
     rank = config["lora_r" if recipe == "axolotl" else "lora_rank"]
     assert (rank, config["learning_rate"], config["seed"]) == (2, 1e-2, 0)
     rows = (place / "recipe/train.jsonl").read_text("utf-8").splitlines()

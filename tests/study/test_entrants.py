@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 LORA = {"kind": "lora", "rank": 2, "learning_rate": 1e-2}
 SEEDS = {"seeds": [0, 1]}
+SCORED = {"metrics": ["nll", "rouge1", "chrf"]}
+"""What untrained bytes have some of by chance is chrF."""
 
 
 def predictions(place: Path, seed: int) -> list[dict[str, Any]]:
@@ -37,7 +39,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     place: Path, run_small: Run, results: Results, cli: Run, trained: list[str]
 ) -> None:
-    assert run_small(protocol=SEEDS).code == 0
+    assert run_small(protocol=SEEDS, task=SCORED).code == 0
     files = [
         # In another order, and without scores: the id alone says which row it is.
         write(
@@ -56,7 +58,9 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     }
     one = {"kind": "external", "predictions": "given-0.jsonl"}
     outcome = run_small(
-        protocol=SEEDS, methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one}
+        protocol=SEEDS,
+        task=SCORED,
+        methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one},
     )
     assert outcome.code == 0, outcome.err
     assert trained == []
@@ -64,6 +68,7 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert found["status"] == "complete"
     lora, given, theirs = (found["methods"][name] for name in ("lora", "ours", "theirs"))
     texts = set(lora["test"]) - {"nll"}
+    assert len(set(lora["test"]["chrf"]["per_seed"])) == 2
     assert set(given["test"]) == texts
     for metric in texts:
         assert given["test"][metric]["per_seed"] == lora["test"][metric]["per_seed"]
@@ -87,14 +92,18 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert "answers from elsewhere" in (place / "out/protocol.md").read_text("utf-8")
 
     again = run_small(
-        protocol=SEEDS, methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one}
+        protocol=SEEDS,
+        task=SCORED,
+        methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one},
     )
     assert again.code == 0 and "tested" not in again.out
     # A changed file is noticed.
     rows = [{**r, "prediction": "Nothing."} for r in predictions(place, 0)]
     write(place / "given-0.jsonl", rows)
     changed = run_small(
-        protocol=SEEDS, methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one}
+        protocol=SEEDS,
+        task=SCORED,
+        methods={"lora": LORA, "ours": ours, "theirs": adapter, "one": one},
     )
     assert changed.code == 0, changed.err
     said = " ".join(f"{changed.out} {changed.err}".split())
@@ -170,7 +179,7 @@ def test_an_entrant_is_recommended_only_where_it_is_shown_better(
     place: Path, run_small: Run, results: Results
 ) -> None:
     """By ROUGE, right answers beat all; equal ones leave the study's own method recommended."""
-    sizes = {"decision": {"metric": "rouge1"}, "protocol": {"seeds": 3}}
+    sizes = {"decision": {"metric": "chrf"}, "protocol": {"seeds": 3}, "task": SCORED}
     assert run_small(**sizes).code == 0
     rows = [json.loads(line) for line in (place / "out/examples.jsonl").read_text().splitlines()]
     ids = [row["id"] for row in predictions(place, 0)]
@@ -184,7 +193,7 @@ def test_an_entrant_is_recommended_only_where_it_is_shown_better(
     assert found.methods["right"].test["rouge1"].mean == 1.0
     assert recommend(found).method in (None, "right")
     [pair] = [
-        c for c in found.comparisons if {c.a, c.b} == {"lora", "right"} and c.metric == "rouge1"
+        c for c in found.comparisons if {c.a, c.b} == {"lora", "right"} and c.metric == "chrf"
     ]
     assert pair.fixed == (False, True) or pair.fixed == (True, False)
 
