@@ -36,7 +36,7 @@ def run_study(kind: str, folder: Path) -> list[float]:
         losses.append(float(nll_K[0] / tokens_K[0]))
         return nll_K, tokens_K
 
-    Trainer._step = kept  # type: ignore[method-assign]
+    Trainer._step = kept  # type: ignore[assignment, method-assign]
     try:
         bakeoff.run(
             bakeoff.Study(

@@ -72,8 +72,8 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert set(given["test"]) == texts
     for metric in texts:
         assert given["test"][metric]["per_seed"] == lora["test"][metric]["per_seed"]
-    for metric, own in lora["test"].items():
-        assert theirs["test"][metric]["per_seed"] == pytest.approx(own["per_seed"], rel=1e-5)
+    for metric, reached in lora["test"].items():
+        assert theirs["test"][metric]["per_seed"] == pytest.approx(reached["per_seed"], rel=1e-5)
     assert theirs["validation"]["nll"]["mean"] == pytest.approx(lora["validation"]["nll"]["mean"])
     assert (given["learning_rate"], given["kind"]) == (None, "external")
     assert given["external"] == {"form": "predictions", "price": {"call": 0.002}}
@@ -85,8 +85,8 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert ("lora", "ours", "rouge1") in pairs and ("lora", "ours", "nll") not in pairs
     assert any("one is external and one run" in note for note in found["notes"])
     assert any("ours is external: 2 runs" in note for note in found["notes"])
-    texts, _ = build_texts(load_run(place / "out"))
-    assert "| ours |" in texts["report.md"] and "ours" in texts["report.html"]
+    written, _ = build_texts(load_run(place / "out"))
+    assert "| ours |" in written["report.md"] and "ours" in written["report.html"]
     report = cli("report", "out", "--format", "csv,latex")
     assert report.code == 0, report.err
     assert "answers from elsewhere" in (place / "out/protocol.md").read_text("utf-8")
