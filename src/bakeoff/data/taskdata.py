@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.overlap import NearExample, Overlap, OverlapExample
 from bakeoff.data.ragged import Ragged, Texts
+from bakeoff.data.row_ids import row_ids
 from bakeoff.types import Split
 
 _RAGGED: Final = ("tokens", "prompts")
@@ -115,6 +116,11 @@ class SplitData:
             groups=None if self.groups is None else self.groups[:count],
             whole_rows=None if self.whole_rows is None else self.whole_rows[:count],
         )
+
+    @cached_property
+    def row_ids(self) -> list[str]:
+        """[rows] what names each row by its input; see ``row_ids``."""
+        return row_ids(self.shown)
 
     @cached_property
     def target_counts(self) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.entrants import Entrant
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
@@ -83,6 +84,7 @@ class Workbench:
         baselines: what takes part without training. shots: the held-out sets with training rows
             before each prompt, where a baseline wants them.
         also: further test sets, by name. curve: the learning curve.
+        entrants: from elsewhere, tested beside the methods.
         plans: the schedule of each split.
     """
 
@@ -102,6 +104,7 @@ class Workbench:
     also: Mapping[str, TestSet] = field(default_factory=dict)
     curve: LearningCurve = field(default_factory=LearningCurve)
     bases: Mapping[BaseChoice, Base] = field(default_factory=dict)
+    entrants: tuple[Entrant, ...] = ()
 
     def base_of(self, choice: BaseChoice) -> Base:
         """The held base of a choice."""

@@ -18,6 +18,7 @@ from bakeoff.types import RunState
 TITLES: Final = {
     "load": "loading",
     "baselines": "baselines",
+    "entrants": "external entrants",
     "training": "training",
     "test": "testing",
     "learning_curve": "learning curve",

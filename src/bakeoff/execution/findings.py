@@ -23,6 +23,8 @@ class Findings:
             draw there is one. baselines_validation: likewise.
         also_scores: by further test set, then by candidate. also_baselines: by further test set,
             then by baseline. failed_also: pairs of a set and what could not be tested on it.
+        failed_entrants: ids of runs from elsewhere that could not be tested; their scores stand
+            among the candidates'.
         baseline_shots: by name how many training rows were before each prompt.
         costs: by method. costs_of: by method, the label of the searched options that were
             measured, where it is known.
@@ -40,6 +42,7 @@ class Findings:
     baseline_shots: dict[str, int] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
+    failed_entrants: set[str] = field(default_factory=set)
     costs: dict[str, CostRecord] = field(default_factory=dict)
     costs_of: dict[str, str] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class Findings:
     @property
     def has_failed(self) -> bool:
         """Whether a failure leaves the study without a part of its answer."""
-        return bool(self.failed_baselines or self.failed_also) or any(
+        return bool(self.failed_baselines or self.failed_also or self.failed_entrants) or any(
             c.state is RunState.FAILED
             for method in self.schedule.methods.values()
             for c in (*(method.finals or method.searched), *method.curve)

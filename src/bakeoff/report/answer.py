@@ -184,7 +184,8 @@ def _rival(results: Results, found: RunnerUp) -> Rival:
 def _recipe(results: Results, row: Row) -> str:
     record = results.methods[row.name]
     parts = [f"{row.kind} ({record.title})" if record.title else row.kind]
-    parts.append(f"learning rate {shown_rate(record.learning_rate)}")
+    if record.learning_rate is not None:
+        parts.append(f"learning rate {shown_rate(record.learning_rate)}")
     parts += [
         f"{key} {words.plain(value)}"
         for key, value in record.options.items()

@@ -17,6 +17,7 @@ from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
 from bakeoff.runs.candidates import FileRecord as FileRecord
 from bakeoff.runs.candidates import Provenance as Provenance
+from bakeoff.runs.candidates import SourceRecord as SourceRecord
 from bakeoff.runs.decisions import Answer as Answer
 from bakeoff.runs.decisions import Comparable as Comparable
 from bakeoff.runs.decisions import Comparison as Comparison
@@ -343,12 +344,25 @@ class MethodSearchRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExternalRecord:
+    """What a study says of an entrant that was made elsewhere.
+
+    Attributes:
+        form: of its runs. price: as the study gives it, for the record.
+    """
+
+    form: Literal["adapter", "checkpoint", "predictions"]
+    price: float | dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodRecord:
     """One method of the study and what it reached.
 
     Attributes:
         state: its candidates' weakest. reason: why it is not complete.
-        learning_rate: the chosen one, or the best so far.
+        learning_rate: the chosen one, or the best so far; None of an external entrant.
+        external: of one that was made elsewhere, of which nothing was trained here.
         converged: whether the candidates had stopped improving; None where that is not known.
         seeds: of the runs that were tested.
         confusion: of all their answers to the test rows.
@@ -362,7 +376,7 @@ class MethodRecord:
     options: dict[str, Any]
     state: RunState
     reason: str | None
-    learning_rate: float
+    learning_rate: float | None
     converged: bool | None = None
     seeds: tuple[int, ...] = ()
     cost: CostRecord
@@ -374,6 +388,7 @@ class MethodRecord:
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
     quantization: str = "none"
+    external: ExternalRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,14 +39,11 @@ def judge_study(
     # In the study's order, whichever of them an earlier call had kept.
     names = [baseline.name for baseline in bench.baselines]
     runs = {name: findings.baselines[name] for name in names if name in findings.baselines}
-    runs |= {
-        entry.name: _scored(findings, entry.name, findings.test_scores) for entry in bench.entries
-    }
+    runs |= _all_scored(bench, findings, findings.test_scores)
     test = bench.data.splits["test"]
+    fixed = {*findings.baselines, *single_runs(bench)}
     judged = {
-        metric.name: judge_runs(
-            "test", metric, runs, test, bench.task, decision, findings.baselines
-        )
+        metric.name: judge_runs("test", metric, runs, test, bench.task, decision, fixed)
         for metric in metrics
     }
     return replace(decision, warnings=_warnings("test", judged)), judged
@@ -65,9 +62,10 @@ def judge_also(
     baselines = findings.also_baselines.get(name, {})
     runs = {one: [scores] for one, scores in baselines.items()}
     known = findings.also_scores.get(name, {})
-    runs |= {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
+    runs |= _all_scored(bench, findings, known)
+    fixed = {*baselines, *single_runs(bench)}
     judged = {
-        metric.name: judge_runs(name, metric, runs, found.data, found.task, decision, baselines)
+        metric.name: judge_runs(name, metric, runs, found.data, found.task, decision, fixed)
         for metric in found.task.metrics
     }
     return judged, _warnings(name, judged)
@@ -181,6 +179,22 @@ def _withheld(part: SplitData, task: Task, metric: Metric) -> str | None:
     return few_label_rows(counts, metric.title)
 
 
+def single_runs(bench: Workbench) -> set[str]:
+    """Names of the entrants from elsewhere of which a single run is all there is."""
+    return {one.entry.name for one in bench.entrants if len(one.runs) == 1}
+
+
+def _all_scored(
+    bench: Workbench, findings: Findings, known: Mapping[str, SetScores]
+) -> dict[str, list[SetScores]]:
+    """Scores on a set of every method and entrant, by name, then by seed."""
+    found = {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
+    return found | {
+        one.entry.name: [known[run.id] for run in one.runs if run.id in known]
+        for one in bench.entrants
+    }
+
+
 def _scored(findings: Findings, name: str, known: Mapping[str, SetScores]) -> list[SetScores]:
     """The scores of a method's final candidates, by seed.
 
@@ -206,6 +220,13 @@ def method_validation(
     if losses:
         found["nll"] = _mean(losses)
     return found
+
+
+def entrant_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
+    """By metric, what an entrant from elsewhere reaches on the validation set."""
+    [entrant] = (one for one in bench.entrants if one.entry.name == name)
+    known = findings.validation_scores
+    return _means(bench, [known[run.id] for run in entrant.runs if run.id in known])
 
 
 def baseline_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:

@@ -51,8 +51,8 @@ def jobs_of(
         protocol = study.options.protocol.under(shown_candidate(schedule, name).options)
         options = replace(chosen.options, protocol=protocol)
         job = {
-            # Further test sets are no part of what a method costs.
-            "study": replace(chosen, options=options, also={}).resolved,
+            # Further test sets and what was made elsewhere are no part of what a method costs.
+            "study": replace(chosen, options=options, also={}, externals=()).resolved,
             "device": device,
             "registered": registered_by(study),
             "adapters": {name: str(place.resolve()) for name, place in adapters.items()},

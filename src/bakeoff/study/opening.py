@@ -24,6 +24,7 @@ from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
+from bakeoff.study.entrants import files_of, open_entrants
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.preparation.examined import seen_in_training
@@ -248,6 +249,7 @@ def workbench_of(
             for name, found in study.also.items()
         },
         curve=curve_of(study, task, data),
+        entrants=open_entrants(study, base, task, data),
     )
 
 
@@ -303,11 +305,14 @@ def sources_of(study: Study) -> list[str] | None:
     except BakeoffError:
         return None
     base = study.root / study.options.base
-    if base.is_dir():
-        files = sorted(file for file in base.iterdir() if file.is_file())
+    files = sorted(file for file in base.iterdir() if file.is_file()) if base.is_dir() else []
+    for entry in study.externals:
+        files += files_of(entry, study.root)
+    try:
         stats = [(file.name, file.stat()) for file in files]
-        found += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    return found
+    except OSError:
+        return None
+    return [*found, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)]
 
 
 def _shot_data(study: Study, base: Base, task: Task, data: TaskData) -> ShotData | None:

@@ -20,6 +20,7 @@ from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, check_quantized, entry_of
+from bakeoff.methods.external import FORMS, ExternalEntry, external_of, is_external
 from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
@@ -135,6 +136,7 @@ class Study:
         options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
         baselines: what takes part without training. also: further test sets, by name.
+        externals: entrants that were made elsewhere.
     """
 
     options: StudyOptions
@@ -143,6 +145,7 @@ class Study:
     root: Path
     baselines: tuple[Baseline, ...]
     also: Mapping[str, AlsoTest] = field(default_factory=dict)
+    externals: tuple[ExternalEntry, ...] = ()
 
     def with_source(self, source: str) -> Study:
         """The study with its task's rows in another place."""
@@ -155,7 +158,9 @@ class Study:
         mapping = to_mapping(self.options)
         mapping["task"] = to_mapping(self.task.options)
         mapping["also_test"] = {name: found.resolved for name, found in self.also.items()}
-        mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
+        found = {entry.name: _resolved(entry) for entry in self.entries}
+        found |= {entry.name: entry.resolved for entry in self.externals}
+        mapping["methods"] = {name: found[name] for name in self.options.methods if name in found}
         search = self.options.search
         if search is not None:
             del mapping["search"]["seeds"]  # they are the protocol's
@@ -285,17 +290,27 @@ def study_from_mapping(
             starting=task.starting,
         )
         for name, given in options.methods.items()
+        if not is_external(name, given)
     )
     for entry in entries:
         check_quantized(entry, entry.quantization or options.quantization)
+    externals = tuple(
+        external_of(name, given)
+        for name, given in options.methods.items()
+        if is_external(name, given)
+    )
+    if not entries:
+        raise ConfigError(
+            "methods: all are external, so that nothing is trained; name a method to compare them "
+            "with, such as lora: {kind: lora}"
+        )
     if options.search is not None:
         entries = searched_entries(entries, options.search, options.protocol)
     names = {*task.all_baselines, *(baseline.name for baseline in task.baselines)}
-    for entry in entries:
-        if entry.name.replace("-", "_").lower() in names:
+    for name in options.methods:
+        if name.replace("-", "_").lower() in names:
             raise ConfigError(
-                f"methods.{entry.name}: {entry.name!r} names a baseline of {task.kind}; choose "
-                "another name"
+                f"methods.{name}: {name!r} names a baseline of {task.kind}; choose another name"
             )
     return Study(
         options=options,
@@ -304,6 +319,7 @@ def study_from_mapping(
         root=Path.cwd(),
         baselines=baselines,
         also=also,
+        externals=externals,
     )
 
 
@@ -396,6 +412,10 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         return next((str(place) for place in places if is_there(str(place), Path.cwd())), value)
 
     merged["base"] = found(merged.get("base"))
+    methods = merged.get("methods")
+    for name, given in methods.items() if isinstance(methods, dict) else ():
+        if is_external(name, given):
+            given |= {form: renamed(given[form], found) for form in FORMS if form in given}
     also = merged.get("also_test")
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:

@@ -105,7 +105,7 @@ def _power(
         unit=metric.unit,
         margin=decision.margin.get(metric.name, metric.default_margin),
         level=decision.level,
-        methods=len(bench.entries) + _compared(bench, metric),
+        methods=len(bench.entries) + len(bench.entrants) + _compared(bench, metric),
         seeds=len(schedule.seeds),
         rows=len(bench.data.splits["test"]),
     )

@@ -18,6 +18,7 @@ from bakeoff.execution.baselines import BaselineWorker, ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
+from bakeoff.execution.entrants import ask_entrants
 from bakeoff.execution.executors import BySet, Executor, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.observer import Follower
@@ -82,6 +83,9 @@ class Stages:
         archive.keep_examples()
         with self._stage("baselines"):
             ask_baselines(questions, findings, self.events, executor)
+        if bench.entrants:
+            with self._stage("entrants"):
+                ask_entrants(questions, findings, further)
         training = self._training(questions, executor)
         late: TrainingTimeSpent | None = None
         for candidate in findings.schedule.candidates:
@@ -185,8 +189,12 @@ class Stages:
 
 def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
     """Follows a study through the stages that it has."""
-    has = {"learning_curve": bool(bench.curve.sizes), "also_test": bool(bench.also)}
-    stages = ("baselines", "training", "test", "learning_curve", "also_test", "costs")
+    has = {
+        "entrants": bool(bench.entrants),
+        "learning_curve": bool(bench.curve.sizes),
+        "also_test": bool(bench.also),
+    }
+    stages = ("baselines", "entrants", "training", "test", "learning_curve", "also_test", "costs")
     return StudyClock(
         [stage for stage in stages if has.get(stage, True)],
         epochs=schedule.epochs,

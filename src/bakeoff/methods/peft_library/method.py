@@ -180,6 +180,7 @@ class PeftMethod(Method):
                 key: str(value.value) if key == "peft_type" else value
                 for key, value in expected.items()
                 if key not in _FREE_SETTINGS
+                and "dropout" not in key  # nothing drops out once it is trained
                 and (key == "peft_type" or isinstance(value, (int, float, str, bool)))
             },
         )
