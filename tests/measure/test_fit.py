@@ -259,7 +259,7 @@ def test_a_study_within_the_margin_is_refused(
 ) -> None:
     schedule = first_candidates(bench, SEARCHED)
     most = max(need.bytes for need in needs_of(bench, predictor, schedule))
-    free = most - predictor.base_bytes
+    free = most - predictor.all_bytes
     monkeypatch.setattr(fit, "free_bytes", lambda device: int(free * 1.05))
     with pytest.raises(fit.DoesNotFitError, match="free beyond a margin of 10%"):
         fit.check_fit(bench, schedule)
