@@ -20,6 +20,7 @@ TITLES: Final = {
     "baselines": "baselines",
     "training": "training",
     "test": "testing",
+    "judge": "judging",
     "learning_curve": "learning curve",
     "also_test": "other test sets",
     "costs": "measuring costs",

@@ -17,12 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import StoreError
+from bakeoff.errors import DataError, StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
+from bakeoff.execution.judging.stage import votes_file
+from bakeoff.execution.judging.votes import read_votes
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -112,6 +114,8 @@ class Runner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
+        if self._has_new_votes(results):
+            return False
         known, now = self.folder.sources(), sources_of(self.study)
         if known and now and known != now:
             return False  # what they hold is compared with what it was once it is read
@@ -119,6 +123,20 @@ class Runner:
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
+
+    def _has_new_votes(self, results: Results) -> bool:
+        """Whether people have voted since the judge was compared with them."""
+        judge = self.study.options.judge
+        path = None if judge is None else votes_file(judge, self.folder.path)
+        if path is None or results.judge is None:
+            return False
+        try:
+            votes, lost = read_votes(path)
+        except DataError:
+            return True  # which the stage says
+        human = results.judge.human
+        known = 0 if human is None else human.votes + human.left_out
+        return len(votes) + lost != known
 
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""

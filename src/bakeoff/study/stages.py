@@ -20,6 +20,7 @@ from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
 from bakeoff.execution.executors import BySet, Executor, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.judging.stage import JudgeStage
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
@@ -29,6 +30,7 @@ from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
 from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.training import TrainingStage
 from bakeoff.measure.time_estimate import epochs_at_most
+from bakeoff.metrics.base import is_judged
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.log import logged_stage
 from bakeoff.search.schedule import StudySchedule
@@ -36,7 +38,7 @@ from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.curve import curve_words
-from bakeoff.study.opening import selection_of
+from bakeoff.study.opening import deciding_before_judging, selection_of
 from bakeoff.study.options import Study
 
 if TYPE_CHECKING:
@@ -83,6 +85,10 @@ class Stages:
         with self._stage("baselines"):
             ask_baselines(questions, findings, self.events, executor)
         training = self._training(questions, executor)
+        options = self.study.options
+        judging = None
+        if options.judge is not None:
+            judging = JudgeStage(options.judge, options.prices, questions, self.stop)
         late: TrainingTimeSpent | None = None
         for candidate in findings.schedule.candidates:
             self.clock.take_up(candidate)
@@ -95,6 +101,9 @@ class Stages:
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
+            if judging is not None:
+                with self._stage("judge"):
+                    judging.run()
             if late is not None or not self._wants_seeds():
                 break
             start = None
@@ -132,8 +141,7 @@ class Stages:
         choosing: dict[str, Worker] = {}
         if selection is not None:
             choosing["validation"] = ChoiceWorker(questions, findings, selection)
-        deciding = self.study.options.decision.metric or self.bench.task.metrics[0].name
-        asked = BaselineWorker(questions, findings, deciding)
+        asked = BaselineWorker(questions, findings, deciding_before_judging(self.study, self.bench))
         tested = {
             "test": TestingWorker(questions, findings),
             CURVE_SET: CurveWorker(questions, findings),
@@ -185,8 +193,12 @@ class Stages:
 
 def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
     """Follows a study through the stages that it has."""
-    has = {"learning_curve": bool(bench.curve.sizes), "also_test": bool(bench.also)}
-    stages = ("baselines", "training", "test", "learning_curve", "also_test", "costs")
+    has = {
+        "judge": any(is_judged(metric) for metric in bench.task.metrics),
+        "learning_curve": bool(bench.curve.sizes),
+        "also_test": bool(bench.also),
+    }
+    stages = ("baselines", "training", "test", "judge", "learning_curve", "also_test", "costs")
     return StudyClock(
         [stage for stage in stages if has.get(stage, True)],
         epochs=schedule.epochs,
