@@ -123,6 +123,11 @@ def shown_money(amount: float, currency: str = "$") -> str:
     return f"{currency}{space}{amount:.2g}"
 
 
+def shown_amount(amount: float | None) -> str:
+    """An amount without its currency: ``0.0042``; a dash for None."""
+    return MISSING if amount is None else shown_money(amount, "")
+
+
 def shown_whole(value: float | None) -> str:
     """A whole number with thousands apart: ``294,912``; a dash for None."""
     return MISSING if value is None else f"{value:,.0f}"

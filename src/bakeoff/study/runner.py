@@ -145,6 +145,10 @@ class Runner:
         found = self.clock.state
         return {**asdict(found), "text": found.text}
 
+    def keep_prices(self) -> None:
+        """Writes a complete study's results at the prices that it has by now."""
+        self.folder.keep_prices(read_results(self.folder.path))
+
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
         Checkpoints(self.folder.path).clear()
