@@ -240,13 +240,14 @@ def test_nobody_at_the_address_is_said(tmp_path: Path) -> None:
 def test_nonsense_is_no_verdict_and_is_given_up(judge: Judge, tmp_path: Path) -> None:
     double = judge(lambda asked: "Both have merits, A more than B perhaps.")
     found = Asked(tmp_path, double.section(parallel=1))
-    assert found.error is not None and "20 of 20 answers of double hold no verdict" in str(
-        found.error
-    )
-    assert not found.scores and len(double.asked) == 20
+    assert found.error is not None
+    assert "20 of 20 answers of double hold no verdict" in str(found.error)
+    # Those that were under way by then are kept too.
+    paid = len(double.asked)
+    assert not found.scores and 20 <= paid == found.journal.requests < 25
     # What said nothing is not asked again either.
-    Asked(tmp_path, double.section(parallel=1))
-    assert len(double.asked) == 21
+    again = Asked(tmp_path, double.section(parallel=1))
+    assert again.error is not None and len(double.asked) < paid + 5
 
 
 def test_tokens_that_no_one_counts_are_estimated(judge: Judge, tmp_path: Path) -> None:

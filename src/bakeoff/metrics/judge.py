@@ -51,6 +51,12 @@ class TokenPrices:
                     f"{key}: {price} is not a finite price of zero or more; give what a million "
                     "tokens cost, such as 0.15, or null"
                 )
+        missing = [key for key in ("input_tokens", "output_tokens") if getattr(self, key) is None]
+        if len(missing) == 1:
+            raise ConfigError(
+                f"{missing[0]}: is missing, and a call is priced by both input_tokens and "
+                "output_tokens; give both, 0 where one is free, or neither"
+            )
 
     @property
     def is_known(self) -> bool:

@@ -130,13 +130,13 @@ class Asking:
         for row in order:
             pairs = self.pairs_of(row, rows, contestants)
             new = {**missing, **self._missing(pairs)}
-            if self._is_beyond(new):
+            if self._bound_of(new) is not None:
                 # What fits is asked; a row that does not ends it.
                 yield from self._answered(waiting, missing)
                 waiting, new = [], self._missing(pairs)
                 missing = {}
-                if self._is_beyond(new):
-                    self.why_fewer = self._bound()
+                self.why_fewer = self._bound_of(new)
+                if self.why_fewer is not None:
                     return
             waiting.append(pairs)
             missing = new
@@ -160,22 +160,20 @@ class Asking:
             found |= {k: question for k, question in both if k not in self._journal.verdicts}
         return found
 
-    def _is_beyond(self, missing: Mapping[str, Question]) -> bool:
-        """Whether so many questions do not fit within the bounds any more."""
+    def _bound_of(self, missing: Mapping[str, Question]) -> str | None:
+        """Why so many questions do not fit any more, in words; None where they do."""
         if not missing:
-            return False
-        if self._sent + len(missing) > self._options.max_calls:
-            return True
-        if self._options.max_cost is None:
-            return False
+            return None
+        options = self._options
+        if self._sent + len(missing) > options.max_calls:
+            return f"judge.max_calls: {options.max_calls} calls hold no further row"
+        if options.max_cost is None:
+            return None
         tokens = [self._estimate(question) for question in missing.values()]
         coming = self._prices.of_tokens(sum(t[0] for t in tokens), sum(t[1] for t in tokens))
-        return (self.cost or 0.0) + (coming or 0.0) > self._options.max_cost
-
-    def _bound(self) -> str:
-        if self._sent + 1 > self._options.max_calls or self._options.max_cost is None:
-            return f"judge.max_calls: {self._options.max_calls} calls hold no further row"
-        return f"judge.max_cost: {self._options.max_cost:g} may not hold a further row"
+        if (self.cost or 0.0) + (coming or 0.0) <= options.max_cost:
+            return None
+        return f"judge.max_cost: {options.max_cost:g} may not hold a further row"
 
     @property
     def cost(self) -> float | None:
@@ -206,10 +204,8 @@ class Asking:
                 for future in (one for one in calls if one in ended):
                     trouble = self._keep(future, *calls[future]) or trouble
                 trouble = trouble or self._stop()
-                if trouble is not None and not self._cancelled.is_set():
-                    self._cancelled.set()  # those under way are paid for, so they are kept
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    open_ones = {one for one in open_ones if not one.cancelled()}
+                if trouble is not None:
+                    self._cancelled.set()  # what is under way is paid for, so it is kept
         self._cancelled.clear()
         if trouble is not None:
             raise trouble
@@ -225,7 +221,25 @@ class Asking:
                 self._sent += 1
             tries.append(1)
 
-        return self._client.ask(messages_of(question, self._options.criteria), permit)
+        try:
+            reply = self._client.ask(messages_of(question, self._options.criteria), permit)
+        except EndpointError:
+            self._cancelled.set()  # here, before this thread takes the next question
+            raise
+        except CallFailedError as error:
+            with self._lock:
+                self._failed_in_a_row += 1
+                is_last = self._failed_in_a_row == _MOST_FAILED
+            if not is_last or self._cancelled.is_set():
+                raise
+            self._cancelled.set()
+            raise EndpointError(
+                f"judge.endpoint: {self._options.endpoint} gave no answer to {_MOST_FAILED} "
+                f"questions in a row; the last one: {error}"
+            ) from None
+        with self._lock:
+            self._failed_in_a_row = 0
+        return reply
 
     def _keep(
         self, future: Future[Reply], key: str, question: Question, tries: list[int]
@@ -242,14 +256,7 @@ class Asking:
             return error
         except CallFailedError as error:
             self._journal.keep_failure(key, str(error), tries=len(tries))
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row < _MOST_FAILED or self._cancelled.is_set():
-                return None
-            return EndpointError(
-                f"judge.endpoint: {self._options.endpoint} gave no answer to {_MOST_FAILED} "
-                f"questions in a row; the last one: {error}"
-            )
-        self._failed_in_a_row = 0
+            return None
         self._journal.keep_reply(
             key, reply, tries=len(tries), estimate=self._guess(question, reply)
         )
