@@ -77,6 +77,33 @@ def test_the_break_even_is_what_was_spent_over_what_an_answer_saves() -> None:
     assert any("pays off against it from" in note for note in money_notes(results))
 
 
+@pytest.mark.parametrize(
+    ("price", "call"),
+    [
+        (0.002, 0.002),
+        ({"call": 0.002}, 0.002),
+        ({"input_tokens": 1.0, "output_tokens": 10.0}, (1911 / 16 + 10 * 575 / 16) / 1e6),
+        ({"hour": 3.0}, None),
+        (None, None),
+    ],
+)
+def test_an_entrant_from_elsewhere_costs_what_the_study_says(
+    price: Any, call: float | None
+) -> None:
+    results = priced(device_hour=HOUR)
+    big = replace(results.methods["lora"], kind="external", cost=CostRecord())
+    entry = {"kind": "external", "predictions": "big.jsonl", "price": price}
+    study = {**results.study, "methods": {**results.study["methods"], "big": entry}}
+    results = replace(results, study=study, methods={**results.methods, "big": big})
+    found = money_of(results, big)
+    assert found.training is None and found.break_even is None
+    assert found.call is None if call is None else found.call is not None
+    # Without prices of tokens it is what the others must pay off against.
+    ours = money_of(results, results.methods["full"])
+    assert ours.prompted_call == (None if call is None else pytest.approx(call))
+    assert (ours.break_even is None) == (call is None)
+
+
 def test_without_texts_an_answer_is_its_tokens_latency() -> None:
     results = priced(device_hour=HOUR)
     cost = CostRecord(token_latency_seconds=Estimate(mean=0.01, low=0.008, high=0.02))

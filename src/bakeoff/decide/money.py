@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, TypeGuard
 
 from bakeoff.config import from_mapping
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import shown_whole
+from bakeoff.metrics.judge import TokenPrices
 from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
+
+_EXTERNAL: Final = "external"
+"""The kind of an entrant that was made elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,8 @@ def money_of(results: Results, method: MethodRecord) -> Money:
     prices = prices_of(results)
     hour = prices.of_seconds(1.0)
     prompted = prompted_call(results, prices)
+    if method.kind == _EXTERNAL:
+        return _external(results, method, prices)
     if hour is None:
         return Money(prompted_call=prompted)
     epochs = setting(results.study, "protocol.epochs")
@@ -106,9 +113,51 @@ def money_of(results: Results, method: MethodRecord) -> Money:
 
 
 def prompted_call(results: Results, prices: PriceOptions) -> float | None:
-    """What a prompted model's answer to an average test row costs; None without its prices."""
-    read, written = tokens_of_a_call(results)
-    return prices.tokens.of_tokens(read, written)
+    """What a prompted model's answer to an average test row costs.
+
+    By the study's prices of tokens; without these, what the cheapest entrant from elsewhere says
+    that an answer costs. None where neither is known.
+    """
+    found = prices.tokens.of_tokens(*tokens_of_a_call(results))
+    if found is not None:
+        return found
+    given = [
+        call
+        for name, method in results.methods.items()
+        if method.kind == _EXTERNAL and (call := _given_call(results, name)) is not None
+    ]
+    return min(given, default=None)
+
+
+def _external(results: Results, method: MethodRecord, prices: PriceOptions) -> Money:
+    """What a study says that an entrant from elsewhere costs; nothing of it is measured."""
+    name = next((name for name, found in results.methods.items() if found is method), None)
+    given = None if name is None else _given_call(results, name)
+    if given is None:
+        return Money()
+    call = Amount(mean=given, low=given, high=given)
+    month = None
+    if prices.calls_per_month is not None:
+        month = call.times(prices.calls_per_month)
+    return Money(call=call, month=month, total=month)
+
+
+def _given_call(results: Results, name: str) -> float | None:
+    """The price of an answer: ``price: 0.002``, ``{call: 0.002}``, or of a million tokens."""
+    methods = setting(results.study, "methods")
+    entry = methods.get(name) if isinstance(methods, Mapping) else None
+    price = entry.get("price") if isinstance(entry, Mapping) else None
+    if isinstance(price, Mapping):
+        read, written = price.get("input_tokens"), price.get("output_tokens")
+        if price.get("call") is None and _is_number(read) and _is_number(written):
+            tokens = TokenPrices(input_tokens=float(read), output_tokens=float(written))
+            return tokens.of_tokens(*tokens_of_a_call(results))
+        price = price.get("call")
+    return float(price) if _is_number(price) else None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def tokens_of_a_call(results: Results) -> tuple[float, float]:
