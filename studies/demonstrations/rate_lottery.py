@@ -1,6 +1,6 @@
 """The rate lottery: one shared learning rate against an equal search, and who wins each time.
 
-    python studies/demonstrations/rate_lottery.py STUDY.yaml [--rate 1e-3] [--out DIR] [--set K=V ...]
+    python studies/demonstrations/rate_lottery.py STUDY.yaml [--rate 1e-3] [--out DIR] [--set K=V]
 
 runs the study twice into DIR: with every method at the same rate and one seed, as published tables
 often are, and as it stands, each method with its own search and all seeds. Then it prints both
