@@ -105,7 +105,9 @@ def serving(double: Double) -> Iterator[Double]:
             }
             if double.counts_tokens:
                 answer["usage"] = {"prompt_tokens": 100, "completion_tokens": 10}
-            content = json.dumps(answer if status == 200 else {"error": "no"}).encode()
+            # As some servers do, it sends back whatever it was sent.
+            said = {"error": dict(self.headers)}
+            content = json.dumps(answer if status == 200 else said).encode()
             try:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))

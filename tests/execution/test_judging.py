@@ -263,9 +263,18 @@ def test_the_key_comes_from_the_environment_and_stays_out_of_the_folder(
     with pytest.raises(ConfigError, match="the variable JUDGE_KEY is not set"):
         Asked(tmp_path, section)
     monkeypatch.setenv("JUDGE_KEY", "sk-secret-123")
-    Asked(tmp_path, section)
+    double.says = lambda asked: f"{asked.headers} [[A]]"
+    double.fails = [429, 400]
+    found = Asked(tmp_path, {**section, "parallel": 1})
     assert {one.headers["Authorization"] for one in double.asked} == {"Bearer sk-secret-123"}
-    assert "sk-secret" not in (tmp_path / CALLS_FILE).read_text(encoding="utf-8")
+    double.fails = [401]
+    refused = Asked(tmp_path / "b", section)
+    assert refused.error is not None and "sk-secret" not in str(refused.error)
+    for place in (tmp_path, tmp_path / "b"):
+        kept = (place / CALLS_FILE).read_text(encoding="utf-8")
+        assert "sk-secret" not in kept
+    assert "Bearer ***" in (tmp_path / CALLS_FILE).read_text(encoding="utf-8")
+    assert found.journal.requests == 5
 
 
 def test_data_cannot_end_its_own_part() -> None:

@@ -409,6 +409,9 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         return next((str(place) for place in places if is_there(str(place), Path.cwd())), value)
 
     merged["base"] = found(merged.get("base"))
+    judge = merged.get("judge")
+    if isinstance(judge, dict) and isinstance(judge.get("votes"), str):
+        merged["judge"] = {**judge, "votes": found(judge["votes"])}
     also = merged.get("also_test")
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:

@@ -70,6 +70,7 @@ class ChatClient:
         self._options = options
         self._cancelled = cancelled or threading.Event()
         self._address = _address_of(options.endpoint)
+        self._key = ""
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if options.api_key_env is not None:
             key = os.environ.get(options.api_key_env, "").strip()
@@ -78,6 +79,7 @@ class ChatClient:
                     f"judge.api_key_env: the variable {options.api_key_env} is not set; set it to "
                     "the server's key, or leave api_key_env out"
                 )
+            self._key = key
             self._headers["Authorization"] = f"Bearer {key}"
         handlers: list[request.BaseHandler] = [_NoRedirect()]
         if _is_here(options.endpoint):
@@ -121,7 +123,7 @@ class ChatClient:
         where = self._options.endpoint
         try:
             with self._opener.open(asked, timeout=self._options.timeout_seconds) as answer:
-                return _reply_of(_read(answer, deadline))
+                return _reply_of(self._without_key(_read(answer, deadline)))
         except error.HTTPError as failure:
             with failure:
                 raise self._failure_of(failure) from None
@@ -139,8 +141,12 @@ class ChatClient:
             what = str(failure) or type(failure).__name__
             raise _PassingError(f"{where} broke off: {what}") from None
 
+    def _without_key(self, content: bytes) -> bytes:
+        """A server may send back what it was sent; answers and errors are kept, the key is not."""
+        return content.replace(self._key.encode(), b"***") if self._key else content
+
     def _failure_of(self, failure: error.HTTPError) -> Exception:
-        said = _shown(failure)
+        said = _shown(self._without_key(_content_of(failure)))
         text = f"status {failure.code}{said}"
         if failure.code in _PASSING or failure.code >= 500:
             return _PassingError(text, _seconds_asked(failure.headers.get("Retry-After")))
@@ -225,11 +231,14 @@ def _seconds_asked(value: str | None) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _shown(failure: error.HTTPError) -> str:
+def _content_of(failure: error.HTTPError) -> bytes:
     try:
-        content = failure.read(_MOST_BYTES)
+        return failure.read(_MOST_BYTES)
     except (OSError, http.client.HTTPException):
-        return ""
+        return b""
+
+
+def _shown(content: bytes) -> str:
     return f": {_cut(content)}" if content.strip() else ""
 
 
