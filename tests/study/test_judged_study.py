@@ -51,6 +51,8 @@ def test_a_judged_study_grows_and_never_pays_a_call_twice(
     outcome = run_small(task=METRICS, protocol=SEEDS, judge=section, baselines=baselines)
     assert outcome.code == 0, outcome.err
     first, calls = results(), len(double.asked)
+    # Two runs and two baselines, three rows, both orders.
+    assert "gets up to 24 calls, with up to 3 test rows" in " ".join(outcome.out.split())
     record = first["judge"]
     assert record["against"] == "zero_shot" and record["rows"] == 3
     assert record["calls"] == calls > 0 and record["failed"] == 0

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from bakeoff.formatting import shown_money, shown_whole
+from bakeoff.metrics.judge import JudgeOptions
 from bakeoff.runs.judged import HumanVotes, JudgeRecord, Share
+
+
+def judge_plan(judge: JudgeOptions | None, *, rows: int, runs: int) -> list[str]:
+    """What a study's judge may be asked, before anything is.
+
+    Args:
+        judge: who judges. rows: of the test set. runs: whose answers are compared, at most.
+    """
+    if judge is None:
+        return []
+    judged = rows if judge.rows is None else min(rows, judge.rows)
+    calls = min(2 * judged * runs, judge.max_calls)
+    money = "" if judge.max_cost is None else f" for at most {judge.max_cost:g} in money"
+    return [
+        f"judge: {judge.model} at {judge.endpoint} gets up to {shown_whole(calls)} calls{money}, "
+        f"with up to {shown_whole(judged)} test rows and the answers to them"
+    ]
 
 
 def judge_notes(judge: JudgeRecord | None) -> list[str]:

@@ -44,6 +44,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
+from bakeoff.study.judged_notes import judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -366,6 +367,12 @@ class Runner:
             )
         also = [warning for found in bench.also.values() for warning in found.warnings]
         said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
+        seeds = len(bench.protocol.seed_list)
+        said += judge_plan(
+            options.judge,
+            rows=len(bench.data.splits["test"]),
+            runs=seeds * len(bench.entries) + len(bench.baselines),
+        )
         for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
