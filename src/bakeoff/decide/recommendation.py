@@ -87,7 +87,7 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         method=None,
         verdict="none",
         why="",
-        limits=(*limits.described(), *(drop.described for drop in drops)),
+        limits=(*limits.described(results), *(drop.described for drop in drops)),
         outside=tuple(
             Outside(method=name, reasons=tuple(breach.reason for breach in breaches))
             for name, breaches in outside.items()

@@ -21,6 +21,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores, row_values
 from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
+from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
@@ -87,8 +88,8 @@ class Archive:
 
     @property
     def metric_names(self) -> list[str]:
-        """The study's."""
-        return [metric.name for metric in self.bench.task.metrics]
+        """The study's, but for those that a judge gives later."""
+        return [metric.name for metric in self.bench.task.metrics if not is_judged(metric)]
 
     def damaged_adapter(self, place: Path, record: CandidateRecord | None) -> str | None:
         """What is wrong with the adapter in a candidate's folder, in words, or None.

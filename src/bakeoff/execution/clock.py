@@ -21,6 +21,7 @@ TITLES: Final = {
     "entrants": "external entrants",
     "training": "training",
     "test": "testing",
+    "judge": "judging",
     "learning_curve": "learning curve",
     "also_test": "other test sets",
     "costs": "measuring costs",

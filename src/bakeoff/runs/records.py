@@ -30,6 +30,7 @@ from bakeoff.runs.decisions import Outside as Outside
 from bakeoff.runs.decisions import Recommendation as Recommendation
 from bakeoff.runs.decisions import RunnerUp as RunnerUp
 from bakeoff.runs.decisions import Spread as Spread
+from bakeoff.runs.judged import JudgeRecord as JudgeRecord
 from bakeoff.types import RunState
 
 SCHEMA = 2
@@ -463,6 +464,7 @@ class Results:
             recommendation is shown as it was written.
         also_test: further test sets by name.
         learning_curve: by method its points, those of few rows first.
+        judge: how the metric ``judge`` came about; None where the study has none.
         notes: what a reader should know, in sentences.
     """
 
@@ -481,6 +483,7 @@ class Results:
     search: SearchRecord | None = None
     also_test: dict[str, TestSetRecord] = field(default_factory=dict)
     learning_curve: dict[str, tuple[LearningCurvePoint, ...]] = field(default_factory=dict)
+    judge: JudgeRecord | None = None
     notes: tuple[str, ...] = ()
 
     @property

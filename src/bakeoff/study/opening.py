@@ -19,6 +19,7 @@ from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.files import cache_folder as cache_folder
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry, check_quantized
+from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
@@ -346,6 +347,8 @@ def selection_of(study: Study, bench: Workbench) -> Selection | None:
     metrics = {metric.name: metric for metric in bench.task.metrics}
     deciding = study.options.decision.metric or bench.task.metrics[0].name
     metric = metrics[study.task.options.select_by or deciding]
+    if is_judged(metric):
+        metric = metrics[NLL]  # a judge is asked on test rows alone
     if metric.name == NLL or study.options.search is None:
         return None
     is_text = metric.asks is Ask.TEXT
@@ -356,3 +359,10 @@ def selection_of(study: Study, bench: Workbench) -> Selection | None:
         among=BEST_BY_NLL if is_text else None,
         rows=min(ROWS_OF_TEXT, num_rows) if is_text else num_rows,
     )
+
+
+def deciding_before_judging(study: Study, bench: Workbench) -> str:
+    """The metric that decides, or NLL where a judge does, whose scores come last."""
+    name = study.options.decision.metric or bench.task.metrics[0].name
+    metric = next(metric for metric in bench.task.metrics if metric.name == name)
+    return NLL if is_judged(metric) else name

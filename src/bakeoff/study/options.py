@@ -21,6 +21,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
 from bakeoff.methods.entries import check_name, check_quantized, entry_of
 from bakeoff.methods.external import FORMS, ExternalEntry, external_of, is_external
+from bakeoff.metrics.judge import JudgeOptions
 from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
@@ -28,6 +29,13 @@ from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
 from bakeoff.study.defaults import parameters_for, protocol_for
+from bakeoff.study.judge_options import (
+    check_judge,
+    move_judge,
+    with_judge_options,
+    without_judge,
+    without_judge_options,
+)
 from bakeoff.study.sizes import sorted_sizes
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
@@ -81,6 +89,9 @@ class StudyOptions:
     """What counts as better, as equal and as sure."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How answers to the test rows are written."""
+    judge: JudgeOptions | None = None
+    """Who judges the answers where ``task.metrics`` has ``judge``, and by what; nothing is sent
+    anywhere but to its ``endpoint``."""
     slots: int | Literal["auto"] = "auto"
     """Candidates in one training pass."""
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -150,13 +161,15 @@ class Study:
     def with_source(self, source: str) -> Study:
         """The study with its task's rows in another place."""
         task = {**self.options.task, "source": source}
-        return replace(self, options=replace(self.options, task=task), task=read_task(task))
+        return replace(
+            self, options=replace(self.options, task=task), task=_task_of(task, self.options.judge)
+        )
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
-        mapping["task"] = to_mapping(self.task.options)
+        mapping["task"] = without_judge_options(to_mapping(self.task.options))
         mapping["also_test"] = {name: found.resolved for name, found in self.also.items()}
         found = {entry.name: _resolved(entry) for entry in self.entries}
         found |= {entry.name: entry.resolved for entry in self.externals}
@@ -261,14 +274,15 @@ def study_from_mapping(
         # So that --set methods.full=null leaves a method of the file out.
         merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
-    task = read_task(options.task)
+    check_judge(options.judge, options.task, options.prices)
+    task = _task_of(options.task, options.judge)
     options = replace(
         options,
         protocol=protocol_for(task.starting, options.protocol, merged.get("protocol") or {}),
     )
     scored_by = [metric.name for metric in task.metrics_before_rows]
     baselines = read_baselines(task, options.baselines)
-    also = read_also(options.also_test, task, options.task, baselines)
+    also = read_also(options.also_test, task, without_judge(options.task), baselines)
     options.decision.check_metrics(
         scored_by,
         select_by=task.options.select_by,
@@ -323,6 +337,11 @@ def study_from_mapping(
     )
 
 
+def _task_of(given: Mapping[str, Any], judge: JudgeOptions | None) -> Task:
+    """The study's task; its metric ``judge`` knows who judges."""
+    return read_task(with_judge_options(given, judge))
+
+
 def _move_other_keys(merged: dict[str, Any]) -> None:
     """Takes keys that have another place, or had one in older studies, to where they belong.
 
@@ -332,6 +351,7 @@ def _move_other_keys(merged: dict[str, Any]) -> None:
     task = merged.get("task")
     if not isinstance(task, dict):
         return
+    move_judge(merged)
     if "lead_sentences" in merged:
         task.setdefault("lead_sentences", merged.pop("lead_sentences"))
     if "decide_by" in task:
@@ -416,6 +436,9 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
     for name, given in methods.items() if isinstance(methods, dict) else ():
         if is_external(name, given):
             given |= {form: renamed(given[form], found) for form in FORMS if form in given}
+    judge = merged.get("judge")
+    if isinstance(judge, dict) and isinstance(judge.get("votes"), str):
+        merged["judge"] = {**judge, "votes": found(judge["votes"])}
     also = merged.get("also_test")
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:

@@ -43,6 +43,7 @@ from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
 from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
+from bakeoff.study.judged_notes import judge_notes
 from bakeoff.study.judging import (
     also_margins,
     baseline_validation,
@@ -119,12 +120,14 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         search=None if search is None else _search_cost(bench, findings),
         also_test={name: _test_set(study, found) for name, found in bench.also.items()},
         learning_curve=judge_curve(bench, findings, decision, judged),
+        judge=findings.judge,
         notes=(
             *bench.data.warnings,
             *(warning for found in bench.also.values() for warning in found.warnings),
             *(note for one in bench.entrants for note in one.notes),
             *sizes_left_out(study, bench),
             *findings.notes,
+            *judge_notes(findings.judge),
             *decision_notes(bench.task, decision.metric),
             *protocol_notes(bench),
             *search_notes(study, findings),

@@ -21,12 +21,14 @@ from rich.markup import escape
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import StoreError
+from bakeoff.errors import DataError, StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
+from bakeoff.execution.judging.stage import votes_file
+from bakeoff.execution.judging.votes import read_votes
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -48,6 +50,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
+from bakeoff.study.judged_notes import judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -118,6 +121,8 @@ class Runner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
+        if self._has_new_votes(results):
+            return False
         known, now = self.folder.sources(), sources_of(self.study)
         if known and now and known != now:
             return False  # what they hold is compared with what it was once it is read
@@ -126,12 +131,30 @@ class Runner:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
 
+    def _has_new_votes(self, results: Results) -> bool:
+        """Whether people have voted since the judge was compared with them."""
+        judge = self.study.options.judge
+        path = None if judge is None else votes_file(judge, self.folder.path)
+        if path is None or results.judge is None:
+            return False
+        try:
+            votes, lost = read_votes(path)
+        except DataError:
+            return True  # which the stage says
+        human = results.judge.human
+        known = 0 if human is None else human.votes + human.left_out
+        return len(votes) + lost != known
+
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""
         if self.clock is None:
             return {"text": "loading the base and the data"}
         found = self.clock.state
         return {**asdict(found), "text": found.text}
+
+    def keep_prices(self) -> None:
+        """Writes a complete study's results at the prices that it has by now."""
+        self.folder.keep_prices(read_results(self.folder.path))
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -356,6 +379,12 @@ class Runner:
             )
         also = [warning for found in bench.also.values() for warning in found.warnings]
         said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
+        seeds = len(bench.protocol.seed_list)
+        said += judge_plan(
+            options.judge,
+            rows=len(bench.data.splits["test"]),
+            runs=seeds * len(bench.entries) + len(bench.baselines),
+        )
         for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True

@@ -21,6 +21,7 @@ from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
 from bakeoff.execution.entrants import ask_entrants
 from bakeoff.execution.executors import BySet, Executor, LocalExecutor, Worker
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.judging.stage import JudgeStage
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
@@ -30,6 +31,7 @@ from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
 from bakeoff.execution.testing import TestingWorker, score_candidates
 from bakeoff.execution.training import TrainingStage
 from bakeoff.measure.time_estimate import epochs_at_most
+from bakeoff.metrics.base import is_judged
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.log import logged_stage
 from bakeoff.search.schedule import StudySchedule
@@ -37,7 +39,7 @@ from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.curve import curve_words
-from bakeoff.study.opening import selection_of
+from bakeoff.study.opening import deciding_before_judging, selection_of
 from bakeoff.study.options import Study
 
 if TYPE_CHECKING:
@@ -87,6 +89,10 @@ class Stages:
             with self._stage("entrants"):
                 ask_entrants(questions, findings, further)
         training = self._training(questions, executor)
+        options = self.study.options
+        judging = None
+        if options.judge is not None:
+            judging = JudgeStage(options.judge, options.prices, questions, self.stop)
         late: TrainingTimeSpent | None = None
         for candidate in findings.schedule.candidates:
             self.clock.take_up(candidate)
@@ -99,6 +105,9 @@ class Stages:
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
+            if judging is not None:
+                with self._stage("judge"):
+                    judging.run()
             if late is not None or not self._wants_seeds():
                 break
             start = None
@@ -136,8 +145,7 @@ class Stages:
         choosing: dict[str, Worker] = {}
         if selection is not None:
             choosing["validation"] = ChoiceWorker(questions, findings, selection)
-        deciding = self.study.options.decision.metric or self.bench.task.metrics[0].name
-        asked = BaselineWorker(questions, findings, deciding)
+        asked = BaselineWorker(questions, findings, deciding_before_judging(self.study, self.bench))
         tested = {
             "test": TestingWorker(questions, findings),
             CURVE_SET: CurveWorker(questions, findings),
@@ -191,10 +199,14 @@ def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
     """Follows a study through the stages that it has."""
     has = {
         "entrants": bool(bench.entrants),
+        "judge": any(is_judged(metric) for metric in bench.task.metrics),
         "learning_curve": bool(bench.curve.sizes),
         "also_test": bool(bench.also),
     }
-    stages = ("baselines", "entrants", "training", "test", "learning_curve", "also_test", "costs")
+    stages = (
+        *("baselines", "entrants", "training", "test", "judge"),
+        *("learning_curve", "also_test", "costs"),
+    )
     return StudyClock(
         [stage for stage in stages if has.get(stage, True)],
         epochs=schedule.epochs,
