@@ -124,13 +124,16 @@ def attend(
         keys, values = _present.decoding.append(module, key, value)
         seen = _present.decoding.mask(query.shape[2], window)
         if seen is not None:
+            query = _present.decoding.in_cache_order(query)
             if query.shape[2] == 1 and (
                 kind_of(query.device) != "cpu" or query.dtype != torch.float32
             ):
-                return attend_one(query, keys, values, seen, scaling)
-            return F.scaled_dot_product_attention(
-                query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
-            )
+                found = attend_one(query, keys, values, seen, scaling)
+            else:
+                found = F.scaled_dot_product_attention(
+                    query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
+                )
+            return _present.decoding.in_row_order(found)
     if _present.extension is not None:
         keys, values, mask = _present.extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(
