@@ -15,9 +15,10 @@ from bakeoff.cli.predict import predict
 from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
+from bakeoff.cli.serve import serve
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, plan, report, audit, predict, export, push, methods, version)
+_COMMANDS = (init, run, plan, report, audit, predict, serve, export, push, methods, version)
 
 _HELP = "Finds the right way to fine-tune a language model."
 

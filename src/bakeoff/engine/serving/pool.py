@@ -30,7 +30,7 @@ class AdapterPool:
     @property
     def num_bytes(self) -> int:
         """Bytes of the residents."""
-        return sum(resident.num_bytes for resident in self._residents.values())
+        return sum(resident.num_bytes for resident in list(self._residents.values()))
 
     @property
     def names(self) -> list[str]:
