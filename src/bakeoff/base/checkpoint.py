@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,7 +29,12 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
-def write_checkpoint(base: Base, weights: Mapping[str, Tensor], folder: Path) -> None:
+def write_checkpoint(
+    base: Base,
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Writes the base with some of its parameters replaced, and its tokenizer.
 
     Args:
@@ -36,6 +42,7 @@ def write_checkpoint(base: Base, weights: Mapping[str, Tensor], folder: Path) ->
         weights: float32, by a parameter's full name in the base's model. Where the base ties its
             head to its embedding and the head alone is named, they are tied no more.
         folder: is made where it does not exist.
+        dtype: that the weights are written in.
     """
     model = base.source.model
     head, embedding = f"{base.head_name}.weight", f"{base.embedding_name}.weight"
@@ -47,10 +54,14 @@ def write_checkpoint(base: Base, weights: Mapping[str, Tensor], folder: Path) ->
     if base.is_tied and not unties:
         written.pop(head, None)
     folder.mkdir(parents=True, exist_ok=True)
+    if dtype != torch.float32:
+        written = {name: tensor.to(dtype) for name, tensor in written.items()}
     write_tensors(written, folder / CHECKPOINT_WEIGHTS)
     config = model.config.to_dict()
     config["architectures"] = [type(model).__name__]
     config.pop("_attn_implementation", None)
+    if dtype != torch.float32:
+        config["dtype"] = str(dtype).removeprefix("torch.")
     if unties:
         config["tie_word_embeddings"] = False
     type(model.config).from_dict(config).save_pretrained(str(folder))

@@ -89,6 +89,10 @@ class Validation:
             name: weights.get(name, parameter).detach().to(dtype).float()
             for name, parameter in self._base.source.model.named_parameters()
         }
+        head = f"{self._base.head_name}.weight"
+        if self._base.is_tied and head in weights:
+            # A head of its own; the embedding, which shares the parameter, stays as it is.
+            rounded.pop(f"{self._base.embedding_name}.weight", None)
         rounded |= {name: w.to(dtype).float() for name, w in weights.items() if name not in rounded}
         with _holding(self._base, rounded):
             return self._mean(Cohort(self._base, [], 1))

@@ -93,6 +93,15 @@ class FinishedRun:
             )
         return base
 
+    @property
+    def kept(self) -> dict[str, CandidateRecord]:
+        """Candidates that left an adapter, by id."""
+        return {
+            name: record
+            for name, record in self.results.candidates.items()
+            if record.state.is_eligible and self._adapter(name).is_dir()
+        }
+
     def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
 
@@ -104,11 +113,7 @@ class FinishedRun:
         Raises:
             ConfigError: if there is none of that name, or it left no adapter.
         """
-        kept = {
-            name: record
-            for name, record in self.results.candidates.items()
-            if record.state.is_eligible and self._adapter(name).is_dir()
-        }
+        kept = self.kept
         if not kept:
             raise ConfigError(
                 f"{self.path}: no candidate has left an adapter; finish the study with `bakeoff "
