@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bakeoff.errors import BakeoffError, StoreError
-from bakeoff.serve.app import make_app
+from bakeoff.serve.http.app import make_app
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.state import State
 

@@ -7,7 +7,7 @@ import threading
 
 from bakeoff.errors import BakeoffError
 from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import ApiError
+from bakeoff.serve.http.faults import ApiError
 from bakeoff.serve.metrics import Metrics
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.picking import RowPicker

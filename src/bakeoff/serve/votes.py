@@ -16,8 +16,8 @@ import numpy as np
 from bakeoff.decide.referee.distributions import t_quantile
 from bakeoff.decide.referee.intervals import within_bounds
 from bakeoff.errors import StoreError
-from bakeoff.serve.bodies import VoteBody
-from bakeoff.serve.forms import now
+from bakeoff.serve.http.bodies import VoteBody
+from bakeoff.serve.http.forms import now
 
 VOTES_FILE: Final = "votes.jsonl"
 _ALPHA: Final = 0.05

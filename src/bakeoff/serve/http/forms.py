@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bakeoff.engine.serving.sampling import Drawn
-from bakeoff.serve.flow import Answer
+from bakeoff.serve.http.flow import Answer
 from bakeoff.serve.served import Prompt, Served
 
 

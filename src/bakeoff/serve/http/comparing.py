@@ -9,7 +9,8 @@ from typing import Any
 from starlette.requests import Request
 
 from bakeoff.engine.serving.rows import Ended, Failed, Wrote
-from bakeoff.serve.asking import (
+from bakeoff.serve.engine import Engine
+from bakeoff.serve.http.asking import (
     chat_prompt,
     defaults,
     fitting_tokens,
@@ -18,11 +19,10 @@ from bakeoff.serve.asking import (
     sampling_of,
     text_prompt,
 )
-from bakeoff.serve.bodies import CompareBody
-from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import bad, of_row
-from bakeoff.serve.flow import Answer, Flow, keep
-from bakeoff.serve.forms import event, new_id, now
+from bakeoff.serve.http.bodies import CompareBody
+from bakeoff.serve.http.faults import bad, of_row
+from bakeoff.serve.http.flow import Answer, Flow, keep
+from bakeoff.serve.http.forms import event, new_id, now
 from bakeoff.serve.served import Prompt, Served
 
 Compared = tuple[Flow, list[Served], list[Prompt]]

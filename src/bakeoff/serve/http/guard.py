@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from bakeoff.serve.faults import ApiError
+from bakeoff.serve.http.faults import ApiError
 from bakeoff.serve.options import LOOPBACK, ServeOptions
 
 Scope = MutableMapping[str, Any]

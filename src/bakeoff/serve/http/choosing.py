@@ -11,12 +11,12 @@ from starlette.requests import Request
 
 from bakeoff.engine.serving.rows import Scored
 from bakeoff.engine.serving.sampling import Sampling
-from bakeoff.serve.asking import model_of, row_prompt, text_prompt
-from bakeoff.serve.bodies import ClassifyBody, ScoreBody
 from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import bad
-from bakeoff.serve.flow import Flow
-from bakeoff.serve.forms import new_id, now, usage
+from bakeoff.serve.http.asking import model_of, row_prompt, text_prompt
+from bakeoff.serve.http.bodies import ClassifyBody, ScoreBody
+from bakeoff.serve.http.faults import bad
+from bakeoff.serve.http.flow import Flow
+from bakeoff.serve.http.forms import new_id, now, usage
 from bakeoff.serve.served import Prompt, Served
 
 

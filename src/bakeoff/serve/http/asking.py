@@ -9,9 +9,9 @@ from typing import Any
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.serving.sampling import Sampling
 from bakeoff.errors import DataError
-from bakeoff.serve.bodies import ChatBody, CompletionBody, Message, Settings
 from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import ApiError, bad
+from bakeoff.serve.http.bodies import ChatBody, CompletionBody, Message, Settings
+from bakeoff.serve.http.faults import ApiError, bad
 from bakeoff.serve.served import Prompt, Served
 
 _SEED_STEP = 0x9E3779B97F4A7C15

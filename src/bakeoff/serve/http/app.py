@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from bakeoff.errors import StoreError
-from bakeoff.serve.bodies import (
+from bakeoff.serve.http.bodies import (
     ChatBody,
     ClassifyBody,
     CompareBody,
@@ -26,9 +26,9 @@ from bakeoff.serve.bodies import (
     ScoreBody,
     VoteBody,
 )
-from bakeoff.serve.choosing import classify, score
-from bakeoff.serve.comparing import compare_flow, streamed_comparison, whole_comparison
-from bakeoff.serve.completing import (
+from bakeoff.serve.http.choosing import classify, score
+from bakeoff.serve.http.comparing import compare_flow, streamed_comparison, whole_comparison
+from bakeoff.serve.http.completing import (
     chat_job,
     completion_job,
     streamed_chat,
@@ -36,8 +36,8 @@ from bakeoff.serve.completing import (
     whole_chat,
     whole_completion,
 )
-from bakeoff.serve.faults import ApiError, bad
-from bakeoff.serve.guard import Guard
+from bakeoff.serve.http.faults import ApiError, bad
+from bakeoff.serve.http.guard import Guard
 from bakeoff.serve.playground import playground_page
 from bakeoff.serve.served import Served
 from bakeoff.serve.state import State

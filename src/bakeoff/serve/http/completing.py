@@ -10,7 +10,8 @@ from typing import Any
 from starlette.requests import Request
 
 from bakeoff.engine.serving.rows import Ended, Failed, Wrote
-from bakeoff.serve.asking import (
+from bakeoff.serve.engine import Engine
+from bakeoff.serve.http.asking import (
     chat_limit,
     chat_prompt,
     completion_prompts,
@@ -19,11 +20,10 @@ from bakeoff.serve.asking import (
     model_of,
     sampling_of,
 )
-from bakeoff.serve.bodies import ChatBody, CompletionBody, Settings
-from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import bad, of_row
-from bakeoff.serve.flow import Answer, Flow
-from bakeoff.serve.forms import (
+from bakeoff.serve.http.bodies import ChatBody, CompletionBody, Settings
+from bakeoff.serve.http.faults import bad, of_row
+from bakeoff.serve.http.flow import Answer, Flow
+from bakeoff.serve.http.forms import (
     chat_logprobs,
     event,
     finish_reason,

@@ -13,7 +13,7 @@ from bakeoff.engine.serving.batcher import QueueFullError
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import Drawn, Sampling
 from bakeoff.serve.engine import Engine
-from bakeoff.serve.faults import ApiError, of_row
+from bakeoff.serve.http.faults import ApiError, of_row
 from bakeoff.serve.served import Served
 
 _LOOK_SECONDS: Final = 0.2
