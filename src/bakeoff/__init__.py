@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bakeoff.api import Results, Study, init, load, plan, predict, run
-    from bakeoff.api.serving import serve
     from bakeoff.audits import audit
     from bakeoff.decide.referee import compare
     from bakeoff.methods.registry import register_method
@@ -32,7 +31,6 @@ __all__ = [
     "register_metric",
     "register_task",
     "run",
-    "serve",
 ]
 
 _HOME: Final = {
@@ -49,7 +47,6 @@ _HOME: Final = {
     "register_metric": "bakeoff.metrics.registry",
     "register_task": "bakeoff.tasks.registry",
     "run": "bakeoff.api",
-    "serve": "bakeoff.api.serving",
 }
 
 

@@ -253,6 +253,8 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
         body = {"study": "small", "a": "lora", "b": "ia3", "verdict": verdict, "prompt": prompt}
         return post(server, "/votes", {**body, **more})
 
+    # What a kill left half written is no vote, and spoils none.
+    (copied / "votes.jsonl").write_text('{"a": "lora", "b":', encoding="ascii")
     for i in range(9):
         assert vote("a", f"prompt {i}").status_code == 200
     assert vote("b", "prompt 9", a="ia3", b="lora").status_code == 200
@@ -264,8 +266,8 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
     assert (pair["worse"], pair["tie"], pair["better"], pair["votes"]) == (10, 1, 0, 11)
     assert -1 <= pair["low"] < pair["mean"] < pair["high"] < 0 and pair["verdict"] == "worse"
     lines = (copied / "votes.jsonl").read_text(encoding="ascii").splitlines()
-    assert len(lines) == 11 and "prompt 3" not in lines[3]
-    assert json.loads(lines[0])["verdict"] == "a"
+    assert len(lines) == 12 and "prompt 3" not in lines[4]
+    assert json.loads(lines[1])["verdict"] == "a"
 
 
 def test_test_rows_are_searched(served: Server) -> None:

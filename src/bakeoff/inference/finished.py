@@ -83,7 +83,17 @@ class FinishedRun:
         Raises:
             StoreError: if its weights are not those that the candidates were trained over.
         """
-        base = load_base(self.study, self.device)
+        return self._checked(load_base(self.study, self.device))
+
+    def share(self, base: Base) -> None:
+        """Takes a base that another run over the same one has loaded.
+
+        Raises:
+            StoreError: as of ``base``.
+        """
+        self.__dict__["base"] = self._checked(base)
+
+    def _checked(self, base: Base) -> Base:
         inputs = read_json(self.path / INPUTS_FILE)
         known = inputs.get("base") if isinstance(inputs, Mapping) else None
         if known is not None and known != base.source.fingerprint:

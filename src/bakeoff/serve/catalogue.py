@@ -99,7 +99,7 @@ def _lane_of(run: FinishedRun, catalogue: Catalogue, shared: dict[tuple[object, 
         shared[key] = f"base{len(shared)}"
         catalogue.bases[shared[key]] = run.base
     else:
-        run.__dict__["base"] = catalogue.bases[shared[key]]
+        run.share(catalogue.bases[shared[key]])
     return shared[key]
 
 

@@ -58,7 +58,10 @@ class Votes:
                 return
             line = json.dumps(record) + "\n"
             try:
-                with (folder / VOTES_FILE).open("ab") as file:
+                path = folder / VOTES_FILE
+                if _is_torn(path):
+                    line = "\n" + line
+                with path.open("ab") as file:
                     file.write(line.encode("ascii"))
                     file.flush()
                     os.fsync(file.fileno())
@@ -82,6 +85,16 @@ class Votes:
             sign = 1.0 if record["a"] == first else -1.0
             pairs[first, second][record["prompt"]].append(sign * _VALUES[record["verdict"]])
         return [_judged(pair, votes) for pair, votes in sorted(pairs.items())]
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether a kill has cut the last line short."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # there is no file, or nothing in it
+        return False
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
