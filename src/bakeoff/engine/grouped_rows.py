@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bakeoff.base.model import Base
+from bakeoff.base.outputs import capped
 from bakeoff.base.products import product
 from bakeoff.base.row_groups import RowGroups, grouped
 from bakeoff.methods.stack import StackHooks
@@ -69,7 +70,8 @@ class GroupedRows:
         """[C, V] float32."""
         bias = self._base.head.bias
         logits_CV = product(hidden_CD, weight_VD).float()
-        return logits_CV if bias is None else logits_CV + bias.detach().float()
+        logits_CV = logits_CV if bias is None else logits_CV + bias.detach().float()
+        return capped(logits_CV, self._base.logit_cap)
 
     def _runs(self, own: Sequence[_Weight]) -> Iterator[tuple[int, int, _Weight]]:
         """(first row, the row after the last, what they have of their own), neighbours that have

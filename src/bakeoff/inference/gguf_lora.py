@@ -48,7 +48,7 @@ def write_gguf_lora(converted: Converted, base: Base, folder: Path) -> Path:
 
     check_architecture(base)
     arch = gguf.MODEL_ARCH[_ARCHITECTURES[base.model_type]]
-    config: Any = base.model.config
+    config: Any = base.config
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE

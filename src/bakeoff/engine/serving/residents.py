@@ -95,7 +95,7 @@ class Lane:
         if self._cohort is not None:
             self._exit.enter_context(self._cohort)
         else:
-            names = [*base.linear_layers(), *base.norm_layers()]
+            names = [*base.linear_layers(), *base.norm_layers(), *base.expert_layers()]
             self._exit.enter_context(base.sites(names, 1))
 
     def close(self) -> None:
