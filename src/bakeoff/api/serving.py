@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from bakeoff.base.precision import Precision
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import size_of
+from bakeoff.types import Precision
 
 
 def serve(
@@ -82,10 +82,9 @@ def server_of(
             f"serving needs {error.name}, which is not installed; pip install 'bakeoff[serve]'"
         ) from None
 
-    if precision is not None and precision not in get_args(Precision):
-        raise ConfigError(
-            f"--precision {precision!r}: give one of {', '.join(get_args(Precision))}"
-        )
+    known = get_args(Precision)
+    if precision is not None and precision not in known:
+        raise ConfigError(f"--precision {precision!r}: give one of {', '.join(known)}")
     folders = [runs] if isinstance(runs, (str, os.PathLike)) else runs
     options = ServeOptions(
         runs=tuple(Path(folder) for folder in folders),
@@ -93,7 +92,7 @@ def server_of(
         adapters={name: Path(path) for name, path in (adapters or {}).items()},
         keys=() if api_key_file is None else read_keys(Path(api_key_file)),
         max_memory=None if max_memory is None else int(size_of(max_memory, "--max-memory")),
-        precision=precision,
+        precision=cast(Precision | None, precision),
         **settings,
     )
     return Server(options, ready)

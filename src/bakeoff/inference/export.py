@@ -21,7 +21,7 @@ from bakeoff.inference.drift import validation_of
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.inference.gguf_lora import check_architecture, write_gguf_lora
 from bakeoff.inference.naming import BASE_FOLDER, BaseName, base_license, named_base
-from bakeoff.inference.to_lora import to_lora
+from bakeoff.inference.to_lora import can_be_lora, to_lora
 from bakeoff.methods.files import PEFT_CONFIG, write_json
 from bakeoff.methods.specs.contract import FileFormat
 from bakeoff.version import __version__
@@ -145,12 +145,14 @@ def _chosen(run: FinishedRun, note: Note) -> str | None:
     if run.results.recommendation.method is not None:
         return None
     kept = run.kept
-    if not kept:
+    ordered = sorted(kept, key=lambda name: (best_validation(run.results.candidates[name]), name))
+    best = next((name for name in ordered if can_be_lora(run.candidate(name))), None)
+    if best is None:
         return None
-    best = min(kept, key=lambda name: (best_validation(run.results.candidates[name]), name))
     note(
         f"The study recommends no method ({run.results.recommendation.verdict}), so this is the "
-        f"candidate with the lowest NLL on validation, {best}; that alone makes none the best."
+        f"one with the lowest NLL on validation that can be a LoRA, {best}; that alone makes none "
+        "the best."
     )
     return best
 

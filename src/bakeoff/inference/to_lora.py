@@ -97,6 +97,14 @@ def to_lora(kept: Kept, rank: int | None) -> Converted:
     )
 
 
+def can_be_lora(kept: Kept) -> bool:
+    """Whether a candidate changes the weight of a linear layer."""
+    if not kept.method.is_mergeable():
+        return False
+    updates, _ = _updates(kept.method.base, kept.method.merged_weights(kept.load()))
+    return bool(updates)
+
+
 def _updates(base: Base, merged: Tensors) -> tuple[dict[str, Tensor], list[str]]:
     """(by linear layer [D, E] what is added to its weight, names of what else is changed)."""
     layers = base.linear_layers()

@@ -178,7 +178,7 @@ def _add_base(
     if place.index is not None:
         torch.cuda.set_device(place)
     precision = options.precision or "auto"
-    base = Base(source, device=place, dtype=choose_dtype(precision, place))  # type: ignore[arg-type]
+    base = Base(source, device=place, dtype=choose_dtype(precision, place))
     lane = f"base{len(shared)}"
     shared[("given",)] = lane
     catalogue.bases[lane] = base

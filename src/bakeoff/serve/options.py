@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bakeoff.errors import ConfigError
+from bakeoff.types import Precision
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 """Addresses that only this machine reaches."""
@@ -39,7 +40,7 @@ class ServeOptions:
     adapters: Mapping[str, Path] = field(default_factory=dict)
     base: str | None = None
     device: str = "auto"
-    precision: str | None = None
+    precision: Precision | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     keys: tuple[str, ...] = ()
