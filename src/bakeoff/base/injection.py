@@ -149,11 +149,22 @@ class NormSite(_Slotted):
 
 
 def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y: Tensor) -> Tensor:
-    """A layer's output ``y`` for the input ``x``, as each group's hook has it."""
+    """A layer's output ``y`` for the input ``x``, as each group's hook has it.
+
+    Where nothing is trained, only the rows of groups with a hook are written, over what the frozen
+    layer gave: with many groups, taking all rows apart and joining them costs more than the hooks.
+    """
     if not any(hooks):
         return y
-    parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
-    return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
+    if torch.is_grad_enabled():
+        parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
+        return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
+    x_ND, y_NE = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    for (start, stop), hook in zip(groups.spans(len(y_NE)), hooks, strict=True):
+        if hook is not None:
+            part_NE = y_NE[start:stop]
+            part_NE.copy_(hook(x_ND[None, start:stop], part_NE[None])[0])
+    return y_NE.view(y.shape)
 
 
 Site = LinearSite | NormSite | ExpertsSite

@@ -15,10 +15,13 @@ from bakeoff.cli.predict import predict
 from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
+from bakeoff.cli.serve import serve
 from bakeoff.cli.template import template
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, plan, report, audit, predict, template, export, push, methods, version)
+_COMMANDS = (
+    *(init, run, plan, report, audit, predict, serve, template, export, push, methods, version),
+)
 
 _HELP = "Finds the right way to fine-tune a language model."
 

@@ -87,14 +87,22 @@ class FinishedRun:
         """
         return self._base_of(choice_of(self.study))
 
+    def share(self, base: Base) -> None:
+        """Takes a base that another run over the same one has loaded.
+
+        Raises:
+            StoreError: as of ``base``.
+        """
+        self._bases[choice_of(self.study)] = self._checked(base)
+
     def _base_of(self, choice: BaseChoice) -> Base:
         """One of the bases that the study holds, loaded once."""
         if choice not in self._bases:
-            self._bases[choice] = self._loaded(choice)
+            base = load_base(self.study, self.device, choice=choice)
+            self._bases[choice] = self._checked(base)
         return self._bases[choice]
 
-    def _loaded(self, choice: BaseChoice) -> Base:
-        base = load_base(self.study, self.device, choice=choice)
+    def _checked(self, base: Base) -> Base:
         inputs = read_json(self.path / INPUTS_FILE)
         known = inputs.get("base") if isinstance(inputs, Mapping) else None
         if known is not None and known != base.source.fingerprint:
@@ -103,6 +111,15 @@ class FinishedRun:
                 "began, so its candidates do not fit it; restore the base that was there"
             )
         return base
+
+    @property
+    def kept(self) -> dict[str, CandidateRecord]:
+        """Candidates that left an adapter, by id."""
+        return {
+            name: record
+            for name, record in self.results.candidates.items()
+            if record.state.is_eligible and self._adapter(name).is_dir()
+        }
 
     def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
@@ -115,11 +132,7 @@ class FinishedRun:
         Raises:
             ConfigError: if there is none of that name, or it left no adapter.
         """
-        kept = {
-            name: record
-            for name, record in self.results.candidates.items()
-            if record.state.is_eligible and self._adapter(name).is_dir()
-        }
+        kept = self.kept
         if not kept:
             raise ConfigError(
                 f"{self.path}: no candidate has left an adapter; finish the study with `bakeoff "

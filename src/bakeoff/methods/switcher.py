@@ -48,7 +48,7 @@ class Switcher:
         """
         if self.is_merged:
             raise RuntimeError("a candidate is merged already: unmerge it first, or use switch")
-        self._write(method.merged_weights(tensors))
+        self.write(method.merged_weights(tensors))
 
     def unmerge(self) -> None:
         """Gives the base its own weights back, to the bit; without a candidate it does nothing."""
@@ -78,7 +78,8 @@ class Switcher:
             self.unmerge()
 
     @torch.no_grad()
-    def _write(self, weights: Mapping[str, Tensor]) -> None:
+    def write(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts weights, by their parameters' names, into the base until ``unmerge``."""
         base = self.base
         head, embedding = f"{base.head_name}.weight", f"{base.embedding_name}.weight"
         for name, weight in weights.items():

@@ -71,6 +71,12 @@ def chatml(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     return dataclasses.replace(_made(CHATML, chatml_text(spelt), tokenizer), starts=True)
 
 
+def base_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
+    """The base's own template; None where it has none."""
+    own = _own_template(tokenizer)
+    return None if own is None else _made("the base's chat template", own, tokenizer)
+
+
 def note_on(task: Task, template: ChatTemplate | None) -> list[str]:
     """What a user must know of the choice of a template."""
     if template is None or task.options.chat_template != "auto":
