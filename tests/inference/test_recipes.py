@@ -60,7 +60,7 @@ AXOLOTL = [
     "tf32",
     "tokenizer_config",
     "train_on_inputs",
-    "warmup_ratio",
+    "warmup_steps",
     "weight_decay",
     "adam_beta1",
     "adam_beta2",

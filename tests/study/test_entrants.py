@@ -89,7 +89,7 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert "| ours |" in written["report.md"] and "ours" in written["report.html"]
     report = cli("report", "out", "--format", "csv,latex")
     assert report.code == 0, report.err
-    assert "answers from elsewhere" in (place / "out/protocol.md").read_text("utf-8")
+    assert "answers from elsewhere" in (place / "out/report.tex").read_text("utf-8")
 
     again = run_small(
         protocol=SEEDS,

@@ -142,4 +142,5 @@ def _components(
 def _shares(variances: Floats) -> Floats:
     """Of the sum; zero where nothing varies."""
     total = variances.sum(axis=1, keepdims=True)
-    return np.divide(variances, total, out=np.zeros_like(variances), where=total > 0.0)
+    found: Floats = np.divide(variances, total, out=np.zeros_like(variances), where=total > 0.0)
+    return found

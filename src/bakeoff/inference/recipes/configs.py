@@ -42,7 +42,7 @@ def axolotl_config(winner: Winner, base: str, revision: str | None) -> dict[str,
         "adam_epsilon": EPS,
         "learning_rate": winner.record.rate,
         "lr_scheduler": _SCHEDULES[protocol.schedule],
-        "warmup_ratio": protocol.warmup_ratio,
+        "warmup_steps": _warmup(winner),
         "weight_decay": _decay(winner),
         **({} if protocol.clip_norm is None else {"max_grad_norm": protocol.clip_norm}),
         "seed": winner.record.seed,
@@ -96,7 +96,7 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
         "adam_epsilon": EPS,
         "learning_rate": winner.record.rate,
         "lr_scheduler_type": _SCHEDULES[protocol.schedule],
-        "warmup_ratio": protocol.warmup_ratio,
+        "warmup_steps": _warmup(winner),
         "weight_decay": _decay(winner),
         "max_grad_norm": 0.0 if protocol.clip_norm is None else protocol.clip_norm,
         "seed": winner.record.seed,
@@ -128,6 +128,11 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
 
 def _decay(winner: Winner) -> float:
     return winner.protocol.decay_of(winner.method.spec.weight_decay)
+
+
+def _warmup(winner: Winner) -> int:
+    """Updates, as a share of them has no key in every version of Transformers."""
+    return round(winner.protocol.warmup_ratio * winner.schedule_updates)
 
 
 def _low_rank(winner: Winner, tool: str) -> Any:

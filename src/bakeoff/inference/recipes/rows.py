@@ -45,8 +45,8 @@ def text_rows(part: SplitData, tokenizer: PreTrainedTokenizerBase) -> Iterator[d
                 "read tokens with labels"
             )
         yield {
-            "prompt": tokenizer.decode(ids[:first].tolist()),
-            "completion": tokenizer.decode(ids[first:].tolist()),
+            "prompt": str(tokenizer.decode(ids[:first].tolist())),
+            "completion": str(tokenizer.decode(ids[first:].tolist())),
         }
 
 

@@ -25,10 +25,10 @@ def rate_factor(run: dict[str, Any], update: int) -> float:
     """The factor on the learning rate at an update, from 0."""
     updates, warmup = run["schedule_updates"], round(run["warmup_ratio"] * run["schedule_updates"])
     if update < warmup:
-        return (update + 1) / warmup
+        return float((update + 1) / warmup)
     if run["schedule"] == "constant":
         return 1.0
-    done = (update - warmup) / max(1, updates - warmup)
+    done: float = (update - warmup) / max(1, updates - warmup)
     return 1.0 - done if run["schedule"] == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -61,11 +61,12 @@ def main() -> None:
     steps = json.loads((HERE / "steps.json").read_text(encoding="utf-8"))[:updates]
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    base = AutoModelForCausalLM.from_pretrained(
+    base: Any = AutoModelForCausalLM.from_pretrained(
         HERE / run["base"] if run["base_is_beside"] else run["base"],
         revision=run["revision"],
         dtype=getattr(torch, run["dtype"]),
-    ).to(device)
+    )
+    base = base.to(device)
     model = PeftModel.from_pretrained(base, str(HERE / "start"), is_trainable=True)
     # The base stays as it is evaluated; what the adapter itself drops out is part of the method.
     model.eval()

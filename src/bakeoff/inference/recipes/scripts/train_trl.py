@@ -29,10 +29,10 @@ def rate_factor(run: dict[str, Any], update: int) -> float:
     """The factor on the learning rate at an update, from 0."""
     updates, warmup = run["schedule_updates"], round(run["warmup_ratio"] * run["schedule_updates"])
     if update < warmup:
-        return (update + 1) / warmup
+        return float((update + 1) / warmup)
     if run["schedule"] == "constant":
         return 1.0
-    done = (update - warmup) / max(1, updates - warmup)
+    done: float = (update - warmup) / max(1, updates - warmup)
     return 1.0 - done if run["schedule"] == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -50,7 +50,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
         return {key: self.rows[index][key] for key in ("input_ids", "labels")}
 
 
-class Ordered(SFTTrainer):
+class Ordered(SFTTrainer):  # type: ignore[misc]  # which has no types
     """Trains on the recorded micro-batches of every update."""
 
     batches: list[list[int]]
