@@ -63,6 +63,7 @@ def test_the_break_even_is_what_was_spent_over_what_an_answer_saves() -> None:
     found = money_of(results, results.methods["full"])
     assert found.prompted_call == pytest.approx((3.0 * read + 15.0 * written) / 1e6)
     assert found.training is not None and found.call is not None
+    assert found.prompted_call is not None
     saved = found.prompted_call - found.call.mean
     assert saved > 0 and found.break_even == pytest.approx(found.training.mean / saved)
     # One answer fewer has not paid off, and one more has.
@@ -135,8 +136,8 @@ def test_a_limit_moves_the_recommendation_to_what_is_cheap_enough() -> None:
         if (found := money_of(results, method)).total is not None
     }
     cheapest = min(costs, key=costs.__getitem__)
-    found = recommend(results, Limits(cost=1.05 * costs[cheapest]))
-    assert {one.method for one in found.outside} == set(costs) - {cheapest}
+    given = recommend(results, Limits(cost=1.05 * costs[cheapest]))
+    assert {one.method for one in given.outside} == set(costs) - {cheapest}
 
 
 @pytest.mark.parametrize(

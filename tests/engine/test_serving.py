@@ -179,7 +179,7 @@ def test_choices_cost_what_they_cost_alone(kit: Kit, bench: Bench, sources: list
     batcher, lane = made(bench)
     told = []
     for source, prompt, some in zip(sources, prompts, choices, strict=True):
-        row, heard = asked(source, prompt, choices=[ids.tolist() for ids in some])
+        row, heard = asked(source, prompt.tolist(), choices=[ids.tolist() for ids in some])
         batcher.submit([row])
         told.append(heard)
     finish(batcher)

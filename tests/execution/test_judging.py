@@ -181,7 +181,7 @@ def test_money_is_bounded(judge: Judge, tmp_path: Path) -> None:
     section = double.section(prices=prices, max_cost=3.0, max_tokens=16)
     found = Asked(tmp_path, section)
     assert found.asking.cost == pytest.approx(len(double.asked) * 0.2)
-    assert 0 < found.asking.cost <= 3.0
+    assert found.asking.cost is not None and 0 < found.asking.cost <= 3.0
     assert found.asking.why_fewer == "judge.max_cost: 3 may not hold a further row"
 
 

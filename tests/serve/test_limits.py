@@ -44,8 +44,8 @@ def test_a_key_is_asked_for_everywhere_but_where_one_looks_first(
         assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         assert refused.json()["error"]["code"] == "invalid_key"
         for given in ("Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer ", "Bearer \xff"):
-            headers = {"authorization": given.encode("latin-1")}
-            assert httpx.get(server.address + path, headers=headers).status_code == 401
+            wrong = {b"authorization": given.encode("latin-1")}
+            assert httpx.get(server.address + path, headers=wrong).status_code == 401
         for key in (KEY, "another-key-of-it"):
             headers = {"authorization": f"Bearer {key}"}
             assert httpx.get(server.address + path, headers=headers).status_code == 200
@@ -125,7 +125,7 @@ def test_nothing_is_answered_while_it_loads(
     from bakeoff.serve import state
 
     may_load = threading.Event()
-    real = state.Engine
+    real = state.__dict__["Engine"]
 
     def slow(options: ServeOptions) -> Any:
         may_load.wait()
@@ -292,7 +292,12 @@ def test_figures_for_prometheus(served: Server) -> None:
 def test_a_server_that_stops_finishes_what_it_writes(finished: Path, serve: Serve) -> None:
     server = serve(finished)
     found: list[httpx.Response] = []
-    body = {"logit_bias": {"0": -100}, "no_repeat_ngram": 0, "raw": True, "max_tokens": 120}
+    body: dict[str, Any] = {
+        "logit_bias": {"0": -100},
+        "no_repeat_ngram": 0,
+        "raw": True,
+        "max_tokens": 120,
+    }
     thread = threading.Thread(target=lambda: found.append(asked(server, **body)))
     thread.start()
     while not server.state.engine.batcher.num_running:

@@ -116,7 +116,7 @@ def _read(response: httpx.Response, *, leaves: bool) -> str:
             content = json.loads(line[6:])
             if "error" in content:
                 return str(content)
-            text += content["choices"][0]["text"]
+            text += str(content["choices"][0]["text"])
             if leaves:
                 return text
     return text

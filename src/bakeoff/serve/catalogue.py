@@ -92,9 +92,9 @@ def _study_name(run: FinishedRun, catalogue: Catalogue) -> str:
 def _lane_of(run: FinishedRun, catalogue: Catalogue, shared: dict[tuple[object, ...], str]) -> str:
     """The lane of the run's base, which studies over the same one share."""
     options = run.study.options
-    key = (options.base, options.revision, options.precision, str(run.study.root))
-    if options.base in ("tiny", "smollm2-135m"):
-        key = key[:3]
+    known = options.base in ("tiny", "smollm2-135m")
+    root = None if known else str(run.study.root)
+    key = (options.base, options.revision, options.precision, options.quantization, root)
     if key not in shared:
         shared[key] = f"base{len(shared)}"
         catalogue.bases[shared[key]] = run.base

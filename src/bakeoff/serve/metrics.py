@@ -32,7 +32,7 @@ class Metrics:
             registry=self._registry,
         )
         self._engine: Engine | None = None
-        self._registry.register(self)  # type: ignore[arg-type]
+        self._registry.register(self)
 
     def follow(self, engine: Engine) -> None:
         """Shows this engine's figures from now on."""

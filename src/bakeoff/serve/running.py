@@ -28,7 +28,8 @@ def _protocol(idle_seconds: float) -> type[H11Protocol]:
             self._first = asyncio.get_running_loop().call_later(idle_seconds, self._cut)
 
         def _cut(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+            cycle: Any = self.cycle  # None before the first request
+            if cycle is None and not self.transport.is_closing():
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:

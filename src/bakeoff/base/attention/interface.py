@@ -125,12 +125,14 @@ def attend(
         [B, H, T, C].
     """
     if terms is not None:
-        keys, values, seen = visible(module, key, value, query.shape[2], window)
-        return attend_with_terms(query, keys, values, seen, scaling, terms)
+        return attend_with_terms(
+            query, *visible(module, key, value, query.shape[2], window), scaling, terms
+        )
     # A branch, and not the comparison's own value: compiled code must know which it is.
     grouped = False
     if query.shape[1] != key.shape[1]:
         grouped = True
+    seen: Tensor | None
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
         seen = _present.decoding.mask(query.shape[2], window)

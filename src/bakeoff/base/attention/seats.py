@@ -70,7 +70,7 @@ class SeatCache(DecodingState):
         seat_R, start_R, size_R = numbers.to(device)
         place_T = torch.arange(max(sizes), device=device)
         is_real_RT = place_T < size_R[:, None]
-        position_RT = start_R[:, None] + place_T.minimum(size_R[:, None] - 1)
+        position_RT: Tensor = start_R[:, None] + place_T.minimum(size_R[:, None] - 1)
         self._seat_R1 = seat_R[:, None]
         self._write_RT = torch.where(is_real_RT, position_RT, self.capacity)
         self._end = max(start + size for start, size in zip(starts, sizes, strict=True))
@@ -109,10 +109,11 @@ class SeatCache(DecodingState):
     def _mask(self, num_queries: int, window: int | None) -> Tensor:
         position_RT1 = self._position_RT[..., None]
         key_N = torch.arange(self._end, device=position_RT1.device)
-        visible_RTN = key_N <= position_RT1
+        visible_RTN: Tensor = key_N <= position_RT1
         if window is not None:
             visible_RTN = visible_RTN & (key_N > position_RT1 - window)
-        return visible_RTN[:, None]
+        visible_R1TN: Tensor = visible_RTN[:, None]
+        return visible_R1TN
 
     def put(self, seat: int, layers: Sequence[Layer], length: int) -> None:
         """Copies keys and values that an adapter has before all tokens into a seat's beginning.
