@@ -6,6 +6,7 @@ import typer
 
 from bakeoff.cli.audit import audit
 from bakeoff.cli.bases import bases
+from bakeoff.cli.claims import claims
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.init import init
@@ -17,7 +18,7 @@ from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, plan, report, audit, predict, export, push, methods, version)
+_COMMANDS = (init, run, plan, report, audit, claims, predict, export, push, methods, version)
 
 _HELP = "Finds the right way to fine-tune a language model."
 
