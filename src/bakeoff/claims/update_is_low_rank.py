@@ -31,7 +31,7 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
 
 
 def _curve(values: Values) -> Curve | None:
-    return curve_of(values, "cut_", "rank that the change is cut to", "test loss, nats per token")
+    return curve_of(values, "energy_", "share of the full rank, %", "energy held")
 
 
 CLAIM = Claim(
@@ -44,7 +44,7 @@ CLAIM = Claim(
     supported_if="the mean over seeds of that share is below a quarter of the full rank",
     contradicted_if="it is above a quarter",
     does_not_show="That low-rank training finds this change, or that the rest of it does nothing: "
-    "the figure has the loss with the change cut to a rank.",
+    "the figure has the energy that part of the rank holds.",
     unit="share of the full rank",
     contrasts=(
         Contrast(

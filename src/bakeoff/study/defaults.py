@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bakeoff.base.family.shapes import FAMILY
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import BakeoffError
@@ -49,7 +50,7 @@ def parameters_for(
     Args:
         methods: as the study gives them. base, revision, trust_remote_code: likewise.
     """
-    is_small = base in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_small = base in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
     if is_small or not any(_follows_size(name, given) for name, given in methods.items()):
         return None
     from bakeoff.base.weights.sources import load_source  # loads PyTorch

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from bakeoff.base.family.shapes import FAMILY
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.numbers import check_numbers
@@ -41,7 +42,7 @@ _MOST_BYTES = 10_000_000
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
-_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE, STDIN})
+_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
 
 
 @dataclass(frozen=True, kw_only=True)

