@@ -107,7 +107,8 @@ def run_claims(
         place.mkdir(parents=True, exist_ok=True)
 
     def run_study(mapping: Mapping[str, Any], folder: Path, left: float | None) -> None:
-        settings = RunSettings(device=device, budget=left)
+        # No claim asks what its entrants cost.
+        settings = RunSettings(device=device, budget=left, costs=False)
         try:
             execute(Study.from_mapping(mapping), folder, shown, settings)
         except StoppedEarly as early:

@@ -79,8 +79,10 @@ def measured_of(place: Path, methods: Mapping[str, str], part: str) -> Measured:
     results = read_results(place)
     found = Measured()
     front = f"{part}:" if part else ""
+    # A run that failed is left out of every entrant, so that repeats stay pairs.
+    seeds = set.intersection(*(set(results.methods[m].seeds) for m in methods.values()))
     for entrant, method in methods.items():
-        _add_method(found, results, place, f"{front}{entrant}", method)
+        _add_method(found, results, place, f"{front}{entrant}", method, seeds)
     for baseline, record in results.baselines.items():
         folder = place / "baselines" / baseline / "scores"
         _add_one(found, f"{front}{baseline}", folder / "test.npz")
@@ -99,12 +101,15 @@ def _add_one(found: Measured, name: str, file: Path) -> None:
             one[name] = one[name][0]
 
 
-def _add_method(found: Measured, results: Results, place: Path, name: str, method: str) -> None:
+def _add_method(
+    found: Measured, results: Results, place: Path, name: str, method: str, seeds: set[int]
+) -> None:
     record = results.methods[method]
-    if not record.seeds or _METRIC not in record.test:
+    if not seeds or _METRIC not in record.test:
         reason = record.reason or f"it is {record.state}"
         raise StoreError(f"{place}: {method} was not tested ({reason})")
-    runs = [c for c in record.candidates if results.candidates[c].seed in record.seeds]
+    by_seed = {results.candidates[run].seed: run for run in record.candidates}
+    runs = [by_seed[seed] for seed in sorted(seeds)]
     folders = [place / "candidates" / run / "scores" for run in runs]
     found.add(name, [folder / "test.npz" for folder in folders])
     found.put(f"{name}#rate", np.array(record.learning_rate))

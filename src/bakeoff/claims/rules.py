@@ -26,6 +26,7 @@ LEAST_REPEATS = 5
 _CHANCE = 0.8
 _MOST_REPEATS = 200
 _MOST_TIMES_ROWS = 1000
+_NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
 
 
 class Verdict(StrEnum):
@@ -137,6 +138,10 @@ def judge_family(
         for name, (claim, found) in evidence.items()
         if found.untestable is None
     }
+    for name, estimates in list(tested.items()):
+        if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
+            evidence = {**evidence, name: (evidence[name][0], Evidence(untestable=_NOT_FINITE))}
+            del tested[name]
     joined = {name: _joined(evidence[name][0], found) for name, found in tested.items()}
     enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
     family = np.array([p for name in enough for p in joined[name]], dtype=np.float64)

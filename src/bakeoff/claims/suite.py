@@ -165,6 +165,9 @@ def _evidence(
         values, taken = _measured(suite, name, claim.measure, studies)
         for condition, value in values.items():
             whole.put(condition, value)
+    counts = {len(v) for v in whole.values.values() if v.ndim} - {len(suite.facts)}
+    if len(counts) > 1 and claim.repeats == "seeds" and claim.measure is None:
+        return Evidence(untestable="Its studies have different numbers of seeds."), taken
     draws_rows = bool(studies) and claim.measure is None
     return Evidence(values=whole.values, without=whole.without if draws_rows else ()), taken
 
