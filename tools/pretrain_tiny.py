@@ -18,8 +18,8 @@ from pathlib import Path
 # Threads that spin while they wait make a busy machine four times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from bakeoff.base.family.pretraining import pretrain
-from bakeoff.base.family.shapes import FAMILY
+from bakeoff.base.wire_bases.pretraining import pretrain
+from bakeoff.base.wire_bases.shapes import FAMILY
 
 
 def options() -> argparse.Namespace:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bakeoff.engine import train
+from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.measure.plan import make_plan
 from bakeoff.study import budget
@@ -150,6 +151,39 @@ def test_training_that_takes_too_long_ends_with_an_epoch_and_is_tested(
     ended = {c["state"]: c["reason"] for c in found["candidates"].values()}
     assert ended["STOPPED"] == "the time budget does not hold another epoch after epoch 3 of 8"
     assert found["methods"]["lora"]["test"]["nll"]
+
+
+def test_a_first_epoch_that_takes_too_long_ends_early_and_is_tested(
+    run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def cuts(_: Any, seconds: float) -> bool:
+        asked.append(seconds)
+        return True
+
+    monkeypatch.setattr("bakeoff.execution.saving.RunSaver.cuts_epoch", cuts)
+    monkeypatch.setattr(
+        "bakeoff.execution.saving.RunSaver.ends_training", lambda *_: "the budget is spent"
+    )
+    one = {**LONG, "methods": {"lora": LONG["methods"]["lora"]}}
+    assert run_small(**one).code == 0
+    found = results()
+    assert asked and all(seconds > 0.0 for seconds in asked)
+    assert found["methods"]["lora"]["test"]["nll"]
+    [said] = {note for note in found["notes"] if "ended the first epoch" in note}
+    done, whole = said.split(" after ")[1].split(" updates")[0].split(" of ")
+    assert 1 <= int(done) < int(whole)
+
+
+def test_only_time_that_is_left_is_given_to_a_validation() -> None:
+    stop = StopSignals(1000.0)
+    saver = RunSaver(Any, Any, stop, Any, 1.0)  # type: ignore[arg-type]
+    assert not saver.cuts_epoch(100.0)
+    stop.keep(850.0)
+    assert saver.cuts_epoch(100.0) and not saver.cuts_epoch(1.0)
+    stop.keep(950.0)
+    assert not saver.cuts_epoch(100.0), "nothing is left to validate in"
 
 
 def test_a_training_that_is_cut_short_is_no_end_of_the_study(

@@ -93,7 +93,7 @@ def make(
     ] = None,
 ) -> None:
     """Trains a base of tiny's family into the cache: from minutes to hours, without a network."""
-    from bakeoff.base.family.shapes import FAMILY, made_folder, member_folder
+    from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
     from bakeoff.files import cache_folder, new_folder
 
     if name not in FAMILY:
@@ -106,7 +106,7 @@ def make(
         console.print(f"{name} is here already:", highlight=False)
     else:
         # Heavy, so loaded only where something is trained.
-        from bakeoff.base.family.pretraining import pretrain
+        from bakeoff.base.wire_bases.pretraining import pretrain
 
         place = made_folder(name, cache_folder())
         place.parent.mkdir(parents=True, exist_ok=True)

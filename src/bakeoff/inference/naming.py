@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from bakeoff.base.family.shapes import FAMILY, here
 from bakeoff.base.weights.gguf_metadata import read_gguf_metadata
 from bakeoff.base.weights.references import SCRATCH_PREFIX, SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.base.weights.smollm2 import find_smollm2
+from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.config import load_yaml
 from bakeoff.errors import BakeoffError
 from bakeoff.files import cache_folder

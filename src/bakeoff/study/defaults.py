@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bakeoff.base.family.shapes import FAMILY
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import BakeoffError
 from bakeoff.files import cache_folder

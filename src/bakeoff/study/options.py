@@ -8,8 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from bakeoff.base.family.shapes import FAMILY
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys

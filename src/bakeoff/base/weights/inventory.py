@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakeoff.base.family.shapes import FAMILY, member_folder
 from bakeoff.base.weights.references import (
     SCRATCH_PREFIX,
     SCRATCH_SHAPES,
@@ -14,6 +13,7 @@ from bakeoff.base.weights.references import (
     TINY_REFERENCE,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, find_smollm2
+from bakeoff.base.wire_bases.shapes import FAMILY, member_folder
 
 _PREFIX = "models--"
 

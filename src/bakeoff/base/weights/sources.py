@@ -9,7 +9,7 @@ from typing import Final
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bakeoff.base.family.shapes import FAMILY, here
+from bakeoff.base.experts import expert_layers
 from bakeoff.base.weights.folder import (
     INDEX_NAME,
     WEIGHTS_NAME,
@@ -34,6 +34,7 @@ from bakeoff.base.weights.scratch import (
     scratch_model,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, smollm2_gguf
+from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.errors import BaseModelError, CheckpointError
 
 OFFLINE_BASES: Final = (
@@ -220,6 +221,10 @@ def _source(
     for label, name in (("layers", "num_hidden_layers"), ("wide", "hidden_size")):
         if (value := getattr(config, name, None)) is not None:
             sizes.append(f"{value} {label}")
+    if experts := expert_layers(model):
+        sizes.append(
+            f"experts as one tensor in {len(experts)} layers (frozen unless lora's target_experts)"
+        )
     return Source(
         reference=reference,
         model=model,

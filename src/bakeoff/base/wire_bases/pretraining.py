@@ -21,7 +21,7 @@ from torch.nn import functional
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoMLP, GPTNeoSelfAttention
 
-from bakeoff.base.family.shapes import ROW_TOKENS, TOKENS_PER_PARAMETER, Shape
+from bakeoff.base.wire_bases.shapes import ROW_TOKENS, TOKENS_PER_PARAMETER, Shape
 from bakeoff.data.wire import generate
 
 # Axes: B rows, T tokens.
