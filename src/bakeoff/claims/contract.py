@@ -55,7 +55,8 @@ class Size:
     Attributes:
         seeds: with which each chosen setting is trained and tested.
         train_rows, validation_rows, test_rows: of the data, where there are so many.
-        epochs: of every training. rates: learning rates that every entrant tries at first.
+        epochs: of every training. rates: learning rates that every entrant tries at first. growth: by which its
+            grid may grow while the best lies at an edge.
         rounds: repeats of what is timed, in turns. lengths: of prompts and prefixes on a curve.
     """
 
@@ -66,6 +67,7 @@ class Size:
     test_rows: int
     epochs: int
     rates: int
+    growth: int
     rounds: int
     lengths: tuple[int, ...]
 
@@ -78,7 +80,8 @@ SIZES: Mapping[SizeName, Size] = {
         validation_rows=48,
         test_rows=256,
         epochs=2,
-        rates=2,
+        rates=3,
+        growth=0,
         rounds=15,
         lengths=(5, 20, 100),
     ),
@@ -90,6 +93,7 @@ SIZES: Mapping[SizeName, Size] = {
         test_rows=2000,
         epochs=3,
         rates=6,
+        growth=4,
         rounds=40,
         lengths=(1, 5, 20, 50, 100),
     ),

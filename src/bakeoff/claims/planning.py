@@ -174,7 +174,7 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
             }
     epochs = min(_MOST_EPOCHS, round(size.epochs * size.train_rows / rows))
     name = f"{Path(group.base).name.replace(':', '-')}-{part.name or 'main'}-{key}"
-    search = {"learning_rates": size.rates, "growth": min(size.rates, 4)} if part.tuned else None
+    search = {"learning_rates": size.rates, "growth": size.growth} if part.tuned else None
     mapping: dict[str, Any] = {
         "name": name,
         "base": group.base,
