@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import re
 
+import numpy as np
 import pytest
 
 from bakeoff.claims import registry
-from bakeoff.claims.contract import SIZES
+from bakeoff.claims.contract import SIZES, Floats
 from bakeoff.claims.listing import NOMINAL, listed
 from bakeoff.claims.registry import BUILT_IN, claim_named, claim_names, claims_named
 from bakeoff.errors import ConfigError
@@ -30,9 +31,7 @@ def test_a_claim_says_all_that_is_asked_of_it(name: str) -> None:
             assert all(re.fullmatch(r"\w+", entrant) for entrant in part.entrants)
 
 
-def _array(value: object) -> object:
-    import numpy as np
-
+def _array(value: object) -> Floats:
     found = np.asarray(value, dtype=np.float64)
     return found if found.ndim else np.repeat(found, 5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ FULL = SIZES["full"]
 def made(rule: str = "above", threshold: float = 0.1, **changes: object) -> Claim:
     """A claim whose only effect is the condition ``x``."""
     one = Contrast(name="x", rule=rule, threshold=threshold, words="x")  # type: ignore[arg-type]
-    words = dict.fromkeys(
+    words: dict[str, Any] = dict.fromkeys(
         ("title", "source", "hypothesis", "supported_if", "contradicted_if", "does_not_show"), "-"
     )
     claim = Claim(
@@ -116,7 +117,7 @@ def test_on_the_threshold_at_most_one_in_forty_is_called_either_way(rule: str) -
     edge = Planted(supported={"x": 0.1}, contradicted={"x": 0.1}, noise=Noise(seed=0.03, row=0.5))
     counts = simulate(made(rule, planted=edge), Verdict.SUPPORTED, FULL, runs=800)
     # Three standard errors of 800 runs above 2.5 %.
-    assert max(counts["supported"], counts["contradicted"]) <= 800 * (0.025 + 0.0166)
+    assert max(counts[Verdict.SUPPORTED], counts[Verdict.CONTRADICTED]) <= 800 * (0.025 + 0.0166)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

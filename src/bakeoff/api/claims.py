@@ -97,7 +97,7 @@ def run_claims(
     from bakeoff.claims.page import build_page
 
     started = time.monotonic()
-    seconds = None if budget is None else seconds_of(budget)
+    most = None if budget is None else seconds_of(budget)
     claims = claims_named(names, quick=quick)
     shown = console or RichConsole(stderr=True, quiet=True)
     place, size = Path(out), SIZES["quick" if quick else "full"]
@@ -106,11 +106,11 @@ def run_claims(
     with disk_errors(place):
         place.mkdir(parents=True, exist_ok=True)
 
-    def run_study(mapping: Mapping[str, Any], folder: Path, left: float | None) -> None:
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
-        settings = RunSettings(device=device, budget=left, costs=False)
+        settings = RunSettings(device=device, budget=seconds, costs=False)
         try:
-            execute(Study.from_mapping(mapping), folder, shown, settings)
+            execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:
             if not isinstance(early.stopped, BudgetSpent):
                 raise early.stopped from None
@@ -125,7 +125,7 @@ def run_claims(
         out=place,
         run_study=run_study,
         say=lambda text: shown.print(f"[bold]claims[/]: {text}", highlight=False),
-        deadline=None if seconds is None else started + seconds,
+        deadline=None if most is None else started + most,
     )
     found = run_suite(suite)
     content = as_mapping(suite, found)

@@ -55,8 +55,8 @@ class Size:
     Attributes:
         seeds: with which each chosen setting is trained and tested.
         train_rows, validation_rows, test_rows: of the data, where there are so many.
-        epochs: of every training. rates: learning rates that every entrant tries at first. growth: by which its
-            grid may grow while the best lies at an edge.
+        epochs: of every training. rates: learning rates that every entrant tries
+            at first. growth: by how many a grid may grow while its best lies at an edge.
         rounds: repeats of what is timed, in turns. lengths: of prompts and prefixes on a curve.
     """
 

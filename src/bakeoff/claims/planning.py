@@ -67,7 +67,7 @@ class PlannedStudy:
         rows = float(self.mapping["task"]["examples"]["train"])
         tried = (self.mapping["search"] or {}).get("learning_rates", 0)
         runs = len(self.mapping["methods"]) * (tried + self.mapping["protocol"]["seeds"])
-        return rows * float(self.mapping["protocol"]["epochs"]) * runs
+        return float(rows * self.mapping["protocol"]["epochs"] * runs)
 
     def share(self, claim: str) -> float:
         """The part of this study that is this claim's, entrants of several being shared."""

@@ -51,7 +51,7 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
 
 
 def _world(decades: float) -> dict[str, float]:
-    made = {}
+    made: dict[str, float] = {}
     for name, best in (("lora", -3.0 + decades), ("full", -3.0)):
         for i, step in enumerate(_STEPS):
             rate = -3.0 + step + (1.0 if name == "lora" else 0.0)

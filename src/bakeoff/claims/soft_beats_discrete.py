@@ -36,7 +36,8 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
 def _discrete(values: Values) -> Floats:
     """The best of the written prompts and of the prompts with examples, which validation chose."""
     written = [values[f"prompts:prompt_{i}"] for i in range(1, _PROMPTS + 1)]
-    return np.min(np.stack([*written, values["prompts:few_shot"]]), axis=0)
+    best: Floats = np.min(np.stack([*written, values["prompts:few_shot"]]), axis=0)
+    return best
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
