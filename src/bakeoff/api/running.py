@@ -40,6 +40,7 @@ class RunSettings:
         mix_versions: goes on with what other versions of the libraries kept.
         limits: what the recommended method may cost. log_level: of ``run.log``.
         live: whether the report is served while it grows. port: of that; 0 is a free one.
+        costs: whether each method's costs are measured at the end.
     """
 
     device: str = "auto"
@@ -52,6 +53,7 @@ class RunSettings:
     log_level: str = "info"
     live: bool = False
     port: int = 0
+    costs: bool = True
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -126,6 +128,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             force=settings.force,
             mix_versions=settings.mix_versions,
             on_news=writing.news if settings.live else None,
+            measures_costs=settings.costs,
             notes=[budgeted.note]
             if budgeted.is_new and budgeted.overrides and budgeted.note
             else [],

@@ -6,6 +6,7 @@ import typer
 
 from bakeoff.cli.audit import audit
 from bakeoff.cli.bases import bases
+from bakeoff.cli.claims import claims
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.init import init
@@ -20,7 +21,8 @@ from bakeoff.cli.template import template
 from bakeoff.cli.version import start, version
 
 _COMMANDS = (
-    *(init, run, plan, report, audit, predict, serve, template, export, push, methods, version),
+    *(init, run, plan, report, audit, claims, predict, serve, template),
+    *(export, push, methods, version),
 )
 
 _HELP = "Finds the right way to fine-tune a language model."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys
@@ -50,7 +51,7 @@ _MOST_BYTES = 10_000_000
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
-_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE, STDIN})
+_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
 
 
 @dataclass(frozen=True, kw_only=True)

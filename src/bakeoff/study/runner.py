@@ -81,6 +81,7 @@ class Runner:
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
         notes: what was decided before, for the report.
+        measures_costs: whether the methods' costs are measured at the end.
 
     Attributes:
         clock: how far the study has come; None before it begins.
@@ -98,11 +99,13 @@ class Runner:
         mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
+        measures_costs: bool = True,
     ) -> None:
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
         self.notes = notes
+        self.measures_costs = measures_costs
         self.force = force
         self.mix_versions = mix_versions
         self.stop = stop or StopSignals()
@@ -241,6 +244,7 @@ class Runner:
                     clock=clock,
                     storage=storage,
                     followers=followers,
+                    measures_costs=self.measures_costs,
                 ).run(start)
             if forecast is not None and bench.base.device.type == "cpu":
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)

