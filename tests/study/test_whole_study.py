@@ -151,7 +151,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         assert set(method) == {
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
             *("seeds", "cost", "validation", "test", "also_test", "outputs", "candidates"),
-            *("confusion", "search"),
+            *("confusion", "search", "external", "quantization"),
         }
         assert set(method["test"]) == ROUGE | {"nll"}
         assert all(set(found) == BOUNDS for found in method["test"].values())
@@ -161,7 +161,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     for candidate in results["candidates"].values():
         assert set(candidate) == {
             *("method", "options", "variant", "learning_rate", "seed", "state", "best_epoch"),
-            *("epochs", "cohort", "reason", "validation", "made_with", "files", "rows"),
+            *("epochs", "cohort", "reason", "validation", "made_with", "files", "rows", "source"),
         }
         assert [set(e) for e in candidate["epochs"]] == [
             {"epoch", "train_nll", "val_nll", "seconds"}
