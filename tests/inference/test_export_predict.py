@@ -129,7 +129,8 @@ def test_a_lora_is_made_of_whatever_changes_weights(
     assert config["r"] == config["lora_alpha"] == found["rank"]
     assert not config["rank_pattern"] and not config["use_dora"]
     ids, expected = candidate_logits(run, IDS[kind])
-    model: Any = FinishedRun(run, "cpu").base.source.model
+    weights: Any = FinishedRun(run, "cpu").base.source.weights
+    model = weights.read()
     with torch.no_grad():
         untuned = model(input_ids=ids).logits
         tuned: Any = peft.PeftModel.from_pretrained(model, str(place / "l")).eval()

@@ -73,7 +73,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory, _quiet: pytest.MonkeyPatc
     (folder / "rows").mkdir()
     labels = ("good", "bad", "so so")
     for split, size in (("train", 12), ("validation", 6), ("test", 6)):
-        rows = [{"text": f"A {labels[i % 3]} day {i}", "label": labels[i % 3]} for i in range(size)]
+        rows = [
+            {"text": f"A {labels[i % 3]} {split} {i}", "label": labels[i % 3]} for i in range(size)
+        ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / "rows" / f"{split}.jsonl").write_text(text, encoding="utf-8")
     study = small_study(base="tiny", methods={"lora": METHODS["lora"]}, name="labels")

@@ -43,7 +43,7 @@ def test_a_key_is_asked_for_everywhere_but_where_one_looks_first(
         refused = httpx.get(server.address + path)
         assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         assert refused.json()["error"]["code"] == "invalid_key"
-        for given in ("Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer ", "Bearer \xff"):
+        for given in ("Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer", "Bearer \xff"):
             wrong = {b"authorization": given.encode("latin-1")}
             assert httpx.get(server.address + path, headers=wrong).status_code == 401
         for key in (KEY, "another-key-of-it"):

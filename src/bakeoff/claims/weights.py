@@ -54,7 +54,7 @@ def update_ranks(context: Context) -> dict[str, Floats]:
     trained = context.trained
     shares, curves = [], []
     for method, tensors in trained.of(context.methods["full"]):
-        before = dict(method.base.source.model.named_parameters())
+        before = dict(method.base.source_parameters())
         names = [f"{name}.weight" for name in context.facts.linears]
         held = [energies(tensors[n] - before[n].detach().float().cpu()) for n in names]
         sizes = np.array([before[n].numel() for n in names], dtype=np.float64)
@@ -69,7 +69,7 @@ def changed_shares(context: Context) -> dict[str, Floats]:
     found: dict[str, list[float]] = {name: [] for name in _FORMATS}
     for method, tensors in context.trained.of(context.methods["lora_8"]):
         assert isinstance(method, Lora)
-        before = dict(method.base.source.model.named_parameters())
+        before = dict(method.base.source_parameters())
         pairs = [
             (before[f"{name}.weight"].detach().float().cpu(), oriented(layer, update))
             for name, layer in method.layers.items()

@@ -87,7 +87,7 @@ class Validation:
         """Of a whole model whose weights are rounded to a format, computed in float32."""
         rounded = {
             name: weights.get(name, parameter).detach().to(dtype).float()
-            for name, parameter in self._base.source.model.named_parameters()
+            for name, parameter in self._base.source_parameters()
         }
         head = f"{self._base.head_name}.weight"
         if self._base.is_tied and head in weights:

@@ -67,8 +67,8 @@ def write_gguf_lora(converted: Converted, base: Base, folder: Path) -> Path:
             heads = _heads(config, layer)
             if base.model_type in _PERMUTED and heads:
                 b_ER = permuted(b_ER, heads)
-            writer.add_tensor(f"{name}.weight.lora_a", a_RD)
-            writer.add_tensor(f"{name}.weight.lora_b", b_ER)
+            writer.add_tensor(f"{name}.lora_a", a_RD)
+            writer.add_tensor(f"{name}.lora_b", b_ER)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

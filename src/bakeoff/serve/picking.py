@@ -43,7 +43,7 @@ class RowPicker:
         for line in lines:
             try:
                 row = json.loads(line)
-                prompt, reference = str(row["document"]), str(row.get("reference") or "")
+                prompt, reference = str(row["input"]), str(row.get("reference") or "")
                 index = int(row["index"])
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
