@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any, Final, Literal
 
 import torch
@@ -121,10 +122,21 @@ def to_device(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) 
     Buffers keep their formats: the angles of rotary positions need float32, and so do the scales of
     a packed weight.
     """
+    places: dict[int, int] = Counter(
+        id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)
+    )
+    tied: dict[nn.Parameter, nn.Parameter] = {}  # the others are let go one after the other
     for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                parameter.data = parameter.data.to(device, dtype)
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            found = tied.get(parameter)
+            if found is None:
+                values = parameter.detach().to(device, dtype)
+                found = nn.Parameter(values, parameter.requires_grad)
+            if places[id(parameter)] > 1:
+                tied[parameter] = found
+            module._parameters[name] = found
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = buffer.to(device)
