@@ -106,8 +106,9 @@ class _Product(Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         grad = grad_outputs[0]
-        none = (None,) * (3 + len(ctx.saved_tensors))
-        weight_ED = unpacked(ctx.layout, grad.dtype, ctx.saved_tensors)
+        tensors = ctx.saved_tensors  # read once: recomputed activations give them once
+        none = (None,) * (3 + len(tensors))
+        weight_ED = unpacked(ctx.layout, grad.dtype, tensors)
         return product(grad, weight_ED if ctx.transposed else weight_ED.t()), *none
 
 
