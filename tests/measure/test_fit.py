@@ -257,6 +257,7 @@ def test_the_margin_is_as_large_as_forecasts_were_too_low(
 def test_a_study_within_the_margin_is_refused(
     bench: Workbench, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bench = replace(bench, engine=replace(bench.engine, gradient_checkpointing=False))
     schedule = first_candidates(bench, SEARCHED)
     most = max(need.bytes for need in needs_of(bench, predictor, schedule))
     free = most - predictor.all_bytes

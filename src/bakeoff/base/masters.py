@@ -80,6 +80,8 @@ class SourceParameters:
             layer = original.get_submodule(module)
         parameter = getattr(layer, part)
         assert isinstance(parameter, Tensor)
+        if parameter.is_meta:  # of a base of shapes
+            return parameter.detach().to(torch.float32)
         return parameter.detach().to("cpu", torch.float32)
 
     def source_parameters(self) -> Iterator[tuple[str, Tensor]]:
