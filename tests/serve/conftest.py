@@ -29,44 +29,41 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="package")
-def _quiet() -> Iterator[pytest.MonkeyPatch]:
-    """As ``quick`` of the studies, for as long as this package's tests run."""
+def ran(folder: Path, study: dict[str, Any]) -> Path:
+    """Runs a study in this process, as ``quick`` of the studies does; returns the run's folder.
+
+    What is patched is put back at once: the tests of other packages run in between.
+    """
+    from bakeoff.cli.main import main
+
+    (folder / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    out = folder / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bakeoff.metrics.background.RougeScorer", ScorerHere)
         patch.setattr("bakeoff.study.costs.measure_costs", measured_here)
         patch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
         patch.setenv("OMP_WAIT_POLICY", "passive")
-        yield patch
-
-
-def ran(folder: Path, patch: pytest.MonkeyPatch, study: dict[str, Any]) -> Path:
-    """Runs a study in this process; returns the run's folder."""
-    from bakeoff.cli.main import main
-
-    patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))
-    patch.chdir(folder)
-    (folder / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
-    out = folder / "out"
-    patch.setattr(sys, "argv", ["bakeoff", "run", "study.yaml", "--out", str(out)])
-    with pytest.raises(SystemExit) as caught:
-        main()
+        patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["bakeoff", "run", "study.yaml", "--out", str(out)])
+        with pytest.raises(SystemExit) as caught:
+            main()
     assert not caught.value.code
     return out
 
 
 @pytest.fixture(scope="package")
-def finished(tmp_path_factory: pytest.TempPathFactory, _quiet: pytest.MonkeyPatch) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of summaries."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("served")
     write_rows(folder / "rows")
     study = small_study(base="tiny", methods=METHODS, generation={"max_new_tokens": 12})
-    return ran(folder, _quiet, study)
+    return ran(folder, study)
 
 
 @pytest.fixture(scope="package")
-def labelled(tmp_path_factory: pytest.TempPathFactory, _quiet: pytest.MonkeyPatch) -> Path:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of labels."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("labelled")
@@ -81,7 +78,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory, _quiet: pytest.MonkeyPatc
     study = small_study(base="tiny", methods={"lora": METHODS["lora"]}, name="labels")
     study["task"] = {"kind": "classify", "source": "rows", "max_length": 96}
     del study["generation"]
-    return ran(folder, _quiet, study)
+    return ran(folder, study)
 
 
 @pytest.fixture
@@ -95,7 +92,7 @@ Serve = Callable[..., "Server"]
 
 
 @pytest.fixture
-def serve(_quiet: pytest.MonkeyPatch) -> Iterator[Serve]:
+def serve() -> Iterator[Serve]:
     """Starts servers on free ports of this machine; they end with the test."""
     started: list[Server] = []
 
