@@ -138,7 +138,7 @@ def plan_studies(
 
 
 def _add(groups: dict[str, _Group], claim: str, base: str, part: Part) -> None:
-    # Written prompts ask every candidate eight times more, so these share with nobody.
+    # Written prompts ask every candidate eight times more, so these share with none.
     how = (base, part.train_rows, part.max_length, part.tuned, part.desks, part.prompts)
     key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
     group = groups.setdefault(key, _Group(base=base, part=part))

@@ -90,7 +90,7 @@ def export_candidate(
         out: a folder that does not exist; it appears whole or not at all.
         rank: of a LoRA that is made; None takes the smallest that loses nothing, at most 64.
         precision: of a merged model's weights.
-        note: told sentences on what was chosen and lost.
+        note: called with sentences on what was chosen and lost.
 
     Returns:
         The candidate that was exported.

@@ -63,7 +63,7 @@ class SeatCache(DecodingState):
                 token. sizes: [R] tokens of each, one or more; what is right of them is padding.
 
         Returns:
-            [R, T] the positions of all tokens; padding is told the last one's.
+            [R, T] the positions of all tokens; padding has the last one's.
         """
         device = self.num_padding_B.device
         numbers = torch.tensor([seats, starts, sizes], dtype=torch.int64)

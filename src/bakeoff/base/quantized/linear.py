@@ -57,7 +57,7 @@ class QuantizedLinear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """[E, D] the weight, unpacked for whoever wants to look at it: products do not."""
+        """[E, D] the weight, unpacked for those who look at it: products do not."""
         dtype = torch.float32 if self.bias is None else self.bias.dtype
         return self.unpacked(dtype)
 

@@ -114,7 +114,7 @@ class Batcher:
         return self._thread is not None and self._thread.is_alive() and not self._drains
 
     def submit(self, rows: Sequence[Row]) -> None:
-        """Queues rows, all of them or none; their listeners are told what comes of it.
+        """Queues rows, all of them or none; their listeners hear what comes of it.
 
         Raises:
             QueueFullError: there are too many, or the engine is stopping.

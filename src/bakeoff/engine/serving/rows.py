@@ -1,4 +1,4 @@
-"""A row of a request: what it asks for, what it is told, and how far it has come."""
+"""A row of a request: what it asks for, what is reported to it, and how far it has come."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Row:
     Attributes:
         source: its adapter. prompt: its tokens. sampling: how it is continued.
         choices: tokens of continuations to be scored, instead of writing.
-        strips: see ``TextStream``. listener: told what comes of it.
+        strips: see ``TextStream``. listener: called with what comes of it.
         cancelled: set by anyone, at any time: it leaves before the next token.
     """
 

@@ -1,7 +1,7 @@
 """What a judge is asked, and how its answer is read.
 
 Task, answers and reference are data. Each stands between marks that hold a number made of all of
-them, so that none can end its own part, and the judge is told not to follow them.
+them, so that none can end its own part, and the prompt says not to follow them.
 """
 
 from __future__ import annotations

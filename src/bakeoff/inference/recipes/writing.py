@@ -74,7 +74,7 @@ def export_recipe(run: FinishedRun, candidate_id: str | None, recipe: Recipe, ou
         out: a folder that does not exist; it appears whole or not at all.
 
     Raises:
-        ConfigError: the trainer cannot be told this run.
+        ConfigError: the trainer has no settings for this run.
         StoreError: if ``out`` exists, or cannot be written.
     """
     if out.exists() or out.is_symlink():
