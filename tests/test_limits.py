@@ -39,6 +39,19 @@ def test_an_expression_that_would_never_end_is_ended() -> None:
     assert signal.getsignal(signal.SIGVTALRM) in (signal.SIG_DFL, None)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_swallows_the_first_signal_is_ended_by_the_next() -> None:
+    class Lost:
+        def __del__(self) -> None:
+            # What is raised here is printed and lost.
+            re.match(BACKTRACKING, "a" * 60 + "!")
+
+    with pytest.raises(OverLimitError, match=r"mine: took more than 0\.2 seconds"), limited("mine"):
+        Lost()
+        re.match(BACKTRACKING, "a" * 60 + "!")
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_memory_is_limited_inside_alone() -> None:
     import resource
@@ -121,6 +134,17 @@ def test_a_hostile_schema_is_refused_by_its_limit(kind: str) -> None:
     text = '{"%s!": 1}' % ("a" * 60) if "patternProperties" in schema else '"%s!"' % ("a" * 60)
     with pytest.raises(ConfigError, match=r"schema_valid\.schema: took more than 0\.2 seconds"):
         holds(schema, text)
+
+
+def test_a_schema_that_takes_too_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(self: object, document: object) -> bool:
+        raise MemoryError
+
+    from jsonschema import Draft202012Validator
+
+    monkeypatch.setattr(Draft202012Validator, "is_valid", greedy)
+    with pytest.raises(ConfigError, match="more than a gibibyte of memory for one answer"):
+        holds({"type": "string"}, '"a"')
 
 
 def test_a_schema_keeps_to_its_limits_and_to_its_words(tmp_path: Path) -> None:

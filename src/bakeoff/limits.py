@@ -55,7 +55,8 @@ def limited(
         )
 
     before = signal.signal(signal.SIGVTALRM, end)
-    signal.setitimer(signal.ITIMER_VIRTUAL, most)
+    # Again and again: what is raised inside a callback of the collector, or a `__del__`, is lost.
+    signal.setitimer(signal.ITIMER_VIRTUAL, most, most)
     try:
         with _memory(_MEMORY if memory is None else memory):
             yield

@@ -119,6 +119,11 @@ class SchemaValid(JsonValid):
                 return bool(self._validator.is_valid(document))
         except RecursionError:
             return False
+        except MemoryError:
+            raise ConfigError(
+                f"{where}: took more than a gibibyte of memory for one answer, which is the limit; "
+                "simplify its patterns and references"
+            ) from None
         except OverLimitError as error:
             raise ConfigError(
                 f"{error}, for one answer; simplify its patterns and references"
