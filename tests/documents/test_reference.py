@@ -9,14 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from bakeoff import errors
-from bakeoff.cli.exit_codes import MEANINGS
-from bakeoff.methods.registry import method_kinds, spec_of
-from bakeoff.runs.records import Results
-from bakeoff.runs.schema import shipped_schema
-from bakeoff.study.options import StudyOptions, load_study
-from bakeoff.tasks.registry import task_kinds, task_type
 from tools.documents.diagrams import drawn
 from tools.documents.fields import fields_of
 from tools.documents.offline import make_offline
@@ -30,6 +22,14 @@ from tools.documents.reference_others import (
 )
 from tools.documents.reference_study import study_page
 from tools.documents.stage import ROOT
+
+from bakeoff import errors
+from bakeoff.cli.exit_codes import MEANINGS
+from bakeoff.methods.registry import method_kinds, spec_of
+from bakeoff.runs.records import Results
+from bakeoff.runs.schema import shipped_schema
+from bakeoff.study.options import StudyOptions, load_study
+from bakeoff.tasks.registry import task_kinds, task_type
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_chart_is_drawn_with_all_its_boxes() -> None:
     chart = 'flowchart TD\n    a["One & two"] --> b["Three"]\n    b -->|"back"| a\n'
     svg = drawn(chart)
     assert svg.count("<rect") == 2 and "One &amp; two" in svg and ">back<" in svg
-    with pytest.raises(ValueError, match="no arrow|is not an arrow"):
+    with pytest.raises(ValueError, match="is not an arrow"):
         drawn("flowchart TD\n    a ==> b\n")
 
 

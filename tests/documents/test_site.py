@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tools.documents import stage as staging
 from tools.documents.stage import ROOT, pages, stage
 

@@ -74,7 +74,7 @@ class Installed:
 @pytest.fixture(scope="session")
 def wheel_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built and installed once for all tests, without a network."""
-    pytest.importorskip("hatchling", reason="the wheel is built by hatchling: pip install hatchling")
+    pytest.importorskip("hatchling", reason="pip install hatchling builds the wheel")
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent

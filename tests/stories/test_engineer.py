@@ -1,4 +1,4 @@
-"""An engineer has conversations and a base of 8 billion parameters, of which the configuration is here.
+"""An engineer has conversations, and the configuration of a base of 8 billion parameters.
 
 Before anything is downloaded, the plan names the batch, whether activations are computed again, and
 4 bits, and says which cards hold it.

@@ -38,9 +38,7 @@ def extended(bakeoff: Installed) -> Installed:
 
 def test_a_method_a_task_and_a_metric_of_a_package(extended: Installed) -> None:
     assert "ln_tuning" in extended("methods", "ln_tuning")
-    rows = [
-        {"wrong": f"Teh bus {n} is late.", "right": f"The bus {n} is late."} for n in range(30)
-    ]
+    rows = [{"wrong": f"Teh bus {n} is late.", "right": f"The bus {n} is late."} for n in range(30)]
     (extended.folder / "notes.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
     )

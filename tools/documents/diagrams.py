@@ -39,9 +39,10 @@ def drawn(text: str) -> str:
     width = max(x + w for x, _, w in boxes.values())
     height = max(y for _, y, _ in boxes.values()) + _HEIGHT
     goes_back = any(ranks[b] <= ranks[a] for a, b, _ in chart.edges)
+    whole = width + 4 + _BACK * 2 * goes_back
     parts = [
-        f'<div class="diagram"><svg viewBox="-2 -2 {width + 4 + _BACK * 2 * goes_back:.0f} '
-        f'{height + 4:.0f}" role="img" style="max-width: {width + 4 + _BACK * 2 * goes_back:.0f}px" '
+        f'<div class="diagram"><svg viewBox="-2 -2 {whole:.0f} {height + 4:.0f}" role="img" '
+        f'style="max-width: {whole:.0f}px" '
         f'aria-label="{escape(", ".join(chart.labels.values()))}">'
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="currentColor"/></marker>'

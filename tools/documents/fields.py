@@ -170,5 +170,5 @@ def _below_class_docstring(cls: type) -> dict[str, str]:
         starts = list(re.finditer(rf"(?:^|(?<=\. ))((?:{names})(?:, (?:{names}))*): ", text))
         for start, end in zip(starts, [*starts[1:], None], strict=True):
             meaning = text[start.end() : end.start() if end else None].strip()
-            found |= {name: meaning for name in start[1].split(", ")}
+            found |= dict.fromkeys(start[1].split(", "), meaning)
     return found

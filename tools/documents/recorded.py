@@ -10,11 +10,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tools.documents.tables import table
+
 from bakeoff.config import load_yaml
 from bakeoff.formatting import shown_whole
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, MetricRecord, Results
-from tools.documents.tables import table
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "docs" / "recorded"
@@ -66,7 +67,7 @@ def _run(folder: Path) -> list[str]:
 
 def results_table(results: Results) -> str:
     """A line for each method and baseline, a column for each metric of the test set."""
-    metrics = [m for m in results.task.metrics]
+    metrics = list(results.task.metrics)
     head = ["", *(f"test {m.title}" for m in metrics), "trained parameters", "seconds per epoch"]
     rows = []
     for name, method in results.methods.items():

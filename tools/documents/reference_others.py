@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer.main
+from tools.documents.fields import fields_of, markdown, summary
+from tools.documents.tables import table
 
 from bakeoff import errors
 from bakeoff.cli.app import app
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.runs.events import CohortJob
 from bakeoff.runs.records import Results
-from tools.documents.fields import fields_of, markdown, summary
-from tools.documents.tables import table
 
 _VALUES = {"Path": "PATH", "float": "NUMBER", "int": "N"}
 """What stands for a value, by what is in its type."""
@@ -122,8 +122,8 @@ def records_page() -> str:
         "# Every field of the records\n",
         "`results.json` in a run's folder is a `Results`, described for programs by "
         "`bakeoff/runs/results.schema.json` in the package; in Python it is "
-        "`bakeoff.load(DIR).record`. Losses are in nats per supervised token, shares in 0..1, times "
-        "in seconds, sizes in bytes; what is not known is null. [A run's folder](../guide/"
+        "`bakeoff.load(DIR).record`. Losses are in nats per supervised token, shares in 0..1, "
+        "times in seconds, sizes in bytes; what is not known is null. [A run's folder](../guide/"
         "run-folder.md) has the other files.\n",
     ]
     seen: dict[type, None] = {}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from tools.documents.fields import Field, fields_of, summary
+from tools.documents.tables import slug, table
+
 from bakeoff.methods.external import ExternalOptions
 from bakeoff.methods.registry import method_specs
 from bakeoff.metrics.registry import metric_names
 from bakeoff.study.options import StudyOptions
 from bakeoff.tasks.baselines import FEW_SHOT, ZERO_SHOT
 from bakeoff.tasks.registry import read_task, task_kinds, task_type
-from tools.documents.fields import Field, fields_of, summary
-from tools.documents.tables import slug, table
 
 _OF_EVERY_METHOD = (
     ("kind", "text", "the method's name", "Which method; may be left out where its name is one."),

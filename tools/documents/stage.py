@@ -6,6 +6,7 @@ things are on the site: to pages, to files that come along, and to listings of f
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _CHART = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHOWN = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".md": "markdown"}
+_NOTEBOOK = ".ipynb"
 _ASSETS = Path(__file__).with_name("assets")
 
 
@@ -56,8 +58,8 @@ def stage(folder: Path) -> None:
         folder: of the site's sources.
 
     Raises:
-        ValueError: a link leads nowhere or out of the repository, or the navigation and the pages do
-            not fit.
+        ValueError: a link leads nowhere or out of the repository, or the navigation and the pages
+            do not fit.
     """
     shutil.rmtree(folder, ignore_errors=True)
     known = pages()
@@ -137,6 +139,10 @@ def _carried(path: Path, folder: Path) -> str:
     """A file that comes along, at its place on the site."""
     inside = path.relative_to(ROOT).as_posix()
     place = inside.removeprefix("docs/") if inside.startswith("docs/") else f"files/{inside}"
+    if path.suffix == _NOTEBOOK:
+        place = place.removesuffix(_NOTEBOOK) + ".md"
+        _write(folder / place, _cells(path))
+        return place
     if path.suffix in _SHOWN:  # shown as a page
         place += ".md"
         _write(folder / place, f"# {path.name}\n\n{_block(path)}")
@@ -144,6 +150,17 @@ def _carried(path: Path, folder: Path) -> str:
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / place)
     return place
+
+
+def _cells(path: Path) -> str:
+    """A notebook as a page."""
+    inside = path.relative_to(ROOT).as_posix()
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"~~~~ python\n{text}\n~~~~")
+    parts.insert(1, f"(The notebook is `{inside}`.)")
+    return "\n\n".join(parts) + "\n"
 
 
 def _block(path: Path) -> str:
