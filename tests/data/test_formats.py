@@ -353,7 +353,7 @@ def test_a_misspelt_column_names_the_nearest(asked: str, names: list[str], near:
     assert "It has: " + ", ".join(map(repr, sorted(names))) in str(error)
 
 
-ANSWERS = [
+ANSWERS: list[dict[str, Any]] = [
     {"q": "who?", "answers": {"text": ["Ann", "A."], "start": [3, 4]}, "c": [{"t": "x"}, {}]},
     {"q": "why?", "answers": {"text": [], "start": []}, "c": [{"t": "y"}, {"t": "z"}]},
     {"q": "how?", "answers": None, "c": None},
