@@ -15,6 +15,7 @@ from bakeoff.children import dying_with_parent
 from bakeoff.limits import limited
 from bakeoff.measure.costs import apart
 from bakeoff.memory import available_bytes
+from bakeoff.study.runner import Runner
 
 _OF_OS = (
     *("fork", "getuid", "geteuid", "getgid", "setsid", "killpg", "getpgid", "uname", "nice"),
@@ -24,12 +25,14 @@ _OF_SIGNAL = (
     *("SIGHUP", "SIGALRM", "SIGVTALRM", "SIGKILL", "SIGUSR1", "SIGPIPE", "SIGSTOP"),
     *("setitimer", "getitimer", "ITIMER_REAL", "ITIMER_VIRTUAL", "pthread_sigmask", "alarm"),
 )
-_MODULES = ("resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "syslog")
+# What other libraries need they have imported by then.
+_MODULES = ("resource", "fcntl", "pwd", "grp")
 
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system with Python's portable functions alone, and neither /proc nor /sys."""
+    assert Runner, "is loaded, with PyTorch and Transformers"
     for name in _OF_OS:
         monkeypatch.delattr(os, name, raising=False)
     for name in _OF_SIGNAL:

@@ -19,10 +19,13 @@ if (location.protocol === "file:") {
       frame.document.open();
       frame.document.write("<!doctype html><html><body></body></html>");
       frame.document.close();
+      // As with a worker, what is posted is a copy, and comes later.
       frame.postMessage = (data) => {
-        const message = new MessageEvent("message", { data });
-        this.dispatchEvent(message);
-        if (this.onmessage) this.onmessage(message);
+        const message = new MessageEvent("message", { data: structuredClone(data) });
+        setTimeout(() => {
+          this.dispatchEvent(message);
+          if (this.onmessage) this.onmessage(message);
+        });
       };
       frame.importScripts = (...urls) =>
         urls.reduce((before, one) => before.then(() => load(frame, one)), Promise.resolve());
@@ -30,10 +33,8 @@ if (location.protocol === "file:") {
       this.ready = load(frame, String(url));
     }
     postMessage(data) {
-      this.ready.then(() => {
-        const message = new this.frame.MessageEvent("message", { data });
-        this.frame.dispatchEvent(message);
-      });
+      const message = new this.frame.MessageEvent("message", { data: structuredClone(data) });
+      this.ready.then(() => setTimeout(() => this.frame.dispatchEvent(message)));
     }
     terminate() {
       this.element.remove();
