@@ -9,7 +9,6 @@ import shutil
 from typing import Any
 
 import pytest
-
 from tools.documents.stage import ROOT
 
 pytestmark = pytest.mark.browser
@@ -35,7 +34,7 @@ def test_the_search_answers_and_asks_nobody() -> None:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         errors: list[Any] = []
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.goto(HOME.as_uri())
         page.keyboard.press("Control+k")
         page.wait_for_function("() => document.activeElement?.shadowRoot?.querySelector('input')")
