@@ -54,7 +54,7 @@ def test_every_key_of_a_resolved_study_is_there(study: str) -> None:
 
 
 def test_every_option_of_every_kind_is_there_with_its_meaning(study: str) -> None:
-    types = [StudyOptions, *(task_type(kind).options_type for kind in task_kinds())]
+    types: list[type] = [StudyOptions, *(task_type(kind).options_type for kind in task_kinds())]
     types += [spec_of(kind, where="").options_type for kind in method_kinds()]
     while types:
         cls = types.pop()

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def kind_in_words(hint: Any) -> str:
     if origin is not None and issubclass(origin, Sequence):
         inner = kind_in_words(arguments[0])
         return f"list of ({inner})" if " or " in inner and "`" not in inner else f"list of {inner}"
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return f"`{hint.__name__}`"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _either([f"`{member.value}`" for member in hint])
@@ -129,13 +130,7 @@ def _plain(value: Any) -> str:
 
 @cache
 def _tree(module: str) -> ast.Module:
-    return ast.parse(Path(typing.cast(str, inspect.getfile(_module(module)))).read_text("utf-8"))
-
-
-def _module(name: str) -> types.ModuleType:
-    import importlib
-
-    return importlib.import_module(name)
+    return ast.parse(Path(inspect.getfile(import_module(module))).read_text("utf-8"))
 
 
 def _below_fields(cls: type) -> dict[str, str]:

@@ -9,7 +9,7 @@ from bakeoff.methods.external import ExternalOptions
 from bakeoff.methods.registry import method_specs
 from bakeoff.metrics.registry import metric_names
 from bakeoff.study.options import StudyOptions
-from bakeoff.tasks.baselines import FEW_SHOT, ZERO_SHOT
+from bakeoff.tasks.contract import FEW_SHOT, ZERO_SHOT
 from bakeoff.tasks.registry import read_task, task_kinds, task_type
 
 _OF_EVERY_METHOD = (
