@@ -36,7 +36,7 @@ def test_one_two_and_four_slots_agree(run_small: Run, place: Path) -> None:
         }
         for name, method in results["methods"].items():
             found[slots][name] = method["test"]["nll"]["per_seed"]
-        assert {c["cohort"] for c in results["candidates"].values()} == {"train-0"}
+        assert {c["cohort"] for c in results["candidates"].values()} == {"train-base-0"}
     for slots in (2, 4):
         for name, values in found[1].items():
             assert found[slots][name] == pytest.approx(values, abs=1e-4), (slots, name)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bakeoff.measure.plan import Report, StudyPlan
+    from bakeoff.study.stages import ElsewherePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class RunSettings:
         mix_versions: goes on with what other versions of the libraries kept.
         limits: what the recommended method may cost. log_level: of ``run.log``.
         live: whether the report is served while it grows. port: of that; 0 is a free one.
+        elsewhere: how jobs run apart from this process; None runs all of them here.
     """
 
     device: str = "auto"
@@ -52,6 +54,7 @@ class RunSettings:
     log_level: str = "info"
     live: bool = False
     port: int = 0
+    elsewhere: ElsewherePlan | None = None
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -67,6 +70,7 @@ class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
         self.stopped = stopped
         self.exit_code = stopped.exit_code if isinstance(stopped, Stopped) else EXIT_INTERRUPTED
         self.report = report
+        self.advice = getattr(stopped, "advice", "The same command goes on with the rest.")
 
 
 def execute(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
@@ -129,6 +133,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             notes=[budgeted.note]
             if budgeted.is_new and budgeted.overrides and budgeted.note
             else [],
+            elsewhere=settings.elsewhere,
         )
         server: LiveServer | None = None
         if settings.live:

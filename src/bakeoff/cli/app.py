@@ -9,6 +9,7 @@ from bakeoff.cli.bases import bases
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.init import init
+from bakeoff.cli.join import join
 from bakeoff.cli.methods import methods
 from bakeoff.cli.plan import plan
 from bakeoff.cli.predict import predict
@@ -17,7 +18,7 @@ from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, plan, report, audit, predict, export, push, methods, version)
+_COMMANDS = (init, run, join, plan, report, audit, predict, export, push, methods, version)
 
 _HELP = "Finds the right way to fine-tune a language model."
 

@@ -42,9 +42,12 @@ class Questions:
         self.metrics = bench.task.metrics if also is None else also.task.metrics
         self._generation = bench.generation if also is None else also.generation
         self._scoring: BackgroundScoring | None = None
+        self._entered = 0
 
     def __enter__(self) -> Self:
-        self._scoring = BackgroundScoring(self.metrics).__enter__()
+        if not self._entered:
+            self._scoring = BackgroundScoring(self.metrics).__enter__()
+        self._entered += 1  # where several jobs run at once, so may their questions
         return self
 
     def __exit__(
@@ -53,6 +56,9 @@ class Questions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
         scoring, self._scoring = self._scoring, None
         if scoring is not None:
             scoring.__exit__(kind, error, trace)

@@ -21,6 +21,23 @@ OWN_WEIGHTS = "head.safetensors"
 OWN_CONFIG = "bakeoff_adapter.json"
 
 
+def write_peft_config(config: Any, folder: Path) -> None:
+    """Writes PEFT's ``adapter_config.json``, the same in every process.
+
+    The library writes sets in the order of their hashes, which each process draws.
+
+    Args:
+        config: a ``PeftConfig``. folder: the adapter's.
+    """
+    config.save_pretrained(str(folder))
+    path = folder / PEFT_CONFIG
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in content.items():
+        if isinstance(getattr(config, key, None), set):
+            content[key] = sorted(value)
+    path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+
+
 def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Reads float32 tensors and holds them against the shapes that the method expects.
 

@@ -22,6 +22,7 @@ from bakeoff.methods.files import (
     PEFT_WEIGHTS,
     check_settings,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.low_rank.updates import oriented
@@ -117,7 +118,7 @@ class Ia3(Method):
             fan_in_fan_out=all(isinstance(layer, Conv1D) for layer in self._layers.values()),
         )
         folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(str(folder))
+        write_peft_config(config, folder)
         write_tensors(
             {_peft_name(name): t.view(self._peft_shape(name)) for name, t in tensors.items()},
             folder / PEFT_WEIGHTS,

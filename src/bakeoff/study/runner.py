@@ -49,7 +49,7 @@ from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.study.stages import Stages, clock_of, timed
+from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Runner:
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
         notes: what was decided before, for the report.
+        elsewhere: how jobs run apart from this process; None runs all of them here.
 
     Attributes:
         clock: how far the study has come; None before it begins.
@@ -89,7 +90,9 @@ class Runner:
         mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
+        elsewhere: ElsewherePlan | None = None,
     ) -> None:
+        self.elsewhere = elsewhere
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
@@ -164,6 +167,8 @@ class Runner:
             sources=sources_of(self.study) or (),
         )
         self.folder.sweep()
+        if self.elsewhere is not None:
+            self.elsewhere.prepare(self.folder, events)
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
         recall = Recall(archive)
@@ -208,6 +213,7 @@ class Runner:
                     clock=clock,
                     storage=storage,
                     followers=followers,
+                    elsewhere=self.elsewhere,
                 ).run(start)
         except StoreError:
             raise

@@ -21,6 +21,7 @@ from bakeoff.methods.files import (
     PEFT_WEIGHTS,
     check_settings,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.low_rank.updates import LayerPlan, peft_name, peft_plan
@@ -68,7 +69,7 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
         **_settings(method),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(str(folder))
+    write_peft_config(config, folder)
     whole = dict(tensors)
     for name, (a0_DR, b0_RE) in method.principal.items():
         whole[f"{name}.lora_a"] = torch.cat([tensors[f"{name}.lora_a"], a0_DR], dim=1)

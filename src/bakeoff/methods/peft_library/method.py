@@ -26,6 +26,7 @@ from bakeoff.methods.files import (
     PEFT_WEIGHTS,
     check_settings,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.specs.peft import (
@@ -164,7 +165,7 @@ class PeftMethod(Method):
         config = wrapped.peft_config["default"]
         config.inference_mode = True
         folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(str(folder))
+        write_peft_config(config, folder)
         state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         write_tensors({n: t.clone() for n, t in state.items()}, folder / PEFT_WEIGHTS)
 
