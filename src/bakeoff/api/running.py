@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from bakeoff.api.budget import within_budget
 from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
+from bakeoff.config import from_mapping, to_mapping
 from bakeoff.decide.limits import Limits, limits_from
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.growing import outline_of
 from bakeoff.study.longer import why_not_longer
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bakeoff.measure.plan import Report, StudyPlan
+    from bakeoff.study.options import Study as CheckedStudy
     from bakeoff.study.stages import ElsewherePlan
 
 
@@ -41,7 +44,8 @@ class RunSettings:
         mix_versions: goes on with what other versions of the libraries kept.
         limits: what the recommended method may cost. log_level: of ``run.log``.
         live: whether the report is served while it grows. port: of that; 0 is a free one.
-        elsewhere: how jobs run apart from this process; None runs all of them here.
+        elsewhere: how jobs run apart from this process; None as the study's ``execution`` says.
+        execution: instead of the study's, where it is given.
     """
 
     device: str = "auto"
@@ -55,6 +59,7 @@ class RunSettings:
     live: bool = False
     port: int = 0
     elsewhere: ElsewherePlan | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -118,6 +123,9 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
 
         if budgeted.is_new:
             budgeted.write(folder.path)
+        elsewhere = settings.elsewhere
+        if elsewhere is None:
+            elsewhere = _elsewhere(loaded, settings, console)
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
@@ -133,7 +141,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             notes=[budgeted.note]
             if budgeted.is_new and budgeted.overrides and budgeted.note
             else [],
-            elsewhere=settings.elsewhere,
+            elsewhere=elsewhere,
         )
         server: LiveServer | None = None
         if settings.live:
@@ -157,6 +165,24 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         if server is not None:
             server.end()
         return report
+
+
+def _elsewhere(
+    study: CheckedStudy, settings: RunSettings, console: Console
+) -> ElsewherePlan | None:
+    """Where a study's jobs run."""
+    options = study.options.execution
+    if settings.execution:
+        given = {**to_mapping(options), **settings.execution}
+        options = from_mapping(ExecutionOptions, given, path="execution")
+    if options.executor == "local":
+        return None
+    from bakeoff.study.on_ray import plan_of
+
+    elsewhere, said = plan_of(options, settings.device)
+    if said:
+        console.print(f"  [yellow]note[/] {said}", highlight=False, soft_wrap=True)
+    return elsewhere
 
 
 @contextmanager

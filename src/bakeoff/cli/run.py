@@ -74,6 +74,31 @@ def run(
             help="Goes on with a run that other versions of bakeoff or its libraries began.",
         ),
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where jobs run: local (this process), ray (one actor a device, on one machine "
+            "or many) or auto; instead of the study's `execution`.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a cluster of Ray: auto, host:port, ray://host:port; one is started here "
+            "without."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of --executor ray; one for each device without.")
+    ] = None,
+    mixed_devices: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-devices",
+            help="Lets workers compute on different devices, whose sums round differently.",
+        ),
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +141,26 @@ def run(
     if port is not None and not live:
         raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
     level_of(log_level)
+    execution: dict[str, object] = {}
+    given_for_ray = {
+        "--address": address,
+        "--workers": workers,
+        "--mixed-devices": mixed_devices or None,
+    }
+    for option, value in given_for_ray.items():
+        if value is not None:
+            if executor in ("local", "auto"):
+                raise ConfigError(f"{option}: has no effect with --executor {executor}; give ray")
+            executor = "ray"
+            execution[option.removeprefix("--").replace("-", "_")] = value
+    if executor is not None:
+        execution["executor"] = executor
     elsewhere = None
+    if shard is not None and execution:
+        raise ConfigError(
+            f"--shard {shard}: runs in this process; give it without --executor, --address, "
+            "--workers and --mixed-devices"
+        )
     if shard is not None:
         from bakeoff.study.sharding import OneShard, share_from
 
@@ -135,6 +179,7 @@ def run(
         live=live,
         port=port or 0,
         elsewhere=elsewhere,
+        execution=execution,
     )
     if not data:
         for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):

@@ -223,6 +223,8 @@ class Runner:
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
+            if self.elsewhere is not None:
+                self.elsewhere.close()
             if storage is not None:
                 storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.

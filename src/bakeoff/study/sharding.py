@@ -84,6 +84,9 @@ class OneShard:
             "Join the folders of all shards: bakeoff join DIR ... --out DIR",
         )
 
+    def close(self) -> None:
+        """See ``ElsewherePlan``."""
+
 
 @dataclass
 class Joining:
@@ -114,6 +117,9 @@ class Joining:
                 f"All that the shards have is joined; no shard has run {shown}.",
                 f"bakeoff run {stages.recall.folder.path} runs the rest here.",
             )
+
+    def close(self) -> None:
+        """See ``ElsewherePlan``."""
 
 
 def check_shards(folders: Sequence[Path]) -> Path:

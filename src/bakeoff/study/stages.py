@@ -65,6 +65,9 @@ class ElsewherePlan(Protocol):
             PartDone: others have the rest.
         """
 
+    def close(self) -> None:
+        """Lets go of whatever runs jobs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.also import also_workers
@@ -19,8 +22,8 @@ from bakeoff.execution.testing import TestingWorker
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import provenance_of
-from bakeoff.study.opening import schedule_of, selection_of
-from bakeoff.study.options import Study
+from bakeoff.study.opening import open_workbench, schedule_of, selection_of
+from bakeoff.study.options import Study, recorded
 
 
 def askers_of(
@@ -71,6 +74,19 @@ def workshop_of(study: Study, bench: Workbench, schedule: StudySchedule | None =
         askers,
         study.options.checkpoint_minutes,
     )
+
+
+def opened(mapping: Mapping[str, Any], run: str, root: str, device: str) -> Workshop:
+    """Opens a study on a worker.
+
+    Args:
+        mapping: the resolved study. run: the run's folder. root: where its relative paths start.
+        device: ``cpu`` or ``cuda``.
+    """
+    if Path(root).is_dir():
+        os.chdir(root)
+    study = recorded(mapping, folder=Path(run))
+    return workshop_of(study, open_workbench(study, device))
 
 
 class _Asking:
