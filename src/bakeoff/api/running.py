@@ -16,6 +16,7 @@ from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
 from bakeoff.config import from_mapping, to_mapping
 from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
@@ -267,6 +268,9 @@ def plan(
     gpu: str | None = None,
     report: Report = lambda text: None,
     like: str | Path | None = None,
+    workers: int | None = None,
+    price: float | None = None,
+    loss_rate: float = 0.0,
 ) -> StudyPlan:
     """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
@@ -277,14 +281,23 @@ def plan(
         report: called with what is being done.
         like: an earlier run, whose scores show how this study's will vary; without it the study's
             own folder, or what is typical.
+        workers: whose schedule is simulated besides, each with a device of its own.
+        price: of an hour of one of them. loss_rate: how often an hour one of them is lost.
 
     Raises:
         BakeoffError: for bad input.
     """
+    if workers is None and (price is not None or loss_rate):
+        raise ConfigError("--price and --loss-rate: are of --workers, which is not given; add it")
     given = study_of(study)
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.measure.cards import card_named
+    from bakeoff.measure.plan import Fleet
     from bakeoff.study.planning import plan_study
+
+    fleet = None
+    if workers is not None:
+        fleet = Fleet(workers=workers, price=price, loss_rate=loss_rate)
 
     card = None if gpu is None else card_named(gpu)
     with tempfile.TemporaryDirectory() as folder:
@@ -298,4 +311,5 @@ def plan(
             report,
             like=None if like is None else Path(like),
             folder=Path("runs") / given.name,
+            fleet=fleet,
         )

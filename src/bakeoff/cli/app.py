@@ -16,9 +16,10 @@ from bakeoff.cli.predict import predict
 from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
+from bakeoff.cli.status import status
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, join, plan, report, audit, predict, export, push, methods, version)
+_COMMANDS = (init, run, join, status, plan, report, audit, predict, export, push, methods, version)
 
 _HELP = "Finds the right way to fine-tune a language model."
 

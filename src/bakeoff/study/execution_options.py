@@ -31,9 +31,7 @@ class ExecutionOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.workers, int) and self.workers < 1:
-            raise ConfigError(
-                f"workers: {self.workers} is below 1; give a number, or auto"
-            )
+            raise ConfigError(f"workers: {self.workers} is below 1; give a number, or auto")
         for name, value in self.resources.items():
             if not value >= 0:
                 raise ConfigError(

@@ -38,6 +38,7 @@ from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
@@ -127,8 +128,11 @@ class Runner:
         """How far the study has come, as plain values and as ``text``."""
         if self.clock is None:
             return {"text": "loading the base and the data"}
-        found = self.clock.state
-        return {**asdict(found), "text": found.text}
+        found, text = self.clock.state, self.clock.state.text
+        workers = workers_of(self.folder.path) if self.elsewhere is not None else None
+        if workers is not None:
+            text = "; ".join([text, *workers_in_words(workers)])
+        return {**asdict(found), "text": text, "workers": workers}
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
+from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import provenance_of
@@ -62,8 +64,14 @@ def workshop_of(study: Study, bench: Workbench, schedule: StudySchedule | None =
         study: whose. bench: the study's. schedule: as it begins, if it is known.
     """
 
+    # Its processes take seconds to start, and a job may take less.
+    scoring: list[BackgroundScoring] = []
+
     def askers(archive: Archive, view: ProgressView) -> Mapping[JobKind, Worker]:
-        questions = Questions(bench, archive, view)
+        if not scoring:
+            scoring.append(BackgroundScoring(bench.task.metrics).__enter__())
+            atexit.register(scoring[0].__exit__, None, None, None)
+        questions = Questions(bench, archive, view, scoring=scoring[0])
         workers = askers_of(study, bench, questions, {}, archive.findings)
         return {kind: _Asking(questions, worker) for kind, worker in workers.items()}
 

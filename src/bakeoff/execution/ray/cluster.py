@@ -13,6 +13,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.execution.ray.actor import JobWorker, Opener
 from bakeoff.execution.ray.options import RayOptions
 
+ACTOR_PREFIX: Final = "bakeoff-"
 _ANSWERS_WITHIN: Final = 5.0
 _CLIENT_PORT: Final = 10001
 _PASSED_ON: Final = ("BAKEOFF_CACHE", "HF_HOME", "HF_HUB_OFFLINE")
@@ -136,6 +137,6 @@ class Cluster:
             "runtime_env": {"env_vars": {**passed, "OMP_NUM_THREADS": str(threads)}},
         }
         if self._outlives:  # it finishes its job, keeps its folder and ends by itself
-            settings |= {"lifetime": "detached", "name": f"bakeoff-{uuid.uuid4().hex}"}
+            settings |= {"lifetime": "detached", "name": f"{ACTOR_PREFIX}{uuid.uuid4().hex}"}
         remote = self.ray.remote(JobWorker).options(**settings)
         return remote.remote(opener, threads, self._outlives)
