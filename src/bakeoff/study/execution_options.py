@@ -29,6 +29,10 @@ class ExecutionOptions:
     """Seconds without any news after which a worker is taken for lost; null follows from the
     estimate of its job."""
 
+    files: str | None = None
+    """An address for what cohorts leave (``s3://``, ``gs://``, ``file://``), where workers cannot
+    see the run's folder; null: all machines share it."""
+
     def __post_init__(self) -> None:
         if isinstance(self.workers, int) and self.workers < 1:
             raise ConfigError(f"workers: {self.workers} is below 1; give a number, or auto")

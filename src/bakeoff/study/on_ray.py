@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.executors import Elsewhere, Executor
 from bakeoff.execution.ray.checks import Checks
 from bakeoff.execution.ray.cluster import connected, is_installed, ray_module
@@ -40,6 +41,7 @@ class OnRay:
             mixed_devices=options.mixed_devices,
             lost_after=options.lost_after,
         )
+        self._address = options.files
         self._open = ExitStack()
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
@@ -49,7 +51,11 @@ class OnRay:
         """See ``ElsewherePlan``."""
         run = stages.recall.folder.path.resolve()
         cluster = self._open.enter_context(connected(self._options))
-        checks = Checks(self._options.mixed_devices)
+        files = None
+        if self._address is not None:
+            files = RemoteFiles(self._address, stages.recall.folder.run_id)
+            files.check()
+        checks = Checks(self._options.mixed_devices, files is None)
         self._open.enter_context(checks.shown_in(run))
         device = stages.bench.base.device.type
         root = str(stages.study.root.resolve())
@@ -63,6 +69,7 @@ class OnRay:
             torch.get_num_threads(),
             device == "cuda",
             self._options.lost_after,
+            files,
         )
         self._open.callback(found.close)
         _log.info("jobs run on Ray, with %s workers", self._options.workers)

@@ -112,7 +112,7 @@ def test_a_worker_that_is_not_as_it_must_be_is_refused() -> None:
     with pytest.raises(StoreError, match="worker on b: does not see the run's folder"):
         checks.accepted({**good, "host": "b", "sees": False})
     other = {**good, "host": "b", "device": "NVIDIA T4"}
-    with pytest.raises(ConfigError, match="different devices .cpu and NVIDIA T4.*--mixed-devices"):
+    with pytest.raises(ConfigError, match=r"different devices .cpu and NVIDIA T4.*--mixed-devices"):
         checks.accepted(other)
     mixed = Checks(mixed_devices=True)
     assert [mixed.accepted(good), mixed.accepted(other)] == [good, other]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,10 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from bakeoff.execution.apart.exchange import as_text, request_from
+from bakeoff.execution.apart.exchange import Request, as_text, request_from
 from bakeoff.execution.apart.found import write_outcome
 from bakeoff.execution.apart.news import News
+from bakeoff.execution.apart.places import attempts
+from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.apart.workshop import Workshop
+from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import EXIT_TERMINATED, Stopped, StopSignals
 
 Opener = Callable[[], Workshop]
@@ -73,8 +77,19 @@ class JobWorker:
         torch.set_num_threads(self._threads)
         self._workshop = self._opener()
 
-    def run(self, request: str, place: str, run: str, before: list[str]) -> str | None:
+    def run(
+        self,
+        request: str,
+        place: str,
+        run: str,
+        before: list[str],
+        files: tuple[str, str] | None = None,
+    ) -> str | None:
         """Runs a job; arguments as of ``Workshop.run``, as plain data.
+
+        Args:
+            request, place, run, before: see there. files: an address and the run's id, where the
+                run's folder cannot be seen from here.
 
         Returns:
             The outcome, or None if it was stopped and all is saved.
@@ -86,15 +101,41 @@ class JobWorker:
             self._stop.deadline = time.monotonic() + max(0.0, asked.seconds)
         self._is_running = True
         try:
+            if files is not None:
+                return self._run_far(asked, Path(place).name, RemoteFiles(*files))
+            tries = [*map(Path, before)]
             outcome = self._workshop.run(
-                asked, Path(place), Path(run), [*map(Path, before)], self._tell, self._stop
+                asked, Path(place), Path(run), tries, self._tell, self._stop
             )
+            write_outcome(Path(place), outcome)
+            return as_text(outcome)
         except Stopped:
             return None
         finally:
             self._is_running = False
-        write_outcome(Path(place), outcome)
-        return as_text(outcome)
+
+    def _run_far(self, request: Request, name: str, files: RemoteFiles) -> str:
+        """Runs a job in a folder of this machine and copies it whenever something is saved."""
+        assert self._workshop is not None
+        cohort = request.job.cohort
+        with tempfile.TemporaryDirectory(prefix="bakeoff-") as folder:
+            run = Path(folder)
+            files.take(run, request.files)
+            files.pull(run / COHORTS / cohort, cohort)
+            before = attempts(run, cohort)
+            place = run / COHORTS / cohort / name
+
+            def tell(news: News) -> None:
+                if news.kind == "count" and news.content["what"] == "saved":
+                    files.push(place, cohort)
+                self._tell(news)
+
+            try:
+                outcome = self._workshop.run(request, place, run, before, tell, self._stop)
+                write_outcome(place, outcome)
+            finally:
+                files.push(place, cohort)
+            return as_text(outcome)
 
     def _tell(self, news: News) -> None:
         with self._lock:

@@ -21,10 +21,12 @@ class Checks:
 
     Attributes:
         mixed_devices: whether they may compute on different devices.
+        shared: whether they must see the run's folder.
         token: the name of a file in the run's folder that each of them must see.
     """
 
     mixed_devices: bool = False
+    shared: bool = True
     token: str = field(default_factory=lambda: f".seen-by-workers-{uuid.uuid4().hex}")
     _first: dict[str, Any] | None = None
 
@@ -57,7 +59,7 @@ class Checks:
                 f"worker on {host}: has other versions ({differ}), and results of two versions "
                 "may differ for that alone; install the same ones on all machines"
             )
-        if not about["sees"]:
+        if self.shared and not about["sees"]:
             raise StoreError(
                 f"worker on {host}: does not see the run's folder; give one on a file system that "
                 "all machines share with --out, or an address with execution.files"

@@ -19,6 +19,7 @@ from bakeoff.execution.apart.exchange import Outcome, outcome_from
 from bakeoff.execution.apart.found import outcome_of, settle_outcome
 from bakeoff.execution.apart.parts import REMOTE_SETS
 from bakeoff.execution.apart.places import attempts, new_attempt
+from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.apart.taking import Taking
 from bakeoff.execution.executors import Executor, Then, nothing_more
 from bakeoff.execution.ray.actor import Opener
@@ -27,6 +28,7 @@ from bakeoff.execution.ray.cluster import Cluster
 from bakeoff.execution.ray.losses import MOST_LOSSES, Losses
 from bakeoff.execution.ray.status import StatusFile
 from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import Stopped
 from bakeoff.runs.events import CohortJob
 
@@ -58,6 +60,7 @@ class RayExecutor:
         local: runs what is not run apart. checks: what a worker must be like.
         seconds_of: what a job takes by estimate; only its order counts, and silence.
         threads: of each worker. gpu: whether an actor has one. lost_after: see ``RayOptions``.
+        files: where workers leave what they make, if they do not share the run's folder.
         left: nothing; it runs all.
     """
 
@@ -70,6 +73,7 @@ class RayExecutor:
     threads: int
     gpu: bool = False
     lost_after: float | None = None
+    files: RemoteFiles | None = None
     left: list[CohortJob] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,6 +83,7 @@ class RayExecutor:
         self._order, self._numbers = itertools.count(), itertools.count(1)
         self.losses = Losses(self.taking.run)
         self.done = 0
+        self._looked: set[str] = set()
         self._failed_starts = 0
         self._next_news = self._next_size = 0.0
         self._size = 1
@@ -171,12 +176,13 @@ class RayExecutor:
             self._enqueue(job)
             return
         outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
+        self._pull(job)
         try:
             self.taking.take(outcome, place)
         except CheckpointError as error:
             self._lost(job, f"what it left is not whole: {error}", str(error))
             return
-        settle_outcome(self.taking.run, outcome)
+        self._settle(outcome)
         self._finish(job)
 
     def _finish(self, job: CohortJob) -> None:
@@ -189,12 +195,17 @@ class RayExecutor:
     def _assign(self) -> None:
         while self._queue:
             job = self._queue[0][2]
-            found = outcome_of(self.taking.run, job)
+            if job.cohort not in self._looked:  # only what earlier calls left can be there
+                self._looked.add(job.cohort)
+                self._pull(job)
+                found = outcome_of(self.taking.run, job)
+            else:
+                found = None
             if found is not None:  # of a driver that died, or of a worker that outlived it
                 heapq.heappop(self._queue)
                 outcome, root = found
                 self.taking.take(outcome, root, keep=root == self.taking.run)
-                settle_outcome(self.taking.run, outcome)
+                self._settle(outcome)
                 self._finish(job)
                 continue
             idle = next((worker for worker in self.workers if worker.state == "idle"), None)
@@ -204,7 +215,21 @@ class RayExecutor:
             run, before = self.taking.run, attempts(self.taking.run, job.cohort)
             place = new_attempt(run, job.cohort)
             _log.info("%s goes to worker %d, try %d", job.cohort, idle.number, len(before) + 1)
-            idle.begin(self.taking.request(job), place, run, before)
+            request, at = self.taking.request(job), None
+            if self.files is not None:
+                self.files.offer(run, request.files)
+                at = self.files.address, self.files.run_id
+            idle.begin(request, place, run, before, at)
+
+    def _pull(self, job: CohortJob) -> None:
+        """Brings what workers have left of a job elsewhere."""
+        if self.files is not None:
+            self.files.pull(self.taking.run / COHORTS / job.cohort, job.cohort)
+
+    def _settle(self, outcome: Outcome) -> None:
+        settle_outcome(self.taking.run, outcome)
+        if self.files is not None:
+            self.files.forget(outcome.job.cohort)
 
     def _grow(self) -> None:
         """As many actors as there is work and room for; the cluster may have grown."""
@@ -277,6 +302,8 @@ class RayExecutor:
 
     def _lost(self, job: CohortJob, why: str, traceback: str) -> None:
         self.taking.view.say(f"  [yellow]lost[/] {job.cohort}: {_escaped(why)}")
+        self._pull(job)
+        self._looked.discard(job.cohort)  # it may have come to its end all the same
         if not self.losses.add(job):
             self._enqueue(job)
             return
@@ -314,8 +341,9 @@ class RayExecutor:
         worker.rest()
         if answer is not None and place is not None and job is not None:
             outcome: Outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
+            self._pull(job)
             self.taking.take(outcome, place)
-            settle_outcome(self.taking.run, outcome)
+            self._settle(outcome)
 
     @property
     def waiting(self) -> int:

@@ -36,13 +36,20 @@ class RemoteWorker:
     told: int = -1
     step: dict[str, Any] = field(default_factory=dict)
 
-    def begin(self, request: Request, place: Path, run: Path, before: list[Path]) -> None:
-        """Gives it a job."""
+    def begin(
+        self,
+        request: Request,
+        place: Path,
+        run: Path,
+        before: list[Path],
+        files: tuple[str, str] | None = None,
+    ) -> None:
+        """Gives it a job; arguments as of ``JobWorker.run``."""
         self.job, self.place, self.state = request.job, place, "running"
         self.since = self.heard = time.monotonic()
         self.step = {}
         self.waiting["run"] = self.actor.run.remote(
-            as_text(request), str(place), str(run), [*map(str, before)]
+            as_text(request), str(place), str(run), [*map(str, before)], files
         )
 
     def hear(self, answer: tuple[int, list[dict[str, Any]]]) -> list[News]:
