@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.base.attention.interface import attend, decoding
+from bakeoff.base.attention.terms import Terms
 from bakeoff.base.branches import BranchedState
 from bakeoff.base.prefix import Prefix, prefixed
 
@@ -40,9 +41,26 @@ def prefix_of(generator: torch.Generator) -> Prefix:
     )
 
 
+TERMS = {
+    "plain": None,
+    "cap": Terms(softcap=0.7),
+    "sinks": Terms(sinks_H=torch.linspace(-1, 2, HEADS)),
+    "slopes": Terms(slopes_H=torch.linspace(0.1, 0.8, HEADS)),
+    "all": Terms(
+        softcap=2.0,
+        sinks_H=torch.linspace(-1, 2, HEADS),
+        slopes_H=torch.linspace(0.1, 0.8, HEADS),
+        bias_factor=0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=list(TERMS))
 @pytest.mark.parametrize("has_prefix", [False, True])
 @pytest.mark.parametrize("window", [None, 2, 4, 7])
-def test_branches_attend_as_each_alone(window: int | None, has_prefix: bool) -> None:
+def test_branches_attend_as_each_alone(
+    window: int | None, has_prefix: bool, terms: Terms | None
+) -> None:
     generator = torch.Generator().manual_seed(3)
     prefix = prefix_of(generator) if has_prefix else None
     layer = Layer()
@@ -66,6 +84,7 @@ def test_branches_attend_as_each_alone(window: int | None, has_prefix: bool) -> 
             module=layer,
             scaling=None,
             window=window,
+            terms=terms,
         )
     state.end_prompts(torch.tensor(LENGTHS), POSITIONS)
     # All branches at once, and each row's last ones in a pass of their own.
@@ -91,6 +110,7 @@ def test_branches_attend_as_each_alone(window: int | None, has_prefix: bool) -> 
                 module=layer,
                 scaling=None,
                 window=window,
+                terms=terms,
             )
         assert torch.isfinite(output).all()
         for row, mine in enumerate(chosen):
@@ -111,6 +131,6 @@ def test_branches_attend_as_each_alone(window: int | None, has_prefix: bool) -> 
         for b, branch in enumerate(branches[row]):
             parts = [torch.cat([p, q], dim=2) for p, q in zip(prompt, branch, strict=True)]
             with prefixed(own):
-                expected = attend(*parts, module=layer, scaling=None, window=window)[0]
+                expected = attend(*parts, module=layer, scaling=None, window=window, terms=terms)[0]
             torch.testing.assert_close(found[row, b], expected[:, LENGTHS[row] :])
             torch.testing.assert_close(whole[row, :, : LENGTHS[row]], expected[:, : LENGTHS[row]])

@@ -10,13 +10,11 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
-    CohereConfig,
-    FalconConfig,
-    Gemma2Config,
-    GptOssConfig,
     GraniteConfig,
+    HyperCLOVAXConfig,
     LlamaConfig,
     MambaConfig,
+    MptConfig,
     PreTrainedConfig,
 )
 
@@ -63,35 +61,21 @@ def prepared(source: Source) -> Base:
 
 
 REFUSED: list[tuple[str, Callable[[], PreTrainedConfig], str]] = [
-    ("soft-capped scores", lambda: Gemma2Config(**GROUPED, head_dim=4), "uses 'softcap'"),
     (
-        "capped logits",
-        lambda: Gemma2Config(
-            **GROUPED, head_dim=4, attn_logit_softcapping=None, final_logit_softcapping=2.0
-        ),
+        "logits scaled the other way round",
+        lambda: HyperCLOVAXConfig(**GROUPED, logits_scaling=4.0),
         "in one pass, gives other logits",
-    ),
-    (
-        "scaled logits (Granite)",
-        lambda: GraniteConfig(**GROUPED, logits_scaling=4.0),
-        "in one pass, gives other logits",
-    ),
-    ("scaled logits (Cohere)", lambda: CohereConfig(**GROUPED), "in one pass, gives other logits"),
-    (
-        "attention sinks",
-        lambda: GptOssConfig(**GROUPED, head_dim=8, num_local_experts=2, num_experts_per_tok=1),
-        "uses 's_aux'",
     ),
     ("both directions", lambda: BertConfig(**SIZES), "in one pass, gives other logits"),
     (
         "a state instead of attention",
         lambda: MambaConfig(**IDS, hidden_size=16, num_hidden_layers=2, state_size=4),
-        "token by token, gives other logits",
+        "carry a state from token to token (MambaMixer)",
     ),
     (
         "attention that needs its own mask",
-        lambda: FalconConfig(**IDS, hidden_size=16, num_hidden_layers=2, num_attention_heads=4),
-        "fails (TypeError",
+        lambda: MptConfig(vocab_size=257, d_model=16, n_layers=2, n_heads=4, max_seq_len=64),
+        "fails (AttributeError",
     ),
 ]
 

@@ -234,6 +234,7 @@ def test_without_a_card_stages_say_so(module: Module, tmp_path: Path) -> None:
     ] * 2
 
 
+@pytest.mark.soak
 def test_a_process_that_is_started_afresh_does_the_same(module: Module, tmp_path: Path) -> None:
     """As where an import has touched the card, which no fork survives."""
     processes = module("gpu.processes")
@@ -331,6 +332,7 @@ def dry_run(out: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], d
     return done, states(lines)
 
 
+@pytest.mark.soak
 @pytest.mark.fake_cuda
 @pytest.mark.usefixtures("guarded")
 def test_a_dry_run_goes_through_some_stages(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bakeoff.runs.log import LOG_FILE
 from bakeoff.study.runner import Runner
 
 SOURCE = Path(bakeoff.__file__).parents[1]
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs/guide/run-folder.md"
 Ends = Callable[[BaseException | None], int]
 
 
@@ -112,9 +112,9 @@ def test_a_wrong_flag_is_bad_input(cli: Callable[..., Any]) -> None:
     assert "did you mean debug" in outcome.err
 
 
-def test_help_and_readme_document_each(cli: Callable[..., Any]) -> None:
+def test_help_and_the_guide_document_each(cli: Callable[..., Any]) -> None:
     flowing = " ".join(cli("--help").out.split())
-    readme = README.read_text(encoding="utf-8")
+    guide = GUIDE.read_text(encoding="utf-8")
     for code, meaning in exit_codes.MEANINGS.items():
         assert f"{code}: {meaning}" in flowing
-        assert f"| {code} | {meaning} |" in readme
+        assert f"| {code} | {meaning} |" in guide

@@ -106,14 +106,15 @@ def killed(number: int, *, is_saved: bool) -> Iterator[list[int]]:
         yield saved
 
 
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
 def test_nothing_is_accepted_before_its_checkpoint_and_nothing_twice(
-    run_small: Run, place: Path
+    run_small: Run, place: Path, step: int
 ) -> None:
     assert run_small(**STUDY).code == 0
     undisturbed = in_short(place / "out")
-    for number in itertools.count(1):
+    for number in itertools.count(1, step):
         (place / "out").rename(place / f"out{number}")
-        with killed(number, is_saved=number % 2 == 0) as saved, suppress(KilledError):
+        with killed(number, is_saved=number // step % 2 == 0) as saved, suppress(KilledError):
             run_small(**STUDY)
         if saved[0] < number:
             break

@@ -16,7 +16,7 @@ import pytest
 from bakeoff.config import dump_yaml
 from tests.studies import without_times
 
-KILLS = int(os.environ.get("BAKEOFF_KILLS", "5"))
+KILLS = int(os.environ.get("BAKEOFF_KILLS", "2"))
 SEED = int(os.environ.get("BAKEOFF_KILL_SEED", "20261124"))
 """Both are set by ``make soak``, whose kills come at other moments each time."""
 METHODS = {

@@ -213,7 +213,9 @@ def spend_the_budget(patch: pytest.MonkeyPatch) -> None:
     [
         (lambda _: send(signal.SIGTERM), (), 143, "Terminated."),
         (lambda _: send(signal.SIGHUP), (), 129, "The terminal was closed."),
-        (lambda _: send(signal.SIGINT), (), 130, "Interrupted."),
+        pytest.param(
+            lambda _: send(signal.SIGINT), (), 130, "Interrupted.", marks=pytest.mark.soak
+        ),
         (spend_the_budget, ("--budget", "9h"), 0, "The time budget is spent."),
     ],
     ids=["terminated", "hung up", "interrupted", "budget"],

@@ -103,8 +103,16 @@ def test_a_best_one_whose_pair_says_less_is_explained(
     assert (results.recommendation.verdict, results.recommendation.method) == ("best", "full")
     sure = build_answer(results, build_rows(results)).sure
     assert "Verdicts hold at the 95\u00a0% level for all 10 pairs together" in sure
-    assert "the margin is " in sure and "a tenth of what the best method gains" in sure
+    assert "surely differ by less than " in sure and "a tenth of what the best method gains" in sure
     assert sure.endswith(sentence or "on validation).")
+
+
+def test_short_training_is_said_before_anything_else_of_the_methods() -> None:
+    results = golden("four")
+    note = "training has 12 updates, fewer than 300, so methods may not have come to their ends"
+    found = caveats(replace(results, notes=("something else", note)))
+    assert found[0] == f"T{note[1:]}."
+    assert not any("updates" in text for text in caveats(replace(results, notes=())))
 
 
 def test_an_older_run_claims_nothing_of_the_new_rules() -> None:
@@ -120,7 +128,7 @@ def test_a_search_that_ends_at_its_grids_edge_is_a_caveat() -> None:
     assert search is not None
     edge = with_methods(results, lora={"search": replace(search, best_at_edge=True)})
     assert any("is at the edge of what was tried" in text for text in caveats(edge))
-    assert not any("One learning rate per method" in text for text in caveats(edge))
+    assert not any("one learning rate only" in text for text in caveats(edge))
     curve = tuple(replace(point, state=RunState.FAILED) for point in search.curve[:1])
     failed = replace(search, curve=curve + search.curve[1:], best_at_edge=False)
     found = caveats(with_methods(results, lora={"search": failed}))

@@ -52,8 +52,9 @@ def assert_whole(folder: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_disk_that_is_full_at_any_moment_leaves_whole_files(
-    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch, call: str
+    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch, call: str, step: int
 ) -> None:
     assert run_small().code == 0  # what is prepared once for all runs is in the cache then
     (place / "out").rename(place / "before")
@@ -63,7 +64,7 @@ def test_a_disk_that_is_full_at_any_moment_leaves_whole_files(
     num_writes = 1000 - counting.writes_left
     assert num_writes >= 8
 
-    for moment in range(num_writes):
+    for moment in range(0, num_writes, step):
         monkeypatch.setattr(store, "os", FullDisk(call, moment).view)
         (place / "out").rename(place / f"out{moment}")
         outcome = run_small()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.engine import train
+from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.measure.plan import make_plan
 from bakeoff.study import budget
-from bakeoff.study.budget import Fitted, Shape, shapes
+from bakeoff.study.budget import Fitted, Shape, filled, shapes
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Any]
@@ -52,6 +54,26 @@ def test_shapes_only_ever_shrink_and_keep_three_seeds_long() -> None:
     assert (two_seeds.epochs, two_seeds.train, two_seeds.trials) == (1, 64, 2)
     # What is small already is not made larger.
     assert list(shapes(Shape(epochs=1, seeds=1, trials=1, train=8, validation=4, test=4)))[1:] == []
+
+
+def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> None:
+    def rows(shape: Shape) -> int:
+        return shape.epochs * shape.seeds * shape.trials * (shape.train + shape.validation)
+
+    for room in (60, 200, 777, 5_000, 40_000, 10**9):
+        fitting = next(shape for shape in shapes(WHOLE) if rows(shape) <= room or shape.train == 16)
+        if rows(fitting) > room:
+            continue
+        found = filled(WHOLE, fitting, lambda one, room=room: rows(one) <= room)
+        assert rows(found) <= room
+        for part in ("epochs", "seeds", "trials", "train", "validation", "test"):
+            assert getattr(fitting, part) <= getattr(found, part) <= getattr(WHOLE, part)
+        # Nothing is left that one more row would still have held.
+        assert found == WHOLE or rows(replace(found, train=found.train + 1)) > room
+    smallest = Shape(epochs=1, seeds=1, trials=1, train=16, validation=32, test=16)
+    # Testing costs nothing here, so it comes back whole; of training what is cut last comes first.
+    found = filled(WHOLE, smallest, lambda one: rows(one) <= 100)
+    assert (found.test, found.train, found.seeds, found.epochs) == (1000, 64, 1, 1)
 
 
 def test_a_study_that_fits_is_not_cut(run_small: Run, results: Run, place: Path) -> None:
@@ -129,6 +151,39 @@ def test_training_that_takes_too_long_ends_with_an_epoch_and_is_tested(
     ended = {c["state"]: c["reason"] for c in found["candidates"].values()}
     assert ended["STOPPED"] == "the time budget does not hold another epoch after epoch 3 of 8"
     assert found["methods"]["lora"]["test"]["nll"]
+
+
+def test_a_first_epoch_that_takes_too_long_ends_early_and_is_tested(
+    run_small: Run, results: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def cuts(_: Any, seconds: float) -> bool:
+        asked.append(seconds)
+        return True
+
+    monkeypatch.setattr("bakeoff.execution.saving.RunSaver.cuts_epoch", cuts)
+    monkeypatch.setattr(
+        "bakeoff.execution.saving.RunSaver.ends_training", lambda *_: "the budget is spent"
+    )
+    one = {**LONG, "methods": {"lora": LONG["methods"]["lora"]}}
+    assert run_small(**one).code == 0
+    found = results()
+    assert asked and all(seconds > 0.0 for seconds in asked)
+    assert found["methods"]["lora"]["test"]["nll"]
+    [said] = {note for note in found["notes"] if "ended the first epoch" in note}
+    done, whole = said.split(" after ")[1].split(" updates")[0].split(" of ")
+    assert 1 <= int(done) < int(whole)
+
+
+def test_only_time_that_is_left_is_given_to_a_validation() -> None:
+    stop = StopSignals(1000.0)
+    saver = RunSaver(Any, Any, stop, Any, 1.0)  # type: ignore[arg-type]
+    assert not saver.cuts_epoch(100.0)
+    stop.keep(850.0)
+    assert saver.cuts_epoch(100.0) and not saver.cuts_epoch(1.0)
+    stop.keep(950.0)
+    assert not saver.cuts_epoch(100.0), "nothing is left to validate in"
 
 
 def test_a_training_that_is_cut_short_is_no_end_of_the_study(

@@ -100,7 +100,7 @@ def test_a_run_that_is_stopped_as_it_goes_on_does_so_again(
     assert figures(results()) == whole
 
 
-@pytest.mark.parametrize("harm", ["missing", "torn"])
+@pytest.mark.parametrize("harm", ["missing", pytest.param("torn", marks=pytest.mark.soak)])
 def test_one_whose_last_state_is_lost_is_trained_from_the_start(
     run_small: Run, results: Results, place: Path, harm: str
 ) -> None:

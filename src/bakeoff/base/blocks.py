@@ -38,7 +38,7 @@ class Block:
 
 def stream_width(base: Base) -> int:
     """The width of the residual stream: not always the embedding's, nor the head's."""
-    return int(base.model.config.hidden_size)
+    return int(base.config.hidden_size)
 
 
 def blocks(base: Base) -> list[Block]:
@@ -48,9 +48,12 @@ def blocks(base: Base) -> list[Block]:
         BaseModelError: if they cannot be told apart.
     """
     model = base.model
-    number = int(model.config.num_hidden_layers)
+    number = int(base.config.num_hidden_layers)
     linear, norms = base.linear_layers(), base.norm_layers()
+    inside = base.decoder_name
     for list_name, module in model.named_modules():
+        if not list_name.startswith(inside):
+            continue
         if isinstance(module, nn.ModuleList) and len(module) == number:
             names = [f"{list_name}.{index}" for index in range(number)]
             return [

@@ -20,7 +20,7 @@ from torch._dynamo import config as dynamo_config
 from torch.fx.experimental import _config as shape_config
 
 from bakeoff.base.attention.interface import windows_always
-from bakeoff.base.gpt_neo import GptNeoAttention
+from bakeoff.base.families.gpt_neo import GptNeoAttention
 from bakeoff.base.model import Base
 
 _MOST_COMPILATIONS = 64
@@ -30,7 +30,7 @@ more. Beyond PyTorch's own limit, which is 8, layers would run uncompiled from t
 
 def decoder_layers(base: Base) -> list[nn.Module]:
     """The decoder's layers in order; none where they cannot be told apart."""
-    number = getattr(base.model.config, "num_hidden_layers", None)
+    number = getattr(base.config, "num_hidden_layers", None)
     for module in base.decoder.modules():
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return list(module)
@@ -53,7 +53,7 @@ def compiled_layers(
     """
     layers = decoder_layers(base)
     windowed = _windowed(base)
-    of_all_layers = getattr(base.model.config, "sliding_window", None)
+    of_all_layers = getattr(base.config, "sliding_window", None)
     widths = [window for _, window in windowed] + ([of_all_layers] if of_all_layers else [])
     for module, window in windowed:
         module.window = None if longest <= window else window

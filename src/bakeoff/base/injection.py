@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.experts import ExpertsSite, is_experts
 from bakeoff.base.row_groups import RowGroups, present_groups
 from bakeoff.errors import ConfigError
 
@@ -153,15 +155,17 @@ def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y:
     return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
 
 
-Site = LinearSite | NormSite
+Site = LinearSite | NormSite | ExpertsSite
 
 
 def site_of(layer: nn.Module, name: str) -> Site:
-    """The site that replaces a linear layer or a norm of this full name.
+    """The site that replaces a linear layer, a norm or a layer of experts of this full name.
 
     Raises:
         TypeError: for any other layer.
     """
+    if is_experts(layer):
+        return ExpertsSite(layer, name)
     return NormSite(layer, name) if is_norm(layer) else LinearSite(layer, name)
 
 
@@ -179,6 +183,8 @@ def unsited(module: nn.Module) -> nn.Module:
     """The frozen layer itself, whether a site replaces it now or not."""
     if isinstance(module, LinearSite):
         return module.linear
+    if isinstance(module, ExpertsSite):
+        return module.experts
     return module.norm if isinstance(module, NormSite) else module
 
 
@@ -192,13 +198,26 @@ def linear_shape(linear: nn.Module) -> tuple[int, int]:
     raise TypeError(f"{type(linear).__name__} is not a linear layer")
 
 
+_OF_ONE_EXPERT: Final = re.compile(r"(^|\.)experts\.\d+\.")
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    """Whether a layer gives the product alone: some routers are linear layers that also choose."""
+    is_router = "router" in type(layer).__name__.lower()
+    return isinstance(layer, nn.Linear | Conv1D) and not is_router
+
+
 def linear_layers(model: nn.Module, *, head: nn.Module | None) -> dict[str, nn.Module]:
-    """All linear layers of ``model`` by full name, in order, except the head."""
+    """All linear layers of ``model`` by full name, in order, except the head.
+
+    Layers of one expert see the positions that are routed to it, of which slot is unknown: they
+    are left out, and so stay frozen.
+    """
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         if isinstance(module, LinearSite):
             found[name] = module.linear
-        elif isinstance(module, (nn.Linear, Conv1D)) and module is not head:
+        elif _is_linear(module) and module is not head and not _OF_ONE_EXPERT.search(name):
             parent = model.get_submodule(name.rpartition(".")[0])
             if not isinstance(parent, LinearSite):
                 found[name] = module

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bakeoff.base.activations import fuse_activations
 from bakeoff.base.attention.decoding import DecodingState
@@ -19,10 +19,14 @@ from bakeoff.base.attention.interface import (
     register_attention,
 )
 from bakeoff.base.attention.windows import prepare_windows
-from bakeoff.base.gpt_neo import replace_attention
+from bakeoff.base.decoder import decoder_of, most_positions
+from bakeoff.base.experts import ExpertsSite, expert_layers
+from bakeoff.base.families.replace import replace_layers
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
 from bakeoff.base.norms import norm_layers
+from bakeoff.base.outputs import capped, logit_cap, logit_scale
 from bakeoff.base.products import accelerate_products
+from bakeoff.base.refusals import require_attention
 from bakeoff.base.row_groups import grouped
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -42,6 +46,9 @@ class Base:
         decoder: the part that maps embeddings to normed hidden states.
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
+        config: of the decoder, which a multimodal model's is a part of.
+        logit_scale: factor on the logits, which ``hidden_states`` has in it.
+        logit_cap: soft cap of the logits, which ``logits`` has in it; None means none.
         is_compiled: whether the layers run as compiled code.
     """
 
@@ -60,8 +67,15 @@ class Base:
         self.device = device
         self.compute_dtype = dtype
         register_attention()
+        require_attention(source.model, source.reference)
+        # Asked of the model, which may have been prepared before.
+        given: Any = source.model
+        given.attention_as_loaded = getattr(
+            given, "attention_as_loaded", given.config._attn_implementation
+        )
+        self._own_attention: str = given.attention_as_loaded
         expected = _reference_logits(source.model) if probe else None
-        replace_attention(source.model)
+        replace_layers(source.model)
         fuse_activations(source.model)
         accelerate_products(source.model)
         source.model.eval()
@@ -76,16 +90,15 @@ class Base:
             # rounded copy.
             model = _moved(copy.deepcopy(model), device, dtype)
         self._adopt(model)
-        prepare_windows(model.config, device, dtype)
+        prepare_windows(self.config, device, dtype)
 
     def _adopt(self, model: PreTrainedModel) -> None:
         self.model = model
-        inner = getattr(model, model.base_model_prefix, None)
+        inner = decoder_of(model)
         head = model.get_output_embeddings()
         embedding = model.get_input_embeddings()
         if (
-            not isinstance(inner, nn.Module)
-            or inner is model
+            inner is None
             or not isinstance(head, nn.Linear)
             or not isinstance(embedding, nn.Embedding)
         ):
@@ -97,6 +110,9 @@ class Base:
         self.head = head
         self.embedding = embedding
         self.is_tied = head.weight is embedding.weight
+        self.config: PreTrainedConfig = model.config.get_text_config()
+        self.logit_scale = logit_scale(self.config)
+        self.logit_cap = logit_cap(self.config)
 
     def _check(self, expected: Tensor | None) -> None:
         assert expected is not None
@@ -107,8 +123,7 @@ class Base:
                 whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
                 hidden = {"in one pass": whole, "token by token": self._continued(ids)}
                 gaps = {
-                    way: (self.head(x).float() - expected).abs().max().item()
-                    for way, x in hidden.items()
+                    way: (self.logits(x) - expected).abs().max().item() for way, x in hidden.items()
                 }
         except BaseModelError as error:
             raise BaseModelError(f"{self.source.reference}: {error}") from None
@@ -213,16 +228,32 @@ class Base:
     @property
     def max_positions(self) -> int | None:
         """The most positions that the model's configuration allows, or None if it names none."""
-        value = getattr(self.model.config, "max_position_embeddings", None)
-        return int(value) if value else None
+        return most_positions(self.config)
+
+    @property
+    def decoder_name(self) -> str:
+        """The decoder's full name in the model."""
+        return self._name_of(self.decoder)
 
     def linear_layers(self) -> dict[str, nn.Module]:
-        """The linear layers by full name, in order, except the head."""
-        return linear_layers(self.model, head=self.head)
+        """The decoder's linear layers by full name, in order, except the head."""
+        return self._inside(linear_layers(self.model, head=self.head))
 
     def norm_layers(self) -> dict[str, nn.Module]:
-        """The norms with a weight of their own, by full name, in order."""
-        return norm_layers(self.model)
+        """The decoder's norms with a weight of their own, by full name, in order."""
+        return self._inside(norm_layers(self.model))
+
+    def expert_layers(self) -> dict[str, nn.Module]:
+        """The decoder's layers whose experts' weights are one tensor, by full name, in order."""
+        return self._inside(expert_layers(self.model))
+
+    def _inside(self, found: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        start = f"{self.decoder_name}."
+        return {name: layer for name, layer in found.items() if name.startswith(start)}
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """[..., V] float32 logits of what ``hidden_states`` gives."""
+        return capped(self.head(hidden_BTD).float(), self.logit_cap)
 
     def hidden_states(self, embeds_BTD: Tensor, positions_BT: Tensor) -> Tensor:
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
@@ -235,11 +266,11 @@ class Base:
             use_cache=False,
         )
         hidden: Tensor = output.last_hidden_state
-        return hidden
+        return hidden if self.logit_scale == 1.0 else hidden * self.logit_scale
 
     @contextmanager
     def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
-        """Turns the named linear layers and norms into sites for as long as the context lasts."""
+        """Turns the named layers into sites for as long as the context lasts."""
         installed: dict[str, Site] = {}
         try:
             for name in names:
@@ -257,7 +288,9 @@ class Base:
     @contextmanager
     def untuned(self) -> Iterator[None]:
         """Silences whatever hooks are installed, so that passes inside are the base's own."""
-        found = [m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite))]
+        found = [
+            m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite, ExpertsSite))
+        ]
         linear = [m for m in found if isinstance(m, LinearSite)]
         hooks = [site.hooks for site in found]
         of_linear = [(site.input_hooks, site.product) for site in linear]
@@ -297,14 +330,15 @@ class Base:
         return twin, outer
 
     @contextmanager
-    def transformers_attention(self, name: str = "sdpa") -> Iterator[PreTrainedModel]:
+    def transformers_attention(self, name: str | None = None) -> Iterator[PreTrainedModel]:
         """The model with Transformers' own attention and cache, for its ``generate``.
 
         Args:
-            name: of a registered attention function that takes Transformers' masks.
+            name: of a registered attention function that takes Transformers' masks; None means
+                the one that the model came with.
         """
         config = self.model.config
-        config._attn_implementation = name
+        config._attn_implementation = name or self._own_attention
         try:
             yield self.model
         finally:

@@ -165,10 +165,10 @@ class _InTransformers:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """A hook before the decoder: the tokens' positions begin after the prefix."""
         token_RT = kwargs.get("position_ids")
-        if not isinstance(token_RT, Tensor):
+        if not isinstance(token_RT, Tensor) or token_RT.dim() != 2:
             raise BaseModelError(
-                f"{type(module).__name__} is not given positions when it generates, so no prefix "
-                "can be put before them; choose the strategy greedy"
+                f"{type(module).__name__} is not given one position a token when it generates, so "
+                "no prefix can be put before them; choose the strategy greedy"
             )
         self._token_RT = token_RT
         return args, kwargs | {"position_ids": token_RT + self._prefix.lengths_K}

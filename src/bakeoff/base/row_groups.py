@@ -35,6 +35,10 @@ class Acting(Protocol):
         """In place of the product of linear layers."""
 
     @property
+    def experts(self) -> Mapping[str, Callable[[], Sequence[Mapping[str, Tensor]]]]:
+        """What layers of experts have as weights of the slot's own."""
+
+    @property
     def norms(self) -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
         """On what norms give."""
 

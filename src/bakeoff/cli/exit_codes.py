@@ -1,4 +1,4 @@
-"""What the process's exit code means; ``bakeoff --help`` and the README print this."""
+"""What the exit code means; ``bakeoff --help`` and ``docs/guide/run-folder.md`` print this."""
 
 from __future__ import annotations
 

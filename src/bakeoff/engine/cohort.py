@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.experts import ExpertsSite
 from bakeoff.base.injection import LinearSite, Site
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
@@ -113,8 +114,12 @@ class Cohort:
         hooks = [{**found.linear, **found.norms} for found in self._hooks]
         inputs = [found.inputs for found in self._hooks]
         products = {name: p for found in self._hooks for name, p in found.products.items()}
+        experts = [found.experts for found in self._hooks]
         for name, site in self._sites.items():
             site.num_slots = len(slots)
+            if isinstance(site, ExpertsSite):
+                site.hooks = [by_name[name] for by_name in experts if name in by_name]
+                continue
             site.hooks = [by_name[name] for by_name in hooks if name in by_name]
             if isinstance(site, LinearSite):
                 site.input_hooks = [by_name[name] for by_name in inputs if name in by_name]
@@ -381,4 +386,5 @@ class Cohort:
     ) -> tuple[Tensor, Tensor]:
         """Like ``losses``, from hidden states at the supervised positions."""
         weight, bias = self.head()
-        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K)
+        cap = self.base.logit_cap
+        return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, cap)

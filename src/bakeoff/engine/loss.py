@@ -88,6 +88,7 @@ class _LinearCrossEntropy(Function):
         mask_KN: Tensor,
         scale_K: Tensor,
         into: Tensor | None,
+        cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         nll_KN = torch.zeros(targets_KN.shape, dtype=torch.float32, device=hidden_KND.device)
@@ -109,6 +110,11 @@ class _LinearCrossEntropy(Function):
             # What is masked may be anything, and nothing times zero is not always zero.
             hidden_KCD = hidden_KND[:, chunk].masked_fill(~mask_KC1, 0.0)
             logits_KCV = _logits(hidden_KCD, low_weight, bias)
+            damped_KCV = None
+            if cap is not None:
+                logits_KCV = logits_KCV.div_(cap).tanh_()
+                damped_KCV = 1 - logits_KCV.square()
+                logits_KCV = logits_KCV.mul_(cap)
             top_KC1 = logits_KCV.amax(dim=-1, keepdim=True)
             own_KC1 = logits_KCV.gather(-1, targets_KC1)
             # The one matrix of the vocabulary's size is used up in place: from logits to
@@ -121,6 +127,8 @@ class _LinearCrossEntropy(Function):
             if not any(ctx.needs_input_grad[:3]):
                 continue
             slope_KCV = powers_KCV.scatter_add_(-1, targets_KC1, -total_KC1)
+            if damped_KCV is not None:
+                slope_KCV = slope_KCV.mul_(damped_KCV)
             factor_KC1 = torch.where(mask_KC1, 1.0 / total_KC1, 0.0)
             if hidden_KCD.dtype == torch.float16:
                 # A sum over a large vocabulary is beyond this format.
@@ -150,7 +158,7 @@ class _LinearCrossEntropy(Function):
             grad_weight.mul_(factor_K[:, None, None] if grad_weight.dim() == 3 else factor_K[0])
         if grad_bias is not None:
             grad_bias = grad_bias * factor_K[0]
-        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None, None
 
 
 def linear_cross_entropy(
@@ -160,6 +168,7 @@ def linear_cross_entropy(
     targets_KN: Tensor,
     mask_KN: Tensor,
     scale_K: Tensor | None = None,
+    cap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood of each target under ``softmax(hidden @ weight.T + bias)``.
 
@@ -173,6 +182,7 @@ def linear_cross_entropy(
         scale_K: [K] factors of the sums, if their plain sum is what the caller differentiates. A
             weight that has a ``.grad`` then gets its gradient right there, in this forward pass,
             instead of through a second matrix of its size.
+        cap: soft cap of the logits: they become ``cap * tanh(logits / cap)``.
 
     Returns:
         ([K] sums over the counted positions, times ``scale_K``, differentiable; [K, N] each
@@ -196,6 +206,6 @@ def linear_cross_entropy(
     elif weight.requires_grad and weight.is_leaf:
         into = weight.grad
     sums_K, nll_KN = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, into
+        hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, into, cap
     )
     return sums_K, nll_KN[:, :num_tokens]

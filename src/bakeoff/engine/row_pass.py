@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.outputs import capped
 from bakeoff.base.prefix import Prefix, prefixed
 from bakeoff.base.products import product
 from bakeoff.base.row_groups import RowGroups, grouped
@@ -246,7 +247,8 @@ class RowPass:
         """[C, V] float32."""
         bias = self._cohort.base.head.bias
         logits_CV = product(hidden_CD, weight_VD).float()
-        return logits_CV if bias is None else logits_CV + bias.detach().float()
+        logits_CV = logits_CV if bias is None else logits_CV + bias.detach().float()
+        return capped(logits_CV, self._cohort.base.logit_cap)
 
     def _runs(self, own: Sequence[_Weight]) -> Iterator[tuple[int, int, _Weight]]:
         """(first row, the row after the last, what they have of their own), neighbours that have

@@ -58,6 +58,15 @@ class Saver(Protocol):
     def between_epochs(self, position: Callable[[], Position]) -> None:
         """Before an epoch begins; may save, and may raise to stop."""
 
+    def cuts_epoch(self, seconds: float) -> bool:
+        """Whether the epoch must end now, so that what is trained is still validated.
+
+        Asked only in the first epoch of a pass, which is the only one that would leave nothing.
+
+        Args:
+            seconds: that the validation, and a further step before it, take.
+        """
+
     def ends_training(self, epoch_seconds: float) -> str | None:
         """Why all seated candidates end with the epoch that is over; None where they go on.
 
@@ -93,6 +102,10 @@ class SaveNothing:
 
     def between_epochs(self, position: Callable[[], Position]) -> None:
         """See ``Saver``."""
+
+    def cuts_epoch(self, seconds: float) -> bool:
+        """See ``Saver``."""
+        return False
 
     def ends_training(self, epoch_seconds: float) -> str | None:
         """See ``Saver``."""

@@ -60,7 +60,7 @@ def auto_slots(
         chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
     )
     if not execution_path.reads_hidden_states:
-        layers = int(getattr(base.model.config, "num_hidden_layers", 1))
+        layers = int(getattr(base.config, "num_hidden_layers", 1))
         slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
     fitting = int(_MEMORY_SHARE * free_bytes(base.device) / slot_bytes)
     useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)

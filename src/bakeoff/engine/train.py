@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Final
 
 import numpy as np
 import torch
@@ -37,6 +38,10 @@ from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}
+
+
+_LEAST_OF_EPOCH: Final = 0.25
+"""Of an epoch must be done before a budget may end it with what is there."""
 
 
 class Trainer:
@@ -260,6 +265,12 @@ class Trainer:
             done += 1
             if done % _REPORT_EVERY[device.type] == 0 or done == num_steps:
                 self._report(done, step_nll_K / step_tokens_K.clamp(min=1.0), rates)
+            if self._must_end(seated, done, time.perf_counter() - before):
+                self.observer.on_note(
+                    f"the time budget ended the first epoch after {done:,} of {num_steps:,} "
+                    "updates, so that what was trained is tested; the learning rate had not decayed"
+                )
+                break
             self.saver.between_steps(position)
         train_nll = (nll_K / tokens_K.clamp(min=1.0)).tolist()
         optimizer = self.cohort.optimizer
@@ -281,6 +292,23 @@ class Trainer:
                 self.cohort.vacate(slot)
                 if candidate.state is not RunState.DIVERGED:
                     self._slots[slot] = None
+
+    def _must_end(self, seated: list[Candidate | None], done: int, seconds: float) -> bool:
+        """Whether the budget ends the first epoch of a pass here.
+
+        Args:
+            seated: by slot. done: steps of the epoch. seconds: that they took.
+        """
+        is_first = any(candidate is not None and not candidate.epochs for candidate in seated)
+        if (
+            not is_first
+            or not _LEAST_OF_EPOCH * self.order.num_steps <= done < self.order.num_steps
+        ):
+            return False
+        one = seconds / done
+        # Scoring a row takes about a third of training on it; a half is sure.
+        validation = 0.5 * one * len(self.validation_plan.buckets) / self.train_plan.rows_per_step
+        return self.saver.cuts_epoch(validation + 2.0 * one)
 
     def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
         """One update; when memory runs out, the same update from smaller micro-batches."""

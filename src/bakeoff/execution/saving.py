@@ -52,6 +52,12 @@ class RunSaver:
         if stop is not None:
             raise stop
 
+    def cuts_epoch(self, seconds: float) -> bool:
+        """See ``engine.schedule.Saver``."""
+        left = self.stop.training_seconds_left
+        # Where nothing is left, validation would take what is kept for the tests.
+        return left is not None and 0.0 < left <= seconds
+
     def ends_training(self, epoch_seconds: float) -> str | None:
         """See ``engine.schedule.Saver``."""
         left = self.stop.training_seconds_left

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bakeoff.base.weights.folder import auto_class
 from bakeoff.inference.finished import Kept
 from bakeoff.inference.naming import BASE_FOLDER, BaseName
 
@@ -28,12 +29,13 @@ def how_to_load(
         "",
     ]
     if is_merged:
-        return [*place, "**Transformers**", "", *_merged(), "", "**vLLM**", "", *_serve(folder)]
+        whole = _merged(_loader(kept))
+        return [*place, "**Transformers**", "", *whole, "", "**vLLM**", "", *_serve(folder)]
     return [
         *place,
         "**PEFT**",
         "",
-        *_peft(base),
+        *_peft(base, _loader(kept)),
         "",
         "**Transformers** (merged)",
         "",
@@ -45,12 +47,18 @@ def how_to_load(
     ]
 
 
-def _merged() -> list[str]:
+def _loader(kept: Kept) -> str:
+    """The name of Transformers' class that loads the base."""
+    name: str = auto_class(kept.method.base.source.model.config).__name__
+    return name
+
+
+def _merged(loader: str) -> list[str]:
     return [
         "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {loader}, AutoTokenizer",
         "",
-        "model = AutoModelForCausalLM.from_pretrained(folder)",
+        f"model = {loader}.from_pretrained(folder)",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "```",
     ]
@@ -60,15 +68,15 @@ def _serve(folder: str) -> list[str]:
     return ["```", f"vllm serve {folder}", "```"]
 
 
-def _peft(base: BaseName) -> list[str]:
+def _peft(base: BaseName, loader: str) -> list[str]:
     revision = "" if base.revision is None else f', revision="{base.revision}"'
     named = f'f"{{folder}}/{BASE_FOLDER}"' if base.beside else f'"{base.path}"{revision}'
     return [
         "```python",
         "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import {loader}, AutoTokenizer",
         "",
-        f"base = AutoModelForCausalLM.from_pretrained({named})",
+        f"base = {loader}.from_pretrained({named})",
         "model = PeftModel.from_pretrained(base, folder)",
         "tokenizer = AutoTokenizer.from_pretrained(folder)",
         "```",
@@ -92,7 +100,8 @@ def _to_merge(kept: Kept) -> list[str]:
 
 
 def _vllm(folder: str, base: BaseName, adapter: Mapping[str, Any], kept: Kept) -> list[str]:
-    is_lora = adapter.get("peft_type") == "LORA" and not adapter.get("use_dora")
+    is_plain = not adapter.get("use_dora") and not adapter.get("target_parameters")
+    is_lora = adapter.get("peft_type") == "LORA" and is_plain
     ranks = [adapter.get("r"), *(adapter.get("rank_pattern") or {}).values()]
     rank = max((r for r in ranks if isinstance(r, int)), default=0)
     most = next((value for value in _VLLM_RANKS if value >= rank), None)

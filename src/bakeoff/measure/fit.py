@@ -92,7 +92,7 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     that a layer makes.
     """
     base, protocol = bench.base, bench.protocol
-    layers = int(getattr(base.model.config, "num_hidden_layers", 1))
+    layers = int(getattr(base.config, "num_hidden_layers", 1))
     most = 0
     for variants in bench.methods.values():
         for method in variants.values():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bakeoff.base.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 from bakeoff.base.model import Base
@@ -29,14 +29,17 @@ class Full(Method):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter by its name in the model; tied ones once."""
-        return {n: tuple(p.shape) for n, p in self.base.source.model.named_parameters()}
+        """Every parameter by its name in the model; tied ones once.
+
+        Of a multimodal model those that text passes through.
+        """
+        return {n: tuple(p.shape) for n, p in _text_parameters(self.base).items()}
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own weights; nothing is drawn."""
         return {
             name: parameter.detach().float().cpu().clone()
-            for name, parameter in self.base.source.model.named_parameters()
+            for name, parameter in _text_parameters(self.base).items()
         }
 
     def save(self, tensors: Tensors, folder: Path) -> None:
@@ -45,11 +48,22 @@ class Full(Method):
 
     def load(self, folder: Path) -> Tensors:
         """Reads the checkpoint back."""
-        return read_tensors(folder / CHECKPOINT_WEIGHTS, self.shapes)
+        stored = dict(self.base.source.model.named_parameters())
+        shapes = {name: tuple(parameter.shape) for name, parameter in stored.items()}
+        found = read_tensors(folder / CHECKPOINT_WEIGHTS, shapes)
+        return {name: found[name] for name in self.shapes}
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
         """The trained weights themselves."""
         return dict(tensors)
+
+
+def _text_parameters(base: Base) -> dict[str, nn.Parameter]:
+    found = dict(base.source.model.named_parameters())
+    if base.config is base.model.config:
+        return found
+    starts = tuple(f"{name}." for name in (base.decoder_name, base.head_name, base.embedding_name))
+    return {name: parameter for name, parameter in found.items() if name.startswith(starts)}
 
 
 class FullStack(Stack):
@@ -90,7 +104,7 @@ class FullStack(Stack):
     @torch.no_grad()
     def vacate(self, slot: int) -> None:
         """The base's own weights."""
-        for name, original in self.base.source.model.named_parameters():
+        for name, original in _text_parameters(self.base).items():
             self.tensors[name].copy_(original)
 
     @torch.no_grad()

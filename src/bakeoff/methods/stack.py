@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bakeoff.base.experts import ExpertsHook
 from bakeoff.base.injection import InputHook, LinearHook, LinearProduct
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix
@@ -39,6 +40,7 @@ class StackHooks:
         inputs: on what linear layers read, by layer name.
         products: what replaces the frozen product of linear layers, by layer name.
         norms: on what norms give, by layer name.
+        experts: gives each slot's own weights of layers of experts, by layer name.
         embedding_weight: gives [K, V, D], an input embedding for each slot instead of the base's.
         head_weight: gives [K, V, D], a head for each slot instead of the base's.
         prompt: gives ([K, P, D] vectors put before the tokens, [K] how many of them count).
@@ -49,6 +51,7 @@ class StackHooks:
     inputs: Mapping[str, InputHook] = field(default_factory=dict)
     products: Mapping[str, LinearProduct] = field(default_factory=dict)
     norms: Mapping[str, LinearHook] = field(default_factory=dict)
+    experts: Mapping[str, ExpertsHook] = field(default_factory=dict)
     embedding_weight: Callable[[], Tensor] | None = None
     head_weight: Callable[[], Tensor] | None = None
     prompt: Callable[[], tuple[Tensor, Tensor]] | None = None
@@ -57,7 +60,8 @@ class StackHooks:
     @property
     def sites(self) -> list[str]:
         """Names of the layers that something acts on, each once."""
-        return list(dict.fromkeys((*self.linear, *self.inputs, *self.products, *self.norms)))
+        named = (*self.linear, *self.inputs, *self.products, *self.norms, *self.experts)
+        return list(dict.fromkeys(named))
 
     @property
     def act_in_layers(self) -> bool:

@@ -9,7 +9,7 @@ from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.decide.sentences import margin_words, reached
 from bakeoff.decide.verdicts import (
-    ZERO_SHOT,
+    best_baseline,
     finished_methods,
     label_of,
     metric_scale,
@@ -91,7 +91,7 @@ def build_answer(
             **dict.fromkeys(given.undecided, "undecided"),
         },
         recipe=_recipe(results, row) if row else "",
-        facts=_facts(results, row, by_name.get(ZERO_SHOT)) if row else [],
+        facts=_facts(results, row) if row else [],
         rivals=[_rival(results, found) for found in given.runners_up],
         changes=given.changes,
         limits=given.limits,
@@ -129,7 +129,7 @@ def _cost(row: Row) -> str:
         parts.append(f"{shown_bytes(memory)} of memory")
     if (adapter := row.value("adapter_bytes")) is not None:
         parts.append(f"{shown_bytes(adapter)} to keep")
-    return f"It costs {join(parts)}." if parts else ""
+    return f"{row.label} costs {join(parts)}." if parts else ""
 
 
 def _sure(results: Results, given: Recommendation) -> str:
@@ -145,7 +145,12 @@ def _sure(results: Results, given: Recommendation) -> str:
         f"{metric_words(results)}, over other rows like these {shown_whole(compared[0].examples)} "
         "and other seeds"
     )
-    text += "." if margin is None else f"; the margin is {margin_words(primary, margin)}."
+    text += "."
+    if margin is not None:
+        text += (
+            " Methods count as equivalent where they surely differ by less than "
+            f"{margin_words(primary, margin)}."
+        )
     return f"{text} {_two_families(results, given)}".rstrip()
 
 
@@ -188,9 +193,9 @@ def _recipe(results: Results, row: Row) -> str:
     return ", ".join(parts)
 
 
-def _facts(results: Results, row: Row, zero: Row | None) -> list[Fact]:
+def _facts(results: Results, row: Row) -> list[Fact]:
     metrics = dict.fromkeys((results.primary, row_metric_of(results)))
-    facts = [fact for metric in metrics if (fact := _quality(metric, row, zero)) is not None]
+    facts = [fact for metric in metrics if (fact := _quality(results, metric, row)) is not None]
     labels = {"token_latency_seconds": "Latency per token"}
     for column in COSTS:
         value = row.value(column.key)
@@ -200,7 +205,7 @@ def _facts(results: Results, row: Row, zero: Row | None) -> list[Fact]:
     return facts
 
 
-def _quality(metric: MetricRecord, row: Row, zero: Row | None) -> Fact | None:
+def _quality(results: Results, metric: MetricRecord, row: Row) -> Fact | None:
     cell = row.cells.get(metric.name)
     if cell is None or cell.value is None:
         return None
@@ -208,8 +213,8 @@ def _quality(metric: MetricRecord, row: Row, zero: Row | None) -> Fact | None:
     details = []
     if cell.low is not None and cell.high is not None:
         details.append(f"{write(cell.low)} to {write(cell.high)}")
-    if zero is not None and (base := zero.value(metric.name)) is not None:
-        details.append(f"zero-shot {write(base)}")
+    if (baseline := best_baseline(results, metric.name)) is not None:
+        details.append(f"best baseline: {label_of(results, baseline[0])} {write(baseline[1].mean)}")
     details.append(f"{'higher' if metric.higher_is_better else 'lower'} is better")
     label = metric_label(metric)
     if metric.unit:

@@ -33,6 +33,7 @@ def caveats(
             reason = f": {row.reason}" if row.reason else ""
             verb = "" if row.state.is_final else "is "
             found.append(f"{row.name} {verb}{words.state(row.state)}{reason}.")
+    found += _short_training(results)
     found += _silent(rows)
     if pick is not None:
         for metric in dict.fromkeys((results.primary, row_metric_of(results))):
@@ -41,6 +42,15 @@ def caveats(
     found += _warnings(results)
     found += [searched.warning for searched in searched_methods(results) if searched.warning]
     return found + _of_the_data(results)
+
+
+def _short_training(results: Results) -> list[str]:
+    """What undercuts an order of methods more than chance does: few updates."""
+    return [
+        f"{note[0].upper()}{note[1:]}."
+        for note in results.notes
+        if note.startswith("training has ") and "fewer than" in note
+    ]
 
 
 def _silent(rows: list[Row]) -> list[str]:
@@ -97,8 +107,8 @@ def _of_the_data(results: Results) -> list[str]:
         )
     if len(methods) > 1 and all(method.search is None for method in methods):
         found.append(
-            "One learning rate per method, the study's own: another may change the order. "
-            "--set search.learning_rates=6 searches them all alike."
+            "Each method was tried at one learning rate only: others may change the order. "
+            "--set search.learning_rates=6 searches six of each alike."
         )
     tests = results.data.test.examples
     if tests < _FEW_TEST_EXAMPLES:

@@ -12,8 +12,8 @@ from bakeoff.runs.records import Results
 _SHOWN = 10
 """Examples of pairs of rows."""
 LENGTH_HEADS = (
-    *("Split", "Row, median", "95 %", "99 %"),
-    *("Answer, median", "95 %", "99 %", "Rows cut"),
+    *("Split", "Row, median", "95th percentile", "99th"),
+    *("Answer, median", "95th percentile", "99th", "Rows cut"),
 )
 
 

@@ -130,7 +130,8 @@ def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], 
     """Which cells carry a word, by row name and column key.
 
     ``best`` marks the best method of a metric, ``equivalent`` and ``undecided`` those of which that
-    is said against it, ``least`` the smallest cost. One method alone is compared with no one.
+    is said against it, ``least`` the smallest cost, ``ahead`` baselines whose mean is better than
+    the best method's. One method alone is compared with no one.
     """
     methods = [row for row in rows if not row.is_baseline and row.ended_well]
     marks: dict[tuple[str, str], str] = {}
@@ -151,6 +152,13 @@ def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], 
                 verdict = verdict_of(results, name, first, column.key)
                 if verdict in ("equivalent", "undecided"):
                     marks[name, column.key] = verdict
+        if column.metric is not None:
+            for row in rows:
+                theirs = row.value(column.key) if row.is_baseline else None
+                if theirs is None or column.write(theirs) == column.write(best):
+                    continue
+                if (theirs < best) == column.lower_is_better:
+                    marks[row.name, column.key] = "ahead"
     return marks
 
 

@@ -7,7 +7,7 @@ least first, until what a plan says of the study fits.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -121,6 +121,9 @@ def fit_to_budget(
         if sum(seconds.values()) <= room:
             break
     fits = sum(seconds.values()) <= room
+    if fits:
+        shape = filled(whole, shape, lambda one: sum(estimate.of(one).values()) <= room)
+        seconds = estimate.of(shape)
     return Fitted(
         overrides=tuple(_overrides(whole, shape, schedule)),
         cuts=tuple(_words(whole, shape)),
@@ -138,6 +141,33 @@ def shapes(whole: Shape) -> Iterator[Shape]:
             less = int(now * _ROWS_STEP) if part in ("train", "validation", "test") else now - 1
             shape = replace(shape, **{part: max(least, less)})
             yield shape
+
+
+def filled(whole: Shape, shape: Shape, fits: Callable[[Shape], bool]) -> Shape:
+    """Gives back what of the cuts still fits, since each cut is coarse.
+
+    What was cut last is needed most, so it is given back first, as much of it as fits, and never
+    more than that cut took.
+
+    Args:
+        whole: the study as it is given. shape: one of ``shapes(whole)`` that fits.
+        fits: whether a shape does; a larger one never does where a smaller one does not.
+    """
+    before = whole
+    cuts = []
+    for part, least in _CUTS:
+        cuts.append((part, getattr(before, part)))
+        before = replace(before, **{part: min(least, getattr(before, part))})
+    for part, most in reversed(cuts):
+        least = getattr(shape, part)
+        while least < most:
+            middle = (least + most + 1) // 2
+            if fits(replace(shape, **{part: middle})):
+                least = middle
+            else:
+                most = middle - 1
+        shape = replace(shape, **{part: least})
+    return shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
+from bakeoff.base.outputs import capped
 from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
@@ -49,7 +50,8 @@ def token_logits(cohort: Cohort, ids_KBT: Tensor) -> Tensor:
     logits_KBTV = torch.einsum(
         "kbtd,kdv->kbtv", hidden_KBTD, weight_KDV.expand(len(hidden_KBTD), -1, -1)
     )
-    return logits_KBTV if bias is None else logits_KBTV + bias
+    logits_KBTV = logits_KBTV if bias is None else logits_KBTV + bias
+    return capped(logits_KBTV, cohort.base.logit_cap)
 
 
 def logits_of(method: Method, tensors: Tensors, ids_BT: Tensor) -> Tensor:

@@ -11,6 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward as gemma2_attention
+from transformers.models.gpt_oss.modeling_gpt_oss import (
+    eager_attention_forward as gpt_oss_attention,
+)
 
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import (
@@ -221,16 +225,36 @@ def test_the_interface_hands_over_window_and_scale() -> None:
     assert (found - expected).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("softcap", 50.0), ("s_aux", torch.zeros(4))], ids=["softcap", "s_aux"]
-)
-def test_what_is_not_computed_is_refused(name: str, value: object) -> None:
-    query, key, states = tensors(3, 4, 2, 7, 8, 8)
-    options: dict[str, Any] = {name: value}
-    with pytest.raises(BaseModelError, match=rf"\(Identity\) uses '{name}'.*choose a base without"):
-        attention_forward(LAYER, query, key, states, None, **options)
-    options = {name: None}
-    attention_forward(LAYER, query, key, states, None, **options)
+class Grouped(nn.Identity):
+    """What Transformers' own functions ask a layer for."""
+
+    num_key_value_groups = 2
+    sinks = torch.tensor([-1.0, 0.5, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("term", ["softcap", "s_aux"])
+def test_caps_and_sinks_are_those_of_gemma_and_gpt_oss(term: str, window: int | None) -> None:
+    query, key, value = (t.requires_grad_() for t in tensors(3, 4, 2, 7, 8, 8))
+    ahead = torch.arange(7)[:, None] - torch.arange(7)
+    hidden = (ahead < 0) if window is None else (ahead < 0) | (ahead >= window)
+    mask = torch.zeros(7, 7).masked_fill(hidden, float("-inf"))[None, None]
+    layer = Grouped()
+    options: dict[str, Any] = {"scaling": 1.5, "sliding_window": window}
+    if term == "softcap":
+        theirs, _ = gemma2_attention(layer, query, key, value, mask, scaling=1.5, softcap=0.8)
+        options["softcap"] = 0.8
+    else:
+        theirs, _ = gpt_oss_attention(layer, query, key, value, mask, scaling=1.5)
+        options["s_aux"] = layer.sinks
+    ours, _ = attention_forward(layer, query, key, value, None, **options)
+    assert (ours - theirs).abs().max() <= 1e-5
+    slope = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(2))
+    mine, expected = (
+        torch.autograd.grad(found, (query, key, value), slope, retain_graph=True)
+        for found in (ours, theirs)
+    )
+    assert max((a - b).abs().max() for a, b in zip(mine, expected, strict=True)) <= 1e-5
 
 
 def test_a_mask_that_somebody_built_is_refused() -> None:

@@ -84,7 +84,7 @@ def test_rows_of_generation_follow_from_it(monkeypatch: pytest.MonkeyPatch) -> N
         compute_dtype=torch.bfloat16,
         embedding_width=4096,
         vocabulary=32000,
-        model=SimpleNamespace(config=config),
+        config=config,
     )
     found = rows_that_fit(base, 512)
     assert found == 1 << (found.bit_length() - 1) and found > 1

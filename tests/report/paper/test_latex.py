@@ -96,7 +96,7 @@ def test_a_hostile_study_holds_together(tex: str) -> None:
 
 def test_each_row_has_as_many_cells_as_its_table(tex: str) -> None:
     tables = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", tex, re.DOTALL)
-    assert len(tables) == 4  # two of quality, costs, pairs
+    assert len(tables) == 5  # two of quality, two of costs, pairs
     for columns, inside in tables:
         rows = [line for line in inside.splitlines() if line.endswith(r"\\")]
         assert len(rows) > 4

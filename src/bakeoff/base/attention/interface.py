@@ -26,7 +26,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.base.attention.cpu import blockwise_attention, serves
 from bakeoff.base.attention.decoding import DecodingState
-from bakeoff.base.attention.windows import windowed_attention
+from bakeoff.base.attention.terms import Terms, attend_with_terms
+from bakeoff.base.attention.windows import band_mask, windowed_attention
 from bakeoff.base.devices import kind_of
 from bakeoff.errors import BaseModelError
 
@@ -89,6 +90,11 @@ def windows_always(enabled: bool) -> Iterator[None]:
         _present.windows_always = before
 
 
+def is_decoding() -> bool:
+    """Whether this thread continues what a ``DecodingState`` keeps."""
+    return _present.decoding is not None
+
+
 def present_extension() -> Extension | None:
     """The extension that this thread is in."""
     return _present.extension
@@ -102,6 +108,7 @@ def attend(
     module: nn.Module,
     scaling: float | None,
     window: int | None,
+    terms: Terms | None = None,
 ) -> Tensor:
     """Scaled dot-product attention, causal, with our masks.
 
@@ -112,10 +119,14 @@ def attend(
         module: the layer, by which the cache is kept.
         scaling: factor on the scores; None means ``C ** -0.5``.
         window: how many positions a query sees, itself included; None means all before it.
+        terms: what the layer does to its scores beyond scaling them.
 
     Returns:
         [B, H, T, C].
     """
+    if terms is not None:
+        keys, values, seen = visible(module, key, value, query.shape[2], window)
+        return attend_with_terms(query, keys, values, seen, scaling, terms)
     # A branch, and not the comparison's own value: compiled code must know which it is.
     grouped = False
     if query.shape[1] != key.shape[1]:
@@ -143,6 +154,28 @@ def attend(
     return F.scaled_dot_product_attention(
         query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
     )
+
+
+def visible(
+    module: nn.Module, key: Tensor, value: Tensor, num_queries: int, window: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(keys, values, boolean mask) of a pass, whatever it is over, for what no kernel masks.
+
+    Args:
+        module: the layer. key: [B, H, T, C]. value: likewise.
+        num_queries: T. window: as for ``attend``.
+
+    Returns:
+        ([B, H, S, C], likewise, [B or 1, 1, T, S] or [T, S]).
+    """
+    if _present.decoding is not None:
+        keys, values = _present.decoding.append(module, key, value)
+        seen = _present.decoding.mask(num_queries, window)
+        if seen is not None:
+            return keys, values, seen
+    if _present.extension is not None:
+        return _present.extension(module, key, value, window, None)
+    return key, value, band_mask(num_queries, window or num_queries, key.device)
 
 
 def attend_one(
@@ -190,6 +223,8 @@ def attention_forward(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """What Transformers' ``AttentionInterface`` calls; shapes as in ``attend``.
@@ -198,21 +233,30 @@ def attention_forward(
         ([B, T, H, C], None): the output transposed as the interface asks, and no weights.
 
     Raises:
-        BaseModelError: for what this function does not compute (soft-capping, attention sinks).
+        BaseModelError: for a mask of the layer's own.
     """
-    for name in ("softcap", "s_aux"):
-        if kwargs.get(name) is not None:
-            raise BaseModelError(
-                f"the base's attention ({type(module).__name__}) uses '{name}', which bakeoff's "
-                "attention does not compute; choose a base without it"
-            )
     if attention_mask is not None:
         raise BaseModelError(
             f"{type(module).__name__} brought an attention mask of its own, shape "
             f"{tuple(attention_mask.shape)}; only causal decoders without one are supported"
         )
-    output = attend(query, key, value, module=module, scaling=scaling, window=sliding_window)
+    output = attend(
+        query,
+        key,
+        value,
+        module=module,
+        scaling=scaling,
+        window=sliding_window,
+        terms=_terms(softcap, s_aux),
+    )
     return output.transpose(1, 2), None
+
+
+def _terms(softcap: float | None, sinks_H: Tensor | None) -> Terms | None:
+    """What layers hand to Transformers' interface beside a scale and a window."""
+    if softcap is None and sinks_H is None:
+        return None
+    return Terms(softcap=softcap, sinks_H=sinks_H)
 
 
 def extend(
@@ -233,10 +277,17 @@ def lent_attention_forward(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """As ``attention_forward``, under Transformers' own mask and cache, while something extends."""
     key, value, mask = extend(module, key, value, sliding_window, attention_mask)
+    terms = _terms(softcap, s_aux)
+    if terms is not None:
+        assert mask is not None, "asked for in `full_mask`"
+        output = attend_with_terms(query, key, value, mask, scaling, terms)
+        return output.transpose(1, 2), None
     output = F.scaled_dot_product_attention(
         query,
         key,

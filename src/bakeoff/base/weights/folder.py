@@ -14,8 +14,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -123,7 +125,9 @@ def _require_decoder(config: PreTrainedConfig, place: Path, *, has_remote_model:
     decoders = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     masked = set(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()) - decoders
     is_encoder_decoder = bool(getattr(config, "is_encoder_decoder", False))
-    is_known = has_remote_model or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+    is_known = (
+        has_remote_model or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or has_text_tower(config)
+    )
     # Transformers lists BERT and its kin as decoders too, for the rare case that says so itself.
     is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not (
         getattr(config, "is_decoder", False) or not decoders.isdisjoint(architectures)
@@ -132,6 +136,20 @@ def _require_decoder(config: PreTrainedConfig, place: Path, *, has_remote_model:
     if is_encoder_decoder or not is_known or names_encoder:
         kind = "an encoder-decoder" if is_encoder_decoder else "no decoder"
         raise _not_causal(architectures, config.model_type, place, kind)
+
+
+def has_text_tower(config: PreTrainedConfig) -> bool:
+    """Whether a decoder is one of several parts of a model that Transformers lists as none."""
+    return (
+        type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING
+        and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        and config.get_text_config() is not config
+    )
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """Transformers' class that loads a model of a configuration, with its head for text."""
+    return AutoModelForImageTextToText if has_text_tower(config) else AutoModelForCausalLM
 
 
 def _not_causal(
@@ -217,9 +235,8 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
             f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
             "merge the adapter first"
         )
-    auto: Any = AutoModelForCausalLM
     with silence_libraries(), translated(folder, CheckpointError):
-        model, report = auto.from_pretrained(
+        model, report = auto_class(config).from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -250,9 +267,8 @@ def meta_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
 
 def meta_of(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """A model of a configuration's shapes, on the ``meta`` device, in evaluation mode."""
-    auto: Any = AutoModelForCausalLM
     with silence_libraries(), torch.device("meta"):
-        model: PreTrainedModel = auto.from_config(
+        model: PreTrainedModel = auto_class(config).from_config(
             config, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
     model.eval()

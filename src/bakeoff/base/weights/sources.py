@@ -9,6 +9,7 @@ from typing import Final
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bakeoff.base.experts import expert_layers
 from bakeoff.base.weights.folder import (
     INDEX_NAME,
     WEIGHTS_NAME,
@@ -216,6 +217,10 @@ def _source(
     for label, name in (("layers", "num_hidden_layers"), ("wide", "hidden_size")):
         if (value := getattr(config, name, None)) is not None:
             sizes.append(f"{value} {label}")
+    if experts := expert_layers(model):
+        sizes.append(
+            f"experts as one tensor in {len(experts)} layers (frozen unless lora's target_experts)"
+        )
     return Source(
         reference=reference,
         model=model,

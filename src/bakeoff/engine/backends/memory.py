@@ -82,7 +82,7 @@ def rows_that_fit(base: Base, num_positions: int) -> int:
     """
     if kind_of(base.device) == "cpu":
         return _CPU_ROWS
-    config: Any = base.model.config
+    config: Any = base.config
     heads = int(getattr(config, "num_attention_heads", 1))
     kept = int(getattr(config, "num_key_value_heads", None) or heads)
     layers = int(getattr(config, "num_hidden_layers", 1))

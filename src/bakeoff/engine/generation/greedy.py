@@ -20,6 +20,7 @@ from torch import Tensor
 from bakeoff.base.attention.interface import decoding
 from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
+from bakeoff.base.outputs import capped
 from bakeoff.base.prefix import Prefix
 from bakeoff.base.products import product
 from bakeoff.engine.backends.capture import Note, StepTimer, give_up_capturing
@@ -286,7 +287,8 @@ class Greedy:
             logits = torch.bmm(last_KBD, weight.transpose(1, 2)).flatten(0, 1)
         else:
             logits = product(last_RD, weight)
-        return logits.float() if bias is None else logits.float() + bias.float()
+        logits = logits.float() if bias is None else logits.float() + bias.float()
+        return capped(logits, self._cohort.base.logit_cap)
 
 
 def _filled_up(x_KBTD: Tensor, num_padding_R: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:

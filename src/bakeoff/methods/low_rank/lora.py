@@ -20,6 +20,15 @@ from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
+from bakeoff.methods.low_rank.experts import (
+    ExpertsUpdate,
+    ExpertWeight,
+    draw_expert_factors,
+    expert_scaling,
+    expert_shapes,
+    merged_experts,
+    target_weights,
+)
 from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank.updates import (
     default_targets,
@@ -51,6 +60,7 @@ class Lora(Method):
         self.targets = select_linear_layers(list(layers), targets, where=path)
         self.plan = plan_layers(self.targets, options, where=where)
         self.layers: dict[str, nn.Module] = {name: layers[name] for name in self.targets}
+        self.expert_weights: dict[str, ExpertWeight] = target_weights(base, options, where=where)
         self._check_init()
 
     def _check_init(self) -> None:
@@ -80,7 +90,7 @@ class Lora(Method):
             num_in, num_out = linear_shape(layer)
             shapes[f"{name}.lora_a"] = (num_in, self.plan[name].rank)
             shapes[f"{name}.lora_b"] = (self.plan[name].rank, num_out)
-        return shapes
+        return shapes | expert_shapes(self.expert_weights, self.options.rank)
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As the option ``init`` says; ``pissa`` draws nothing from ``generator``."""
@@ -93,6 +103,9 @@ class Lora(Method):
                 rank = self.plan[name].rank
                 a_DR, b_RE = draw_factors(self.options.init, num_in, rank, num_out, generator)
             tensors |= {f"{name}.lora_a": a_DR, f"{name}.lora_b": b_RE}
+        for name, weight in self.expert_weights.items():
+            a_XDR, b_XRE = draw_expert_factors(weight, self.options.rank, generator)
+            tensors |= {f"{name}.lora_a": a_XDR, f"{name}.lora_b": b_XRE}
         return tensors
 
     @cached_property
@@ -121,13 +134,15 @@ class Lora(Method):
         return update_DE * self.plan[name].scaling
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
-        """Each target layer's weight with its update added."""
-        return {
+        """Each target's weight with its update added."""
+        merged = {
             f"{name}.weight": oriented(
                 layer, self._source_weight(name) + self.update(name, tensors)
             ).contiguous()
             for name, layer in self.layers.items()
         }
+        scaling = expert_scaling(self.options)
+        return merged | merged_experts(self.base, self.expert_weights, tensors, scaling)
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
@@ -206,7 +221,12 @@ class LoraStack(Stack):
             for part in self.parts
             if f"{layer}.{part}" in self._shapes
         ]
-        self._shapes = {name: self._shapes[name] for name in order}
+        of_experts = {n: s for n, s in self._shapes.items() if len(s) == 3}
+        self._shapes = {name: self._shapes[name] for name in order} | of_experts
+        self._experts = {n: w for m in methods for n, w in m.expert_weights.items()}
+        self._expert_layers = base.expert_layers() if self._experts else {}
+        self._expert_scaling_K = torch.zeros(num_slots, device=base.device)
+        self._has_experts_K = [False] * num_slots
         self.layers = [n.removesuffix(".lora_a") for n in order if n.endswith(".lora_a")]
         self._index = {layer: index for index, layer in enumerate(self.layers)}
         device = base.device
@@ -236,6 +256,8 @@ class LoraStack(Stack):
         super().place(slot, method, tensors)
         self._threshold_K[slot] = threshold(method.options.dropout)
         self._kept_scale_K[slot] = 1 / (1 - method.options.dropout)
+        self._has_experts_K[slot] = bool(method.expert_weights)
+        self._expert_scaling_K[slot] = expert_scaling(method.options)
         for layer, plan in method.plan.items():
             self._scaling_LK[self._index[layer], slot] = plan.scaling
         for layer, (a_DR, b_RE) in method.principal.items():
@@ -247,18 +269,24 @@ class LoraStack(Stack):
         """A scale of zero: no update."""
         self._scaling_LK[:, slot] = 0.0
         self._threshold_K[slot], self._kept_scale_K[slot] = 0, 1.0
+        self._has_experts_K[slot], self._expert_scaling_K[slot] = False, 0.0
         for fixed in self._principal.values():
             for tensor in fixed:
                 tensor[slot] = 0.0
 
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per target layer."""
-        return StackHooks(linear={layer: self._hook(layer, slots) for layer in self.layers})
+        layers = dict.fromkeys(weight.layer for weight in self._experts.values())
+        return StackHooks(
+            linear={layer: self._hook(layer, slots) for layer in self.layers},
+            experts={layer: self._experts_hook(layer, slots) for layer in layers},
+        )
 
     @property
     def is_compilable(self) -> bool:
-        """Dropout asks for the position of training, which a compiled layer cannot."""
-        return not self._has_dropout
+        """Dropout asks for the position of training, which a compiled layer cannot, and experts
+        have other weights with each slot."""
+        return not self._has_dropout and not self._experts
 
     def _hook(self, layer: str, slots: Sequence[int]) -> LinearHook:
         of = self._of(slots)
@@ -269,6 +297,21 @@ class LoraStack(Stack):
             scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
             principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
             drop=partial(self._dropped, layer) if self._has_dropout else None,
+        )
+
+    def _experts_hook(self, layer: str, slots: Sequence[int]) -> ExpertsUpdate:
+        of = self._of(slots)
+        weights = [weight for weight in self._experts.values() if weight.layer == layer]
+        return ExpertsUpdate(
+            frozen=dict(self._expert_layers[layer].named_parameters(recurse=False)),
+            weights=weights,
+            factors={
+                w.name: (of(self.tensors[f"{w.name}.lora_a"]), of(self.tensors[f"{w.name}.lora_b"]))
+                for w in weights
+            },
+            scaling_K=of(self._expert_scaling_K),
+            # Asked in each pass: a slot may be seated after this.
+            has_K=lambda: [self._has_experts_K[slot] for slot in slots],
         )
 
     def _factors(self, layer: str, slots: Sequence[int]) -> tuple[Tensor, Tensor]:

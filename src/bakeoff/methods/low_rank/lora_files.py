@@ -6,13 +6,14 @@ Axis letters: ``D`` a layer's input width, ``E`` its output width, ``R`` rank.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from bakeoff.base.injection import select_linear_layers
+from bakeoff.base.injection import linear_layers, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
@@ -23,6 +24,13 @@ from bakeoff.methods.files import (
     read_tensors,
     write_peft_config,
     write_tensors,
+)
+from bakeoff.methods.low_rank.experts import (
+    PEFT_FACTORS,
+    ExpertWeight,
+    from_peft,
+    peft_expert_name,
+    to_peft,
 )
 from bakeoff.methods.low_rank.updates import LayerPlan, peft_name, peft_plan
 
@@ -39,6 +47,7 @@ class LowRank(Protocol):
     targets: list[str]
     plan: dict[str, LayerPlan]
     layers: dict[str, nn.Module]
+    expert_weights: dict[str, ExpertWeight]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -57,15 +66,18 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
     """
     from peft import LoraConfig
 
+    renamed = _renamed_by_peft(method)
+    parameters = [*(f"{name}.weight" for name in renamed), *method.expert_weights]
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        target_modules=_targets(method),
+        target_modules=_targets(method, renamed),
         lora_dropout=method.options.dropout,
         bias="none",
         base_model_name_or_path=method.base.source.reference,
         inference_mode=True,
         use_dora=method.uses_dora,
         fan_in_fan_out=_fan_in_fan_out(method),
+        target_parameters=parameters or None,
         **_settings(method),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,9 +86,17 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
     for name, (a0_DR, b0_RE) in method.principal.items():
         whole[f"{name}.lora_a"] = torch.cat([tensors[f"{name}.lora_a"], a0_DR], dim=1)
         whole[f"{name}.lora_b"] = torch.cat([tensors[f"{name}.lora_b"], -b0_RE], dim=0)
-    write_tensors(
-        {peft_name(name): tensor.t() for name, tensor in whole.items()}, folder / PEFT_WEIGHTS
-    )
+    of_experts = _of_experts(method)
+    written = {peft_name(n): tensor.t() for n, tensor in whole.items() if n not in of_experts}
+    for name, (weight, part) in of_experts.items():
+        written[peft_expert_name(weight, part)] = to_peft(part, whole[name])
+    write_tensors(written, folder / PEFT_WEIGHTS)
+
+
+def _of_experts(method: LowRank) -> dict[str, tuple[ExpertWeight, str]]:
+    """The tensors of experts, and which factor of which weight each is."""
+    weights = method.expert_weights.items()
+    return {f"{name}.{part}": (weight, part) for name, weight in weights for part in PEFT_FACTORS}
 
 
 def read_low_rank(method: LowRank, folder: Path) -> Tensors:
@@ -88,13 +108,25 @@ def read_low_rank(method: LowRank, folder: Path) -> Tensors:
     _check(method, folder / PEFT_CONFIG)
     doubled = 2 if method.principal else 1
     shapes = {}
+    of_experts = _of_experts(method)
     for name, shape in method.shapes.items():
+        if name in of_experts:
+            weight, part = of_experts[name]
+            meta = torch.empty(shape, device="meta")
+            shapes[peft_expert_name(weight, part)] = tuple(to_peft(part, meta).shape)
+            continue
         layer, _, part = name.rpartition(".")
         rank = method.plan[layer].rank * doubled
         rotated = {"lora_a": (rank, shape[0]), "lora_b": (shape[-1], rank)}
         shapes[peft_name(name)] = rotated.get(part, shape)
     found = read_tensors(folder / PEFT_WEIGHTS, shapes)
-    whole = {name: found[peft_name(name)].t().contiguous() for name in method.shapes}
+    whole = {
+        name: found[peft_name(name)].t().contiguous()
+        for name in method.shapes
+        if name not in of_experts
+    }
+    for name, (weight, part) in of_experts.items():
+        whole[name] = from_peft(weight, part, found[peft_expert_name(weight, part)])
     for name, (a0_DR, b0_RE) in method.principal.items():
         rank = method.plan[name].rank
         a, b = whole[f"{name}.lora_a"], whole[f"{name}.lora_b"]
@@ -141,15 +173,37 @@ def _check(method: LowRank, path: Path) -> None:
         check_settings(path, ours)
 
 
-def _targets(method: LowRank) -> list[str]:
+def _targets(method: LowRank, without: Sequence[str]) -> list[str]:
     """The shortest ends of names that mean exactly the chosen layers, else full names."""
-    endings = sorted({name.rpartition(".")[2] for name in method.targets})
-    if (
-        select_linear_layers(list(method.base.linear_layers()), endings, where=method.where)
-        == method.targets
-    ):
+    targets = [name for name in method.targets if name not in without]
+    if not targets:
+        return []
+    endings = sorted({name.rpartition(".")[2] for name in targets})
+    if select_linear_layers(_all_layers(method.base), endings, where=method.where) == targets:
         return endings
-    return method.targets
+    return targets
+
+
+def _renamed_by_peft(method: LowRank) -> list[str]:
+    """Target layers whose names PEFT takes for those of experts, as an earlier Transformers had it.
+
+    In families with experts it does so with dense and shared ones too. Their weights can be named
+    as parameters, which it leaves alone and which computes the same, if not for DoRA.
+    """
+    try:
+        from peft.utils import transformers_weight_conversion as conversion
+    except ImportError:  # versions that rename nothing
+        return []
+    pattern = getattr(conversion, "_MODEL_TO_CONVERSION_PATTERN", {}).get(method.base.model_type)
+    names = getattr(conversion, "_MOE_TARGET_MODULE_MAPPING", {}).get(pattern, {})
+    if method.uses_dora:
+        return []
+    return [name for name in method.targets if name.rpartition(".")[2] in names]
+
+
+def _all_layers(base: Base) -> list[str]:
+    """The whole model's linear layers: PEFT looks for names in towers for images as well."""
+    return list(linear_layers(base.model, head=base.head))
 
 
 def _fan_in_fan_out(method: LowRank) -> bool:

@@ -139,7 +139,7 @@ class PeftMethod(Method):
             hidden = base.hidden_states(
                 base.embedding(ids), torch.arange(ids.shape[1])[None].to(ids)
             )
-            base.head(hidden).float().logsumexp(dim=-1).sum().backward()
+            base.logits(hidden).logsumexp(dim=-1).sum().backward()
             reached = any(p.grad is not None and bool(p.grad.any()) for p in trained.values())
         except Exception as error:  # whatever a type of PEFT's needs and does not find
             reached, reason = False, f"{type(error).__name__}: {error}"

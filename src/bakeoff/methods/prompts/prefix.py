@@ -38,7 +38,7 @@ class PrefixTuning(Reparametrised):
 
     def __init__(self, options: PrefixOptions, base: Base, *, where: str) -> None:
         super().__init__(options, base, where=where)
-        config = base.model.config
+        config = base.config
         self.num_layers = int(config.num_hidden_layers)
         num_heads = int(config.num_attention_heads)
         self.num_key_heads = int(getattr(config, "num_key_value_heads", None) or num_heads)

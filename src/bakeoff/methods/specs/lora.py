@@ -17,6 +17,9 @@ class LoraOptions(LowRankOptions):
     """How the factors start: ``kaiming`` (the second one zero), ``orthogonal`` (both not zero,
     their product zero; the rank must be even), or ``pissa``: the weight's principal part, which is
     taken from the frozen weight (Meng et al. 2024, arXiv:2404.02948)."""
+    target_experts: bool = False
+    """Whether experts whose weights are one tensor (mixtures of experts) are updated too, each by
+    an update of ``rank``; they stay frozen otherwise. PEFT's ``target_parameters``."""
 
 
 SPEC: Final = MethodSpec(

@@ -189,6 +189,8 @@ def _authors(who: str) -> str:
 def _entry(entry: Reference) -> str:
     fields = {
         "author": entry.author,
+        # What BibTeX sorts by where there is no author.
+        "key": None if entry.author or entry.title is None else f"{{{escaped(entry.title)}}}",
         "title": None if entry.title is None else f"{{{escaped(entry.title)}}}",
         "year": entry.year,
         "eprint": entry.arxiv,

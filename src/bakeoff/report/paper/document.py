@@ -20,7 +20,7 @@ from bakeoff.report.table import Column, Row, build_marks, build_rows, shown_col
 from bakeoff.runs.records import Results
 
 _METRICS_A_TABLE: Final = 3
-_METHODS_A_TABLE: Final = 4
+_METHODS_A_TABLE: Final = 3  # as wide as one column of `article` with intervals
 _SIGNS: Final = {"equivalent": r"\textsuperscript{=}", "undecided": r"\textsuperscript{?}"}
 
 
@@ -104,7 +104,11 @@ def _value(row: Row, column: Column, mark: str | None) -> str:
     shown += _SIGNS.get(str(mark), "")
     if cell.low is None or cell.high is None:
         return shown
-    return f"{shown} {escaped(f'[{column.write(cell.low)}, {column.write(cell.high)}]')}"
+    bounds = [column.write(cell.low), column.write(cell.high)]
+    units = {text.partition(" ")[2] for text in (column.write(cell.value), *bounds)}
+    if len(units) == 1:
+        bounds = [text.partition(" ")[0] for text in bounds]  # the unit stands beside the value
+    return f"{shown} {escaped(f'[{bounds[0]}, {bounds[1]}]')}"
 
 
 def _costs(results: Results, rows: Sequence[Row], label: str) -> list[str]:

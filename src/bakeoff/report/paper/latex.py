@@ -114,7 +114,7 @@ def table(
     """
     lines = [
         r"\begin{table}[htbp]",
-        r"\centering\small",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{caption}}}",
         rf"\label{{{label}}}",
         rf"\begin{{tabular}}{{{columns}}}",

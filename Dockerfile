@@ -1,0 +1,19 @@
+# With CUDA:  docker build -t bakeoff-gpu .
+#             docker run --rm --gpus all -v "$PWD:/work" bakeoff-gpu run study.yaml
+# On a CPU:   docker build -t bakeoff --build-arg TORCH_INDEX=... .      (PyTorch's index of CPU builds)
+#             docker run --rm -v "$PWD/runs:/work/runs" bakeoff
+FROM python:3.12-slim
+ARG TORCH_INDEX=
+WORKDIR /opt/bakeoff
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY src src
+# PyTorch first, from the index that was named, at the version that the tests ran with.
+RUN grep '^torch==' constraints.txt > torch.txt \
+    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch.txt \
+    && pip install --no-cache-dir -c constraints.txt . \
+    && rm -rf torch.txt
+RUN useradd --create-home bakeoff && mkdir /work && chown bakeoff /work
+USER bakeoff
+WORKDIR /work
+ENTRYPOINT ["bakeoff"]
+CMD ["run"]

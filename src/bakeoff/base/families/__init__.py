@@ -1,0 +1,1 @@
+"""Layers of families that do not go through Transformers' interfaces."""
