@@ -130,8 +130,9 @@ class Runner:
             return {"text": "loading the base and the data"}
         found, text = self.clock.state, self.clock.state.text
         workers = workers_of(self.folder.path) if self.elsewhere is not None else None
-        if workers is not None:
-            text = "; ".join([text, *workers_in_words(workers)])
+        if workers is None:
+            return {**asdict(found), "text": text}
+        text = "; ".join([text, *workers_in_words(workers)])
         return {**asdict(found), "text": text, "workers": workers}
 
     def clear_away(self) -> None:

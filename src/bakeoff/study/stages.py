@@ -106,10 +106,9 @@ class Stages:
         bench, findings, archive = self.bench, self.findings, self.recall.archive
         questions = Questions(bench, archive, self.view)
         further = also_questions(questions)
-        local = LocalExecutor(
-            askers_of(self.study, bench, questions, further, findings)
-            | {"measure": CostsWorker(self.study, bench, findings, archive, self.view)}
-        )
+        askers = askers_of(self.study, bench, questions, further, findings)
+        costs = CostsWorker(self.study, bench, findings, archive, self.view)
+        local = LocalExecutor({**askers, "measure": costs})
         apart = None if self.elsewhere is None else self.elsewhere.executor(self, local)
         executor: Executor = apart or local
         archive.keep_examples()
