@@ -74,6 +74,7 @@ LORA_DEFAULTS = {
     "rank_stabilised": False,
     "dropout": 0.0,
     "init": "kaiming",
+    "target_experts": False,
 }
 
 
