@@ -1,7 +1,7 @@
 # With CUDA:  docker build -t bakeoff-gpu .
-#             docker run --rm --gpus all -v "$PWD:/work" bakeoff-gpu run study.yaml
+#             docker run --rm --gpus all -v "$PWD:/studies" bakeoff-gpu run study.yaml
 # On a CPU:   docker build -t bakeoff --build-arg TORCH_INDEX=... .      (PyTorch's index of CPU builds)
-#             docker run --rm -v "$PWD/runs:/work/runs" bakeoff
+#             docker run --rm -v "$PWD/runs:/studies/runs" bakeoff
 FROM python:3.12-slim
 ARG TORCH_INDEX=
 WORKDIR /opt/bakeoff
@@ -12,8 +12,8 @@ RUN grep '^torch==' constraints.txt > torch.txt \
     && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r torch.txt \
     && pip install --no-cache-dir -c constraints.txt . \
     && rm -rf torch.txt
-RUN useradd --create-home bakeoff && mkdir /work && chown bakeoff /work
+RUN useradd --create-home bakeoff && mkdir /studies && chown bakeoff /studies
 USER bakeoff
-WORKDIR /work
+WORKDIR /studies
 ENTRYPOINT ["bakeoff"]
 CMD ["run"]

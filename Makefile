@@ -32,15 +32,16 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 	    --no-build-isolation --target build/extension/site build/extension
 	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
-test-browser: $(VENV)/installed-browser ## test the report in Chromium, which must be installed
-	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report $(ARGS)
+test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report tests/serve $(ARGS)
 
-soak: $(VENV)/installed-dev ## the long tests: kills at random moments, all of fake CUDA, the GPU campaign's dry run
+soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run
 	@seed=$$(date +%s); echo "kills drawn with BAKEOFF_KILL_SEED=$$seed"; \
 	    OMP_NUM_THREADS=1 BAKEOFF_KILLS=20 BAKEOFF_KILL_SEED=$$seed \
 	    $(BIN)/python -m pytest tests/execution/test_kill.py $(ARGS)
 	@BAKEOFF_FAKE_CUDA=full $(BIN)/python -m pytest tests/fake_cuda tests/benchmarks/test_campaign.py $(ARGS)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak $(ARGS)
+	@$(BIN)/python -m tests.faults.soak
 
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'ruff check';    $(BIN)/ruff check .

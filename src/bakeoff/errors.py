@@ -36,5 +36,9 @@ class ScoreError(BakeoffError, ArithmeticError):
     """A score that is not a finite number."""
 
 
+class EndpointError(BakeoffError, ConnectionError):
+    """A server that a study names and that gives no usable answers."""
+
+
 class OutOfMemoryError(BakeoffError, MemoryError):
     """The device has no memory left, even at a micro-batch of one row."""

@@ -93,6 +93,25 @@ def new_file(target: Path) -> Iterator[Path]:
         raise
 
 
+def read_text(path: Path, most: int) -> str:
+    """A regular file of UTF-8 that is not endless.
+
+    Args:
+        most: bytes.
+
+    Raises:
+        OSError: it is not there, or is a FIFO, a device or a socket, which may never end.
+        ValueError: it is larger, or no UTF-8.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "no regular file, so that it may never end")
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"larger than {most} bytes, which is the limit")
+    return content.decode("utf-8")
+
+
 def write_bytes(target: Path, content: bytes) -> None:
     """Writes a file whole or not at all; see ``new_file``."""
     with new_file(target) as beside:

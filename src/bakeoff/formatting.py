@@ -113,6 +113,21 @@ def shown_share(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.3g} %"
 
 
+def shown_money(amount: float, currency: str = "$") -> str:
+    """An amount with its currency, to two digits of it: ``$0.0042``, ``EUR 13.00``, ``$1,300``."""
+    space = " " if currency[-1:].isalpha() else ""
+    if amount >= 100.0:
+        return f"{currency}{space}{amount:,.0f}"
+    if amount >= 1.0:
+        return f"{currency}{space}{amount:.2f}"
+    return f"{currency}{space}{amount:.2g}"
+
+
+def shown_amount(amount: float | None) -> str:
+    """An amount without its currency: ``0.0042``; a dash for None."""
+    return MISSING if amount is None else shown_money(amount, "")
+
+
 def shown_whole(value: float | None) -> str:
     """A whole number with thousands apart: ``294,912``; a dash for None."""
     return MISSING if value is None else f"{value:,.0f}"

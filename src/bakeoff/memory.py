@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Final, Protocol, Self
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _CGROUP: Final = Path("/sys/fs/cgroup")
+_OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _SAMPLE_SECONDS: Final = 0.005
 # From glibc's malloc.h; setting them also ends their growth with use.
 _TRIM_THRESHOLD: Final = -1
@@ -84,20 +86,77 @@ def settled_bytes() -> int:
         return int(psutil.Process().memory_info().rss)
 
 
+def resident_bytes(*, highest: bool = False) -> int:
+    """What the process holds in memory, pages of files included; 0 where the system does not say.
+
+    Args:
+        highest: the most that it has held so far instead.
+    """
+    try:
+        return _status_bytes("VmHWM" if highest else "VmRSS")
+    except (OSError, LookupError):
+        return 0
+
+
 def available_bytes() -> int:
-    """Memory of the machine that a process may still take, a container's limit included."""
+    """Memory of the machine that a process may still take.
+
+    The limits of every control group that it is in count, of a container for example, with what
+    others in the group hold, and the limit of its own address space (``ulimit -v``).
+    """
     import psutil
 
-    free = int(psutil.virtual_memory().available)
+    found = [int(psutil.virtual_memory().available), *map(_left_in_group, _control_groups())]
+    with contextlib.suppress(ImportError, OSError, LookupError):
+        import resource
+
+        for kind, used in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+            soft, _ = resource.getrlimit(kind)
+            if soft != resource.RLIM_INFINITY:
+                found.append(soft - _status_bytes(used))
+    return max(0, min(found))
+
+
+_Group = tuple[Path, str, str, str]
+"""A control group's folder, and the names of its limit, its use and the files that give way."""
+
+
+def _control_groups() -> list[_Group]:
+    """The control groups that limit this process's memory, from its own up to the machine's.
+
+    In a container the names may be those outside it, where there is no such folder; then the
+    container's own is the root.
+    """
+    groups = [(_CGROUP, "memory.max", "memory.current", "inactive_file")]
     try:
-        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+        lines = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        names = ("memory.max", "memory.current", "inactive_file")
+        root = _CGROUP
+        if "memory" in controllers.split(","):  # of version 1
+            root = _CGROUP / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        elif controllers:
+            continue
+        place = root / path.lstrip("/")
+        groups += [(at, *names) for at in (place, *place.parents) if at.is_relative_to(root)]
+    return list(dict.fromkeys(groups))
+
+
+def _left_in_group(group: _Group) -> int:
+    """Bytes that a control group has left; very many where it has no limit."""
+    folder, limit, used, cached = group
+    try:
+        left = int((folder / limit).read_text(encoding="ascii"))
+        left -= int((folder / used).read_text(encoding="ascii"))
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):  # no such system, or "max": no limit
-        return free
+        return sys.maxsize
     # Files that were read count as used, but give way.
-    cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-    return max(0, min(free, limit - used + cached))
+    return left + sum(int(line.split()[1]) for line in lines if line.startswith(f"{cached} "))
 
 
 def give_back_at_once() -> None:

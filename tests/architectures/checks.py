@@ -161,7 +161,8 @@ def _theirs(
 ) -> Outcome:
     with silence_libraries():
         peft, trained = wrapped(family, method)
-        logits, grads, texts = [], [], []
+        logits, texts = [], []
+        grads: list[Mapping[str, Tensor]] = []
         for slot, tensors in enumerate(drawn):
             with torch.no_grad():
                 for name, factor in trained.items():
@@ -191,7 +192,8 @@ def wrapped(family: str, method: Lora) -> tuple[Any, dict[str, Factor]]:
     model = model_of(family)
     # PEFT takes layers beside the experts for weights of the experts, by the names that they had in
     # an earlier Transformers.
-    model.config.model_type = "any"
+    given: Any = model.config
+    given.model_type = "any"
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=RANK,

@@ -233,13 +233,13 @@ def is_known(family: str) -> bool:
 
 def config_of(family: str) -> PreTrainedConfig:
     """The tiny configuration of a family."""
-    own = dict((FAMILIES | REFUSED)[family])
+    own = dict({**FAMILIES, **REFUSED}[family])
     model_type = family.partition(" ")[0]
     common: Mapping[str, Any] = _SIZES
     if own.get("text_config") or "n_embd" in own or "d_model" in own or "n_layer" in own:
         common = _IDS
     elif model_type in ("gpt_neo", "opt", "gpt_neox", "falcon"):
-        left_out = ("num_key_value_heads",)
+        left_out: tuple[str, ...] = ("num_key_value_heads",)
         if model_type in ("gpt_neo", "falcon"):
             left_out += ("num_attention_heads",) if model_type == "gpt_neo" else ()
             left_out += ("intermediate_size",)
@@ -262,4 +262,5 @@ def model_of(family: str) -> PreTrainedModel:
             parameter.normal_(0.0, 0.1, generator=generator)
             if parameter.dim() == 1 and "norm" in name.lower() and name.endswith("weight"):
                 parameter.add_(1.0)
-    return model.eval()
+    model.eval()
+    return model

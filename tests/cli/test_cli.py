@@ -100,9 +100,7 @@ def test_a_report_of_a_folder_without_results_is_refused(call: Call, tmp_path: P
 def test_a_report_names_the_file_that_it_wrote(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(
-        "bakeoff.report.write_report", lambda folder, limits: folder / "report.html"
-    )
+    monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
     long = tmp_path / ("[b]" + "x" * 100)
     code, out, _ = call("report", long)
     assert code == 0
@@ -127,7 +125,7 @@ def test_a_limit_without_sense_is_refused(
 
 
 def test_an_interrupt_outside_a_run_is_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(folder: Path, limits: object) -> Path:
+    def interrupted(folder: Path, *_: object) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bakeoff.report.write_report", interrupted)

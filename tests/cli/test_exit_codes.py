@@ -118,3 +118,23 @@ def test_help_and_the_guide_document_each(cli: Callable[..., Any]) -> None:
     for code, meaning in exit_codes.MEANINGS.items():
         assert f"{code}: {meaning}" in flowing
         assert f"| {code} | {meaning} |" in guide
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("unable to mmap 6008 bytes from file <x>: Cannot allocate memory"),
+    ],
+)
+def test_a_machine_without_memory_is_no_fault_of_its_own(
+    run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("bakeoff.study.runner.open_workbench", failing)
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "this machine has no memory left" in outcome.message
+    assert "Traceback" not in outcome.err

@@ -47,6 +47,8 @@ def loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
         (("run", "--help"), 0),
         (("version",), 0),
         (("methods",), 0),
+        (("claims", "--list"), 0),
+        (("claims", "few_token_suffices"), 2),
         (("methods", "lora", "--json"), 0),
         # A whole study is checked before anything heavy is loaded.
         (("run", "--set", "methods.lora.rnk=4"), 2),

@@ -21,7 +21,7 @@ def base(device: torch.device = CPU) -> Any:
         width=64,
         vocabulary=512,
         compute_dtype=torch.float32,
-        model=SimpleNamespace(config=SimpleNamespace(num_hidden_layers=4)),
+        config=SimpleNamespace(num_hidden_layers=4),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.base.choice import THE_BASE
 from bakeoff.engine import train
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import CheckpointError
@@ -43,7 +44,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def schedule_of(*rates: float) -> StudySchedule:
-    nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
+    nothing: Any = SimpleNamespace(
+        execution_path=ExecutionPath.BASE, base=SimpleNamespace(choice=THE_BASE)
+    )
     method = MethodSearch(name="m", variants={"": nothing}, rates=rates)
     return StudySchedule([method], (0,), 4, None)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.base.choice import THE_BASE
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.queue import JobQueue, OneEpoch
@@ -28,7 +29,7 @@ PATHS = {"a": ExecutionPath.BASE, "b": ExecutionPath.BASE, "c": ExecutionPath.HI
 def schedule() -> StudySchedule:
     methods = []
     for name, path in PATHS.items():
-        method: Any = SimpleNamespace(execution_path=path)
+        method: Any = SimpleNamespace(execution_path=path, base=SimpleNamespace(choice=THE_BASE))
         methods.append(MethodSearch(name=name, variants={"": method}, rates=(1.0, 2.0)))
     return StudySchedule(methods, (0,), 4, None)
 

@@ -7,6 +7,7 @@ Imports of the package stand here, and those of its engine in ``actions.py``, ``
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
@@ -102,6 +103,9 @@ CONFIGS: Final[dict[str, Callable[[], PreTrainedConfig]]] = {
 
 def prepare() -> None:
     """Puts the device in place, and leaves out what would look at values. Once a process."""
+    # PEFT loads bitsandbytes where it is installed, which asks PyTorch for what a CPU's has not;
+    # so both are loaded before a device is claimed.
+    importlib.import_module("peft")
     install()
     windows.knows_windows = lambda device, dtype, width: True  # the flash kernel of a real card
     for module in (bitfit, last_layers):

@@ -106,15 +106,77 @@ def test_the_merged_model_is_the_candidate(run: Path, cli: Run, place: Path, kin
 def test_pefts_files_load_with_the_same_logits(run: Path, cli: Run, place: Path, kind: str) -> None:
     assert cli("export", "out", "--candidate", IDS[kind], "--to", "peft", "--out", "p").code == 0
     ids, expected = candidate_logits(run, IDS[kind])
-    model: Any = FinishedRun(run, "cpu").base.source.model
+    model: Any = FinishedRun(run, "cpu").base.model
     with torch.no_grad():
         tuned: Any = peft.PeftModel.from_pretrained(model, str(place / "p")).eval()
         assert (tuned(input_ids=ids).logits - expected).abs().max() <= 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("kind", ["lora", "dora", "full", "loha"])
+def test_a_lora_is_made_of_whatever_changes_weights(
+    run: Path, cli: Run, place: Path, kind: str
+) -> None:
+    outcome = cli("export", "out", "--candidate", IDS[kind], "--to", "lora", "--out", "l")
+    assert outcome.code == 0, outcome.err
+    found = json.loads((place / "l" / "bakeoff_conversion.json").read_text(encoding="utf-8"))
+    assert found["validation_rows"] == 4 and f"{found['nll_after']:.4f}" in outcome.out
+    assert abs(found["nll_after"] - found["nll_before"]) < abs(
+        found["nll_untuned"] - found["nll_before"]
+    )
+    assert found["rank"] == (2 if kind == "lora" else found["rank"]) <= 64
+    config = json.loads((place / "l" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert config["r"] == config["lora_alpha"] == found["rank"]
+    assert not config["rank_pattern"] and not config["use_dora"]
+    ids, expected = candidate_logits(run, IDS[kind])
+    weights: Any = FinishedRun(run, "cpu").base.source.weights
+    model = weights.read()
+    with torch.no_grad():
+        untuned = model(input_ids=ids).logits
+        tuned: Any = peft.PeftModel.from_pretrained(model, str(place / "l")).eval()
+        gap = (tuned(input_ids=ids).logits - expected).norm() / (untuned - expected).norm()
+    if found["parameters_left_out"]:
+        assert gap < 1
+    else:
+        assert gap < 0.05
+
+
+def test_a_rank_that_is_too_small_says_what_it_leaves_out(run: Path, cli: Run, place: Path) -> None:
+    name = IDS["full"]
+    outcome = cli("export", "out", "--candidate", name, "--to", "lora", "--rank", 1, "--out", "l")
+    assert outcome.code == 0, outcome.err
+    found = json.loads((place / "l" / "bakeoff_conversion.json").read_text(encoding="utf-8"))
+    assert found["rank"] == 1 and 0.1 < found["update_norm_left_out"] < 1
+    assert "transformer.wte.weight" in found["parameters_left_out"]
+
+
+def test_without_a_recommendation_the_best_on_validation_is_taken_and_named(
+    run: Path, cli: Run, place: Path
+) -> None:
+    outcome = cli("export", "out", "--to", "lora", "--out", "l")
+    assert outcome.code == 0, outcome.err
+    assert "lowest NLL on validation" in outcome.out
+
+
+def test_a_model_in_bfloat16_is_measured(run: Path, cli: Run, place: Path) -> None:
+    settings = ("--to", "merged", "--precision", "bfloat16", "--out", "b")
+    outcome = cli("export", "out", "--candidate", IDS["lora"], *settings)
+    assert outcome.code == 0, outcome.err
+    assert "In bfloat16 on 4 validation rows" in outcome.out
+    found = json.loads((place / "b" / "bakeoff_conversion.json").read_text(encoding="utf-8"))
+    assert 0 < abs(found["nll_after"] - found["nll_before"]) < 0.1
+    auto: Any = AutoModelForCausalLM
+    with silence_libraries():
+        assert auto.from_pretrained(str(place / "b"), dtype="auto").dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--to", "lora", "--candidate", IDS["soft_prompt"]), "changes no weights"),
+        (("--to", "lora", "--candidate", IDS["head"]), "no weight of a linear layer"),
+        (("--to", "gguf-lora", "--candidate", IDS["lora"]), "gpt_neo is none of"),
+        (("--to", "peft", "--candidate", IDS["lora"], "--rank", "3"), "--rank has no effect"),
         (("--to", "peft", "--candidate", IDS["head"]), "PEFT has no files for head"),
         (("--to", "merged", "--candidate", IDS["soft_prompt"]), "changes no weights"),
         (
@@ -122,7 +184,7 @@ def test_pefts_files_load_with_the_same_logits(run: Path, cli: Run, place: Path,
                 "--to",
                 "onnx",
             ),
-            "--to: 'onnx' is not a form of export; give peft or merged",
+            "--to: 'onnx' is not a form of export; give peft, merged, lora or gguf-lora",
         ),
         (("--to", "peft", "--candidate", "lora-rank2-lr0.01-s1"), "did you mean lora-rank"),
     ],

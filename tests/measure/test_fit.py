@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from bakeoff import memory
 from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
-from bakeoff.measure import fit
+from bakeoff.measure import fit, forecasts
 from bakeoff.measure.fit import fit_of, needs_of, remedy, surely_fits
 from bakeoff.measure.remedies import shortened
 from bakeoff.measure.traced import Predictor
@@ -195,3 +196,73 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert memory.available_bytes() == pytest.approx(free, rel=0.2)
     (tmp_path / "memory.max").write_text("1000\n")
     assert memory.available_bytes() == 350
+
+
+def test_every_group_above_the_process_counts_in_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text("4:cpu,memory:/a/b\n3:cpuset:/\n0::/c/d\n")
+
+    def limit(folder: Path, first: bool, most: int, used: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = ("limit_in_bytes", "usage_in_bytes") if first else ("max", "current")
+        for name, value in zip(names, (most, used), strict=True):
+            (folder / f"memory.{name}").write_text(f"{value}\n")
+        (folder / "memory.stat").write_text("inactive_file 3\ntotal_inactive_file 5\n")
+
+    limit(tmp_path / "memory/a/b", True, 9223372036854771712, 10)
+    limit(tmp_path / "memory/a", True, 1000, 100)
+    assert memory.available_bytes() == 905
+    limit(tmp_path / "c", False, 800, 100)
+    assert memory.available_bytes() == 703
+    limit(tmp_path / "c/d", False, 100, 200)
+    assert memory.available_bytes() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_the_limit_of_the_address_space_counts() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = memory._status_bytes("VmSize")
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), hard))
+    try:
+        assert memory.available_bytes() == pytest.approx(1 << 28, abs=1 << 26)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_the_margin_is_as_large_as_forecasts_were_too_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAKEOFF_CACHE", str(tmp_path))
+    assert forecasts.margin() == 0.1
+    forecasts.keep(100 << 20, 900 << 20)  # too small to say anything
+    assert forecasts.margin() == 0.1
+    forecasts.keep(20 << 30, 24 << 30)
+    assert forecasts.margin() == pytest.approx(1 - 20 / 24)
+    forecasts.keep(20 << 30, 19 << 30)
+    assert forecasts.margin() == pytest.approx(1 - 20 / 24)
+    forecasts.keep(1 << 30, 90 << 30)
+    assert forecasts.margin() == 0.4
+    for _ in range(20):
+        forecasts.keep(20 << 30, 20 << 30)
+    assert forecasts.margin() == 0.1
+    (tmp_path / "memory-forecasts.json").write_text('[["x", 1], [0, 1]]')
+    assert forecasts.margin() == 0.1
+
+
+def test_a_study_within_the_margin_is_refused(
+    bench: Workbench, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = replace(bench, engine=replace(bench.engine, gradient_checkpointing=False))
+    schedule = first_candidates(bench, SEARCHED)
+    most = max(need.bytes for need in needs_of(bench, predictor, schedule))
+    free = most - predictor.all_bytes
+    monkeypatch.setattr(fit, "free_bytes", lambda device: int(free * 1.05))
+    with pytest.raises(fit.DoesNotFitError, match="free beyond a margin of 10%"):
+        fit.check_fit(bench, schedule)
+    monkeypatch.setattr(fit, "free_bytes", lambda device: int(free * 1.2))
+    assert fit.check_fit(bench, schedule)[1] == most

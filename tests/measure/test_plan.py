@@ -131,10 +131,10 @@ def test_a_method_that_cannot_be_traced_is_told_and_stops_nothing(
 ) -> None:
     training = Predictor.training
 
-    def refusing(self: Predictor, entry: Any, label: str, rows: int) -> Any:
+    def refusing(self: Predictor, entry: Any, label: str, rows: int, **options: Any) -> Any:
         if entry.name == "head":
             raise RuntimeError("cannot swap")
-        return training(self, entry, label, rows)
+        return training(self, entry, label, rows, **options)
 
     monkeypatch.setattr(Predictor, "training", refusing)
     plan = json.loads(plan_small("--json", methods=TWO).out)

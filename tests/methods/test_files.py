@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,17 @@ def test_settings_that_fit_or_are_absent_pass(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     files.write_json({"r": 8, "other": None}, path)
     files.check_settings(path, {"r": 8, "lora_alpha": 16.0})
+
+
+@pytest.mark.parametrize("kind", ["LoraConfig", "IA3Config"])
+def test_settings_in_pefts_form_are_the_same_in_every_process(tmp_path: Path, kind: str) -> None:
+    """The library keeps names as sets, whose order changes from process to process."""
+    import peft
+
+    names = [f"layer{number}" for number in range(40)]
+    more = {"feedforward_modules": names} if kind == "IA3Config" else {}
+    config = getattr(peft, kind)(target_modules=names, **more)
+    files.write_peft_config(config, tmp_path / "out")
+    written = json.loads((tmp_path / "out/adapter_config.json").read_text("utf-8"))
+    assert written["target_modules"] == sorted(names)
+    assert isinstance(config.target_modules, set)

@@ -60,9 +60,11 @@ def test_every_name_is_its_metrics_own(tmp_path: Path) -> None:
         name: metric_of(name, labels=["a", "b"], options=options.get(name)) for name in METRIC_NAMES
     }
     assert {name for name, metric in metrics.items() if metric.name != name} == {"python"}
-    assert len({metric.title for metric in metrics.values()}) == len(METRIC_NAMES) == 22
+    assert len({metric.title for metric in metrics.values()}) == len(METRIC_NAMES) == 23
     for metric in metrics.values():
         assert metric.title and metric.signature and metric.default_margin > 0
+        if metric.name == "judge":
+            continue  # a share of wins, which its judge's own noise moves by more than a point
         assert (metric.unit == PERCENT) == (metric.default_margin == 0.01 and metric.name in SHARES)
 
 

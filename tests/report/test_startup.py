@@ -67,7 +67,8 @@ def test_the_report_of_a_finished_study_loads_nothing_that_trains(tmp_path: Path
     )
     loaded = loaded_by(code)
     assert not loaded & TRAINING
-    assert DRAWING & loaded >= {"altair", "vl_convert", "jinja2"}
+    # Figures are drawn in a process of their own.
+    assert DRAWING & loaded >= {"altair", "jinja2"} and "vl_convert" not in loaded
     # What is stored is shown; only limits make it choose again.
     assert "scipy" not in loaded
     assert (tmp_path / "report.html").is_file()

@@ -107,3 +107,17 @@ def test_a_refusal_and_an_interrupt_leave_one_line(claimed: Path) -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ConfigError, match="--log-level 'debg': did you mean debug"):
         level_of("debg")
+
+
+def test_a_full_disk_takes_the_log_and_nothing_else(
+    claimed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_log(claimed, study="x", device="cpu"):
+        [handler] = [h for h in LOGGER.handlers if isinstance(h, logging.FileHandler)]
+        LOGGER.info("before")
+        assert handler.stream is not None
+        handler.stream.close()
+        # A device that is always full, as a disk may be.
+        handler.stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+        LOGGER.info("after")
+    assert capsys.readouterr().err == ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bakeoff.base.choice import THE_BASE
 from bakeoff.engine.candidate import Candidate
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.records import EpochRecord
@@ -45,7 +46,9 @@ class Study:
         search = SearchOptions(**options) if is_searched else None
         self.epochs, self.pruned, self.reported = epochs, list[str](), list[str]()
         self.trained: list[tuple[str, int]] = []
-        nothing: Any = SimpleNamespace(execution_path=ExecutionPath.BASE)
+        nothing: Any = SimpleNamespace(
+            execution_path=ExecutionPath.BASE, base=SimpleNamespace(choice=THE_BASE)
+        )
         settings = {f"v{label}": {"v": label} for label in labels} or {"": {}}
         methods = [
             MethodSearch(

@@ -155,3 +155,16 @@ def rows_of(tokens: Any) -> list[Any]:
 def targets(part: SplitData, index: int) -> Any:
     start, stop = part.tokens.offsets[index : index + 2]
     return part.tokens[index][part.is_target[start:stop]]
+
+
+def test_a_baseline_whose_answers_no_metric_scores_is_left_out(
+    run_small: Run, results: Results
+) -> None:
+    one = {**STUDY, "protocol": {"epochs": 1, "seeds": 1}}
+    outcome = run_small(**{**one, "task": {**STUDY["task"], "metrics": ["nll"]}})
+    assert outcome.code == 0, outcome.err
+    found = results()
+    assert found["status"] == "complete"
+    assert list(found["baselines"]) == ["zero_shot"]
+    [said] = [note for note in found["notes"] if "no metric of the study scores" in note]
+    assert said.startswith("lead-3: ")

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,14 @@ def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> No
     def rows(shape: Shape) -> int:
         return shape.epochs * shape.seeds * shape.trials * (shape.train + shape.validation)
 
+    def fits(room: int, shape: Shape) -> bool:
+        return rows(shape) <= room
+
     for room in (60, 200, 777, 5_000, 40_000, 10**9):
         fitting = next(shape for shape in shapes(WHOLE) if rows(shape) <= room or shape.train == 16)
         if rows(fitting) > room:
             continue
-        found = filled(WHOLE, fitting, lambda one, room=room: rows(one) <= room)
+        found = filled(WHOLE, fitting, partial(fits, room))
         assert rows(found) <= room
         for part in ("epochs", "seeds", "trials", "train", "validation", "test"):
             assert getattr(fitting, part) <= getattr(found, part) <= getattr(WHOLE, part)
@@ -178,7 +182,8 @@ def test_a_first_epoch_that_takes_too_long_ends_early_and_is_tested(
 
 def test_only_time_that_is_left_is_given_to_a_validation() -> None:
     stop = StopSignals(1000.0)
-    saver = RunSaver(Any, Any, stop, Any, 1.0)  # type: ignore[arg-type]
+    nothing: Any = None
+    saver = RunSaver(nothing, nothing, stop, nothing, 1.0)
     assert not saver.cuts_epoch(100.0)
     stop.keep(850.0)
     assert saver.cuts_epoch(100.0) and not saver.cuts_epoch(1.0)

@@ -11,13 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from bakeoff.runs.records import DataLengths
-from bakeoff.study.lengths import lengths_of, print_lengths
+from bakeoff.study.lengths import advice, lengths_of, print_lengths
 
 
-def data_of(lengths: list[list[int]], rows: list[int] | None = None) -> Any:
+def data_of(
+    lengths: list[list[int]], rows: list[int] | None = None, at_least: int | None = None
+) -> Any:
     part = SimpleNamespace(
         lengths=np.array(lengths, dtype=np.int64).reshape(-1, 3),
         rows=np.array(range(len(lengths)) if rows is None else rows, dtype=np.int64),
+        at_least=at_least,
     )
     return cast(Any, SimpleNamespace(splits=dict.fromkeys(("train", "validation", "test"), part)))
 
@@ -58,3 +61,12 @@ def test_texts_that_are_taken_in_pieces_are_not_said_to_be_cut() -> None:
     lines = shown(found)
     assert "in pieces" in lines[0] and "cut" not in " ".join(lines)
     assert lines[-1].startswith("Texts of more than 256 tokens (task.max_length) are taken in")
+
+
+def test_lengths_of_texts_that_were_not_read_to_their_end_are_bounds() -> None:
+    found = lengths_of(data_of([[10, 2, 12]] * 60 + [[900, 2, 902]] * 40, at_least=900), 256)
+    assert found is not None
+    lengths = found.splits["train"]
+    assert [lengths.shown(n) for n in (lengths.row.median, lengths.row.p95)] == ["10", "\u2265 900"]
+    assert lengths.cut_share == 0.4
+    assert "\u2265 902 would cut 1 %" in advice(found)

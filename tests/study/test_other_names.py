@@ -89,7 +89,7 @@ def test_what_has_no_key_has_a_remedy(name: str) -> None:
 
 
 def test_a_kind_of_method_that_is_not_here_has_one_too() -> None:
-    assert "'qlora' is not a method; the base is never quantised" in refusal("methods.qlora={}")
+    assert "'qlora' is not a method; quantization: nf4" in refusal("methods.qlora={}")
 
 
 def test_a_name_of_another_tool_in_a_space_is_named() -> None:

@@ -113,6 +113,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert set(results) == {
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
         *("task", "candidates", "comparisons", "recommendation", "decision", "search", "notes"),
+        "judge",
         *("also_test", "learning_curve"),
     }
     assert (results["schema"], results["status"]) == (2, "complete")
@@ -150,7 +151,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         assert set(method) == {
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
             *("seeds", "cost", "validation", "test", "also_test", "outputs", "candidates"),
-            *("confusion", "search"),
+            *("confusion", "search", "external", "quantization"),
         }
         assert set(method["test"]) == ROUGE | {"nll"}
         assert all(set(found) == BOUNDS for found in method["test"].values())
@@ -160,7 +161,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     for candidate in results["candidates"].values():
         assert set(candidate) == {
             *("method", "options", "variant", "learning_rate", "seed", "state", "best_epoch"),
-            *("epochs", "cohort", "reason", "validation", "made_with", "files", "rows"),
+            *("epochs", "cohort", "reason", "validation", "made_with", "files", "rows", "source"),
         }
         assert [set(e) for e in candidate["epochs"]] == [
             {"epoch", "train_nll", "val_nll", "seconds"}
@@ -283,7 +284,9 @@ def test_predictions_have_a_row_for_each_test_example(finished: Finished) -> Non
         lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
         assert [row["index"] for row in rows] == [0, 1, 2, 3]
-        assert all(set(row) == ROUGE | {"index", "prediction", "nll", "tokens"} for row in rows)
+        assert all(
+            set(row) == ROUGE | {"index", "id", "prediction", "nll", "tokens"} for row in rows
+        )
         tokens = sum(row["tokens"] for row in rows)
         assert tokens == finished.results["data"]["test"]["tokens_supervised"]
 

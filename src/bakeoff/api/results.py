@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff.errors import ConfigError
+from bakeoff.report.load import read_priced
 from bakeoff.runs import records
-from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Comparison, Estimate, MetricRecord, Recommendation
 
 if TYPE_CHECKING:
@@ -276,4 +276,4 @@ def load(folder: str | Path) -> Results:
         StoreError: it holds no results, or they cannot be read.
     """
     place = path_of(folder, "load")
-    return Results(place, read_results(place))
+    return Results(place, read_priced(place))

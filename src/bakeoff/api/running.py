@@ -47,6 +47,7 @@ class RunSettings:
         live: whether the report is served while it grows. port: of that; 0 is a free one.
         elsewhere: how jobs run apart from this process; None as the study's ``execution`` says.
         execution: instead of the study's, where it is given.
+        costs: whether each method's costs are measured at the end.
     """
 
     device: str = "auto"
@@ -61,6 +62,7 @@ class RunSettings:
     port: int = 0
     elsewhere: ElsewherePlan | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
+    costs: bool = True
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -139,6 +141,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             force=settings.force,
             mix_versions=settings.mix_versions,
             on_news=writing.news if settings.live else None,
+            measures_costs=settings.costs,
             notes=[budgeted.note]
             if budgeted.is_new and budgeted.overrides and budgeted.note
             else [],
@@ -150,6 +153,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             console.print(f"The report as it grows: [bold]{server.url}[/]", highlight=False)
         if runner.is_complete():
             console.print("This study is complete; nothing is trained.")
+            runner.keep_prices()
             runner.clear_away()
         else:
             try:
@@ -211,6 +215,7 @@ def run(
     max_time: str | None = None,
     max_adapter_size: str | None = None,
     max_latency: str | None = None,
+    max_cost: str | None = None,
     log_level: str = "info",
 ) -> Results:
     """Runs a study, as ``bakeoff run`` does; a second call takes up what is there.
@@ -226,8 +231,8 @@ def run(
             there is saved and returned before it is over.
         force: runs also what needs more memory than there is.
         mix_versions: goes on with a run that other versions of the libraries began.
-        max_memory, max_time, max_adapter_size, max_latency: what the report's recommended method
-            may cost at most: ``8GiB``, ``1h``, ``10MB``, ``20ms``.
+        max_memory, max_time, max_adapter_size, max_latency, max_cost: what the report's recommended
+            method may cost at most: ``8GiB``, ``1h``, ``10MB``, ``20ms``, ``50``.
         log_level: of ``run.log``: debug, info, warning, error.
 
     Returns:
@@ -247,7 +252,11 @@ def run(
         force=force,
         mix_versions=mix_versions,
         limits=limits_from(
-            memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+            memory=max_memory,
+            time=max_time,
+            adapter_size=max_adapter_size,
+            latency=max_latency,
+            cost=max_cost,
         ),
         log_level=log_level,
     )

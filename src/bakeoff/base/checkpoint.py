@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,7 +29,13 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
 
-def write_checkpoint(base: Base, weights: Mapping[str, Tensor], folder: Path) -> None:
+def write_checkpoint(
+    base: Base,
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Writes the base with some of its parameters replaced, and its tokenizer.
 
     Args:
@@ -36,21 +43,30 @@ def write_checkpoint(base: Base, weights: Mapping[str, Tensor], folder: Path) ->
         weights: float32, by a parameter's full name in the base's model. Where the base ties its
             head to its embedding and the head alone is named, they are tied no more.
         folder: is made where it does not exist.
+        dtype: of the floating weights that are written; float32 without.
     """
     model = base.source.model
     head, embedding = f"{base.head_name}.weight", f"{base.embedding_name}.weight"
-    written: dict[str, Tensor] = dict(model.named_parameters())
-    unknown = sorted(set(weights) - set(written) - {head})
+    names = [name for name, _ in model.named_parameters()]
+    unknown = sorted(set(weights) - {*names, head})
     assert not unknown, f"the base has no parameter called {unknown}"
     unties = base.is_tied and head in weights and embedding not in weights
+    written: dict[str, Tensor] = {
+        name: tensor for name, tensor in base.source_parameters() if name not in weights
+    }
     written |= weights
     if base.is_tied and not unties:
         written.pop(head, None)
+    if dtype is not None:
+        written = {name: tensor.to(dtype) for name, tensor in written.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(written, folder / CHECKPOINT_WEIGHTS)
     config = model.config.to_dict()
     config["architectures"] = [type(model).__name__]
-    config.pop("_attn_implementation", None)
+    for name in ("_attn_implementation", "quantization_config"):
+        config.pop(name, None)
+    if dtype is not None:
+        config["dtype"] = str(dtype).removeprefix("torch.")
     if unties:
         config["tie_word_embeddings"] = False
     type(model.config).from_dict(config).save_pretrained(str(folder))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base.experts import ExpertsSite, is_experts
+from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.base.row_groups import RowGroups, present_groups
 from bakeoff.errors import ConfigError
 
@@ -148,11 +149,22 @@ class NormSite(_Slotted):
 
 
 def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y: Tensor) -> Tensor:
-    """A layer's output ``y`` for the input ``x``, as each group's hook has it."""
+    """A layer's output ``y`` for the input ``x``, as each group's hook has it.
+
+    Where nothing is trained, only the rows of groups with a hook are written, over what the frozen
+    layer gave: with many groups, taking all rows apart and joining them costs more than the hooks.
+    """
     if not any(hooks):
         return y
-    parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
-    return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
+    if torch.is_grad_enabled():
+        parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
+        return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
+    x_ND, y_NE = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+    for (start, stop), hook in zip(groups.spans(len(y_NE)), hooks, strict=True):
+        if hook is not None:
+            part_NE = y_NE[start:stop]
+            part_NE.copy_(hook(x_ND[None, start:stop], part_NE[None])[0])
+    return y_NE.view(y.shape)
 
 
 Site = LinearSite | NormSite | ExpertsSite
@@ -196,6 +208,16 @@ def linear_shape(linear: nn.Module) -> tuple[int, int]:
     if isinstance(linear, nn.Linear):
         return linear.in_features, linear.out_features
     raise TypeError(f"{type(linear).__name__} is not a linear layer")
+
+
+def keeps_transposed(linear: nn.Module) -> bool:
+    """Whether a linear layer's parameter is [in, out] in the model's files, as ``Conv1D`` has it.
+
+    A quantised layer counts as what it was made from.
+    """
+    if isinstance(linear, QuantizedLinear):
+        return linear.was_transposed
+    return isinstance(linear, Conv1D)
 
 
 _OF_ONE_EXPERT: Final = re.compile(r"(^|\.)experts\.\d+\.")

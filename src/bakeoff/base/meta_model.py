@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from transformers import PreTrainedModel
 
 from bakeoff.base.model import Base
+from bakeoff.base.sizes import model_bytes as model_bytes
 
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
@@ -35,9 +36,13 @@ class MetaBase(Base):
         # A simulated GPU is traced on the CPU (``model.devices``): an autograd graph of
         # tensors on a device that is not here cannot run backward.
         self.device = torch.device("cpu")
-        self._original = original.source.model
+        is_read = original.source.weights is None
+        self._copied_from = original.source.model if is_read else original.model
+        # In float32 on the CPU what is held is the original itself.
+        is_other = original.model is not original.source.model
+        self._keeps_original = is_read and (is_other or self.compute_dtype != torch.float32)
         meta = meta_copy(original.source.model, torch.float32)
-        self.source = dataclasses.replace(original.source, model=meta)
+        self.source = dataclasses.replace(original.source, model=meta, weights=None)
         self._adopt(meta_copy(original.model, self.compute_dtype))
 
     @property
@@ -53,9 +58,11 @@ class MetaBase(Base):
         twin = copy.copy(self)
         model: Any = self.source.model
         outer: nn.Module = model
+        if self.quantization != "none":
+            model = outer = self.model
         if change is not None:
             with _disable_current_modes():
-                model = copy.deepcopy(self._original)
+                model = copy.deepcopy(self._copied_from)
                 outer = change(model)
         memo: dict[int, Any] = {}
         meta = meta_copy(outer, torch.float32, memo)
@@ -63,14 +70,9 @@ class MetaBase(Base):
         return twin, meta
 
     @property
-    def held_bytes(self) -> int:
-        """Bytes of the weights in compute dtype, each shared one once."""
-        return model_bytes(self.model)
-
-    @property
     def source_bytes(self) -> int:
-        """Bytes of the float32 original, which stays on the CPU, each shared one once."""
-        return model_bytes(self.source.model)
+        """Bytes of a float32 original that stays on the CPU beside the held weights."""
+        return model_bytes(self.source.model) if self._keeps_original else 0
 
 
 def meta_copy(model: Any, dtype: torch.dtype, memo: dict[int, Any] | None = None) -> Any:
@@ -86,8 +88,7 @@ def meta_copy(model: Any, dtype: torch.dtype, memo: dict[int, Any] | None = None
         empty = torch.empty(weight.shape, dtype=dtype)
         memo[id(weight)] = nn.Parameter(empty, requires_grad=weight.requires_grad)
     for buffer in model.buffers():
-        kept = dtype if buffer.is_floating_point() else buffer.dtype
-        memo[id(buffer)] = torch.empty(buffer.shape, dtype=kept)
+        memo[id(buffer)] = torch.empty(buffer.shape, dtype=buffer.dtype)
     for module in model.modules():
         # Tensors that are neither, such as the places of a sparse update, are few: they stay.
         own = {name: value for name, value in vars(module).items() if name not in _REGISTERED}
@@ -98,9 +99,3 @@ def meta_copy(model: Any, dtype: torch.dtype, memo: dict[int, Any] | None = None
 def _tensors_in(value: object) -> list[torch.Tensor]:
     held = value.values() if isinstance(value, dict) else [value]
     return [t for t in held if isinstance(t, torch.Tensor) and not isinstance(t, nn.Parameter)]
-
-
-def model_bytes(model: nn.Module) -> int:
-    """Bytes of all weights and buffers, each shared one once."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return sum({id(t): t.numel() * t.element_size() for t in tensors}.values())

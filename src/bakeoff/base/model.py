@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from bakeoff.base.activations import fuse_activations
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.interface import (
     ATTENTION_NAME,
@@ -19,30 +20,37 @@ from bakeoff.base.attention.interface import (
     register_attention,
 )
 from bakeoff.base.attention.windows import prepare_windows
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, most_positions
 from bakeoff.base.experts import ExpertsSite, expert_layers
-from bakeoff.base.families.replace import replace_layers
+from bakeoff.base.finite import check_finite
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
+from bakeoff.base.masters import SourceParameters, prepare_model
 from bakeoff.base.norms import norm_layers
 from bakeoff.base.outputs import capped, logit_cap, logit_scale
-from bakeoff.base.products import accelerate_products
+from bakeoff.base.quantized.models import copied, quantized_copy, to_device
 from bakeoff.base.refusals import require_attention
 from bakeoff.base.row_groups import grouped
+from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
+from bakeoff.types import Quantization
 
 _PROBE_TOLERANCE = 1e-3
 _PROBE_LENGTH = 8
 _PROBE_PADDING = 2
+_META = torch.device("meta")
 
 
-class Base:
+class Base(SourceParameters):
     """A causal language model whose weights stay as they are.
 
     Axis letters: ``B`` rows, ``T`` tokens, ``D`` width, ``V`` vocabulary.
 
     Attributes:
-        model: the whole Transformers model, in ``compute_dtype`` on ``device``.
+        model: the whole Transformers model, in ``compute_dtype`` on ``device``; its linear layers
+            are packed where they are quantised.
+        choice: which of a study's held bases it is.
         decoder: the part that maps embeddings to normed hidden states.
         embedding: the input embedding. head: the output layer, without bias or with.
         is_tied: whether head and embedding share one weight.
@@ -55,14 +63,28 @@ class Base:
     is_compiled = False
 
     def __init__(
-        self, source: Source, *, device: torch.device, dtype: torch.dtype, probe: bool = True
+        self,
+        source: Source,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantization: Quantization = "none",
+        probe: bool = True,
     ) -> None:
         """Prepares ``source`` and checks that it still computes Transformers' logits.
 
+        Args:
+            source: where its weights come from. device: where they go.
+            dtype: what it computes in, and holds what is not quantised in.
+            quantization: of its linear layers, without the head.
+            probe: whether the check is made; without it nothing is computed.
+
         Raises:
             BaseModelError: if the architecture does something that the engine would miss.
+            ConfigError: if bitsandbytes is needed and not installed.
         """
         self.source = source
+        self.choice = BaseChoice(quantization=quantization)
         self._captures = [True]  # one for the base and all its copies
         self.device = device
         self.compute_dtype = dtype
@@ -74,23 +96,61 @@ class Base:
             given, "attention_as_loaded", given.config._attn_implementation
         )
         self._own_attention: str = given.attention_as_loaded
-        expected = _reference_logits(source.model) if probe else None
-        replace_layers(source.model)
-        fuse_activations(source.model)
-        accelerate_products(source.model)
-        source.model.eval()
-        source.model.requires_grad_(False)
-        source.model.config._attn_implementation = ATTENTION_NAME
-        if probe:
-            self._adopt(source.model)
-            self._check(expected)
-        model = source.model
-        if device.type != "cpu" or dtype != torch.float32:
-            # The float32 original stays on the CPU: full tuning starts from it, not from a
-            # rounded copy.
-            model = _moved(copy.deepcopy(model), device, dtype)
+        if source.weights is None:
+            model = self._held_of(source.model, probe=probe)
+        else:
+            model = source.weights.hold(device, dtype, quantization)
+            prepare_model(source.model)
+            expected = None
+            if probe:
+                with computing_in_float32(model):
+                    expected = self._finite_logits(model)
+            prepare_model(model)
+            self._adopt(model)
+            if probe:
+                with computing_in_float32(model):
+                    self._check(expected)
         self._adopt(model)
         prepare_windows(self.config, device, dtype)
+
+    @classmethod
+    def of_shapes(cls, other: Base, quantization: Quantization) -> Base:
+        """The shapes of a base, held in another way; nothing of its weights is read or copied."""
+        model = copied(other.source.model, _META, torch.float32)
+        source = replace(other.source, model=model, weights=None)
+        base = cls(
+            source,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            quantization=quantization,
+            probe=False,
+        )
+        base._captures = other._captures
+        return base
+
+    def _held_of(self, original: PreTrainedModel, *, probe: bool) -> PreTrainedModel:
+        """The model to hold, of one whose float32 weights are in memory and stay there."""
+        device, dtype, quantization = self.device, self.compute_dtype, self.choice.quantization
+        expected = self._finite_logits(original) if probe else None
+        prepare_model(original)
+        if probe:
+            self._adopt(original)
+            self._check(expected)
+        if device.type == "cpu" and dtype == torch.float32 and quantization == "none":
+            return original
+        # The float32 original stays on the CPU: full tuning starts from it, not from a rounded
+        # copy.
+        if quantization == "none":
+            return to_device(copy.deepcopy(original), device, dtype)
+        place = device if _matrix(original.get_input_embeddings()).device.type == "cpu" else _META
+        return quantized_copy(original, place, dtype, quantization)
+
+    def _finite_logits(self, model: PreTrainedModel) -> Tensor:
+        """The logits of Transformers; an error where the base gives NaN by itself."""
+        run = partial(_reference_logits, model)
+        logits = run()
+        check_finite(self.source.reference, model, run, "a few tokens", found=logits)
+        return logits
 
     def _adopt(self, model: PreTrainedModel) -> None:
         self.model = model
@@ -118,9 +178,10 @@ class Base:
         assert expected is not None
         where = f"{self.source.reference}: bakeoff's path through {type(self.model).__name__}"
         ids = _probe_ids(self.model)
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
         try:
             with torch.no_grad():
-                whole = self.hidden_states(self.embedding(ids), torch.arange(ids.shape[1])[None])
+                whole = self.hidden_states(self.embedding(ids), positions)
                 hidden = {"in one pass": whole, "token by token": self._continued(ids)}
                 gaps = {
                     way: (self.logits(x) - expected).abs().max().item() for way, x in hidden.items()
@@ -143,11 +204,13 @@ class Base:
         """Hidden states, [B, T, D], as in generation: padding on the left, then token by token."""
         padded = torch.cat([ids_BT[:, :_PROBE_PADDING], ids_BT], dim=1)
         num_positions = padded.shape[1]
-        positions_BT = (torch.arange(num_positions)[None] - _PROBE_PADDING).clamp(min=0)
+        device = ids_BT.device
+        positions_BT = torch.arange(num_positions, device=device)[None] - _PROBE_PADDING
+        positions_BT = positions_BT.clamp(min=0)
         embeds_BTD = self.embedding(padded)
         half = num_positions // 2
         parts = []
-        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING)
+        num_padding_B = torch.full(ids_BT.shape[:1], _PROBE_PADDING, device=device)
         with decoding(DecodingState(num_padding_B, num_positions)) as state:
             for start, stop in [(0, half), *((t, t + 1) for t in range(half, num_positions))]:
                 parts.append(
@@ -174,23 +237,6 @@ class Base:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The base's tokenizer."""
         return self.source.tokenizer
-
-    @property
-    def source_embedding(self) -> Tensor:
-        """[V, D] float32 input embedding as loaded, on the CPU."""
-        return _matrix(self.source.model.get_input_embeddings())
-
-    @property
-    def source_head(self) -> Tensor:
-        """[V, D] float32 head as loaded, on the CPU."""
-        return _matrix(self.source.model.get_output_embeddings())
-
-    def source_parameter(self, name: str) -> Tensor:
-        """One of the model's parameters, by its full name, in float32 as loaded, on the CPU."""
-        module, _, part = name.rpartition(".")
-        parameter = getattr(self.source.model.get_submodule(module), part)
-        assert isinstance(parameter, Tensor)
-        return parameter.detach()
 
     @property
     def head_name(self) -> str:
@@ -312,6 +358,8 @@ class Base:
     ) -> tuple[Base, nn.Module]:
         """A float32 copy on the device whose weights may be trained; the base stays frozen.
 
+        Quantised layers stay quantised.
+
         Args:
             change: alters the copy's modules on the CPU, before it is taken into use, and returns
                 the model or a module around it.
@@ -323,7 +371,7 @@ class Base:
             BaseModelError: if head or embedding are something else after the change.
         """
         twin = copy.copy(self)
-        model = copy.deepcopy(self.source.model)
+        model = self._float32_copy()
         outer = model if change is None else change(model)
         nn.Module.to(outer, device=self.device, dtype=torch.float32)
         twin._adopt(model)
@@ -356,12 +404,6 @@ def _as_between_layers(x_BTD: Tensor) -> Tensor:
     return x_BTD.clone()
 
 
-def _moved(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """The model on a device in a format; in place, as ``nn.Module.to`` does."""
-    nn.Module.to(model, device=device, dtype=dtype)
-    return model
-
-
 def _matrix(layer: object) -> Tensor:
     weight = getattr(layer, "weight", None)
     assert isinstance(weight, Tensor), "checked when the base was adopted"
@@ -369,8 +411,9 @@ def _matrix(layer: object) -> Tensor:
 
 
 def _probe_ids(model: PreTrainedModel) -> Tensor:
-    vocabulary = _matrix(model.get_input_embeddings()).shape[0]
-    return torch.arange(1, 1 + _PROBE_LENGTH).remainder(vocabulary)[None]
+    weight = _matrix(model.get_input_embeddings())
+    ids_T = torch.arange(1, 1 + _PROBE_LENGTH, device=weight.device).remainder(weight.shape[0])
+    return ids_T[None]
 
 
 def _reference_logits(model: PreTrainedModel) -> Tensor:

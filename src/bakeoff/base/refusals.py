@@ -1,4 +1,4 @@
-"""Decoders that the engine cannot drive, told by their modules and refused with the reason."""
+"""Decoders that the engine cannot drive, known by their modules and refused with the reason."""
 
 from __future__ import annotations
 

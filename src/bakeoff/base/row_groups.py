@@ -61,6 +61,14 @@ class RowGroups:
         parts = flat.split([size * positions for size in self.sizes])
         return [part[None] for part in parts]
 
+    def spans(self, num_positions: int) -> Iterator[tuple[int, int]]:
+        """(first, past the last) of each group among so many positions of all rows."""
+        each = num_positions // sum(self.sizes)
+        start = 0
+        for size in self.sizes:
+            yield start, start + size * each
+            start += size * each
+
     def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
         """The opposite of ``split``: [..., E] with the leading axes of ``like``."""
         whole = torch.cat([part[0] for part in parts])

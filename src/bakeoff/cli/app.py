@@ -6,6 +6,7 @@ import typer
 
 from bakeoff.cli.audit import audit
 from bakeoff.cli.bases import bases
+from bakeoff.cli.claims import claims
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.init import init
@@ -16,10 +17,15 @@ from bakeoff.cli.predict import predict
 from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
+from bakeoff.cli.serve import serve
 from bakeoff.cli.status import status
+from bakeoff.cli.template import template
 from bakeoff.cli.version import start, version
 
-_COMMANDS = (init, run, join, status, plan, report, audit, predict, export, push, methods, version)
+_COMMANDS = (
+    *(init, run, join, status, plan, report, audit, claims, predict, serve, template),
+    *(export, push, methods, version),
+)
 
 _HELP = "Finds the right way to fine-tune a language model."
 

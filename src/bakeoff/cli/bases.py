@@ -16,13 +16,17 @@ from bakeoff.cli.common import JsonOption
 from bakeoff.errors import ConfigError
 
 bases = typer.Typer(
-    invoke_without_command=True, help="Lists the bases that are here; `get` fetches one."
+    invoke_without_command=True,
+    help="Lists the bases that are here; `get` fetches one, `make` trains one.",
 )
 
 
 @bases.callback()
 def list_them(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Lists the bases that a study may name, and where each is; `get` fetches one."""
+    """Lists the bases that a study may name, and where each is.
+
+    `get` fetches one, `make` trains one.
+    """
     if context.invoked_subcommand is not None:
         return
     from bakeoff.base.weights.inventory import list_bases
@@ -35,7 +39,8 @@ def list_them(context: typer.Context, as_json: JsonOption = False) -> None:
     console = Console()
     for one in found:
         console.print(f"[bold]{escape(one.name)}[/]: {escape(one.about)}", highlight=False)
-        where = f"not here; fetch it: {one.remedy}" if one.place is None else one.place
+        verb = "make" if one.remedy and " make " in one.remedy else "fetch"
+        where = f"not here; {verb} it: {one.remedy}" if one.place is None else one.place
         # A path in one piece, so that it can be copied.
         console.print(f"  {escape(where)}", soft_wrap=True, highlight=False)
     console.print(
@@ -74,3 +79,50 @@ def get(
     console = Console()
     console.print(escape(str(place)), soft_wrap=True, highlight=False)
     console.print(f"It is whole. A study names it so: base: {name}", highlight=False)
+
+
+@bases.command()
+def make(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="wire-0.3m, wire-3.5m or wire-10m.")],
+    threads: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Of PyTorch; another number gives other last bits."),
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Fewer steps, to try it.")
+    ] = None,
+) -> None:
+    """Trains a base of tiny's family into the cache: from minutes to hours, without a network."""
+    from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
+    from bakeoff.files import cache_folder, new_folder
+
+    if name not in FAMILY:
+        raise ConfigError(
+            f"bakeoff bases make {name}: is none of tiny's family; it has {', '.join(FAMILY)}"
+        )
+    console = Console()
+    place = member_folder(name, cache_folder())
+    if place is not None:
+        console.print(f"{name} is here already:", highlight=False)
+    else:
+        # Heavy, so loaded only where something is trained.
+        from bakeoff.base.wire_bases.pretraining import pretrain
+
+        place = made_folder(name, cache_folder())
+        place.parent.mkdir(parents=True, exist_ok=True)
+        short = "" if steps is None else f" --steps {steps}"
+        with (
+            new_folder(place, existing="refuse") as beside,
+            Console(stderr=True).status(name) as status,
+        ):
+            pretrain(
+                name,
+                FAMILY[name],
+                beside,
+                command=f"bakeoff bases make {name} --threads {threads}{short}",
+                steps=steps,
+                threads=threads,
+                report=lambda text: status.update(f"{name}: {text}"),
+            )
+    console.print(escape(str(place)), soft_wrap=True, highlight=False)
+    console.print(f"A study names it so: base: {name}", highlight=False)

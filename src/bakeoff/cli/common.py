@@ -125,6 +125,14 @@ MaxLatency = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
 ]
+MaxCost = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MONEY",
+        help="... whose training, search and month of answers cost at most MONEY at the study's "
+        "prices: 50.",
+    ),
+]
 
 
 def named_methods(given: str | None) -> list[str]:

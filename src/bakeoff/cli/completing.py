@@ -81,6 +81,7 @@ def _mapping_of(study: Any) -> Mapping[str, Any]:
 
 
 def _assignments(study: Mapping[str, Any]) -> Iterator[str]:
+    from bakeoff.methods.external import ExternalOptions, is_external
     from bakeoff.methods.registry import spec_of
     from bakeoff.search.options import SearchOptions
     from bakeoff.study.options import StudyOptions
@@ -93,8 +94,11 @@ def _assignments(study: Mapping[str, Any]) -> Iterator[str]:
     yield from _of(task_type(kind).options_type, "task.")
     methods = study.get("methods")
     for name, given in (methods if isinstance(methods, dict) else {}).items():
-        spec = spec_of(str((given or {}).get("kind", name)), where="methods")
         yield f"methods.{name}=null"
+        if is_external(name, given):
+            yield from _of(ExternalOptions, f"methods.{name}.")
+            continue
+        spec = spec_of(str((given or {}).get("kind", name)), where="methods")
         yield f"methods.{name}.learning_rate="
         yield from _of(spec.options_type, f"methods.{name}.")
 

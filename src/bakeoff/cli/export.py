@@ -10,45 +10,97 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import RunArgument
+from bakeoff.errors import ConfigError
 
 
 def export(
     folder: RunArgument,
+    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--to",
             metavar="FORM",
             help="peft: files for PeftModel.from_pretrained; merged: an ordinary Transformers "
-            "checkpoint.",
+            "checkpoint; lora: a LoRA for vLLM and others, made of whatever the method changes; "
+            "gguf-lora: the same for llama.cpp.",
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="TOOL",
+            help="Instead of --to: the winner's run to be trained by trl, axolotl, llamafactory or "
+            "peft.",
+        ),
+    ] = None,
     candidate: Annotated[
         str | None,
         typer.Option(
             metavar="ID", help="Which; of the recommended method the run nearest the mean without."
         ),
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Of a LoRA; the smallest that loses nothing, at most 64, without."),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(help="Of merged: float32 or bfloat16, whose loss is measured."),
+    ] = "float32",
 ) -> None:
-    """Writes a candidate's adapter, or its merged model, for other libraries.
+    """Writes a candidate's adapter, its merged model, or its training for other libraries.
 
-    Beside it: the tokenizer, what an answer is asked with, and a model card.
+    Beside the former: the tokenizer, what an answer is asked with, and a model card. Where a
+    conversion loses anything, it is measured on the study's validation rows. A recipe has the rows,
+    the settings and a script or a configuration; without a recommendation it is of the method that
+    is the best on validation, and says so.
     """
-    from bakeoff.inference.export import Target, export_candidate, target_of
+    if (to is None) == (recipe is None):
+        given = "nothing" if to is None else "--to and --recipe"
+        raise ConfigError(
+            f"bakeoff export: {given} says what is written; give one of --to peft, merged, lora or "
+            "gguf-lora and --recipe trl, axolotl, llamafactory or peft"
+        )
     from bakeoff.inference.finished import FinishedRun
+
+    if recipe is not None:
+        from bakeoff.inference.recipes.writing import export_recipe, recipe_of
+
+        tool = recipe_of(recipe)
+        winner = export_recipe(FinishedRun(folder, "cpu"), candidate, tool, out)
+        _say(f"{winner.id} ({tool.value}): {out}. {winner.why}")
+        return
+    import torch
+
+    from bakeoff.inference.export import Target, export_candidate, target_of
     from bakeoff.inference.naming import named_base
 
-    target = target_of(to)
+    target = target_of(to or "")
+    formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if precision not in formats:
+        raise ConfigError(f"--precision: {precision!r} is none of {' and '.join(formats)}")
     run = FinishedRun(folder, "cpu")
-    kept = export_candidate(run, candidate, target, out)
-    score = run.score_of(kept.id)
-    beside = f" ({escape(score)})" if score else ""
-    Console().print(
-        f"{escape(kept.id)} ({target.value}): {escape(str(out))}{beside}",
-        soft_wrap=True,
-        highlight=False,
+    notes: list[str] = []
+    kept = export_candidate(
+        run,
+        candidate,
+        target,
+        out,
+        rank=rank,
+        precision=formats[precision],
+        note=notes.append,
     )
+    score = run.score_of(kept.id)
+    beside = f" ({score})" if score else ""
+    _say(f"{kept.id} ({target.value}): {out}{beside}")
+    for note in notes:
+        _say(note)
     caution = named_base(run, out).caution
-    if caution and target is Target.PEFT:
+    if caution and target is not Target.MERGED:
         Console(stderr=True).print(escape(caution), soft_wrap=True, highlight=False)
+
+
+def _say(text: str) -> None:
+    Console().print(escape(text), soft_wrap=True, highlight=False)

@@ -41,16 +41,36 @@ def main() -> None:
             app()
     except BakeoffError as error:
         _refuse(str(error))
-    except OSError as error:
-        if error.errno not in _BAD_PATHS or error.filename is None:
+    except Exception as error:
+        if not _is_short_of_memory(error):
+            _refuse_paths(error)
             raise
-        _refuse(f"{_cut(error.filename)}: {error.strerror}; {_BAD_PATHS[error.errno]}")
-    except ValueError as error:
-        if "embedded null" not in str(error):  # what every call of the system says of such a path
-            raise
-        _refuse("a path holds a NUL character, which no system allows; give another")
+        _refuse(
+            f"this machine has no memory left ({str(error)[:_PATH_CHARS] or 'MemoryError'}); end "
+            "what else runs, raise the limit (ulimit -v, a container's), or take a smaller base or "
+            "fewer slots. A study keeps what it has, and the same command goes on"
+        )
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Whether an exception means that no memory is left, whoever says so."""
+    if "torch" not in sys.modules:  # which knows more forms of it, and takes seconds to load
+        return isinstance(error, MemoryError)
+    from bakeoff.engine.backends.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
+def _refuse_paths(error: Exception) -> None:
+    """Exits where an exception means that the system does not take a path."""
+    if isinstance(error, OSError):
+        if error.errno in _BAD_PATHS and error.filename is not None:
+            _refuse(f"{_cut(error.filename)}: {error.strerror}; {_BAD_PATHS[error.errno]}")
+    # What every call of the system says of such a path.
+    elif isinstance(error, ValueError) and "embedded null" in str(error):
+        _refuse("a path holds a NUL character, which no system allows; give another")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -59,6 +59,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         style="dim",
         highlight=False,
     )
+    if plan.held:
+        _print_held(plan, console)
     for note in plan.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
     if plan.wall_seconds is None:
@@ -105,3 +107,30 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         console.print("[red]It does not fit.[/] What would, the smallest change first:")
         for change in plan.remedies:
             console.print(f"- {escape(change)}", highlight=False, soft_wrap=True)
+
+
+def _print_held(plan: StudyPlan, console: Console) -> None:
+    """What the base takes in 16, 8 and 4 bits."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("base in", no_wrap=True)
+    for title in ("weights", "memory", "left"):
+        table.add_column(title, justify="right", no_wrap=True)
+    has_cards = any(one.cards for one in plan.held)
+    table.add_column("method", overflow="fold")
+    if has_cards:
+        table.add_column("cards that hold it", overflow="fold")
+    for one in plan.held:
+        name = one.precision if one.quantization == "none" else one.quantization
+        left = f"{one.left:.0%}" if one.left >= 0 else "[red]does not fit[/]"
+        cards = [", ".join(one.cards) or "none known"] if has_cards else []
+        table.add_row(
+            name,
+            shown_bytes(one.base_bytes),
+            shown_bytes(one.peak_memory_bytes),
+            left,
+            escape(one.method),
+            *cards,
+        )
+    console.print()
+    print_table(table, console)
+    console.print()

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import MaxAdapterSize, MaxLatency, MaxMemory, MaxTime
+from bakeoff.cli.common import MaxAdapterSize, MaxCost, MaxLatency, MaxMemory, MaxTime
 from bakeoff.cli.completing import folders as folders_from
 from bakeoff.errors import ConfigError
 
@@ -46,10 +46,19 @@ def report(
             "PDFs by itself.",
         ),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="prices.KEY=VALUE",
+            help="Shows costs at this price; the folder's study.yaml has those that stay.",
+        ),
+    ] = None,
     max_memory: MaxMemory = None,
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
     max_latency: MaxLatency = None,
+    max_cost: MaxCost = None,
 ) -> None:
     """Writes a run's report again, or one page of several studies side by side.
 
@@ -58,11 +67,15 @@ def report(
     from bakeoff.decide.limits import limits_from
     from bakeoff.decide.recommendation import shown_recommendation
     from bakeoff.report import write_report, write_side_by_side
+    from bakeoff.report.load import read_priced
     from bakeoff.report.paper.formats import FIGURE_FILES, FORMATS, chosen
-    from bakeoff.runs.reading import read_results
 
     limits = limits_from(
-        memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+        memory=max_memory,
+        time=max_time,
+        adapter_size=max_adapter_size,
+        latency=max_latency,
+        cost=max_cost,
     )
     formats = chosen(form or [], FORMATS, "--format")
     files = chosen(figures or [], FIGURE_FILES, "--figures")
@@ -73,7 +86,13 @@ def report(
                 f"{'--format' if formats else '--figures'}: is for one study; several have one "
                 "page, so give one folder, or leave it out"
             )
-        page = write_side_by_side(folders, out or Path("runs/side-by-side"), mix=mix, limits=limits)
+        page = write_side_by_side(
+            folders,
+            out or Path("runs/side-by-side"),
+            mix=mix,
+            limits=limits,
+            overrides=overrides or (),
+        )
         places = [page]
     elif out is not None or mix:
         raise ConfigError(
@@ -81,13 +100,13 @@ def report(
             "its own folder"
         )
     else:
-        places = [] if formats else [write_report(folders[0], limits)]
+        places = [] if formats else [write_report(folders[0], limits, overrides or ())]
         if formats or files:
             from bakeoff.report.paper.writing import write_forms
 
-            places += write_forms(folders[0], formats, files, limits)
+            places += write_forms(folders[0], formats, files, limits, overrides or ())
         if limits.items():
-            why = shown_recommendation(read_results(folders[0]), limits).why
+            why = shown_recommendation(read_priced(folders[0], overrides or ()), limits).why
             console.print(escape(why), soft_wrap=True, highlight=False)
     for place in places:
         console.print(escape(str(place)), soft_wrap=True, highlight=False)

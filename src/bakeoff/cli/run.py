@@ -15,6 +15,7 @@ from bakeoff.cli.common import (
     DeviceOption,
     KindOption,
     MaxAdapterSize,
+    MaxCost,
     MaxLatency,
     MaxMemory,
     MaxTime,
@@ -111,6 +112,7 @@ def run(
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
     max_latency: MaxLatency = None,
+    max_cost: MaxCost = None,
     live: Annotated[
         bool, typer.Option("--live", help="Shows the report on 127.0.0.1 while it grows.")
     ] = False,
@@ -173,7 +175,11 @@ def run(
         force=force,
         mix_versions=mix_versions,
         limits=limits_from(
-            memory=max_memory, time=max_time, adapter_size=max_adapter_size, latency=max_latency
+            memory=max_memory,
+            time=max_time,
+            adapter_size=max_adapter_size,
+            latency=max_latency,
+            cost=max_cost,
         ),
         log_level=log_level,
         live=live,

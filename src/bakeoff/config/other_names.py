@@ -164,16 +164,16 @@ REMARKS: Final[Mapping[str, str]] = {
 }
 """What is to be known where the value is written in another way."""
 
-_NOT_QUANTISED: Final = (
-    "the base is never quantised here; precision: bfloat16 and engine.gradient_checkpointing: true "
-    "save memory, and methods: {lora: {}} trains LoRA"
+_QUANTISED: Final = (
+    "quantization: nf4 (or int8) holds the base in 4 (or 8) bits, for the study or for one method: "
+    "methods: {qlora: {kind: lora, quantization: nf4}}"
 )
 _ADAMW: Final = "every method is trained by AdamW, so there is nothing to choose; leave it out"
 _BY_EPOCHS: Final = "training is counted in epochs; the key is protocol.epochs"
 NO_KEY: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("qlora", "load_in_4bit", "load_in_8bit", "quantization", "quantization_config"),
-        _NOT_QUANTISED,
+        ("qlora", "load_in_4bit", "load_in_8bit", "quantization_config", "bnb_4bit_quant_type"),
+        _QUANTISED,
     ),
     **dict.fromkeys(("optim", "optimizer"), _ADAMW),
     **dict.fromkeys(("max_steps", "num_steps"), _BY_EPOCHS),

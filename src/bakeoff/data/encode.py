@@ -30,6 +30,11 @@ Offsets = NDArray[np.int64]
 # Texts in one call: enough for every thread, little enough to keep the lists of ids small.
 _CHUNK: Final = 1024
 _ANCHOR: Final = "\n"
+_LONG: Final = 1 << 18
+"""Characters of a text, more of which are tokenised in stretches: lists of ids take much memory."""
+_OVERLAP: Final = 1 << 12
+_ALIKE: Final = 8
+"""Tokens that two stretches must have in common for them to be joined there."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,41 @@ class TextEncoder:
         return self._call([text], literal=literal)[0]
 
     def _call(self, texts: Sequence[str], *, literal: bool) -> list[Encoded]:
+        long = {i for i, text in enumerate(texts) if self._has_offsets and len(text) > _LONG}
+        if not long:
+            return self._called(texts, literal=literal)
+        others = iter(
+            self._called([t for i, t in enumerate(texts) if i not in long], literal=literal)
+        )
+        return [
+            self._in_stretches(text, literal) if index in long else next(others)
+            for index, text in enumerate(texts)
+        ]
+
+    def _in_stretches(self, text: str, literal: bool) -> Encoded:
+        """A long text, a stretch at a time; each overlaps the one before.
+
+        A token depends on what is near it alone, so that two stretches have the same tokens in the
+        middle of their overlap, where they are joined. Where they do not, the text is taken whole.
+        """
+        found: list[Encoded] = []
+        for start in range(0, len(text) - _OVERLAP, _LONG - _OVERLAP):
+            [encoded] = self._called([text[start : start + _LONG]], literal=literal)
+            encoded = Encoded(encoded.ids, encoded.offsets + start)
+            if found:
+                joint = _joint(found[-1], encoded, start + _OVERLAP // 4)
+                if joint is None:
+                    return self._called([text], literal=literal)[0]
+                past, first = joint
+                found[-1] = Encoded(found[-1].ids[:past], found[-1].offsets[:past])
+                encoded = Encoded(encoded.ids[first:], encoded.offsets[first:])
+            found.append(encoded)
+        return Encoded(
+            np.concatenate([one.ids for one in found]),
+            np.concatenate([one.offsets for one in found]),
+        )
+
+    def _called(self, texts: Sequence[str], *, literal: bool) -> list[Encoded]:
         encoded: list[Encoded] = []
         with _parallelism(self._workers):
             for start in range(0, len(texts), _CHUNK):
@@ -214,6 +254,27 @@ class TextEncoder:
                         Encoded(np.array(ids, dtype=np.int32), offsets.reshape(len(ids), 2))
                     )
         return encoded
+
+
+def _joint(before: Encoded, after: Encoded, earliest: int) -> tuple[int, int] | None:
+    """Indices of the same token in two stretches, both of which go on alike from there.
+
+    Args:
+        earliest: the character from which on it may be; half an overlap is looked at.
+    """
+    places = {int(edge): index for index, edge in enumerate(after.offsets[:, 0])}
+    latest = earliest + _OVERLAP // 2
+    low, high = np.searchsorted(before.offsets[:, 0], [earliest, latest])
+    for index in range(int(low), int(high)):
+        other = places.get(int(before.offsets[index, 0]))
+        if other is None:
+            continue
+        ours, theirs = slice(index, index + _ALIKE), slice(other, other + _ALIKE)
+        if np.array_equal(before.ids[ours], after.ids[theirs]) and np.array_equal(
+            before.offsets[ours], after.offsets[theirs]
+        ):
+            return index, other
+    return None
 
 
 def _none() -> Ids:

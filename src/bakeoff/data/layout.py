@@ -2,7 +2,8 @@
 
 What is supervised is never cut. Where a row is too long, the end (or the beginning) of its cuttable
 data gives way, token by token; where there is none, the task shortens the example step by step. A
-text that is supervised from end to end becomes several rows.
+text that is supervised from end to end becomes several rows. Of what surely gives way, only the
+beginning is tokenised; see ``reach``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,20 @@ from numpy.typing import NDArray
 from bakeoff.data.choice_tokens import ChoiceTokens
 from bakeoff.data.encode import Encoded, Ids, TextEncoder
 from bakeoff.data.examples import Example, Span
+from bakeoff.data.reach import (
+    CHARACTERS_PER_TOKEN,
+    LONGER,
+    Stretch,
+    clipped,
+    is_enough,
+    stretch_of,
+    without,
+)
 
 Shorten = Callable[[Example], Example | None]
+_Found = TypeVar("_Found", "Laid", "LaidPrompt")
+_SLACK: Final = 8
+"""Tokens that a text which ends in the middle of a word may have more than the same in a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +47,7 @@ class Laid:
         missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
         starts: [T] the character of the text at which each token begins; None where the row cannot
             become several.
+        is_at_least: whether ``lengths`` and ``num_data`` count the text's beginning alone.
     """
 
     example: Example
@@ -43,6 +58,7 @@ class Laid:
     is_cut: bool
     missing: int
     starts: NDArray[np.int64] | None = None
+    is_at_least: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +91,11 @@ class Layout:
 
     def rows(self, examples: Sequence[Example]) -> list[Laid]:
         """Every example as tokens for training and likelihoods."""
-        encoded = self._encoder.encode(
-            [example.text for example in examples],
-            [example.literal_spans for example in examples],
-            [_looked_up(example) for example in examples],
-        )
-        return [self._row(e, found) for e, found in zip(examples, encoded, strict=True)]
+        return self._each(examples, self._encoded_rows, self._row, self._hopeless_row)
 
     def prompts(self, examples: Sequence[Example]) -> list[LaidPrompt]:
         """Every prompt as tokens, with ``max_target_tokens`` free."""
-        encoded = self._encoder.encode(
-            [example.prompt for example in examples],
-            [example.literals_of_prompt for example in examples],
-            [_cut_spans(example) for example in examples],
-        )
-        return [self._prompt(e, found) for e, found in zip(examples, encoded, strict=True)]
+        return self._each(examples, self._encoded_prompts, self._prompt, self._hopeless_prompt)
 
     def choices(
         self, prompts: Sequence[str], choices: Sequence[tuple[str, ...]]
@@ -97,7 +103,106 @@ class Layout:
         """Each prompt's choices as they follow it; see ``ChoiceTokens.of``."""
         return self._choices.of(prompts, choices)
 
-    def _row(self, example: Example, encoded: Encoded) -> Laid:
+    def _each(
+        self,
+        examples: Sequence[Example],
+        encoded: Callable[[Sequence[Example]], list[Encoded]],
+        laid: Callable[[Stretch, Encoded], _Found | None],
+        hopeless: Callable[[Example, int], _Found | None],
+    ) -> list[_Found]:
+        """Lays every example out, from as much of it as that takes."""
+        found: dict[int, _Found] = {}
+        waiting, most = dict(enumerate(examples)), CHARACTERS_PER_TOKEN * self._max_length
+        while waiting:
+            stretches: dict[int, Stretch] = {}
+            for index, example in waiting.items():
+                if (without_hope := hopeless(example, most)) is not None:
+                    found[index] = without_hope
+                else:
+                    stretches[index] = stretch_of(example, most)
+            tokens = encoded([stretch.example for stretch in stretches.values()])
+            waiting = {}
+            for (index, stretch), ids in zip(stretches.items(), tokens, strict=True):
+                if (one := laid(stretch, ids)) is None:
+                    waiting[index] = examples[index]
+                else:
+                    found[index] = one
+            most *= LONGER
+        return [found[index] for index in range(len(examples))]
+
+    def _encoded_rows(self, examples: Sequence[Example]) -> list[Encoded]:
+        return self._encoder.encode(
+            [example.text for example in examples],
+            [example.literal_spans for example in examples],
+            [_looked_up(example) for example in examples],
+        )
+
+    def _encoded_prompts(self, examples: Sequence[Example]) -> list[Encoded]:
+        return self._encoder.encode(
+            [example.prompt for example in examples],
+            [example.literals_of_prompt for example in examples],
+            [_cut_spans(example) for example in examples],
+        )
+
+    def _count_at_least(self, text: str, literals: Sequence[Span], most: int) -> int:
+        """Tokens that the first ``most`` characters of a text surely have."""
+        [found] = self._encoder.encode([text[:most]], [clipped(literals, most)])
+        return max(0, len(found.ids) - _SLACK)
+
+    def _hopeless_row(self, example: Example, most: int) -> Laid | None:
+        """A row whose fixed text alone is far too long, known from its beginning; else None.
+
+        What the task can shorten is shortened until it is not.
+        """
+        if example.windows:
+            return None
+        counts: list[int] = []
+        while True:
+            bare = _bare(example)
+            count = 0
+            if len(bare.text) > most:
+                count = self._count_at_least(bare.text, bare.literal_spans, most)
+            if count <= self._max_length:
+                break
+            counts.append(count)
+            shorter = self._shorten(example) if example.cut_span is None else None
+            if shorter is None:
+                target = min(count, max(1, self._count_at_least(bare.target, (), most)))
+                return Laid(
+                    example=example,
+                    lengths=(counts[0], target, counts[0]),
+                    ids=np.zeros(0, dtype=np.int32),
+                    # It is left out for its length, not as a row that has nothing to learn.
+                    is_target=np.ones(1, dtype=np.bool_),
+                    num_data=count,
+                    is_cut=False,
+                    missing=count - self._max_length,
+                    is_at_least=True,
+                )
+            example = shorter
+        if not counts:
+            return None
+        [laid] = self.rows([example])
+        _, target, _ = laid.lengths
+        lengths = (counts[0], target, counts[0])
+        return replace(laid, lengths=lengths, is_cut=True, is_at_least=True)
+
+    def _hopeless_prompt(self, example: Example, most: int) -> LaidPrompt | None:
+        """The same for a prompt."""
+        given, room = example, self._max_length - self._max_target_tokens
+        while len((bare := _bare(example)).prompt) > most:
+            count = self._count_at_least(bare.prompt, bare.literals_of_prompt, most)
+            if count <= room:
+                break
+            shorter = self._shorten(example) if example.cut_span is None else None
+            if shorter is None:
+                return LaidPrompt(ids=np.zeros(0, dtype=np.int32), missing=count - room)
+            example = shorter
+        return None if example is given else self.prompts([example])[0]
+
+    def _row(self, stretch: Stretch, encoded: Encoded) -> Laid | None:
+        """A row's tokens; None where the stretch that was read does not suffice."""
+        example = stretch.example
         num_data = int(encoded.touching(example.literal_spans).sum())
         is_cut, uncut = False, None
         while True:
@@ -115,14 +220,14 @@ class Layout:
             uncut = uncut or (length, num_target, length + reserve * (not example.windows))
             excess = 0 if example.windows else length + reserve - self._max_length
             keep, missing = _cut(encoded, example, excess)
+            if not _suffices(stretch, encoded, keep):
+                return None
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
                 break
             example, is_cut = shorter, True
-            [encoded] = self._encoder.encode(
-                [example.text], [example.literal_spans], [_looked_up(example)]
-            )
+            [encoded] = self._encoded_rows([example])
         ids = [start, encoded.ids[keep]]
         target = [np.zeros(len(start), dtype=np.bool_), encoded_target[keep]]
         if ends:
@@ -140,23 +245,26 @@ class Layout:
             is_cut=is_cut or not keep.all(),
             missing=missing,
             starts=_starts(example, encoded, len(start), ends) if example.windows else None,
+            is_at_least=stretch.gap is not None,
         )
 
-    def _prompt(self, example: Example, encoded: Encoded) -> LaidPrompt:
+    def _prompt(self, stretch: Stretch, encoded: Encoded) -> LaidPrompt | None:
+        """A prompt's tokens; None where the stretch that was read does not suffice."""
+        example = stretch.example
         while True:
             start = self._start_of(example, encoded)
             room = self._max_length - self._max_target_tokens
             excess = len(start) + len(encoded.ids) - room
             keep, missing = _cut(encoded, example, excess)
+            if not _suffices(stretch, encoded, keep):
+                return None
             may_shorten = missing and example.cut_span is None
             shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
                 ids = np.concatenate([start, encoded.ids[keep]])
                 return LaidPrompt(ids=ids, missing=missing)
             example = shorter
-            [encoded] = self._encoder.encode(
-                [example.prompt], [example.literals_of_prompt], [_cut_spans(example)]
-            )
+            [encoded] = self._encoded_prompts([example])
 
     def _start_of(self, example: Example, encoded: Encoded) -> Ids:
         """What stands before the text, unless the text has it already."""
@@ -213,6 +321,11 @@ def _starts(example: Example, encoded: Encoded, num_before: int, ends: bool) -> 
     )
 
 
+def _bare(example: Example) -> Example:
+    """An example without its cuttable data."""
+    return example if example.cut_span is None else without(example, *example.cut_span)
+
+
 def _cut_spans(example: Example) -> list[Span]:
     return [] if example.cut_span is None else [example.cut_span]
 
@@ -231,16 +344,32 @@ def _cut(encoded: Encoded, example: Example, excess: int) -> tuple[NDArray[np.bo
     keep = np.ones(len(encoded.ids), dtype=np.bool_)
     if excess <= 0:
         return keep, 0
-    inside, span = np.zeros(0, dtype=np.int64), example.cut_span
-    if span is not None:
-        first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
-        inside = np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
+    inside = _inside(encoded, example)
     spare = max(0, len(inside) - 1)
     if excess > spare:
         return keep, excess - spare
     gone = slice(excess) if example.cut_start else slice(len(inside) - excess, None)
     keep[inside[gone]] = False
     return keep, 0
+
+
+def _inside(encoded: Encoded, example: Example) -> NDArray[np.int64]:
+    """Indices of the tokens that hold cuttable data alone."""
+    span = example.cut_span
+    if span is None:
+        return np.zeros(0, dtype=np.int64)
+    first, past = encoded.offsets[:, 0], encoded.offsets[:, 1]
+    return np.flatnonzero((first >= span[0]) & (past <= span[1]) & (first < span[1]))
+
+
+def _suffices(stretch: Stretch, encoded: Encoded, keep: NDArray[np.bool_]) -> bool:
+    """Whether what was read of an example decides which of its tokens stay."""
+    if stretch.gap is None:
+        return True
+    if keep.all():
+        return False
+    inside = _inside(encoded, stretch.example)
+    return is_enough(encoded.offsets, inside[keep[inside]], stretch.example, stretch.gap)
 
 
 def cut_tail(example: Example) -> Example | None:
@@ -263,25 +392,4 @@ def cut_tail(example: Example) -> Example | None:
     # [first, past) goes.
     first = start if example.cut_start else start + len(kept)
     past = first + removed
-
-    def moved(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-        return tuple((_without(a, first, past), _without(b, first, past)) for a, b in spans)
-
-    def without(text: str) -> str:
-        return text[:first] + text[past:]
-
-    literal = example.prompt_literal_spans
-    return replace(
-        example,
-        text=without(example.text),
-        prompt=without(example.prompt),
-        target_spans=moved(example.target_spans),
-        literal_spans=moved(example.literal_spans),
-        prompt_literal_spans=None if literal is None else moved(literal),
-        cut_span=(start, stop - removed),
-    )
-
-
-def _without(place: int, first: int, past: int) -> int:
-    """Where a place is once the characters from ``first`` to ``past`` are gone."""
-    return place if place <= first else max(first, place - (past - first))
+    return without(example, first, past)

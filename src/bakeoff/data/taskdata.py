@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.overlap import NearExample, Overlap, OverlapExample
 from bakeoff.data.ragged import Ragged, Texts
+from bakeoff.data.row_ids import row_ids
 from bakeoff.types import Split
 
 _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
 _ARRAYS: Final = ("rows", "is_target", "gold", "choice_set", "lengths")
-_COUNTS: Final = ("tokens_raw", "rows_cut", "rows_skipped", "groups", "references", "whole_rows")
+_COUNTS: Final = (
+    *("tokens_raw", "rows_cut", "rows_skipped", "at_least", "rows_at_least"),
+    *("groups", "references", "whole_rows"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class SplitData:
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there.
         rows_skipped: rows left out under ``on_bad_row: skip``.
+        rows_at_least: rows whose texts are so long that they were not read to their end; their
+            ``lengths`` and tokens in ``tokens_raw`` are lower bounds.
+        at_least: the least of such lengths, None where there are none.
     """
 
     rows: NDArray[np.int64]
@@ -85,6 +92,8 @@ class SplitData:
     tokens_raw: int
     rows_cut: int
     rows_skipped: int
+    rows_at_least: int = 0
+    at_least: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,6 +116,11 @@ class SplitData:
             groups=None if self.groups is None else self.groups[:count],
             whole_rows=None if self.whole_rows is None else self.whole_rows[:count],
         )
+
+    @cached_property
+    def row_ids(self) -> list[str]:
+        """[rows] what names each row by its input; see ``row_ids``."""
+        return row_ids(self.shown)
 
     @cached_property
     def target_counts(self) -> NDArray[np.int64]:

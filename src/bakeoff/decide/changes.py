@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bakeoff.decide.limits import PRICES, Breach
+from bakeoff.decide.limits import Breach, prices_in
 from bakeoff.decide.verdicts import (
     loss_of,
     metric_words,
@@ -78,7 +78,7 @@ def _priorities(results: Results, pick: str, equal: Sequence[str]) -> list[str]:
     """Which of the equivalent is best at what the rules do not look at first."""
     methods = results.methods
     found: dict[str, list[str]] = {}
-    for price in PRICES:
+    for price in prices_in(results):
         costs = {
             name: cost.mean
             for name in (pick, *_that_write(results, equal))
@@ -101,7 +101,7 @@ def _tighter(
     """What the answer would be where the recommended method costs too much."""
     methods = results.methods
     found: dict[str, list[str]] = {}
-    for price in PRICES:
+    for price in prices_in(results):
         ours = price.read(results, methods[pick])
         if ours is None:
             continue

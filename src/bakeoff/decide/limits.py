@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from bakeoff.formatting import seconds_of, shown_bytes, shown_seconds, size_of
+from bakeoff.decide.money import money_of, prices_of
+from bakeoff.errors import ConfigError
+from bakeoff.formatting import seconds_of, shown_bytes, shown_money, shown_seconds, size_of
 from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
 
@@ -87,6 +90,27 @@ def _latency(_: Results, method: MethodRecord) -> Cost | None:
     return None if found is None else Cost.of(found.mean, found.low, found.high)
 
 
+def _money(results: Results, method: MethodRecord) -> Cost | None:
+    """Training, search and a month's answers, as far as they have prices."""
+    total = money_of(results, method).total
+    return None if total is None else Cost.of(total.mean, total.low, total.high)
+
+
+def _amount_of(text: str, option: str) -> float:
+    """An amount of money such as ``50``, ``$50`` or ``EUR 1,300.50``.
+
+    Raises:
+        ConfigError: for any other text.
+    """
+    found = _AMOUNT.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None or not float(found[1].replace(",", "")) > 0.0:
+        raise ConfigError(
+            f"{option} {text!r}: is not an amount of money above 0; give a number in the study's "
+            "currency, such as 50 or $50"
+        )
+    return float(found[1].replace(",", ""))
+
+
 def _memory(_: Results, method: MethodRecord) -> Cost | None:
     found = method.cost.peak_memory_bytes
     return None if found is None else Cost.of(found)
@@ -142,7 +166,25 @@ PRICES: Final = (
         write=shown_seconds,
         parse=seconds_of,
     ),
+    Price(
+        key="cost",
+        option="--max-cost",
+        what="cost",
+        least="costs least",
+        amount="a cost of {}",
+        noise=0.1,
+        read=_money,
+        write=shown_money,
+        parse=_amount_of,
+    ),
 )
+_AMOUNT: Final = re.compile(r"[^\d.,\s-]{0,8}\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)")
+
+
+def prices_in(results: Results) -> tuple[Price, ...]:
+    """All that a method costs, written as these results write it: money in their currency."""
+    shown = prices_of(results).shown
+    return tuple(replace(p, write=shown) if p.read is _money else p for p in PRICES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,20 +206,24 @@ class Limits:
     Attributes:
         memory: bytes at the peak of training. time: seconds of one whole training, alone.
         adapter_size: bytes on disk. latency: seconds to write one more token.
+        cost: money for training, search and a month's answers, in the study's currency.
     """
 
     memory: float | None = None
     time: float | None = None
     adapter_size: float | None = None
     latency: float | None = None
+    cost: float | None = None
 
-    def items(self) -> list[tuple[Price, float]]:
-        """The limits that are set."""
-        return [(p, value) for p in PRICES if (value := getattr(self, p.key)) is not None]
+    def items(self, results: Results | None = None) -> list[tuple[Price, float]]:
+        """The limits that are set, written as some results write them."""
+        prices = PRICES if results is None else prices_in(results)
+        return [(p, value) for p in prices if (value := getattr(self, p.key)) is not None]
 
-    def described(self) -> list[str]:
+    def described(self, results: Results | None = None) -> list[str]:
         """Each limit in words."""
-        return [f"{price.what} at most {price.write(value)}" for price, value in self.items()]
+        found = self.items(results)
+        return [f"{price.what} at most {price.write(value)}" for price, value in found]
 
     def breaches(self, results: Results, method: MethodRecord) -> list[Breach]:
         """Which limits the method is not shown to meet, each with what it costs instead.
@@ -185,10 +231,12 @@ class Limits:
         A limit is met where the whole interval of the cost is at or below it.
         """
         found = []
-        for price, limit in self.items():
+        for price, limit in self.items(results):
             cost = price.read(results, method)
             if cost is None:
-                reason, excess = f"{price.what} not measured", math.inf
+                unpriced = price.key == "cost" and prices_of(results).device_hour is None
+                why = "not known, as the study has no prices.device_hour" if unpriced else ""
+                reason, excess = f"{price.what} {why or 'not measured'}", math.inf
             elif cost.mean > limit:
                 reason = f"{price.what} {price.write(cost.mean)}, over {price.write(limit)}"
                 excess = cost.mean / limit

@@ -8,7 +8,10 @@
 3. The rules of ``referee/recommend.py`` say which, by the deciding metric on the test set, over the
    differences, errors and degrees of freedom that the comparisons hold. Every baseline that has
    the metric takes part.
-4. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
+4. What was made elsewhere has no cost here, so that it counts as dearer than every method of the
+   study: it is recommended where it is shown better than all of them. One of two runs takes no
+   part, as nothing may be said of it and it would keep the rest from being judged.
+5. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
    then fewer parameters, then the better result, then the name.
 """
 
@@ -23,6 +26,7 @@ from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.referee.advice import method_among, recommendation
 from bakeoff.decide.referee.evidence import Evidence
+from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.decide.referee.question import Question
 from bakeoff.decide.sentences import (
     cost_of_needs,
@@ -44,6 +48,7 @@ from bakeoff.decide.verdicts import (
     tested,
     with_unit,
 )
+from bakeoff.formatting import join
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
@@ -77,12 +82,12 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         if (breaches := [*limits.breaches(results, method), *drop_breaches(results, name)])
     }
     drops = drops_of(results)
-    inside = [name for name in finished_methods(results) if name not in outside]
+    inside = [name for name in _candidates(results) if name not in outside]
     blank = Recommendation(
         method=None,
         verdict="none",
         why="",
-        limits=(*limits.described(), *(drop.described for drop in drops)),
+        limits=(*limits.described(results), *(drop.described for drop in drops)),
         outside=tuple(
             Outside(method=name, reasons=tuple(breach.reason for breach in breaches))
             for name, breaches in outside.items()
@@ -96,7 +101,7 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         return replace(found, why=_sentences(reached(results, leader), found.why))
     case = _case(results, results.decision, inside, has_outside=bool(outside))
     found = _decided(case)
-    unlimited = replace(case.question, candidates=list(finished_methods(results)), scope="")
+    unlimited = replace(case.question, candidates=_candidates(results), scope="")
     kept = [] if found.method is None else [drop.kept(results, found.method) for drop in drops]
     return replace(
         found,
@@ -175,6 +180,15 @@ def _case(
     )
 
 
+def _candidates(results: Results) -> list[str]:
+    """Those that may be recommended: what was made elsewhere has one run, or enough of them."""
+    return [
+        name
+        for name, method in finished_methods(results).items()
+        if method.external is None or len(method.seeds) == 1 or len(method.seeds) >= MIN_SEEDS
+    ]
+
+
 def _num_seeds(results: Results, name: str, found: Estimate) -> int:
     method = results.methods.get(name)
     return max(1, len(found.per_seed), 0 if method is None else len(method.seeds))
@@ -245,6 +259,12 @@ def _refusal(
         why = (
             "Nothing is recommended: one test row says nothing of others; give task.examples.test "
             "two or more."
+        )
+        return replace(blank, verdict="undecided", why=why)
+    if not inside and not blank.outside:
+        why = (
+            f"Nothing is recommended: of {join(list(finished))}, made elsewhere, there are too few "
+            f"runs; give one, or {MIN_SEEDS}."
         )
         return replace(blank, verdict="undecided", why=why)
     if not inside:

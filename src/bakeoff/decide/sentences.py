@@ -34,6 +34,7 @@ _SOURCES = {
     "gain": "a tenth of what the best method gains on the best baseline on validation",
     "least": "a quarter of the metric's own, as the gain on validation is small",
     "default": "the metric's own, as validation has no baseline to gain on",
+    "judge": "zero, as the judge prefers by position and calls nothing equal",
 }
 
 

@@ -39,7 +39,7 @@ def accelerated(
     compiles = not is_traced and (on_gpu if options.compile == "auto" else options.compile)
     captures = on_gpu and options.cuda_graph is not False and base.may_capture
     with ExitStack() as stack:
-        if options.gradient_checkpointing:
+        if options.recomputes:
             stack.enter_context(recomputed_layers(base))
         if compiles and not cohort.trains_base and cohort.is_compilable:
             stack.enter_context(compiled_layers(base, longest + cohort.prompt_positions))

@@ -36,15 +36,20 @@ class EngineOptions:
     """Whether the base's layers are compiled; ``auto``: on a GPU."""
     cuda_graph: bool | Literal["auto"] = "auto"
     """Whether an update, and a token of generation, is captured in a graph; ``auto``: on a GPU."""
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Whether a layer's activations are computed again in the backward pass instead of kept: less
-    memory, a third more time."""
+    memory, a third more time; ``auto``: where the study fits no other way."""
     deterministic: bool = False
     """Whether only kernels compute that give the same bits for the same input
     (``torch.use_deterministic_algorithms``, a fixed cuBLAS workspace of 32 MiB a stream): without
     it, training on a GPU that is resumed agrees with training that was not up to rounding. It makes
     sums over rows and gradients of gathers slower, and refuses a base for which there is no such
     kernel. A CPU in float32 needs none of it."""
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether activations are computed again: ``auto`` does not, until the plan says so."""
+        return self.gradient_checkpointing is True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ Axis letters: ``R`` rows, ``G`` groups, ``T`` tokens, ``P`` prompt positions, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -22,24 +22,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from bakeoff.base.outputs import capped
 from bakeoff.base.prefix import Prefix, prefixed
-from bakeoff.base.products import product
 from bakeoff.base.row_groups import RowGroups, grouped
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.grouped_rows import GroupedRows
 from bakeoff.engine.join import SoftPrompts, join_left, join_prompt, merged_prompts
 from bakeoff.engine.loss import chunk_tokens
 from bakeoff.methods.stack import StackHooks
 
 Ints = NDArray[np.int64]
-_Weight = Callable[[], Tensor] | None
-"""Gives [1, V, D], or the base's own holds."""
 
 
-class RowPass:
+class RowPass(GroupedRows):
     """Rows sorted by slot; use it as a context, more than once if need be, in one thread.
 
     What it takes and gives is in the order of the pass, except for ``hidden_states``.
@@ -76,12 +72,11 @@ class RowPass:
         self._cohort = cohort
         self.order_R: Ints = np.argsort(named_R, kind="stable")
         self.slots: list[int] = slots.tolist()
-        self.sizes: list[int] = sizes.tolist()
         known = {} if known is None else known
         for slot in self.slots:
             if slot not in known:
                 known[slot] = cohort.acting(slot)
-        self._acting = [known[slot] for slot in self.slots]
+        super().__init__(cohort.base, sizes.tolist(), [known[slot] for slot in self.slots])
         is_block = (
             self.slots == cohort.slots
             and len(set(self.sizes)) == 1
@@ -112,19 +107,6 @@ class RowPass:
         """[R] the number of each row's group, on the device."""
         number_G = np.arange(len(self.sizes))
         return to_device(np.repeat(number_G, self.sizes), self._cohort.base.device)
-
-    def embed(self, ids_RT: Tensor) -> Tensor:
-        """[R, T] token ids to [R, T, D] embeddings in compute dtype."""
-        base = self._cohort.base
-        parts = []
-        for start, stop, weight in self._runs([a.embedding_weight for a in self._acting]):
-            ids = ids_RT[start:stop]
-            if weight is None:
-                found: Tensor = base.embedding(ids)
-            else:
-                found = F.embedding(ids, weight()[0]).to(base.compute_dtype)
-            parts.append(found)
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @cached_property
     def prompts(self) -> SoftPrompts | None:
@@ -200,14 +182,6 @@ class RowPass:
         joined, padding_R1 = join_left(self.prompts, x_R1TD, num_padding_R[:, None])
         return joined[:, 0], padding_R1[:, 0]
 
-    def logits(self, hidden_RD: Tensor) -> Tensor:
-        """[R, V] float32 logits of one hidden state of each row."""
-        parts = [
-            self._logits(hidden_RD[start:stop], weight_VD)
-            for start, stop, weight_VD in self._heads(hidden_RD.dtype)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
     def nlls(self, hidden_ND: Tensor, row_N: Ints, state_n: Ints, target_n: Ints) -> Tensor:
         """Negative log-likelihood of tokens, of which several may follow one hidden state.
 
@@ -236,30 +210,3 @@ class RowPass:
                 own = logits_CV[state, target_on_device[a:b]]
                 found.append(total_C[state] - own)
         return torch.cat(found)
-
-    def _heads(self, dtype: torch.dtype) -> Iterator[tuple[int, int, Tensor]]:
-        """(first row, the row after the last, [V, D] their head)."""
-        for start, stop, weight in self._runs([acting.head_weight for acting in self._acting]):
-            weight_VD = self._cohort.base.head.weight if weight is None else weight()[0]
-            yield start, stop, weight_VD.detach().to(dtype)
-
-    def _logits(self, hidden_CD: Tensor, weight_VD: Tensor) -> Tensor:
-        """[C, V] float32."""
-        bias = self._cohort.base.head.bias
-        logits_CV = product(hidden_CD, weight_VD).float()
-        logits_CV = logits_CV if bias is None else logits_CV + bias.detach().float()
-        return capped(logits_CV, self._cohort.base.logit_cap)
-
-    def _runs(self, own: Sequence[_Weight]) -> Iterator[tuple[int, int, _Weight]]:
-        """(first row, the row after the last, what they have of their own), neighbours that have
-        nothing in one."""
-        start = stop = 0
-        for size, weight in zip(self.sizes, own, strict=True):
-            if weight is not None:
-                if stop > start:
-                    yield start, stop, None
-                yield stop, stop + size, weight
-                start = stop + size
-            stop += size
-        if stop > start:
-            yield start, stop, None

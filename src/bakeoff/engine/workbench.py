@@ -10,11 +10,13 @@ from typing import Final, Literal
 
 import numpy as np
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
 from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.entrants import Entrant
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.slots import auto_slots, useful_slots
@@ -73,13 +75,16 @@ class Workbench:
     """A study with everything loaded.
 
     Attributes:
-        name: the study's. entries: its methods, in order, and ``methods`` the same on the base, by
+        name: the study's. base: that baselines and methods without a choice of their own use.
+        bases: all held ones by choice; empty where there is but one.
+        entries: its methods, in order, and ``methods`` the same on the base, by
             name, then by variant.
         slots: candidates in one training pass, or ``auto``.
         precision: what the study asks the base to compute in.
         baselines: what takes part without training. shots: the held-out sets with training rows
             before each prompt, where a baseline wants them.
         also: further test sets, by name. curve: the learning curve.
+        entrants: from elsewhere, tested beside the methods.
         plans: the schedule of each split.
     """
 
@@ -98,6 +103,17 @@ class Workbench:
     shots: ShotData | None = None
     also: Mapping[str, TestSet] = field(default_factory=dict)
     curve: LearningCurve = field(default_factory=LearningCurve)
+    bases: Mapping[BaseChoice, Base] = field(default_factory=dict)
+    entrants: tuple[Entrant, ...] = ()
+
+    def base_of(self, choice: BaseChoice) -> Base:
+        """The held base of a choice."""
+        return self.bases.get(choice, self.base)
+
+    @property
+    def held_bases(self) -> tuple[Base, ...]:
+        """All bases that are in memory, the study's own first."""
+        return tuple(dict.fromkeys([self.base, *self.bases.values()]))
 
     @cached_property
     def plans(self) -> dict[Split, BatchPlan]:
@@ -116,10 +132,11 @@ class Workbench:
 
     def fingerprints(self) -> dict[str, str]:
         """What a resumed run must find as it was: base, tokenised data, device and precision."""
+        held = [f"{self.base.device.type}, {self.base.compute_dtype}", self.base.choice.label]
         return {
             "base": self.base.source.fingerprint,
             "data": _digest(self.data.splits[split] for split in SPLITS),
-            "device and precision": f"{self.base.device.type}, {self.base.compute_dtype}",
+            "device and precision": ", ".join(filter(None, held)),
         }
 
     def also_fingerprints(self) -> dict[str, str]:

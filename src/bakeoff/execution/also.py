@@ -17,9 +17,9 @@ from bakeoff.execution.packing import baselines_on, pack_baselines, tests_on
 from bakeoff.execution.passes import PassWorker, run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
-from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.search.groups import tested_together
 from bakeoff.tasks.contract import ZERO_SHOT
 
 
@@ -45,15 +45,13 @@ def ask_also(
     for name, questions in each.items():
         if ZERO_SHOT.name in findings.baselines:
             _ask_untuned(name, questions, findings, events, executor)
-        for path in ExecutionPath:
-            missing = [
-                candidate
-                for candidate in _tested(findings)
-                if candidate.method.execution_path is path
-                and candidate.id not in findings.also_scores.get(name, {})
-            ]
-            if missing:
-                run_tests(missing, path, questions, events, executor, name)
+        missing = [
+            candidate
+            for candidate in _tested(findings)
+            if candidate.id not in findings.also_scores.get(name, {})
+        ]
+        for group, together in tested_together(missing).items():
+            run_tests(together, group, questions, events, executor, name)
         # Of earlier jobs too: a process may have died before it came to accept what it had kept.
         known = findings.also_scores.get(name, {})
         for job in tests_on(events, name):

@@ -21,6 +21,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores, row_values
 from bakeoff.files import folder_bytes
 from bakeoff.methods.contract import Tensors
+from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
@@ -87,8 +88,8 @@ class Archive:
 
     @property
     def metric_names(self) -> list[str]:
-        """The study's."""
-        return [metric.name for metric in self.bench.task.metrics]
+        """The study's, but for those that a judge gives later."""
+        return [metric.name for metric in self.bench.task.metrics if not is_judged(metric)]
 
     def damaged_adapter(self, place: Path, record: CandidateRecord | None) -> str | None:
         """What is wrong with the adapter in a candidate's folder, in words, or None.
@@ -114,7 +115,7 @@ class Archive:
         self.folder.write_lines(f"{place}/metrics.jsonl", [asdict(e) for e in candidate.epochs])
         if candidate.state.is_eligible and candidate.tensors is not None:
             with self.folder.new_folder(f"{place}/adapter") as beside:
-                candidate.method.save(candidate.tensors, beside)
+                candidate.method.write(candidate.tensors, beside)
             adapter = self.folder.path / place / "adapter"
             self.findings.adapter_bytes[candidate.id] = folder_bytes(adapter)
         candidate.tensors = None
@@ -244,18 +245,24 @@ class Archive:
         """Writes the scores and the answers of a further test set."""
         score_path, answer_path = also_files(name)
         metrics = self.bench.also[name].task.metrics
-        self._write_answers(f"{place}/{answer_path}", answers, scores, metrics)
+        ids = self.bench.also[name].data.row_ids
+        self._write_answers(f"{place}/{answer_path}", answers, ids, scores, metrics)
         self.folder.write_bytes(f"{place}/{score_path}", arrays_bytes(scores.arrays()))
         return file_records(self.folder.path / place, (score_path, answer_path))
 
     def _write_answers(
-        self, path: str, answers: Sequence[str], scores: SetScores, metrics: Sequence[Metric]
+        self,
+        path: str,
+        answers: Sequence[str],
+        ids: Sequence[str],
+        scores: SetScores,
+        metrics: Sequence[Metric],
     ) -> None:
         self.folder.write_lines(
             path,
             (
-                {"index": i, "prediction": answer, **row_values(scores, metrics, i)}
-                for i, answer in enumerate(answers)
+                {"index": i, "id": id, "prediction": answer, **row_values(scores, metrics, i)}
+                for i, (id, answer) in enumerate(zip(ids, answers, strict=True))
             ),
         )
 
@@ -263,9 +270,46 @@ class Archive:
         self, place: str, answers: Sequence[str], sets: Mapping[str, SetScores]
     ) -> None:
         metrics = self.bench.task.metrics
-        self._write_answers(f"{place}/{PREDICTIONS_FILE}", answers, sets["test"], metrics)
+        ids = self.bench.data.splits["test"].row_ids
+        self._write_answers(f"{place}/{PREDICTIONS_FILE}", answers, ids, sets["test"], metrics)
         for split, scores in sets.items():
             self.folder.write_bytes(f"{place}/{SCORE_FILES[split]}", arrays_bytes(scores.arrays()))
+
+    def keep_entrant(
+        self,
+        id: str,
+        record: CandidateRecord,
+        answers: Mapping[str, Sequence[str]],
+        sets: Mapping[str, SetScores],
+    ) -> None:
+        """Writes what a run from elsewhere reached; its record has the hashes of its files.
+
+        Args:
+            id: of the run. record: without files.
+            answers, sets: by set; a further test set's name follows ``also-``.
+        """
+        place = f"candidates/{id}"
+        own = {split: sets[split] for split in SCORE_FILES if split in sets}
+        self._keep_predictions(place, answers["test"], own)
+        files = file_records(
+            self.folder.path / place,
+            (PREDICTIONS_FILE, *(SCORE_FILES[split] for split in own)),
+        )
+        for split in sets:
+            name = split.removeprefix("also-")
+            if split not in own:
+                files |= self._keep_set(place, name, answers[split], sets[split])
+        self._write_entrant(id, replace(record, files=files))
+
+    def fail_entrant(self, id: str, record: CandidateRecord, text: str) -> None:
+        """Writes why a run from elsewhere could not be tested."""
+        self.findings.forget_scores(id)
+        self.folder.write_text(f"candidates/{id}/{ERROR_FILE}", text.rstrip() + "\n")
+        self._write_entrant(id, record)
+
+    def _write_entrant(self, id: str, record: CandidateRecord) -> None:
+        self.findings.records[id] = record
+        self.folder.write_json(f"candidates/{id}/{RECORD_FILE}", to_json(record))
 
     def keep_baseline(
         self,

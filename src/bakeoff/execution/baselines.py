@@ -96,6 +96,12 @@ class BaselineWorker:
         *draws: Mapping[str, SetScores],
         shots: int | None = None,
     ) -> None:
+        if not all(scores.statistics for sets in draws for scores in sets.values()):
+            self._questions.note(
+                f"{baseline.title}: no metric of the study scores its answers, so it takes no part "
+                "in the comparisons; task.metrics names those that score text"
+            )
+            return
         for sets in draws:
             for split, scores in sets.items():
                 if (row := scores.bad_row()) is not None:

@@ -18,8 +18,10 @@ from bakeoff.types import RunState
 TITLES: Final = {
     "load": "loading",
     "baselines": "baselines",
+    "entrants": "external entrants",
     "training": "training",
     "test": "testing",
+    "judge": "judging",
     "learning_curve": "learning curve",
     "also_test": "other test sets",
     "costs": "measuring costs",

@@ -13,8 +13,8 @@ from bakeoff.execution.packing import tests_on
 from bakeoff.execution.passes import run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.testing import Outcome, TestingWorker
-from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.search.groups import tested_together
 
 CURVE_SET: Final = "learning curve"
 """The set of a job that tests them, which no further test set can be called."""
@@ -28,14 +28,9 @@ def score_curve(
     Args:
         questions, findings, events: the run's. executor: who runs the jobs.
     """
-    for path in ExecutionPath:
-        missing = [
-            candidate
-            for candidate in _eligible(findings)
-            if candidate.method.execution_path is path and candidate.id not in findings.test_scores
-        ]
-        if missing:
-            run_tests(missing, path, questions, events, executor, CURVE_SET)
+    missing = [one for one in _eligible(findings) if one.id not in findings.test_scores]
+    for group, together in tested_together(missing).items():
+        run_tests(together, group, questions, events, executor, CURVE_SET)
     # Of earlier jobs too: a process may have died before it came to accept what it had kept.
     for job in tests_on(events, CURVE_SET):
         events.accept(job, [name for name in job.candidates if name in findings.test_scores])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.scores import SetScores
+from bakeoff.runs.judged import JudgeRecord
 from bakeoff.runs.records import CandidateRecord, CostRecord, Provenance
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
@@ -23,9 +24,13 @@ class Findings:
             draw there is one. baselines_validation: likewise.
         also_scores: by further test set, then by candidate. also_baselines: by further test set,
             then by baseline. failed_also: pairs of a set and what could not be tested on it.
+        failed_entrants: ids of runs from elsewhere that could not be tested; their scores stand
+            among the candidates'.
         baseline_shots: by name how many training rows were before each prompt.
         costs: by method. costs_of: by method, the label of the searched options that were
             measured, where it is known.
+        judge: how the judge of the answers judged. failed_judge: whether it could not be asked to
+            the end.
     """
 
     schedule: StudySchedule
@@ -40,9 +45,12 @@ class Findings:
     baseline_shots: dict[str, int] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
+    failed_entrants: set[str] = field(default_factory=set)
     costs: dict[str, CostRecord] = field(default_factory=dict)
     costs_of: dict[str, str] = field(default_factory=dict)
     adapter_bytes: dict[str, int] = field(default_factory=dict)
+    judge: JudgeRecord | None = None
+    failed_judge: bool = False
     notes: list[str] = field(default_factory=list)
     wall_seconds: dict[str, float] = field(default_factory=dict)
     started: str = ""
@@ -64,7 +72,10 @@ class Findings:
     @property
     def has_failed(self) -> bool:
         """Whether a failure leaves the study without a part of its answer."""
-        return bool(self.failed_baselines or self.failed_also) or any(
+        failed = (
+            self.failed_baselines or self.failed_also or self.failed_entrants or self.failed_judge
+        )
+        return bool(failed) or any(
             c.state is RunState.FAILED
             for method in self.schedule.methods.values()
             for c in (*(method.finals or method.searched), *method.curve)

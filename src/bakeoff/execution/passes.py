@@ -16,31 +16,32 @@ from bakeoff.errors import StoreError
 from bakeoff.execution.executors import Executor
 from bakeoff.execution.packing import pack_tests
 from bakeoff.execution.questions import Questions
-from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.search.groups import PassGroup
 
 Outcome = TypeVar("Outcome")
 
 
 def run_tests(
     missing: Sequence[Candidate],
-    path: ExecutionPath,
+    group: PassGroup,
     questions: Questions,
     events: EventLog,
     executor: Executor,
     split: str,
 ) -> None:
-    """Tests candidates of one execution path on a set.
+    """Tests candidates of one group on a set.
 
     Args:
-        missing: at least one. path: theirs. questions: on the set. events: the run's.
+        missing: at least one. group: theirs, of ``tested_together``. questions: on the set.
+        events: the run's.
         executor: who runs the jobs. split: the set's name.
     """
-    trained = [job.width for job in events.jobs("train") if job.group == path.value]
+    trained = [job.width for job in events.jobs("train") if job.group == group.key]
     jobs = pack_tests(
         missing,
         events,
-        group=path.value,
+        group=group.key,
         # As wide as in training, which memory has held.
         num_slots=partial(_width, trained, questions.bench),
         micro_batch_size=questions.bench.protocol.micro_batch_size,
@@ -140,7 +141,7 @@ class PassWorker(ABC, Generic[Outcome]):
     def _pass(self, group: Sequence[Candidate]) -> list[Outcome]:
         methods = list(dict.fromkeys(c.method for c in group))
         with ExitStack() as stack:
-            cohort = Cohort(self.bench.base, methods, len(group))
+            cohort = Cohort(methods[0].base, methods, len(group))
             for slot, candidate in enumerate(group):
                 cohort.seat(slot, candidate.method, self.archive.tensors_of(candidate))
             stack.enter_context(cohort)

@@ -70,6 +70,8 @@ class Recall:
             record = self._record(place.parent.name)
             if record is None or not record.state.is_final or record.state is RunState.FAILED:
                 continue
+            if record.source is not None:
+                continue  # made elsewhere, and taken up where it is tested
             if record.state.is_eligible:
                 fault = self.archive.damaged_adapter(place.parent, record)
                 if fault is not None:

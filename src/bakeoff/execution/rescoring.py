@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bakeoff.data.taskdata import SplitData
 from bakeoff.execution.scores import SetScores
-from bakeoff.metrics.base import missing_outputs
+from bakeoff.metrics.base import is_judged, missing_outputs
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 
 
@@ -59,7 +59,7 @@ def rescored(
 
 
 def lacking(scores: SetScores, metrics: Sequence[Metric], *, with_texts: bool) -> list[Metric]:
-    """The metrics that scores lack.
+    """The metrics that scores lack, but for those that a judge gives later.
 
     Args:
         scores: of a split. metrics: all that the study has.
@@ -68,7 +68,9 @@ def lacking(scores: SetScores, metrics: Sequence[Metric], *, with_texts: bool) -
     return [
         metric
         for metric in metrics
-        if metric.name not in scores.statistics and (with_texts or metric.asks is not Ask.TEXT)
+        if metric.name not in scores.statistics
+        and (with_texts or metric.asks is not Ask.TEXT)
+        and not is_judged(metric)
     ]
 
 

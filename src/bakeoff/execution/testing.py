@@ -15,9 +15,9 @@ from bakeoff.execution.outputs import answers_of
 from bakeoff.execution.packing import tests_on
 from bakeoff.execution.passes import PassWorker, run_tests
 from bakeoff.execution.questions import Questions
-from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.search.groups import tested_together
 from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
@@ -38,15 +38,16 @@ def score_candidates(
         for candidate in findings.schedule.finals
         if candidate.state.is_eligible and candidate.id not in findings.test_scores
     ]
-    for path in ExecutionPath:
-        missing = [c for c in untested if c.method.execution_path is path]
-        if missing:
-            run_tests(missing, path, questions, events, executor, "test")
-        # Of earlier jobs too: a process may have died before it came to accept what it had kept.
-        for job in tests_on(events, "test"):
-            if job.group == path.value:
-                known = [name for name in job.candidates if name in findings.test_scores]
-                events.accept(job, known)
+    for group, missing in tested_together(untested).items():
+        run_tests(missing, group, questions, events, executor, "test")
+        _accept(findings, events)
+    # Of earlier jobs too: a process may have died before it came to accept what it had kept.
+    _accept(findings, events)
+
+
+def _accept(findings: Findings, events: EventLog) -> None:
+    for job in tests_on(events, "test"):
+        events.accept(job, [name for name in job.candidates if name in findings.test_scores])
 
 
 class TestingWorker(PassWorker[Outcome]):

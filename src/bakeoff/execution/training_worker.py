@@ -82,7 +82,7 @@ class TrainingWorker:
             self._sources.close()
 
     def bench_of(self, group: PassGroup) -> Workbench:
-        """The study under a group's protocol."""
+        """The study under a group's protocol, on the base that it trains on."""
         return self._benches.of(group)
 
     def run(self, job: CohortJob) -> None:
@@ -212,7 +212,7 @@ class TrainingWorker:
 
 
 class Benches:
-    """A study under the protocols of its groups.
+    """A study under the protocols of its groups, each on the base that it trains on.
 
     Args:
         bench: under its own.
@@ -223,12 +223,15 @@ class Benches:
         self._known: dict[PassGroup, Workbench] = {}
 
     def of(self, group: PassGroup) -> Workbench:
-        """The study under a group's protocol."""
+        """The study under a group's protocol, on the base that it trains on."""
         group = group.on_all_rows
         if group not in self._known:
-            protocol = self._bench.protocol.under(dict(group.overrides))
-            is_same = protocol == self._bench.protocol
-            self._known[group] = self._bench if is_same else replace(self._bench, protocol=protocol)
+            whole = self._bench
+            protocol = whole.protocol.under(dict(group.overrides))
+            base = whole.base_of(group.choice)
+            is_same = protocol == whole.protocol and base is whole.base
+            bench = whole if is_same else replace(whole, protocol=protocol, base=base)
+            self._known[group] = bench
         return self._known[group]
 
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
 from bakeoff.config import load_yaml
 from bakeoff.decide.representative import own_score, representative
@@ -17,7 +18,7 @@ from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
-from bakeoff.study.opening import load_base
+from bakeoff.study.opening import choice_of, load_base
 from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
@@ -64,6 +65,7 @@ class FinishedRun:
     def __init__(self, path: Path, device: str = "auto") -> None:
         self.path = path
         self.device = device
+        self._bases: dict[BaseChoice, Base] = {}
         study_file = path / STUDY_FILE
         try:
             mapping = load_yaml(study_file.read_text(encoding="utf-8"), where=str(study_file))
@@ -83,7 +85,24 @@ class FinishedRun:
         Raises:
             StoreError: if its weights are not those that the candidates were trained over.
         """
-        base = load_base(self.study, self.device)
+        return self._base_of(choice_of(self.study))
+
+    def share(self, base: Base) -> None:
+        """Takes a base that another run over the same one has loaded.
+
+        Raises:
+            StoreError: as of ``base``.
+        """
+        self._bases[choice_of(self.study)] = self._checked(base)
+
+    def _base_of(self, choice: BaseChoice) -> Base:
+        """One of the bases that the study holds, loaded once."""
+        if choice not in self._bases:
+            base = load_base(self.study, self.device, choice=choice)
+            self._bases[choice] = self._checked(base)
+        return self._bases[choice]
+
+    def _checked(self, base: Base) -> Base:
         inputs = read_json(self.path / INPUTS_FILE)
         known = inputs.get("base") if isinstance(inputs, Mapping) else None
         if known is not None and known != base.source.fingerprint:
@@ -92,6 +111,15 @@ class FinishedRun:
                 "began, so its candidates do not fit it; restore the base that was there"
             )
         return base
+
+    @property
+    def kept(self) -> dict[str, CandidateRecord]:
+        """Candidates that left an adapter, by id."""
+        return {
+            name: record
+            for name, record in self.results.candidates.items()
+            if record.state.is_eligible and self._adapter(name).is_dir()
+        }
 
     def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
@@ -104,11 +132,7 @@ class FinishedRun:
         Raises:
             ConfigError: if there is none of that name, or it left no adapter.
         """
-        kept = {
-            name: record
-            for name, record in self.results.candidates.items()
-            if record.state.is_eligible and self._adapter(name).is_dir()
-        }
+        kept = self.kept
         if not kept:
             raise ConfigError(
                 f"{self.path}: no candidate has left an adapter; finish the study with `bakeoff "
@@ -144,7 +168,8 @@ class FinishedRun:
     def _method(self, candidate_id: str, record: CandidateRecord) -> Method:
         for entry in self.study.entries:
             if entry.name == record.method:
-                found = entry.build(self.base).get(record.variant)
+                base = self._base_of(choice_of(self.study, entry))
+                found = entry.build(base).get(record.variant)
                 if found is not None:
                     return found
         raise StoreError(

@@ -12,6 +12,7 @@ from typing import Any, Final
 from bakeoff.base.weights.gguf_metadata import read_gguf_metadata
 from bakeoff.base.weights.references import SCRATCH_PREFIX, SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.base.weights.smollm2 import find_smollm2
+from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.config import load_yaml
 from bakeoff.errors import BakeoffError
 from bakeoff.files import cache_folder
@@ -60,7 +61,8 @@ def named_base(run: FinishedRun, out: Path) -> BaseName:
             caution=f"The study's base was a Q4_1 GGUF of {SMOLLM2_HUB}, so over the weights of "
             "the hub the results differ slightly.",
         )
-    if reference == TINY_REFERENCE or reference.startswith(SCRATCH_PREFIX):
+    is_ours = reference == TINY_REFERENCE or reference in FAMILY
+    if is_ours or reference.startswith(SCRATCH_PREFIX):
         return BaseName(path=str(out.absolute() / BASE_FOLDER), card=reference, beside=True)
     folder = _folder(run, reference)
     if folder is None:
@@ -82,6 +84,8 @@ def base_license(run: FinishedRun) -> str | None:
     elif reference == TINY_REFERENCE:
         card = resources.files("bakeoff.base") / TINY_REFERENCE / _CARD
         stated.append(_of_card(card.read_text(encoding="utf-8")))
+    elif reference in FAMILY:
+        stated.append(_of_card_file(here(reference, cache_folder()) / _CARD))
     elif (folder := _folder(run, reference)) is not None:
         stated.append(_of_card_file(folder / _CARD))
         stated += [_of_gguf(file) for file in sorted(folder.glob("*.gguf"))[:1]]

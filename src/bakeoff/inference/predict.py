@@ -107,9 +107,9 @@ def predict(
                 "nothing of it may be cut; shorten it"
             )
         prompts.append(prompt.ids)
-    switcher = Switcher(run.base)
     for kept in candidates:
-        answers = _answers(run, kept, layout, examples, prompts, switcher if merged else None)
+        switcher = Switcher(kept.method.base) if merged else None
+        answers = _answers(run, kept, layout, examples, prompts, switcher)
         for row, answer in zip(inputs, answers, strict=True):
             yield Prediction(candidate=kept.id, input=row, answer=answer, word=run.task.output_word)
 
@@ -132,11 +132,11 @@ def _answers(
     tensors = kept.load()
     with ExitStack() as stack:
         if switcher is None:
-            cohort = Cohort(run.base, [kept.method], 1)
+            cohort = Cohort(kept.method.base, [kept.method], 1)
             cohort.seat(0, kept.method, tensors)
         else:
             stack.enter_context(switcher.merged(kept.method, tensors))
-            cohort = Cohort(run.base, [], 1)
+            cohort = Cohort(kept.method.base, [], 1)
         stack.enter_context(cohort)
         if Ask.CHOICE in run.task.asks:
             choices = layout.choices([e.prompt for e in examples], [e.choices for e in examples])

@@ -66,7 +66,8 @@ class Opener:
     """How the measuring process opens the study.
 
     Attributes:
-        bench: loads base and data.
+        bench: loads bases and data. alone: the same with no other base than that of one method;
+            None where there is but one.
         small: loads a small base, for what any base needs once.
         plain: loads the base as Transformers has it; None measures no plain loop.
         adapters: folders of trained adapters, by method.
@@ -74,6 +75,7 @@ class Opener:
 
     bench: Callable[[], Workbench]
     small: Callable[[], object]
+    alone: Callable[[str], Workbench] | None = None
     plain: Callable[[], PreTrainedModel] | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
 
@@ -167,7 +169,7 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
     # What any base needs once, such as the libraries' code, is not a method's cost.
     opener.small()
     before = settled_bytes()
-    bench = opener.bench()
+    bench = opener.bench() if opener.alone is None else opener.alone(name)
     loaded = max(0, settled_bytes() - before)
     method = bench.methods[name][""]
     tensors = method.load(opener.adapters[name]) if name in opener.adapters else None

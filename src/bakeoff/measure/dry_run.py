@@ -101,7 +101,7 @@ def seated(
             where it trains.
     """
     protocol = bench.protocol
-    cohort = Cohort(bench.base, [method], num_slots, protocol if trains else None)
+    cohort = Cohort(method.base, [method], num_slots, protocol if trains else None)
     if tensors is not None and trains and set(tensors) != set(method.shapes):
         tensors = None
     for slot in range(num_slots):

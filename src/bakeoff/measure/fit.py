@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.base.meta_model import model_bytes
+from bakeoff.base.choice import BaseChoice
+from bakeoff.base.sizes import model_bytes
 from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
-from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
+from bakeoff.measure.forecasts import margin
+from bakeoff.measure.remedies import Fitting, fitting_of, recomputing_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
+from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.search.schedule import StudySchedule
 
@@ -34,22 +37,29 @@ class Need:
         entry: the method. label: of the variant that trains most.
         alone: one candidate of it, alone.
         slots: the candidates that the study would seat in one pass.
+        other_bases: bytes of bases that the study holds for other methods.
     """
 
     entry: MethodEntry
     label: str
     alone: Prediction
     slots: int
+    other_bases: int = 0
 
     @property
     def bytes(self) -> int:
-        """At the peak of training, the base included."""
+        """At the peak of training, all bases included."""
         alone = self.alone
-        return alone.base_bytes + self.slots * alone.slot_bytes + alone.beside_bytes
+        return self.bases_bytes + self.slots * alone.slot_bytes + alone.beside_bytes
+
+    @property
+    def bases_bytes(self) -> int:
+        """Of all bases that the study holds."""
+        return self.alone.base_bytes + self.other_bases
 
     def fitting_slots(self, available: int) -> int:
         """Candidates of this method in one pass that the memory holds; zero where none fits."""
-        room = available - self.alone.base_bytes - self.alone.beside_bytes
+        room = available - self.bases_bytes - self.alone.beside_bytes
         return max(0, room // max(1, self.alone.slot_bytes))
 
 
@@ -60,29 +70,45 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     not known, and that does not stop the study.
     """
     found = []
-    by_execution_path: dict[str, int] = {}
+    by_group: dict[tuple[ExecutionPath, BaseChoice], int] = {}
     candidates = schedule.candidates
     for entry in bench.entries:
-        label, method = most_demanding(bench.base, entry)
-        execution_path = method.execution_path
-        if execution_path not in by_execution_path:
-            here = [c for c in candidates if c.method.execution_path is execution_path]
-            by_execution_path[execution_path] = bench.num_slots(here)
+        label, method = most_demanding(bench, entry)
+        group = method.execution_path, method.base.choice
+        if group not in by_group:
+            here = [c for c in candidates if _group(c.method) == group]
+            by_group[group] = bench.num_slots(here)
         rows = max(bench.protocol.under(v.searched).micro_batch_size for v in entry.variants)
         try:
-            alone = predictor.training(entry, label, rows)
+            alone = predictor.training(entry, label, rows, study=bench)
         except Exception as error:  # a library may ask its tensors for values, or swap them
             predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
             continue
         found.append(
-            Need(entry=entry, label=label, alone=alone, slots=by_execution_path[execution_path])
+            Need(
+                entry=entry,
+                label=label,
+                alone=alone,
+                slots=by_group[group],
+                other_bases=predictor.all_bytes - alone.base_bytes,
+            )
         )
     return found
 
 
+def _group(method: Method) -> tuple[ExecutionPath, BaseChoice]:
+    return method.execution_path, method.base.choice
+
+
 def available_for(bench: Workbench, predictor: Predictor) -> int:
-    """Memory for a whole study on the bench's device: its base is there already and counts."""
-    return free_bytes(bench.base.device) + predictor.base_bytes
+    """Memory for a whole study on the bench's device: its bases are there already and count.
+
+    On a CPU, where one byte too many ends the process, without a margin for the forecast's error.
+    """
+    free = free_bytes(bench.base.device)
+    if bench.base.device.type == "cpu":
+        free = int(free * (1.0 - margin()))
+    return free + predictor.all_bytes
 
 
 def surely_fits(bench: Workbench, available: int) -> bool:
@@ -102,7 +128,10 @@ def surely_fits(bench: Workbench, available: int) -> bool:
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
     wanted = bench.slots
     slots = bench.useful_slots() if wanted == "auto" else wanted
-    return _MARGIN * (model_bytes(base.source.model) + slots * most) < available
+    return (
+        _MARGIN * (len(bench.held_bases) * model_bytes(base.source.model) + slots * most)
+        < available
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,17 +152,18 @@ def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], availa
 
     Fewer slots change nothing that is learned and come first; for the others see ``remedies``.
     """
-    if any(need.alone.base_bytes > available for need in needs):
+    if any(need.bases_bytes > available for need in needs):
         never = {
             need.entry.name: Fitting(
                 name=need.entry.name, micro_batch_size=need.alone.rows, rows=None
             )
             for need in needs
         }
-        smaller = "a smaller base: this one alone takes more than there is"
-        return Fit(methods=never, remedies=(smaller,))
+        return Fit(methods=never, remedies=tuple(smaller_bases(bench, predictor, needs, available)))
     found = {
-        need.entry.name: fitting_of(bench, predictor, need.entry, need.label, need.alone, available)
+        need.entry.name: fitting_of(
+            bench, predictor, need.entry, need.label, need.alone, available - need.other_bases
+        )
         for need in needs
     }
     over = [need for need in needs if need.bytes > available]
@@ -145,8 +175,33 @@ def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], availa
         return Fit(methods=found, remedies=(fewer,))
     seats_several = any(need.slots > 1 for need in needs)
     changes = remedies_of(bench, list(found.values()), seats_several=seats_several)
-    none = "a smaller base: no method of this study fits, however small its batches"
-    return Fit(methods=found, remedies=tuple(changes) or (none,))
+    if not changes:
+        changes = smaller_bases(bench, predictor, needs, available)
+    return Fit(methods=found, remedies=tuple(changes))
+
+
+def smaller_bases(
+    bench: Workbench, predictor: Predictor, needs: Sequence[Need], available: int
+) -> list[str]:
+    """The changes with which the base itself takes less, as text, the smallest first."""
+    found = []
+    if predictor.all_bytes > predictor.base_bytes:
+        found.append("one base instead of several: the same quantization for every method")
+    is_whole = all(not need.entry.spec.whole_base for need in needs)
+    for kind in ("int8", "nf4"):
+        if bench.base.quantization == "none" and is_whole:
+            less = predictor.bytes_in(kind)
+            if all(less + n.alone.reserved_bytes - n.alone.base_bytes <= available for n in needs):
+                found.append(
+                    f"a quantised base, of {shown_bytes(less)}: --set quantization={kind} "
+                    f"{_alone(bench, needs)}".strip()
+                )
+                break
+    return found or ["a smaller base: no method of this study fits, however small its batches"]
+
+
+def _alone(bench: Workbench, needs: Sequence[Need]) -> str:
+    return "--set slots=1" if any(need.slots > 1 for need in needs) else ""
 
 
 def remedy(
@@ -162,24 +217,47 @@ def refuse(
     """The error of a study that cannot fit."""
     most = max(needs, key=lambda need: need.bytes)
     seated = "" if most.slots == 1 else f" with {most.slots} candidates in one pass"
+    left = f" beyond a margin of {margin():.0%}" if place == _PLACES["cpu"] else ""
     return DoesNotFitError(
         f"methods.{most.entry.name}: needs about {shown_bytes(most.bytes)}{seated}, but {place} "
-        f"has {shown_bytes(available)} free. What would fit: {'; or '.join(changes)}. Or go on all "
-        "the same with --force"
+        f"has {shown_bytes(available)} free{left}. What would fit: {'; or '.join(changes)}. Or go "
+        "on all the same with --force"
     )
 
 
-def check_fit(bench: Workbench, schedule: StudySchedule) -> None:
+def fitted(
+    bench: Workbench, predictor: Predictor, schedule: StudySchedule, available: int
+) -> tuple[Workbench, list[Need], Fit]:
+    """The study as it is to run, what its methods need, and whether they fit.
+
+    Activations are computed again where that is left open and the study fits in no other way.
+    """
+    needs = needs_of(bench, predictor, schedule)
+    is_over = any(need.bytes > available for need in needs)
+    if is_over and bench.engine.gradient_checkpointing == "auto":
+        # Before any remedy is looked for: each is traced.
+        changed = recomputing_of(bench)
+        less = needs_of(changed, predictor, schedule)
+        if all(need.bytes <= available for need in less):
+            return changed, less, fit_of(changed, predictor, less, available)
+    return bench, needs, fit_of(bench, predictor, needs, available)
+
+
+def check_fit(bench: Workbench, schedule: StudySchedule) -> tuple[Workbench, int | None]:
     """Refuses a study that cannot fit into the memory that is free, before anything is trained.
+
+    Returns:
+        The study as it is to run, see ``fitted``; and the bytes that it is forecast to take, its
+        bases included: None where there is so much room that nothing was traced.
 
     Raises:
         DoesNotFitError: naming the changes with which it would fit, the smallest first.
     """
     if surely_fits(bench, free_bytes(bench.base.device)):
-        return
+        return bench, None
     predictor = Predictor(bench)
     available = available_for(bench, predictor)
-    needs = needs_of(bench, predictor, schedule)
-    changes = fit_of(bench, predictor, needs, available).remedies
-    if changes:
-        raise refuse(needs, available, changes, _PLACES[bench.base.device.type])
+    found, needs, fit = fitted(bench, predictor, schedule, available)
+    if fit.remedies:
+        raise refuse(needs, available, fit.remedies, _PLACES[bench.base.device.type])
+    return found, max((need.bytes for need in needs), default=None)

@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from bakeoff.base.quantized.library import use_bitsandbytes
 from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.timing import Budget, from_part, rate, seconds_of, spread, within
 from bakeoff.methods.contract import Method
 from bakeoff.methods.files import PEFT_CONFIG, PEFT_WEIGHTS
 from bakeoff.methods.specs.contract import FileFormat
+from bakeoff.types import Quantization
 
 _LEARNING_RATE: Final = 1e-6
 _NO_LABEL: Final = -100
@@ -47,12 +49,18 @@ class PlainBase:
     Args:
         load: gives the model as loaded, on the CPU in float32.
         device: where it goes. dtype: what its weights are held in.
+        quantization: of its linear layers, which are bitsandbytes' own then.
     """
 
     def __init__(
-        self, load: Callable[[], PreTrainedModel], device: torch.device, dtype: torch.dtype
+        self,
+        load: Callable[[], PreTrainedModel],
+        device: torch.device,
+        dtype: torch.dtype,
+        quantization: Quantization = "none",
     ) -> None:
         self._load = load
+        self._quantization = quantization
         self._device, self._dtype = device, dtype
         self._model: PreTrainedModel | None = None
 
@@ -69,6 +77,7 @@ class PlainBase:
         if self._model is None:
             model = self._load().requires_grad_(False)
             nn.Module.to(model, self._device, self._dtype)
+            use_bitsandbytes(model, self._quantization)
             self._model = model
         config = PeftConfig.from_pretrained(str(adapter))
         config.inference_mode = False

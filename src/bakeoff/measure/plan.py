@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ from bakeoff.measure.cards import (
     Card,
 )
 from bakeoff.measure.costs import GENERATION_ROWS
-from bakeoff.measure.fit import Fit, Need, available_for, fit_of, needs_of
+from bakeoff.measure.fit import Fit, Need, available_for, fitted
+from bakeoff.measure.held import HeldPlan, held_plans
 from bakeoff.measure.power import PowerPlan
 from bakeoff.measure.simulation import Simulation, simulate
 from bakeoff.measure.time_estimate import (
@@ -112,6 +113,7 @@ class StudyPlan:
         schedule: how it goes on many workers, where that was asked for.
         power: what the design can say of the methods; None where nothing is known of the metric.
         lengths: of the rows, in tokens; None where they are not known.
+        held: what it takes with its base in 16, 8 and 4 bits.
         notes: what the data hide, and methods that cannot be planned, which no other figure counts.
     """
 
@@ -128,6 +130,7 @@ class StudyPlan:
     schedule: Simulation | None = None
     power: PowerPlan | None = None
     lengths: DataLengths | None = None
+    held: tuple[HeldPlan, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_mapping(self) -> dict[str, Any]:
@@ -143,6 +146,7 @@ def make_plan(
     load_seconds: float = 0.0,
     report: Report = lambda text: None,
     fleet: Fleet | None = None,
+    compare_held: bool = False,
 ) -> StudyPlan:
     """Plans a study for this device, or for a card that is not here.
 
@@ -153,6 +157,7 @@ def make_plan(
         load_seconds: that loading took, a part of the study's wall clock.
         report: called with what is being done.
         fleet: workers whose schedule is simulated, or None.
+        compare_held: whether it is also planned with the base held in other ways.
     """
     predictor = predictor_for(bench, card)
     if card is None:
@@ -162,28 +167,35 @@ def make_plan(
         profile = replace(card.profile(), free_bytes=available - predictor.base_bytes)
     # How many candidates and rows the study would take depends on the card as well.
     with standing_for(profile):
-        return _planned(bench, schedule, predictor, available, card, load_seconds, report, fleet)
+        report("tracing one step of each method")
+        bench, needs, fit = fitted(bench, predictor, schedule, available)
+        plan = _planned(
+            bench, schedule, predictor, needs, fit, available, card, load_seconds, report, fleet
+        )
+        if compare_held:
+            report("tracing the base in 16, 8 and 4 bits")
+            plan = replace(plan, held=held_plans(bench, predictor, needs, available))
+    return plan
 
 
 def _planned(
     bench: Workbench,
     schedule: StudySchedule,
     predictor: Predictor,
+    needs: Sequence[Need],
+    fit: Fit,
     available: int,
     card: Card | None,
     load_seconds: float,
     report: Report,
     fleet: Fleet | None,
 ) -> StudyPlan:
-    report("tracing one step of each method")
-    needs = needs_of(bench, predictor, schedule)
-    fit = fit_of(bench, predictor, needs, available)
     methods: dict[str, MethodPlan] = {}
     seconds: dict[str, MethodSeconds | None] = {}
     for need in needs:
         name = need.entry.name
         writing = predictor.writing(need.entry, need.label, largest_batch(bench))
-        fits = need.alone.reserved_bytes <= available
+        fits = need.alone.reserved_bytes + need.other_bases <= available
         if card is not None:
             seconds[name] = _estimated(bench, need, writing)
         elif fits:
@@ -221,11 +233,18 @@ def _planned(
         remedy=next(iter(fit.remedies), None),
         remedies=fit.remedies,
         learning_curve=curve_work(bench, schedule) if bench.curve.sizes else None,
-        notes=tuple(
+        notes=_notes(bench)
+        + tuple(
             f"{name}: cannot be planned, and is not counted ({reason})"
             for name, reason in predictor.untraced.items()
         ),
     )
+
+
+def _notes(bench: Workbench) -> tuple[str, ...]:
+    if not bench.engine.recomputes:
+        return ()
+    return ("activations are computed again in the backward pass, a third more time",)
 
 
 def predictor_for(bench: Workbench, card: Card | None = None) -> Predictor:

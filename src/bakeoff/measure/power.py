@@ -161,7 +161,8 @@ def spread_of(folder: Path) -> tuple[Spread, MetricRecord]:
     parts = {
         name: found
         for name, method in results.methods.items()
-        if (found := _components(folder, results, method.candidates, metric.name)) is not None
+        if method.external is None
+        and (found := _components(folder, results, method.candidates, metric.name)) is not None
     }
     sizes = {part.rows.size for part in parts.values()}
     if len(parts) < 2 or len(sizes) > 1:

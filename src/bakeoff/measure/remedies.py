@@ -98,8 +98,8 @@ def fitting_of(
 
     rows = most_rows(None, size // 2) if size > 1 else None
     recomputing = None
-    if not bench.engine.gradient_checkpointing:
-        recomputed = _with(bench, engine=replace(bench.engine, gradient_checkpointing=True))
+    if not bench.engine.recomputes:
+        recomputed = recomputing_of(bench)
         recomputing = most_rows(recomputed, size)
     length = None
     if rows is None:
@@ -168,6 +168,11 @@ def _with(bench: Workbench, **changes: object) -> Workbench:
     return changed
 
 
+def recomputing_of(bench: Workbench) -> Workbench:
+    """The study with recomputed activations."""
+    return _with(bench, engine=replace(bench.engine, gradient_checkpointing=True))
+
+
 def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bool) -> list[str]:
     """The changes with which the study fits, in order, as text; none where no method ever fits.
 
@@ -204,7 +209,7 @@ def _smaller(bench: Workbench, found: Sequence[Fitting]) -> str | None:
 
 def _recomputing(bench: Workbench, found: Sequence[Fitting]) -> str | None:
     rows = [rows for one in found if (rows := one.checkpointed_rows or one.rows) is not None]
-    if len(rows) < len(found) or bench.engine.gradient_checkpointing:
+    if len(rows) < len(found) or bench.engine.recomputes:
         return None
     batches = f" {_sets(bench, min(rows))}" if min(rows) < found[0].micro_batch_size else ""
     return f"recomputed activations: --set engine.gradient_checkpointing=true{batches}"

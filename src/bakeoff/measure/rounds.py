@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from transformers import PreTrainedModel
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.plain import PlainBase, time_plain_epoch, why_not_plain
@@ -123,13 +124,16 @@ def _prepared(
     rows: Mapping[str, int],
 ) -> tuple[dict[str, _Method], dict[str, list[_Turns]]]:
     """Every method with its kinds of turns, the engine's first."""
-    plain = None
-    if plain_model is not None:
-        plain = PlainBase(plain_model, bench.base.device, bench.base.compute_dtype)
+    each: dict[BaseChoice, PlainBase] = {}
     known: dict[str, _Method] = {}
     turns: dict[str, list[_Turns]] = {}
     for name in names:
         method, adapter = bench.methods[name][""], adapters.get(name)
+        base = method.base
+        if plain_model is not None and base.choice not in each:
+            kind = base.choice.quantization
+            each[base.choice] = PlainBase(plain_model, base.device, base.compute_dtype, kind)
+        plain = each.get(base.choice)
         own = known[name] = _Method(
             method=method,
             rows=rows.get(name, bench.protocol.micro_batch_size),

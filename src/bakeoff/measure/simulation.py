@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.time_estimate import MethodSeconds
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule
 
@@ -221,7 +223,13 @@ def rounds_of(
         rounds = []
         for place in range(max(map(len, each), default=0)):
             parts = [rounds[place] for rounds in each if place < len(rounds)]
-            rounds.append(_cut(parts, number, seconds, slots, shared))
+            rounds.append(
+                [
+                    job
+                    for group in _by_pass(schedule, parts)
+                    for job in _cut(group, number, seconds, slots, shared)
+                ]
+            )
         found.append(rounds)
     return found
 
@@ -237,6 +245,15 @@ def _rounds(schedule: StudySchedule, name: str) -> list[_Part]:
             found.append(_Part(name, alive, rung - done, not done))
             alive, done = math.ceil(alive / schedule.search.reduction_factor), rung
     return [*found, _Part(name, len(schedule.seeds), epochs)]
+
+
+def _by_pass(schedule: StudySchedule, parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Parts whose candidates share a pass: of one execution path on one held base."""
+    found: dict[tuple[ExecutionPath, BaseChoice], list[_Part]] = {}
+    for part in parts:
+        method = next(iter(schedule.methods[part.method].variants.values()))
+        found.setdefault((method.execution_path, method.base.choice), []).append(part)
+    return list(found.values())
 
 
 def _cut(
@@ -276,20 +293,21 @@ def tests_of(
     rows = len(bench.data.splits["test"]) if Ask.TEXT in bench.task.asks else 0
     jobs = []
     for number, region in enumerate(schedule.regions()):
-        queue = [
-            name
+        parts = [
+            _Part(name, len(schedule.seeds), 0)
             for name, method in schedule.methods.items()
             if {variant.execution_path for variant in method.variants.values()} <= region
-            for _ in schedule.seeds
         ]
-        while queue:
-            width = max(1, slots.get(queue[0], 1))
-            seated, queue = queue[:width], queue[width:]
-            total = 0.0
-            for name in seated:
-                one = seconds[name]
-                total += test * one.epoch["validation"]
-                total += rows / one.rows_per_second if one.rows_per_second else 0.0
-            total /= min(len(seated), shared)
-            jobs.append(SimulatedJob(region=number, seconds=total, kept_every=0.0))
+        for group in _by_pass(schedule, parts):
+            queue = [part.method for part in group for _ in range(part.candidates)]
+            while queue:
+                width = max(1, slots.get(queue[0], 1))
+                seated, queue = queue[:width], queue[width:]
+                total = 0.0
+                for name in seated:
+                    one = seconds[name]
+                    total += test * one.epoch["validation"]
+                    total += rows / one.rows_per_second if one.rows_per_second else 0.0
+                total /= min(len(seated), shared)
+                jobs.append(SimulatedJob(region=number, seconds=total, kept_every=0.0))
     return jobs

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import torch
 
+from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan, MicroBatch, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.capture import StepTimer
@@ -81,7 +82,7 @@ def time_epoch(
     train, validation = bench.plans["train"], bench.plans["validation"]
     extra = 0.0
     if method.execution_path.reads_hidden_states:
-        extra = _time_hidden_states(bench, budget, start)
+        extra = _time_hidden_states(bench, method.base, budget, start)
     batch_source = stand_in_batch_source(bench, method.execution_path)
     cohort = seated(bench, method, trains=True, tensors=tensors)
     rates = torch.tensor([_RATE], dtype=torch.float64, device=device)
@@ -167,9 +168,9 @@ def _time_validation(
 
 
 @torch.no_grad()
-def _time_hidden_states(bench: Workbench, budget: Budget, start: float) -> float:
+def _time_hidden_states(bench: Workbench, base: Base, budget: Budget, start: float) -> float:
     """Seconds of computing hidden states once per study, from a sample of its batches."""
-    base, rows = bench.base, bench.protocol.micro_batch_size
+    rows = bench.protocol.micro_batch_size
     plans = [bench.plans["train"], bench.plans["validation"]]
     every = [batch for plan in plans for batch in plan.in_length_order(rows)]
     batches = from_part(spread(every), start)

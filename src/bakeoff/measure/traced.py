@@ -10,7 +10,7 @@ import torch
 
 from bakeoff.base.devices import GpuProfile, profile_of
 from bakeoff.base.meta_model import MetaBase
-from bakeoff.base.model import Base
+from bakeoff.base.quantized.models import quantized_bytes
 from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
@@ -23,6 +23,7 @@ from bakeoff.measure.dry_run import Stage, dry_run, seated, widest_step, write_s
 from bakeoff.measure.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
+from bakeoff.types import Quantization
 
 Cost = Callable[[float, float, torch.dtype], float]
 _TENSOR_ENTRY_BYTES = 96
@@ -102,17 +103,32 @@ class Predictor:
         self.gpu = gpu or profile_of(bench.base.device)
         # There the base's float32 original is not where what is traced is.
         self._on_gpu = self.gpu is not None
-        self._cost = cost
+        self.cost = cost
         self.bench = bench
         self.untraced: dict[str, str] = {}
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
+        self._dtype = dtype
         with traced(self._world, gpu=self.gpu):
-            self.base = MetaBase(bench.base, dtype=dtype)
-        is_copied = self._on_gpu or self.base.compute_dtype != torch.float32
-        self.base_bytes = self.base.held_bytes if is_copied else 0
-        if not self._on_gpu:
-            self.base_bytes += self.base.source_bytes
+            held = {real.choice: MetaBase(real, dtype=dtype) for real in bench.held_bases}
+        self._bases = held
+        self.base = held[bench.base.choice]
+        self.base_bytes = self._bytes_of(self.base)
+        self.all_bytes = sum(self._bytes_of(one) for one in held.values())
+        """Of all bases that the study holds."""
+
+    def _bytes_of(self, base: MetaBase) -> int:
+        return base.held_bytes + (0 if self._on_gpu else base.source_bytes)
+
+    def bytes_in(self, kind: Quantization) -> int:
+        """What the study's base would take, held in another format; tensors of no size are made."""
+        base = self.bench.base
+        if kind == self.base.quantization:
+            return self.base.held_bytes
+        if kind == "none":
+            width = self.base.compute_dtype.itemsize
+            return width * sum(p.numel() for p in base.source.model.parameters())
+        return quantized_bytes(base.source.model, self.base.compute_dtype, kind)
 
     def training(
         self, entry: MethodEntry, label: str, rows: int, *, study: Workbench | None = None
@@ -128,7 +144,8 @@ class Predictor:
         stages: dict[Stage, tuple[int, int, Work]] = {}
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label, study)
-            trace = self._trace()
+            method_base = self._base_of(entry)
+            trace = self._trace(method_base)
 
             def done(stage: Stage) -> None:
                 stages[stage] = trace.peak_bytes, trace.live_bytes, trace.work
@@ -142,7 +159,7 @@ class Predictor:
         step = widest_step(plan, bench.protocol.seed_list[0], rows)
         validation = max(b.input_ids.size for b in study.plans["validation"].in_length_order(rows))
         return Prediction(
-            base_bytes=self.base_bytes,
+            base_bytes=self._bytes_of(method_base),
             slot_bytes=max(stages[stage][0] for stage in counted) + self._worker_bytes(method),
             held_bytes=stages["training"][1],
             beside_bytes=(
@@ -165,7 +182,7 @@ class Predictor:
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label)
             for num_tokens in (short, long):
-                trace = self._trace()
+                trace = self._trace(self._base_of(entry))
                 with trace, seated(bench, method) as cohort:
                     trace.begin()
                     # The cache has room for all tokens from the start, so that all are asked for.
@@ -176,7 +193,9 @@ class Predictor:
         # What looks at the cache grows with what is written.
         growth = max(0, found[long][0] - found[short][0]) / more
         return Writing(
-            peak_bytes=self.base_bytes + found[short][0] + round(growth * max(0, wanted - short)),
+            peak_bytes=self._bytes_of(self._base_of(entry))
+            + found[short][0]
+            + round(growth * max(0, wanted - short)),
             first=found[short][1],
             further=_share(found[short][1], found[long][1], more),
         )
@@ -194,16 +213,25 @@ class Predictor:
         num_bytes = 4 * method.num_trainable * workers
         return num_bytes if workers > 1 and num_bytes <= MOST_WORKER_BYTES else 0
 
-    def _trace(self) -> Trace:
-        return Trace((self.base.model, self.base.source.model), self._cost)
+    def _base_of(self, entry: MethodEntry) -> MetaBase:
+        """The base of shapes of the one that a method of the study is on."""
+        variants = self.bench.methods.get(entry.name)
+        choice = self.bench.base.choice
+        if variants:
+            choice = next(iter(variants.values())).base.choice
+        return self._bases.get(choice, self.base)
+
+    def _trace(self, base: MetaBase) -> Trace:
+        return Trace((base.model, base.source.model), self.cost)
 
     def _meta(
         self, entry: MethodEntry, label: str, study: Workbench | None = None
     ) -> tuple[Workbench, Method]:
         """The study on the meta base, and the method on it."""
         study = study or self.bench
-        method = entry.build(self.base)[label]
-        bench = replace(study, base=self.base, methods={entry.name: {label: method}})
+        base = self._base_of(entry)
+        method = entry.build(base)[label]
+        bench = replace(study, base=base, bases={}, methods={entry.name: {label: method}})
         # The schedules are the study's own; a second time they would only cost time.
         bench.__dict__["plans"] = study.plans
         return bench, method
@@ -255,9 +283,9 @@ def _share(less: Work, more: Work, parts: int) -> Work:
     )
 
 
-def most_demanding(base: Base, entry: MethodEntry) -> tuple[str, Method]:
+def most_demanding(bench: Workbench, entry: MethodEntry) -> tuple[str, Method]:
     """The label and the method of the variant that trains most."""
-    methods = entry.build(base)
+    methods = bench.methods[entry.name]
     label = max(methods, key=lambda name: methods[name].num_trainable)
     return label, methods[label]
 

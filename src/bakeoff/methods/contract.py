@@ -19,6 +19,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
+from bakeoff.methods.files import note_in_settings
 from bakeoff.methods.specs.contract import FileFormat, MethodSpec
 
 Tensors = dict[str, Tensor]
@@ -126,6 +127,12 @@ class Method(ABC):
         Raises:
             CheckpointError: if a file is missing, torn, or does not fit the method.
         """
+
+    def write(self, tensors: Tensors, folder: Path) -> None:
+        """What ``save`` writes, and in what the base was held, where it was quantised."""
+        self.save(tensors, folder)
+        if self.base.quantization != "none":
+            note_in_settings(folder, {"base_quantization": self.base.quantization})
 
     @classmethod
     def is_mergeable(cls) -> bool:

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from bakeoff.config.plain import shown
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import method_kinds, method_type, spec_of
 from bakeoff.methods.specs.contract import MethodSpec
 from bakeoff.methods.variants import Variant, listed_options, variants_of
+from bakeoff.types import Quantization
 
 if TYPE_CHECKING:
     from bakeoff.base.model import Base
@@ -32,6 +33,7 @@ class MethodEntry:
         learning_rate: the study's, or the method's default for its base; the rate where nothing
             is searched, and else the middle of the common grid.
         rates: the study's own list of rates, or None.
+        quantization: of the base that it trains on; None takes the study's.
         given: its options as the study gives them. listed: those that are lists to be searched.
         variants: the combinations of its searched options, at least one.
     """
@@ -40,6 +42,7 @@ class MethodEntry:
     kind: str
     learning_rate: float
     rates: tuple[float, ...] | None
+    quantization: Quantization | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
     listed: Mapping[str, list[Any]] = field(default_factory=dict)
     variants: tuple[Variant, ...]
@@ -55,7 +58,7 @@ class MethodEntry:
         return method_type(self.kind, where=f"methods.{self.name}.kind")
 
     def build(self, base: Base) -> dict[str, Method]:
-        """The method on a base, for each variant by its label.
+        """The method on a base, for each variant by its label; see ``check_quantized``.
 
         Raises:
             ConfigError: where an option does not fit the base.
@@ -93,6 +96,12 @@ def entry_of(
         )
     rest = dict(given)
     kind = rest.pop("kind", name)
+    quantization = rest.pop("quantization", None)
+    if quantization is not None and quantization not in get_args(Quantization):
+        raise ConfigError(
+            f"{where}.quantization: {quantization!r} is not one of "
+            f"{', '.join(get_args(Quantization))}"
+        )
     if not isinstance(kind, str):
         raise ConfigError(
             f"{where}.kind: {kind!r} is not a text; name one of {', '.join(method_kinds())}"
@@ -121,10 +130,28 @@ def entry_of(
         kind=kind,
         learning_rate=_checked_rate(rate, method, where),
         rates=rates,
+        quantization=quantization,
         given=rest,
         listed=listed,
         variants=variants_of(method, rest, listed, where=where),
     )
+
+
+def check_quantized(entry: MethodEntry, held: str) -> None:
+    """Refuses a method that trains weights of the base over a quantised one.
+
+    Args:
+        entry: the method. held: in what the base that it trains on is held.
+
+    Raises:
+        ConfigError: it does.
+    """
+    reason = entry.spec.whole_base
+    if held != "none" and reason:
+        raise ConfigError(
+            f"methods.{entry.name}: {entry.kind} cannot be trained over a base in {held}, as "
+            f"{reason}; set methods.{entry.name}.quantization: none, or train lora over it"
+        )
 
 
 def _checked_rate(rate: Any, method: MethodSpec, where: str) -> float:

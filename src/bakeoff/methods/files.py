@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,27 +16,13 @@ from torch import Tensor
 from bakeoff.base.checkpoint import write_tensors as write_tensors
 from bakeoff.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 OWN_WEIGHTS = "head.safetensors"
 OWN_CONFIG = "bakeoff_adapter.json"
-
-
-def write_peft_config(config: Any, folder: Path) -> None:
-    """Writes PEFT's ``adapter_config.json``, the same in every process.
-
-    The library writes sets in the order of their hashes, which each process draws.
-
-    Args:
-        config: a ``PeftConfig``. folder: the adapter's.
-    """
-    config.save_pretrained(str(folder))
-    path = folder / PEFT_CONFIG
-    content = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in content.items():
-        if isinstance(getattr(config, key, None), set):
-            content[key] = sorted(value)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -117,7 +104,29 @@ def check_settings(path: Path, expected: Mapping[str, Any]) -> None:
             )
 
 
+def write_peft_config(config: PeftConfig, folder: Path) -> None:
+    """Writes PEFT's ``adapter_config.json``, the same at every run.
+
+    The library keeps names of layers as sets, whose order changes from process to process.
+    """
+    config = copy.copy(config)
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    folder.mkdir(parents=True, exist_ok=True)
+    config.save_pretrained(str(folder))
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Writes ``content`` as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def note_in_settings(folder: Path, noted: Mapping[str, Any]) -> None:
+    """Adds keys to an adapter's settings; PEFT reads over those that it does not know."""
+    for name in (PEFT_CONFIG, OWN_CONFIG):
+        path = folder / name
+        if path.is_file():
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            write_json({**settings, **noted}, path)

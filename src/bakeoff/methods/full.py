@@ -37,10 +37,9 @@ class Full(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """The base's own weights; nothing is drawn."""
-        return {
-            name: parameter.detach().float().cpu().clone()
-            for name, parameter in _text_parameters(self.base).items()
-        }
+        names = set(_text_parameters(self.base))
+        found = self.base.source_parameters()
+        return {name: tensor.clone() for name, tensor in found if name in names}
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes an ordinary Transformers checkpoint with its tokenizer."""
@@ -104,7 +103,9 @@ class FullStack(Stack):
     @torch.no_grad()
     def vacate(self, slot: int) -> None:
         """The base's own weights."""
-        for name, original in _text_parameters(self.base).items():
+        for name, original in self.base.source_parameters():
+            if name not in self.tensors:
+                continue
             self.tensors[name].copy_(original)
 
     @torch.no_grad()

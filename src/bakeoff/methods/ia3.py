@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bakeoff.base.injection import linear_shape, select_linear_layers
+from bakeoff.base.injection import keeps_transposed, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
@@ -107,7 +107,6 @@ class Ia3(Method):
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
         from peft import IA3Config
-        from transformers.pytorch_utils import Conv1D
 
         config = IA3Config(
             task_type="CAUSAL_LM",
@@ -115,9 +114,8 @@ class Ia3(Method):
             feedforward_modules=self._peft_feedforward(),
             base_model_name_or_path=self.base.source.reference,
             inference_mode=True,
-            fan_in_fan_out=all(isinstance(layer, Conv1D) for layer in self._layers.values()),
+            fan_in_fan_out=all(keeps_transposed(layer) for layer in self._layers.values()),
         )
-        folder.mkdir(parents=True, exist_ok=True)
         write_peft_config(config, folder)
         write_tensors(
             {_peft_name(name): t.view(self._peft_shape(name)) for name, t in tensors.items()},

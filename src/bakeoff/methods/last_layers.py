@@ -63,10 +63,9 @@ class LastLayers(Method):
 
     def _check_covered(self, names: list[str]) -> None:
         """Every parameter of the blocks must be one that can differ between slots."""
-        known = {id(tensor) for tensor in self.parameters.values()}
         for block in names:
-            for name, parameter in self.base.source.model.get_submodule(block).named_parameters():
-                if id(parameter) not in known:
+            for name, _ in self.base.source.model.get_submodule(block).named_parameters():
+                if f"{block}.{name}" not in self.parameters:
                     raise ConfigError(
                         f"{self.where}: {block}.{name} is neither of a linear layer nor of a norm, "
                         "so it cannot be trained in slots; choose another method"

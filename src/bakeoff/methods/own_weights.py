@@ -30,11 +30,11 @@ def source_parameters(base: Base, layers: Mapping[str, tuple[str, ...]]) -> dict
     """
     found: dict[str, Tensor] = {}
     for name, parts in layers.items():
-        layer = unsited(base.source.model.get_submodule(name))
+        layer = unsited(base.model.get_submodule(name))
         for part in parts:
-            tensor = getattr(layer, part, None)
-            if isinstance(tensor, Tensor):
-                found[f"{name}.{part}"] = tensor
+            # Not by its attribute: to look at a quantised layer's weight would unpack it.
+            if layer._parameters.get(part) is not None:
+                found[f"{name}.{part}"] = base.source_parameter(f"{name}.{part}")
     return found
 
 

@@ -152,7 +152,7 @@ def _check_options(spec: MethodSpec, where: str) -> None:
             f"{where}: the options of {spec.kind!r} are {options!r}, which is no dataclass; make "
             "it a frozen one, every field with a default"
         )
-    taken = {"kind", "learning_rate"} & {field.name for field in fields(options)}
+    taken = {"kind", "learning_rate", "quantization"} & {field.name for field in fields(options)}
     if taken:
         raise ConfigError(
             f"{where}: the options of {spec.kind!r} have a field {min(taken)!r}, which every "

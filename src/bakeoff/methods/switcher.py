@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bakeoff.base.model import Base
+from bakeoff.base.quantized.linear import QuantizedLinear
+from bakeoff.base.quantized.models import whole_linear
 from bakeoff.methods.contract import Method, Tensors
 
 
@@ -22,18 +24,20 @@ class Switcher:
     """Merges candidates into a base, and takes them out of it again.
 
     While a candidate is merged the base is not the frozen one: nothing may be trained over it.
-    Memory: a second copy of the weights that the present candidate touches.
+    Memory: a second copy of the weights that the present candidate touches, of quantised ones in
+    the base's compute format.
     """
 
     def __init__(self, base: Base) -> None:
         self.base = base
         self._kept: dict[nn.Parameter, Tensor] = {}
+        self._packed: dict[str, QuantizedLinear] = {}
         self._shared_head: nn.Parameter | None = None
 
     @property
     def is_merged(self) -> bool:
         """Whether the base holds a candidate."""
-        return bool(self._kept) or self._shared_head is not None
+        return bool(self._kept or self._packed) or self._shared_head is not None
 
     def merge(self, method: Method, tensors: Tensors) -> None:
         """W := W + update, computed in float32 from the weights as loaded, then rounded once.
@@ -44,7 +48,7 @@ class Switcher:
         """
         if self.is_merged:
             raise RuntimeError("a candidate is merged already: unmerge it first, or use switch")
-        self._write(method.merged_weights(tensors))
+        self.write(method.merged_weights(tensors))
 
     def unmerge(self) -> None:
         """Gives the base its own weights back, to the bit; without a candidate it does nothing."""
@@ -55,6 +59,9 @@ class Switcher:
             for parameter, original in self._kept.items():
                 parameter.copy_(original)
         self._kept = {}
+        for name, layer in self._packed.items():
+            self._put(name, layer)
+        self._packed = {}
 
     def switch(self, method: Method, tensors: Tensors) -> None:
         """From one candidate to the next; see ``merge``."""
@@ -71,7 +78,8 @@ class Switcher:
             self.unmerge()
 
     @torch.no_grad()
-    def _write(self, weights: Mapping[str, Tensor]) -> None:
+    def write(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts weights, by their parameters' names, into the base until ``unmerge``."""
         base = self.base
         head, embedding = f"{base.head_name}.weight", f"{base.embedding_name}.weight"
         for name, weight in weights.items():
@@ -82,6 +90,20 @@ class Switcher:
                 own = weight.to(base.device, base.head.weight.dtype, copy=True)
                 base.head.weight = nn.Parameter(own, requires_grad=False)
                 continue
+            layer, _, part = name.rpartition(".")
+            packed = base.model.get_submodule(layer)
+            if isinstance(packed, QuantizedLinear) and part == "weight":
+                # A sum with what was trained is no longer one of the few values of its format.
+                self._packed[layer] = packed
+                whole = whole_linear(packed, base.compute_dtype)
+                self._put(layer, whole.to(base.device))
             parameter = base.model.get_parameter(name)
+            if layer in self._packed:
+                parameter.copy_(weight)
+                continue
             self._kept.setdefault(parameter, parameter.detach().clone())
             parameter.copy_(weight)
+
+    def _put(self, name: str, layer: nn.Module) -> None:
+        parent, _, own = name.rpartition(".")
+        setattr(self.base.model.get_submodule(parent), own, layer)

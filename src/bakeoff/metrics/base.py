@@ -121,6 +121,11 @@ def missing_outputs(metric: Metric, outputs: ModelOutputs) -> tuple[str, ...]:
     return tuple(name for name in needs if getattr(outputs, name) is None)
 
 
+def is_judged(metric: Metric) -> bool:
+    """Whether a metric is scored by a stage of its own, from answers that are kept."""
+    return bool(getattr(metric, "is_judged", False))
+
+
 def gold_of(examples: Sequence[Expected], metric: str, count: int | None = None) -> list[int]:
     """[N] the index of each example's right choice.
 

@@ -54,6 +54,8 @@ class ModelOutputs:
             says.
         texts: [N] what was written.
         unfinished_N: [N] whether the text has no end within the tokens allowed.
+        preferred_N: [N] by how much a judge preferred the text to another one, 0..1; NaN where it
+            was not asked.
     """
 
     nll_N: Floats | None = None
@@ -63,6 +65,7 @@ class ModelOutputs:
     chosen_N: Ints | None = None
     texts: Sequence[str] | None = None
     unfinished_N: NDArray[np.bool_] | None = None
+    preferred_N: Floats | None = None
 
 
 class Metric(Protocol):

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError
+from bakeoff.files import read_text
+from bakeoff.limits import OverLimitError, limited
 from bakeoff.metrics.base import MeanMetric, no_options, with_ones
 from bakeoff.metrics.contract import Ask, Expected, Metric, ModelOutputs
 
 _NOT_JSON: Final = object()
+_MOST_BYTES: Final = 10_000_000
 
 
 class JsonValid(MeanMetric):
@@ -86,7 +89,10 @@ class SchemaValid(JsonValid):
 
         kind = validators.validator_for(schema, default=validators.Draft202012Validator)
         try:
-            kind.check_schema(schema)
+            with limited(f"metrics.{self.name}.schema"):
+                kind.check_schema(schema)
+        except OverLimitError as error:
+            raise ConfigError(f"{error}; make it smaller") from None
         except SchemaError as error:
             raise ConfigError(
                 f"metrics.{self.name}.schema: it is no JSON Schema: {error.json_path}: "
@@ -107,13 +113,24 @@ class SchemaValid(JsonValid):
 
         if document is _NOT_JSON:
             return False
+        where = f"metrics.{self.name}.schema"
         try:
-            return bool(self._validator.is_valid(document))
+            with limited(where):
+                return bool(self._validator.is_valid(document))
         except RecursionError:
             return False
+        except MemoryError:
+            raise ConfigError(
+                f"{where}: took more than a gibibyte of memory for one answer, which is the limit; "
+                "simplify its patterns and references"
+            ) from None
+        except OverLimitError as error:
+            raise ConfigError(
+                f"{error}, for one answer; simplify its patterns and references"
+            ) from None
         except Unresolvable as error:
             raise ConfigError(
-                f"metrics.{self.name}.schema: {error.ref!r} is not in the schema, and nothing is "
+                f"{where}: {error.ref!r} is not in the schema, and nothing is "
                 "fetched; put what it refers to under $defs"
             ) from None
 
@@ -132,7 +149,7 @@ def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metr
 def _read(path: str) -> Any:
     where = f"metrics.schema_valid.schema = {path!r}"
     try:
-        document = parsed(Path(path).read_text(encoding="utf-8"))
+        document = parsed(read_text(Path(path), _MOST_BYTES))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{where}: cannot be read ({error}); give the path of a file") from None
     if document is _NOT_JSON:

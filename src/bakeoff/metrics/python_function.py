@@ -14,15 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.files import read_text
 from bakeoff.metrics.base import MeanMetric, with_ones
 from bakeoff.metrics.contract import Ask, Expected, Metric, ModelOutputs
 
+_MOST_BYTES: Final = 10_000_000
 Function = Callable[[str, Sequence[str], Mapping[str, object]], object]
 
 
@@ -119,10 +121,11 @@ class PythonMetric(MeanMetric):
 
 def _source(file: Path) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
+        return read_text(file, _MOST_BYTES).encode("utf-8")
+    except (OSError, ValueError) as error:
         raise ConfigError(
-            f"metrics.python.function: {str(file)!r} cannot be read ({error.strerror}) from "
+            f"metrics.python.function: {str(file)!r} cannot be read "
+            f"({getattr(error, 'strerror', None) or error}) from "
             f"{Path.cwd()}; give the path of a Python file"
         ) from None
 

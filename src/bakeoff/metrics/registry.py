@@ -42,6 +42,7 @@ _BUILT_IN: Final = {
     "json_valid": "json_texts",
     "schema_valid": "json_texts",
     "python": "python_function",
+    "judge": "judge",
 }
 METRIC_NAMES: Final = tuple(_BUILT_IN)
 """What bakeoff itself brings."""

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import html
+import logging
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
-import vl_convert
-
 from bakeoff.page.labels import SERIES_END
+from bakeoff.page.renderer import DrawingError, png_of, svg_of
 
 _SVG = "http://www.w3.org/2000/svg"
 _PNG_SCALE = 2.0
+_LOG = logging.getLogger(__name__)
+_WHITE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c49444154789c63f8ffff3f0005fe02fe0def46b80000000049454e44ae426082"
+)
 _DROPPED = ("role", "aria-roledescription", "aria-hidden")
 
 
 def drawn(spec: Mapping[str, Any]) -> str:
-    """A whole Vega-Lite specification as SVG, as Vega draws it."""
-    return str(vl_convert.vegalite_to_svg(dict(spec)))
+    """A whole Vega-Lite specification as SVG, as Vega draws it.
+
+    Where it cannot be drawn, a picture that says so and why.
+    """
+    try:
+        return svg_of(spec)
+    except DrawingError as error:
+        _LOG.warning("a figure could not be drawn: %s", error)
+        return _in_place(str(error))
+
+
+def _in_place(why: str) -> str:
+    """A picture in place of one that could not be drawn."""
+    words = html.escape(f"This figure could not be drawn: {why[:120]}")
+    return (
+        f'<svg xmlns="{_SVG}" width="640" height="60" viewBox="0 0 640 60">'
+        f'<rect width="640" height="60" fill="white"/><text x="8" y="34">{words}</text></svg>'
+    )
 
 
 def svg_file(drawing: str, name: str) -> str:
@@ -27,8 +49,12 @@ def svg_file(drawing: str, name: str) -> str:
 
 
 def png_file(drawing: str) -> bytes:
-    """The same as PNG."""
-    return bytes(vl_convert.svg_to_png(drawing, scale=_PNG_SCALE))
+    """The same as PNG; a white point where it cannot be drawn."""
+    try:
+        return png_of(drawing, scale=_PNG_SCALE)
+    except DrawingError as error:
+        _LOG.warning("a figure could not be drawn as PNG: %s", error)
+        return _WHITE
 
 
 def inline_svg(drawing: str, name: str, words: str) -> str:

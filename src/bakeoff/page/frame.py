@@ -58,8 +58,8 @@ def frame(*script_names: str) -> dict[str, object]:
         "style": Markup(style),
         "scripts": [Markup(script) for script in scripts],
         "policy": (
-            f"default-src 'none'; style-src {_hash(style)}; "
-            f"script-src {' '.join(map(_hash, scripts))}; "
+            f"default-src 'none'; style-src {hash_of(style)}; "
+            f"script-src {' '.join(map(hash_of, scripts))}; "
             "img-src data:; base-uri 'none'; form-action 'none'"
         ),
         "inline": Markup,
@@ -80,6 +80,7 @@ def _breakable(text: str) -> Markup:
     return Markup("_<wbr>").join(text.split("_"))
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """A style or script as a policy names it."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -7,10 +7,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-import vl_convert
-
 from bakeoff.page.drawing import drawn, svg_file
 from bakeoff.page.figure import Figure
+from bakeoff.page.renderer import pdf_of, png_of
 
 FileKind = Literal["pdf", "svg", "png"]
 WIDTHS_MM: Final = (85, 175)
@@ -45,8 +44,8 @@ def _file(drawing: str, name: str, kind: FileKind) -> bytes:
     if kind == "svg":
         return svg_file(drawing, name).encode("utf-8")
     if kind == "pdf":
-        return bytes(vl_convert.svg_to_pdf(_in_points(drawing)))
-    return _with_density(bytes(vl_convert.svg_to_png(drawing, scale=_PNG_SCALE, ppi=_DPI)))
+        return pdf_of(_in_points(drawing))
+    return _with_density(png_of(drawing, scale=_PNG_SCALE, ppi=_DPI))
 
 
 def _at_width(spec: Mapping[str, Any], width_mm: int) -> str:

@@ -22,7 +22,7 @@ from bakeoff.formatting import join, scale_of, shown_bytes, shown_rate, shown_se
 from bakeoff.page import words
 from bakeoff.report.caveats import caveats
 from bakeoff.report.load import row_metric_of
-from bakeoff.report.table import COSTS, Row, metric_label
+from bakeoff.report.table import COSTS, Row, metric_label, money_columns
 from bakeoff.runs.records import Comparable, MetricRecord, Recommendation, Results, RunnerUp
 
 
@@ -184,7 +184,8 @@ def _rival(results: Results, found: RunnerUp) -> Rival:
 def _recipe(results: Results, row: Row) -> str:
     record = results.methods[row.name]
     parts = [f"{row.kind} ({record.title})" if record.title else row.kind]
-    parts.append(f"learning rate {shown_rate(record.learning_rate)}")
+    if record.learning_rate is not None:
+        parts.append(f"learning rate {shown_rate(record.learning_rate)}")
     parts += [
         f"{key} {words.plain(value)}"
         for key, value in record.options.items()
@@ -202,6 +203,9 @@ def _facts(results: Results, row: Row) -> list[Fact]:
         if value is not None and column.key != "epoch_max":
             label = labels.get(column.key, column.label)
             facts.append(Fact(label=label, value=column.write(value)))
+    for column in money_columns([row]):
+        value, unit = row.value(column.key), f" {column.unit}"
+        facts.append(Fact(label=column.label, value=f"{column.write(value)}{unit}".rstrip()))
     return facts
 
 

@@ -97,8 +97,10 @@ def _warnings(results: Results) -> list[str]:
 
 def _of_the_data(results: Results) -> list[str]:
     found = []
-    methods = results.methods.values()
-    single = [name for name, m in results.methods.items() if m.test and len(m.seeds) == 1]
+    # What was made elsewhere has a note of its own.
+    trained = {name: m for name, m in results.methods.items() if m.external is None}
+    methods = trained.values()
+    single = [name for name, m in trained.items() if m.test and len(m.seeds) == 1]
     if single:
         whose = "each method" if len(single) == len(results.methods) else join(single)
         found.append(

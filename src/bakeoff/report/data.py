@@ -25,11 +25,8 @@ def length_rows(results: Results) -> list[list[str]]:
     return [
         [
             split,
-            *(
-                shown_whole(n)
-                for one in (lengths.row, lengths.answer)
-                for n in (one.median, one.p95, one.p99)
-            ),
+            *map(lengths.shown, (lengths.row.median, lengths.row.p95, lengths.row.p99)),
+            *map(shown_whole, (lengths.answer.median, lengths.answer.p95, lengths.answer.p99)),
             shown_share(lengths.cut_share),
         ]
         for split, lengths in found.splits.items()
@@ -48,7 +45,7 @@ def length_advice(results: Results) -> str | None:
         )
     return (
         f"In tokens, before anything is cut. task.max_length is {shown_whole(found.max_length)}; "
-        f"{shown_whole(found.cuts_1_percent)} would cut 1 % of the training rows."
+        f"{found.splits['train'].shown(found.cuts_1_percent)} would cut 1 % of the training rows."
     )
 
 

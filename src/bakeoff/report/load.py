@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bakeoff.config import from_mapping
+from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.decide.money import money_notes
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.errors import ConfigError
 from bakeoff.runs.lock import is_running
-from bakeoff.runs.reading import EXAMPLES_FILE, read_results
+from bakeoff.runs.reading import EXAMPLES_FILE, STUDY_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 
 PREDICTIONS_FILE = "predictions.jsonl"
 CANDIDATES, BASELINES = "candidates", "baselines"
+_PRICES = "prices"
 
 
 def predictions_file(name: str) -> str:
@@ -56,7 +58,7 @@ class Run:
     Attributes:
         predictions: by method or baseline, then by the row's index.
         chosen: the candidate whose predictions are shown for its method.
-        notes: what could not be read.
+        notes: what could not be read, and what figures in money rest on.
         is_running: whether the study is going on.
     """
 
@@ -79,14 +81,17 @@ class Run:
         return row_metric_of(self.results)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     """Reads a run's folder.
 
+    Args:
+        folder: the run's. overrides: of its prices; see ``read_priced``.
+
     Raises:
-        StoreError: as ``read_results`` does.
+        StoreError: as ``read_results`` does. ConfigError: as ``read_priced`` does.
     """
-    results = read_results(folder)
-    notes: list[str] = []
+    results = read_priced(folder, overrides)
+    notes: list[str] = money_notes(results)
     examples = [
         Example(
             index=row["index"],
@@ -132,13 +137,42 @@ def candidates_in_order(results: Results, method: str) -> list[str]:
     return sorted(filter(is_folder_name, record.candidates), key=order)
 
 
-def prices_of(results: Results) -> PriceOptions:
-    """The study's prices; none in older results."""
-    given = setting(results.study, "prices")
+def read_priced(folder: Path, overrides: Sequence[str] = ()) -> Results:
+    """A run's results at the prices that its ``study.yaml`` has by now, or that are given.
+
+    Prices decide nothing of what a run finds, so that they may come and change after it.
+
+    Args:
+        folder: the run's. overrides: ``prices.KEY=VALUE``, as ``--set`` gives them.
+
+    Raises:
+        StoreError: as ``read_results`` does. ConfigError: prices that break a rule, or an override
+            of anything else.
+    """
+    results = read_results(folder)
+    given: Any = {"prices": _prices_in(folder / STUDY_FILE, results)}
+    for override in overrides:
+        if not override.partition("=")[0].strip().startswith(f"{_PRICES}."):
+            raise ConfigError(
+                f"--set {override}: a report changes nothing of its study but {_PRICES}; give that "
+                "to `bakeoff run`, or a price, such as prices.device_hour=2.5"
+            )
+    prices = apply_overrides(given, overrides)[_PRICES]
+    checked = to_mapping(from_mapping(PriceOptions, prices or {}, path=_PRICES))
+    if prices == setting(results.study, _PRICES) or (not prices and not overrides):
+        return results
+    return replace(results, study={**results.study, _PRICES: checked})
+
+
+def _prices_in(path: Path, results: Results) -> Any:
+    """Those of the folder's study; those of its results where it has none or cannot be read."""
+    known = setting(results.study, _PRICES)
     try:
-        return from_mapping(PriceOptions, given if isinstance(given, Mapping) else {})
-    except ConfigError:
-        return PriceOptions()
+        study = load_yaml(path.read_text(encoding="utf-8"), where=str(path))
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return known
+    found = study.get(_PRICES, known)
+    return dict(found) if isinstance(found, Mapping) else found
 
 
 def is_folder_name(name: str) -> bool:

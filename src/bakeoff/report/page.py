@@ -18,6 +18,7 @@ from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
+from bakeoff.report.deploying import deployments
 from bakeoff.report.examples import Browser
 from bakeoff.report.figures.groups import CURVE_GROUP, FOLDED, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
@@ -242,4 +243,6 @@ def study_sections(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
     general = {k: v for k, v in study.items() if not isinstance(v, Mapping)}
     sections = [("study", words.flatten(general))] if general else []
     sections += [(k, words.flatten(v)) for k, v in study.items() if isinstance(v, Mapping)]
+    if results.methods:
+        sections.append(("where each method runs", deployments(results)))
     return sections

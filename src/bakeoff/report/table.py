@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from bakeoff.decide.money import Money, money_of, prices_of, shown_volume
 from bakeoff.decide.verdicts import LEAD, ZERO_SHOT, cheapest, verdict_of
 from bakeoff.decide.verdicts import baseline_label as baseline_label
-from bakeoff.formatting import scale_of, shown_bytes, shown_seconds, shown_share, shown_whole
+from bakeoff.formatting import (
+    scale_of,
+    shown_amount,
+    shown_bytes,
+    shown_seconds,
+    shown_share,
+    shown_whole,
+)
 from bakeoff.runs.records import (
     BaselineRecord,
     EpochSeconds,
@@ -52,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A method or a baseline; ``state`` is None for a baseline."""
+    """A method or a baseline; ``state`` is None for a baseline. ``currency``: of its money."""
 
     name: str
     label: str
@@ -61,6 +69,7 @@ class Row:
     reason: str | None
     cells: Mapping[str, Cell]
     kind: str = ""
+    currency: str = ""
     learning_rate: float | None = None
 
     def value(self, key: str) -> float | None:
@@ -82,6 +91,14 @@ COSTS: Final = (
     Column(key="adapter_bytes", label="Adapter", unit="", write=shown_bytes),
     Column(key="token_latency_seconds", label="Latency", unit="per token", write=shown_seconds),
 )
+MONEY: Final = (
+    Column(key="training_cost", label="Cost of training", unit="", write=shown_amount),
+    Column(key="search_cost", label="Cost of search", unit="", write=shown_amount),
+    Column(key="serving_cost", label="Serving", unit="a month", write=shown_amount),
+    Column(key="thousand_cost", label="Serving", unit="1,000 answers", write=shown_amount),
+    Column(key="break_even", label="Break-even", unit="answers", write=shown_volume),
+)
+"""What a study with prices has besides, in its currency; each where any row has a figure."""
 OUTPUTS: Final = (
     Column(key="empty", label="Empty answers", unit="", write=shown_share),
     Column(key="unfinished", label="Unfinished answers", unit="", write=shown_share),
@@ -115,12 +132,26 @@ def shown_columns(metrics: Sequence[MetricRecord], rows: Sequence[Row]) -> list[
         if column.key not in _OPTIONAL or any(row.value(column.key) is not None for row in rows)
     ]
     outputs = [column for column in OUTPUTS if any(row.value(column.key) for row in rows)]
-    return quality + outputs + costs
+    return quality + outputs + costs + money_columns(rows)
+
+
+def money_columns(rows: Sequence[Row]) -> list[Column]:
+    """Those that have a figure, with the currency; a month's serving stands for a thousand's."""
+    known = [c for c in MONEY if any(row.value(c.key) is not None for row in rows)]
+    keys = {column.key for column in known}
+    currency = next((row.currency for row in rows if row.currency), "")
+    return [
+        column
+        if column.key == "break_even"
+        else replace(column, unit=f"{currency} {column.unit}".strip())
+        for column in known
+        if not (column.key == "thousand_cost" and "serving_cost" in keys)
+    ]
 
 
 def build_rows(results: Results) -> list[Row]:
     """Methods in the study's order, then the baselines that were measured."""
-    rows = [_method(name, record) for name, record in results.methods.items()]
+    rows = [_method(results, name, record) for name, record in results.methods.items()]
     first = [name for name in _BASELINES if name in results.baselines]
     names = dict.fromkeys([*first, *results.baselines])
     return rows + [_baseline(name, results.baselines[name]) for name in names]
@@ -183,7 +214,7 @@ def cheapest_tag(results: Results, rows: Sequence[Row]) -> tuple[str | None, str
     return name, "fewest parameters"
 
 
-def _method(name: str, record: MethodRecord) -> Row:
+def _method(results: Results, name: str, record: MethodRecord) -> Row:
     cost = record.cost
     epoch = cost.epoch_seconds
     cells = {metric: _cell(found) for metric, found in record.test.items()}
@@ -196,16 +227,38 @@ def _method(name: str, record: MethodRecord) -> Row:
         "peak_memory_bytes": Cell(value=cost.peak_memory_bytes),
         "adapter_bytes": Cell(value=cost.adapter_bytes),
         "token_latency_seconds": _cell(cost.token_latency_seconds),
+        **_money(money_of(results, record)),
     }
     return Row(
         name=name,
-        label=name,
+        label=name if record.quantization == "none" else f"{name} ({record.quantization})",
         is_baseline=False,
         state=record.state,
         reason=record.reason,
         cells=cells,
         kind=record.kind,
+        currency=prices_of(results).currency,
         learning_rate=record.learning_rate,
+    )
+
+
+def _money(found: Money) -> dict[str, Cell]:
+    """What is known of a method in money; ``total_cost`` is for figures."""
+    thousand = None if found.call is None else found.call.times(1000.0)
+    amounts = {
+        "training_cost": found.training,
+        "search_cost": found.search,
+        "serving_cost": found.month,
+        "thousand_cost": thousand,
+        "total_cost": found.total,
+    }
+    cells = {
+        key: Cell(value=amount.mean, low=amount.low, high=amount.high)
+        for key, amount in amounts.items()
+        if amount is not None
+    }
+    return (
+        cells if found.break_even is None else {**cells, "break_even": Cell(value=found.break_even)}
     )
 
 

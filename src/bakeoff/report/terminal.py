@@ -15,8 +15,8 @@ from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count, sho
 from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.learning_curve import CurveTable, curve_table
+from bakeoff.report.load import read_priced
 from bakeoff.report.table import OUTPUTS, build_rows
-from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Estimate, MetricRecord, Results
 from bakeoff.tables import NARROW, fits, print_table
 from bakeoff.types import RunState
@@ -31,7 +31,7 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
     Raises:
         StoreError: as ``read_results`` does.
     """
-    results = read_results(folder)
+    results = read_priced(folder)
     # As many metrics as there is room for; a narrow terminal has a line for each of them.
     most = results.task.metrics[:_MOST_METRICS]
     counts = range(len(most), 0, -1)

@@ -18,7 +18,7 @@ from bakeoff.report.page import build_page
 from bakeoff.report.table import build_rows
 
 
-def write_report(folder: Path, limits: Limits | None = None) -> Path:
+def write_report(folder: Path, limits: Limits | None = None, overrides: Sequence[str] = ()) -> Path:
     """Makes ``report.html``, ``report.md`` and ``figures/`` from a run's folder.
 
     Works on a partial run as well, and says what is missing. An earlier report is replaced file
@@ -27,14 +27,16 @@ def write_report(folder: Path, limits: Limits | None = None) -> Path:
     Args:
         folder: The run's folder.
         limits: What the recommended method may cost at most.
+        overrides: Of the study's prices, such as ``prices.device_hour=2.5``.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
         StoreError: The results cannot be read, or the report cannot be written.
+        ConfigError: The overrides are none of prices.
     """
-    texts, figures = build_texts(load_run(folder), limits)
+    texts, figures = build_texts(load_run(folder, overrides), limits)
     return _write(folder, figures, texts)
 
 
@@ -53,7 +55,12 @@ def build_texts(run: Run, limits: Limits | None = None) -> tuple[dict[str, str],
 
 
 def write_side_by_side(
-    folders: Sequence[Path], out: Path, *, mix: bool = False, limits: Limits | None = None
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    mix: bool = False,
+    limits: Limits | None = None,
+    overrides: Sequence[str] = (),
 ) -> Path:
     """Makes one page of several runs, with its figures.
 
@@ -61,7 +68,7 @@ def write_side_by_side(
         folders: The runs' folders, two or more.
         out: Where the page and its ``figures/`` go; made where it is missing.
         mix: Shows runs side by side that were not measured alike, without ranking them.
-        limits: What a recommended method may cost at most.
+        limits: What a recommended method may cost at most. overrides: Of all studies' prices.
 
     Returns:
         The path of ``report.html``.
@@ -80,7 +87,7 @@ def write_side_by_side(
         raise StoreError(
             f"{out}: is a run's own folder, whose report would be lost; give another with --out"
         )
-    loaded = [load_run(folder) for folder in folders]
+    loaded = [load_run(folder, overrides) for folder in folders]
     runs = dict(zip(labels_of(loaded), loaded, strict=True))
     alike = comparability(runs)
     if alike.obstacles and not mix:

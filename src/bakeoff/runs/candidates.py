@@ -31,13 +31,15 @@ class Provenance:
 
 
 def candidate_id(
-    method: str, variant: str, learning_rate: float, seed: int, rows: int | None = None
+    method: str, variant: str, learning_rate: float | None, seed: int, rows: int | None = None
 ) -> str:
     """What names a candidate in a study, fit for a folder.
 
-    ``METHOD[-VARIANT]-lrX-sSEED``, with ``-nROWS`` behind it where it learns from a subset.
+    ``METHOD[-VARIANT]-lrX-sSEED``, with ``-nROWS`` behind it where it learns from a subset. What
+    was made elsewhere has no rate: ``METHOD-sSEED``.
     """
-    parts = [method, *([variant] if variant else []), f"lr{learning_rate:g}", f"s{seed}"]
+    rate = [] if learning_rate is None else [f"lr{learning_rate:g}"]
+    parts = [method, *([variant] if variant else []), *rate, f"s{seed}"]
     return "-".join([*parts, *([] if rows is None else [f"n{rows}"])])
 
 
@@ -88,6 +90,14 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """Where a run that was made elsewhere lies; the hash is of its file, or of all its files."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CandidateRecord:
     """One method with one setting and one seed, and what came of it.
 
@@ -95,6 +105,7 @@ class CandidateRecord:
         options: the searched options alone, as plain values.
         variant: their label in the id, empty where nothing but the rate is searched.
         rows: of its learning curve, the training rows that it learnt from; None for all.
+        learning_rate: None of one that was made elsewhere, whose ``source`` is there instead.
         cohort: of which it was a part, None where it is not known.
         validation: by metric, where the choice of a setting asked for it; None where it failed.
         files: what its results rest on, by path below the candidate's folder.
@@ -103,7 +114,7 @@ class CandidateRecord:
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     variant: str = ""
-    learning_rate: float
+    learning_rate: float | None
     seed: int
     rows: int | None = None
     state: RunState
@@ -114,11 +125,19 @@ class CandidateRecord:
     validation: dict[str, float | None] = field(default_factory=dict)
     made_with: Provenance | None = None
     files: dict[str, FileRecord] = field(default_factory=dict)
+    source: SourceRecord | None = None
 
     @property
     def id(self) -> str:
         """Unique in the study."""
         return candidate_id(self.method, self.variant, self.learning_rate, self.seed, self.rows)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of one that was trained here."""
+        if self.learning_rate is None:
+            raise ValueError(f"{self.id} was made elsewhere, and has no learning rate")
+        return self.learning_rate
 
     @property
     def best_val_nll(self) -> float | None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 Comparable = Literal["better", "worse", "equivalent", "undecided"]
 Answer = Literal["best", "cheapest_equivalent", "undecided", "none"]
-MarginSource = Literal["study", "gain", "least", "default"]
+MarginSource = Literal["study", "gain", "least", "default", "judge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,7 @@ class Margin:
         source: ``study``: the study names it. ``gain``: a tenth of what the best method gains on
             the best baseline on validation. ``least``: that is too little, so a quarter of the
             metric's own. ``default``: the metric's own, as validation has no baseline or no method.
+            ``judge``: zero, as the judge prefers by position.
     """
 
     value: float

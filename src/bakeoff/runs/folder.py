@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -48,6 +49,7 @@ _PARTS = (
     *("cohorts", EVENTS_FILE),
 )
 _ID_KEY = "run"
+_PRICES = "prices"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
 """Whether a study may go on with more epochs in the folder of an earlier one, given both, which
 differ in nothing else, and the folder: None where it may, else why not."""
@@ -146,7 +148,9 @@ class RunFolder:
             StoreError: if what an earlier call kept was made from other inputs, or with other
                 versions and they are not to be mixed.
         """
-        before = self.read_json(INPUTS_FILE)
+        # Without a study, the inputs are those of a call that ended before the folder was its own.
+        is_claimed = (self.path / STUDY_FILE).exists()
+        before = self.read_json(INPUTS_FILE) if is_claimed else None
         if not isinstance(before, dict) and self._holds_parts():
             raise StoreError(
                 f"{self.path / INPUTS_FILE}: is missing or torn, so that nothing says from what "
@@ -199,6 +203,16 @@ class RunFolder:
         self._write_study()
         return notes
 
+    def keep_prices(self, results: Results) -> Results:
+        """Results at this study's prices, which decide nothing; written where they are new."""
+        prices = self.resolved.get(_PRICES)
+        if prices is None or results.study.get(_PRICES) == prices:
+            return results
+        results = replace(results, study={**results.study, _PRICES: prices})
+        self.write_results(results)
+        self._write_study()
+        return results
+
     def sources(self) -> list[str] | None:
         """What the files of base and data were known by; None where that was not kept."""
         inputs = self.read_json(INPUTS_FILE)
@@ -209,10 +223,15 @@ class RunFolder:
         """Writes the study, and keeps the one that it grew from beside it."""
         place = self.path / STUDY_FILE
         if place.exists():
-            if not self.growth:
+            if self.growth:
+                self.write_bytes(PREVIOUS_STUDY_FILE, place.read_bytes())
+            elif self._has_these_prices(place):
                 return
-            self.write_bytes(PREVIOUS_STUDY_FILE, place.read_bytes())
         self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
+
+    def _has_these_prices(self, place: Path) -> bool:
+        known = load_yaml(place.read_text(encoding="utf-8"), where=str(place))
+        return known.get(_PRICES) == self.resolved.get(_PRICES)
 
     def _holds_parts(self) -> bool:
         """Whether an earlier call kept anything that a later one takes up."""
@@ -413,10 +432,13 @@ def open_run(
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether a folder holds more than a lock, rows and what a killed run left half written."""
+    """Whether a folder holds more than a lock, rows and what a killed run left half written.
+
+    A run that was killed while it claimed the folder left the inputs without the study.
+    """
     return path.is_dir() and any(
         entry.suffix != PART
-        and entry.name not in (LOCK_FILE, HOLDER_FILE)
+        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE)
         and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )

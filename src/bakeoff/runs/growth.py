@@ -20,7 +20,7 @@ from bakeoff.runs.settings import setting
 FREE: Final = frozenset({"checkpoint_minutes", "execution", "prices", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
-    *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve"),
+    *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve", "judge"),
     *("task.metrics", "task.baselines", "task.lead_sentences"),
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name

@@ -6,8 +6,10 @@ prompts and rows of data never go there.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,6 +123,16 @@ class _RunLog(logging.FileHandler):
         self.setFormatter(formatter)
         self._claimed = folder / STUDY_FILE
         self._held: list[logging.LogRecord] = []
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Goes on without the line where it cannot be written: a log is no reason to stop."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        """Closes the file; what is still to be written may not fit."""
+        with contextlib.suppress(OSError):
+            super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the line, and those held back before it, or holds it back."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bakeoff.formatting import shown_whole
 from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
 from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
 from bakeoff.runs.candidates import FileRecord as FileRecord
 from bakeoff.runs.candidates import Provenance as Provenance
+from bakeoff.runs.candidates import SourceRecord as SourceRecord
 from bakeoff.runs.decisions import Answer as Answer
 from bakeoff.runs.decisions import Comparable as Comparable
 from bakeoff.runs.decisions import Comparison as Comparison
@@ -28,6 +30,7 @@ from bakeoff.runs.decisions import Outside as Outside
 from bakeoff.runs.decisions import Recommendation as Recommendation
 from bakeoff.runs.decisions import RunnerUp as RunnerUp
 from bakeoff.runs.decisions import Spread as Spread
+from bakeoff.runs.judged import JudgeRecord as JudgeRecord
 from bakeoff.types import RunState
 
 SCHEMA = 2
@@ -161,11 +164,22 @@ class SplitLengths:
     Attributes:
         row: of whole rows. answer: of what is supervised in them.
         cut_share: the share of rows that are longer than they may be.
+        at_least: lengths of rows from this one on are lower bounds, as texts that are far longer
+            than ``max_length`` are not read to their end; None where all are exact.
     """
 
     row: LengthSpread
     answer: LengthSpread
     cut_share: float
+    at_least: int | None = None
+
+    def sign(self, tokens: int) -> str:
+        """What stands before a row's length for readers: that it is a lower bound, or nothing."""
+        return "≥ " if self.at_least is not None and tokens >= self.at_least else ""
+
+    def shown(self, tokens: int) -> str:
+        """A row's length for readers."""
+        return f"{self.sign(tokens)}{shown_whole(tokens)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,17 +345,31 @@ class MethodSearchRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExternalRecord:
+    """What a study says of an entrant that was made elsewhere.
+
+    Attributes:
+        form: of its runs. price: as the study gives it, for the record.
+    """
+
+    form: Literal["adapter", "checkpoint", "predictions"]
+    price: float | dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MethodRecord:
     """One method of the study and what it reached.
 
     Attributes:
         state: its candidates' weakest. reason: why it is not complete.
-        learning_rate: the chosen one, or the best so far.
+        learning_rate: the chosen one, or the best so far; None of an external entrant.
+        external: of one that was made elsewhere, of which nothing was trained here.
         converged: whether the candidates had stopped improving; None where that is not known.
         seeds: of the runs that were tested.
         confusion: of all their answers to the test rows.
         validation, test: by metric. also_test: by further test set, then by metric.
         candidates: ids of its final candidates, or of the searched ones while none is chosen.
+        quantization: in what the base's linear layers are held that it trains over.
     """
 
     kind: str
@@ -349,7 +377,7 @@ class MethodRecord:
     options: dict[str, Any]
     state: RunState
     reason: str | None
-    learning_rate: float
+    learning_rate: float | None
     converged: bool | None = None
     seeds: tuple[int, ...] = ()
     cost: CostRecord
@@ -360,6 +388,8 @@ class MethodRecord:
     confusion: Confusion | None = None
     candidates: tuple[str, ...]
     search: MethodSearchRecord | None = None
+    quantization: str = "none"
+    external: ExternalRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -434,6 +464,7 @@ class Results:
             recommendation is shown as it was written.
         also_test: further test sets by name.
         learning_curve: by method its points, those of few rows first.
+        judge: how the metric ``judge`` came about; None where the study has none.
         notes: what a reader should know, in sentences.
     """
 
@@ -452,6 +483,7 @@ class Results:
     search: SearchRecord | None = None
     also_test: dict[str, TestSetRecord] = field(default_factory=dict)
     learning_curve: dict[str, tuple[LearningCurvePoint, ...]] = field(default_factory=dict)
+    judge: JudgeRecord | None = None
     notes: tuple[str, ...] = ()
 
     @property

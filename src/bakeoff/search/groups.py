@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bakeoff.base.choice import THE_BASE, BaseChoice
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import SEARCHED_OF_PROTOCOL
 from bakeoff.methods.contract import ExecutionPath
@@ -14,23 +16,32 @@ from bakeoff.methods.contract import ExecutionPath
 class PassGroup:
     """Candidates that may share a pass: of one execution path, trained by one protocol.
 
-    Slots go through epochs in step, so those on subsets of one size are a group of their own.
+    A pass runs through one held base. Slots go through epochs in step, so those on subsets of one
+    size are a group of their own.
 
     Attributes:
         overrides: searched settings of the protocol, by name.
         rows: of the subset of the training rows; None for all of them.
+        choice: of the held base that they train on.
     """
 
     execution_path: ExecutionPath
     overrides: tuple[tuple[str, Any], ...] = ()
     rows: int | None = None
+    choice: BaseChoice = THE_BASE
 
     @property
     def key(self) -> str:
         """Its name in what is saved."""
         rows = [] if self.rows is None else [("rows", self.rows)]
         named = [f"{key}={value}" for key, value in (*self.overrides, *rows)]
-        return ",".join([self.execution_path.value, *named])
+        base = [self.choice.label] if self.choice.label else []
+        return ",".join([self.execution_path.value, *base, *named])
+
+    @property
+    def as_tested(self) -> PassGroup:
+        """Those that are tested with it: how they were trained does not matter."""
+        return PassGroup(execution_path=self.execution_path, choice=self.choice)
 
     @property
     def on_all_rows(self) -> PassGroup:
@@ -49,4 +60,15 @@ def group_of(candidate: Candidate) -> PassGroup:
         execution_path=candidate.method.execution_path,
         overrides=tuple(sorted(overrides.items())),
         rows=candidate.rows,
+        choice=candidate.method.base.choice,
     )
+
+
+def tested_together(candidates: Iterable[Candidate]) -> dict[PassGroup, list[Candidate]]:
+    """Candidates that may be asked in one pass, by group: by execution path, then in their
+    order."""
+    found: dict[PassGroup, list[Candidate]] = {}
+    for candidate in candidates:
+        found.setdefault(group_of(candidate).as_tested, []).append(candidate)
+    order = list(ExecutionPath)
+    return {g: found[g] for g in sorted(found, key=lambda g: order.index(g.execution_path))}

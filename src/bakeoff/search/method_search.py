@@ -106,7 +106,7 @@ def spec_of(record: CandidateRecord) -> CandidateSpec:
         method=record.method,
         variant=record.variant,
         options=record.options,
-        learning_rate=record.learning_rate,
+        learning_rate=record.rate,
         seed=record.seed,
         rows=record.rows,
     )

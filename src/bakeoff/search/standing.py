@@ -38,8 +38,8 @@ def edge_of(records: Sequence[CandidateRecord]) -> tuple[CandidateRecord, bool] 
     if best is None:
         if any(r.state is RunState.FAILED for r in records):
             return None  # another rate would most likely fail as well
-        return min(records, key=lambda r: r.learning_rate), False
-    rates = [r.learning_rate for r in records if r.variant == best.variant]
-    if len(rates) < 2 or min(rates) < best.learning_rate < max(rates):
+        return min(records, key=lambda r: r.rate), False
+    rates = [r.rate for r in records if r.variant == best.variant]
+    if len(rates) < 2 or min(rates) < best.rate < max(rates):
         return None
-    return best, best.learning_rate == max(rates)
+    return best, best.rate == max(rates)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.decide.referee.arrays import group_indices
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
-from bakeoff.metrics.base import MeanMetric
+from bakeoff.metrics.base import MeanMetric, is_judged
 from bakeoff.metrics.contract import Metric
-from bakeoff.study.judging import decision_for
+from bakeoff.study.judging import decision_for, judged_runs
 from bakeoff.study.looks import Looked, Scored, look_at
 from bakeoff.study.options import Study
 
@@ -27,12 +31,20 @@ def looked_at(
     decision = decision_for(study, bench, findings)
     metric = next(m for m in bench.task.metrics if m.name == decision.metric)
     methods = {}
+    tested = {
+        name: [findings.test_scores[c.id] for c in method.finals if c.id in findings.test_scores]
+        for name, method in findings.schedule.methods.items()
+    }
+    judged: dict[str, list[NDArray[Any]]] | None = None
+    rows: NDArray[np.bool_] | None = None
+    if is_judged(metric):
+        judged, rows = judged_runs(metric, {**tested, **findings.baselines}, findings.baselines)
     for name, method in findings.schedule.methods.items():
-        tested = [c for c in method.finals if c.id in findings.test_scores]
         found = _scored(
             bench,
             metric,
-            [findings.test_scores[c.id] for c in tested],
+            _runs(metric, tested[name]) if judged is None else judged.get(name, []),
+            rows,
             asked=len(method.finals),
             cost=float(method.candidates[0].method.num_trainable),
         )
@@ -43,7 +55,16 @@ def looked_at(
     baselines = {
         name: found
         for name, scores in findings.baselines.items()
-        if (found := _scored(bench, metric, scores, asked=len(scores))) is not None
+        if (
+            found := _scored(
+                bench,
+                metric,
+                _runs(metric, scores) if judged is None else judged.get(name, []),
+                rows,
+                asked=len(scores),
+            )
+        )
+        is not None
     }
     return look_at(
         methods,
@@ -55,19 +76,31 @@ def looked_at(
     )
 
 
+def _runs(metric: Metric, scored: Sequence[SetScores]) -> list[NDArray[Any]]:
+    """[N, C] each, of those that have a score by the metric."""
+    return [s.statistics[metric.name] for s in scored if metric.name in s.statistics]
+
+
 def _scored(
     bench: Workbench,
     metric: Metric,
-    scored: Sequence[SetScores],
+    runs: Sequence[NDArray[Any]],
+    rows: NDArray[np.bool_] | None,
     *,
     asked: int,
     cost: float = 0.0,
 ) -> Scored | None:
-    """Runs by seed; None where there is none, or they have no score by the metric."""
-    runs = [s.statistics[metric.name] for s in scored if metric.name in s.statistics]
+    """Runs by seed; None where there is none, or they have no score by the metric.
+
+    Args:
+        rows: which of the test set's rows the runs have; None where they have all.
+    """
     if not runs:
         return None
-    groups, _ = group_indices(bench.data.splits["test"].groups, len(runs[0]))
+    labels = bench.data.splits["test"].groups
+    if rows is not None and labels is not None:
+        labels = [labels[row] for row in np.flatnonzero(rows)]
+    groups, _ = group_indices(labels, len(runs[0]))
     return Scored(
         runs=runs,
         value=metric.value,

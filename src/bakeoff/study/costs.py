@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bakeoff.engine.options import ProtocolOptions
@@ -78,7 +80,7 @@ class CostsWorker:
         }
         view.count("costs", 0, len(shown))
         processes = jobs_of(
-            self._study,
+            replace(self._study, options=replace(self._study.options, engine=self._bench.engine)),
             str(self._bench.base.device),
             findings.schedule,
             list(shown),
@@ -88,7 +90,8 @@ class CostsWorker:
         outcomes = itertools.chain.from_iterable(
             measure_costs(COMMAND, content, names, self._study.root) for content, names in processes
         )
-        for done, (name, outcome) in enumerate(outcomes, start=1):
+        for done, (name, found) in enumerate(outcomes, start=1):
+            outcome = found if isinstance(found, CostFailure) else _finite(found)
             if isinstance(outcome, CostFailure):
                 _measuring_failed(name, outcome, findings, archive, view)
             else:
@@ -114,6 +117,18 @@ def seconds_for_costs(findings: Findings) -> float:
         for record in findings.records.values()
     )
     return COSTS_SHARE * max(wall, epochs)
+
+
+def _finite(cost: CostRecord) -> CostRecord | CostFailure:
+    """The costs, unless one of their numbers is none: such a record could not be read again."""
+    pairs: list[tuple[str, object]] = list(asdict(cost).items())
+    while pairs:
+        key, value = pairs.pop()
+        if isinstance(value, dict):
+            pairs += [(f"{key}.{inner}", part) for inner, part in value.items()]
+        elif isinstance(value, float) and not math.isfinite(value):
+            return CostFailure(reason=f"{key} is {value}, which is not a finite number")
+    return cost
 
 
 def _trained_adapters(findings: Findings, archive: Archive) -> dict[str, Path]:

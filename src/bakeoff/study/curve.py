@@ -12,11 +12,12 @@ from bakeoff.engine.workbench import LearningCurve, Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import join, shown_whole
+from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.runs.records import DecisionRecord, Estimate, LearningCurvePoint, RowsGain
 from bakeoff.study.judging import judge_runs
 from bakeoff.study.options import Study
-from bakeoff.tasks.contract import Task
+from bakeoff.tasks.contract import NLL, Task
 
 _KEY: Final = "learning_curve"
 
@@ -31,9 +32,12 @@ def curve_of(study: Study, task: Task, data: TaskData) -> LearningCurve:
     num_rows = len(data.splits["train"])
     sizes = tuple(size for size in study.options.learning_curve if size < num_rows)
     deciding = study.options.decision.metric or task.metrics[0].name
-    first = next(metric for metric in task.metrics if metric.name == deciding)
+    scored = [metric for metric in task.metrics if not is_judged(metric)]
+    # A judge is asked about the study's own runs alone.
+    names = {metric.name: metric for metric in scored}
+    first = names.get(deciding, names[NLL])
     # What is asked for the one that decides costs nothing more for the others.
-    others = [m for m in task.metrics if m.asks is first.asks and m.name != deciding]
+    others = [m for m in scored if m.asks is first.asks and m is not first]
     return LearningCurve(sizes=sizes, metrics=(first, *others) if sizes else ())
 
 

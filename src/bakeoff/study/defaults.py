@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import BakeoffError
 from bakeoff.files import cache_folder
@@ -49,7 +50,7 @@ def parameters_for(
     Args:
         methods: as the study gives them. base, revision, trust_remote_code: likewise.
     """
-    is_small = base in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_small = base in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
     if is_small or not any(_follows_size(name, given) for name, given in methods.items()):
         return None
     from bakeoff.base.weights.sources import load_source  # loads PyTorch

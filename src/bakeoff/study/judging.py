@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.data.taskdata import SplitData
 from bakeoff.decide.judged import (
@@ -20,8 +24,9 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import TIMES_100
-from bakeoff.metrics.base import MeanMetric
+from bakeoff.metrics.base import MeanMetric, is_judged
 from bakeoff.metrics.contract import Metric
+from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate, Margin
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import Task
@@ -37,19 +42,21 @@ def judge_study(
     metrics = bench.task.metrics
     decision = decision_for(study, bench, findings)
     # In the study's order, whichever of them an earlier call had kept.
+    if findings.judge is not None and findings.judge.by_place_too_often:
+        margins = {**decision.margins, JUDGE: Margin(value=0.0, source="judge")}
+        decision = replace(decision, margins=margins)
     names = [baseline.name for baseline in bench.baselines]
     runs = {name: findings.baselines[name] for name in names if name in findings.baselines}
-    runs |= {
-        entry.name: _scored(findings, entry.name, findings.test_scores) for entry in bench.entries
-    }
+    runs |= _all_scored(bench, findings, findings.test_scores)
     test = bench.data.splits["test"]
+    fixed = {*findings.baselines, *single_runs(bench)}
     judged = {
-        metric.name: judge_runs(
-            "test", metric, runs, test, bench.task, decision, findings.baselines
-        )
+        metric.name: judge_runs("test", metric, runs, test, bench.task, decision, fixed)
         for metric in metrics
     }
-    return replace(decision, warnings=_warnings("test", judged)), judged
+    flags = () if findings.judge is None else findings.judge.flags
+    warnings = [DecisionWarning(set="test", metric=JUDGE, text=f"the judge: {f}") for f in flags]
+    return replace(decision, warnings=(*warnings, *_warnings("test", judged))), judged
 
 
 def judge_also(
@@ -65,9 +72,10 @@ def judge_also(
     baselines = findings.also_baselines.get(name, {})
     runs = {one: [scores] for one, scores in baselines.items()}
     known = findings.also_scores.get(name, {})
-    runs |= {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
+    runs |= _all_scored(bench, findings, known)
+    fixed = {*baselines, *single_runs(bench)}
     judged = {
-        metric.name: judge_runs(name, metric, runs, found.data, found.task, decision, baselines)
+        metric.name: judge_runs(name, metric, runs, found.data, found.task, decision, fixed)
         for metric in found.task.metrics
     }
     return judged, _warnings(name, judged)
@@ -144,19 +152,25 @@ def judge_runs(
         part: the set's rows. task: theirs. decision: with margins and level.
         baselines: names of those of which a single run is all there is.
     """
+    found = {
+        one: [scores.statistics[metric.name] for scores in scored]
+        for one, scored in runs.items()
+        if all(metric.name in scores.statistics for scores in scored)
+    }
+    groups = part.groups
+    if is_judged(metric):
+        found, rows = judged_runs(metric, runs, baselines)
+        if groups is not None and rows is not None:
+            groups = [groups[row] for row in np.flatnonzero(rows)]
     return judge_metric(
         MetricScores(
             set=name,
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
-            runs={
-                one: [scores.statistics[metric.name] for scores in scored]
-                for one, scored in runs.items()
-                if all(metric.name in scores.statistics for scores in scored)
-            },
+            runs=found,
             value=metric.value,
             is_ratio=isinstance(metric, MeanMetric),
-            groups=part.groups,
+            groups=groups,
             bounds=_bounds(metric),
             withheld=_withheld(part, task, metric),
         ),
@@ -164,6 +178,34 @@ def judge_runs(
         level=decision.level,
         baselines=baselines,
     )
+
+
+def judged_runs(
+    metric: Metric, runs: Mapping[str, Sequence[SetScores]], baselines: Collection[str]
+) -> tuple[dict[str, list[NDArray[Any]]], NDArray[np.bool_] | None]:
+    """The statistics of a metric that a judge gives, on the rows that were judged for all.
+
+    Args:
+        metric: which. runs: by method and baseline. baselines: of these, of which only the first
+            draw has answers that are kept, that one counts; a method counts with all its seeds.
+
+    Returns:
+        By name the runs, [N', C] each, and [N] which rows these are; none of either where no row
+        was judged.
+    """
+    found: dict[str, list[NDArray[Any]]] = {}
+    for name, scored in runs.items():
+        some = scored[:1] if name in baselines else scored
+        own = [s.statistics[metric.name] for s in some if metric.name in s.statistics]
+        if own and len(own) == len(some) and all(one[:, 1].any() for one in own):
+            found[name] = own
+    if not found:
+        return {}, None
+    judged = [one[:, 1] > 0 for own in found.values() for one in own]
+    rows: NDArray[np.bool_] = np.logical_and.reduce(judged)
+    if not rows.any():
+        return {}, None
+    return {name: [one[rows] for one in own] for name, own in found.items()}, rows
 
 
 def _bounds(metric: Metric) -> tuple[float | None, float | None]:
@@ -179,6 +221,22 @@ def _withheld(part: SplitData, task: Task, metric: Metric) -> str | None:
     gold = Counter(part.gold.tolist())
     counts = {label: gold[index] for index, label in enumerate(task.labels)}
     return few_label_rows(counts, metric.title)
+
+
+def single_runs(bench: Workbench) -> set[str]:
+    """Names of the entrants from elsewhere of which a single run is all there is."""
+    return {one.entry.name for one in bench.entrants if len(one.runs) == 1}
+
+
+def _all_scored(
+    bench: Workbench, findings: Findings, known: Mapping[str, SetScores]
+) -> dict[str, list[SetScores]]:
+    """Scores on a set of every method and entrant, by name, then by seed."""
+    found = {entry.name: _scored(findings, entry.name, known) for entry in bench.entries}
+    return found | {
+        one.entry.name: [known[run.id] for run in one.runs if run.id in known]
+        for one in bench.entrants
+    }
 
 
 def _scored(findings: Findings, name: str, known: Mapping[str, SetScores]) -> list[SetScores]:
@@ -206,6 +264,13 @@ def method_validation(
     if losses:
         found["nll"] = _mean(losses)
     return found
+
+
+def entrant_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:
+    """By metric, what an entrant from elsewhere reaches on the validation set."""
+    [entrant] = (one for one in bench.entrants if one.entry.name == name)
+    known = findings.validation_scores
+    return _means(bench, [known[run.id] for run in entrant.runs if run.id in known])
 
 
 def baseline_validation(bench: Workbench, findings: Findings, name: str) -> dict[str, Estimate]:

@@ -43,7 +43,10 @@ def _of(part: SplitData, max_length: int) -> SplitLengths:
         LengthSpread(**asdict(spread(part.lengths[:, which]))) for which in (ROW, ANSWER)
     )
     return SplitLengths(
-        row=row, answer=answer, cut_share=share_over(part.lengths[:, NEEDED], max_length)
+        row=row,
+        answer=answer,
+        cut_share=share_over(part.lengths[:, NEEDED], max_length),
+        at_least=part.at_least,
     )
 
 
@@ -56,15 +59,18 @@ def print_lengths(found: DataLengths, console: Console) -> None:
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for split, lengths in found.splits.items():
-        figures = [*_figures(lengths.row), *_figures(lengths.answer)]
+        figures = [
+            *map(lengths.shown, _figures(lengths.row)),
+            *map(shown_whole, _figures(lengths.answer)),
+        ]
         table.add_row(split, *figures, shown_share(lengths.cut_share))
     rows, answers = (f"row: {titles[i]}" for i in (1, 2)), (f"answer: {titles[i]}" for i in (1, 2))
     print_table(table, console, ["tokens", titles[0], *rows, titles[3], *answers, titles[6]])
     console.print(advice(found), style="dim", highlight=False)
 
 
-def _figures(lengths: LengthSpread) -> list[str]:
-    return [shown_whole(n) for n in (lengths.median, lengths.p95, lengths.p99)]
+def _figures(lengths: LengthSpread) -> list[int]:
+    return [lengths.median, lengths.p95, lengths.p99]
 
 
 def advice(found: DataLengths) -> str:
@@ -73,7 +79,8 @@ def advice(found: DataLengths) -> str:
         return (
             f"Texts of more than {found.max_length} tokens (task.max_length) are taken in pieces."
         )
+    train, most = found.splits["train"], found.cuts_1_percent
     return (
-        f"task.max_length {found.max_length} cuts {shown_share(found.splits['train'].cut_share)} "
-        f"of the training rows; {found.cuts_1_percent} would cut 1 %."
+        f"task.max_length {found.max_length} cuts {shown_share(train.cut_share)} of the training "
+        f"rows; {train.sign(most)}{most} would cut 1 %."
     )

@@ -20,7 +20,7 @@ from bakeoff.measure.costs import Opener, serve
 from bakeoff.methods import registry as methods
 from bakeoff.metrics import registry as metrics
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.opening import load_base, load_plain, open_workbench
+from bakeoff.study.opening import choices_of, load_bases, load_plain, open_workbench
 from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.tasks import registry as tasks
 
@@ -51,8 +51,8 @@ def jobs_of(
         protocol = study.options.protocol.under(shown_candidate(schedule, name).options)
         options = replace(chosen.options, protocol=protocol)
         job = {
-            # Further test sets are no part of what a method costs.
-            "study": replace(chosen, options=options, also={}).resolved,
+            # Further test sets and what was made elsewhere are no part of what a method costs.
+            "study": replace(chosen, options=options, also={}, externals=()).resolved,
             "device": device,
             "registered": registered_by(study),
             "adapters": {name: str(place.resolve()) for name, place in adapters.items()},
@@ -123,7 +123,11 @@ def opener_of(job: Mapping[str, Any]) -> Opener:
     small = replace(study.options, base=TINY_REFERENCE, revision=None)
     return Opener(
         bench=partial(open_workbench, study, job["device"]),
-        small=partial(load_base, replace(study, options=small), job["device"]),
+        alone=lambda name: open_workbench(study, job["device"], alone=name),
+        # In all precisions: the library that unpacks is no cost of one method either.
+        small=partial(
+            load_bases, replace(study, options=small), job["device"], wanted=choices_of(study)
+        ),
         plain=partial(load_plain, study) if job.get("adapters") else None,
         adapters={name: Path(place) for name, place in job.get("adapters", {}).items()},
     )

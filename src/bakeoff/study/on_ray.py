@@ -20,7 +20,7 @@ from bakeoff.study.estimates import job_seconds
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.sharding import taking_of
 from bakeoff.study.stages import ElsewherePlan, Stages
-from bakeoff.study.workers import opened
+from bakeoff.study.workers import opened, settled_by
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ class OnRay:
     Args:
         options: how.
     """
+
+    is_part = False
 
     def __init__(self, options: ExecutionOptions) -> None:
         ray_module()  # its absence is said before anything is loaded
@@ -62,7 +64,7 @@ class OnRay:
         found = RayExecutor(
             taking_of(stages),
             cluster,
-            partial(opened, stages.study.resolved, str(run), root, device),
+            partial(opened, stages.study.resolved, str(run), root, settled_by(stages.bench)),
             local,
             checks,
             job_seconds(stages.bench, stages.findings.schedule),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import Source, load_source
@@ -17,11 +18,14 @@ from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.files import cache_folder as cache_folder
 from bakeoff.methods.contract import Method
+from bakeoff.methods.entries import MethodEntry, check_quantized
+from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Ask
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
+from bakeoff.study.entrants import files_of, open_entrants
 from bakeoff.study.options import Study
 from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.preparation.examined import seen_in_training
@@ -30,20 +34,52 @@ from bakeoff.tasks.preparation.prepare_test import prepare_test
 from bakeoff.tasks.preparation.shots import ShotData
 
 
-def load_base(study: Study, device: str, *, meta: bool = False) -> Base:
-    """Loads and prepares the study's base on a device; ``meta`` takes its shapes alone."""
+def load_base(
+    study: Study, device: str, *, meta: bool = False, choice: BaseChoice | None = None
+) -> Base:
+    """Loads and prepares the study's base on a device.
+
+    Args:
+        study: whose base it is. device: where it goes.
+        meta: takes its shapes alone. choice: which of its held bases; None for the study's own.
+    """
+    wanted = choice or choice_of(study)
+    return load_bases(study, device, meta=meta, wanted=[wanted])[wanted]
+
+
+def load_bases(
+    study: Study, device: str, *, meta: bool = False, wanted: Sequence[BaseChoice]
+) -> dict[BaseChoice, Base]:
+    """Loads and prepares held bases of a study; see ``load_base``."""
     options = study.options
     choose_algorithms(deterministic=options.engine.deterministic)
-    source = _source_of(study, meta=meta)
-    if meta:
-        base = Base(source, device=torch.device("cpu"), dtype=torch.float32, probe=False)
-    else:
-        place = choose_device(device)
-        if place.index is not None:
-            torch.cuda.set_device(place)  # for libraries that ask for "the" GPU
-        base = Base(source, device=place, dtype=choose_dtype(options.precision, place))
-    base.may_capture = options.engine.cuda_graph is not False
-    return base
+    source = _source_of(study, meta=meta, lean=not meta)
+    found = {}
+    for choice in wanted:
+        if meta:
+            place, dtype = torch.device("cpu"), torch.float32
+        else:
+            place = choose_device(device)
+            dtype = choose_dtype(options.precision, place)
+            if place.index is not None:
+                torch.cuda.set_device(place)  # for libraries that ask for "the" GPU
+        base = found[choice] = Base(
+            source, device=place, dtype=dtype, quantization=choice.quantization, probe=not meta
+        )
+        base.may_capture = options.engine.cuda_graph is not False
+    return found
+
+
+def choice_of(study: Study, entry: MethodEntry | None = None) -> BaseChoice:
+    """The held base that a method trains on; without one, that of the study itself."""
+    own = None if entry is None else entry.quantization
+    return BaseChoice(quantization=own or study.options.quantization)
+
+
+def choices_of(study: Study) -> list[BaseChoice]:
+    """The bases that a study holds, its own first."""
+    found = [choice_of(study), *(choice_of(study, entry) for entry in study.entries)]
+    return list(dict.fromkeys(found))
 
 
 def load_plain(study: Study) -> PreTrainedModel:
@@ -51,7 +87,7 @@ def load_plain(study: Study) -> PreTrainedModel:
     return _source_of(study).model
 
 
-def _source_of(study: Study, *, meta: bool = False) -> Source:
+def _source_of(study: Study, *, meta: bool = False, lean: bool = False) -> Source:
     options = study.options
     return load_source(
         options.base,
@@ -60,6 +96,7 @@ def _source_of(study: Study, *, meta: bool = False) -> Source:
         trust_remote_code=options.trust_remote_code,
         revision=options.revision,
         meta=meta,
+        lean=lean,
     )
 
 
@@ -147,31 +184,48 @@ def prepare_data(study: Study, base: Base, methods: Mapping[str, Mapping[str, Me
     )
 
 
-def open_workbench(study: Study, device: str, *, meta: bool = False) -> Workbench:
+def open_workbench(
+    study: Study, device: str, *, meta: bool = False, alone: str | None = None
+) -> Workbench:
     """Loads everything; all errors of the study come before the first step of training.
 
     Args:
         study: what is loaded. device: where to.
         meta: takes the base's shapes alone, which can be traced and not run.
+        alone: the one method that is of interest: no other base than the one that it trains on is
+            held, and all methods are made on that.
     """
-    return workbench_of(study, load_base(study, device, meta=meta))
+    if alone is not None:
+        entry = next(entry for entry in study.entries if entry.name == alone)
+        return workbench_of(
+            study, load_base(study, device, meta=meta, choice=choice_of(study, entry))
+        )
+    bases = load_bases(study, device, meta=meta, wanted=choices_of(study))
+    for entry in study.entries:
+        check_quantized(entry, bases[choice_of(study, entry)].quantization)
+    return workbench_of(study, bases[choice_of(study)], bases=bases)
 
 
 def workbench_of(
     study: Study,
     base: Base,
     *,
+    bases: Mapping[BaseChoice, Base] | None = None,
     methods: Mapping[str, Mapping[str, Method]] | None = None,
     data: TaskData | None = None,
 ) -> Workbench:
     """The study on a base that is loaded already; see ``open_workbench``.
 
     Args:
-        study: what is loaded. base: where its methods act.
+        study: what is loaded. base: the study's own.
+        bases: the held bases on which methods act, by choice; None has all of them on ``base``.
         methods: made already, by name and variant. data: prepared already.
     """
     if methods is None:
-        methods = {entry.name: entry.build(base) for entry in study.entries}
+        methods = {
+            entry.name: entry.build((bases or {}).get(choice_of(study, entry), base))
+            for entry in study.entries
+        }
     if data is None:
         check_positions(study, base, methods)
         data = prepare_data(study, base, methods)
@@ -188,6 +242,7 @@ def workbench_of(
         engine=options.engine,
         slots=options.slots,
         precision=options.precision,
+        bases=bases or {},
         baselines=study.baselines,
         shots=_shot_data(study, base, task, data),
         also={
@@ -195,6 +250,7 @@ def workbench_of(
             for name, found in study.also.items()
         },
         curve=curve_of(study, task, data),
+        entrants=open_entrants(study, base, task, data),
     )
 
 
@@ -250,11 +306,14 @@ def sources_of(study: Study) -> list[str] | None:
     except BakeoffError:
         return None
     base = study.root / study.options.base
-    if base.is_dir():
-        files = sorted(file for file in base.iterdir() if file.is_file())
+    files = sorted(file for file in base.iterdir() if file.is_file()) if base.is_dir() else []
+    for entry in study.externals:
+        files += files_of(entry, study.root)
+    try:
         stats = [(file.name, file.stat()) for file in files]
-        found += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    return found
+    except OSError:
+        return None
+    return [*found, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)]
 
 
 def _shot_data(study: Study, base: Base, task: Task, data: TaskData) -> ShotData | None:
@@ -288,6 +347,8 @@ def selection_of(study: Study, bench: Workbench) -> Selection | None:
     metrics = {metric.name: metric for metric in bench.task.metrics}
     deciding = study.options.decision.metric or bench.task.metrics[0].name
     metric = metrics[study.task.options.select_by or deciding]
+    if is_judged(metric):
+        metric = metrics[NLL]  # a judge is asked on test rows alone
     if metric.name == NLL or study.options.search is None:
         return None
     is_text = metric.asks is Ask.TEXT
@@ -298,3 +359,10 @@ def selection_of(study: Study, bench: Workbench) -> Selection | None:
         among=BEST_BY_NLL if is_text else None,
         rows=min(ROWS_OF_TEXT, num_rows) if is_text else num_rows,
     )
+
+
+def deciding_before_judging(study: Study, bench: Workbench) -> str:
+    """The metric that decides, or NLL where a judge does, whose scores come last."""
+    name = study.options.decision.metric or bench.task.metrics[0].name
+    metric = next(metric for metric in bench.task.metrics if metric.name == name)
+    return NLL if is_judged(metric) else name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys
@@ -19,7 +20,9 @@ from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import AdaptiveSeeds, EngineOptions, ProtocolOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import MethodEntry as MethodEntry
-from bakeoff.methods.entries import check_name, entry_of
+from bakeoff.methods.entries import check_name, check_quantized, entry_of
+from bakeoff.methods.external import FORMS, ExternalEntry, external_of, is_external
+from bakeoff.metrics.judge import JudgeOptions
 from bakeoff.metrics.registry import MAIN_OPTIONS
 from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
@@ -28,11 +31,18 @@ from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
 from bakeoff.study.defaults import parameters_for, protocol_for
 from bakeoff.study.execution_options import ExecutionOptions
+from bakeoff.study.judge_options import (
+    check_judge,
+    move_judge,
+    with_judge_options,
+    without_judge,
+    without_judge_options,
+)
 from bakeoff.study.sizes import sorted_sizes
 from bakeoff.tasks.baselines import read_baselines
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.registry import read_task
-from bakeoff.types import Precision
+from bakeoff.types import Precision, Quantization
 
 TrackerName = Literal["tensorboard", "trackio", "wandb"]
 _DEMO = "demo.yaml"
@@ -42,7 +52,7 @@ _MOST_BYTES = 10_000_000
 _KEPT_AS = "study.yaml"
 """In a run's folder."""
 # These never mean a folder, whatever is beside the study.
-_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, WIRE, STDIN})
+_RESERVED = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +83,26 @@ class StudyOptions:
     """How every candidate is trained; epochs and rows of an update start from the task's kind."""
     methods: dict[str, dict[str, Any]]
     """For each name a ``kind``, a ``learning_rate`` (where there is none, the default for a base
-    of this size) and the method's own options; null leaves it out."""
+    of this size), a ``quantization`` (the study's, where there is none) and the method's own
+    options; null leaves it out."""
     search: SearchOptions | None = None
     """How each method's learning rate is found; null: every method comes with its own."""
     decision: DecisionOptions = field(default_factory=DecisionOptions)
     """What counts as better, as equal and as sure."""
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     """How answers to the test rows are written."""
+    judge: JudgeOptions | None = None
+    """Who judges the answers where ``task.metrics`` has ``judge``, and by what; nothing is sent
+    anywhere but to its ``endpoint``."""
     slots: int | Literal["auto"] = "auto"
     """Candidates in one training pass."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """How passes are computed."""
     precision: Precision = "auto"
     """In what the frozen base computes."""
+    quantization: Quantization = "none"
+    """In what its linear layers are held: none, int8 or nf4 (bitsandbytes, the extra
+    ``quantization``); a method may have its own. The embedding and the head stay as they are."""
     prices: PriceOptions = field(default_factory=PriceOptions)
     """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
@@ -134,6 +151,7 @@ class Study:
         options: as checked. task: what is learnt. entries: its methods, in order.
         root: the folder that relative paths start from.
         baselines: what takes part without training. also: further test sets, by name.
+        externals: entrants that were made elsewhere.
     """
 
     options: StudyOptions
@@ -142,19 +160,24 @@ class Study:
     root: Path
     baselines: tuple[Baseline, ...]
     also: Mapping[str, AlsoTest] = field(default_factory=dict)
+    externals: tuple[ExternalEntry, ...] = ()
 
     def with_source(self, source: str) -> Study:
         """The study with its task's rows in another place."""
         task = {**self.options.task, "source": source}
-        return replace(self, options=replace(self.options, task=task), task=read_task(task))
+        return replace(
+            self, options=replace(self.options, task=task), task=_task_of(task, self.options.judge)
+        )
 
     @property
     def resolved(self) -> dict[str, Any]:
         """The whole study as a plain mapping with every default written out, but no password."""
         mapping = to_mapping(self.options)
-        mapping["task"] = to_mapping(self.task.options)
+        mapping["task"] = without_judge_options(to_mapping(self.task.options))
         mapping["also_test"] = {name: found.resolved for name, found in self.also.items()}
-        mapping["methods"] = {entry.name: _resolved(entry) for entry in self.entries}
+        found = {entry.name: _resolved(entry) for entry in self.entries}
+        found |= {entry.name: entry.resolved for entry in self.externals}
+        mapping["methods"] = {name: found[name] for name in self.options.methods if name in found}
         search = self.options.search
         if search is not None:
             del mapping["search"]["seeds"]  # they are the protocol's
@@ -167,7 +190,8 @@ def _resolved(entry: MethodEntry) -> dict[str, Any]:
     first = {key: values[0] for key, values in entry.listed.items()}
     options = to_mapping(entry.spec.read_options({**entry.given, **first}))
     rate = entry.learning_rate if entry.rates is None else list(entry.rates)
-    return {"kind": entry.kind, "learning_rate": rate, **options, **entry.listed}
+    held = {} if entry.quantization is None else {"quantization": entry.quantization}
+    return {"kind": entry.kind, "learning_rate": rate, **held, **options, **entry.listed}
 
 
 def load_study(
@@ -254,14 +278,15 @@ def study_from_mapping(
         # So that --set methods.full=null leaves a method of the file out.
         merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
-    task = read_task(options.task)
+    check_judge(options.judge, options.task, options.prices)
+    task = _task_of(options.task, options.judge)
     options = replace(
         options,
         protocol=protocol_for(task.starting, options.protocol, merged.get("protocol") or {}),
     )
     scored_by = [metric.name for metric in task.metrics_before_rows]
     baselines = read_baselines(task, options.baselines)
-    also = read_also(options.also_test, task, options.task, baselines)
+    also = read_also(options.also_test, task, without_judge(options.task), baselines)
     options.decision.check_metrics(
         scored_by,
         select_by=task.options.select_by,
@@ -283,15 +308,27 @@ def study_from_mapping(
             starting=task.starting,
         )
         for name, given in options.methods.items()
+        if not is_external(name, given)
     )
+    for entry in entries:
+        check_quantized(entry, entry.quantization or options.quantization)
+    externals = tuple(
+        external_of(name, given)
+        for name, given in options.methods.items()
+        if is_external(name, given)
+    )
+    if not entries:
+        raise ConfigError(
+            "methods: all are external, so that nothing is trained; name a method to compare them "
+            "with, such as lora: {kind: lora}"
+        )
     if options.search is not None:
         entries = searched_entries(entries, options.search, options.protocol)
     names = {*task.all_baselines, *(baseline.name for baseline in task.baselines)}
-    for entry in entries:
-        if entry.name.replace("-", "_").lower() in names:
+    for name in options.methods:
+        if name.replace("-", "_").lower() in names:
             raise ConfigError(
-                f"methods.{entry.name}: {entry.name!r} names a baseline of {task.kind}; choose "
-                "another name"
+                f"methods.{name}: {name!r} names a baseline of {task.kind}; choose another name"
             )
     return Study(
         options=options,
@@ -300,7 +337,13 @@ def study_from_mapping(
         root=Path.cwd(),
         baselines=baselines,
         also=also,
+        externals=externals,
     )
+
+
+def _task_of(given: Mapping[str, Any], judge: JudgeOptions | None) -> Task:
+    """The study's task; its metric ``judge`` knows who judges."""
+    return read_task(with_judge_options(given, judge))
 
 
 def _move_other_keys(merged: dict[str, Any]) -> None:
@@ -312,6 +355,7 @@ def _move_other_keys(merged: dict[str, Any]) -> None:
     task = merged.get("task")
     if not isinstance(task, dict):
         return
+    move_judge(merged)
     if "lead_sentences" in merged:
         task.setdefault("lead_sentences", merged.pop("lead_sentences"))
     if "decide_by" in task:
@@ -392,6 +436,13 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         return next((str(place) for place in places if is_there(str(place), Path.cwd())), value)
 
     merged["base"] = found(merged.get("base"))
+    methods = merged.get("methods")
+    for name, given in methods.items() if isinstance(methods, dict) else ():
+        if is_external(name, given):
+            given |= {form: renamed(given[form], found) for form in FORMS if form in given}
+    judge = merged.get("judge")
+    if isinstance(judge, dict) and isinstance(judge.get("votes"), str):
+        merged["judge"] = {**judge, "votes": found(judge["votes"])}
     also = merged.get("also_test")
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:

@@ -55,7 +55,15 @@ def plan_study(
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
-    plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report, fleet=fleet)
+    plan = make_plan(
+        bench,
+        schedule,
+        card,
+        load_seconds=seconds,
+        report=report,
+        fleet=fleet,
+        compare_held=True,
+    )
     notes = (*sizes_left_out(study, bench), *protocol_notes(bench))
     plan = replace(
         plan,
@@ -107,7 +115,7 @@ def _power(
         unit=metric.unit,
         margin=decision.margin.get(metric.name, metric.default_margin),
         level=decision.level,
-        methods=len(bench.entries) + _compared(bench, metric),
+        methods=len(bench.entries) + len(bench.entrants) + _compared(bench, metric),
         seeds=len(schedule.seeds),
         rows=len(bench.data.splits["test"]),
     )

@@ -11,9 +11,11 @@ from bakeoff.decide.convergence import converged
 from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.entrants import Entrant
 from bakeoff.engine.workbench import TestSet, Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
+from bakeoff.methods.external import EXTERNAL
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.registry import metric_of
 from bakeoff.runs.records import (
@@ -25,6 +27,7 @@ from bakeoff.runs.records import (
     DataRecord,
     DecisionRecord,
     Estimate,
+    ExternalRecord,
     MethodRecord,
     MethodSearchRecord,
     MetricRecord,
@@ -40,9 +43,11 @@ from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
 from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
+from bakeoff.study.judged_notes import judge_notes
 from bakeoff.study.judging import (
     also_margins,
     baseline_validation,
+    entrant_validation,
     judge_also,
     judge_study,
     method_validation,
@@ -55,6 +60,11 @@ from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
 
 _MOST_LABELS = 20
+_FROM_ELSEWHERE = {
+    "adapter": "an adapter from elsewhere",
+    "checkpoint": "a model from elsewhere",
+    "predictions": "answers from elsewhere",
+}
 
 
 def build_results(study: Study, bench: Workbench, findings: Findings, *, complete: bool) -> Results:
@@ -70,6 +80,13 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         )
         for e in bench.entries
     }
+    methods |= {
+        one.entry.name: replace(
+            _entrant(bench, findings, one, judged), also_test=_also_of(also, one.entry.name)
+        )
+        for one in bench.entrants
+    }
+    methods = {name: methods[name] for name in study.options.methods if name in methods}
     search = findings.schedule.search
     results = Results(
         status="complete" if complete else "partial",
@@ -85,7 +102,13 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
             if one.name in findings.baselines
         },
         methods=methods,
-        candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates},
+        candidates={c.id: _candidate(bench, findings, c) for c in findings.candidates}
+        | {
+            run.id: findings.records[run.id]
+            for one in bench.entrants
+            for run in one.runs
+            if run.id in findings.records
+        },
         comparisons=tuple(
             comparison
             for one in (judged, *also.values())
@@ -97,11 +120,14 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         search=None if search is None else _search_cost(bench, findings),
         also_test={name: _test_set(study, found) for name, found in bench.also.items()},
         learning_curve=judge_curve(bench, findings, decision, judged),
+        judge=findings.judge,
         notes=(
             *bench.data.warnings,
             *(warning for found in bench.also.values() for warning in found.warnings),
+            *(note for one in bench.entrants for note in one.notes),
             *sizes_left_out(study, bench),
             *findings.notes,
+            *judge_notes(findings.judge),
             *decision_notes(bench.task, decision.metric),
             *protocol_notes(bench),
             *search_notes(study, findings),
@@ -241,6 +267,37 @@ def _method(
         confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(search),
+        quantization=shown.method.base.quantization,
+    )
+
+
+def _entrant(
+    bench: Workbench,
+    findings: Findings,
+    entrant: Entrant,
+    judged: Mapping[str, MetricJudgement],
+) -> MethodRecord:
+    """Of one that was made elsewhere: it has scores, and no cost."""
+    entry = entrant.entry
+    tested = [seed for seed, run in enumerate(entrant.runs) if run.id in findings.test_scores]
+    scores = [findings.test_scores[entrant.runs[seed].id] for seed in tested]
+    failed = [run.id for run in entrant.runs if run.id in findings.failed_entrants]
+    state = RunState.COMPLETE if len(tested) == len(entrant.runs) else RunState.WAITING
+    return MethodRecord(
+        kind=EXTERNAL,
+        title=_FROM_ELSEWHERE[entry.form],
+        options={entry.form: list(entry.places)},
+        state=RunState.FAILED if failed else state,
+        reason=findings.records[failed[0]].reason if failed else None,
+        learning_rate=None,
+        seeds=tuple(tested),
+        cost=CostRecord(),
+        validation=entrant_validation(bench, findings, entry.name),
+        test=_test_estimates(judged, entry.name),
+        outputs=_summed([s.outputs for s in scores]),
+        confusion=_confusion(bench, scores),
+        candidates=tuple(run.id for run in entrant.runs),
+        external=ExternalRecord(form=entry.form, price=entry.price),
     )
 
 

@@ -13,16 +13,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.base.meta_model import model_bytes
+from bakeoff.base.on_rows import check_base
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import StoreError
+from bakeoff.errors import DataError, StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
+from bakeoff.execution.judging.stage import votes_file
+from bakeoff.execution.judging.votes import read_votes
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -31,9 +37,11 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
+from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.memory import resident_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -43,6 +51,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
+from bakeoff.study.judged_notes import judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -74,6 +83,7 @@ class Runner:
             end alone.
         notes: what was decided before, for the report.
         elsewhere: how jobs run apart from this process; None runs all of them here.
+        measures_costs: whether the methods' costs are measured at the end.
 
     Attributes:
         clock: how far the study has come; None before it begins.
@@ -92,12 +102,14 @@ class Runner:
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
+        measures_costs: bool = True,
     ) -> None:
         self.elsewhere = elsewhere
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
         self.notes = notes
+        self.measures_costs = measures_costs
         self.force = force
         self.mix_versions = mix_versions
         self.stop = stop or StopSignals()
@@ -116,6 +128,8 @@ class Runner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
+        if self._has_new_votes(results):
+            return False
         known, now = self.folder.sources(), sources_of(self.study)
         if known and now and known != now:
             return False  # what they hold is compared with what it was once it is read
@@ -123,6 +137,20 @@ class Runner:
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
         return fault is None
+
+    def _has_new_votes(self, results: Results) -> bool:
+        """Whether people have voted since the judge was compared with them."""
+        judge = self.study.options.judge
+        path = None if judge is None else votes_file(judge, self.folder.path)
+        if path is None or results.judge is None:
+            return False
+        try:
+            votes, lost = read_votes(path)
+        except DataError:
+            return True  # which the stage says
+        human = results.judge.human
+        known = 0 if human is None else human.votes + human.left_out
+        return len(votes) + lost != known
 
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""
@@ -134,6 +162,10 @@ class Runner:
             return {**asdict(found), "text": text}
         text = "; ".join([text, *workers_in_words(workers)])
         return {**asdict(found), "text": text, "workers": workers}
+
+    def keep_prices(self) -> None:
+        """Writes a complete study's results at the prices that it has by now."""
+        self.folder.keep_prices(read_results(self.folder.path))
 
     def clear_away(self) -> None:
         """Removes what a complete study needs no more, where a crash left it."""
@@ -157,9 +189,13 @@ class Runner:
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
+        check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
+        forecast: int | None = None
         if not self.force:
-            check_fit(bench, schedule)
+            bench, forecast = check_fit(bench, schedule)
+        at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
         # Before the folder becomes this study's: a torn log refuses the call.
@@ -219,7 +255,12 @@ class Runner:
                     storage=storage,
                     followers=followers,
                     elsewhere=self.elsewhere,
+                    measures_costs=self.measures_costs,
                 ).run(start)
+            # A driver whose jobs run apart holds no adapters.
+            trained_here = self.elsewhere is None or self.elsewhere.is_part
+            if trained_here and forecast is not None and bench.base.device.type == "cpu":
+                forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
             raise
         except (KeyboardInterrupt, Exception) as error:
@@ -357,6 +398,12 @@ class Runner:
             )
         also = [warning for found in bench.also.values() for warning in found.warnings]
         said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
+        seeds = len(bench.protocol.seed_list)
+        said += judge_plan(
+            options.judge,
+            rows=len(bench.data.splits["test"]),
+            runs=seeds * len(bench.entries) + len(bench.baselines),
+        )
         for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(
                 f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True

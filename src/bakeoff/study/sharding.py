@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bakeoff.config import differing, load_yaml
 from bakeoff.errors import BakeoffError, ConfigError, StoreError
@@ -58,13 +58,14 @@ class OneShard:
         share: which.
     """
 
+    is_part: ClassVar[bool] = True
     share: Share
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
         before = folder.read_json(SHARD_FILE)
         mine = {"number": self.share.number, "count": self.share.count}
-        if isinstance(before, dict) and before != mine:
+        if isinstance(before, dict) and any(before.get(key) != mine[key] for key in _KEYS):
             raise StoreError(
                 f"{folder.path}: is the folder of shard {before.get('number')}/"
                 f"{before.get('count')}; give shard {self.share} another folder with --out"
@@ -73,6 +74,10 @@ class OneShard:
 
     def executor(self, stages: Stages, local: Executor) -> Elsewhere:
         """See ``ElsewherePlan``."""
+        # Left open it follows from the memory here, and sums may round by it.
+        mine = {"number": self.share.number, "count": self.share.count}
+        recomputes = {"recomputes": stages.bench.engine.recomputes}
+        stages.recall.folder.write_json(SHARD_FILE, {**mine, **recomputes})
         workshop = workshop_of(stages.study, stages.bench)
         return PartExecutor(taking_of(stages), workshop, self.share)
 
@@ -96,11 +101,13 @@ class Joining:
         folders: the shards'.
     """
 
+    is_part: ClassVar[bool] = False
+
     folders: Sequence[Path]
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
-        known = {job.cohort for kind in ("train", "baseline") for job in events.jobs(kind)}  # type: ignore[arg-type]
+        known = {job.cohort for kind in ("train", "baseline") for job in events.jobs(kind)}
         coming = [job for job in _jobs_of(self.folders) if job.cohort not in known]
         events.add(*(Packed(job=job) for job in coming))
 
@@ -197,6 +204,12 @@ def _compare(one: Path, first: Mapping[str, Any], other: Path, found: Mapping[st
                 f"{one} and {other}: were made from another {name} ({values[0]} and {values[1]}); "
                 "run all shards with the same one"
             )
+    recomputes = [it["shard"].get("recomputes") for it in (first, found)]
+    if None not in recomputes and recomputes[0] != recomputes[1]:
+        raise StoreError(
+            f"{one} and {other}: one of them computed activations again for lack of memory; run "
+            "all shards with --set engine.gradient_checkpointing=true, or all with false"
+        )
     versions = first["inputs"].get("versions"), found["inputs"].get("versions")
     if versions[0] != versions[1]:
         raise StoreError(

@@ -18,8 +18,10 @@ from bakeoff.execution.baselines import ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.curve import score_curve
+from bakeoff.execution.entrants import ask_entrants
 from bakeoff.execution.executors import Elsewhere, Executor, LocalExecutor
 from bakeoff.execution.findings import Findings
+from bakeoff.execution.judging.stage import JudgeStage
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
@@ -29,6 +31,7 @@ from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
 from bakeoff.execution.testing import score_candidates
 from bakeoff.execution.training import TrainingStage
 from bakeoff.measure.time_estimate import epochs_at_most
+from bakeoff.metrics.base import is_judged
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.log import logged_stage
@@ -46,7 +49,14 @@ if TYPE_CHECKING:
 
 
 class ElsewherePlan(Protocol):
-    """How a study's jobs run apart from the process that writes its results."""
+    """How a study's jobs run apart from the process that writes its results.
+
+    Attributes:
+        is_part: whether the run makes a part of the study, and another the rest and the whole.
+    """
+
+    @property
+    def is_part(self) -> bool: ...
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """Before anything is taken up: brings what others have decided into the run."""
@@ -78,6 +88,7 @@ class Stages:
         view, clock, followers: follow how it goes. stop: when it is to end early.
         storage: where the search is written for its dashboard, or None.
         elsewhere: how jobs run apart from this process; None runs all here.
+        measures_costs: whether the last stage is run.
     """
 
     study: Study
@@ -92,6 +103,7 @@ class Stages:
     storage: SearchStorage | None
     followers: Sequence[Follower]
     elsewhere: ElsewherePlan | None = None
+    measures_costs: bool = True
 
     def run(self, start: Progress | None) -> None:
         """Runs all stages.
@@ -114,7 +126,14 @@ class Stages:
         archive.keep_examples()
         with self._stage("baselines"):
             ask_baselines(questions, findings, self.events, executor)
+        if bench.entrants and not (self.elsewhere and self.elsewhere.is_part):
+            with self._stage("entrants"):
+                ask_entrants(questions, findings, further)
         training = self._training(questions, executor, apart)
+        options = self.study.options
+        judging = None
+        if options.judge is not None:
+            judging = JudgeStage(options.judge, options.prices, questions, self.stop)
         late: TrainingTimeSpent | None = None
         for candidate in findings.schedule.candidates:
             self.clock.take_up(candidate)
@@ -129,6 +148,9 @@ class Stages:
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
+            if judging is not None:
+                with self._stage("judge"):
+                    judging.run()
             if late is not None or not self._wants_seeds():
                 break
             start = None
@@ -148,8 +170,9 @@ class Stages:
         if further:
             with self._stage("also_test"):
                 ask_also(further, findings, self.events, executor)
-        with self._stage("costs"):
-            measure_all(bench, findings, self.events, executor)
+        if self.measures_costs:
+            with self._stage("costs"):
+                measure_all(bench, findings, self.events, executor)
         if late is not None:
             raise late
 
@@ -203,8 +226,16 @@ class Stages:
 
 def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
     """Follows a study through the stages that it has."""
-    has = {"learning_curve": bool(bench.curve.sizes), "also_test": bool(bench.also)}
-    stages = ("baselines", "training", "test", "learning_curve", "also_test", "costs")
+    has = {
+        "entrants": bool(bench.entrants),
+        "judge": any(is_judged(metric) for metric in bench.task.metrics),
+        "learning_curve": bool(bench.curve.sizes),
+        "also_test": bool(bench.also),
+    }
+    stages = (
+        *("baselines", "entrants", "training", "test", "judge"),
+        *("learning_curve", "also_test", "costs"),
+    )
     return StudyClock(
         [stage for stage in stages if has.get(stage, True)],
         epochs=schedule.epochs,

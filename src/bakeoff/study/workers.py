@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import StoreError
 from bakeoff.execution.also import also_workers
 from bakeoff.execution.apart.workshop import Workshop
 from bakeoff.execution.archive import Archive
@@ -20,11 +22,17 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
+from bakeoff.measure.remedies import recomputing_of
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import provenance_of
-from bakeoff.study.opening import open_workbench, schedule_of, selection_of
+from bakeoff.study.opening import (
+    deciding_before_judging,
+    open_workbench,
+    schedule_of,
+    selection_of,
+)
 from bakeoff.study.options import Study, recorded
 
 
@@ -45,8 +53,7 @@ def askers_of(
     choosing: dict[str, Worker] = {}
     if selection is not None:
         choosing["validation"] = ChoiceWorker(questions, findings, selection)
-    deciding = study.options.decision.metric or bench.task.metrics[0].name
-    asked = BaselineWorker(questions, findings, deciding)
+    asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench))
     tested = {
         "test": TestingWorker(questions, findings),
         CURVE_SET: CurveWorker(questions, findings),
@@ -84,17 +91,56 @@ def workshop_of(study: Study, bench: Workbench, schedule: StudySchedule | None =
     )
 
 
-def opened(mapping: Mapping[str, Any], run: str, root: str, device: str) -> Workshop:
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What the driver has decided once, for all workers alike.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``. precision: that the base computes in.
+        recomputes: whether activations are computed again in the backward pass.
+        fingerprints: of base, data, device and precision, which a worker must find as they are.
+    """
+
+    device: str
+    precision: str
+    recomputes: bool
+    fingerprints: Mapping[str, str]
+
+
+def settled_by(bench: Workbench) -> Settled:
+    """What a driver has decided."""
+    return Settled(
+        device=bench.base.device.type,
+        precision=str(bench.base.compute_dtype).removeprefix("torch."),
+        recomputes=bench.engine.recomputes,
+        fingerprints=bench.fingerprints(),
+    )
+
+
+def opened(mapping: Mapping[str, Any], run: str, root: str, settled: Settled) -> Workshop:
     """Opens a study on a worker.
 
     Args:
         mapping: the resolved study. run: the run's folder. root: where its relative paths start.
-        device: ``cpu`` or ``cuda``.
+        settled: by the driver.
+
+    Raises:
+        StoreError: base or data are not those of the driver.
     """
     if Path(root).is_dir():
         os.chdir(root)
-    study = recorded(mapping, folder=Path(run))
-    return workshop_of(study, open_workbench(study, device))
+    study = recorded({**mapping, "precision": settled.precision}, folder=Path(run))
+    bench = open_workbench(study, settled.device)
+    if settled.recomputes and not bench.engine.recomputes:
+        bench = recomputing_of(bench)
+    for what, found in bench.fingerprints().items():
+        wanted = settled.fingerprints.get(what)
+        if found != wanted:
+            raise StoreError(
+                f"{what}: is another here ({found}) than on the driver ({wanted}); give all "
+                "machines the same files, and cards of one kind"
+            )
+    return workshop_of(study, bench)
 
 
 class _Asking:

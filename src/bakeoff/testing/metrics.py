@@ -101,6 +101,9 @@ class MetricContract:
             chosen_N=chosen_N,
             texts=texts,
             unfinished_N=np.zeros(len(texts), dtype=np.bool_),
+            preferred_N=np.array(
+                [0.5 if text in self.references else 0.25 for text in texts], dtype=np.float64
+            ),
         )
 
     def test_it_says_what_it_is(self, metric: Metric) -> None:

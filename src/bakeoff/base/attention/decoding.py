@@ -137,6 +137,10 @@ class DecodingState:
         """All layers' keys and values in the order in which they came, each for all positions."""
         return [(keys, values) for keys, values in self._layers.values()]
 
+    def layers_by_module(self) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+        """As ``layers``, by the attention layer that gave them."""
+        return {module: (keys, values) for module, (keys, values) in self._layers.items()}
+
     def freeze(self) -> None:
         """From now on positions come one at a time, and the device counts them."""
         if self._counted_1 is None:
@@ -198,6 +202,14 @@ class DecodingState:
         if cached is None:
             cached = self._masks[(num_queries, window)] = self._mask(num_queries, window)
         return cached
+
+    def in_cache_order(self, query: Tensor) -> Tensor:
+        """[R, ...] of the pass's rows in the order in which the cache holds them."""
+        return query
+
+    def in_row_order(self, found: Tensor) -> Tensor:
+        """The opposite of ``in_cache_order``."""
+        return found
 
     def _columns(self, num_queries: int) -> tuple[Tensor, Tensor]:
         """([T] positions of the queries, [S] positions of the keys), what is before not counted."""

@@ -125,23 +125,28 @@ def attend(
         [B, H, T, C].
     """
     if terms is not None:
-        keys, values, seen = visible(module, key, value, query.shape[2], window)
-        return attend_with_terms(query, keys, values, seen, scaling, terms)
+        return attend_with_terms(
+            query, *visible(module, key, value, query.shape[2], window), scaling, terms
+        )
     # A branch, and not the comparison's own value: compiled code must know which it is.
     grouped = False
     if query.shape[1] != key.shape[1]:
         grouped = True
+    seen: Tensor | None
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
         seen = _present.decoding.mask(query.shape[2], window)
         if seen is not None:
+            query = _present.decoding.in_cache_order(query)
             if query.shape[2] == 1 and (
                 kind_of(query.device) != "cpu" or query.dtype != torch.float32
             ):
-                return attend_one(query, keys, values, seen, scaling)
-            return F.scaled_dot_product_attention(
-                query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
-            )
+                found = attend_one(query, keys, values, seen, scaling)
+            else:
+                found = F.scaled_dot_product_attention(
+                    query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
+                )
+            return _present.decoding.in_row_order(found)
     if _present.extension is not None:
         keys, values, mask = _present.extension(module, key, value, window, None)
         return F.scaled_dot_product_attention(
@@ -169,10 +174,11 @@ def visible(
         ([B, H, S, C], likewise, [B or 1, 1, T, S] or [T, S]).
     """
     if _present.decoding is not None:
-        keys, values = _present.decoding.append(module, key, value)
-        seen = _present.decoding.mask(num_queries, window)
+        state = _present.decoding
+        keys, values = state.append(module, key, value)
+        seen = state.mask(num_queries, window)
         if seen is not None:
-            return keys, values, seen
+            return state.in_row_order(keys), state.in_row_order(values), state.in_row_order(seen)
     if _present.extension is not None:
         return _present.extension(module, key, value, window, None)
     return key, value, band_mask(num_queries, window or num_queries, key.device)

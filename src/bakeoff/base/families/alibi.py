@@ -24,12 +24,12 @@ from bakeoff.base.families.lending import require_nothing_before
 class OurBloomAttention(BloomAttention):
     """The same parameters; our attention where Transformers brings neither mask nor cache."""
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         hidden_states: Tensor,
         residual: Tensor,
         alibi: Tensor,
-        attention_mask: Tensor | None,
+        attention_mask: Any,
         layer_past: Any = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
@@ -56,8 +56,8 @@ class OurFalconAttention(FalconAttention):
         self,
         hidden_states: Tensor,
         alibi: Tensor | None,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None = None,
+        attention_mask: Any,
+        position_ids: Any = None,
         layer_past: Any = None,
         use_cache: bool = False,
         output_attentions: bool = False,

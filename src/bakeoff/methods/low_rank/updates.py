@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.injection import keeps_transposed
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
+from bakeoff.limits import limited
 from bakeoff.methods.specs.low_rank import LowRankOptions
 
 
@@ -67,8 +68,9 @@ def plan_layers(
 def pattern_for(name: str, patterns: Sequence[str]) -> str | None:
     """The first of PEFT's patterns that means a layer."""
     for pattern in patterns:
-        if re.match(rf"(.*\.)?({pattern})$", name):
-            return pattern
+        with limited(f"the pattern {pattern!r}"):
+            if re.match(rf"(.*\.)?({pattern})$", name):
+                return pattern
     return None
 
 
@@ -121,8 +123,8 @@ def default_targets(base: Base, names: Sequence[str], where: str) -> tuple[str, 
 
 
 def oriented(layer: nn.Module, weight: Tensor) -> Tensor:
-    """[D, E] a view of a layer's weight, or of a matrix of its layout, whichever it keeps."""
-    return weight if isinstance(layer, Conv1D) else weight.t()
+    """[D, E] a view of a matrix that is laid out as the layer's parameter in the model's files."""
+    return weight if keeps_transposed(layer) else weight.t()
 
 
 Init = Literal["kaiming", "orthogonal", "pissa"]

@@ -164,7 +164,6 @@ class PeftMethod(Method):
         fill(wrapped, tensors)
         config = wrapped.peft_config["default"]
         config.inference_mode = True
-        folder.mkdir(parents=True, exist_ok=True)
         write_peft_config(config, folder)
         state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         write_tensors({n: t.clone() for n, t in state.items()}, folder / PEFT_WEIGHTS)
@@ -181,6 +180,7 @@ class PeftMethod(Method):
                 key: str(value.value) if key == "peft_type" else value
                 for key, value in expected.items()
                 if key not in _FREE_SETTINGS
+                and "dropout" not in key  # nothing drops out once it is trained
                 and (key == "peft_type" or isinstance(value, (int, float, str, bool)))
             },
         )
@@ -194,7 +194,7 @@ class PeftMethod(Method):
 
     def merged_weights(self, tensors: Tensors) -> Tensors:
         """The weights that PEFT's own merging gives, where the type has one."""
-        wrapped = self.wrap(copy.deepcopy(self.base.source.model))
+        wrapped = self.wrap(self.base.whole_copy())
         fill(wrapped, tensors)
         try:
             merged = wrapped.merge_and_unload()
@@ -203,9 +203,9 @@ class PeftMethod(Method):
                 f"{self.where}: PEFT cannot merge {self.options.peft_type} "
                 f"({type(error).__name__}: {error}); use the adapter as it is"
             ) from error
-        before = dict(self.base.source.model.named_parameters())
+        before = {name for name, _ in self.base.source.model.named_parameters()}
         after = dict(merged.named_parameters())
-        if set(before) != set(after):
+        if before != set(after):
             raise ConfigError(
                 f"{self.where}: merged, {self.options.peft_type} has other parameters than the "
                 "base; use the adapter as it is"
@@ -213,7 +213,7 @@ class PeftMethod(Method):
         return {
             name: parameter.detach().float()
             for name, parameter in after.items()
-            if not torch.equal(parameter, before[name])
+            if not torch.equal(parameter, self.base.source_parameter(name))
         }
 
 

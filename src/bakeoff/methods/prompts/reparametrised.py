@@ -24,6 +24,7 @@ from bakeoff.methods.files import (
     PEFT_WEIGHTS,
     check_settings,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.padded import PaddedStack
@@ -70,8 +71,7 @@ class Reparametrised(Method):
 
     def save(self, tensors: Tensors, folder: Path) -> None:
         """Writes PEFT's ``adapter_config.json`` and ``adapter_model.safetensors``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.peft_config().save_pretrained(str(folder))
+        write_peft_config(self.peft_config(), folder)
         write_tensors(self.stored(tensors), folder / PEFT_WEIGHTS)
 
     def load(self, folder: Path) -> Tensors:

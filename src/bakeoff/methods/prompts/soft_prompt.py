@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bakeoff.base.model import Base
 from bakeoff.errors import CheckpointError, ConfigError
@@ -19,6 +20,7 @@ from bakeoff.methods.files import (
     check_settings,
     read_tensor,
     read_tensors,
+    write_peft_config,
     write_tensors,
 )
 from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, SoftPromptOptions
@@ -98,7 +100,9 @@ class SoftPrompt(Method):
 
     def initial(self, generator: torch.Generator) -> Tensors:
         """As the option ``init`` says; ``vocabulary`` and ``random`` draw from ``generator``."""
-        embedding: Any = self.base.source.model.get_input_embeddings()
+        # As the base's own layer has it, from the weights as loaded.
+        embedding: Any = copy.copy(self.base.embedding)
+        embedding._parameters = {"weight": nn.Parameter(self.base.source_embedding, False)}
         length = self.options.prompt_length
         if self._given_PD is not None:
             return {_TENSOR: self._given_PD.repeat(-(-length // len(self._given_PD)), 1)[:length]}
@@ -125,8 +129,7 @@ class SoftPrompt(Method):
             inference_mode=True,
             base_model_name_or_path=self.base.source.reference,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(str(folder))
+        write_peft_config(config, folder)
         write_tensors(tensors, folder / PEFT_WEIGHTS)
 
     def load(self, folder: Path) -> Tensors:

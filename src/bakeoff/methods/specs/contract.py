@@ -46,6 +46,7 @@ class MethodSpec:
             rank follows from the kind of task.
         file_format: whose files an adapter is.
         mergeable: whether what it learns can be weights of the base itself.
+        whole_base: why it cannot be trained over a quantised base, as a clause; empty where it can.
         trains_alone: whether its cohort has one slot and a base of its own.
         length_option: the option that decides on positions before the tokens, for errors.
         family_option: the option that further options depend on, or None.
@@ -66,6 +67,7 @@ class MethodSpec:
     weight_decay: float = 0.0
     option_sources: Mapping[str, str] = field(default_factory=dict)
     options_of_task: Mapping[str, str] = field(default_factory=dict)
+    whole_base: str = ""
     trains_alone: bool = False
     length_option: str = "prompt_length"
     family_option: str | None = None

@@ -30,5 +30,6 @@ SPEC: Final = MethodSpec(
     weight_decay=0.01,
     file_format=FileFormat.TRANSFORMERS,
     mergeable=True,
+    whole_base="it trains the very weights that quantisation has rounded away",
     trains_alone=True,
 )

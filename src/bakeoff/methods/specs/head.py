@@ -29,4 +29,5 @@ SPEC: Final = MethodSpec(
     weight_decay=0.01,
     file_format=FileFormat.OWN,
     mergeable=True,
+    whole_base="it trains a weight of the base itself, from states that quantisation has rounded",
 )

@@ -31,4 +31,5 @@ SPEC: Final = MethodSpec(
     weight_decay=0.01,
     file_format=FileFormat.OWN,
     mergeable=True,
+    whole_base="it trains the last layers' very weights, which quantisation has rounded away",
 )

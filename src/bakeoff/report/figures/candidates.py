@@ -104,13 +104,14 @@ def _trials(results: Results, method: str) -> list[tuple[float, float, str]]:
     trials = []
     for key, candidate in results.candidates.items():
         loss = best_val_nll(candidate)
-        if candidate.method != method or loss is None or candidate.learning_rate <= 0:
+        rate = candidate.learning_rate
+        if candidate.method != method or loss is None or rate is None or rate <= 0:
             continue
         if candidate.rows is not None or (searched is not None and key not in searched):
             continue
         if variant is not None and candidate.variant != variant:
             continue  # other options have a curve of their own
-        trials.append((candidate.learning_rate, loss, f"{_title(candidate)}: {loss:.3f}"))
+        trials.append((rate, loss, f"{_title(candidate)}: {loss:.3f}"))
     return trials
 
 

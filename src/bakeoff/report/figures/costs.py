@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bakeoff.decide.money import prices_of
+from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.verdicts import ZERO_SHOT, metric_words
-from bakeoff.formatting import join, scale_of, shown_bytes, shown_seconds, shown_whole
+from bakeoff.formatting import MISSING, join, scale_of, shown_bytes, shown_seconds, shown_whole
 from bakeoff.page import charts, words
 from bakeoff.page.charts import Point
 from bakeoff.page.figure import Figure
@@ -34,10 +36,12 @@ def tradeoff_figures(
     corner = "Upper" if primary.higher_is_better else "Lower"
     peak = max((row.value("peak_memory_bytes") or 0.0 for row in rows), default=0.0)
     unit, size = ("GiB", GIB) if peak >= GIB else ("MiB", MIB)
+    money = prices_of(results)
     prices: tuple[tuple[str, str, str, float, Write], ...] = (
         ("memory", "peak_memory_bytes", f"peak memory ({unit})", size, shown_bytes),
         ("time", "epoch_mean", "seconds per epoch (mean)", 1.0, shown_seconds),
         ("parameters", "trainable_parameters", "trainable parameters", 1.0, shown_whole),
+        ("cost", "total_cost", f"{_cost_words(results)} ({money.currency})", 1.0, _money(money)),
     )
     for name, key, title, divisor, write in prices:
         items = _priced(results, rows, look, key, divisor, write)
@@ -60,6 +64,18 @@ def tradeoff_figures(
             alt=f"{metric_label(primary)} against {title}. On the Pareto front: "
             f"{join([item.point.label for item in front])}.",
         )
+
+
+def _cost_words(results: Results) -> str:
+    """What the cost of a method is made of."""
+    parts = ["training", *(["search"] if results.search is not None else [])]
+    if prices_of(results).calls_per_month is not None:
+        parts.append("a month's answers")
+    return f"cost of {join(parts)}"
+
+
+def _money(prices: PriceOptions) -> Write:
+    return lambda amount: MISSING if amount is None else prices.shown(amount)
 
 
 def _priced(

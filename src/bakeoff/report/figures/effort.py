@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from bakeoff.decide.effort import best_by_epoch, best_so_far, expected_best, leaders
+from bakeoff.decide.money import prices_of
 from bakeoff.decide.verdicts import ZERO_SHOT, best_val_nll
 from bakeoff.formatting import shown_seconds
 from bakeoff.page.charts import TOTAL_WIDTH, Spec, data, described, layered, padded
@@ -17,7 +18,6 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.labels import Axis, shorten, stack_labels, text_width
 from bakeoff.page.palette import Look
 from bakeoff.page.render import render
-from bakeoff.report.load import prices_of
 from bakeoff.runs.records import CandidateRecord, MethodRecord, Results
 from bakeoff.types import RunState
 

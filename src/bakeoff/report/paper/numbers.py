@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 
+from bakeoff.decide.money import prices_of
 from bakeoff.decide.verdicts import finished_methods, rank, verdict_of
 from bakeoff.report.table import COSTS, Row, build_rows
 from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, Recommendation, Results
@@ -18,6 +19,13 @@ _COST_NAMES = {
     "epoch_max": "longest_epoch_seconds",
     "plain_epoch": "plain_epoch_seconds",
     "token_latency_seconds": "token_latency_seconds",
+}
+_MONEY_NAMES = {
+    "training_cost": "training_cost",
+    "search_cost": "search_cost",
+    "serving_cost": "serving_cost_per_month",
+    "thousand_cost": "serving_cost_per_thousand",
+    "break_even": "break_even_answers",
 }
 _WITH_BOUNDS = ("epoch_mean", "plain_epoch", "token_latency_seconds")
 Value = str | float | int | None
@@ -79,6 +87,8 @@ def _line(results: Results, row: Row, given: Recommendation) -> dict[str, Value]
         if column.key in _WITH_BOUNDS:
             line[f"{name}_low"] = None if cell is None else cell.low
             line[f"{name}_high"] = None if cell is None else cell.high
+    if prices_of(results).device_hour is not None:
+        line |= {name: row.value(key) for key, name in _MONEY_NAMES.items()}
     return line
 
 

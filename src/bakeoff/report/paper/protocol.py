@@ -125,6 +125,8 @@ def _training(results: Results) -> Iterator[str]:
 def _method(results: Results, name: str) -> str:
     record = results.methods[name]
     what = "" if record.kind == name else f"{record.kind}, "
+    if record.learning_rate is None:
+        return f"{name} ({record.title})"
     return f"{name} ({what}learning rate {record.learning_rate:g})"
 
 

@@ -29,6 +29,7 @@ def write_forms(
     formats: Sequence[str],
     figures: Sequence[str] = (),
     limits: Limits | None = None,
+    overrides: Sequence[str] = (),
 ) -> list[Path]:
     """Writes a run's report in the forms that are named, and no other.
 
@@ -39,7 +40,7 @@ def write_forms(
             ``scores.parquet`` alone.
         figures: of ``FIGURE_FILES``: each figure of the report at the widths of a column and of a
             page.
-        limits: what the recommended method may cost at most.
+        limits: what the recommended method may cost at most. overrides: of the study's prices.
 
     Returns:
         What was written, the figures' folder last.
@@ -47,7 +48,7 @@ def write_forms(
     Raises:
         StoreError: the results cannot be read, or a file cannot be written.
     """
-    run = load_run(folder)
+    run = load_run(folder, overrides)
     contents = _contents(run, formats, figures, limits)
     try:
         for name, content in contents.items():

@@ -39,7 +39,7 @@ def suggest(
     if found is None or len(records) - len(first) >= space.search.growth:
         return []
     best, upward = found
-    tried = [r.learning_rate for r in records if r.variant == best.variant]
+    tried = [r.rate for r in records if r.variant == best.variant]
     if len(tried) < 2:
         return []  # a rate by itself has no edge
     centre = space.centre if space.rates is None else None

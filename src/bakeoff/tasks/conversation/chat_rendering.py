@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bakeoff.data.examples import Example, Span
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.files import read_text
 from bakeoff.tasks.contract import Row, Task
 from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML, USER, ChatTemplate
 from bakeoff.tasks.conversation.chatml import IM_END, chatml_text
@@ -21,6 +22,8 @@ CHAT: Final = "chat"
 """The key of what a base's tokenizer decides, among what ``Task.found`` does."""
 
 _QUESTION, _ANSWER = "question", "answer"
+_MOST_BYTES: Final = 1_000_000
+"""Of a template; the longest in use have some ten thousand."""
 
 
 def template_for(task: Task, tokenizer: PreTrainedTokenizerBase, root: Path) -> ChatTemplate | None:
@@ -53,8 +56,8 @@ def template_for(task: Task, tokenizer: PreTrainedTokenizerBase, root: Path) -> 
         return _made("the template in task.chat_template", choice, tokenizer)
     path = (root / Path(choice).expanduser()).resolve()
     try:
-        return _made(f"the template in {path}", path.read_text(encoding="utf-8"), tokenizer)
-    except (OSError, UnicodeDecodeError) as error:
+        return _made(f"the template in {path}", read_text(path, _MOST_BYTES), tokenizer)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"task.chat_template is {choice!r}: {path} cannot be read as UTF-8 text "
             f"({getattr(error, 'strerror', None) or error}). Give auto, none, chatml or a file "
@@ -66,6 +69,12 @@ def chatml(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     """ChatML for a tokenizer, whose turns end with a token that it has."""
     spelt = IM_END if IM_END in _special(tokenizer) else str(tokenizer.eos_token)
     return dataclasses.replace(_made(CHATML, chatml_text(spelt), tokenizer), starts=True)
+
+
+def base_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate | None:
+    """The base's own template; None where it has none."""
+    own = _own_template(tokenizer)
+    return None if own is None else _made("the base's chat template", own, tokenizer)
 
 
 def note_on(task: Task, template: ChatTemplate | None) -> list[str]:
@@ -273,6 +282,11 @@ def _made(name: str, text: str, tokenizer: PreTrainedTokenizerBase) -> ChatTempl
     Raises:
         ConfigError: it is not valid, or cannot show them.
     """
+    if len(text) > _MOST_BYTES:
+        raise ConfigError(
+            f"task.chat_template: {name} has {len(text)} characters, and {_MOST_BYTES} are the "
+            "limit; give another"
+        )
     named = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
     made = ChatTemplate(name=name, text=text, variables=named)
     messages = [{"role": USER, "content": _QUESTION}, {"role": ASSISTANT, "content": _ANSWER}]

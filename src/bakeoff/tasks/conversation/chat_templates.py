@@ -13,11 +13,16 @@ from typing import Any, Final
 
 from bakeoff.data.examples import Span
 from bakeoff.errors import DataError
+from bakeoff.limits import OverLimitError, limited
 from bakeoff.tasks.conversation.chat_marks import Marks, Message, changed, common_length, texts_of
 from bakeoff.tasks.conversation.chatml import IM_END, chatml_text
 
 _TAGS: Final = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _SHOWN: Final = 40
+_MOST_CHARACTERS: Final = 1_000_000
+_MOST_TIMES: Final = 20
+"""What a template may make of each character that it is given, besides ``_MOST_CHARACTERS``."""
+_READ: Final = ("content", "reasoning_content", "arguments", "description")
 _DATE: Final = "26 Jul 2024"
 """Llama 3's own fallback: a rendering must be the same tomorrow."""
 
@@ -111,7 +116,7 @@ class ChatTemplate:
         """
         text, indices = self._run(messages, tools, asks)
         whole = [*messages, *tools]
-        for keys in (("content", "reasoning_content", "arguments", "description"), ("content",)):
+        for keys in (_READ, ("content",)):
             texts = list(texts_of(whole, keys))
             marks = Marks.for_texts([text, *texts])
             try:
@@ -211,21 +216,35 @@ class ChatTemplate:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         render: Any = render_jinja_template  # its types are narrower than what it takes
+        remedy = "correct it, or set task.chat_template to another template, such as chatml"
         try:
-            texts, indices = render(
-                conversations=[list(messages)],
-                tools=list(tools) or None,
-                chat_template=self.text,
-                return_assistant_tokens_mask=self.has_tags,
-                add_generation_prompt=asks,
-                date_string=_DATE,
-                **self.variables,
-            )
+            with limited(self.name):
+                texts, indices = render(
+                    conversations=[list(messages)],
+                    tools=list(tools) or None,
+                    chat_template=self.text,
+                    return_assistant_tokens_mask=self.has_tags,
+                    add_generation_prompt=asks,
+                    date_string=_DATE,
+                    **self.variables,
+                )
+        except MemoryError:
+            raise DataError(
+                f"{self.name} asks for more than the gibibyte of memory that a template may take; "
+                f"{remedy}"
+            ) from None
+        except OverLimitError as error:
+            raise DataError(f"{error}; {remedy}") from None
         except Exception as error:  # a program of others may raise anything
             raise DataError(
-                f"{self.name} refuses the conversation ({_first_line(error)}); correct it, or set "
-                "task.chat_template to another template, such as chatml"
+                f"{self.name} refuses the conversation ({_first_line(error)}); {remedy}"
             ) from None
+        given = sum(len(text) for text in texts_of([*messages, *tools], _READ))
+        if len(texts[0]) > _MOST_CHARACTERS + _MOST_TIMES * given:
+            raise DataError(
+                f"{self.name} makes {len(texts[0])} characters of a conversation of {given}, and "
+                f"{_MOST_CHARACTERS} and {_MOST_TIMES} times as many are the limit; {remedy}"
+            )
         return texts[0], [(start, stop) for start, stop in indices[0]] if indices else []
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
-from bakeoff.data.hygiene.lengths import NEEDED, cutting
+from bakeoff.data.hygiene.lengths import NEEDED, ROW, cutting
 from bakeoff.data.layout import Laid, Layout, windows
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
@@ -24,7 +24,7 @@ from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, notes_of, open_source
 from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
 from bakeoff.errors import DataError
-from bakeoff.formatting import counted
+from bakeoff.formatting import counted, shown_whole
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import note_on, template_for
@@ -297,6 +297,8 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
         rows_skipped=rows.num_skipped + len(rows) - len(pieces),
+        rows_at_least=sum(row.is_at_least for row in laid),
+        at_least=min((row.lengths[ROW] for row in laid if row.is_at_least), default=None),
     )
 
 
@@ -400,6 +402,13 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
                 f"({task.max_length}) and is taken in "
                 f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
                 "tokens."
+            )
+        if part.at_least is not None:
+            warnings.append(
+                counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
+                + f" so much longer than task.max_length ({task.max_length}) that only as much as "
+                "is used was read; lengths and tokens of such rows are counted as at least "
+                f"{shown_whole(part.at_least)}."
             )
         if part.rows_skipped:
             warnings.append(

@@ -1,0 +1,195 @@
+"""Runs claims: their data are prepared, their studies run as any study is, and files written."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bakeoff.api.running import RunSettings, StoppedEarly, execute
+from bakeoff.api.starting import init
+from bakeoff.api.study import Study
+from bakeoff.claims.contract import SIZES, Size
+from bakeoff.claims.planning import ClaimData
+from bakeoff.claims.registry import claims_named
+from bakeoff.claims.suite import Suite, as_mapping, run_suite
+from bakeoff.data.wire import generate
+from bakeoff.execution.stopping import BudgetSpent
+from bakeoff.files import disk_errors, write_bytes
+from bakeoff.formatting import seconds_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_FILE: Final = "claims.json"
+PAGE_FILE: Final = "claims.html"
+DEFAULT_BASE: Final = "tiny"
+_HELD_OUT: Final = ("court", "science")
+"""Desks that training leaves out where a claim is about shifted data."""
+_SEED: Final = 7
+_CORPUS_SEED: Final = 977
+_PROTOCOL: Final = {
+    "micro_batch_size": 4,
+    "grad_accum_steps": 1,
+    "clip_norm": 1.0,
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "warmup_ratio": 0.0,
+    "patience": 2,
+}
+_WIRE: Final = {
+    "source": "wire",
+    "document": "article",
+    "summary": "highlights",
+    "cleaning": ["collapse_whitespace"],
+    "template": "{document} {summary}",
+    "max_length": 256,
+    "max_target_tokens": 56,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResults:
+    """What a run of claims found.
+
+    Attributes:
+        folder: with ``claims.json`` and ``claims.html``. claims: by name, as in ``claims.json``.
+    """
+
+    folder: Path
+    claims: Mapping[str, Mapping[str, Any]]
+
+
+def run_claims(
+    names: Sequence[str] = (),
+    *,
+    quick: bool = False,
+    base: str | None = None,
+    bases: Sequence[str] | None = None,
+    data: str | None = None,
+    device: str = "auto",
+    budget: str | None = None,
+    out: str | Path = "runs/claims",
+    console: Console | None = None,
+) -> ClaimResults:
+    """Tests claims; the same call goes on with what is there.
+
+    Args:
+        names: of claims; none takes all, or those of ``quick``.
+        quick: small designs, on ``tiny``.
+        base: that claims not about scale are tested on; ``tiny`` without, or the first of
+            ``bases``. bases: of one family, for claims about scale.
+        data: a file or a folder of rows; made articles without.
+        device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
+        out: the folder for ``claims.json``, ``claims.html``, and the studies.
+        console: where progress is shown; None shows none.
+
+    Raises:
+        BakeoffError: for bad input.
+        KeyboardInterrupt: after what the current study has is saved.
+    """
+    from rich.console import Console as RichConsole
+
+    from bakeoff.claims.bases import facts_of
+    from bakeoff.claims.page import build_page
+
+    started = time.monotonic()
+    most = None if budget is None else seconds_of(budget)
+    claims = claims_named(names, quick=quick)
+    shown = console or RichConsole(stderr=True, quiet=True)
+    place, size = Path(out), SIZES["quick" if quick else "full"]
+    main = base or (bases[0] if bases else DEFAULT_BASE)
+    facts = sorted(map(facts_of, dict.fromkeys((*(bases or ()), main))), key=lambda f: f.parameters)
+    with disk_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        # No claim asks what its entrants cost.
+        settings = RunSettings(device=device, budget=seconds, costs=False)
+        try:
+            execute(Study.from_mapping(mapping), place, shown, settings)
+        except StoppedEarly as early:
+            if not isinstance(early.stopped, BudgetSpent):
+                raise early.stopped from None
+
+    suite = Suite(
+        claims=claims,
+        facts=facts,
+        main=next(one for one in facts if one.reference == main),
+        size=size,
+        data=_made_data(place, size) if data is None else _given_data(data, main),
+        device=device,
+        out=place,
+        run_study=run_study,
+        say=lambda text: shown.print(f"[bold]claims[/]: {text}", highlight=False),
+        deadline=None if most is None else started + most,
+    )
+    found = run_suite(suite)
+    content = as_mapping(suite, found)
+    with disk_errors(place):
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        write_bytes(place / JSON_FILE, text.encode("utf-8"))
+        write_bytes(place / PAGE_FILE, build_page(suite, found).encode("utf-8", "replace"))
+    return ClaimResults(folder=place, claims=content["claims"])
+
+
+def _given_data(data: str, base: str) -> ClaimData:
+    """What ``bakeoff init`` makes of data."""
+    study = init(data, base=base).at(Path("claims"))
+    task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
+    protocol = study.resolved["protocol"]
+    kept = ("micro_batch_size", "grad_accum_steps", "clip_norm", "weight_decay")
+    return ClaimData(
+        task=task,
+        protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},
+        takes_prompts=study.task.kind == "summarize",
+    )
+
+
+def _made_data(place: Path, size: Size) -> ClaimData:
+    """Articles made here, and beside them those without two desks and a corpus."""
+    folder = place / "data" / size.name
+    counts = {
+        "train": size.train_rows,
+        "validation": size.validation_rows,
+        "test": size.test_rows,
+    }
+    source = {split: str(folder / f"{split}.jsonl") for split in counts}
+    shifted, corpus = folder / "desks.jsonl", folder / "corpus.jsonl"
+    if not corpus.exists():  # it is written last
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for split, count in counts.items():
+                _write(Path(source[split]), _articles(split, count, held_out=False))
+            _write(shifted, _articles("test", size.test_rows, held_out=True))
+            texts = generate(size.test_rows, seed=_CORPUS_SEED, split="pretrain")
+            _write(corpus, [{"text": one.article} for one in texts])
+    return ClaimData(
+        task=_WIRE,
+        protocol=_PROTOCOL,
+        takes_prompts=True,
+        desks=(source, str(shifted)),
+        corpus=str(corpus),
+    )
+
+
+def _articles(split: Any, count: int, *, held_out: bool) -> list[dict[str, str]]:
+    """The first ``count`` articles of a split from the held-out desks, or from the others."""
+    # A quarter of all articles are from two of the eight desks.
+    found: list[dict[str, str]] = []
+    number = count * (5 if held_out else 2)
+    while len(found) < count:
+        found = [
+            {"article": one.article, "highlights": one.highlights}
+            for one in generate(number, seed=_SEED, split=split)
+            if (one.desk in _HELD_OUT) is held_out
+        ][:count]
+        number *= 2
+    return found
+
+
+def _write(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    write_bytes(file, "".join(json.dumps(row) + "\n" for row in rows).encode("utf-8"))

@@ -1,0 +1,1 @@
+"""Linear layers held in 8 and 4 bits."""

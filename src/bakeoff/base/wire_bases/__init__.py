@@ -1,0 +1,1 @@
+"""A family of small bases: one tokenizer, one corpus, equal tokens per parameter, four sizes."""

@@ -1,0 +1,69 @@
+"""The family's members, and where each is, without loading anything."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bakeoff.base.weights.references import TINY_REFERENCE
+from bakeoff.errors import BaseModelError
+
+ROW_TOKENS: Final = 256
+TOKENS_PER_PARAMETER: Final = 6
+"""Of every member; ``tiny``, which came first, had as many by the clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A GPT-Neo of the family.
+
+    Attributes:
+        width: of hidden states. layers: an even number, global and local attention in turns.
+        heads: of each. rows: of 256 tokens in a step. learning_rate: the highest.
+        shipped: whether it is in the package.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    rows: int
+    learning_rate: float
+    shipped: bool = False
+
+
+FAMILY: Final = {
+    "wire-0.3m": Shape(width=64, layers=4, heads=4, rows=4, learning_rate=3e-3),
+    "wire-1.1m": Shape(width=128, layers=4, heads=4, rows=8, learning_rate=2e-3, shipped=True),
+    "wire-3.5m": Shape(width=240, layers=4, heads=6, rows=8, learning_rate=1.5e-3),
+    "wire-10m": Shape(width=352, layers=6, heads=8, rows=16, learning_rate=1.2e-3),
+}
+"""By name, rising in parameters; ``wire-1.1m`` is ``tiny``."""
+
+
+def made_folder(name: str, cache_dir: Path) -> Path:
+    """Where ``bakeoff bases make`` puts a member."""
+    return cache_dir / "bases" / name
+
+
+def member_folder(name: str, cache_dir: Path) -> Path | None:
+    """Where a member is: in the package or in the cache; None where it has still to be made."""
+    if FAMILY[name].shipped:
+        return Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
+    made = made_folder(name, cache_dir)
+    return made if (made / "model.safetensors").is_file() else None
+
+
+def here(name: str, cache_dir: Path) -> Path:
+    """A member's folder.
+
+    Raises:
+        BaseModelError: it has still to be made.
+    """
+    found = member_folder(name, cache_dir)
+    if found is None:
+        raise BaseModelError(
+            f"base {name!r}: has still to be made here; make it: bakeoff bases make {name}"
+        )
+    return found

@@ -1,0 +1,53 @@
+"""The entrants that claims share, each with the learning rate that its search is centred on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bakeoff.claims.contract import BaseFacts
+
+_SMALL: Final = 20_000_000
+"""Parameters below which bases take far larger rates than those that methods are published with."""
+_SMALL_RATES: Final = {
+    "full": 1e-3,
+    "lora": 5e-3,
+    "dora": 5e-3,
+    "soft_prompt": 5e-2,
+    "prefix": 1e-2,
+}
+"""The demo's rates, which were searched on the shipped base."""
+
+
+def entrant(kind: str, facts: BaseFacts, **options: Any) -> Mapping[str, Any]:
+    """A study's method.
+
+    Args:
+        kind: of method. facts: of the base. options: the method's own.
+    """
+    found: dict[str, Any] = {"kind": kind, **options}
+    if facts.parameters < _SMALL and kind in _SMALL_RATES:
+        found.setdefault("learning_rate", _SMALL_RATES[kind])
+    return found
+
+
+def full(facts: BaseFacts) -> Mapping[str, Any]:
+    """Full tuning."""
+    return entrant("full", facts)
+
+
+def lora(facts: BaseFacts, rank: int = 8, **options: Any) -> Mapping[str, Any]:
+    """LoRA on all linear layers; alpha is fixed, so that the best rate hardly follows the rank."""
+    return entrant(
+        "lora", facts, **{"rank": rank, "alpha": 8.0, "target_modules": "all-linear", **options}
+    )
+
+
+def soft_prompt(facts: BaseFacts, length: int = 20, **options: Any) -> Mapping[str, Any]:
+    """A soft prompt."""
+    return entrant("soft_prompt", facts, prompt_length=length, **options)
+
+
+def prefix(facts: BaseFacts, length: int) -> Mapping[str, Any]:
+    """A prefix."""
+    return entrant("prefix", facts, prefix_length=length)

@@ -1,0 +1,211 @@
+"""Measurements of time, in interleaved repeats, and of outputs, in plain Transformers.
+
+All variants are one model with other hooks or other weights, so that nothing but these differs. The
+bottlenecks are Houlsby's (after attention and after the MLP), as in Hu et al. 2021, table 1; their
+weights are random, since time does not depend on them.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bakeoff.base.injection import linear_layers
+from bakeoff.base.precision import choose_device
+from bakeoff.base.weights.sources import load_source
+from bakeoff.claims.contract import Floats
+from bakeoff.claims.measuring import Context
+from bakeoff.errors import BaseModelError
+from bakeoff.files import cache_folder
+
+# Axes: B rows, T tokens, D inputs, E outputs, R rank.
+_TOKENS: Final = 128
+_REDUCTION: Final = 16
+_RANK: Final = 8
+_WARM: Final = 3
+_PASSES: Final = 5
+"""In one repeat; the fastest counts, so that other work on the machine is left out."""
+_OUTPUT_ROWS: Final = 2
+_FORMATS: Final = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def adapter_times(context: Context) -> dict[str, Floats]:
+    """``bottleneck_B`` and ``merged_B`` [rounds]: seconds of a pass at a batch of 1 and of 8."""
+    merged, device = _model(context)
+    bottleneck = copy.deepcopy(merged)
+    _add_bottlenecks(bottleneck, context.facts.width)
+    found: dict[str, Floats] = {}
+    for rows in (1, 8):
+        taken = _in_turns(
+            {"bottleneck": bottleneck.to(device), "merged": merged.to(device)},
+            _ids(merged, rows, 0).to(device),
+            context.size.rounds,
+        )
+        found |= {f"{name}_{rows}": seconds for name, seconds in taken.items()}
+    return found
+
+
+def merged_times(context: Context) -> dict[str, Floats]:
+    """``merged_1``, ``base_1`` [rounds] in seconds, and ``output_FORMAT`` [rounds]: the mean total
+    variation between next-token distributions of the merged model and of base plus adapter."""
+    base, device = _model(context)
+    factors = _random_lora(base)
+    merged = copy.deepcopy(base)
+    with torch.no_grad():
+        for name, (a_DR, b_RE) in factors.items():
+            merged.get_submodule(name).get_parameter("weight").add_(
+                _as_weight(base.get_submodule(name), a_DR @ b_RE)
+            )
+    models = {"merged": merged.to(device), "base": base.to(device)}
+    taken = _in_turns(models, _ids(base, 1, 0).to(device), context.size.rounds)
+    found = {f"{name}_1": seconds for name, seconds in taken.items()}
+    for name, dtype in _FORMATS.items():
+        one, other = copy.deepcopy(merged).to(dtype), copy.deepcopy(base).to(dtype)
+        for layer, (a_DR, b_RE) in factors.items():
+            pair = (a_DR.to(device, dtype), b_RE.to(device, dtype))
+            other.get_submodule(layer).register_forward_hook(_adds(*pair))
+        found[f"output_{name}"] = np.array(
+            [
+                _distance(one, other, _ids(base, _OUTPUT_ROWS, seed).to(device))
+                for seed in range(context.size.rounds)
+            ]
+        )
+    return found
+
+
+def _model(context: Context) -> tuple[nn.Module, torch.device]:
+    source = load_source(context.facts.reference, root=Path.cwd(), cache_dir=cache_folder())
+    model: nn.Module = source.model
+    model.eval().requires_grad_(False)
+    return model, choose_device(context.device)
+
+
+def _ids(model: Any, rows: int, seed: int) -> Tensor:
+    """[B, T] tokens at random."""
+    generator = torch.Generator().manual_seed(seed)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", _TOKENS)
+    shape = (rows, min(_TOKENS, int(positions)))
+    return torch.randint(0, int(model.config.vocab_size), shape, generator=generator)
+
+
+@torch.inference_mode()
+def _in_turns(models: Mapping[str, nn.Module], ids: Tensor, rounds: int) -> dict[str, Floats]:
+    """[rounds] seconds of a pass of each, the models taking turns, each round begun by another."""
+    for model in models.values():
+        for _ in range(_WARM):
+            model(input_ids=ids, use_cache=False)
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    names = list(models)
+    for number in range(rounds):
+        turn = number % len(names)
+        seconds = {name: float("inf") for name in names}
+        # Passes alternate as well, so that a slow moment meets all of them.
+        for _ in range(_PASSES):
+            for name in (*names[turn:], *names[:turn]):
+                seconds[name] = min(seconds[name], _seconds(models[name], ids))
+        for name in names:
+            taken[name].append(seconds[name])
+    return {name: np.array(found) for name, found in taken.items()}
+
+
+def _seconds(model: nn.Module, ids: Tensor) -> float:
+    on_gpu = ids.is_cuda
+    if on_gpu:
+        torch.cuda.synchronize(ids.device)
+    started = time.perf_counter()
+    model(input_ids=ids, use_cache=False)
+    if on_gpu:
+        torch.cuda.synchronize(ids.device)
+    return time.perf_counter() - started
+
+
+@torch.inference_mode()
+def _distance(one: nn.Module, other: nn.Module, ids: Tensor) -> float:
+    """The mean total variation between two models' next-token distributions."""
+    first, second = (
+        model(input_ids=ids, use_cache=False).logits.float().softmax(-1) for model in (one, other)
+    )
+    return float(0.5 * (first - second).abs().sum(-1).mean())
+
+
+class _Bottleneck(nn.Module):
+    """x + up(relu(down(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        size = max(1, width // _REDUCTION)
+        self.down, self.up = nn.Linear(width, size), nn.Linear(size, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        update: Tensor = self.up(torch.relu(self.down(x)))
+        return x + update
+
+
+def _add_bottlenecks(model: nn.Module, width: int) -> None:
+    """Puts one after every block's attention and one after its MLP."""
+    blocks = max(
+        (m for m in model.modules() if isinstance(m, nn.ModuleList)),
+        key=len,
+        default=nn.ModuleList(),
+    )
+    count = 0
+    for block in blocks:
+        for name, part in block.named_children():
+            if "attn" in name or "attention" in name or "mlp" in name:
+                if "norm" in name:
+                    continue
+                adapter = _Bottleneck(width).requires_grad_(False)
+                part.add_module("bottleneck", adapter)
+                part.register_forward_hook(_passes(adapter))
+                count += 1
+    if not count:
+        raise BaseModelError(
+            "adapters_cost_latency: the base's blocks have no parts called attention or mlp, after "
+            "which a bottleneck could be put"
+        )
+
+
+def _passes(adapter: nn.Module) -> Callable[..., Any]:
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (adapter(output[0]), *output[1:])
+        return adapter(output)
+
+    return hook
+
+
+def _random_lora(model: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    """Factors [D, R] and [R, E] for every linear layer, the update a tenth of the weight's size."""
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for name, layer in linear_layers(model, head=model.get_output_embeddings()).items():
+        weight_DE = _as_weight(layer, layer.get_parameter("weight"))
+        rows, columns = weight_DE.shape
+        a_DR = torch.randn(rows, _RANK, generator=generator)
+        b_RE = torch.randn(_RANK, columns, generator=generator)
+        scale = 0.1 * weight_DE.norm() / (a_DR @ b_RE).norm()
+        found[name] = (a_DR, b_RE * scale)
+    return found
+
+
+def _as_weight(layer: nn.Module, matrix: Tensor) -> Tensor:
+    """[D, E] as the layer keeps its weight, and back: a Linear has it the other way round."""
+    return matrix.T if isinstance(layer, nn.Linear) else matrix
+
+
+def _adds(a_DR: Tensor, b_RE: Tensor) -> Callable[..., Tensor]:
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + (inputs[0] @ a_DR) @ b_RE
+
+    return hook

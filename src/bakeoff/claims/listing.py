@@ -1,0 +1,72 @@
+"""The claims as ``bakeoff claims --list`` shows them, before anything is run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
+from bakeoff.claims.simulation import smallest_effect
+from bakeoff.formatting import counted, shown_whole
+
+_SHAPE: Final = {
+    "attn.attention.q_proj": (128, 128),
+    "attn.attention.k_proj": (128, 128),
+    "attn.attention.v_proj": (128, 128),
+    "attn.attention.out_proj": (128, 128),
+    "mlp.c_fc": (128, 512),
+    "mlp.c_proj": (512, 128),
+}
+NOMINAL: Final = BaseFacts(
+    reference="tiny", parameters=1_120_000, width=128, positions=512, linears=_SHAPE
+)
+"""The shipped base, by whose shape designs are shown before a base is loaded."""
+
+
+def design_words(claim: Claim, size: Size, facts: BaseFacts = NOMINAL) -> str:
+    """What a claim's design trains and measures, in a sentence."""
+    parts = claim.design(facts, size)
+    said = [part_words(part, size) for part in parts]
+    if claim.repeats == "rounds":
+        said.append(f"times {size.rounds} rounds in turns")
+    if claim.repeats == "matrices":
+        said.append("computes the singular values of every linear layer of the base")
+    if claim.over_bases:
+        said.append("on each base of the family, at least three")
+    return "; ".join(said)
+
+
+def part_words(part: Part, size: Size) -> str:
+    """One training part in words."""
+    names = ", ".join(part.entrants)
+    rows = min(part.train_rows or size.train_rows, size.train_rows)
+    tried = (
+        f"tries {counted(size.rates, 'learning rate', 'learning rates')} of each, and tests"
+        if part.tuned
+        else "tests"
+    )
+    return (
+        f"trains {names} on {shown_whole(rows)} rows, {tried} {size.seeds} seeds of each on "
+        f"{shown_whole(size.test_rows)} rows"
+    )
+
+
+def listed(claim: Claim, size: Size, *, family: int) -> list[tuple[str, str]]:
+    """A claim's lines: what each is, and what it says.
+
+    Args:
+        family: claims of the run that the smallest effect is corrected for.
+    """
+    found = smallest_effect(claim, size, family=family)
+    return [
+        ("source", claim.source),
+        ("hypothesis", claim.hypothesis),
+        ("supported if", claim.supported_if),
+        ("contradicted if", claim.contradicted_if),
+        ("costs", design_words(claim, size)),
+        (
+            "finds",
+            f"with 80 % probability an effect that is {found:.2g} {claim.unit} from its margin, "
+            f"where {claim.repeats} vary as they are expected to",
+        ),
+        ("does not show", claim.does_not_show),
+    ]

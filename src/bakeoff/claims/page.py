@@ -1,0 +1,71 @@
+"""The verdicts as a page: one file that asks nothing of the network."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bakeoff.claims.contract import Claim
+from bakeoff.claims.figures import curve_figure, effect_figure
+from bakeoff.claims.listing import design_words
+from bakeoff.claims.rules import ALPHA, Finding, Verdict
+from bakeoff.claims.suite import Found, Suite
+from bakeoff.formatting import counted, shown_seconds
+from bakeoff.page.frame import frame, make_environment
+
+_ORDER: Final = tuple(Verdict)
+
+
+def build_page(suite: Suite, found: Found) -> str:
+    """The whole page; text is escaped by Jinja, and figures are drawn here."""
+    rows = []
+    for i, (name, claim) in enumerate(suite.claims.items()):
+        finding, evidence = found.findings[name], found.evidence[name]
+        figures = [effect_figure(claim, finding, f"effect{i}")]
+        curve = claim.curve(evidence.values) if evidence.untestable is None else None
+        if curve is not None:
+            figures.append(curve_figure(claim, curve, f"curve{i}"))
+        rows.append(
+            {
+                "name": name,
+                "claim": claim,
+                "finding": finding,
+                "figures": [figure for figure in figures if figure is not None],
+                "design": design_words(claim, suite.size, suite.main),
+                "seconds": shown_seconds(found.seconds[name]),
+                "studies": found.studies.get(name, []),
+                "interval": _interval(finding),
+                "margin": _margin(claim, finding),
+            }
+        )
+    return (
+        make_environment("bakeoff.claims")
+        .get_template("claims.html.j2")
+        .render(
+            **frame("report.js"),
+            rows=rows,
+            summary=_summary(found),
+            suite=suite,
+            level=f"{100 * (1 - ALPHA):.0f}",
+            total=shown_seconds(sum(found.seconds.values())),
+        )
+    )
+
+
+def _summary(found: Found) -> str:
+    counts = [
+        (verdict, sum(one.verdict is verdict for one in found.findings.values()))
+        for verdict in _ORDER
+    ]
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
+    return f"Of {counted(len(found.findings), 'claim', 'claims')}: {said}."
+
+
+def _interval(finding: Finding) -> str:
+    if finding.low is None or finding.high is None:
+        return ""
+    return f"{finding.low:.3g} to {finding.high:.3g}"
+
+
+def _margin(claim: Claim, finding: Finding) -> str:
+    one = next((c for c in claim.contrasts if c.name == finding.deciding), claim.contrasts[0])
+    return f"±{one.threshold:g}" if one.rule == "within" else f"{one.rule} {one.threshold:g}"

@@ -1,0 +1,81 @@
+"""Longer prefixes get worse again (Hu et al. 2021, section 5.5; Li and Liang 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bakeoff.claims.contract import (
+    BaseFacts,
+    Claim,
+    Contrast,
+    Curve,
+    Floats,
+    Noise,
+    Part,
+    Planted,
+    Size,
+    Values,
+)
+from bakeoff.claims.curves import curve_of
+from bakeoff.claims.entrants import prefix
+
+_MARGIN = 0.02
+_LENGTHS = {"quick": (5, 20, 100), "full": (1, 5, 20, 50, 100, 256)}
+
+
+def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
+    room = facts.positions or 1 << 30
+    lengths = [n for n in _LENGTHS[size.name] if n <= room // 2]
+    return (Part(entrants={f"prefix_{n}": prefix(facts, n) for n in lengths}),)
+
+
+def _statistic(values: Values) -> Mapping[str, Floats]:
+    names = sorted(
+        (n for n in values if n.startswith("prefix_") and "#" not in n),
+        key=lambda n: int(n.rpartition("_")[2]),
+    )
+    # Validation says which length is best, so that the test rows do not choose what they judge.
+    best = min(names, key=lambda n: float(np.mean(values[f"{n}#validation"])))
+    return {"fall": values[names[-1]] - values[best]}
+
+
+def _curve(values: Values) -> Curve | None:
+    return curve_of(values, "prefix_", "prefix length", "test loss, nats per token")
+
+
+def _world(*losses: float) -> dict[str, float]:
+    tested = dict(zip((f"prefix_{n}" for n in _LENGTHS["full"]), losses, strict=True))
+    return {**tested, **{f"{name}#validation": loss for name, loss in tested.items()}}
+
+
+CLAIM = Claim(
+    name="prefix_is_not_monotone",
+    title="A prefix gets worse again beyond some length",
+    source="Hu et al. 2021, arXiv:2106.09685, section 5.5; Li and Liang 2021, arXiv:2101.00190, "
+    "figure 4",
+    hypothesis="The longest prefix (256, or what the base has room for) ends at least 0.02 nats "
+    "per token above the length that validation finds best.",
+    supported_if="it is over 0.02 nats per token worse",
+    contradicted_if="it is less than 0.02 nats per token worse, or the best itself",
+    does_not_show="Why: a longer prefix may only need more steps than it was given. Beyond the "
+    "longest length nothing is known.",
+    unit="nats per token",
+    contrasts=(
+        Contrast(
+            name="fall",
+            rule="above",
+            threshold=_MARGIN,
+            words="loss of the longest prefix minus that of the best length",
+        ),
+    ),
+    statistic=_statistic,
+    design=_design,
+    curve=_curve,
+    planted=Planted(
+        supported=_world(2.5, 2.3, 2.2, 2.2, 2.25, 2.3),
+        contradicted=_world(2.5, 2.4, 2.3, 2.25, 2.22, 2.2),
+        noise=Noise(seed=0.005, row=0.1),
+    ),
+)

@@ -1,0 +1,342 @@
+"""What decides a claim: intervals of effects against thresholds, one family for a run's claims.
+
+An effect's error has two parts. Seeds: the variance of its values over the repeats. Rows: the
+statistic is computed again with each block of test rows left out (a jackknife), because methods
+differ from row to row by far more than from seed to seed, and a verdict that knows only seeds would
+be one on these very rows. Both are joined as the referee joins them, with Satterthwaite's degrees
+of freedom. Each contrast has two one-sided tests against its threshold, one for each side; all
+claims' tests are one family under Holm's correction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from bakeoff.claims.contract import Claim, Contrast, Floats, Values
+from bakeoff.decide.referee.distributions import noncentrality, t_cdf, t_quantile
+from bakeoff.decide.referee.holm import holm
+
+ALPHA = 0.05
+LEAST_REPEATS = 5
+_CHANCE = 0.8
+_MOST_REPEATS = 200
+_MOST_TIMES_ROWS = 1000
+_NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
+
+
+class Verdict(StrEnum):
+    """What a run says of a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+    UNTESTABLE = "untestable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was measured for a claim.
+
+    Attributes:
+        values: of all test rows. without: the same with one block of rows left out, a block each;
+            none where no rows are drawn.
+        untestable: why nothing can be said here, else None. notes: what a reader should know.
+    """
+
+    values: Values = field(default_factory=dict)
+    without: Sequence[Values] = ()
+    untestable: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A contrast's effect with its error.
+
+    Attributes:
+        repeats: values that it is the mean of. seed_variance, row_variance: of that mean.
+        freedom: degrees of freedom of the error; infinite where there is none.
+        p_support, p_contradict: one-sided, of the effect being on the other side, or on the edge.
+    """
+
+    contrast: Contrast
+    effect: float
+    per_repeat: tuple[float, ...]
+    seed_variance: float
+    row_variance: float
+    blocks: int
+    freedom: float
+    p_support: float
+    p_contradict: float
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return math.sqrt(self.seed_variance + self.row_variance)
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Bounds that hold the effect with probability 1 - ``alpha``."""
+        if self.error == 0.0:
+            return self.effect, self.effect
+        half = float(t_quantile(self.freedom, 1.0 - alpha / 2.0)) * self.error
+        return self.effect - half, self.effect + half
+
+    def detectable(self, alpha: float) -> float:
+        """How far from its threshold an effect must lie to be found with 80 % probability."""
+        return _detectable(self.seed_variance + self.row_variance, self.freedom, alpha)
+
+    @property
+    def distance(self) -> float:
+        """From the threshold that is nearest."""
+        if self.contrast.rule == "within":
+            return abs(self.contrast.threshold - abs(self.effect))
+        return abs(self.effect - self.contrast.threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a run says of one claim.
+
+    Attributes:
+        effect, low, high: of the contrast that decides; None where nothing was measured.
+        level: of the interval. p_value: of the verdict, corrected for the family.
+        smallest_effect: how far from the margin an effect must lie for this design to tell with
+            80 % probability. why: the verdict in sentences; ``undecided`` says what it would take.
+    """
+
+    name: str
+    verdict: Verdict
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float
+    level: float
+    p_value: float | None = None
+    repeats: int = 0
+    smallest_effect: float | None = None
+    deciding: str | None = None
+    why: str
+    estimates: tuple[Estimate, ...] = ()
+
+
+def judge_family(
+    evidence: Mapping[str, tuple[Claim, Evidence]], *, alpha: float = ALPHA
+) -> dict[str, Finding]:
+    """The verdicts on a run's claims.
+
+    Args:
+        evidence: by name, what was measured for each claim.
+        alpha: 1 minus the level of all verdicts together.
+    """
+    tested = {
+        name: tuple(estimate(found, one, claim) for one in claim.contrasts)
+        for name, (claim, found) in evidence.items()
+        if found.untestable is None
+    }
+    for name, estimates in list(tested.items()):
+        if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
+            evidence = {**evidence, name: (evidence[name][0], Evidence(untestable=_NOT_FINITE))}
+            del tested[name]
+    joined = {name: _joined(evidence[name][0], found) for name, found in tested.items()}
+    enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
+    family = np.array([p for name in enough for p in joined[name]], dtype=np.float64)
+    adjusted = dict(zip(enough, holm(family).reshape(-1, 2).tolist(), strict=True))
+    size = max(1, len(enough))
+    found: dict[str, Finding] = {}
+    for name, (claim, one) in evidence.items():
+        if one.untestable is not None:
+            found[name] = Finding(
+                name=name,
+                verdict=Verdict.UNTESTABLE,
+                margin=claim.margin,
+                level=1.0 - alpha,
+                why=one.untestable,
+            )
+        else:
+            found[name] = _finding(claim, tested[name], adjusted.get(name), alpha, size)
+    return found
+
+
+def estimate(evidence: Evidence, contrast: Contrast, claim: Claim) -> Estimate:
+    """One contrast's effect, its error, and what it says against the threshold."""
+    values = np.atleast_1d(np.asarray(claim.statistic(evidence.values)[contrast.name], float))
+    repeats, mean = len(values), float(values.mean())
+    seed = float(values.var(ddof=1) / repeats) if repeats > 1 else 0.0
+    left = np.array(
+        [np.mean(claim.statistic(one)[contrast.name]) for one in evidence.without], dtype=np.float64
+    )
+    blocks = len(left)
+    row = float((blocks - 1) * np.var(left)) if blocks > 1 else 0.0
+    # A variance that only rounding made is none.
+    floor = (1e-12 * max(1.0, abs(mean))) ** 2
+    seed, row = (0.0 if part < floor else part for part in (seed, row))
+    freedom = _freedom(seed, row, repeats, blocks)
+    support, contradict = _p_values(mean, math.sqrt(seed + row), freedom, contrast)
+    return Estimate(
+        contrast=contrast,
+        effect=mean,
+        per_repeat=tuple(values.tolist()),
+        seed_variance=seed,
+        row_variance=row,
+        blocks=blocks,
+        freedom=freedom,
+        p_support=support,
+        p_contradict=contradict,
+    )
+
+
+def _freedom(seed: float, row: float, repeats: int, blocks: int) -> float:
+    """Satterthwaite's, of the sum of two variances."""
+    parts = [(seed, repeats - 1), (row, blocks - 1)]
+    known = [(part, count) for part, count in parts if part > 0.0]
+    if not known:
+        return math.inf
+    return (seed + row) ** 2 / sum(part**2 / count for part, count in known)
+
+
+def _p_values(
+    effect: float, error: float, freedom: float, contrast: Contrast
+) -> tuple[float, float]:
+    """One-sided p-values for the claim's side of the threshold and for the other side."""
+    edge = contrast.threshold
+    if contrast.rule == "within":
+        return (
+            max(_tail(effect + edge, error, freedom), _tail(edge - effect, error, freedom)),
+            min(
+                1.0,
+                _tail(abs(effect) - edge, error, freedom)
+                + (_tail(abs(effect) + edge, error, freedom) if error else 0.0),
+            ),
+        )
+    over = effect - edge if contrast.rule == "above" else edge - effect
+    return _tail(over, error, freedom), _tail(-over, error, freedom)
+
+
+def _tail(over: float, error: float, freedom: float) -> float:
+    """The chance of an estimate so far over its threshold where the truth is on it."""
+    if error == 0.0:
+        return 0.0 if over > 0.0 else 1.0
+    if math.isinf(freedom):
+        freedom = 1e9
+    return float(t_cdf(freedom, -over / error))
+
+
+def _joined(claim: Claim, found: Sequence[Estimate]) -> tuple[float, float]:
+    """The claim's two p-values from its contrasts': the largest where all must hold, the smallest,
+    times their number, where one does."""
+    support = [one.p_support for one in found]
+    contradict = [one.p_contradict for one in found]
+    if claim.joined == "any":
+        return min(1.0, len(found) * min(support)), max(contradict)
+    return max(support), min(1.0, len(found) * min(contradict))
+
+
+def _is_enough(claim: Claim, found: Sequence[Estimate]) -> bool:
+    return min(len(one.per_repeat) for one in found) >= LEAST_REPEATS
+
+
+def _deciding(claim: Claim, found: Sequence[Estimate], verdict: Verdict) -> Estimate:
+    """The contrast that the verdict hangs on."""
+    if verdict is Verdict.CONTRADICTED:
+        pick = min if claim.joined == "all" else max
+        return pick(found, key=lambda one: one.p_contradict)
+    pick = max if claim.joined == "all" else min
+    return pick(found, key=lambda one: one.p_support)
+
+
+def _finding(
+    claim: Claim,
+    found: Sequence[Estimate],
+    adjusted: Sequence[float] | None,
+    alpha: float,
+    size: int,
+) -> Finding:
+    verdict, p_value = Verdict.UNDECIDED, None
+    if adjusted is not None:
+        p_value = min(adjusted)
+        if adjusted[0] <= alpha:
+            verdict, p_value = Verdict.SUPPORTED, adjusted[0]
+        elif adjusted[1] <= alpha:
+            verdict, p_value = Verdict.CONTRADICTED, adjusted[1]
+    one = _deciding(claim, found, verdict)
+    step = alpha / size / (len(found) if claim.joined == "any" else 1)
+    repeats = min(len(e.per_repeat) for e in found)
+    low, high = one.interval(step) if repeats > 1 else (None, None)
+    return Finding(
+        name=claim.name,
+        verdict=verdict,
+        effect=one.effect,
+        low=low,
+        high=high,
+        margin=one.contrast.threshold,
+        level=1.0 - step,
+        p_value=p_value,
+        repeats=repeats,
+        smallest_effect=one.detectable(step) if repeats > 1 else None,
+        deciding=one.contrast.name,
+        why=_why(claim, one, verdict, repeats, step),
+        estimates=tuple(found),
+    )
+
+
+def _why(claim: Claim, one: Estimate, verdict: Verdict, repeats: int, step: float) -> str:
+    said = f"{one.contrast.words}: {one.effect:.4g} {claim.unit}"
+    if repeats > 1:
+        low, high = one.interval(step)
+        said += f" ({low:.4g} to {high:.4g})"
+    side = {"above": "above", "below": "below", "within": "within ±"}[one.contrast.rule]
+    said += f"; the claim asks for {side} {one.contrast.threshold:g}.".replace("± ", "±")
+    if verdict is not Verdict.UNDECIDED:
+        return said
+    return f"{said} {_takes(one, repeats, step, claim.repeats)}"
+
+
+def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
+    """What would decide an effect as large as the one that was seen."""
+    if repeats < LEAST_REPEATS:
+        return (
+            f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS}, by a "
+            "larger budget."
+        )
+    distance = one.distance
+    for more in _growing(repeats):
+        seed = one.seed_variance * repeats / more
+        freedom = _freedom(seed, one.row_variance, more, one.blocks)
+        if _detectable(seed + one.row_variance, freedom, step) <= distance:
+            return f"An effect of this size would be told with about {more} {word}."
+    for times in (2, 3, 5, 10, 20, 50, 100, 300, _MOST_TIMES_ROWS):
+        for more in (repeats, 2 * repeats, 5 * repeats):
+            seed, row = one.seed_variance * repeats / more, one.row_variance / times
+            freedom = _freedom(seed, row, more, one.blocks)
+            if one.row_variance and _detectable(seed + row, freedom, step) <= distance:
+                return (
+                    f"An effect of this size would be told with about {times} times the test rows "
+                    f"and {more} {word}."
+                )
+    return "The effect lies on its threshold as far as can be seen; no design in reach would tell."
+
+
+def _growing(repeats: int) -> list[int]:
+    """Numbers of repeats to try, each a fifth more than the one before."""
+    found = [repeats]
+    while found[-1] < _MOST_REPEATS:
+        found.append(math.ceil(1.2 * found[-1]))
+    return found
+
+
+def _detectable(variance: float, freedom: float, alpha: float) -> float:
+    if variance == 0.0:
+        return 0.0
+    freedom = min(freedom, 1e6)
+    critical = float(t_quantile(freedom, 1.0 - alpha / 2.0))
+    return math.sqrt(variance) * float(noncentrality(freedom, 1.0 - _CHANCE, critical))
+
+
+def mean_of(values: Floats) -> float:
+    """A condition's mean over its repeats."""
+    return float(np.mean(values))

@@ -1,0 +1,104 @@
+"""A claim's rule held against planted truths: worlds in which it is known to hold, or not to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bakeoff.claims.contract import Claim, Floats, Noise, Size
+from bakeoff.claims.rules import Evidence, Verdict, estimate, judge_family
+
+BLOCKS = 20
+"""Of test rows, left out one at a time."""
+
+
+def planted_evidence(
+    claim: Claim, truth: Verdict, size: Size, rng: np.random.Generator
+) -> Evidence:
+    """What a study in a planted world might measure.
+
+    Args:
+        truth: ``supported`` or ``contradicted``.
+    """
+    world = claim.planted
+    means = world.supported if truth is Verdict.SUPPORTED else world.contradicted
+    repeats = {"seeds": size.seeds, "rounds": size.rounds, "matrices": 16}[claim.repeats]
+    drawn = {
+        name: _drawn(name, np.asarray(mean, dtype=np.float64), repeats, world.noise, size, rng)
+        for name, mean in means.items()
+    }
+    values = {name: found + rows.mean() for name, (found, rows) in drawn.items()}
+    without = [
+        {name: found + np.delete(rows, j).mean() for name, (found, rows) in drawn.items()}
+        for j in range(BLOCKS if world.noise.row else 0)
+    ]
+    return Evidence(values=values, without=without)
+
+
+def _drawn(
+    name: str, mean: Floats, repeats: int, noise: Noise, size: Size, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """A condition's values [S], and [BLOCKS] what each block of rows adds to them."""
+    none = np.zeros(BLOCKS)
+    if "log_parameters" in name or "#rate" in name:
+        return mean, none
+    rows = rng.normal(0.0, noise.row * np.sqrt(BLOCKS / size.test_rows), BLOCKS)
+    if "zero_shot" in name or ":prompt_" in name or "few_shot" in name:
+        return mean, rows
+    return mean + rng.normal(0.0, noise.seed, repeats), rows
+
+
+def simulate(
+    claim: Claim, truth: Verdict, size: Size, *, runs: int = 200, seed: int = 0, family: int = 1
+) -> Counter[Verdict]:
+    """How often each verdict is given in a planted world.
+
+    Args:
+        runs: how many studies. seed: of all that is drawn.
+        family: claims of the run that are corrected for together; the others are as clear.
+    """
+    rng = np.random.default_rng([seed, sum(map(ord, claim.name)), truth is Verdict.SUPPORTED])
+    counts: Counter[Verdict] = Counter()
+    for _ in range(runs):
+        found = planted_evidence(claim, truth, size, rng)
+        # The first step of Holm's correction, as if no other claim were decided.
+        judged = judge_family({claim.name: (claim, found)}, alpha=0.05 / family)
+        counts[judged[claim.name].verdict] += 1
+    return counts
+
+
+def smallest_effect(claim: Claim, size: Size, *, family: int = 1, seed: int = 0) -> float:
+    """How far from its margin an effect must lie for a design to tell with 80 % probability.
+
+    From the claim's own noise, as a mean over some planted studies; a run states it again from
+    what it measured.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(20):
+        evidence = planted_evidence(claim, Verdict.SUPPORTED, size, rng)
+        worst = [
+            estimate(evidence, one, claim).detectable(0.05 / family) for one in claim.contrasts
+        ]
+        found.append(max(worst) if claim.joined == "all" else min(worst))
+    return float(np.mean(found))
+
+
+def planted_table(
+    claims: Mapping[str, Claim], size: Size, *, runs: int = 200, family: int = 1
+) -> list[dict[str, Any]]:
+    """One row for each claim: shares of right, wrong and undecided verdicts in both worlds."""
+    rows = []
+    for name, claim in claims.items():
+        row: dict[str, Any] = {"claim": name, "size": size.name}
+        for truth, other in (
+            (Verdict.SUPPORTED, Verdict.CONTRADICTED),
+            (Verdict.CONTRADICTED, Verdict.SUPPORTED),
+        ):
+            counts = simulate(claim, truth, size, runs=runs, family=family)
+            row |= {f"right_{truth}": counts[truth] / runs, f"wrong_{truth}": counts[other] / runs}
+        rows.append({**row, "smallest_effect": smallest_effect(claim, size, family=family)})
+    return rows

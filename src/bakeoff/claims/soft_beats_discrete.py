@@ -1,0 +1,84 @@
+"""A trained prompt beats the best written one (the seed document, 2.1; Lester et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bakeoff.claims.contract import (
+    BaseFacts,
+    Claim,
+    Contrast,
+    Curve,
+    Floats,
+    Noise,
+    Part,
+    Planted,
+    Size,
+    Values,
+)
+from bakeoff.claims.curves import curve_over
+from bakeoff.claims.entrants import soft_prompt
+
+_MARGIN = 0.02
+_PROMPTS = 8
+_FEW = (16, 64, 256)
+
+
+def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
+    soft = {"soft": soft_prompt(facts, 20)}
+    main = Part(name="prompts", entrants=soft, prompts=True, shots=True)
+    few = (n for n in _FEW if n < size.train_rows)
+    return (main, *(Part(name=f"rows_{n}", entrants=soft, train_rows=n) for n in few))
+
+
+def _discrete(values: Values) -> Floats:
+    """The best of the written prompts and of the prompts with examples, which validation chose."""
+    written = [values[f"prompts:prompt_{i}"] for i in range(1, _PROMPTS + 1)]
+    best: Floats = np.min(np.stack([*written, values["prompts:few_shot"]]), axis=0)
+    return best
+
+
+def _statistic(values: Values) -> Mapping[str, Floats]:
+    return {"gain": _discrete(values) - values["prompts:soft"]}
+
+
+def _curve(values: Values) -> Curve | None:
+    names = {f"rows_{n}:soft": f"soft, {n} rows" for n in _FEW}
+    names |= {"prompts:soft": "soft, all rows", "prompts:few_shot": "worked examples"}
+    names |= {f"prompts:prompt_{i}": f"written {i}" for i in range(1, _PROMPTS + 1)}
+    return curve_over(values, names, "prompt", "test loss, nats per token")
+
+
+def _world(soft: float) -> dict[str, float]:
+    written = {f"prompts:prompt_{i}": 3.0 + i / 20 for i in range(1, _PROMPTS + 1)}
+    return {**written, "prompts:few_shot": 2.9, "prompts:soft": soft}
+
+
+CLAIM = Claim(
+    name="soft_beats_discrete",
+    title="A soft prompt beats the best of eight written prompts and of prompts with examples",
+    source="seed document, section 2.1.1; Lester et al. 2021, arXiv:2104.08691, section 1",
+    hypothesis="With all training rows of the design, a soft prompt's test loss is at least 0.02 "
+    "nats per token below the best of eight written prompts and of prompts with worked examples.",
+    supported_if="the best written one exceeds it by more than 0.02 nats per token",
+    contradicted_if="it exceeds it by less, or not at all",
+    does_not_show="What a better writer would have found: eight prompts are eight. The best of "
+    "them is taken by the test rows, which favours it. With fewer rows see the figure.",
+    unit="nats per token",
+    contrasts=(
+        Contrast(
+            name="gain",
+            rule="above",
+            threshold=_MARGIN,
+            words="loss of the best written prompt minus that of the soft prompt",
+        ),
+    ),
+    statistic=_statistic,
+    design=_design,
+    curve=_curve,
+    planted=Planted(
+        supported=_world(2.4), contradicted=_world(3.1), noise=Noise(seed=0.005, row=0.5)
+    ),
+)

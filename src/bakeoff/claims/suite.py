@@ -1,0 +1,248 @@
+"""Runs the claims of a run: their studies, what is measured besides, the verdicts, the files.
+
+All that is trained is in studies, which go on where an earlier call ended; what is measured is kept
+beside them. So the same command takes up what is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from bakeoff.claims.contract import BaseFacts, Claim, Size
+from bakeoff.claims.measuring import Context
+from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_untestable
+from bakeoff.claims.reading import Measured, measured_of
+from bakeoff.claims.rules import Evidence, Finding, judge_family
+from bakeoff.errors import BakeoffError
+from bakeoff.files import write_bytes
+from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
+from bakeoff.version import __version__
+
+STUDIES: Final = "studies"
+_MEASURED: Final = "measured"
+
+
+class RunStudy(Protocol):
+    """Runs a study in a folder, or goes on with it."""
+
+    def __call__(self, mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        """Returns early once ``seconds`` are spent; None has no end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A run of claims.
+
+    Attributes:
+        claims: by name. facts: of the bases, rising in parameters. main: of the base that claims
+            not about scale are tested on. size: of the designs. data: what is learnt.
+        device: ``auto``, ``cpu`` or ``cuda``. out: the folder. run_study: see there.
+        say: shows what is being done. deadline: on the monotonic clock, None has no end.
+    """
+
+    claims: Mapping[str, Claim]
+    facts: Sequence[BaseFacts]
+    main: BaseFacts
+    size: Size
+    data: ClaimData
+    device: str
+    out: Path
+    run_study: RunStudy
+    say: Callable[[str], None] = lambda text: None
+    deadline: float | None = None
+
+
+@dataclass
+class Found:
+    """What a run of claims has come to.
+
+    Attributes:
+        findings, evidence, seconds: by claim. candidates: how many runs its studies trained.
+    """
+
+    findings: dict[str, Finding]
+    evidence: dict[str, Evidence]
+    seconds: dict[str, float]
+    studies: dict[str, list[str]] = field(default_factory=dict)
+
+
+def run_suite(suite: Suite) -> Found:
+    """Tests the claims, or goes on with them.
+
+    Raises:
+        BakeoffError: for bad input. A study that fails makes its claims untestable, no more.
+    """
+    evidence: dict[str, Evidence] = {}
+    for name, claim in suite.claims.items():
+        why = why_untestable(claim, suite.facts, suite.main, suite.size, suite.data)
+        if why:
+            evidence[name] = Evidence(untestable=why)
+    testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
+    studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
+    failures = _run_studies(suite, studies)
+    seconds = dict.fromkeys(suite.claims, 0.0)
+    for name, claim in testable.items():
+        own = [study for study in studies if any(of == name for of, _ in study.methods)]
+        for study in own:
+            seconds[name] += study.share(name) * _seconds_of(suite.out / STUDIES / study.name)
+        try:
+            evidence[name], taken = _evidence(suite, name, claim, own, failures)
+        except BakeoffError as error:
+            evidence[name], taken = Evidence(untestable=str(error)), 0.0
+        seconds[name] += taken
+    ordered = {name: evidence[name] for name in suite.claims}
+    findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
+    names = {
+        name: [study.name for study in studies if any(of == name for of, _ in study.methods)]
+        for name in suite.claims
+    }
+    return Found(findings=findings, evidence=ordered, seconds=seconds, studies=names)
+
+
+def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str]:
+    """Runs all studies.
+
+    Returns:
+        By study, why there is nothing of it.
+    """
+    failures: dict[str, str] = {}
+    for i, study in enumerate(studies):
+        seconds: float | None = None
+        if suite.deadline is not None:
+            left = max(1.0, suite.deadline - time.monotonic())
+            seconds = left * study.work / sum(one.work for one in studies[i:])
+        suite.say(
+            f"study {i + 1} of {len(studies)}: {study.name}, "
+            f"{len(study.mapping['methods'])} methods"
+        )
+        place = suite.out / STUDIES / study.name
+        try:
+            suite.run_study(study.mapping, place, seconds)
+        except BakeoffError as error:
+            failures[study.name] = str(error)
+        if not (place / RESULTS_FILE).exists():
+            failures.setdefault(study.name, "its budget ended before anything was found")
+    return failures
+
+
+def _seconds_of(place: Path) -> float:
+    if not (place / RESULTS_FILE).exists():
+        return 0.0
+    wall = read_results(place).environment.wall_seconds
+    return float(wall.get("total", sum(wall.values())))
+
+
+def _evidence(
+    suite: Suite,
+    name: str,
+    claim: Claim,
+    studies: Sequence[PlannedStudy],
+    failures: Mapping[str, str],
+) -> tuple[Evidence, float]:
+    """What was measured for a claim, and the seconds that measuring it took."""
+    for study in studies:
+        if study.name in failures:
+            return Evidence(untestable=f"{study.name}: {failures[study.name]}"), 0.0
+    whole = Measured()
+    for study in studies:
+        for (of, part), methods in study.methods.items():
+            if of == name:
+                found = measured_of(suite.out / STUDIES / study.name, methods, part)
+                place = [facts.reference for facts in suite.facts].index(study.base)
+                whole.take(found, f"{place}/" if claim.over_bases else "")
+    if claim.over_bases:
+        whole.put("log_parameters", np.log10([facts.parameters for facts in suite.facts]))
+    taken = 0.0
+    if claim.measure is not None:
+        values, taken = _measured(suite, name, claim.measure, studies)
+        for condition, value in values.items():
+            whole.put(condition, value)
+    counts = {len(v) for v in whole.values.values() if v.ndim} - {len(suite.facts)}
+    if len(counts) > 1 and claim.repeats == "seeds" and claim.measure is None:
+        return Evidence(untestable="Its studies have different numbers of seeds."), taken
+    draws_rows = bool(studies) and claim.measure is None
+    return Evidence(values=whole.values, without=whole.without if draws_rows else ()), taken
+
+
+def _measured(
+    suite: Suite, name: str, measure: str, studies: Sequence[PlannedStudy]
+) -> tuple[dict[str, Any], float]:
+    """What a claim's own measurement gives, from the folder where an earlier call made it."""
+    place = suite.out / STUDIES / studies[0].name if studies else None
+    key = {
+        "bakeoff": __version__,
+        "base": suite.main.reference,
+        "device": suite.device,
+        "size": suite.size.name,
+        "study": None if place is None else read_results(place).environment.finished,
+    }
+    file = suite.out / _MEASURED / f"{name}.json"
+    kept = read_json(file) if file.exists() else None
+    if isinstance(kept, dict) and kept.get("key") == key:
+        return {n: np.array(v) for n, v in kept["values"].items()}, float(kept["seconds"])
+    suite.say(f"measuring {name}")
+    module, _, function = measure.partition(":")
+    methods = next(
+        (found for study in studies for (of, _), found in study.methods.items() if of == name), {}
+    )
+    context = Context(
+        facts=suite.main, device=suite.device, size=suite.size, place=place, methods=methods
+    )
+    started = time.monotonic()
+    values = getattr(importlib.import_module(module), function)(context)
+    seconds = time.monotonic() - started
+    content = {"key": key, "seconds": seconds, "values": {n: v.tolist() for n, v in values.items()}}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, (json.dumps(content) + "\n").encode())
+    return values, seconds
+
+
+def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
+    """``claims.json``."""
+    return {
+        "claims": {name: _one(suite, found, name) for name in suite.claims},
+        "bakeoff": __version__,
+        "base": suite.main.reference,
+        "bases": {facts.reference: facts.parameters for facts in suite.facts},
+        "size": suite.size.name,
+        "device": suite.device,
+    }
+
+
+def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
+    claim, finding = suite.claims[name], found.findings[name]
+    return {
+        "verdict": str(finding.verdict),
+        "effect": finding.effect,
+        "low": finding.low,
+        "high": finding.high,
+        "margin": finding.margin,
+        "seeds": finding.repeats,
+        "seconds": round(found.seconds[name], 1),
+        "smallest_effect": finding.smallest_effect,
+        "why": finding.why,
+        "repeats": claim.repeats,
+        "unit": claim.unit,
+        "rule": next(
+            (c.rule for c in claim.contrasts if c.name == finding.deciding),
+            claim.contrasts[0].rule,
+        ),
+        "deciding": finding.deciding,
+        "level": finding.level,
+        "p_value": finding.p_value,
+        "title": claim.title,
+        "source": claim.source,
+        "effects": {
+            one.contrast.name: {"effect": one.effect, "values": list(one.per_repeat)}
+            for one in finding.estimates
+        },
+        "studies": [f"{STUDIES}/{study}" for study in found.studies.get(name, [])],
+    }

@@ -1,0 +1,108 @@
+"""``bakeoff claims``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bakeoff.cli.common import BaseOption, DeviceOption
+from bakeoff.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bakeoff.claims.contract import Claim, Size
+
+
+def _names(incomplete: str) -> list[str]:
+    from bakeoff.claims.registry import claim_names
+
+    return [name for name in claim_names() if name.startswith(incomplete)]
+
+
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", autocompletion=_names, help="The claims; all of them without."
+        ),
+    ] = None,
+    listed: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="Shows them with their source, what would support and what would contradict "
+            "them, and what they cost; one name a line where it is piped.",
+        ),
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Five of them in small, on tiny: minutes.")
+    ] = False,
+    base: BaseOption = None,
+    bases: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Bases of one family, for claims about scale; others use --base, or the first.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="A file or a folder of rows; made articles without."),
+    ] = None,
+    device: DeviceOption = "auto",
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="2h, 90m: what there is by then is decided and shown."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where claims.json, claims.html and studies go.")
+    ] = Path("runs/claims"),
+) -> None:
+    """Tests what papers claim of fine-tuning, each claim by a study whose rule is fixed before."""
+    from bakeoff.claims.contract import SIZES
+    from bakeoff.claims.registry import claims_named
+
+    chosen = claims_named(names or (), quick=quick)
+    if listed:
+        _list(chosen, SIZES["quick" if quick else "full"])
+        return
+    if base is not None and bases is not None and base not in bases.split(","):
+        raise ConfigError(
+            f"--base {base} is not among --bases {bases}; give one of them, or --bases alone"
+        )
+    # Heavy, so loaded only once the claims are known to be there.
+    from bakeoff.api.claims import run_claims
+
+    found = run_claims(
+        list(chosen),
+        quick=quick,
+        base=base,
+        bases=None if bases is None else [one.strip() for one in bases.split(",") if one.strip()],
+        data=data,
+        device=device,
+        budget=budget,
+        out=out,
+        console=Console(stderr=True),
+    )
+    console = Console()
+    for name, one in found.claims.items():
+        console.print(f"[bold]{escape(name)}[/]: {one['verdict']}", highlight=False)
+        console.print(f"  {escape(str(one['why']))}", highlight=False)
+    console.print(escape(str(out / "claims.html")), soft_wrap=True, highlight=False)
+
+
+def _list(chosen: dict[str, Claim], size: Size) -> None:
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join(f"{name}\n" for name in chosen))
+        return
+    from bakeoff.claims.listing import listed
+
+    console = Console()
+    for name, claim in chosen.items():
+        console.print(f"[bold]{escape(name)}[/]: {escape(claim.title)}", highlight=False)
+        for word, text in listed(claim, size, family=len(chosen)):
+            console.print(f"  [dim]{word}:[/] {escape(text)}", highlight=False)

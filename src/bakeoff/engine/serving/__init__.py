@@ -1,0 +1,1 @@
+"""Rows of any adapters that join and leave one running batch."""

@@ -1,0 +1,1 @@
+"""A judge of written answers: asked after the test, over the answers that were kept."""

@@ -1,0 +1,114 @@
+"""An adapter in PEFT's files that was trained elsewhere, as a method of this program.
+
+LoRA, DoRA, (IA)³ and the trained prompts are computed by the code that trains them here; any other
+type by the installed PEFT, over a copy of the base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from bakeoff.base.model import Base
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import Method
+from bakeoff.methods.files import PEFT_CONFIG, PEFT_WEIGHTS
+from bakeoff.methods.registry import method_type, spec_of
+from bakeoff.methods.specs.peft import options_of, peft_types
+
+_PEFT: Final = "peft"
+_PROMPTS: Final = {"PROMPT_TUNING": "soft_prompt", "P_TUNING": "p_tuning"}
+_OF_PEFT_ALONE: Final = (
+    "alora_invocation_tokens",
+    "lora_bias",
+    "modules_to_save",
+    "target_parameters",
+    "trainable_token_indices",
+)
+"""Settings of LoRA that only PEFT's own code knows."""
+_PRINCIPAL: Final = ("pissa", "olora")
+"""Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
+_LOST: Final = ("corda", "loftq")
+"""Starts that change the frozen weights by what the files do not hold."""
+
+
+def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
+    """The method whose adapter a folder holds, with the options that its files name.
+
+    Args:
+        folder: with ``adapter_config.json`` and ``adapter_model.safetensors``.
+        base: what it was trained over. where: the path in the study, for errors.
+
+    Raises:
+        ConfigError: if a file is missing or cannot be read, or the type cannot be computed here.
+    """
+    config = _config(folder, where)
+    kind, given = _kind_of(config, folder, where)
+    options = spec_of(kind, where=where).read_options(given, path=where)
+    return method_type(kind, where=where)(options, base, where=where)
+
+
+def _config(folder: Path, where: str) -> Mapping[str, Any]:
+    path = folder / PEFT_CONFIG
+    if not path.is_file() or not (folder / PEFT_WEIGHTS).is_file():
+        missing = PEFT_WEIGHTS if path.is_file() else PEFT_CONFIG
+        raise ConfigError(
+            f"{where}: {folder} holds no {missing}; give a folder with PEFT's {PEFT_CONFIG} and "
+            f"{PEFT_WEIGHTS}, as save_pretrained writes them (no pickle is read)"
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: {path} cannot be read as JSON ({error})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("peft_type"), str):
+        raise ConfigError(
+            f"{where}: {path} names no peft_type; give the file that PEFT's save_pretrained wrote"
+        )
+    return found
+
+
+def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, dict[str, Any]]:
+    """(the kind of method, its options as a study gives them)."""
+    name = config["peft_type"]
+    if name == "LORA" and not _needs_peft(config, folder, where):
+        return "dora" if config.get("use_dora") else "lora", {
+            "rank": config.get("r"),
+            "alpha": config.get("lora_alpha"),
+            "target_modules": config.get("target_modules"),
+            "ranks": config.get("rank_pattern") or None,
+            "alphas": config.get("alpha_pattern") or None,
+            "rank_stabilised": bool(config.get("use_rslora")),
+        }
+    if name == "IA3" and not config.get("modules_to_save"):
+        keys = ("target_modules", "feedforward_modules")
+        return "ia3", {key: config.get(key) for key in keys}
+    if name in _PROMPTS:
+        return _PROMPTS[name], {"prompt_length": config.get("num_virtual_tokens")}
+    if name == "PREFIX_TUNING":
+        return "prefix", {"prefix_length": config.get("num_virtual_tokens")}
+    if name not in peft_types():
+        raise ConfigError(
+            f"{where}: {folder / PEFT_CONFIG} is of the type {name}, which cannot be computed "
+            "here; merge the adapter into its base and give the folder as checkpoint"
+        )
+    known = {field.name for field in fields(options_of(name))} - {"peft_type"}
+    given = {key: config[key] for key in known if config.get(key) is not None}
+    # The base computes in evaluation mode, where nothing drops out.
+    given |= {key: 0.0 for key in given if "dropout" in key}
+    return _PEFT, {"peft_type": name, **given}
+
+
+def _needs_peft(config: Mapping[str, Any], folder: Path, where: str) -> bool:
+    """Whether a LoRA has what PEFT's own code alone computes."""
+    start = str(config.get("init_lora_weights")).lower()
+    if start.startswith(_LOST):
+        raise ConfigError(
+            f"{where}: {folder / PEFT_CONFIG} began with init_lora_weights {start}, which changed "
+            "the frozen weights by what these files do not hold; give the merged model as "
+            "checkpoint"
+        )
+    is_plain = config.get("bias", "none") == "none" and not start.startswith(_PRINCIPAL)
+    return not is_plain or any(config.get(key) for key in _OF_PEFT_ALONE)

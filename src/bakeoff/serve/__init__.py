@@ -1,0 +1,1 @@
+"""Every method of a study behind one address, in one running batch."""

@@ -1,0 +1,215 @@
+"""Runs and adapters as models by name. A name is a key of this catalogue and never a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from bakeoff.base.model import Base
+from bakeoff.base.precision import choose_device, choose_dtype
+from bakeoff.base.weights.sources import load_source
+from bakeoff.decide.representative import representative
+from bakeoff.decide.verdicts import ZERO_SHOT
+from bakeoff.errors import ConfigError
+from bakeoff.files import cache_folder
+from bakeoff.inference.finished import FinishedRun, Kept
+from bakeoff.methods.contract import ExecutionPath, Method, Tensors
+from bakeoff.serve.options import ServeOptions
+from bakeoff.serve.peft_folder import peft_method
+from bakeoff.serve.served import Asking, Served
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+@dataclass
+class Catalogue:
+    """Everything that a server knows.
+
+    Attributes:
+        models: by name. bases: by lane. runs: by the study's name.
+    """
+
+    models: dict[str, Served] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
+    runs: dict[str, FinishedRun] = field(default_factory=dict)
+
+    def add(self, model: Served) -> None:
+        """One more model.
+
+        Raises:
+            ConfigError: there is one of that name.
+        """
+        if model.name in self.models:
+            raise ConfigError(f"two models are called {model.name!r}; give one another name")
+        self.models[model.name] = model
+
+
+def open_catalogue(options: ServeOptions) -> Catalogue:
+    """Loads the bases, and looks through the runs and adapters without loading them.
+
+    Raises:
+        BakeoffError: something cannot be served.
+    """
+    catalogue = Catalogue()
+    shared: dict[tuple[object, ...], str] = {}
+    for folder in options.runs:
+        run = _opened(folder, options)
+        study = _study_name(run, catalogue)
+        catalogue.runs[study] = run
+        lane = _lane_of(run, catalogue, shared)
+        prefix = f"{study}/" if len(options.runs) > 1 else ""
+        for model in _of_run(run, study, lane, prefix):
+            catalogue.add(model)
+    if options.base is not None:
+        _add_base(options, catalogue, shared)
+    _add_adapters(options, catalogue)
+    return catalogue
+
+
+def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
+    run = FinishedRun(folder, options.device)
+    if options.precision is not None:
+        changed = replace(run.study.options, precision=options.precision)
+        run.study = replace(run.study, options=changed)
+    return run
+
+
+def _study_name(run: FinishedRun, catalogue: Catalogue) -> str:
+    for name in (run.study.options.name, run.path.resolve().name):
+        if _NAME.fullmatch(name) and name not in catalogue.runs:
+            return name
+    raise ConfigError(
+        f"{run.path}: another study of the name {run.study.options.name!r} is served, and its "
+        "folder has the same name; rename one of the folders"
+    )
+
+
+def _lane_of(run: FinishedRun, catalogue: Catalogue, shared: dict[tuple[object, ...], str]) -> str:
+    """The lane of the run's base, which studies over the same one share."""
+    options = run.study.options
+    known = options.base in ("tiny", "smollm2-135m")
+    root = None if known else str(run.study.root)
+    key = (options.base, options.revision, options.precision, options.quantization, root)
+    if key not in shared:
+        shared[key] = f"base{len(shared)}"
+        catalogue.bases[shared[key]] = run.base
+    else:
+        run.share(catalogue.bases[shared[key]])
+    return shared[key]
+
+
+def _of_run(run: FinishedRun, study: str, lane: str, prefix: str) -> Iterator[Served]:
+    asking = Asking(run.base, run.task, run.study.options.generation)
+    yield _untuned(f"{prefix}{ZERO_SHOT}", study, lane, asking)
+    root = run.path.resolve()
+    kept = {
+        name
+        for name, record in run.results.candidates.items()
+        if record.state.is_eligible
+        and (folder := root / "candidates" / name / "adapter").is_dir()
+        and folder.resolve().is_relative_to(root)
+    }
+    for name in run.results.methods:
+        chosen = representative(run.results, name, kept)
+        if chosen is not None:
+            yield _of_kept(run.candidate(chosen), f"{prefix}{name}", study, lane, asking)
+
+
+def _untuned(name: str, study: str, lane: str, asking: Asking) -> Served:
+    nothing: Tensors = {}
+    return Served(
+        name=name,
+        kind=ZERO_SHOT,
+        title="the untuned base",
+        study=study,
+        lane=lane,
+        asking=asking,
+        loader=lambda: (None, nothing),
+    )
+
+
+def _of_kept(kept: Kept, name: str, study: str, lane: str, asking: Asking) -> Served:
+    def load() -> tuple[Method | None, Tensors]:
+        return kept.method, kept.load()
+
+    return _made(kept.method, name, study, lane, asking, load, kept.id)
+
+
+def _made(
+    method: Method,
+    name: str,
+    study: str,
+    lane: str,
+    asking: Asking,
+    load: object,
+    candidate: str | None,
+) -> Served:
+    return Served(
+        name=name,
+        kind=method.kind,
+        title=method.title,
+        study=study,
+        lane=lane,
+        asking=asking,
+        loader=load,  # type: ignore[arg-type]
+        extra_positions=method.extra_positions,
+        candidate=candidate,
+        has_own_base=method.execution_path is ExecutionPath.OWN_BASE,
+        parameters=method.num_trainable,
+    )
+
+
+def _add_base(
+    options: ServeOptions, catalogue: Catalogue, shared: dict[tuple[object, ...], str]
+) -> None:
+    """The base of adapters without a run, which is a model of its own where there is no run."""
+    assert options.base is not None
+    for lane, base in catalogue.bases.items():
+        if base.source.reference == options.base:
+            shared[("given",)] = lane
+            return
+    source = load_source(options.base, root=Path.cwd(), cache_dir=cache_folder())
+    place = choose_device(options.device)
+    if place.index is not None:
+        torch.cuda.set_device(place)
+    precision = options.precision or "auto"
+    base = Base(source, device=place, dtype=choose_dtype(precision, place))
+    lane = f"base{len(shared)}"
+    shared[("given",)] = lane
+    catalogue.bases[lane] = base
+    if not options.runs:
+        catalogue.add(_untuned(ZERO_SHOT, "", lane, Asking(base, None, None)))
+
+
+def _add_adapters(options: ServeOptions, catalogue: Catalogue) -> None:
+    if not options.adapters:
+        return
+    lanes = list(catalogue.bases)
+    if len(lanes) > 1 and options.base is None:
+        raise ConfigError(
+            "--adapter: the runs have several bases; say with --base which the adapters are for"
+        )
+    lane = next(
+        (n for n, b in catalogue.bases.items() if b.source.reference == options.base), lanes[-1]
+    )
+    base = catalogue.bases[lane]
+    # An adapter is asked as the study asks, where only one is served over its base.
+    alike = {m.study: m.asking for m in catalogue.models.values() if m.lane == lane and m.study}
+    study, asking = next(iter(alike.items())) if len(alike) == 1 else ("", Asking(base, None, None))
+    for name, folder in options.adapters.items():
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"--adapter {name!r}: a name has letters, digits, dots, colons, dashes and "
+                "underscores, and begins with a letter or digit"
+            )
+        method = peft_method(name, folder, base)
+
+        def load(method: Method = method, folder: Path = folder) -> tuple[Method | None, Tensors]:
+            return method, method.load(folder)
+
+        catalogue.add(_made(method, name, study, lane, asking, load, None))

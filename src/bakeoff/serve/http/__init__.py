@@ -1,0 +1,1 @@
+"""Requests and answers: the routes, their bodies, what stands before them."""

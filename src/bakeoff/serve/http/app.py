@@ -1,0 +1,283 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Query
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from bakeoff.errors import StoreError
+from bakeoff.serve.http.bodies import (
+    ChatBody,
+    ClassifyBody,
+    CompareBody,
+    CompletionBody,
+    ErrorBody,
+    ScoreBody,
+    VoteBody,
+)
+from bakeoff.serve.http.choosing import classify, score
+from bakeoff.serve.http.comparing import compare_flow, streamed_comparison, whole_comparison
+from bakeoff.serve.http.completing import (
+    chat_job,
+    completion_job,
+    streamed_chat,
+    streamed_completion,
+    whole_chat,
+    whole_completion,
+)
+from bakeoff.serve.http.faults import ApiError, bad
+from bakeoff.serve.http.guard import Guard
+from bakeoff.serve.playground import playground_page
+from bakeoff.serve.served import Served
+from bakeoff.serve.state import State
+from bakeoff.version import __version__
+
+_LOG = logging.getLogger("bakeoff.serve")
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorBody, "description": text}
+    for status, text in {
+        400: "The request breaks a rule.",
+        401: "A key is missing.",
+        403: "Another site asks.",
+        404: "There is no such model.",
+        408: "The request took too long.",
+        413: "The body is too large.",
+        422: "The request breaks a rule.",
+        429: "Too many rows wait; Retry-After says when to ask again.",
+        503: "The server loads, stops, or cannot load an adapter.",
+    }.items()
+}
+_STARTED: Final = int(time.time())
+
+
+class _Json(Response):
+    """JSON whatever the texts hold, as half of a pair of surrogates."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def make_app(state: State) -> Guard:
+    """The application, guarded.
+
+    Args:
+        state: of the server; it begins to load when the application starts.
+    """
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        state.load()
+        yield
+        await asyncio.to_thread(state.close)
+
+    app = FastAPI(
+        title="bakeoff",
+        version=__version__,
+        description="Every method of a study behind one address, in OpenAI's forms.",
+        lifespan=living,
+        docs_url=None,
+        redoc_url=None,
+        responses=_ERRORS,
+        default_response_class=_Json,
+    )
+    _errors(app)
+    _watch(app, state)
+    _life(app, state)
+    _openai(app, state)
+    _own(app, state)
+    return Guard(app, state.options)
+
+
+def _errors(app: FastAPI) -> None:
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return _Json(error.body, error.status, headers=error.headers)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return _Json(_explained(error).body, 400)
+
+    async def other(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        answer = ApiError(error.status_code, str(error.detail), code)
+        return _Json(answer.body, error.status_code, headers=error.headers)
+
+    app.add_exception_handler(ApiError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, other)
+
+
+def _explained(error: RequestValidationError) -> ApiError:
+    """The first fault of a body, by the field's name; what was given is not repeated."""
+    first = error.errors()[0]
+    place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query")]
+    param = ".".join(place)[:100] or None
+    text = str(first.get("msg", "invalid"))[:200]
+    return bad(f"{param}: {text}" if param else text, param)
+
+
+def _watch(app: FastAPI, state: State) -> None:
+    @app.middleware("http")
+    async def counted(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        started = time.monotonic()
+        response = await call(request)
+        found = request.scope.get("route")
+        route = getattr(found, "path", "other")
+        seconds = time.monotonic() - started
+        state.metrics.requests.labels(route, str(response.status_code)).inc()
+        state.metrics.seconds.labels(route).observe(seconds)
+        _LOG.info("%s %s %d %.3f s", request.method, route, response.status_code, seconds)
+        return response
+
+
+def _life(app: FastAPI, state: State) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Whether the server lives."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        """Whether it answers requests; 503 while it loads."""
+        if not state.is_ready:
+            raise ApiError(503, "the models are being loaded; ask again soon", "loading")
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def playground() -> HTMLResponse:
+        text, policy = playground_page()
+        return HTMLResponse(text, headers={"content-security-policy": policy})
+
+
+def _openai(app: FastAPI, state: State) -> None:
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """All models."""
+        found = state.engine.catalogue.models.values()
+        return {"object": "list", "data": [_shown(model) for model in found]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One model."""
+        found = state.engine.catalogue.models.get(name)
+        if found is None:
+            raise ApiError(404, "there is no such model", "model_not_found", "model")
+        return _shown(found)
+
+    @app.post("/v1/completions", response_model=None)
+    async def completions(body: CompletionBody, request: Request) -> Response:
+        """Continues texts."""
+        job = await completion_job(state.engine, body)
+        _log_prompt(state, body.prompt)
+        if body.stream:
+            return _stream(streamed_completion(job))
+        return _Json(await whole_completion(job, request))
+
+    @app.post("/v1/chat/completions", response_model=None)
+    async def chat(body: ChatBody, request: Request) -> Response:
+        """Answers conversations."""
+        job = await chat_job(state.engine, body)
+        _log_prompt(state, [message.content for message in body.messages])
+        if body.stream:
+            return _stream(streamed_chat(job))
+        return _Json(await whole_chat(job, request))
+
+    @app.post("/v1/classify", response_model=None)
+    async def classified(body: ClassifyBody, request: Request) -> Response:
+        """The labels of texts, each with its share."""
+        return _Json(await classify(state.engine, body, request))
+
+    @app.post("/v1/score", response_model=None)
+    async def scored(body: ScoreBody, request: Request) -> Response:
+        """How likely texts are after a prompt."""
+        return _Json(await score(state.engine, body, request))
+
+
+def _own(app: FastAPI, state: State) -> None:
+    @app.post("/compare", response_model=None)
+    async def compare(body: CompareBody, request: Request) -> Response:
+        """One prompt through many models, in one batch."""
+        compared = await compare_flow(state.engine, body)
+        _log_prompt(state, body.prompt)
+        if body.stream:
+            return _stream(streamed_comparison(compared))
+        return _Json(await whole_comparison(compared, request))
+
+    @app.get("/rows")
+    async def rows(
+        study: Annotated[str, Query(max_length=300)] = "",
+        search: Annotated[str, Query(max_length=300)] = "",
+    ) -> dict[str, Any]:
+        """Test rows of a study whose text holds all the words."""
+        _ = state.engine
+        picker = state.pickers.get(study)
+        if picker is None:
+            return {"object": "list", "total": 0, "data": []}
+        return await asyncio.to_thread(picker.search, search)
+
+    @app.get("/votes")
+    async def votes(study: Annotated[str, Query(max_length=300)] = "") -> dict[str, Any]:
+        """Blind comparisons so far, with intervals."""
+        _ = state.engine
+        return {"object": "list", "data": await asyncio.to_thread(state.votes.summary, study)}
+
+    @app.post("/votes")
+    async def vote(body: VoteBody) -> dict[str, Any]:
+        """Keeps a blind comparison in the run's folder."""
+        known = state.engine.catalogue.models
+        if body.a not in known or body.b not in known or body.a == body.b:
+            raise bad("a vote is on two different models", "a")
+        if {known[body.a].study, known[body.b].study} != {body.study}:
+            raise bad("both models must be of the study", "study")
+        try:
+            await asyncio.to_thread(state.votes.add, body)
+        except StoreError as error:
+            raise ApiError(503, str(error), "store") from None
+        return {"object": "vote", "verdict": body.verdict}
+
+
+def _shown(model: Served) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": _STARTED,
+        "owned_by": "bakeoff",
+        "kind": model.kind,
+        "title": model.title,
+        "study": model.study,
+        "candidate": model.candidate,
+        "task": None if model.asking.task is None else model.asking.task.kind,
+        "columns": list(model.asking.columns),
+        "trained_parameters": model.parameters,
+        "slower": model.has_own_base,
+    }
+
+
+def _stream(parts: AsyncIterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(
+        parts, media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+    )
+
+
+def _log_prompt(state: State, prompt: object) -> None:
+    if state.options.log_prompts:
+        _LOG.info("prompt: %s", json.dumps(prompt, default=str))

@@ -1,0 +1,151 @@
+"""Rows of one request: handed to the engine's thread, followed from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from starlette.requests import Request
+
+from bakeoff.engine.serving.batcher import QueueFullError
+from bakeoff.engine.serving.rows import Ended, Event, Failed, Row, Scored, Wrote
+from bakeoff.engine.serving.sampling import Drawn, Sampling
+from bakeoff.serve.engine import Engine
+from bakeoff.serve.http.faults import ApiError, of_row
+from bakeoff.serve.served import Served
+
+_LOOK_SECONDS: Final = 0.2
+"""Between two looks at whether the client is still there."""
+
+
+@dataclass
+class Answer:
+    """One row's answer, whole.
+
+    Attributes:
+        text: it. drawn: its tokens. pieces: the text that came with each token.
+        scored: of rows with choices. ended: how it ended.
+    """
+
+    text: str = ""
+    drawn: list[Drawn] = field(default_factory=list)
+    scored: Scored | None = None
+    ended: Ended | None = None
+    failed: Failed | None = None
+
+
+class Flow:
+    """The rows of one request, in order.
+
+    Args:
+        engine: that serves them.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
+        self.rows: list[Row] = []
+        self._num_open = 0
+
+    def add(
+        self,
+        model: Served,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        *,
+        choices: Sequence[Sequence[int]] = (),
+        strips: bool = True,
+    ) -> None:
+        """One more row; they start together, by ``start``."""
+        index = len(self.rows)
+
+        def told(event: Event) -> None:
+            # The loop may be gone when the server stops.
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
+
+        self.rows.append(
+            Row(
+                source=model,
+                prompt=prompt,
+                sampling=sampling,
+                listener=told,
+                choices=choices,
+                strips=strips,
+            )
+        )
+
+    def start(self) -> None:
+        """Queues the rows.
+
+        Raises:
+            ApiError: 429 where too many wait, 503 where the server stops.
+        """
+        try:
+            self._engine.batcher.submit(self.rows)
+        except QueueFullError as error:
+            if "stopping" in str(error):
+                raise ApiError(503, str(error), "stopping") from None
+            raise ApiError(429, f"{error}; ask again later", "queue_full") from None
+        self._num_open = len(self.rows)
+
+    async def events(self) -> AsyncIterator[tuple[int, Event]]:
+        """(row, what it is told) until all have ended; whoever stops listening lets them go."""
+        try:
+            while self._num_open:
+                index, event = await self._events.get()
+                self._num_open -= isinstance(event, Ended | Failed)
+                yield index, event
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Lets go of what has not ended."""
+        if self._num_open:
+            self._engine.batcher.cancel(self.rows)
+
+    async def gathered(self, request: Request, *, tolerant: bool = False) -> list[Answer]:
+        """All answers, whole.
+
+        Args:
+            request: whose client is watched. tolerant: whether a row may fail alone.
+
+        Raises:
+            ApiError: a row has failed, or the client has gone.
+        """
+        answers = [Answer() for _ in self.rows]
+
+        async def collect() -> None:
+            async for index, event in self.events():
+                keep(answers[index], event)
+                if isinstance(event, Failed) and not tolerant:
+                    raise of_row(event)
+
+        task = asyncio.create_task(collect())
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
+                if not task.done() and await request.is_disconnected():
+                    raise ApiError(499, "the client has gone", "cancelled")
+            task.result()
+        finally:
+            task.cancel()
+            self.cancel()
+        return answers
+
+
+def keep(answer: Answer, event: Event) -> None:
+    """Adds what a row was told to its answer."""
+    if isinstance(event, Wrote):
+        answer.text += event.text
+        if event.drawn is not None:
+            answer.drawn.append(event.drawn)
+    elif isinstance(event, Scored):
+        answer.scored = event
+    elif isinstance(event, Ended):
+        answer.ended = event
+    else:
+        answer.failed = event

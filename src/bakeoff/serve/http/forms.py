@@ -1,0 +1,82 @@
+"""Answers in OpenAI's forms."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bakeoff.engine.serving.sampling import Drawn
+from bakeoff.serve.http.flow import Answer
+from bakeoff.serve.served import Prompt, Served
+
+
+def new_id(kind: str) -> str:
+    """An id such as ``cmpl-1f3...``."""
+    return f"{kind}-{secrets.token_hex(12)}"
+
+
+def now() -> int:
+    """Seconds of Unix."""
+    return int(time.time())
+
+
+def usage(prompts: Sequence[Prompt], num_written: int) -> dict[str, int]:
+    """Counts of tokens; soft prompts and prefixes are none."""
+    read = sum(len(prompt.ids) for prompt in prompts)
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": num_written,
+        "total_tokens": read + num_written,
+    }
+
+
+def text_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None) -> Any:
+    """``logprobs`` of ``/v1/completions``."""
+    if wanted is None:
+        return None
+    tokens, offsets, place = [], [], 0
+    for one in drawn:
+        spelt = model.asking.token_text(one.id)
+        tokens.append(spelt)
+        offsets.append(place)
+        place += len(spelt)
+    tops = [{model.asking.token_text(i): value for i, value in one.top} for one in drawn]
+    return {
+        "tokens": tokens,
+        "token_logprobs": [one.logprob for one in drawn],
+        "top_logprobs": tops if wanted else None,
+        "text_offset": offsets,
+    }
+
+
+def chat_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None) -> Any:
+    """``logprobs`` of ``/v1/chat/completions``."""
+    if wanted is None:
+        return None
+
+    def entry(token: int, logprob: float | None) -> dict[str, Any]:
+        spelt = model.asking.token_text(token)
+        return {"token": spelt, "logprob": logprob, "bytes": list(spelt.encode("utf-8"))}
+
+    return {
+        "content": [
+            {**entry(one.id, one.logprob), "top_logprobs": [entry(i, v) for i, v in one.top]}
+            for one in drawn
+        ],
+        "refusal": None,
+    }
+
+
+def finish_reason(answer: Answer) -> str:
+    """``stop`` or ``length``."""
+    assert answer.ended is not None
+    return answer.ended.reason
+
+
+def event(content: Any) -> bytes:
+    """One server-sent event."""
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    return f"data: {text}\n\n".encode()

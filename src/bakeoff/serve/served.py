@@ -1,0 +1,192 @@
+"""What is served: models by name, and how each one's task makes a prompt of a request."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bakeoff.base.model import Base
+from bakeoff.data.encode import TextEncoder
+from bakeoff.data.examples import Example
+from bakeoff.data.layout import Layout
+from bakeoff.engine.generation.options import GenerationOptions
+from bakeoff.engine.generation.stopping import stop_ids
+from bakeoff.errors import DataError
+from bakeoff.methods.contract import Method, Tensors
+from bakeoff.metrics.contract import Ask
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.conversation.chat_rendering import base_template
+from bakeoff.tasks.conversation.chat_templates import ChatTemplate
+
+_NO_LIMIT: Final = 1 << 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A request's text as tokens.
+
+    Attributes:
+        ids: the tokens. choices: texts of the answers to choose from, as they follow the prompt.
+    """
+
+    ids: list[int]
+    example: Example | None = None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """See the class."""
+        return () if self.example is None else self.example.choices
+
+
+class Asking:
+    """How one study, or a base without one, makes tokens of what a request says.
+
+    Nothing is ever cut. It has a tokenizer of its own: those of the hub's library may not be used
+    by two threads at once, and the engine's thread writes with the base's.
+
+    Args:
+        base: whose tokenizer. task: the study's; None takes every prompt as it is.
+        generation: the study's settings, for what a request does not say.
+    """
+
+    def __init__(self, base: Base, task: Task | None, generation: GenerationOptions | None) -> None:
+        self.task = task
+        self.base = base
+        self.generation = generation
+        self.tokenizer = copy.deepcopy(base.tokenizer)
+        self._lock = threading.Lock()
+        encoder = TextEncoder(self.tokenizer, tokenizer_id="served")
+        self._layout = Layout(encoder, lambda _: None, max_length=_NO_LIMIT, max_target_tokens=0)
+        end = base.tokenizer.eos_token_id
+        assert isinstance(end, int)
+        self.raw_stops = frozenset([end])
+        named = () if generation is None else generation.stop_tokens
+        spelt = [*named, *(() if task is None else task.stop_tokens)]
+        self.task_stops = frozenset([end, *stop_ids(base, list(dict.fromkeys(spelt)))])
+        self.template: ChatTemplate | None = base_template(base.tokenizer)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the task reads of a row."""
+        if self.task is None:
+            return ()
+        return tuple(dict.fromkeys(self.task.input_keys.values()))
+
+    @property
+    def chooses(self) -> bool:
+        """Whether an answer is one of the task's choices."""
+        return self.task is not None and Ask.CHOICE in self.task.asks
+
+    @property
+    def writes(self) -> bool:
+        """Whether the task has answers at all."""
+        return self.task is not None and bool(self.columns)
+
+    def of_text(self, text: str) -> Prompt:
+        """A prompt as it is; the tokenizer puts before it what it always does.
+
+        Raises:
+            DataError: it has no tokens.
+        """
+        with self._lock:
+            ids = self.tokenizer(text)["input_ids"]
+        return self._checked(list(ids), None)
+
+    def of_row(self, row: Mapping[str, object]) -> Prompt:
+        """A row of the task, laid out by its template.
+
+        Raises:
+            DataError: it breaks a rule of the task.
+        """
+        assert self.task is not None
+        lacking = [name for name in self.columns if name not in row]
+        if lacking:
+            raise DataError(
+                f"the row lacks {', '.join(lacking)}; the study reads {', '.join(self.columns)}"
+            )
+        example = self.task.prompt({name: row[name] for name in row})
+        with self._lock:
+            [laid] = self._layout.prompts([example])
+        return self._checked(laid.ids.tolist(), example)
+
+    def of_messages(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
+        """A conversation by the base's own chat template.
+
+        Raises:
+            DataError: the base has none, or it refuses the conversation.
+        """
+        if self.template is None:
+            raise DataError(
+                "the base has no chat template; ask /v1/completions, or a study of conversations"
+            )
+        rendering = self.template.rendered(list(messages), asks=True)
+        example = Example(
+            text=rendering.text,
+            target_spans=(),
+            literal_spans=rendering.data,
+            prompt=rendering.text,
+            beginning="auto" if self.template.starts else "never",
+        )
+        with self._lock:
+            [laid] = self._layout.prompts([example])
+        return self._checked(laid.ids.tolist(), example)
+
+    def choices_of(self, prompt: str, choices: tuple[str, ...]) -> list[list[int]]:
+        """Tokens of texts as they follow a prompt.
+
+        Raises:
+            DataError: one has none.
+        """
+        with self._lock:
+            [found] = self._layout.choices([prompt], [choices])
+        if any(not len(ids) for ids in found):
+            raise DataError("a choice has no tokens, so it has no likelihood")
+        return [ids.tolist() for ids in found]
+
+    def token_text(self, token: int) -> str:
+        """One token by itself."""
+        with self._lock:
+            return str(self.tokenizer.decode([token]))
+
+    def token_spelling(self, token: int) -> str:
+        """One token as the tokenizer spells it."""
+        with self._lock:
+            return str(self.tokenizer.convert_ids_to_tokens(token))
+
+    def _checked(self, ids: list[int], example: Example | None) -> Prompt:
+        if not ids:
+            raise DataError("the prompt has no tokens; give a text")
+        return Prompt(ids=[int(i) for i in ids], example=example)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One model: an adapter, or the untuned base, with the task that it was tuned for.
+
+    Attributes:
+        name: by which requests ask for it. kind: the method's; ``zero_shot`` for the base.
+        title: of the method, for people. study: its name, empty without one.
+        lane: the shared base's name. asking: how prompts are made.
+        loader: gives its method and tensors. extra_positions: see ``Method``.
+        candidate: which run of the method it is. has_own_base: whether it runs by itself, slower.
+        parameters: that were trained; 0 for the base. adapter_bytes: on disk, where known.
+    """
+
+    name: str
+    kind: str
+    title: str
+    study: str
+    lane: str
+    asking: Asking
+    loader: Callable[[], tuple[Method | None, Tensors]]
+    extra_positions: int = 0
+    candidate: str | None = None
+    has_own_base: bool = False
+    parameters: int = 0
+
+    def load(self) -> tuple[Method | None, Tensors]:
+        """See ``Source``."""
+        return self.loader()

@@ -1,0 +1,92 @@
+"""What a reader must know of a judge's verdicts."""
+
+from __future__ import annotations
+
+from bakeoff.formatting import shown_money, shown_whole
+from bakeoff.metrics.judge import JudgeOptions
+from bakeoff.runs.judged import HumanVotes, JudgeRecord, Share
+
+
+def judge_plan(judge: JudgeOptions | None, *, rows: int, runs: int) -> list[str]:
+    """What a study's judge may be asked, before anything is.
+
+    Args:
+        judge: who judges. rows: of the test set. runs: whose answers are compared, at most.
+    """
+    if judge is None:
+        return []
+    judged = rows if judge.rows is None else min(rows, judge.rows)
+    calls = min(2 * judged * runs, judge.max_calls)
+    money = "" if judge.max_cost is None else f" for at most {judge.max_cost:g} in money"
+    return [
+        f"judge: {judge.model} at {judge.endpoint} gets up to {shown_whole(calls)} calls{money}, "
+        f"with up to {shown_whole(judged)} test rows and the answers to them"
+    ]
+
+
+def judge_notes(judge: JudgeRecord | None) -> list[str]:
+    """In sentences how the judge judged, what that cost, and what speaks against it."""
+    if judge is None:
+        return []
+    if not judge.rows:
+        return [f"judge: {judge.model} gave no scores: {judge.why_fewer}"]
+    notes = [_how(judge)]
+    if judge.pairs:
+        notes.append(f"judge: {'; '.join(_agreement(judge))}")
+    return notes + [f"the judge is flagged: {flag}" for flag in judge.flags]
+
+
+def _how(judge: JudgeRecord) -> str:
+    fewer = f" ({judge.why_fewer})" if judge.why_fewer else ""
+    against = "each row's right answer" if judge.against == "reference" else judge.against
+    tokens = shown_whole(judge.input_tokens + judge.output_tokens)
+    parts = [f"{shown_whole(judge.calls)} calls, {tokens} tokens"]
+    if judge.estimated_tokens:
+        parts[-1] += ", estimated where the server counts none"
+    if judge.cost is not None:
+        parts.append(shown_money(judge.cost, judge.currency))
+    if judge.failed:
+        parts.append(f"{shown_whole(judge.failed)} failed")
+    if judge.unreadable:
+        parts.append(f"{shown_whole(judge.unreadable)} without a verdict")
+    return (
+        f"judge: {judge.model} compared every answer with that of {against} in both orders, on "
+        f"{shown_whole(judge.rows)} of {shown_whole(judge.rows_of_test)} test rows{fewer}; "
+        f"{', '.join(parts)}"
+    )
+
+
+def _agreement(judge: JudgeRecord) -> list[str]:
+    parts = []
+    if judge.consistent is not None:
+        parts.append(f"both orders gave one verdict on {_shown(judge.consistent)} pairs")
+    if judge.by_position is not None:
+        parts.append(f"both preferred the same place on {_percent(judge.by_position)}")
+    if judge.longer is not None:
+        parts.append(f"the longer answer won on {_shown(judge.longer)} decided pairs")
+    if judge.human is not None:
+        parts.append(_human(judge.human))
+    else:
+        parts.append("no votes of people to compare with")
+    return parts
+
+
+def _human(human: HumanVotes) -> str:
+    left = f" ({human.left_out} left out)" if human.left_out else ""
+    if human.agreement is None:
+        return f"no vote of people speaks of what was judged{left}"
+    text = f"it agrees with {_shown(human.agreement)} votes of people{left}"
+    if human.decided is not None:
+        text += f", and with {_shown(human.decided)} of those where neither calls a tie"
+    return text
+
+
+def _shown(share: Share) -> str:
+    return (
+        f"{_percent(share)} ({100 * share.low:.0f} to {100 * share.high:.0f} %) of "
+        f"{shown_whole(share.cases)}"
+    )
+
+
+def _percent(share: Share) -> str:
+    return f"{100 * share.value:.0f} %"

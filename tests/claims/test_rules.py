@@ -1,0 +1,129 @@
+"""What decides a claim, on effects that are known, and every claim's rule on planted truths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bakeoff.claims.contract import SIZES, Claim, Contrast, Noise, Planted
+from bakeoff.claims.registry import BUILT_IN, claim_named
+from bakeoff.claims.rules import Evidence, Verdict, judge_family
+from bakeoff.claims.simulation import simulate
+
+FULL = SIZES["full"]
+
+
+def made(rule: str = "above", threshold: float = 0.1, **changes: object) -> Claim:
+    """A claim whose only effect is the condition ``x``."""
+    one = Contrast(name="x", rule=rule, threshold=threshold, words="x")  # type: ignore[arg-type]
+    words: dict[str, Any] = dict.fromkeys(
+        ("title", "source", "hypothesis", "supported_if", "contradicted_if", "does_not_show"), "-"
+    )
+    claim = Claim(
+        name="made",
+        **words,
+        unit="nats",
+        contrasts=(one,),
+        statistic=lambda values: {name: values[name] for name in values},
+        planted=Planted(supported={"x": 0.2}, contradicted={"x": 0.0}, noise=Noise(seed=0.02)),
+    )
+    return replace(claim, **changes)  # type: ignore[arg-type]
+
+
+def verdict(claim: Claim, *values: float, **more: object) -> Verdict:
+    evidence = Evidence(values={"x": np.array(values)}, **more)  # type: ignore[arg-type]
+    return judge_family({"made": (claim, evidence)})["made"].verdict
+
+
+AROUND = (-0.002, -0.001, 0.0, 0.001, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("rule", "centre", "expected"),
+    [
+        ("above", 0.2, "supported"),
+        ("above", 0.0, "contradicted"),
+        ("above", 0.1, "undecided"),
+        ("below", 0.0, "supported"),
+        ("below", 0.2, "contradicted"),
+        ("within", 0.0, "supported"),
+        ("within", 0.2, "contradicted"),
+        ("within", -0.2, "contradicted"),
+        ("within", -0.1, "undecided"),
+    ],
+)
+def test_the_side_of_the_threshold_decides(rule: str, centre: float, expected: str) -> None:
+    assert verdict(made(rule), *(centre + a for a in AROUND)) == expected
+
+
+def test_fewer_than_five_seeds_decide_nothing() -> None:
+    few = Evidence(values={"x": np.array([0.2, 0.2001, 0.1999, 0.2])})
+    found = judge_family({"made": (made(), few)})["made"]
+    assert found.verdict == "undecided"
+    assert found.effect == pytest.approx(0.2)
+    assert "at least 5" in found.why
+
+
+def test_rows_that_disagree_leave_undecided_what_seeds_agree_on() -> None:
+    values = {"x": np.array([0.2 + a for a in AROUND])}
+    rng = np.random.default_rng(0)
+    without = [{"x": values["x"] + shift} for shift in rng.normal(0.0, 0.02, 20)]
+    alone = judge_family({"made": (made(), Evidence(values=values))})["made"]
+    both = judge_family({"made": (made(), Evidence(values=values, without=without))})["made"]
+    assert (alone.verdict, both.verdict) == ("supported", "undecided")
+    assert "times the test rows" in both.why
+
+
+def test_what_never_varies_is_known_without_an_error() -> None:
+    found = judge_family({"made": (made(), Evidence(values={"x": np.full(5, 0.125)}))})["made"]
+    assert (found.verdict, found.low, found.high) == ("supported", 0.125, 0.125)
+
+
+def test_a_family_asks_more_of_each_claim() -> None:
+    values = np.array([0.11, 0.13, 0.12, 0.14, 0.115])
+    one = made()
+    alone = judge_family({"a": (one, Evidence(values={"x": values}))})
+    others = {
+        f"n{i}": (one, Evidence(values={"x": 0.1 + 0.1 * np.array(AROUND)})) for i in range(20)
+    }
+    among = judge_family({"a": (one, Evidence(values={"x": values})), **others})
+    assert alone["a"].verdict == "supported"
+    assert among["a"].verdict == "undecided"
+    assert among["a"].high - among["a"].low > alone["a"].high - alone["a"].low  # type: ignore[operator]
+
+
+def test_what_cannot_be_tested_takes_nothing_from_the_others() -> None:
+    values = Evidence(values={"x": np.array([0.2 + a for a in AROUND])})
+    nothing = Evidence(untestable="two bases are no family")
+    found = judge_family({"a": (made(), values), "b": (made(), nothing)})
+    assert found["a"].p_value == judge_family({"a": (made(), values)})["a"].p_value
+    assert (found["b"].verdict, found["b"].why) == ("untestable", "two bases are no family")
+
+
+def test_all_contrasts_must_hold_or_any() -> None:
+    both = tuple(Contrast(name=n, rule="above", threshold=0.1, words=n) for n in ("x", "y"))
+    values = {"x": np.array([0.2 + a for a in AROUND]), "y": np.array([0.0 + a for a in AROUND])}
+    every = judge_family({"m": (made(contrasts=both), Evidence(values=values))})["m"]
+    some = judge_family({"m": (made(contrasts=both, joined="any"), Evidence(values=values))})["m"]
+    assert (every.verdict, every.deciding) == ("contradicted", "y")
+    assert (some.verdict, some.deciding) == ("supported", "x")
+
+
+@pytest.mark.parametrize("rule", ["above", "below", "within"])
+def test_on_the_threshold_at_most_one_in_forty_is_called_either_way(rule: str) -> None:
+    edge = Planted(supported={"x": 0.1}, contradicted={"x": 0.1}, noise=Noise(seed=0.03, row=0.5))
+    counts = simulate(made(rule, planted=edge), Verdict.SUPPORTED, FULL, runs=800)
+    # Three standard errors of 800 runs above 2.5 %.
+    assert max(counts[Verdict.SUPPORTED], counts[Verdict.CONTRADICTED]) <= 800 * (0.025 + 0.0166)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_rule_finds_the_planted_truth(name: str) -> None:
+    truths = (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+    for truth, other in (truths, truths[::-1]):
+        counts = simulate(claim_named(name), truth, FULL, runs=40, family=len(BUILT_IN))
+        assert counts[truth] >= 36, counts
+        assert counts[other] <= 1, counts

@@ -1,0 +1,68 @@
+"""Variance components of crossed designs, against designs whose components are known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bakeoff.decide.referee.components import Components, components_of
+from bakeoff.decide.referee.factors import factor_shares
+from bakeoff.decide.referee.influence import of_ratios
+from bakeoff.errors import DataError
+
+FACTORS = ("base", "template", "method")
+
+
+def made(
+    draw: np.random.Generator,
+    effects: tuple[float, float, float],
+    *,
+    seeds: float,
+    together: float = 0.0,
+    rows: int = 200,
+) -> dict[tuple[str, ...], Components]:
+    """A design of 3 x 2 x 4 cells with three seeds each."""
+    sizes = (3, 2, 4)
+    levels = [[f"{name}{i}" for i in range(sizes[k])] for k, name in enumerate("btm")]
+    own = [draw.normal(0, effects[k], sizes[k]) for k in range(3)]
+    row_N = draw.normal(0, 0.5, rows)
+    found = {}
+    for place in itertools.product(*map(range, sizes)):
+        key = tuple(levels[k][place[k]] for k in range(3))
+        mean = sum(own[k][place[k]] for k in range(3)) + draw.normal(0, together)
+        run_S = draw.normal(0, seeds, 3)
+        scores_SN = mean + run_S[:, None] + row_N + draw.normal(0, 0.3, (3, rows))
+        found[key] = components_of(of_ratios(scores_SN, np.ones_like(scores_SN)))
+    return found
+
+
+def test_what_makes_the_spread_has_the_share() -> None:
+    draw = np.random.default_rng(5)
+    found = {s.name: s for s in factor_shares(made(draw, (1.0, 0.0, 0.05), seeds=0.02), FACTORS)}
+    assert list(found) == [*FACTORS, "together", "seeds"]
+    assert sum(one.share for one in found.values()) == pytest.approx(1.0)
+    assert found["base"].share > 0.9 and found["base"].low > 0.8
+    assert found["template"].share < 0.02 and found["template"].low == 0.0
+    assert found["base"].deviation > 10 * found["method"].deviation
+
+
+def test_estimates_are_the_true_variances_on_average() -> None:
+    draw = np.random.default_rng(11)
+    true = {"base": 0.4, "template": 0.0, "method": 0.3, "together": 0.2, "seeds": 0.1}
+    sums = dict.fromkeys(true, 0.0)
+    for _ in range(60):
+        cells = made(draw, (0.4, 0.0, 0.3), seeds=0.1, together=0.2, rows=400)
+        for one in factor_shares(cells, FACTORS, draws=2):
+            sums[one.name] += one.deviation**2 / 60
+    for name in ("method", "together", "seeds"):
+        assert sums[name] == pytest.approx(true[name] ** 2, rel=0.35), name
+    assert sums["template"] < 0.02
+
+
+def test_a_design_with_a_hole_is_refused_by_name() -> None:
+    cells = made(np.random.default_rng(1), (1.0, 0.0, 0.0), seeds=0.1)
+    del cells["b1", "t0", "m2"]
+    with pytest.raises(DataError, match="b1, t0, m2 is missing"):
+        factor_shares(cells, FACTORS)

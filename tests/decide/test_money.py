@@ -1,0 +1,163 @@
+"""What methods cost in money, and from how many answers on they have paid off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bakeoff.config import from_mapping
+from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.decide.money import money_notes, money_of, shown_volume, tokens_of_a_call
+from bakeoff.decide.prices import PriceOptions
+from bakeoff.decide.recommendation import recommend
+from bakeoff.errors import ConfigError
+from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, Results
+from tests.golden_folders import golden
+
+HOUR = 3.6
+"""A tenth of a cent a second."""
+
+
+def priced(name: str = "four", **prices: Any) -> Results:
+    results = golden(name)
+    return replace(results, study={**results.study, "prices": prices})
+
+
+def test_training_and_serving_are_seconds_times_the_price() -> None:
+    results = priced(device_hour=HOUR, calls_per_month=1000)
+    lora = results.methods["lora"]
+    epoch, rate = lora.cost.epoch_seconds, lora.cost.generation_rows_per_second
+    assert epoch is not None and rate is not None
+    found = money_of(results, lora)
+    assert found.training is not None and found.month is not None and found.total is not None
+    assert found.training.mean == pytest.approx(3 * epoch.mean * 0.001)
+    assert found.month.mean == pytest.approx(1000 / rate * 0.001)
+    assert found.search is None and found.break_even is None
+    assert found.total.mean == pytest.approx(found.training.mean + found.month.mean)
+
+
+def test_a_search_counts_the_epochs_of_all_its_trials() -> None:
+    results = priced("searched", device_hour=HOUR)
+    for method in results.methods.values():
+        assert method.search is not None
+        cost = CostRecord(epoch_seconds=EpochSeconds(mean=10.0, low=9.0, high=12.0))
+        found = money_of(results, replace(method, cost=cost))
+        epochs = sum(
+            point.epochs
+            for point in method.search.curve
+            if point.candidate not in method.candidates
+        )
+        assert found.search is not None and epochs > 0
+        assert found.search.mean == pytest.approx(epochs * 0.01)
+        assert found.search.high == pytest.approx(epochs * 0.012)
+        assert found.call is None and found.total is not None
+
+
+def test_the_break_even_is_what_was_spent_over_what_an_answer_saves() -> None:
+    results = priced(device_hour=HOUR, input_tokens=3.0, output_tokens=15.0)
+    read, written = tokens_of_a_call(results)
+    assert (read, written) == ((2486 - 575) / 16, 575 / 16)
+    found = money_of(results, results.methods["full"])
+    assert found.prompted_call == pytest.approx((3.0 * read + 15.0 * written) / 1e6)
+    assert found.training is not None and found.call is not None
+    assert found.prompted_call is not None
+    saved = found.prompted_call - found.call.mean
+    assert saved > 0 and found.break_even == pytest.approx(found.training.mean / saved)
+    # One answer fewer has not paid off, and one more has.
+    volume = math.ceil(found.break_even or 0)
+    spent = found.training.mean
+    assert spent + (volume - 1) * found.call.mean >= (volume - 1) * found.prompted_call
+    assert spent + volume * found.call.mean <= volume * found.prompted_call
+    # Against a model that is nearly free it never does.
+    cheap = priced(device_hour=HOUR, input_tokens=0.0, output_tokens=0.01)
+    assert money_of(cheap, cheap.methods["full"]).break_even == math.inf
+    assert any("never pays off" in note for note in money_notes(cheap))
+    assert any("pays off against it from" in note for note in money_notes(results))
+
+
+@pytest.mark.parametrize(
+    ("price", "call"),
+    [
+        (0.002, 0.002),
+        ({"call": 0.002}, 0.002),
+        ({"input_tokens": 1.0, "output_tokens": 10.0}, (1911 / 16 + 10 * 575 / 16) / 1e6),
+        ({"hour": 3.0}, None),
+        (None, None),
+    ],
+)
+def test_an_entrant_from_elsewhere_costs_what_the_study_says(
+    price: Any, call: float | None
+) -> None:
+    results = priced(device_hour=HOUR)
+    big = replace(results.methods["lora"], kind="external", cost=CostRecord())
+    entry = {"kind": "external", "predictions": "big.jsonl", "price": price}
+    study = {**results.study, "methods": {**results.study["methods"], "big": entry}}
+    results = replace(results, study=study, methods={**results.methods, "big": big})
+    found = money_of(results, big)
+    assert found.training is None and found.break_even is None
+    assert found.call is None if call is None else found.call is not None
+    # Without prices of tokens it is what the others must pay off against.
+    ours = money_of(results, results.methods["full"])
+    assert ours.prompted_call == (None if call is None else pytest.approx(call))
+    assert (ours.break_even is None) == (call is None)
+
+
+def test_without_texts_an_answer_is_its_tokens_latency() -> None:
+    results = priced(device_hour=HOUR)
+    cost = CostRecord(token_latency_seconds=Estimate(mean=0.01, low=0.008, high=0.02))
+    found = money_of(results, replace(results.methods["lora"], cost=cost)).call
+    assert found is not None
+    assert found.mean == pytest.approx(575 / 16 * 0.01 * 0.001)
+    assert found.high == pytest.approx(2 * found.mean)
+
+
+def test_a_limit_of_money_holds_for_the_upper_bound() -> None:
+    results = priced(device_hour=HOUR, currency="EUR")
+    cost = CostRecord(epoch_seconds=EpochSeconds(mean=1000.0, low=900.0, high=1100.0))
+    method = replace(results.methods["lora"], cost=cost)
+    assert not Limits(cost=3.301).breaches(results, method)
+    [breach] = Limits(cost=3.1).breaches(results, method)
+    assert breach.reason == "cost EUR 3.00, but up to EUR 3.30, over EUR 3.10"
+    assert Limits(cost=3.1).described(results) == ["cost at most EUR 3.10"]
+    plain = golden("four")
+    [breach] = Limits(cost=3.1).breaches(plain, plain.methods["lora"])
+    assert "the study has no prices.device_hour" in breach.reason
+    assert limits_from(cost="$1,300.50").cost == 1300.5
+
+
+def test_a_limit_moves_the_recommendation_to_what_is_cheap_enough() -> None:
+    results = priced(device_hour=HOUR)
+    costs = {
+        name: found.total.mean
+        for name, method in results.methods.items()
+        if (found := money_of(results, method)).total is not None
+    }
+    cheapest = min(costs, key=costs.__getitem__)
+    given = recommend(results, Limits(cost=1.05 * costs[cheapest]))
+    assert {one.method for one in given.outside} == set(costs) - {cheapest}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device_hour": 0.0}, "prices.device_hour"),
+        ({"input_tokens": 1.0}, "prices.output_tokens: is missing"),
+        ({"input_tokens": -1.0, "output_tokens": 1.0}, "prices.input_tokens"),
+        ({"calls_per_month": 0}, "prices.calls_per_month"),
+    ],
+)
+def test_prices_that_are_none_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(PriceOptions, given, path="prices")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(12.4, "12"), (12345.0, "12,000"), (987654.0, "990,000"), (math.inf, "never"), (None, "–")],
+)
+def test_volumes_are_written_to_two_digits(value: float | None, shown: str) -> None:
+    assert shown_volume(value) == shown

@@ -1,0 +1,158 @@
+"""Small studies in forked processes to which something happens, and what must come of it.
+
+``test_faults.py`` and ``soak.py`` start ``python -m tests.faults.parts``, which imports everything
+once and then forks a process for every run. So each run has its memory, signals and limits to
+itself, and starts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bakeoff.report
+from bakeoff.cli.main import main
+from bakeoff.config import dump_yaml
+from bakeoff.metrics import background
+from bakeoff.study import costs
+from tests.studies import ScorerHere, measured_here, small_study, without_times, write_rows
+
+STUDY = {
+    "methods": {
+        "lora": {"kind": "lora", "rank": 1, "learning_rate": 1e-2},
+        "head": {"kind": "head", "learning_rate": 1e-2},
+    },
+    "protocol": {"epochs": 2},
+    "checkpoint_minutes": 1e-5,
+}
+"""Two cohorts, each with a checkpoint after every update."""
+_SAYS_OTHERWISE = ("notes", "environment")
+WRONG = ("Traceback (most recent call last)", "Logging error", "a fault of bakeoff's own")
+"""What no run may print, whatever happens to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended: its exit code, or minus the signal, and all that it printed."""
+
+    code: int
+    out: str
+
+    @property
+    def words(self) -> str:
+        """What it printed in one line."""
+        return " ".join(self.out.split())
+
+
+def set_up(place: Path) -> None:
+    """Prepares this process, and everything forked from it, for runs in a folder."""
+    torch.set_num_threads(1)
+    os.environ["BAKEOFF_CACHE"] = str(place / "cache")
+    os.environ["HF_HUB_CACHE"] = str(place / "hub")
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    # These take seconds to start and are tested elsewhere.
+    setattr(background, "RougeScorer", ScorerHere)  # noqa: B010
+    setattr(costs, "measure_costs", measured_here)  # noqa: B010
+    setattr(bakeoff.report, "write_report", lambda folder, *_: folder / "report.html")  # noqa: B010
+    if not (place / "rows").exists():
+        write_rows(place / "rows")
+    (place / "study.yaml").write_text(dump_yaml(small_study(**STUDY)), encoding="utf-8")
+    os.chdir(place)
+
+
+def run(folder: Path, before: Callable[[], None] = lambda: None, *options: str) -> Ended:
+    """Runs the study in a folder in a process of its own.
+
+    Args:
+        before: called in that process first. options: further ones of ``bakeoff run``.
+    """
+    said = folder.parent / f"{folder.name}.said"
+    pid = os.fork()
+    if pid == 0:
+        _become_run(folder, said, before, options)
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(code=code, out=said.read_text(encoding="utf-8", errors="replace"))
+
+
+def _become_run(
+    folder: Path, said: Path, before: Callable[[], None], options: tuple[str, ...]
+) -> None:
+    """Never returns."""
+    code = 99
+    try:
+        handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.argv = ["bakeoff", "run", "study.yaml", "--out", str(folder), *options]
+        before()
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """All that a run found out, to the bit: results without times and notes, and its files."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {
+        "results": without_times({k: v for k, v in results.items() if k not in _SAYS_OTHERWISE})
+    }
+    for file in sorted(folder.rglob("*")):
+        name = str(file.relative_to(folder))
+        if file.is_file() and name.split("/")[0] in ("candidates", "baselines"):
+            if file.suffix in (".safetensors", ".npz"):
+                found[name] = file.read_bytes()
+            elif file.name == "predictions.jsonl":
+                found[name] = [json.loads(line) for line in file.read_text().splitlines()]
+    return found
+
+
+def fault_of(ended: Ended, folder: Path, whole: Mapping[str, Any]) -> str | None:
+    """What is wrong with a run that was resumed: nothing where it has all numbers."""
+    if any(words in ended.out for words in WRONG):
+        return f"printed a traceback: {ended.out[-1500:]}"
+    if ended.code != 0:
+        return f"ended with {ended.code}: {ended.words[-600:]}"
+    found = numbers(folder)
+    if found["results"]["status"] != "complete":
+        return f"is {found['results']['status']}: {ended.words[-600:]}"
+    return _difference(found, whole)
+
+
+def _difference(found: Any, right: Any, where: str = "") -> str | None:
+    """The first place where two contents differ."""
+    if found == right:
+        return None
+    if isinstance(found, dict) and isinstance(right, dict):
+        for key in sorted({*found, *right}):
+            if said := _difference(found.get(key), right.get(key), f"{where}/{key}"):
+                return said
+    if isinstance(found, list) and isinstance(right, list) and len(found) == len(right):
+        for number, (one, other) in enumerate(zip(found, right, strict=True)):
+            if said := _difference(one, other, f"{where}/{number}"):
+                return said
+    return f"other numbers: {where}: {found!r:.200}, not {right!r:.200}"
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A copy of a run's folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, symlinks=True)
+    return target

@@ -1,0 +1,165 @@
+"""The playground in a real browser: Debian's Chromium, driven by Playwright, checked by axe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.serve.conftest import Serve
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+TEXT = "The fair of Arden drew 100 people."
+Open = Callable[..., Any]
+Expected = Callable[[str, Sequence[str]], list[str]]
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("BAKEOFF_BROWSER") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("Playwright is not installed: make test-browser installs it")
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        _missing("there is no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """Opens the playground; requests to other places, or words on the console, fail the test."""
+    contexts, told = [], []
+
+    def opened(address: str, *, width: int = 1300, dark: bool = False) -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+
+        def requested(request: Any) -> None:
+            if not request.url.startswith(address) and not request.url.startswith("data:"):
+                told.append(request.url)
+
+        page.on("request", requested)
+        page.goto(address)
+        return page
+
+    opened.told = told  # type: ignore[attr-defined]
+    yield opened
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def ready(page: Any) -> None:
+    page.get_by_text("models are ready").wait_for()
+
+
+@pytest.mark.parametrize("width", [1300, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_models_answer_side_by_side(
+    finished: Path, serve: Serve, open_page: Open, expected: Expected, width: int, dark: bool
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(serve(finished).address, width=width, dark=dark)
+    ready(page)
+    page.locator("#search").fill("fair")
+    page.locator("#rows button").first.click()
+    prompt = page.locator("#prompt").input_value()
+    page.locator("#prompt").press("Control+Enter")
+    page.get_by_text("All have answered").wait_for()
+    cards = page.locator("#grid article")
+    assert cards.count() == 4
+    for place in range(4):
+        name = cards.nth(place).locator("h3").inner_text()
+        if name != "zero_shot":
+            found = cards.nth(place).locator(".text").text_content()
+            assert found == expected(name, [prompt])[0]
+        assert "tokens in" in cards.nth(place).locator(".figures").inner_text()
+    assert page.locator("#reference").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    folder = os.environ.get("BAKEOFF_SCREENSHOTS")
+    if folder:
+        look = "dark" if dark else "light"
+        page.screenshot(path=f"{folder}/playground-{width}-{look}.png", full_page=True)
+    results = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}})
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_a_blind_vote_shows_the_names_only_after_it(
+    copied: Path, serve: Serve, open_page: Open
+) -> None:
+    page = open_page(serve(copied).address)
+    ready(page)
+    page.locator("#blind").check()
+    page.locator("#prompt").fill(TEXT)
+    page.locator("#run").click()
+    page.get_by_role("button", name="A is better").wait_for()
+    titles = page.locator("#grid h3").all_inner_texts()
+    assert titles == ["A", "B"]
+    page.get_by_role("button", name="A tie").click()
+    page.get_by_text("Kept. A was").wait_for()
+    page.locator("#tally td").nth(7).wait_for()
+    assert page.locator("#tally td").nth(3).inner_text() == "1"
+    assert (copied / "votes.jsonl").read_text(encoding="ascii").count("\n") == 1
+
+
+def test_texts_are_shown_and_never_run(finished: Path, serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(finished).address)
+    ready(page)
+    page.locator("#raw").check()
+    page.locator("#prompt").fill("<img src=x onerror='window.stolen=1'>")
+    page.locator("#run").click()
+    page.get_by_text("All have answered").wait_for()
+    assert page.locator("#answers img").count() == 0
+    assert page.evaluate("window.stolen") is None
+
+
+def test_a_key_is_asked_for(finished: Path, serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(finished, keys=("the-key-of-this",)).address)
+    page.get_by_label("API key").fill("the-key-of-this")
+    page.get_by_role("button", name="Use it").click()
+    ready(page)
+    # The browser itself reports the first answer, 401.
+    open_page.told[:] = [text for text in open_page.told if "401" not in text]  # type: ignore[attr-defined]
+
+
+def test_it_is_used_by_keyboard_alone(finished: Path, serve: Serve, open_page: Open) -> None:
+    page = open_page(serve(finished).address)
+    ready(page)
+    page.locator("#prompt").focus()
+    page.keyboard.type(TEXT)
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "run":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_text("All have answered").wait_for()
