@@ -80,7 +80,7 @@ def test_a_search_goes_on_from_shards_that_are_joined(place: Path, cli: Cli) -> 
         methods={name: {"kind": name} for name in ("lora", "head")},
         slots=2,
         protocol={"epochs": 3, "seeds": [0, 1]},
-        search={"learning_rates": [1e-1, 1e-2, 1e-3], "pruner": "halving"},
+        search={"learning_rates": 3, "growth": 0},
     )
     assert cli("run", study, "--out", "whole").code == 0
     for number in (1, 2):

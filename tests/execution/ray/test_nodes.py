@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def nodes() -> Iterator[Any]:
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     found.add_node(num_cpus=1)
+    before = signal.getsignal(signal.SIGTERM)
     ray.init(address=found.address, log_to_driver=False, logging_level="ERROR")
+    signal.signal(signal.SIGTERM, before)  # which Ray has taken
     yield found
     ray.shutdown()
     found.shutdown()

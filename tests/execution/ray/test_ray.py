@@ -30,6 +30,7 @@ def cluster() -> Iterator[None]:
     """Ray in this process, started once: it takes seconds."""
     ray = pytest.importorskip("ray")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = signal.getsignal(signal.SIGTERM)
     ray.init(
         address="local",
         num_cpus=2,
@@ -38,6 +39,7 @@ def cluster() -> Iterator[None]:
         logging_level="ERROR",
         _node_ip_address="127.0.0.1",
     )
+    signal.signal(signal.SIGTERM, before)  # which Ray has taken
     yield
     ray.shutdown()
 
@@ -52,7 +54,7 @@ def test_a_search_on_workers_of_which_one_is_killed_finds_what_one_process_finds
         methods=methods,
         slots=2,
         protocol={"epochs": 3, "seeds": [0, 1]},
-        search={"learning_rates": [1e-1, 1e-2, 1e-3], "pruner": "halving"},
+        search={"learning_rates": 3, "growth": 0},
     )
     assert cli("run", study, "--out", "whole").code == 0
     killed: list[int] = []
@@ -125,6 +127,24 @@ def test_an_address_that_does_not_answer_is_refused_at_once() -> None:
         connected(RayOptions(address="127.0.0.1:9")),
     ):
         pass
+
+
+def test_a_run_keeps_its_own_handler_of_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's would end the process at once, with nothing saved."""
+    ray = pytest.importorskip("ray")
+
+    def init(**settings: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with connected(RayOptions()):
+            assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_options_that_have_no_effect_are_refused(place: Path, cli: Cli) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,21 +54,15 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         ConfigError: there is none at the address.
     """
     ray = ray_module()
-    if ray.is_initialized():
-        yield Cluster(ray, options, outlives=False)
-        return
     address = options.address
     if address is not None:
         _check_answers(address)
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if ray.is_initialized():
+        yield Cluster(ray, options, outlives=False)
+        return
     try:
-        if address is None:
-            wanted = options.workers if isinstance(options.workers, int) else 1
-            own = options.resources.get("num_cpus", 1.0)
-            count = max(os.cpu_count() or 1, round(wanted * own))
-            ray.init(address="local", num_cpus=count, include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, namespace=f"bakeoff-{uuid.uuid4().hex[:8]}", **quiet)
+        with _own_signals():
+            _start(ray, options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ConfigError(
             f"--address {address}: no cluster of Ray answers there ({error}); start one with "
@@ -76,6 +72,30 @@ def connected(options: RayOptions) -> Iterator[Cluster]:
         yield Cluster(ray, options, outlives=address is not None)
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, options: RayOptions) -> None:
+    """Connects this process to the cluster, or to one that is started here."""
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if options.address is not None:
+        namespace = f"bakeoff-{uuid.uuid4().hex[:8]}"
+        ray.init(address=options.address, namespace=namespace, **quiet)
+        return
+    wanted = options.workers if isinstance(options.workers, int) else 1
+    own = options.resources.get("num_cpus", 1.0)
+    count = max(os.cpu_count() or 1, round(wanted * own))
+    ray.init(address="local", num_cpus=count, include_dashboard=False, **quiet)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray puts its own handler of SIGTERM in place of the run's, which saves what is there."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:
