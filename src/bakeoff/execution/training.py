@@ -141,11 +141,13 @@ class TrainingStage:
             return jobs
 
         def then(job: CohortJob) -> list[CohortJob]:
-            if time.monotonic() - self.checkpoints.saved_at >= _SAVED_EVERY:
-                self.save(Progress())
             number = next(n for n, names in enumerate(under_way) if job.cohort in names)
             under_way[number].discard(job.cohort)
-            return [] if under_way[number] else begin(number)
+            is_over = not under_way[number]
+            # A round's last events are accepted before any of its candidates gets another job.
+            if is_over or time.monotonic() - self.checkpoints.saved_at >= _SAVED_EVERY:
+                self.save(Progress())
+            return begin(number) if is_over else []
 
         executor.run([job for number in range(len(regions)) for job in begin(number)], then)
         self.save(Progress())
