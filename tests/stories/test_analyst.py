@@ -6,9 +6,12 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.stories.conftest import Installed
 
 
+@pytest.mark.soak
 def test_a_csv_of_labels_and_one_command(bakeoff: Installed, reviews: Path) -> None:
     out = bakeoff(
         *("run", "--base", "tiny", "--data", "reviews.csv", "--methods", "lora,bitfit"),
