@@ -240,12 +240,13 @@ def test_rules_that_leave_nothing_to_draw_from_fail_their_row_alone(
     bad, told = asked(sources[1], prompt, temperature=1.0, logit_bias={0: float("nan")})
     good, heard = asked(sources[1], prompt)
     cold, chilled = asked(sources[1], prompt, temperature=1e-40, seed=0)
-    batcher.submit([bad, good, cold])
+    narrow, narrowed = asked(sources[1], prompt, temperature=1.0, top_p=1e-300, seed=0)
+    batcher.submit([bad, good, cold, narrow])
     finish(batcher)
     lane.close()
     assert isinstance(told.last, Failed) and told.last.fault is Fault.INTERNAL
     assert heard.ids == expected
-    assert chilled.ids == expected
+    assert chilled.ids == narrowed.ids == expected
 
 
 def test_an_adapter_that_does_not_fit_alone_is_refused_before_it_is_read(

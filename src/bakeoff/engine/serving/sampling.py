@@ -135,8 +135,10 @@ class Sampler:
                 shares[s.top_k :] = 0
             if s.top_p < 1:
                 shares = shares / shares.sum()
-                # The token that reaches the share is one of them.
-                shares[shares.cumsum(dim=0) - shares >= s.top_p] = 0
+                # The token that reaches the share is one of them, and so is the likeliest.
+                is_out = shares.cumsum(dim=0) - shares >= s.top_p
+                is_out[0] = False
+                shares[is_out] = 0
             place = torch.multinomial(shares, 1, generator=self._generator)
             token = int(ids[place])
         else:

@@ -117,9 +117,17 @@ def chat_prompt(
                 elif tools:
                     raise bad("the study was made without tools; leave them out", "tools")
                 return row_prompt(model, row, "messages"), False
-        if [turn["role"] for turn in turns] == ["user"] and not tools:
+        elif tools:
+            raise bad("the study is none of conversations, so it takes no tools", "tools")
+        if [turn["role"] for turn in turns] == ["user"]:
             found, is_raw = text_prompt(model, str(turns[0]["content"] or ""), raw=False)
             return found, is_raw
+        if asking.template is None:
+            raise bad(
+                "neither the study nor its base is of conversations; give one message, of the "
+                "user, which is the study's input",
+                "messages",
+            )
     return _guarded(lambda: asking.of_messages(turns, tools), "messages"), True
 
 
