@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bakeoff.measure.plan import Report, StudyPlan
+    from bakeoff.study.crossed_plan import CrossedPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         from bakeoff.report import write_report
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
+        from bakeoff.study.crossed_runner import CrossedRunner
         from bakeoff.study.runner import Runner
 
         if budgeted.is_new:
@@ -119,7 +121,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
-        runner = Runner(
+        runner = (Runner if loaded.crossing is None else CrossedRunner)(
             loaded,
             folder,
             settings.device,
@@ -245,7 +247,7 @@ def plan(
     gpu: str | None = None,
     report: Report = lambda text: None,
     like: str | Path | None = None,
-) -> StudyPlan:
+) -> StudyPlan | CrossedPlan:
     """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
     Args:
@@ -256,12 +258,17 @@ def plan(
         like: an earlier run, whose scores show how this study's will vary; without it the study's
             own folder, or what is typical.
 
+    Returns:
+        The plan; of a study with ``bases`` or ``templates`` one with a plan of each of its
+        ``cells``.
+
     Raises:
         BakeoffError: for bad input.
     """
     given = study_of(study)
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.measure.cards import card_named
+    from bakeoff.study.crossed_plan import plan_crossed
     from bakeoff.study.planning import plan_study
 
     card = None if gpu is None else card_named(gpu)
@@ -269,11 +276,14 @@ def plan(
         place = Path(folder)
         if given.rows is not None:
             given.rows.write(place / DATA_FOLDER)
+        earlier = None if like is None else Path(like)
+        if given.is_crossed:
+            return plan_crossed(given.at(place), device, card, report, like=earlier)
         return plan_study(
             given.at(place),
             device,
             card,
             report,
-            like=None if like is None else Path(like),
+            like=earlier,
             folder=Path("runs") / given.name,
         )

@@ -59,7 +59,7 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
             title="Expected best loss by settings tried",
             caption="What a search of so many settings would have found on average (Dodge et al. "
             "2019). A setting that was pruned counts as what it had reached by then, one that went "
-            "wrong as the untuned base.",
+            f"wrong as the untuned base.{per_token_words(results)}",
             alt="Expected best validation NLL. " + _ends(expected),
         )
     timed = {
@@ -111,7 +111,7 @@ def _so_far(
         name=f"best_so_far{suffix}",
         group="history",
         title=f"Best loss so far by {'money' if suffix else 'time'}",
-        caption=caption.strip(),
+        caption=f"{caption.strip()}{per_token_words(results)}",
         alt="Best validation NLL so far. " + _ends(curves),
     )
 

@@ -9,7 +9,7 @@ from bakeoff.decide.sentences import margin_words
 from bakeoff.decide.verdicts import label_of, metric_words
 from bakeoff.formatting import join, shown_whole
 from bakeoff.runs.records import Comparison, Results
-from bakeoff.runs.settings import setting
+from bakeoff.runs.settings import bases_of, setting
 
 _BAYES_FROM = 4
 """Methods from which on low variances are raised; see ``docs/referee.md``."""
@@ -55,9 +55,9 @@ def raises_variances(results: Results) -> bool:
 
 def _base_and_data(results: Results) -> Iterator[str]:
     study, where, data = results.study, results.environment, results.data
-    base = setting(study, "base")
+    is_one = setting(study, "bases") is None
     yield (
-        f"The base is {base} ({where.base}), computed in {where.precision} on {where.device} with "
+        f"The {'base is' if is_one else 'bases are'} {bases_of(study)} ({where.base}), computed in {where.precision} on {where.device} with "
         f"bakeoff {where.bakeoff}."
     )
     source = setting(study, "task.source")
