@@ -130,9 +130,11 @@ def factors_sentence(record: FactorsRecord) -> str:
     first, *others = record.components
     sentence = (
         f"Of the variance of the test scores, {component_words(first)} makes "
-        f"{_share(first.share)} ({_share(first.low)} to {_share(first.high)})"
+        f"{share_words(first.share)} ({share_words(first.low)} to {share_words(first.high)})"
     )
-    rest = [f"{component_words(one)} {_share(one.share)}" for one in others if one.share >= 0.005]
+    rest = [
+        f"{component_words(one)} {share_words(one.share)}" for one in others if one.share >= 0.005
+    ]
     if rest:
         sentence += f", {join(rest)}"
     overlapping = [one for one in others if one.high > first.low]
@@ -144,5 +146,6 @@ def factors_sentence(record: FactorsRecord) -> str:
     return f"{sentence}."
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def share_words(value: float) -> str:
+    """A share in percent, with a digit more where it is small."""
+    return f"{100 * value:.0f} %" if value >= 0.0995 or not value else f"{100 * value:.1f} %"

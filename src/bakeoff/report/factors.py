@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.decide.factors import component_words, factors_sentence
+from bakeoff.decide.factors import component_words, factors_sentence, share_words
 from bakeoff.decide.verdicts import amount_words
 from bakeoff.formatting import scale_of, shown_whole
 from bakeoff.report.table import metric_label
@@ -50,8 +50,8 @@ def factors_view(results: Results) -> FactorsView | None:
         parts=[
             (
                 _title(component_words(one)),
-                _share(one.share),
-                f"{_share(one.low)} to {_share(one.high)}",
+                share_words(one.share),
+                f"{share_words(one.low)} to {share_words(one.high)}",
                 amount_words(metric.unit, one.deviation),
             )
             for one in record.components
@@ -99,9 +99,7 @@ def _lead(record: FactorsRecord, metric: MetricRecord) -> str:
     )
 
 
-def _levels(
-    results: Results, record: FactorsRecord, metric: MetricRecord
-) -> list[tuple[str, ...]]:
+def _levels(results: Results, record: FactorsRecord, metric: MetricRecord) -> list[tuple[str, ...]]:
     """The mean of each level over all runs of methods that stand in every cell."""
     write, found = scale_of(metric.unit).write, []
     for factor, levels in record.levels.items():
@@ -113,8 +111,7 @@ def _levels(
                 for method in results.methods.values()
                 if method.base is not None or method.template is not None
                 if method.plain_name not in record.left_out and metric.name in method.test
-                if level
-                == (method.plain_name if factor == "method" else getattr(method, factor))
+                if level == (method.plain_name if factor == "method" else getattr(method, factor))
             ]
             if means:
                 found.append((_TITLES[factor], level, write(statistics.fmean(means))))
@@ -124,7 +121,3 @@ def _levels(
 def _title(words: str) -> str:
     short = words.removeprefix("the ")
     return short[:1].upper() + short[1:]
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.0f}\u00a0%"

@@ -16,8 +16,8 @@ from bakeoff.study.crossing import (
     first_of,
     given_keys,
 )
-from bakeoff.tasks.layouts import with_layout
-from bakeoff.tasks.registry import read_task
+from bakeoff.tasks.layouts import OF_LAYOUT, with_layout
+from bakeoff.tasks.registry import present_keys, read_task
 
 if TYPE_CHECKING:
     from bakeoff.study.options import Study
@@ -38,14 +38,14 @@ class Crossing:
     Attributes:
         levels: of the factors. cells: all combinations, in order.
         metric: the one that decides, as the study names it; None takes the task's own.
-        metrics: ``task.metrics`` as the study gives it.
+        task: keys of its ``task`` section that a cell has in another form, as they are given.
         own: keys of the study that its first base has besides, such as ``quantization``.
     """
 
     levels: Levels
     cells: tuple[Cell, ...]
     metric: str | None
-    metrics: Any
+    task: Mapping[str, Any]
     own: Mapping[str, Any]
 
     def resolved(self, mapping: Mapping[str, Any], also_test: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +55,11 @@ class Crossing:
             mapping: the same as if it were the first cell's. also_test: as the study gives it.
         """
         found = dict(mapping)
-        task = {key: value for key, value in mapping["task"].items() if key != "metrics"}
+        hidden = {"metrics"}
         if self.levels.templates is not None:
-            task.pop("template", None)
+            hidden |= {"template", *OF_LAYOUT}
+        task = {key: value for key, value in mapping["task"].items() if key not in hidden}
+        task |= {"metrics": None, **self.task}
         if self.levels.bases is not None:
             for key in next(iter(self.levels.bases.values())).keys:
                 del found[key]
@@ -65,7 +67,7 @@ class Crossing:
             **found,
             **self.own,
             **self.levels.resolved,
-            "task": {**task, "metrics": self.metrics},
+            "task": task,
             "decision": {**mapping["decision"], "metric": self.metric},
             # As given: what a set takes over from the task differs from layout to layout.
             "also_test": dict(also_test),
@@ -86,17 +88,21 @@ def crossed(
     """
     first = first_of(merged, levels)
     given = first.get("task")
-    task = read_task(given)  # whose errors name the study's own keys
-    assert isinstance(given, Mapping)
-    if levels.templates is not None:
-        for name, text in levels.templates.items():
+    if not isinstance(given, Mapping) or levels.templates is None:
+        task, laid = read_task(given), given
+    else:
+        layouts = [
             with_layout(given, text, f"{TEMPLATES}.{name}")
+            for name, text in levels.templates.items()
+        ]
+        task, laid = read_task(layouts[0]), layouts[0]
+    assert isinstance(given, Mapping) and isinstance(laid, Mapping)
     own = tuple(metric.name for metric in task.metrics_before_rows)
     decision = first.get("decision")
     named = decision.get("metric") if isinstance(decision, Mapping) else None
     shared = {"deciding": named or own[0], "metrics": tuple(task.metric_names)}
     decision = {"metric": named or own[0], **given_keys(decision)}
-    scored = also_by_bytes(given, tuple(task.metric_names))
+    scored = also_by_bytes(laid, tuple(task.metric_names))
     study = make({**first, "task": scored, "decision": decision})
     cells = tuple(
         Cell(place=place, study=make(mapping))
@@ -107,8 +113,17 @@ def crossed(
         levels=levels,
         cells=cells,
         metric=named,
-        metrics=given.get("metrics"),
+        task=_as_given(given),
         own={key: merged[key] for key in decided if merged.get(key) is not None},
     )
     found = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
     return replace(study, options=replace(study.options, **found), crossing=crossing)
+
+
+def _as_given(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of columns, what names parts of a layout, and the metrics."""
+    return {
+        key: value
+        for key, value in present_keys(task).items()
+        if key in ("metrics", *OF_LAYOUT) or (isinstance(value, str) and key != "source")
+    }

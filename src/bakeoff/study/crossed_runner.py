@@ -56,6 +56,7 @@ class CrossedRunner:
         self.cells: tuple[Cell, ...] = study.crossing.cells
         self._opened: dict[str, OpenedCell] = {}
         self._present: tuple[int, Runner] | None = None
+        self._grown: list[str] = []
 
     def is_complete(self) -> bool:
         """Whether the folder holds the whole study already, and every file as it was written."""
@@ -106,7 +107,8 @@ class CrossedRunner:
         with ExitStack() as stack:
             # All folders are looked at before the first cell is trained.
             runners = list(self._runners(stack))
-            for note in self.folder.claim({}, versions(), mix_versions=self.mix_versions):
+            self._grown = self.folder.claim({}, versions(), mix_versions=self.mix_versions)
+            for note in self._grown:
                 self._note(note)
             self.folder.sweep()
             try:
@@ -171,7 +173,7 @@ class CrossedRunner:
             read_results(folder_of(path, cell.place.label)).status == "complete"
             for cell in self.cells
         )
-        results = join_results(self.study, path, self._opened, complete=complete)
+        results = join_results(self.study, path, self._opened, complete=complete, notes=self._grown)
         if results is not None:
             self.folder.write_results(results)
         return results

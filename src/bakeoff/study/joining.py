@@ -7,7 +7,7 @@ judged again, over all cells at once, on the test rows that all of them share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,18 @@ def folder_of(place: Path, label: str) -> Path:
 
 
 def join_results(
-    study: Study, place: Path, opened: Mapping[str, OpenedCell], *, complete: bool
+    study: Study,
+    place: Path,
+    opened: Mapping[str, OpenedCell],
+    *,
+    complete: bool,
+    notes: Sequence[str] = (),
 ) -> Results | None:
     """Puts together what the cells have found so far.
 
     Args:
         study: crossed. place: its folder. opened: all cells. complete: whether nothing is left.
+        notes: what a reader must know besides.
 
     Returns:
         None while no cell has results.
@@ -71,7 +77,7 @@ def join_results(
                 continue  # torn; its run writes it again
     if not cells:
         return None
-    return _Joining(study, place, opened, cells).results(complete=complete)
+    return _Joining(study, place, opened, cells).results(complete=complete, notes=notes)
 
 
 class _Joining:
@@ -95,7 +101,7 @@ class _Joining:
         self.metrics = comparable(next(iter(opened.values())).task.metrics, opened)
         self.names = self._baseline_names()
 
-    def results(self, *, complete: bool) -> Results:
+    def results(self, *, complete: bool, notes: Sequence[str]) -> Results:
         """All of them, with the recommendation."""
         methods, baselines = self._methods(), self._baselines()
         decision = decision_across(self.study, self.deciding, self.metrics, methods, baselines)
@@ -142,7 +148,7 @@ class _Joining:
             },
             judge=None,
             factors=factors,
-            notes=(*self._notes(factors), *self._cells_notes()),
+            notes=(*self._notes(factors), *notes, *self._cells_notes()),
         )
         return replace(record, recommendation=recommend(record))
 

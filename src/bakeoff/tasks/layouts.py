@@ -17,6 +17,8 @@ from bakeoff.tasks.from_template import FromTemplate
 from bakeoff.tasks.registry import DEFAULT_KIND, present_keys, task_type
 
 _TEMPLATE: Final = "template"
+OF_LAYOUT: Final = ("target", "cut")
+"""Options that name what stands in a layout."""
 
 
 def with_layout(given: Mapping[str, Any], text: str, where: str) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def with_layout(given: Mapping[str, Any], text: str, where: str) -> dict[str, An
     rest = present_keys(given)
     pieces, columns = split_template(text, type(task.options).template, where)
     fields = [roles.get(column, column) for column in columns]
-    answer = str(getattr(task.options, "target", task.roles[-1]))
+    answer = str(given.get("target") or task.roles[-1])
     answer = roles.get(answer, answer)
     _check(fields, columns, answer, task.column_of(answer), text, where)
     inputs = fields[:-1]
@@ -72,7 +74,9 @@ def _laid_out(given: Mapping[str, Any], where: str) -> tuple[str, FromTemplate]:
             f"task.template and {where} both lay rows out; keep templates, with that layout as one "
             "of them, or task.template alone"
         )
-    options = from_mapping(found.options_type, {**present_keys(given), "kind": kind}, path="task")
+    # These two name parts of a layout, and the kind's own is not the one that is used.
+    rest = {key: value for key, value in present_keys(given).items() if key not in OF_LAYOUT}
+    options = from_mapping(found.options_type, {**rest, "kind": kind}, path="task")
     options.validate()
     return kind, found(options)
 

@@ -18,6 +18,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.labels import Axis, shorten, stack_labels, text_width
 from bakeoff.page.palette import Look
 from bakeoff.page.render import render
+from bakeoff.report.factors import per_token_words
 from bakeoff.runs.records import CandidateRecord, MethodRecord, Results
 from bakeoff.types import RunState
 
@@ -76,7 +77,7 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
     yield _so_far(
         timed, look, 1.0, f"{device}-seconds, each candidate alone", shown_seconds, "",
         f"The lowest validation NLL after so many seconds of a method's {of_what}, its epochs "
-        f"counted as long as they take alone. {changes}",
+        f"counted as long as they take alone. {changes}{per_token_words(results)}",
     )  # fmt: skip
     price = prices.of_seconds(1.0)
     if price is not None:
@@ -111,7 +112,7 @@ def _so_far(
         name=f"best_so_far{suffix}",
         group="history",
         title=f"Best loss so far by {'money' if suffix else 'time'}",
-        caption=f"{caption.strip()}{per_token_words(results)}",
+        caption=caption.strip(),
         alt="Best validation NLL so far. " + _ends(curves),
     )
 

@@ -55,10 +55,10 @@ def raises_variances(results: Results) -> bool:
 
 def _base_and_data(results: Results) -> Iterator[str]:
     study, where, data = results.study, results.environment, results.data
-    is_one = setting(study, "bases") is None
+    bases = "base is" if setting(study, "bases") is None else "bases are"
     yield (
-        f"The {'base is' if is_one else 'bases are'} {bases_of(study)} ({where.base}), computed in {where.precision} on {where.device} with "
-        f"bakeoff {where.bakeoff}."
+        f"The {bases} {bases_of(study)} ({where.base}), computed in {where.precision} on "
+        f"{where.device} with bakeoff {where.bakeoff}."
     )
     source = setting(study, "task.source")
     from_source = f" of the source {source}" if isinstance(source, str) else ""
