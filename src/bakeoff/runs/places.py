@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from bakeoff.runs.records import BaselineRecord, MethodRecord, Results
 
 CANDIDATES, BASELINES = "candidates", "baselines"
+CELLS = "cells"
+"""Of a crossed study: a folder for each cell."""
 _AWAY = ("", ".", "..")
 
 

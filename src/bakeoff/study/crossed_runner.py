@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.errors import StoreError
+from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -24,6 +24,7 @@ from bakeoff.study.joining import folder_of, join_results
 from bakeoff.study.longer import why_not_longer
 from bakeoff.study.options import Study
 from bakeoff.study.runner import Runner
+from bakeoff.study.stages import ElsewherePlan
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +48,17 @@ class CrossedRunner:
         mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
+        elsewhere: ElsewherePlan | None = None,
         measures_costs: bool = True,
     ) -> None:
         assert study.crossing is not None
+        if elsewhere is not None and elsewhere.is_part:
+            raise ConfigError(
+                "--shard: a study with bases or templates is not split into shards, as each of "
+                "its parts would need all of them; run it whole, with --executor ray on several "
+                "machines, or a study of one base and one prompt"
+            )
+        self.elsewhere = elsewhere
         self.study, self.folder, self.device, self.console = study, folder, device, console
         self.stop, self.force, self.mix_versions = stop, force, mix_versions
         self.on_news, self.notes, self.measures_costs = on_news, notes, measures_costs
@@ -156,6 +165,7 @@ class CrossedRunner:
                 mix_versions=self.mix_versions,
                 on_news=None if self.on_news is None else self._news,
                 notes=self.notes,
+                elsewhere=self.elsewhere,
                 measures_costs=self.measures_costs,
             )
             found.append((cell, runner))

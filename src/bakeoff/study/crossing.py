@@ -22,8 +22,6 @@ from bakeoff.types import Quantization
 
 BASES: Final = "bases"
 TEMPLATES: Final = "templates"
-CELLS: Final = "cells"
-"""Below the run's folder: a folder for each cell."""
 BITS_PER_BYTE: Final = "bits_per_byte"
 PER_TOKEN: Final = frozenset({"nll", "perplexity"})
 """Metrics whose unit is a token of one tokenizer."""

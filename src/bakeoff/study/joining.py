@@ -18,6 +18,7 @@ from bakeoff.decide.recommendation import recommend
 from bakeoff.errors import StoreError
 from bakeoff.formatting import join
 from bakeoff.runs.factors import CellRecord, FactorsRecord
+from bakeoff.runs.places import CELLS
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import (
     BaselineRecord,
@@ -29,7 +30,7 @@ from bakeoff.runs.records import (
     TaskRecord,
 )
 from bakeoff.study.cells import TEST, OpenedCell, deciding_metric, one_tokenizer
-from bakeoff.study.crossing import BITS_PER_BYTE, CELLS, PER_TOKEN
+from bakeoff.study.crossing import BITS_PER_BYTE, PER_TOKEN
 from bakeoff.study.joined_judging import (
     JoinedSet,
     across,

@@ -32,6 +32,7 @@ from bakeoff.study.also import AlsoTest, read_also
 from bakeoff.study.crossed import Crossing, crossed
 from bakeoff.study.crossing import BASES, TEMPLATES, levels_of, located
 from bakeoff.study.defaults import parameters_for, protocol_for
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.judge_options import (
     check_judge,
     move_judge,
@@ -114,6 +115,8 @@ class StudyOptions:
     """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    """Where jobs run; it may change between calls."""
     track: tuple[TrackerName, ...] = ()
     """Where else the curves are written while it runs: tensorboard, trackio, wandb; it may change
     between calls."""
