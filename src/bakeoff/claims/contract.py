@@ -134,6 +134,8 @@ class Part:
         shots: whether prompts with worked examples take part, as the baseline ``few_shot``.
         prompts: whether the untuned base is asked by written prompts, as ``prompt_1`` and so on.
         desks: whether the data are those without the held-out desks.
+        labelled: whether class labels are learnt, where the data have some: their own, or the
+            subjects of the made articles. Else it is trained as any other part.
     """
 
     name: str = ""
@@ -145,6 +147,7 @@ class Part:
     shots: bool = False
     prompts: bool = False
     desks: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

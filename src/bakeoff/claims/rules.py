@@ -25,7 +25,7 @@ ALPHA = 0.05
 LEAST_REPEATS = 5
 _CHANCE = 0.8
 _MOST_REPEATS = 200
-_MOST_TIMES_ROWS = 1000
+_TIMES_ROWS = (1, 2, 3, 5, 10, 20, 50, 100, 300, 1000)
 _NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
 
 
@@ -303,22 +303,38 @@ def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
             f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS}, by a "
             "larger budget."
         )
-    distance = one.distance
-    for more in _growing(repeats):
-        seed = one.seed_variance * repeats / more
-        freedom = _freedom(seed, one.row_variance, more, one.blocks)
-        if _detectable(seed + one.row_variance, freedom, step) <= distance:
-            return f"An effect of this size would be told with about {more} {word}."
-    for times in (2, 3, 5, 10, 20, 50, 100, 300, _MOST_TIMES_ROWS):
-        for more in (repeats, 2 * repeats, 5 * repeats):
+    found = _cheapest(one, repeats, step)
+    if found is None:
+        return (
+            "The effect lies on its threshold as far as can be seen; no design in reach would tell."
+        )
+    more, times = found
+    if found == (repeats, 1):
+        return (
+            f"This design tells an effect of this size four times in five; more {word} would "
+            "settle it."
+        )
+    rows = "" if times == 1 else f"{times} times the test rows and "
+    seeds = f"{more} {word}" if more > repeats else f"as many {word}"
+    return f"An effect of this size would be told with about {rows}{seeds}."
+
+
+def _cheapest(one: Estimate, repeats: int, step: float) -> tuple[int, int] | None:
+    """(repeats, times the test rows) of the least work that finds an effect as large as was seen.
+
+    Rows are looked for only where they are drawn. None: not within what anybody would run.
+    """
+    best: tuple[int, int] | None = None
+    for times in _TIMES_ROWS if one.row_variance else (1,):
+        for more in _growing(repeats):
+            if best is not None and more * times >= best[0] * best[1]:
+                break
             seed, row = one.seed_variance * repeats / more, one.row_variance / times
             freedom = _freedom(seed, row, more, one.blocks)
-            if one.row_variance and _detectable(seed + row, freedom, step) <= distance:
-                return (
-                    f"An effect of this size would be told with about {times} times the test rows "
-                    f"and {more} {word}."
-                )
-    return "The effect lies on its threshold as far as can be seen; no design in reach would tell."
+            if _detectable(seed + row, freedom, step) <= one.distance:
+                best = more, times
+                break
+    return best
 
 
 def _growing(repeats: int) -> list[int]:

@@ -20,9 +20,11 @@ from bakeoff.claims.contract import BaseFacts, Claim, Size
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_untestable
 from bakeoff.claims.reading import Measured, measured_of
+from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
 from bakeoff.errors import BakeoffError
 from bakeoff.files import write_bytes
+from bakeoff.runs.folder import CLAIMS_NOTE
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.version import __version__
 
@@ -114,6 +116,8 @@ def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str
         By study, why there is nothing of it.
     """
     failures: dict[str, str] = {}
+    if studies:
+        _note_claims(suite)
     for i, study in enumerate(studies):
         seconds: float | None = None
         if suite.deadline is not None:
@@ -131,6 +135,18 @@ def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str
         if not (place / RESULTS_FILE).exists():
             failures.setdefault(study.name, "its budget ended before anything was found")
     return failures
+
+
+def _note_claims(suite: Suite) -> None:
+    """Writes beside the studies whose they are; their reports link to the page by it."""
+    folder = suite.out / STUDIES
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / CLAIMS_NOTE
+    earlier = note.read_text(encoding="utf-8").split() if note.exists() else []
+    names = dict.fromkeys((*(word for word in earlier if word in claim_names()), *suite.claims))
+    lines = "".join(f"- {name}\n" for name in names)
+    text = f"Studies of `bakeoff claims`; the verdicts are in ../claims.html:\n\n{lines}"
+    write_bytes(note, text.encode())
 
 
 def _seconds_of(place: Path) -> float:
