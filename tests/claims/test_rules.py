@@ -122,6 +122,11 @@ def test_what_cannot_be_tested_takes_nothing_from_the_others() -> None:
     assert (found["b"].verdict, found["b"].why) == ("untestable", "two bases are no family")
 
 
+def test_what_was_not_measured_yet_is_undecided_without_an_effect() -> None:
+    found = judge_family({"b": (made(), Evidence(unmeasured="the budget ended"))})["b"]
+    assert (found.verdict, found.effect, found.why) == ("undecided", None, "the budget ended")
+
+
 def test_all_contrasts_must_hold_or_any() -> None:
     both = tuple(Contrast(name=n, rule="above", threshold=0.1, words=n) for n in ("x", "y"))
     values = {"x": np.array([0.2 + a for a in AROUND]), "y": np.array([0.0 + a for a in AROUND])}

@@ -15,6 +15,7 @@ from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claims_named
+from bakeoff.claims.rules import LEAST_REPEATS
 from bakeoff.claims.suite import Suite, as_mapping, run_suite
 from bakeoff.data.sources import open_source
 from bakeoff.data.wire import DESKS, generate
@@ -122,7 +123,9 @@ def run_claims(
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
-        settings = RunSettings(device=device, budget=seconds, costs=False)
+        settings = RunSettings(
+            device=device, budget=seconds, costs=False, least_seeds=LEAST_REPEATS
+        )
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:

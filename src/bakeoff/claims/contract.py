@@ -6,7 +6,7 @@ claim is listed at once, and its rule can be held against planted truths without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ SIZES: Mapping[SizeName, Size] = {
         train_rows=2048,
         validation_rows=200,
         test_rows=2000,
-        epochs=3,
+        epochs=1,
         rates=6,
         growth=4,
         rounds=40,
@@ -201,7 +201,7 @@ class Claim:
         measure: ``MODULE:FUNCTION`` of what is measured besides, imported when it is.
         repeats: what the first axis counts. over_bases: whether the bases are its conditions.
         quick: whether ``--quick`` runs it.
-        curve: what its figure draws besides the effect; None for nothing.
+        curve: what is drawn besides the effect: a curve, several, or None.
     """
 
     name: str
@@ -221,7 +221,7 @@ class Claim:
     repeats: Literal["seeds", "matrices", "rounds"] = "seeds"
     over_bases: bool = False
     quick: bool = False
-    curve: Callable[[Values], Curve | None] = lambda values: None
+    curve: Callable[[Values], Curve | Sequence[Curve] | None] = lambda values: None
 
     @property
     def margin(self) -> float:

@@ -45,12 +45,14 @@ class Evidence:
     Attributes:
         values: of all test rows. without: the same with one block of rows left out, a block each;
             none where no rows are drawn.
-        untestable: why nothing can be said here, else None. notes: what a reader should know.
+        untestable: why nothing can be said here, else None.
+        unmeasured: why nothing was measured yet, else None. notes: what a reader should know.
     """
 
     values: Values = field(default_factory=dict)
     without: Sequence[Values] = ()
     untestable: str | None = None
+    unmeasured: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -136,7 +138,7 @@ def judge_family(
     tested = {
         name: tuple(estimate(found, one, claim) for one in claim.contrasts)
         for name, (claim, found) in evidence.items()
-        if found.untestable is None
+        if found.untestable is None and found.unmeasured is None
     }
     for name, estimates in list(tested.items()):
         if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
@@ -149,13 +151,13 @@ def judge_family(
     size = max(1, len(enough))
     found: dict[str, Finding] = {}
     for name, (claim, one) in evidence.items():
-        if one.untestable is not None:
+        if name not in tested:
             found[name] = Finding(
                 name=name,
-                verdict=Verdict.UNTESTABLE,
+                verdict=Verdict.UNTESTABLE if one.unmeasured is None else Verdict.UNDECIDED,
                 margin=claim.margin,
                 level=1.0 - alpha,
-                why=one.untestable,
+                why=one.untestable or one.unmeasured or "",
             )
         else:
             found[name] = _finding(claim, tested[name], adjusted.get(name), alpha, size)

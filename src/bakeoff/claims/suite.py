@@ -22,7 +22,7 @@ from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_u
 from bakeoff.claims.reading import Measured, measured_of
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, ConfigError, StoreError
 from bakeoff.files import write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
@@ -30,6 +30,9 @@ from bakeoff.version import __version__
 
 STUDIES: Final = "studies"
 _MEASURED: Final = "measured"
+_ENDED: Final = (
+    "the budget ended before anything was found; the same command with more of it goes on"
+)
 
 
 class RunStudy(Protocol):
@@ -98,7 +101,10 @@ def run_suite(suite: Suite) -> Found:
         try:
             evidence[name], taken = _evidence(suite, name, claim, own, failures)
         except BakeoffError as error:
-            evidence[name], taken = Evidence(untestable=str(error)), 0.0
+            # What a budget left out of a study has no scores yet.
+            is_early = suite.deadline is not None and isinstance(error, StoreError)
+            evidence[name] = Evidence(**{"unmeasured" if is_early else "untestable": str(error)})
+            taken = 0.0
         seconds[name] += taken
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
@@ -109,13 +115,13 @@ def run_suite(suite: Suite) -> Found:
     return Found(findings=findings, evidence=ordered, seconds=seconds, studies=names)
 
 
-def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str]:
+def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, Evidence]:
     """Runs all studies.
 
     Returns:
-        By study, why there is nothing of it.
+        By study, what is said of its claims where there is nothing of it.
     """
-    failures: dict[str, str] = {}
+    failures: dict[str, Evidence] = {}
     if studies:
         _note_claims(suite)
     for i, study in enumerate(studies):
@@ -130,10 +136,15 @@ def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str
         place = suite.out / STUDIES / study.name
         try:
             suite.run_study(study.mapping, place, seconds)
+        except ConfigError as error:
+            # A budget that holds nothing is said by the study before it begins.
+            ended = suite.deadline is not None and not (place / RESULTS_FILE).exists()
+            why = f"{study.name}: {error}"
+            failures[study.name] = Evidence(**{"unmeasured" if ended else "untestable": why})
         except BakeoffError as error:
-            failures[study.name] = str(error)
+            failures[study.name] = Evidence(untestable=f"{study.name}: {error}")
         if not (place / RESULTS_FILE).exists():
-            failures.setdefault(study.name, "its budget ended before anything was found")
+            failures.setdefault(study.name, Evidence(unmeasured=f"{study.name}: {_ENDED}"))
     return failures
 
 
@@ -161,12 +172,12 @@ def _evidence(
     name: str,
     claim: Claim,
     studies: Sequence[PlannedStudy],
-    failures: Mapping[str, str],
+    failures: Mapping[str, Evidence],
 ) -> tuple[Evidence, float]:
     """What was measured for a claim, and the seconds that measuring it took."""
     for study in studies:
         if study.name in failures:
-            return Evidence(untestable=f"{study.name}: {failures[study.name]}"), 0.0
+            return failures[study.name], 0.0
     whole = Measured()
     for study in studies:
         for (of, part), methods in study.methods.items():
