@@ -16,7 +16,7 @@ from bakeoff.base.weights.sources import load_source
 from bakeoff.base.wire_bases import pretraining
 from bakeoff.base.wire_bases.card import machine
 from bakeoff.base.wire_bases.pretraining import build_model, pretrain, train_tokenizer
-from bakeoff.base.wire_bases.shapes import FAMILY, Shape, member_folder
+from bakeoff.base.wire_bases.shapes import FAMILY, TOKENS_PER_PARAMETER, Shape, member_folder
 from bakeoff.base.wire_bases.stream import Packed, articles
 
 SMALL = Shape(width=16, layers=2, heads=2, rows=2, learning_rate=1e-2)
@@ -131,10 +131,11 @@ def test_what_ships_is_what_its_card_says(name: str, tmp_path: Path) -> None:
     assert f"{source.model.num_parameters():,} parameters" in card
     assert next(b.place for b in list_bases(tmp_path) if b.name == name) == "shipped with bakeoff"
     digest = re.search(r"SHA-256 (\w+)", card)
-    if folder != TINY:  # made by the clock, before cards had one
-        assert digest is not None
-        assert digest[1] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        assert "6.00 per parameter" in card
+    assert digest is not None
+    assert digest[1] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    per_parameter = re.search(r"([\d.]+) per parameter", card)
+    assert per_parameter is not None
+    assert float(per_parameter[1]) == pytest.approx(TOKENS_PER_PARAMETER, rel=0.01)
 
 
 def test_the_package_stays_small() -> None:
