@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bakeoff.claims.registry import BUILT_IN, claim_named
-from bakeoff.claims.suite import STUDIES
 
 Cli = Callable[..., Any]
 
@@ -40,4 +39,4 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     done = cli("claims", *arguments)
     assert done.code == 2, done.message
     assert words in done.message
-    assert not (place / "runs/claims" / STUDIES).exists()
+    assert not (place / "runs").exists()

@@ -118,8 +118,6 @@ def run_claims(
     place, size = Path(out), SIZES["quick" if quick else "full"]
     main = base or (bases[0] if bases else DEFAULT_BASE)
     facts = sorted(map(facts_of, dict.fromkeys((*(bases or ()), main))), key=lambda f: f.parameters)
-    with disk_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
@@ -144,6 +142,8 @@ def run_claims(
         say=lambda text: shown.print(f"[bold]claims[/]: {text}", highlight=False),
         deadline=None if most is None else started + most,
     )
+    with disk_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
     found = run_suite(suite)
     content = as_mapping(suite, found)
     with disk_errors(place):

@@ -131,7 +131,7 @@ def make(
 
         place = out or made_folder(name, cache_folder())
         place.parent.mkdir(parents=True, exist_ok=True)
-        short = "" if steps is None else f" --steps {steps}"
+        short = ("" if steps is None else f" --steps {steps}") + " --out DIR" * (out is not None)
         with (
             new_folder(place, existing="refuse") as beside,
             Console(stderr=True).status(name) as status,

@@ -46,7 +46,7 @@ newsroom prose; it knows nothing about the world and is of no other use.
 | stored as | float16; `from_pretrained` loads it as float32 |
 
 On the same kind of processor, with the same PyTorch and as many threads, the weights are the same
-to the bit; elsewhere the held-out loss is the same within 1e-3.
+to the bit; elsewhere the last bits differ, and the held-out loss should be the same within 1e-3.
 
 All people, places and companies in its data are invented. Licence: Apache-2.0.
 """
