@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from bakeoff.api.claims import _given_data, _made_data, run_claims
+from bakeoff.api.running import RunSettings, execute
+from bakeoff.api.study import Study
 from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.entrants import lora_plus
@@ -136,16 +139,15 @@ def test_the_rank_by_energy_is_that_of_a_matrix_made_so() -> None:
 
 
 def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest(
-    place: Path, run_small: Callable[..., Any]
+    place: Path, small: Callable[..., dict[str, Any]]
 ) -> None:
     methods = {"all": {"kind": "full", "learning_rate": 1e-3}}
-    assert run_small(methods=methods, protocol={"seeds": [0, 1]}).code == 0
+    study = small(methods=methods, protocol={"seeds": [0, 1]}, task={"metrics": ["nll"]})
+    settings = RunSettings(device="cpu", costs=False)
+    execute(Study.from_mapping(study), place / "out", Console(quiet=True), settings)
+    facts = facts_of(study["base"])
     context = Context(
-        facts=facts_of("tiny"),
-        device="cpu",
-        size=FULL,
-        place=place / "out",
-        methods={"full": "all"},
+        facts=facts, device="cpu", size=FULL, place=place / "out", methods={"full": "all"}
     )
     found = update_ranks(context)
     results = read_results(place / "out")
