@@ -193,6 +193,7 @@ def test_a_claim_about_weights_needs_no_training(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert list(kept) == ["weights_are_low_rank", "scale_closes_gap"]
     assert kept["scale_closes_gap"]["verdict"] == "untestable"
+    assert all(one["planned_smallest_effect"] > 0 for one in kept.values())
     assert {"verdict", "effect", "low", "high", "margin", "seeds", "seconds"} <= set(
         kept["weights_are_low_rank"]
     )

@@ -6,9 +6,9 @@ from typing import Final
 
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
-from bakeoff.claims.listing import design_words
+from bakeoff.claims.listing import design_words, finds_words
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
-from bakeoff.claims.suite import Found, Suite
+from bakeoff.claims.suite import Found, Suite, planned_effect
 from bakeoff.formatting import counted, shown_seconds
 from bakeoff.page.frame import frame, make_environment
 
@@ -31,6 +31,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "finding": finding,
                 "figures": [figure for figure in figures if figure is not None],
                 "design": design_words(claim, suite.size, suite.main),
+                "finds": finds_words(planned_effect(suite, claim), claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "studies": found.studies.get(name, []),
                 "interval": _interval(finding),

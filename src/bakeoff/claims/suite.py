@@ -22,6 +22,7 @@ from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_u
 from bakeoff.claims.reading import Measured, measured_of
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
+from bakeoff.claims.simulation import smallest_effect
 from bakeoff.errors import BakeoffError, ConfigError, StoreError
 from bakeoff.files import write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
@@ -232,6 +233,11 @@ def _measured(
     return values, seconds
 
 
+def planned_effect(suite: Suite, claim: Claim) -> float:
+    """The smallest effect that a claim's design finds with 80 % probability, before it is run."""
+    return smallest_effect(claim, suite.size, family=len(suite.claims))
+
+
 def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
     """``claims.json``."""
     return {
@@ -255,6 +261,7 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
         "seeds": finding.repeats,
         "seconds": round(found.seconds[name], 1),
         "smallest_effect": finding.smallest_effect,
+        "planned_smallest_effect": planned_effect(suite, claim),
         "why": finding.why,
         "repeats": claim.repeats,
         "unit": claim.unit,
