@@ -16,6 +16,7 @@ from rich.console import Console
 from bakeoff.api.claims import _given_data, _made_data, run_claims
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
+from bakeoff.claims import suite
 from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.entrants import lora_plus
@@ -136,6 +137,36 @@ def test_the_rank_by_energy_is_that_of_a_matrix_made_so() -> None:
     low = torch.randn(40, 3, generator=generator) @ torch.randn(3, 60, generator=generator)
     assert rank_share(energies(low)) <= 3 / 40
     assert rank_share(energies(torch.eye(40))) == pytest.approx(0.9)
+
+
+def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
+    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, ran = [0.0], []
+    monkeypatch.setattr(suite.time, "monotonic", lambda: clock[0])
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        ran.append((list(mapping["methods"]), seconds))
+        clock[0] += 60.0
+
+    names = ("few_tokens_suffice", "full_rank_lora_is_full", "init_matters")
+    chosen = {
+        "claims": claims_named(names),
+        **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
+        **{"device": "cpu", "out": tmp_path, "run_study": run_study},
+    }
+    found = suite.run_suite(suite.Suite(**chosen, deadline=100.0))
+    short = ["soft_5", "soft_20", "soft_100"]
+    assert ran == [(short, 100.0), ([*short, "full", "lora_width"], 40.0)]
+    assert {one.verdict for one in found.findings.values()} == {"undecided"}
+    assert "budget ended" in found.findings["init_matters"].why
+    # Without a budget they share a study from the start.
+    ran.clear()
+    suite.run_suite(suite.Suite(**chosen))
+    assert [methods for methods, _ in ran] == [
+        [*short, "full", "lora_width"],
+        ["soft_random", "soft_vocabulary", "soft_text", "soft_labels"],
+    ]
 
 
 def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest(

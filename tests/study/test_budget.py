@@ -57,16 +57,6 @@ def test_shapes_only_ever_shrink_and_keep_three_seeds_long() -> None:
     assert list(shapes(Shape(epochs=1, seeds=1, trials=1, train=8, validation=4, test=4)))[1:] == []
 
 
-def test_seeds_that_a_decision_needs_are_cut_last_of_all() -> None:
-    found = list(shapes(WHOLE, least_seeds=4))
-    assert found[-1] == list(shapes(WHOLE))[-1]
-    three = next(shape for shape in found if shape.seeds == 3)
-    assert replace(three, seeds=1) == found[-1]
-    # What comes back is seeds first.
-    rich = filled(WHOLE, found[-1], lambda one: one.seeds * one.train <= 64, least_seeds=4)
-    assert (rich.seeds, rich.train) == (4, 16)
-
-
 def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> None:
     def rows(shape: Shape) -> int:
         return shape.epochs * shape.seeds * shape.trials * (shape.train + shape.validation)

@@ -63,7 +63,6 @@ def within_budget(
     started: float,
     device: str,
     fresh: bool,
-    least_seeds: int = 1,
 ) -> Budgeted:
     """Cuts a study so that its budget holds it, before anything of it is written.
 
@@ -74,7 +73,6 @@ def within_budget(
         study: as it was given. place: the run's folder. console: where it is shown.
         budget: seconds, None where there is no end. started: on the monotonic clock.
         device: as of the run. fresh: whether an earlier run is put aside.
-        least_seeds: below which seeds are cut last of all.
 
     Raises:
         ConfigError: the budget does not even hold the baselines.
@@ -100,11 +98,7 @@ def within_budget(
         if study.rows is not None:
             study.rows.write(Path(folder) / DATA_FOLDER)
         fitted = fit_to_budget(
-            study.at(Path(folder)),
-            device,
-            left,
-            lambda text: status.update(f"planning: {text}"),
-            least_seeds=least_seeds,
+            study.at(Path(folder)), device, left, lambda text: status.update(f"planning: {text}")
         )
     if fitted is None:
         return Budgeted(study=study)

@@ -15,7 +15,6 @@ from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claims_named
-from bakeoff.claims.rules import LEAST_REPEATS
 from bakeoff.claims.suite import Suite, as_mapping, run_suite
 from bakeoff.data.sources import open_source
 from bakeoff.data.wire import DESKS, generate
@@ -121,9 +120,8 @@ def run_claims(
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
-        settings = RunSettings(
-            device=device, budget=seconds, costs=False, least_seeds=LEAST_REPEATS
-        )
+        # A design is fixed before it is run, so a budget ends it and cuts nothing of it.
+        settings = RunSettings(device=device, budget=seconds, costs=False, shapes=False)
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:

@@ -41,7 +41,7 @@ class RunSettings:
         limits: what the recommended method may cost. log_level: of ``run.log``.
         live: whether the report is served while it grows. port: of that; 0 is a free one.
         costs: whether each method's costs are measured at the end.
-        least_seeds: below which a budget cuts seeds last of all.
+        shapes: whether a budget cuts the study so that it fits; else it only ends it.
     """
 
     device: str = "auto"
@@ -55,7 +55,7 @@ class RunSettings:
     live: bool = False
     port: int = 0
     costs: bool = True
-    least_seeds: int = 1
+    shapes: bool = True
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -91,11 +91,10 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         study,
         place,
         console,
-        budget=settings.budget,
+        budget=settings.budget if settings.shapes else None,
         started=settings.started,
         device=settings.device,
         fresh=settings.fresh,
-        least_seeds=settings.least_seeds,
     )
     study = budgeted.study
     loaded = study.at(place)

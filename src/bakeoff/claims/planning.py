@@ -65,14 +65,6 @@ class PlannedStudy:
     mapping: Mapping[str, Any]
     methods: Mapping[tuple[str, str], Mapping[str, str]]
 
-    @property
-    def work(self) -> float:
-        """How much is trained, in rows times runs, to share a budget by."""
-        rows = float(self.mapping["task"]["examples"]["train"])
-        tried = (self.mapping["search"] or {}).get("learning_rates", 0)
-        runs = len(self.mapping["methods"]) * (tried + self.mapping["protocol"]["seeds"])
-        return float(rows * self.mapping["protocol"]["epochs"] * runs)
-
     def share(self, claim: str) -> float:
         """The part of this study that is this claim's, entrants of several being shared."""
         users: dict[str, set[str]] = {}

@@ -23,7 +23,7 @@ from bakeoff.claims.reading import Measured, measured_of
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
 from bakeoff.claims.simulation import smallest_effect
-from bakeoff.errors import BakeoffError, ConfigError, StoreError
+from bakeoff.errors import BakeoffError, StoreError
 from bakeoff.files import write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
@@ -93,7 +93,10 @@ def run_suite(suite: Suite) -> Found:
             evidence[name] = Evidence(untestable=why)
     testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
-    failures = _run_studies(suite, studies)
+    if suite.deadline is None:
+        failures = _run_studies(suite, studies)
+    else:
+        failures = _run_in_time(suite, testable)
     seconds = dict.fromkeys(suite.claims, 0.0)
     for name, claim in testable.items():
         own = [study for study in studies if any(of == name for of, _ in study.methods)]
@@ -116,8 +119,28 @@ def run_suite(suite: Suite) -> Found:
     return Found(findings=findings, evidence=ordered, seconds=seconds, studies=names)
 
 
+def _run_in_time(suite: Suite, claims: Mapping[str, Claim]) -> dict[str, Evidence]:
+    """Runs claim after claim, in their order, until the budget ends.
+
+    All of them in shared studies take less time, but are decided together at their end. Here
+    studies grow by one claim after the other, so that what there is by then is whole.
+
+    Returns:
+        By study, what is said of its claims where there is nothing of it.
+    """
+    failures: dict[str, Evidence] = {}
+    begun: dict[str, Claim] = {}
+    for name, claim in claims.items():
+        begun[name] = claim
+        planned = plan_studies(begun, suite.facts, suite.main, suite.size, suite.data)
+        own = [study for study in planned if any(of == name for of, _ in study.methods)]
+        if own:
+            failures |= _run_studies(suite, own)
+    return failures
+
+
 def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, Evidence]:
-    """Runs all studies.
+    """Runs studies.
 
     Returns:
         By study, what is said of its claims where there is nothing of it.
@@ -126,22 +149,18 @@ def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, Evi
     if studies:
         _note_claims(suite)
     for i, study in enumerate(studies):
-        seconds: float | None = None
-        if suite.deadline is not None:
-            left = max(1.0, suite.deadline - time.monotonic())
-            seconds = left * study.work / sum(one.work for one in studies[i:])
+        place = suite.out / STUDIES / study.name
+        left = None if suite.deadline is None else suite.deadline - time.monotonic()
+        if left is not None and left <= 0.0:
+            if not (place / RESULTS_FILE).exists():
+                failures[study.name] = Evidence(unmeasured=f"{study.name}: {_ENDED}")
+            continue
         suite.say(
             f"study {i + 1} of {len(studies)}: {study.name}, "
             f"{len(study.mapping['methods'])} methods"
         )
-        place = suite.out / STUDIES / study.name
         try:
-            suite.run_study(study.mapping, place, seconds)
-        except ConfigError as error:
-            # A budget that holds nothing is said by the study before it begins.
-            ended = suite.deadline is not None and not (place / RESULTS_FILE).exists()
-            why = f"{study.name}: {error}"
-            failures[study.name] = Evidence(**{"unmeasured" if ended else "untestable": why})
+            suite.run_study(study.mapping, place, left)
         except BakeoffError as error:
             failures[study.name] = Evidence(untestable=f"{study.name}: {error}")
         if not (place / RESULTS_FILE).exists():

@@ -89,8 +89,6 @@ def fit_to_budget(
     device: str,
     seconds_left: float,
     report: Report = lambda text: None,
-    *,
-    least_seeds: int = 1,
 ) -> Fitted | None:
     """Cuts a study until it fits.
 
@@ -98,7 +96,6 @@ def fit_to_budget(
         study: what is to run. device: ``auto``, ``cpu`` or ``cuda``.
         seconds_left: until the report must begin, from now on.
         report: called with what is being done.
-        least_seeds: below which seeds are cut only once nothing else is left to cut.
 
     Returns:
         How it fits; None where what it takes is not known, as of a method that does not fit.
@@ -119,15 +116,13 @@ def fit_to_budget(
     whole = estimate.whole
     seconds: dict[str, float] = {}
     shape = whole
-    for shape in shapes(whole, least_seeds):
+    for shape in shapes(whole):
         seconds = estimate.of(shape)
         if sum(seconds.values()) <= room:
             break
     fits = sum(seconds.values()) <= room
     if fits:
-        shape = filled(
-            whole, shape, lambda one: sum(estimate.of(one).values()) <= room, least_seeds
-        )
+        shape = filled(whole, shape, lambda one: sum(estimate.of(one).values()) <= room)
         seconds = estimate.of(shape)
     return Fitted(
         overrides=tuple(_overrides(whole, shape, schedule)),
@@ -137,29 +132,18 @@ def fit_to_budget(
     )
 
 
-def _cuts(least_seeds: int) -> list[tuple[str, int]]:
-    """``_CUTS``, seeds below ``least_seeds`` last of all."""
-    seeds = [least for part, least in _CUTS if part == "seeds" and least < least_seeds]
-    return [
-        *((part, max(least, least_seeds) if part == "seeds" else least) for part, least in _CUTS),
-        *(("seeds", least) for least in seeds),
-    ]
-
-
-def shapes(whole: Shape, least_seeds: int = 1) -> Iterator[Shape]:
-    """The whole study, then ever smaller ones in the order of ``_cuts``."""
+def shapes(whole: Shape) -> Iterator[Shape]:
+    """The whole study, then ever smaller ones in the order of ``_CUTS``."""
     shape = whole
     yield shape
-    for part, least in _cuts(least_seeds):
+    for part, least in _CUTS:
         while (now := getattr(shape, part)) > least:
             less = int(now * _ROWS_STEP) if part in ("train", "validation", "test") else now - 1
             shape = replace(shape, **{part: max(least, less)})
             yield shape
 
 
-def filled(
-    whole: Shape, shape: Shape, fits: Callable[[Shape], bool], least_seeds: int = 1
-) -> Shape:
+def filled(whole: Shape, shape: Shape, fits: Callable[[Shape], bool]) -> Shape:
     """Gives back what of the cuts still fits, since each cut is coarse.
 
     What was cut last is needed most, so it is given back first, as much of it as fits, and never
@@ -168,11 +152,10 @@ def filled(
     Args:
         whole: the study as it is given. shape: one of ``shapes(whole)`` that fits.
         fits: whether a shape does; a larger one never does where a smaller one does not.
-        least_seeds: as of ``shapes``.
     """
     before = whole
     cuts = []
-    for part, least in _cuts(least_seeds):
+    for part, least in _CUTS:
         cuts.append((part, getattr(before, part)))
         before = replace(before, **{part: min(least, getattr(before, part))})
     for part, most in reversed(cuts):
