@@ -85,6 +85,7 @@ LLAMAFACTORY = [
     "lora_alpha",
     "lora_dropout",
     "lora_target",
+    "loraplus_lr_ratio",
     "use_dora",
     "use_rslora",
 ]
