@@ -73,6 +73,16 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         )
         total = about + shown_seconds(plan.wall_seconds["total"])
         console.print(f"The whole study: at most about [bold]{total}[/] ({parts}).")
+    if plan.schedule is not None:
+        found = plan.schedule
+        cost = "" if found.cost is None else f", {found.cost:,.2f} at the price given"
+        lost = f", {found.losses} losses" if found.losses else ""
+        console.print(
+            f"On {found.workers} workers: about [bold]{about}"
+            f"{shown_seconds(found.makespan_seconds)}[/] for {found.jobs} jobs{lost}; busy "
+            f"{found.utilisation:.0%} of {found.worker_seconds / 3600:,.2f} worker hours{cost}.",
+            highlight=False,
+        )
     if plan.learning_curve is not None:
         curve = plan.learning_curve
         console.print(

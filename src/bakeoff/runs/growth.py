@@ -17,7 +17,7 @@ from typing import Any, Final
 from bakeoff.config import differing
 from bakeoff.runs.settings import setting
 
-FREE: Final = frozenset({"checkpoint_minutes", "prices", "track"})
+FREE: Final = frozenset({"checkpoint_minutes", "execution", "prices", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
     *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve", "judge"),

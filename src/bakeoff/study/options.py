@@ -30,6 +30,7 @@ from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
 from bakeoff.study.defaults import parameters_for, protocol_for
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.judge_options import (
     check_judge,
     move_judge,
@@ -106,6 +107,8 @@ class StudyOptions:
     """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    """Where jobs run; it may change between calls."""
     track: tuple[TrackerName, ...] = ()
     """Where else the curves are written while it runs: tensorboard, trackio, wandb; it may change
     between calls."""
