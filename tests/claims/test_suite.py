@@ -142,7 +142,8 @@ def test_the_rank_by_energy_is_that_of_a_matrix_made_so() -> None:
 def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, ran = [0.0], []
+    clock: list[float] = [0.0]
+    ran: list[tuple[list[str], float | None]] = []
     monkeypatch.setattr(suite.time, "monotonic", lambda: clock[0])
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
@@ -150,7 +151,7 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
         clock[0] += 60.0
 
     names = ("few_tokens_suffice", "full_rank_lora_is_full", "init_matters")
-    chosen = {
+    chosen: dict[str, Any] = {
         "claims": claims_named(names),
         **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
         **{"device": "cpu", "out": tmp_path, "run_study": run_study},

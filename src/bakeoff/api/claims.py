@@ -53,11 +53,12 @@ _WIRE: Final = {
 }
 
 
+_DESK_NAMES: Final = tuple(sorted(desk.name for desk in DESKS))
 _DESKS: Final = {
     "kind": "classify",
     "text": "article",
     "label": "desk",
-    "labels": sorted(desk.name for desk in DESKS),
+    "labels": list(_DESK_NAMES),
     "template": "{text}\n\nDesk: {label}",
     "max_length": 256,
 }
@@ -199,7 +200,7 @@ def _made_data(place: Path, size: Size) -> ClaimData:
         task=_WIRE,
         protocol=_PROTOCOL,
         takes_prompts=True,
-        labelled=({**_DESKS, "source": labels}, tuple(f" {name}" for name in _DESKS["labels"])),
+        labelled=({**_DESKS, "source": labels}, tuple(f" {name}" for name in _DESK_NAMES)),
         desks=(source, str(shifted)),
         corpus=str(corpus),
     )

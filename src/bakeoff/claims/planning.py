@@ -149,7 +149,14 @@ def _fitted(part: Part, data: ClaimData) -> Part:
 
 def _add(groups: dict[str, _Group], claim: str, base: str, part: Part) -> None:
     # Written prompts ask every candidate eight times more, so these share with none.
-    how = (base, part.train_rows, part.max_length, part.tuned, part.desks, part.prompts)
+    how: tuple[object, ...] = (
+        base,
+        part.train_rows,
+        part.max_length,
+        part.tuned,
+        part.desks,
+        part.prompts,
+    )
     if part.labelled:
         how = (*how, "labelled")
     key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]

@@ -107,8 +107,8 @@ def run_suite(suite: Suite) -> Found:
         except BakeoffError as error:
             # What a budget left out of a study has no scores yet.
             is_early = suite.deadline is not None and isinstance(error, StoreError)
-            evidence[name] = Evidence(**{"unmeasured" if is_early else "untestable": str(error)})
-            taken = 0.0
+            why, taken = str(error), 0.0
+            evidence[name] = Evidence(unmeasured=why) if is_early else Evidence(untestable=why)
         seconds[name] += taken
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
