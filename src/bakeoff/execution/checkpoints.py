@@ -17,7 +17,15 @@ import torch
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
-from bakeoff.execution.states import PAUSED, SUFFIX, StateFiles, read_state, write_state
+from bakeoff.execution.states import (
+    PAUSED,
+    SUFFIX,
+    StateFiles,
+    is_whole,
+    read_state,
+    write_state,
+)
+from bakeoff.files import disk_errors
 from bakeoff.methods.contract import Tensors
 from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
@@ -206,6 +214,20 @@ class Checkpoints:
             f"{folder}: the state of {candidate.id} after its last epoch is missing or torn; it is "
             "trained from the start"
         )
+
+    def forget_torn_last(self) -> list[str]:
+        """Removes what ``keep_last`` wrote and is not whole any more; says what that costs."""
+        notes = []
+        for file in sorted(self._candidates.glob(f"*/{_LAST}*{SUFFIX}")):
+            if not is_whole(file):
+                with disk_errors(file):
+                    file.unlink(missing_ok=True)
+                notes.append(
+                    f"{file}: its content changed since it was written, so it was removed; no "
+                    f"result rests on it, but more epochs would train {file.parent.name} from the "
+                    "start"
+                )
+        return notes
 
     def set_back(self, candidates: Sequence[Candidate]) -> None:
         """Sets candidates back to the end of their last saved epoch, or to their start.

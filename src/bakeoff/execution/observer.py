@@ -89,7 +89,11 @@ class RunObserver:
             trainer.micro_batch_size if trainer else None,
         )
         # Of the search's own candidates none goes on once it has ended.
-        if candidate.snapshot is not None and not self.schedule.is_searched(candidate):
+        if (
+            candidate.snapshot is not None
+            and self.archive.bench.protocol.under(candidate.options).may_go_on
+            and not self.schedule.is_searched(candidate)
+        ):
             self.checkpoints.keep_last(candidate)
         candidate.snapshot = None
 

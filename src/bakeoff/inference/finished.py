@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,12 +17,15 @@ from bakeoff.errors import CheckpointError, ConfigError, StoreError
 from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
+from bakeoff.runs.hashes import changed_file
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import choice_of, load_base
 from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ class FinishedRun:
             ) from error
         self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
+        if (fault := changed_file(path, [RESULTS_FILE])) is not None:
+            _log.warning("%s; the same `bakeoff run` makes it again", fault)
         self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property

@@ -44,6 +44,7 @@ from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
+from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.search.schedule import StudySchedule
@@ -132,7 +133,12 @@ class Runner:
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
-        return fault is None
+            return False
+        for note in Checkpoints(self.folder.path).forget_torn_last():
+            self._note(note)
+        if not (self.folder.path / HASHES_FILE).exists():
+            self.folder.write_hashes()  # the run was cut off before it, or is of an older version
+        return True
 
     def _has_new_votes(self, results: Results) -> bool:
         """Whether people have voted since the judge was compared with them."""
@@ -221,7 +227,7 @@ class Runner:
             with ProgressView(self.console, epochs=epochs, study=clock) as view:
                 for note in self.notes:
                     archive.keep_note(note)
-                for note in (*checkpoints.notes, *mixed):
+                for note in (*checkpoints.notes, *checkpoints.forget_torn_last(), *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
                 self._recall(schedule, recall, view, start)
