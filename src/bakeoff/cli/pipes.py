@@ -57,7 +57,7 @@ def _open_closed() -> None:
             os.dup2(null, number)
         if null > 2:
             os.close(null)
-        setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+        setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 class _Guarded:
