@@ -26,6 +26,7 @@ CHECKSUM: Final = "checksum"
 PROMISED: Final = (
     *(RESULTS_FILE, EXAMPLES_FILE, "inputs.json", "costs.json", "notes.json", "events.jsonl"),
     *("candidates/*/record.json", "candidates/*/metrics.jsonl", "baselines/*/record.json"),
+    "judge/calls.jsonl",
 )
 """What a complete run holds besides the files that records name."""
 _LENGTH: Final = 16

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.judging.stage import votes_file
 from bakeoff.execution.judging.votes import read_votes
+from bakeoff.execution.last_states import forget_torn
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -134,7 +136,7 @@ class Runner:
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
             return False
-        for note in Checkpoints(self.folder.path).forget_torn_last():
+        for note in forget_torn(self.folder.path):
             self._note(note)
         if not (self.folder.path / HASHES_FILE).exists():
             self.folder.write_hashes()  # the run was cut off before it, or is of an older version
@@ -227,7 +229,7 @@ class Runner:
             with ProgressView(self.console, epochs=epochs, study=clock) as view:
                 for note in self.notes:
                     archive.keep_note(note)
-                for note in (*checkpoints.notes, *checkpoints.forget_torn_last(), *mixed):
+                for note in (*checkpoints.notes, *forget_torn(self.folder.path), *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
                 self._recall(schedule, recall, view, start)
@@ -255,6 +257,9 @@ class Runner:
             if forecast is not None and bench.base.device.type == "cpu":
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
+            # A disk that takes no checkpoint may well take the results, which are small.
+            with suppress(StoreError):
+                self._write(bench, findings, wall, started, complete=False)
             raise
         except (KeyboardInterrupt, Exception) as error:
             if not isinstance(error, KeyboardInterrupt):
