@@ -115,6 +115,13 @@ def test_predict_and_export_read_results_as_the_report_does(
         assert f"out/{ADAPTER}: its content changed" in outcome.message
     adapter.write_bytes(good)
     file = place / "out/results.json"
+    written = file.read_bytes()
+    flip(file)
+    for command in commands:
+        outcome = cli(*command)
+        assert outcome.code == 2
+        assert "out/results.json: its content changed" in outcome.message
+    file.write_bytes(written)
     content = json.loads(file.read_text(encoding="utf-8"))
     for harmed, words in (
         (content | {"schema": 3}, "schema is 3"),

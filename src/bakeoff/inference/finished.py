@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,8 +23,6 @@ from bakeoff.study.opening import choice_of, load_base
 from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ class FinishedRun:
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        StoreError: if the folder is not a run's, or its results cannot be read.
+        StoreError: if the folder is not a run's, or its results cannot be read, or have changed.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -81,7 +78,7 @@ class FinishedRun:
         self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
         if (fault := changed_file(path, [RESULTS_FILE])) is not None:
-            _log.warning("%s; the same `bakeoff run` makes it again", fault)
+            raise StoreError(f"{fault}; the same `bakeoff run` makes it again")
         self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property
