@@ -60,7 +60,10 @@ class FinishedRun:
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        StoreError: if the folder is not a run's, or its results cannot be read, or have changed.
+        StoreError: if the folder is not a run's, or its results cannot be read.
+
+    Attributes:
+        caution: that its results are not those that the run wrote, in words; None where they are.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -77,8 +80,8 @@ class FinishedRun:
             ) from error
         self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
-        if (fault := changed_file(path, [RESULTS_FILE])) is not None:
-            raise StoreError(f"{fault}; the same `bakeoff run` makes it again")
+        fault = changed_file(path, [RESULTS_FILE])
+        self.caution = None if fault is None else f"{fault}; the same `bakeoff run` makes it again"
         self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property

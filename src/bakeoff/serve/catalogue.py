@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
+
+_LOG = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -73,6 +76,8 @@ def open_catalogue(options: ServeOptions) -> Catalogue:
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
     run = FinishedRun(folder, options.device)
+    if run.caution is not None:
+        _LOG.warning("%s", run.caution)
     if options.precision is not None:
         changed = replace(run.study.options, precision=options.precision)
         run.study = replace(run.study, options=changed)
