@@ -51,6 +51,7 @@ _SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     **{ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And},
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
 }
+_SHOWN: Final = 160
 Change = Callable[[], None]
 
 
@@ -125,7 +126,7 @@ def mutant_of(file: Path, number: int) -> Mutant | None:
     new = next((b for a, b in zip(before, after.splitlines(), strict=False) if a != b), None)
     if new is None or line is None:
         return None
-    what = f"{text.splitlines()[line - 1].strip()}  ->  {new.strip()}"
+    what = f"{text.splitlines()[line - 1].strip()}  ->  {new.strip()[:_SHOWN]}"
     return Mutant(file=file, line=line, what=what, source=after)
 
 
