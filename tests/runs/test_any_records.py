@@ -66,7 +66,7 @@ def changed(draw: st.DrawFn) -> Any:
     return content
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(content=st.one_of(changed(), VALUES))
 def test_any_results_are_read_or_refused_by_name(folder: Path, content: Any) -> None:
     file = folder / "results.json"
@@ -103,6 +103,7 @@ def test_a_flipped_bit_leaves_the_same_content_or_none(
     file.write_bytes(written)
     assert read_json(file) is not None  # also where UTF-8 cannot say all of it
     before = read_json(file)
+    assert before == json.loads(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace"))
     place = int(at * len(written))
     written[place] ^= 1 << bit
     file.write_bytes(written)

@@ -62,6 +62,8 @@ def damaged(folder: Path, files: Mapping[str, FileRecord]) -> str | None:
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     """Plain JSON values with a checksum of all of them at their end."""
     own = {key: value for key, value in content.items() if key != CHECKSUM}
+    # As the file will hold it: what UTF-8 cannot say becomes a question mark, in keys as well.
+    own = json.loads(json.dumps(own, ensure_ascii=False).encode("utf-8", "replace"))
     return {**own, CHECKSUM: _checksum(own)}
 
 
@@ -74,9 +76,8 @@ def checked(content: Any) -> Any | None:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    # As a file holds it: what UTF-8 cannot say became a question mark.
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_LENGTH]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_LENGTH]
 
 
 def hashes_content(folder: Path) -> dict[str, Any]:
