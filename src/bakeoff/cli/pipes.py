@@ -47,16 +47,15 @@ def _open_closed() -> None:
 
     Else the next file that is opened gets their number, and what a library prints goes into it.
     """
-    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
-        if getattr(sys, name) is not None:
-            continue
-        null = os.open(os.devnull, os.O_RDWR)
-        try:
-            os.fstat(number)
-        except OSError:
-            os.dup2(null, number)
-        if null > 2:
-            os.close(null)
+    closed = {"stdin": "r", "stdout": "w", "stderr": "w"}
+    closed = {name: mode for name, mode in closed.items() if getattr(sys, name) is None}
+    if not closed:
+        return
+    # The system hands out the lowest number that is free.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    for name, mode in closed.items():
         setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
