@@ -211,8 +211,19 @@ class _First:
     pytest_collectreport = pytest_runtest_logreport
 
 
-def fate(mutant: Mutant, tests: list[str], seconds: float) -> str | None:
-    """The test that notices a mutant, ``timeout``, or None."""
+@cache
+def check_unchanged(test: str, seconds: float) -> None:
+    """Looks once, of each test that noticed something, whether it passes without any change.
+
+    Raises:
+        SystemExit: it fails, so that it notices nothing.
+    """
+    if (found := fate(None, [test], seconds)) is not None:
+        raise SystemExit(f"{test} fails without any change ({found}); mend it first")
+
+
+def fate(mutant: Mutant | None, tests: list[str], seconds: float) -> str | None:
+    """The test that notices a mutant, ``timeout``, or None; without a mutant nothing is changed."""
     if not tests:
         return None
     reading, writing = os.pipe()
@@ -235,7 +246,7 @@ def fate(mutant: Mutant, tests: list[str], seconds: float) -> str | None:
     return None if found == "survived" else found
 
 
-def _become_tests(mutant: Mutant, tests: list[str], writing: int) -> None:
+def _become_tests(mutant: Mutant | None, tests: list[str], writing: int) -> None:
     """Never returns."""
     os.setpgid(0, 0)
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -245,7 +256,8 @@ def _become_tests(mutant: Mutant, tests: list[str], writing: int) -> None:
     try:
         import pytest
 
-        sys.meta_path.insert(0, _Changed(mutant))
+        if mutant is not None:
+            sys.meta_path.insert(0, _Changed(mutant))
         first = _First()
         options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", _LEFT_OUT]
         code = pytest.main([*options, *tests], plugins=[first])
@@ -279,8 +291,8 @@ def tried(mutant: Mutant, seconds: float) -> dict[str, Any]:
         by = fate(mutant, tests, max(5.0, left))
         if by is not None:
             break
-    if by is not None:
-        by = by.removeprefix(f"{ROOT}/")
+    if by is not None and "::" in by:
+        check_unchanged(by, seconds)
     spent = round(time.monotonic() - started, 1)
     print("noticed " if by else "SURVIVED", mutant.place, mutant.what, by or "", spent, flush=True)
     return {"place": mutant.place, "what": mutant.what, "by": by, "seconds": spent}
