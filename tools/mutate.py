@@ -52,6 +52,8 @@ _SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
 }
 _SHOWN: Final = 160
+LATE: Final = "timeout"
+"""Where the tests take too long to say anything."""
 Change = Callable[[], None]
 
 
@@ -223,7 +225,7 @@ def check_unchanged(test: str, seconds: float) -> None:
 
 
 def fate(mutant: Mutant | None, tests: list[str], seconds: float) -> str | None:
-    """The test that notices a mutant, ``timeout``, or None; without a mutant nothing is changed."""
+    """The test that notices a mutant, ``LATE``, or None; without a mutant nothing is changed."""
     if not tests:
         return None
     reading, writing = os.pipe()
@@ -238,7 +240,7 @@ def fate(mutant: Mutant | None, tests: list[str], seconds: float) -> str | None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            said = "timeout"
+            said = LATE
             break
         time.sleep(0.02)
     with os.fdopen(reading, encoding="utf-8") as pipe:
@@ -283,10 +285,10 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def tried(mutant: Mutant, seconds: float) -> dict[str, Any]:
-    """What became of a mutant, as it is kept."""
+def tried(mutant: Mutant, seconds: float, *, own: bool = False) -> dict[str, Any]:
+    """What became of a mutant, as it is kept; ``own`` leaves out the rest of its room's tests."""
     started, by = time.monotonic(), None
-    for tests in tests_of(mutant):
+    for tests in tests_of(mutant)[: 1 if own else None]:
         left = seconds - (time.monotonic() - started)
         by = fate(mutant, tests, max(5.0, left))
         if by is not None:
@@ -294,7 +296,8 @@ def tried(mutant: Mutant, seconds: float) -> dict[str, Any]:
     if by is not None and "::" in by:
         check_unchanged(by, seconds)
     spent = round(time.monotonic() - started, 1)
-    print("noticed " if by else "SURVIVED", mutant.place, mutant.what, by or "", spent, flush=True)
+    word = "late    " if by == LATE else "noticed " if by else "SURVIVED"
+    print(word, mutant.place, mutant.what, by or "", spent, flush=True)
     return {"place": mutant.place, "what": mutant.what, "by": by, "seconds": spent}
 
 
@@ -305,18 +308,22 @@ def kept() -> dict[int, dict[str, Any]]:
 
 
 def table(found: dict[int, dict[str, Any]]) -> str:
-    """How many were noticed in each room, and the survivors."""
-    rooms: dict[str, list[bool]] = {}
+    """How many were noticed in each room, how many took too long to say, and the survivors."""
+    rooms: dict[str, list[str | None]] = {}
     for one in found.values():
         room = one["place"].removeprefix("src/bakeoff/").partition("/")[0]
-        rooms.setdefault(room, []).append(one["by"] is not None)
-    lines = ["| room | changes | noticed |", "| --- | ---: | ---: |"]
-    lines += [f"| {room} | {len(all_)} | {sum(all_)} |" for room, all_ in sorted(rooms.items())]
-    noticed = sum(one["by"] is not None for one in found.values())
-    lines.append(f"| all | {len(found)} | {noticed} |")
-    lines += [f"{n}: {o['place']}: {o['what']}" for n, o in found.items() if o["by"] is None]
-    late = sum(one["by"] == "timeout" for one in found.values())
-    return "\n".join([*lines, f"{late} of those noticed by taking too long"])
+        for name in (room, "all"):
+            rooms.setdefault(name, []).append(one["by"])
+    lines = [
+        "| room | changes | noticed | survived | late |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, fates in sorted(rooms.items(), key=lambda room: (room[0] == "all", room[0])):
+        survived, late = fates.count(None), fates.count(LATE)
+        noticed = len(fates) - survived - late
+        lines.append(f"| {name} | {len(fates)} | {noticed} | {survived} | {late} |")
+    unknown = {number: one for number, one in found.items() if one["by"] in (None, LATE)}
+    return "\n".join([*lines, *(f"{n}: {o['place']}: {o['what']}" for n, o in unknown.items())])
 
 
 def main() -> None:
@@ -327,7 +334,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=90.0, help="for one mutant's tests")
     parser.add_argument("--budget", type=float, help="begins none after so many seconds")
-    parser.add_argument("--again", action="store_true", help="only the survivors of earlier calls")
+    parser.add_argument("--own", action="store_true", help="only tests that import the module")
+    parser.add_argument("--again", action="store_true", help="only those that nothing noticed yet")
     parser.add_argument("--at", metavar="FILE:LINE", action="append", help="every change of a line")
     parser.add_argument("--table", action="store_true", help="only prints what was found")
     given = parser.parse_args()
@@ -346,12 +354,13 @@ def main() -> None:
         return
     KEPT.parent.mkdir(exist_ok=True)
     before = kept()
-    survivors = [number for number, one in before.items() if one["by"] is None]
+    survivors = [number for number, one in before.items() if one["by"] in (None, LATE)]
     new = [number for number in range(given.count) if number not in before]
     for number in survivors if given.again else new:
         if given.budget is not None and time.monotonic() - started > given.budget:
             break
-        found = {"number": number, **tried(drawn(given.rooms, given.seed, number), given.seconds)}
+        mutant = drawn(given.rooms, given.seed, number)
+        found = {"number": number, **tried(mutant, given.seconds, own=given.own)}
         with KEPT.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
     print(table(kept()))
