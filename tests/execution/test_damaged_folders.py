@@ -254,3 +254,19 @@ def test_a_changed_event_is_refused_by_its_line(run_small: Run, place: Path) -> 
     outcome = run_small()
     assert outcome.code == 2
     assert "events.jsonl, line 1: changed since it was written" in outcome.message
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_a_changed_study_is_refused_by_its_own_name(run_small: Run, place: Path, harm: str) -> None:
+    assert run_small().code == 0
+    file = place / "out/study.yaml"
+    text = file.read_text(encoding="utf-8")
+    at = text.index("  temperature:")
+    changed = text[:at] if harm == "cut" else text.replace("  temperature:", "  temp%rature:")
+    file.write_text(changed, encoding="utf-8")
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "out/study.yaml: was changed since this study ran here" in outcome.message
+    assert "generation.temperature" in outcome.message
+    other = run_small(protocol={"weight_decay": 0.5})
+    assert other.code == 2 and "holds the results of another study" in other.message

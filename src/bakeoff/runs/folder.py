@@ -292,11 +292,25 @@ class RunFolder:
         )
         if self.growth.refused:
             shown = "\n  ".join([*self.growth.refused, *self.growth.moved][:12])
+            if self._has_run():
+                raise StoreError(
+                    f"{known}: was changed since this study ran here, as {RESULTS_FILE} says. "
+                    f"These keys differ (there and here):\n  {shown}\nRestore the file, give "
+                    "another folder with --out, or put the earlier run aside with --fresh"
+                )
             raise StoreError(
-                f"{self.path}: holds the results of another study. These keys differ (there and "
-                f"here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "
+                f"{self.path}: holds the results of another study. These keys of "
+                f"{STUDY_FILE} differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "
                 "or another name, or put the earlier run aside with --fresh"
             )
+
+    def _has_run(self) -> bool:
+        """Whether the folder's results are of this study, whatever ``study.yaml`` says by now."""
+        try:
+            before = results_from(self.read_json(RESULTS_FILE), where=RESULTS_FILE).study
+            return not growth_of(self._outline_of(before), self._outline).refused
+        except (StoreError, ConfigError):
+            return False
 
     @property
     def left_out(self) -> frozenset[str]:
