@@ -168,10 +168,13 @@ def tests_of(mutant: Mutant) -> list[list[str]]:
     importing = [
         test
         for test, text in texts.items()
-        if name in text or f"from {package} import {own}" in text
+        if name in text
+        or f"from {package} import {own}" in text
+        or (test.name == f"test_{own}.py" and room in test.parents)
     ]
-    mine = [test for test in importing if room in test.parents] or importing
-    others = [test for test in texts if room in test.parents and test not in mine]
+    in_room = [test for test in texts if room in test.parents]
+    mine = [test for test in importing if room in test.parents] or importing or in_room
+    others = [test for test in in_room if test not in mine]
     if len(parts) == 2 and parts[0] == "engine":
         others = [test for test in others if test.parent == room]
     return [sorted(map(str, mine)), sorted(map(str, others))]

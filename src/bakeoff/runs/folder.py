@@ -299,9 +299,9 @@ class RunFolder:
                     "another folder with --out, or put the earlier run aside with --fresh"
                 )
             raise StoreError(
-                f"{self.path}: holds the results of another study. These keys of "
-                f"{STUDY_FILE} differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "
-                "or another name, or put the earlier run aside with --fresh"
+                f"{self.path}: holds the results of another study. These keys of {STUDY_FILE} "
+                f"differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another "
+                "folder with --out or another name, or put the earlier run aside with --fresh"
             )
 
     def _has_run(self) -> bool:
