@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,13 @@ from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
 
+<<<<<<< HEAD
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+=======
+_LOG = logging.getLogger(__name__)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+>>>>>>> w-faults
 
 
 @dataclass
@@ -85,10 +92,16 @@ def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, Finis
 
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
+<<<<<<< HEAD
     return _with_precision(FinishedRun(folder, options.device), options)
 
 
 def _with_precision(run: FinishedRun, options: ServeOptions) -> FinishedRun:
+=======
+    run = FinishedRun(folder, options.device)
+    if run.caution is not None:
+        _LOG.warning("%s", run.caution)
+>>>>>>> w-faults
     if options.precision is not None:
         changed = replace(run.study.options, precision=options.precision)
         run.study = replace(run.study, options=changed)
