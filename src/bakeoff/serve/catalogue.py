@@ -25,13 +25,9 @@ from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
 
-<<<<<<< HEAD
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
-=======
 _LOG = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
->>>>>>> w-faults
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
 @dataclass
@@ -92,16 +88,13 @@ def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, Finis
 
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
-<<<<<<< HEAD
-    return _with_precision(FinishedRun(folder, options.device), options)
-
-
-def _with_precision(run: FinishedRun, options: ServeOptions) -> FinishedRun:
-=======
     run = FinishedRun(folder, options.device)
     if run.caution is not None:
         _LOG.warning("%s", run.caution)
->>>>>>> w-faults
+    return _with_precision(run, options)
+
+
+def _with_precision(run: FinishedRun, options: ServeOptions) -> FinishedRun:
     if options.precision is not None:
         changed = replace(run.study.options, precision=options.precision)
         run.study = replace(run.study, options=changed)

@@ -68,7 +68,6 @@ def test_a_design_with_a_hole_is_refused_by_name() -> None:
         factor_shares(cells, FACTORS)
 
 
-<<<<<<< HEAD
 def test_pairs_have_parts_of_their_own() -> None:
     draw = np.random.default_rng(3)
     row_N, cells = draw.normal(0, 0.5, 300), {}
@@ -109,7 +108,8 @@ def test_rows_that_suit_one_method_or_another_are_no_effect_of_the_method() -> N
     assert found_anyway <= 4
     # Without allowing for rows it would be 0.5 ** 2 / 40.
     assert total < 0.7 * 0.5**2 / 40
-=======
+
+
 def test_an_interval_leaves_out_half_of_what_its_level_does_on_each_side() -> None:
     cells = made(np.random.default_rng(3), (0.4, 0.1, 0.3), seeds=0.2, together=0.2)
     wide, half, none = (
@@ -121,4 +121,3 @@ def test_an_interval_leaves_out_half_of_what_its_level_does_on_each_side() -> No
         # Nothing is left between the bounds but the median, and the estimate itself.
         assert one.share in (median.low, median.high), one.name
         assert abs(median.high - median.low) < 0.5 * (other.high - other.low), one.name
->>>>>>> w-faults
