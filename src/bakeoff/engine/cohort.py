@@ -74,6 +74,7 @@ class Cohort:
                 betas=protocol.betas,
                 clip_norm=protocol.clip_norm,
                 scales_loss=base.compute_dtype == torch.float16,
+                num_replicated=num_values - sum(s.num_sharded for s in self.stacks.values()),
             )
             values, grads = self.optimizer.values_Kn, self.optimizer.grads_Kn
         else:

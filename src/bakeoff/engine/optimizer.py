@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
+from bakeoff.ranks import add_up
 
 _INITIAL_LOSS_SCALE = 2.0**14
 _GROWTH_INTERVAL = 1000
@@ -40,8 +41,18 @@ class SlotAdamW:
         eps: float = 1e-8,
         clip_norm: float | None = 1.0,
         scales_loss: bool = False,
+        num_replicated: int | None = None,
     ) -> None:
-        """Allocates everything once; ``scales_loss`` is for float16 compute."""
+        """Allocates everything once.
+
+        Args:
+            num_slots: K. num_values: n, those that this process holds. device: where.
+            betas, eps: AdamW's. clip_norm: largest norm of a slot's gradient, or None.
+            scales_loss: for float16 compute.
+            num_replicated: of the values that every process of the run holds, which come first;
+                the others are its shards. None means all.
+        """
+        self._num_replicated = num_values if num_replicated is None else num_replicated
         shape = (num_slots, num_values)
         self.values_Kn = torch.zeros(shape, device=device)
         self.grads_Kn = torch.zeros(shape, device=device)
@@ -105,7 +116,7 @@ class SlotAdamW:
         scratch = self._scratch()
         if self.scales_loss:
             grads.div_(self.loss_scale_K[:, None])
-        norm_K: Tensor = torch.linalg.vector_norm(grads, dim=1)
+        norm_K = self._norms()
         finite_K = torch.isfinite(norm_K) & torch.isfinite(loss_K)
         updates_K = finite_K & self.alive_K
         if self.scales_loss:
@@ -127,6 +138,22 @@ class SlotAdamW:
         self.num_updates_K += updates_K
         self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K, scratch)
         return norm_K
+
+    @property
+    def replicated_grads(self) -> Tensor:
+        """[K, m] the gradients of what every process holds, as a view."""
+        return self.grads_Kn[:, : self._num_replicated]
+
+    def _norms(self) -> Tensor:
+        """[K] norms of the gradients, those of other processes' shards included."""
+        start = self._num_replicated
+        if start == self.grads_Kn.shape[1]:
+            norm_K: Tensor = torch.linalg.vector_norm(self.grads_Kn, dim=1)
+            return norm_K
+        square_K = torch.linalg.vector_norm(self.grads_Kn[:, start:], dim=1).square()
+        add_up([square_K])
+        whole_K = torch.linalg.vector_norm(self.grads_Kn[:, :start], dim=1).square() + square_K
+        return whole_K.sqrt()
 
     def _scratch(self) -> tuple[Tensor, Tensor]:
         """Two [K, m] tensors of any content, for one block of the update."""

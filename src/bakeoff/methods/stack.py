@@ -100,6 +100,11 @@ class Stack(ABC):
         """Numbers that one slot's row of the optimizer holds for this stack."""
         return sum(prod(shape) for shape in self.shapes.values())
 
+    @property
+    def num_sharded(self) -> int:
+        """The last ones of ``num_values`` that other processes of the run hold other parts of."""
+        return 0
+
     def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
         """Makes the stack's tensors views of the optimizer's rows, with every slot empty.
 
