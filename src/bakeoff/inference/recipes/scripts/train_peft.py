@@ -74,7 +74,12 @@ def main() -> None:
         if isinstance(module, nn.Dropout) and "lora_dropout" in name:
             module.train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
+    adamw = torch.optim.AdamW
+    if run["optimizer_states"] == "8bit":
+        from bitsandbytes import optim
+
+        adamw = optim.AdamW8bit
+    optimizer = adamw(
         trained,
         lr=run["learning_rate"],
         betas=tuple(run["betas"]),

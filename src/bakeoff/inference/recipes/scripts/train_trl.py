@@ -105,7 +105,12 @@ def main() -> None:
     if (HERE / "start").is_dir():
         model = PeftModel.from_pretrained(model, str(HERE / "start"), is_trainable=True)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
+    adamw = torch.optim.AdamW
+    if run["optimizer_states"] == "8bit":
+        from bitsandbytes import optim
+
+        adamw = optim.AdamW8bit
+    optimizer = adamw(
         trained,
         lr=run["learning_rate"],
         betas=tuple(run["betas"]),
