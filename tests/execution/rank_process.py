@@ -25,9 +25,10 @@ def together(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    named = {k: v for k, v in os.environ.items() if k.startswith(("BAKEOFF_", "HF_"))}
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
     processes = [
-        context.Process(target=_one, args=(sender, rank, count, port, work, arguments))
+        context.Process(target=_one, args=(sender, rank, count, port, named, work, arguments))
         for rank, (_, sender) in enumerate(pipes)
     ]
     for process in processes:
@@ -45,8 +46,15 @@ def together(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[
 
 
 def _one(
-    sender: Any, rank: int, count: int, port: int, work: Callable[..., Any], arguments: Any
+    sender: Any,
+    rank: int,
+    count: int,
+    port: int,
+    environment: dict[str, str],
+    work: Callable[..., Any],
+    arguments: Any,
 ) -> None:
+    os.environ |= environment  # the server's is that of when it began
     named = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in named.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
