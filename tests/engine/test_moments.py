@@ -134,11 +134,12 @@ def test_training_goes_on_to_the_bit_and_elsewhere_nearly() -> None:
 
 
 def study_of(place: Path, states: str) -> Path:
-    few = {"max_new_tokens": 2}
     # Two sizes in one cohort, so that blocks lie across tensors that are cut.
     methods = {"lora": {"rank": 4}, "lora2": {"kind": "lora", "rank": 3}}
     protocol = {"epochs": 2, "optimizer_states": states}
-    content = small_study(methods=methods, protocol=protocol, generation=few)
+    content = small_study(methods=methods, protocol=protocol)
+    content["task"] = {"kind": "text", "source": "rows", "text": "text", "max_length": 64}
+    del content["generation"]
     (place / "study.yaml").write_text(dump_yaml(content), encoding="utf-8")
     return place / "study.yaml"
 

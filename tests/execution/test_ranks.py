@@ -36,12 +36,12 @@ METHODS: dict[str, Any] = {
 }
 
 
-def written(place: Path, methods: dict[str, Any]) -> Path:
-    few = {"max_new_tokens": 2}
-    study = small_study(
-        base="scratch:tiny-llama", methods=methods, protocol=PROTOCOL, generation=few
-    )
-    (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+def written(place: Path, methods: dict[str, Any], **changes: Any) -> Path:
+    """A study's file; of likelihoods alone without changes, as each token written costs a pass."""
+    study = small_study(base="scratch:tiny-llama", methods=methods, protocol=PROTOCOL)
+    study["task"] = {"kind": "text", "source": "rows", "text": "text", "max_length": 64}
+    del study["generation"]
+    (place / "study.yaml").write_text(dump_yaml({**study, **changes}), encoding="utf-8")
     return place / "study.yaml"
 
 
@@ -101,7 +101,9 @@ def test_each_process_holds_its_part_of_every_layer(place: Path, quantization: s
 
 @pytest.mark.soak
 def test_torchrun_starts_it(place: Path) -> None:
-    file = written(place, {"lora": METHODS["lora"]})
+    summaries = small_study()
+    changes = {key: summaries[key] for key in ("task", "generation")}
+    file = written(place, {"lora": METHODS["lora"]}, **changes)
     assert run_study(file, place / "one") == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*torchrun, "--nproc-per-node", "2", "-m", "bakeoff", "run", str(file)]
