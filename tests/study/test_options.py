@@ -73,6 +73,7 @@ LORA_DEFAULTS = {
     "alphas": None,
     "rank_stabilised": False,
     "dropout": 0.0,
+    "loraplus_lr_ratio": 1.0,
     "init": "kaiming",
     "target_experts": False,
 }
