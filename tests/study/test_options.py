@@ -134,6 +134,15 @@ def test_defaults_are_written_out() -> None:
 
 
 @pytest.mark.parametrize(
+    "more", [{"source": "letters.jsonl"}, {"kind": "text", "source": "plain.jsonl"}]
+)
+def test_a_resolved_study_with_a_further_test_set_is_read_again(more: dict[str, Any]) -> None:
+    resolved = loaded(also_test={"more": more}).resolved
+    assert resolved["also_test"]["more"]["allow_overlap"] is False
+    assert study_from_mapping(resolved, folder=Path.cwd()).resolved == resolved
+
+
+@pytest.mark.parametrize(
     ("override", "place", "hint"),
     [
         ("protocl.epochs=1", "protocl", "protocol"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bakeoff.measure.plan import Report, StudyPlan
+    from bakeoff.study.crossed_plan import CrossedPlan
     from bakeoff.study.options import Study as CheckedStudy
     from bakeoff.study.stages import ElsewherePlan
 
@@ -124,6 +125,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         from bakeoff.report import write_report
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
+        from bakeoff.study.crossed_runner import CrossedRunner
         from bakeoff.study.runner import Runner
 
         if budgeted.is_new:
@@ -134,7 +136,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
-        runner = Runner(
+        runner = (Runner if loaded.crossing is None else CrossedRunner)(
             loaded,
             folder,
             settings.device,
@@ -282,7 +284,7 @@ def plan(
     workers: int | None = None,
     price: float | None = None,
     loss_rate: float = 0.0,
-) -> StudyPlan:
+) -> StudyPlan | CrossedPlan:
     """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
     Args:
@@ -295,6 +297,10 @@ def plan(
         workers: whose schedule is simulated besides, each with a device of its own.
         price: of an hour of one of them. loss_rate: how often an hour one of them is lost.
 
+    Returns:
+        The plan; of a study with ``bases`` or ``templates`` one with a plan of each of its
+        ``cells``.
+
     Raises:
         BakeoffError: for bad input.
     """
@@ -304,6 +310,7 @@ def plan(
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.measure.cards import card_named
     from bakeoff.measure.plan import Fleet
+    from bakeoff.study.crossed_plan import plan_crossed
     from bakeoff.study.planning import plan_study
 
     fleet = None
@@ -315,12 +322,20 @@ def plan(
         place = Path(folder)
         if given.rows is not None:
             given.rows.write(place / DATA_FOLDER)
+        earlier = None if like is None else Path(like)
+        if given.is_crossed:
+            if fleet is not None:
+                raise ConfigError(
+                    "--workers: a schedule is simulated for one base and one prompt; plan without "
+                    "it, or a study of one base with task.template"
+                )
+            return plan_crossed(given.at(place), device, card, report, like=earlier)
         return plan_study(
             given.at(place),
             device,
             card,
             report,
-            like=None if like is None else Path(like),
+            like=earlier,
             folder=Path("runs") / given.name,
             fleet=fleet,
         )

@@ -70,6 +70,11 @@ def plan(
     if as_json:
         sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")
     else:
-        from bakeoff.cli.plan_table import print_plan  # heavy, as its types are
+        # Heavy, as their types are.
+        from bakeoff.cli.plan_table import print_crossed, print_plan
+        from bakeoff.study.crossed_plan import CrossedPlan
 
-        print_plan(found, Console())
+        if isinstance(found, CrossedPlan):
+            print_crossed(found, Console())
+        else:
+            print_plan(found, Console())

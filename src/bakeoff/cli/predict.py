@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli.common import DeviceOption, RunArgument
+from bakeoff.cli.common import DeviceOption, RunArgument, finished_run
 from bakeoff.cli.completing import any_files
 
 
@@ -48,12 +48,12 @@ def predict(
 ) -> None:
     """Answers rows with candidates of a run: one line per row."""
     from bakeoff.api import predictions
-    from bakeoff.inference.finished import FinishedRun
     from bakeoff.inference.predict import as_line, read_input
 
-    run = FinishedRun(folder, device)
+    run = finished_run(folder, device)
+    ids = run.named([*candidates] if candidates else [None])
+    run = run.of(ids)
     inputs = read_input(run, files or [], form, sys.stdin.buffer)
-    ids: list[str | None] = [*candidates] if candidates else [None]
     for prediction in predictions(run, inputs, ids, merged=merged):
         sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(ids) > 1))
         sys.stdout.flush()

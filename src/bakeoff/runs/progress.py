@@ -10,6 +10,7 @@ from bakeoff.errors import StoreError
 from bakeoff.runs.events import EVENTS_FILE, CohortJob, Ended, Packed, Trained, event_from
 from bakeoff.runs.folder import STUDY_FILE
 from bakeoff.runs.lock import is_running
+from bakeoff.runs.places import CELLS
 from bakeoff.runs.reading import RESULTS_FILE, read_json
 
 
@@ -27,9 +28,11 @@ def progress_of(folder: Path) -> dict[str, Any]:
     jobs: dict[str, CohortJob] = {}
     states: dict[str, str] = {}
     epochs: set[tuple[str, int]] = set()
-    for event in _events(folder):
+    # Each cell of a crossed study has a log of its own.
+    places = [folder, *sorted(one for one in (folder / CELLS).glob("*") if one.is_dir())]
+    for place, event in ((one, event) for one in places for event in _events(one)):
         if isinstance(event, Packed):
-            jobs[event.job.cohort] = event.job
+            jobs[f"{place.name}/{event.job.cohort}"] = event.job
         elif isinstance(event, Trained):
             epochs.add((event.candidate, event.epoch.epoch))
         elif isinstance(event, Ended):

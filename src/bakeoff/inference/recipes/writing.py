@@ -80,6 +80,7 @@ def export_recipe(run: FinishedRun, candidate_id: str | None, recipe: Recipe, ou
     if out.exists() or out.is_symlink():
         raise StoreError(f"{out}: exists already, and nothing is overwritten; name a new folder")
     winner = winner_of(run, candidate_id)
+    run = run.of([winner.id])
     base = named_base(run, out)
     name = BASE_FOLDER if base.beside else base.path
     writers: dict[Recipe, Callable[[Path], None]] = {
