@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import gzip
 import io
@@ -350,3 +351,43 @@ def test_a_misspelt_column_names_the_nearest(asked: str, names: list[str], near:
     assert error is not None
     assert near in str(error)
     assert "It has: " + ", ".join(map(repr, sorted(names))) in str(error)
+
+
+ANSWERS: list[dict[str, Any]] = [
+    {"q": "who?", "answers": {"text": ["Ann", "A."], "start": [3, 4]}, "c": [{"t": "x"}, {}]},
+    {"q": "why?", "answers": {"text": [], "start": []}, "c": [{"t": "y"}, {"t": "z"}]},
+    {"q": "how?", "answers": None, "c": None},
+]
+PATHS = {"prompt": "q", "completion": "answers.text", "other": "c.t"}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "parquet", "arrow", "csv"])
+def test_a_path_reads_the_field_of_a_column_of_objects(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rows.{ending}"
+    table = pa.Table.from_pylist(ANSWERS)
+    if ending == "jsonl":
+        save(path, "".join(json.dumps(row) + "\n" for row in ANSWERS))
+    elif ending == "json":
+        save(path, json.dumps(ANSWERS))
+    elif ending == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(table, path)
+    elif ending == "arrow":
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(ANSWERS[0])
+            rows.writerows([json.dumps(v) for v in row.values()] for row in ANSWERS)
+    found = [(r.values["answers.text"], r.values["c.t"]) for r in read_records(path, PATHS)]
+    assert found == [(["Ann", "A."], ["x", None]), ([], ["y", "z"]), (None, None)]
+
+
+def test_a_column_with_dots_in_its_name_comes_before_a_path(tmp_path: Path) -> None:
+    path = save(tmp_path / "rows.jsonl", '{"a.b": 1, "a": {"b": 2, "b.c": 3}}\n')
+    [record] = read_records(path, {"x": "a.b", "y": "a.b.c"})
+    assert record.values["a.b"] == 1 and record.values["a.b.c"] is None
+    [error] = [missing_column(path, {"text": "b.c"}, ["a", "a.b"])]
+    assert error is not None and "task.text is 'b.c'" in str(error)

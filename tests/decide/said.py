@@ -253,6 +253,15 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "what is seen may be due to their seeds; train at least 3. In these very runs lora has "
         "the lowest test NLL.",
     ),
+    "one seed, two alike": (
+        "undecided",
+        None,
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; head reaches "
+        "3.000. Nothing is recommended: lora, head and ia3 have fewer than 3 seeds, so what is "
+        "seen may be due to their seeds; train at least 3. That would take about 110 min more, "
+        "one run at a time. In these very runs lora and head reach the same test NLL to the "
+        "digits shown.",
+    ),
     "a label is rare": (
         "undecided",
         None,

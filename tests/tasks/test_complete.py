@@ -130,6 +130,18 @@ def test_one_input_gives_way_without_a_look_at_the_rows(write: Write, tokenizer:
     assert data.found == {}
 
 
+def test_references_in_a_field_of_an_object(write: Write, tokenizer: Any) -> None:
+    rows: list[Row] = [
+        {**row, "answers": {"text": [row["answer"], "7"], "start": [1, 2]}} for row in QUESTIONS
+    ]
+    template = "{context}\n\nQ: {question}\nA: {answers.text}"
+    _, data = completed(write, tokenizer, rows, template=template, target="answers.text")
+    train = data.splits["train"]
+    assert train.references[0] == ["on Monday", "7"]
+    _, plain = completed(write, tokenizer, QUESTIONS, template=TEMPLATE, target="answer")
+    assert train.tokens[0].tolist() == plain.splits["train"].tokens[0].tolist()
+
+
 def test_several_references_the_first_is_learnt(write: Write, tokenizer: Any) -> None:
     rows: list[Row] = [{"prompt": "Storm", "completion": [" power", " the power", 7]}, *SKY]
     _, data = completed(write, tokenizer, rows)

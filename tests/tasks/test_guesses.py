@@ -415,5 +415,28 @@ def test_a_table_of_single_turns_and_one_with_objects_get_a_hint() -> None:
     found = guess_task(Table.of(nested, ["text", "label", "meta"])).best
     [note] = [note for note in found.notes if "objects" in note]
     assert note.startswith("'meta' holds objects, which are not read")
+    assert note.endswith("a study may name its fields: 'meta.id'")
     with pytest.raises(DataError, match="'meta' holds objects"):
         guess_task(Table.of([{"meta": row["meta"]} for row in nested], ["meta"]))
+
+
+def test_fields_of_objects_are_columns_too() -> None:
+    write = Writer()
+    rows: list[Row] = [
+        {
+            "id": str(i),
+            "title": write.text(2),
+            "context": write.text(40),
+            "question": write.text(6) + "?",
+            "answers": {"text": [write.text(2), write.text(2)], "answer_start": [3 * i + 7, 2]},
+        }
+        for i in range(80)
+    ]
+    found = guess_task(Table.of(rows, list(rows[0]))).best
+    assert found.kind == "complete" and found.options["target"] == "answers.text"
+    assert found.options["template"].endswith("Answers: {answers.text}")
+    assert found.options["metrics"] == ["exact_match", "f1"]
+    pairs = [{"translation": {"en": write.text(9), "de": write.text(9)}} for _ in range(80)]
+    found = guess_task(Table.of(pairs, ["translation"])).best
+    assert (found.kind, found.options["prompt"]) == ("complete", "translation.en")
+    assert found.options["metrics"] == ["chrf", "bleu"]

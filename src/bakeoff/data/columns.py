@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean, median
 from typing import Any, Final, Literal
+
+from bakeoff.data.readers.fields import MARK, field_of
 
 Shape = Literal["empty", "text", "number", "boolean", "list", "object", "mixed"]
 MOST_LABELS: Final = 1000
@@ -24,6 +26,7 @@ _ROWS_PER_LABEL: Final = 4
 _LABEL_CHARS: Final = 60
 _KEY_CHARS: Final = 64
 _LABEL_WORDS: Final = 6
+_DEEPEST: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,13 +125,35 @@ class Column:
             and not self.is_label_like
         )
 
+    @property
+    def own_name(self) -> str:
+        """The name; of a field its last part, or the one before a mere ``text`` or ``value``."""
+        *outer, name = self.name.split(MARK)
+        return outer[-1] if outer and name in ("text", "value") else name
+
     @cached_property
     def names(self) -> frozenset[str]:
-        """The name in small letters without accents: whole, and its words."""
-        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name)
+        """The own name in small letters without accents: whole, and its words."""
+        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.own_name)
         plain = folded(spaced)
         words = [word for word in re.split(r"[\W_]+", plain) if word]
         return frozenset({"_".join(words), "".join(words), *words})
+
+    @cached_property
+    def is_references(self) -> bool:
+        """Whether it holds lists of texts, such as several right answers each."""
+        return self.shape == "list" and all(
+            isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+            for value in self.present
+        )
+
+    @cached_property
+    def first(self) -> Column:
+        """The first of each list of a column of lists; any other column as it is."""
+        if self.shape != "list":
+            return self
+        firsts = [v[0] if isinstance(v, list | tuple) and v else None for v in self.values]
+        return Column(name=self.name, values=firsts)
 
     def share(self, holds: Any) -> float:
         """The share of its texts for which ``holds(text)`` is true."""
@@ -167,14 +192,14 @@ class Table:
 
         Args:
             rows: values by column. names: columns in their order; those of the rows without.
+                After one that holds objects come its fields, as ``column.field``.
         """
         order = names or list(dict.fromkeys(name for row in rows for name in row))
-        return cls(
-            columns=tuple(
-                Column(name=n, values=[_plain(row.get(n)) for row in rows]) for n in order
-            ),
-            num_rows=len(rows),
-        )
+        columns: list[Column] = []
+        for name in order:
+            column = Column(name=name, values=[_plain(row.get(name)) for row in rows])
+            columns += [column, *_fields(column)]
+        return cls(columns=tuple(columns), num_rows=len(rows))
 
     @cached_property
     def prose(self) -> tuple[Column, ...]:
@@ -189,6 +214,21 @@ class Table:
     def described(self) -> str:
         """All columns, in words."""
         return "; ".join(f"{column.name!r}: {column.described()}" for column in self.columns)
+
+
+def _fields(column: Column) -> Iterator[Column]:
+    """The fields of a column of objects, each as a column, those of objects in it too."""
+    if column.shape != "object":
+        return
+    rows = [{column.name: value} for value in column.values]
+    objects = [value for value in column.values if isinstance(value, Mapping)]
+    for key in dict.fromkeys(key for value in objects for key in value):
+        if isinstance(key, str) and key and not set("{}.") & set(key):
+            name = f"{column.name}{MARK}{key}"
+            field = Column(name=name, values=[_plain(field_of(row, name)) for row in rows])
+            yield field
+            if name.count(MARK) < _DEEPEST:
+                yield from _fields(field)
 
 
 def folded(text: str) -> str:

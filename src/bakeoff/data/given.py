@@ -137,15 +137,13 @@ def _splits(source: Mapping[Any, object], columns: Columns) -> dict[str, bytes]:
 
 
 def _content(table: object, columns: Columns, place: str) -> bytes:
-    names = list(dict.fromkeys(columns.values()))
     found: set[str] = set()
     lines = []
     for number, row in enumerate(table_rows(table, columns, place), start=1):
         found.update(map(str, row))
         kept = {
             name: _plain(row[name], f"{place}, row {number}, column {name!r}")
-            for name in names
-            if name in row
+            for name in present(columns, row)
         }
         lines.append(json.dumps(kept) + "\n")
     if not lines:

@@ -160,6 +160,11 @@ def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) 
     """What to do all the same, and whether the study accepts what that may lose."""
     unit, name = results.primary.unit, label_of(results, found.method)
     if found.regret is None:
+        if len(alike := _alike(results, found.method)) > 1:
+            return (
+                f"In these very runs {join(alike)} reach the same test {results.primary.title} to "
+                "the digits shown."
+            )
         return f"In these very runs {name} has the {best_word(results)} " + (
             f"{metric_words(results)}."
         )
@@ -179,6 +184,20 @@ def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) 
             f"{name} may be used."
         )
     return f"{text} That is more than the tolerance of {accepted} that the study accepts."
+
+
+def _alike(results: Results, name: str) -> list[str]:
+    """Those whose test mean is written like the method's, itself among them."""
+    metric = results.primary.name
+    best = results.methods[name].test.get(metric) if name in results.methods else None
+    if best is None:
+        return []
+    write = scale_of(results.primary.unit).write
+    return [
+        label_of(results, other)
+        for other, record in results.methods.items()
+        if (found := record.test.get(metric)) is not None and write(found.mean) == write(best.mean)
+    ]
 
 
 def margin_words(metric: MetricRecord, margin: Margin) -> str:

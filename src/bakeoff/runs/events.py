@@ -165,7 +165,7 @@ class EventLog:
             if len(whole) < len(content):
                 os.truncate(self.path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
-            self.events.append(self._event(line, number))
+            self.events.append(event_from(line, f"{self.path}, line {number}"))
 
     def jobs(self, kind: JobKind) -> list[CohortJob]:
         """All jobs of a kind that were packed, in order."""
@@ -217,14 +217,19 @@ class EventLog:
                 sync(self.path.parent)
         self.events += events
 
-    def _event(self, line: bytes, number: int) -> Event:
-        where = f"{self.path}, line {number}"
-        try:
-            content: Any = json.loads(line)
-            kind = _TYPES[content.pop("event")]
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            raise StoreError(
-                f"{where}: is no event of this version; restore the file, give another folder "
-                "with --out, or put the earlier run aside with --fresh"
-            ) from None
-        return from_json(kind, content, where=where)
+
+def event_from(line: bytes, where: str) -> Event:
+    """An event as its line says it.
+
+    Raises:
+        StoreError: it says none.
+    """
+    try:
+        content: Any = json.loads(line)
+        kind = _TYPES[content.pop("event")]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise StoreError(
+            f"{where}: is no event of this version; restore the file, give another folder "
+            "with --out, or put the earlier run aside with --fresh"
+        ) from None
+    return from_json(kind, content, where=where)

@@ -1,5 +1,6 @@
 """Rows out of one file, whatever its format; a module for each format, and a registry."""
 
+from bakeoff.data.readers.fields import with_fields
 from bakeoff.data.readers.records import (
     Columns,
     MissingColumnError,
@@ -28,4 +29,5 @@ __all__ = [
     "missing_column",
     "present",
     "read_records",
+    "with_fields",
 ]

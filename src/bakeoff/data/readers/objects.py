@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.data.readers.fields import field_of
 from bakeoff.data.readers.records import Columns, Record, missing_column
 
 HEAD_ROWS: Final = 100
@@ -37,7 +38,7 @@ def from_objects(
         else:
             num_objects += 1
             found.update(value)
-            yield Record(row, {c: value.get(c) for c in columns.values()})
+            yield Record(row, {c: field_of(value, c) for c in columns.values()})
     if num_objects and (error := missing_column(path, columns, found)):
         raise error
 

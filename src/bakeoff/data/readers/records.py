@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bakeoff.config.messages import nearest_names
+from bakeoff.data.readers.fields import root_of
 from bakeoff.errors import DataError
 
 Columns = Mapping[str, str]
@@ -23,9 +24,13 @@ class MissingColumnError(DataError):
 
 
 def present(columns: Columns, names: Iterable[str]) -> list[str]:
-    """The columns that are to be read, each once, of those that there are."""
+    """The columns that are to be read, each once, of those that there are.
+
+    Of a path such as ``answers.text`` it is the column that holds it.
+    """
     known = set(names)
-    return [name for name in dict.fromkeys(columns.values()) if name in known]
+    roots = (root_of(column, known) for column in columns.values())
+    return list(dict.fromkeys(root for root in roots if root is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,10 @@ def missing_column(
     place: object, columns: Columns, found: Iterable[str]
 ) -> MissingColumnError | None:
     """Returns the error for a column that is not among those found, if one is missing."""
-    names = sorted(set(found))
+    known = set(found)
+    names = sorted(known)
     for key, column in columns.items():
-        if column not in names and not isinstance(column, OptionalColumn):
+        if root_of(column, known) is None and not isinstance(column, OptionalColumn):
             near = " or ".join(map(repr, nearest_names(column, names)))
             return MissingColumnError(
                 f"task.{key} is {column!r}, but {place} has no such column"

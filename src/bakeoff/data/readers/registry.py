@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from bakeoff.data.readers import (
     json_list,
     parquet,
 )
+from bakeoff.data.readers.fields import MARK, with_fields
 from bakeoff.data.readers.opening import PACKED, check_regular, file_errors, unpacked_name
 from bakeoff.data.readers.records import Columns, Record
 from bakeoff.errors import DataError
@@ -120,6 +121,8 @@ def has_header(path: Path) -> bool:
 def read_records(path: Path, columns: Columns) -> Iterator[Record]:
     """Reads a file's rows, one after the other.
 
+    A name that no column has may be a path into one that holds objects, such as ``answers.text``.
+
     Raises:
         DataError: the file cannot be read or parsed as a whole, is empty, or lacks a column.
     """
@@ -131,7 +134,17 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
         )
     with file_errors(path):
         check_regular(path)
-        yield from _READERS[form].records(path, columns)
+        records = _READERS[form].records(path, columns)
+        paths = [column for column in columns.values() if MARK in column]
+        if not paths:
+            yield from records
+            return
+        try:
+            for record in records:
+                yield replace(record, values=with_fields(record.values, paths))
+        finally:
+            if isinstance(records, Generator):
+                records.close()
 
 
 def column_names(path: Path) -> list[str]:

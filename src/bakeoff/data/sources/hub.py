@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.data.options import TaskOptions
-from bakeoff.data.readers import Columns, Record, missing_column, present
+from bakeoff.data.readers import Columns, Record, missing_column, present, with_fields
 from bakeoff.data.sources.contract import ALIASES
 from bakeoff.errors import DataError
 from bakeoff.types import SPLITS, Split
@@ -38,7 +38,7 @@ class HubPart:
         """Its rows in their order."""
         names = present(self._columns, self._loaded.column_names)
         for row, values in enumerate(self._loaded.select_columns(names), start=1):
-            yield Record(row, values)
+            yield Record(row, with_fields(values, self._columns.values()))
 
     def fingerprint(self) -> list[str]:
         """As Datasets has it."""

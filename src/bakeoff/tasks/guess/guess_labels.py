@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from bakeoff.data.columns import MOST_LABELS, Column, Table
 from bakeoff.errors import DataError
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted, unread
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
 _MANY_COLUMNS: Final = 3
@@ -48,7 +48,7 @@ def guess_labels(table: Table) -> Guess | None:
             f"The label could also be {quoted([c.name for c in others])}, which hold few values too"
         )
     if left:
-        notes.append(f"{quoted([c.name for c in left])} are not read")
+        notes.append(unread([c.name for c in left]))
     words = sorted({value.strip() for value in label.texts})
     shown = ", ".join(words[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
     options: dict[str, Any] = {"text": text.name, "label": label.name}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded, parsed_json
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted, unread
 from bakeoff.tasks.role_names import (
     ANSWER,
     DOCUMENT,
@@ -65,7 +65,7 @@ def _summarize(
             "document": f"texts of {document.words:.0f} words",
             "summary": f"texts of {summary.words:.0f} words",
         },
-        notes=(f"{quoted(left)} are not read",) if left else (),
+        notes=(unread(left),) if left else (),
     )
 
 
@@ -106,16 +106,21 @@ def guess_completions(table: Table) -> Guess | None:
         )
     left = [c.name for c in table.prose if c not in (*inputs, answer)]
     if left:
-        notes.append(f"{quoted(left)} are not read")
-    metrics, why_metrics = _metrics(answer, inputs)
+        notes.append(unread(left))
+    metrics, why_metrics = _metrics(answer.first, inputs)
+    holds = (
+        f"lists of texts, of which the first is learnt; {answer.first.described()}"
+        if answer.is_references
+        else answer.described()
+    )
     options: dict[str, Any] = {}
     reasons = {"kind": pair.why}
     plain = None
     if len(inputs) == 1:
         options = {"prompt": inputs[0].name, "completion": answer.name}
-        plain = _plain_template(inputs[0], answer)
+        plain = _plain_template(inputs[0], answer.first)
         reasons["prompt"] = f"{inputs[0].described()}"
-        reasons["completion"] = f"{answer.described()}"
+        reasons["completion"] = holds
     else:
         fields = [f"{_title(column)}: {{{column.name}}}" for column in inputs]
         options = {
@@ -123,7 +128,7 @@ def guess_completions(table: Table) -> Guess | None:
             "target": answer.name,
         }
         reasons["template"] = f"{quoted([c.name for c in inputs])} are all read"
-        reasons["target"] = answer.described()
+        reasons["target"] = holds
     if metrics:
         options["metrics"] = metrics
         reasons["metrics"] = why_metrics
@@ -141,7 +146,9 @@ def _pair(table: Table) -> _Pair | None:
     prose = table.prose
     # A short answer may be a number, or one of few words.
     writable = tuple(
-        c for c in table.columns if c.is_prose or (_may_be_answer(c) and is_called(c, ANSWER))
+        c
+        for c in table.columns
+        if c.is_prose or ((_may_be_answer(c) or c.is_references) and is_called(c, ANSWER))
     )
     answer = first_called(writable, ANSWER)
     if answer is not None:
@@ -211,7 +218,7 @@ def _asks(column: Column) -> bool:
 
 
 def _title(column: Column) -> str:
-    return column.name.replace("_", " ").strip().capitalize()
+    return column.own_name.replace("_", " ").strip().capitalize()
 
 
 def _plain_template(prompt: Column, answer: Column) -> str | None:

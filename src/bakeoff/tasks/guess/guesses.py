@@ -41,3 +41,8 @@ class Guess:
 def quoted(names: Sequence[str]) -> str:
     """Names of columns in a sentence."""
     return join([repr(name) for name in names])
+
+
+def unread(names: Sequence[str]) -> str:
+    """That columns are not read, as a sentence without its full stop."""
+    return f"{quoted(names)} {'is' if len(names) == 1 else 'are'} not read"

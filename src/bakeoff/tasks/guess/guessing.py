@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bakeoff.data.columns import Table
+from bakeoff.data.readers.fields import MARK
 from bakeoff.errors import DataError
-from bakeoff.tasks.guess.guesses import FORCED, Guess
+from bakeoff.tasks.guess.guesses import FORCED, Guess, quoted
 from bakeoff.tasks.registry import task_kinds, task_type
 
 _NAMED_FROM: Final = 0.3
+_FIELDS_SHOWN: Final = 6
 _ASKING: Final = frozenset({"user", "human", "customer", "client", "prompter"})
 _ANSWERING: Final = frozenset({"assistant", "gpt", "bot", "agent", "ai", "model", "support"})
 _SPEAKERS: Final = _ASKING | _ANSWERING | {"system", "tool", "function", "observation"}
@@ -53,15 +55,12 @@ def guess_task(table: Table, kind: str | None = None) -> Guesses:
 
 def _unread(table: Table, guess: Guess | None) -> list[str]:
     """What the columns hold that no kind reads as it is, and how it could be read."""
-    used = set() if guess is None else {str(value) for value in guess.options.values()}
-    nested = [c.name for c in table.columns if c.shape == "object" and c.name not in used]
+    used = " ".join(map(str, guess.options.values())) if guess is not None else ""
     notes = []
-    if nested:
-        notes.append(
-            f"{', '.join(map(repr, nested))} {'holds' if len(nested) == 1 else 'hold'} objects, "
-            "which are not read; give their fields columns of their own, such as with "
-            "pandas.json_normalize"
-        )
+    for nested in (c.name for c in table.columns if c.shape == "object" and c.name not in used):
+        fields = [c.name for c in table.columns if c.name.startswith(f"{nested}{MARK}")]
+        named = f"; a study may name its fields: {quoted(fields[:_FIELDS_SHOWN])}" if fields else ""
+        notes.append(f"{nested!r} holds objects, which are not read{named}")
     for column in table.columns:
         spoken = {text.strip().lower() for text in column.texts} if column.is_label_like else set()
         if spoken & _ASKING and spoken & _ANSWERING and spoken <= _SPEAKERS:
