@@ -167,12 +167,12 @@ class Case:
         waiting = [*seated, *schedule.waiting(self.group)]
         if not waiting:
             return schedule
-        job = pack_training(
+        [job] = pack_training(
             waiting,
             EventLog(self.folder),
             group=self.group.key,
             stop=lambda _: EPOCHS,
-            num_slots=lambda _: self.num_slots,
+            num_slots=len,  # so that slots are refilled, as in a pass that memory has narrowed
             micro_batch_size=2,
         )
         with ExitStack() as stack:
@@ -350,7 +350,7 @@ def test_a_folder_of_before_there_were_jobs_goes_on(
     case.interrupted(3)
     assert case.outcome(case.train()) == expected
     assert not (tmp_path / "older/checkpoints").exists()
-    assert EventLog(tmp_path / "older").jobs("train")[0].width == case.num_slots
+    assert len(EventLog(tmp_path / "older").jobs("train")) == 1
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,12 @@ def candidate(name: str, epochs: int = 0) -> Candidate:
 
 
 def packed(events: EventLog, *waiting: Candidate, stop: int = EPOCHS, slots: int = 2) -> CohortJob:
+    return all_packed(events, *waiting, stop=stop, slots=slots)[0]
+
+
+def all_packed(
+    events: EventLog, *waiting: Candidate, stop: int = EPOCHS, slots: int = 2
+) -> list[CohortJob]:
     return pack_training(
         waiting,
         events,
@@ -53,13 +59,14 @@ def packed(events: EventLog, *waiting: Candidate, stop: int = EPOCHS, slots: int
 def test_a_job_is_packed_once_and_keeps_its_candidates(events: EventLog) -> None:
     a, b, c = (candidate(name) for name in "abc")
     first = packed(events, a, b, stop=2)
-    assert (first.cohort, first.candidates, first.width) == ("train-0", ("a-lr1-s0", "b-lr1-s0"), 2)
+    assert (first.cohort, first.width) == ("train-base-0", 2)
+    assert first.candidates == ("a-lr1-s0", "b-lr1-s0")
     # Whoever comes later does not join it, and it is found again from anywhere inside it.
     assert packed(events, c, candidate("b", 1), stop=2) == first
     assert packed(events, c, slots=4).candidates == ("c-lr1-s0",)
     again = EventLog(events.path.parent)
     assert packed(again, b, c, stop=2) == first
-    assert len(again.events) == 2
+    assert len(again.events) == 3
 
 
 def test_who_goes_on_from_a_rung_comes_first_in_a_job_of_its_own(events: EventLog) -> None:
@@ -78,10 +85,10 @@ def test_who_goes_on_from_a_rung_comes_first_in_a_job_of_its_own(events: EventLo
 
 def test_what_memory_has_narrowed_holds_for_every_later_job_of_its_group(events: EventLog) -> None:
     packed(events, candidate("a"))
-    events.add(Narrowed(cohort="train-0", group="base", width=1, micro_batch_size=2))
+    events.add(Narrowed(cohort="train-base-0", group="base", width=1, micro_batch_size=2))
     job = packed(EventLog(events.path.parent), candidate("b"), candidate("c"))
     assert (job.width, job.micro_batch_size) == (1, 2)
-    other = pack_training(
+    [other] = pack_training(
         [candidate("d")],
         events,
         group="hidden_states",

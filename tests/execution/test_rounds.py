@@ -65,10 +65,10 @@ def test_nothing_is_decided_before_the_round_is_over(
     settle = StudySchedule.settle
     under_way: list[int] = []
 
-    def spy(self: StudySchedule) -> Any:
+    def spy(self: StudySchedule, *names: Any) -> Any:
         busy = [c for c in self.candidates if c.state in (RunState.WAITING, RunState.RUNNING)]
         under_way.append(len(busy))
-        return settle(self)
+        return settle(self, *names)
 
     monkeypatch.setattr(StudySchedule, "settle", spy)
     methods = {"one": {"kind": "lora", "rank": 1}, "two": {"kind": "lora", "rank": 2}}

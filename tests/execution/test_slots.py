@@ -27,7 +27,7 @@ def test_one_two_and_four_slots_agree(run_small: Run, place: Path) -> None:
         )
         assert outcome.code == 0, outcome.err
         log = EventLog(place / "out")
-        assert [job.width for job in log.jobs("train")] == [slots]
+        assert [job.width for job in log.jobs("train")] == [slots] * (4 // slots)
         assert [len(job.seats) for job in log.jobs("test")] == [slots] * (4 // slots)
         results = json.loads((place / "out/results.json").read_text(encoding="utf-8"))
         found[slots] = {
@@ -36,7 +36,8 @@ def test_one_two_and_four_slots_agree(run_small: Run, place: Path) -> None:
         }
         for name, method in results["methods"].items():
             found[slots][name] = method["test"]["nll"]["per_seed"]
-        assert {c["cohort"] for c in results["candidates"].values()} == {"train-0"}
+        cohorts = {candidate["cohort"] for candidate in results["candidates"].values()}
+        assert cohorts == {f"train-base-{number}" for number in range(4 // slots)}
     for slots in (2, 4):
         for name, values in found[1].items():
             assert found[slots][name] == pytest.approx(values, abs=1e-4), (slots, name)

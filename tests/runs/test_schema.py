@@ -18,6 +18,7 @@ def test_it_names_every_key_of_the_results() -> None:
             "comparisons",
             "recommendation",
             "decision",
+            "factors",
             "judge",
             "search",
             "also_test",

@@ -163,6 +163,14 @@ def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> N
         b"Content-Length: 100\r\n\r\n{"
     )
     assert b"408" in half.recv(100)
+    # One that has had an answer, and begins a request that never ends.
+    second = socket.create_connection((host, int(port)), timeout=20)
+    second.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    answer = b""
+    while b'"ok"' not in answer:
+        answer += second.recv(1000)
+    second.sendall(b"GET /hea")
+    assert second.recv(100) == b""
 
 
 def test_a_torn_adapter_is_an_error_of_its_own_and_names_no_file(

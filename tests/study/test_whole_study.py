@@ -114,6 +114,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
         *("schema", "status", "study", "environment", "data", "baselines", "methods"),
         *("task", "candidates", "comparisons", "recommendation", "decision", "search", "notes"),
         "judge",
+        "factors",
         *("also_test", "learning_curve"),
     }
     assert (results["schema"], results["status"]) == (2, "complete")
@@ -152,6 +153,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
             *("kind", "title", "options", "state", "reason", "learning_rate", "converged"),
             *("seeds", "cost", "validation", "test", "also_test", "outputs", "candidates"),
             *("confusion", "search", "external", "quantization"),
+            *("cell", "base", "template", "plain_name"),
         }
         assert set(method["test"]) == ROUGE | {"nll"}
         assert all(set(found) == BOUNDS for found in method["test"].values())

@@ -44,9 +44,11 @@ def predict(
         DataError: rows that lack a column or hold nothing that can be answered.
         StoreError, CheckpointError: the folder, or an adapter in it, is not whole.
     """
-    run = _finished(results, device)
+    run, option = _finished(results, device), "candidate=ID"
+    names = run.named([candidate], option=option)
+    run = run.of(names, option=option)
     inputs = _inputs(rows, run.task.input_keys)
-    found = predictions(run, inputs, [candidate], merged=merged, option="candidate=ID")
+    found = predictions(run, inputs, names, merged=merged, option=option)
     return [prediction.answer for prediction in found]
 
 

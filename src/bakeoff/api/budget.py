@@ -77,6 +77,15 @@ def within_budget(
     Raises:
         ConfigError: the budget does not even hold the baselines.
     """
+    if study.is_crossed:
+        if budget is not None:
+            console.print(
+                "  [cyan]budget[/] a study with bases or templates is not cut to its budget, as "
+                "its parts would differ; it stops when that is spent, and can be taken up again",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return Budgeted(study=study)
     given = _digest(study)
     if not fresh:
         kept = _kept(place, study, given)

@@ -73,7 +73,8 @@ class Results:
             nats per token); for each metric of a further test set ``SET_NAME`` with its bounds;
             and what the method costs alone: ``trainable_parameters``,
             ``adapter_bytes``, ``peak_memory_bytes``, ``epoch_seconds``, ``token_latency_seconds``.
-            What is not known is missing.
+            What is not known is missing. Of a study with ``bases`` or ``templates`` also
+            ``plain_name`` (the method without them), ``base`` and ``template``.
         """
         import pandas as pd
 
@@ -83,8 +84,18 @@ class Results:
                 {"method": name, "kind": "baseline", **self._scores_of(found)}
                 for name, found in self.record.baselines.items()
             ]
+        crossed = [] if self.record.factors is None else ["plain_name", "base", "template"]
         columns = [
-            *("method", "kind", "state", "learning_rate", "seeds", "converged", "recommended"),
+            *(
+                "method",
+                *crossed,
+                "kind",
+                "state",
+                "learning_rate",
+                "seeds",
+                "converged",
+                "recommended",
+            ),
             *self._score_columns(),
             *("trainable_parameters", "adapter_bytes", "peak_memory_bytes"),
             *("epoch_seconds", "token_latency_seconds"),
@@ -105,6 +116,9 @@ class Results:
         )
         return {
             "method": name,
+            "plain_name": found.plain_name,
+            "base": found.base,
+            "template": found.template,
             "kind": found.kind,
             "state": str(found.state),
             "learning_rate": found.learning_rate,

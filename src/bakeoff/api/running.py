@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from bakeoff.api.budget import within_budget
 from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
+from bakeoff.config import from_mapping, to_mapping
 from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.growing import outline_of
 from bakeoff.study.longer import why_not_longer
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bakeoff.measure.plan import Report, StudyPlan
+    from bakeoff.study.crossed_plan import CrossedPlan
+    from bakeoff.study.options import Study as CheckedStudy
+    from bakeoff.study.stages import ElsewherePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,10 @@ class RunSettings:
         mix_versions: goes on with what other versions of the libraries kept.
         limits: what the recommended method may cost. log_level: of ``run.log``.
         live: whether the report is served while it grows. port: of that; 0 is a free one.
+        elsewhere: how jobs run apart from this process; None as the study's ``execution`` says.
+        execution: instead of the study's, where it is given.
         costs: whether each method's costs are measured at the end.
+        shapes: whether a budget cuts the study so that it fits; else it only ends it.
     """
 
     device: str = "auto"
@@ -53,7 +62,10 @@ class RunSettings:
     log_level: str = "info"
     live: bool = False
     port: int = 0
+    elsewhere: ElsewherePlan | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
     costs: bool = True
+    shapes: bool = True
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -69,6 +81,7 @@ class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
         self.stopped = stopped
         self.exit_code = stopped.exit_code if isinstance(stopped, Stopped) else EXIT_INTERRUPTED
         self.report = report
+        self.advice = getattr(stopped, "advice", "The same command goes on with the rest.")
 
 
 def execute(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
@@ -89,7 +102,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         study,
         place,
         console,
-        budget=settings.budget,
+        budget=settings.budget if settings.shapes else None,
         started=settings.started,
         device=settings.device,
         fresh=settings.fresh,
@@ -112,14 +125,18 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         from bakeoff.report import write_report
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
+        from bakeoff.study.crossed_runner import CrossedRunner
         from bakeoff.study.runner import Runner
 
         if budgeted.is_new:
             budgeted.write(folder.path)
+        elsewhere = settings.elsewhere
+        if elsewhere is None:
+            elsewhere = _elsewhere(loaded, settings, console)
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
-        runner = Runner(
+        runner = (Runner if loaded.crossing is None else CrossedRunner)(
             loaded,
             folder,
             settings.device,
@@ -132,6 +149,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             notes=[budgeted.note]
             if budgeted.is_new and budgeted.overrides and budgeted.note
             else [],
+            elsewhere=elsewhere,
         )
         server: LiveServer | None = None
         if settings.live:
@@ -156,6 +174,24 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         if server is not None:
             server.end()
         return report
+
+
+def _elsewhere(
+    study: CheckedStudy, settings: RunSettings, console: Console
+) -> ElsewherePlan | None:
+    """Where a study's jobs run."""
+    options = study.options.execution
+    if settings.execution:
+        given = {**to_mapping(options), **settings.execution}
+        options = from_mapping(ExecutionOptions, given, path="execution")
+    if options.executor == "local":
+        return None
+    from bakeoff.study.on_ray import plan_of
+
+    elsewhere, said = plan_of(options, settings.device)
+    if said:
+        console.print(f"  [yellow]note[/] {said}", highlight=False, soft_wrap=True)
+    return elsewhere
 
 
 @contextmanager
@@ -245,7 +281,10 @@ def plan(
     gpu: str | None = None,
     report: Report = lambda text: None,
     like: str | Path | None = None,
-) -> StudyPlan:
+    workers: int | None = None,
+    price: float | None = None,
+    loss_rate: float = 0.0,
+) -> StudyPlan | CrossedPlan:
     """Says what a study will cost, whether it fits and which differences it finds; trains nothing.
 
     Args:
@@ -255,25 +294,48 @@ def plan(
         report: called with what is being done.
         like: an earlier run, whose scores show how this study's will vary; without it the study's
             own folder, or what is typical.
+        workers: whose schedule is simulated besides, each with a device of its own.
+        price: of an hour of one of them. loss_rate: how often an hour one of them is lost.
+
+    Returns:
+        The plan; of a study with ``bases`` or ``templates`` one with a plan of each of its
+        ``cells``.
 
     Raises:
         BakeoffError: for bad input.
     """
+    if workers is None and (price is not None or loss_rate):
+        raise ConfigError("--price and --loss-rate: are of --workers, which is not given; add it")
     given = study_of(study)
     # Heavy, so loaded only once the study is known to be a good one.
     from bakeoff.measure.cards import card_named
+    from bakeoff.measure.plan import Fleet
+    from bakeoff.study.crossed_plan import plan_crossed
     from bakeoff.study.planning import plan_study
+
+    fleet = None
+    if workers is not None:
+        fleet = Fleet(workers=workers, price=price, loss_rate=loss_rate)
 
     card = None if gpu is None else card_named(gpu)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if given.rows is not None:
             given.rows.write(place / DATA_FOLDER)
+        earlier = None if like is None else Path(like)
+        if given.is_crossed:
+            if fleet is not None:
+                raise ConfigError(
+                    "--workers: a schedule is simulated for one base and one prompt; plan without "
+                    "it, or a study of one base with task.template"
+                )
+            return plan_crossed(given.at(place), device, card, report, like=earlier)
         return plan_study(
             given.at(place),
             device,
             card,
             report,
-            like=None if like is None else Path(like),
+            like=earlier,
             folder=Path("runs") / given.name,
+            fleet=fleet,
         )

@@ -44,7 +44,7 @@ class Study:
         self,
         *,
         name: str,
-        base: str,
+        base: str | None = None,
         task: Mapping[str, Any],
         methods: Mapping[str, Mapping[str, Any]],
         protocol: Mapping[str, Any] | None = None,
@@ -53,7 +53,8 @@ class Study:
         """Checks everything but the data's rows and the base.
 
         Args:
-            name: names the results' folder. base: hub id, folder, ``tiny``, ``scratch:...``.
+            name: names the results' folder. base: hub id, folder, ``tiny``, ``scratch:...``;
+                instead of it ``bases`` may name several.
             task: its ``kind``, where its data come from, and what is made of them.
             methods: for each name a ``kind`` (the name, without), a ``learning_rate`` (its
                 published default, without) and the method's options.
@@ -65,7 +66,9 @@ class Study:
             ConfigError: for anything that breaks a rule, by its path.
             DataError: rows in memory that lack a split or a column, or that JSON cannot hold.
         """
-        mapping: dict[str, Any] = {"name": name, "base": base, "task": task, "methods": methods}
+        mapping: dict[str, Any] = {"name": name, "task": task, "methods": methods}
+        if base is not None:
+            mapping["base"] = base
         if protocol is not None:
             mapping["protocol"] = protocol
         self._begin({**mapping, **others}, folder=Path.cwd())
@@ -156,6 +159,11 @@ class Study:
         return self._place or Path("runs") / self.name
 
     @property
+    def is_crossed(self) -> bool:
+        """Whether its methods are crossed with ``bases`` or ``templates``."""
+        return self._loaded.crossing is not None
+
+    @property
     def rows(self) -> GivenRows | None:
         """The data in memory; None where the source names data."""
         return self._rows
@@ -177,7 +185,8 @@ class Study:
     def __repr__(self) -> str:
         found = self._loaded.options
         kind = self._loaded.task.kind
-        return f"Study({found.name!r}: {kind} with {found.base}; {', '.join(found.methods)})"
+        bases = found.base if found.bases is None else " and ".join(found.bases)
+        return f"Study({found.name!r}: {kind} with {bases}; {', '.join(found.methods)})"
 
 
 def study_of(study: Study | Mapping[str, Any] | str | Path) -> Study:

@@ -10,6 +10,7 @@ from bakeoff.cli.claims import claims
 from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.cli.export import export
 from bakeoff.cli.init import init
+from bakeoff.cli.join import join
 from bakeoff.cli.methods import methods
 from bakeoff.cli.plan import plan
 from bakeoff.cli.predict import predict
@@ -17,11 +18,12 @@ from bakeoff.cli.push import push
 from bakeoff.cli.report import report
 from bakeoff.cli.run import run
 from bakeoff.cli.serve import serve
+from bakeoff.cli.status import status
 from bakeoff.cli.template import template
 from bakeoff.cli.version import start, version
 
 _COMMANDS = (
-    *(init, run, plan, report, audit, claims, predict, serve, template),
+    *(init, run, join, status, plan, report, audit, claims, predict, serve, template),
     *(export, push, methods, version),
 )
 

@@ -95,7 +95,7 @@ def export(
     _say(f"{kept.id} ({target.value}): {out}{beside}")
     for note in notes:
         _say(note)
-    caution = named_base(run, out).caution
+    caution = named_base(run.of([kept.id]), out).caution
     if caution and target is not Target.MERGED:
         Console(stderr=True).print(escape(caution), soft_wrap=True, highlight=False)
 

@@ -30,6 +30,22 @@ def plan(
             "study's own folder, or what is typical.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Simulates the schedule on so many workers, each with such a device."
+        ),
+    ] = None,
+    price: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Of an hour of one worker; says what --workers cost."),
+    ] = None,
+    loss_rate: Annotated[
+        float,
+        typer.Option(
+            "--loss-rate", min=0.0, help="How often an hour one of --workers is lost, as 0.05."
+        ),
+    ] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Says what a study will cost, whether it fits, and which differences it can find.
@@ -47,10 +63,18 @@ def plan(
             gpu=gpu,
             report=lambda text: status.update(f"planning: {text}"),
             like=like,
+            workers=workers,
+            price=price,
+            loss_rate=loss_rate,
         )
     if as_json:
         sys.stdout.write(json.dumps(found.as_mapping(), indent=2) + "\n")
     else:
-        from bakeoff.cli.plan_table import print_plan  # heavy, as its types are
+        # Heavy, as their types are.
+        from bakeoff.cli.plan_table import print_crossed, print_plan
+        from bakeoff.study.crossed_plan import CrossedPlan
 
-        print_plan(found, Console())
+        if isinstance(found, CrossedPlan):
+            print_crossed(found, Console())
+        else:
+            print_plan(found, Console())

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bakeoff.formatting import join, shown_bytes, shown_count, shown_seconds, shown_whole
 from bakeoff.measure.plan import StudyPlan
+from bakeoff.study.crossed_plan import CrossedPlan
 from bakeoff.study.lengths import print_lengths
 from bakeoff.tables import print_table
 
@@ -73,6 +74,16 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         )
         total = about + shown_seconds(plan.wall_seconds["total"])
         console.print(f"The whole study: at most about [bold]{total}[/] ({parts}).")
+    if plan.schedule is not None:
+        found = plan.schedule
+        cost = "" if found.cost is None else f", {found.cost:,.2f} at the price given"
+        lost = f", {found.losses} losses" if found.losses else ""
+        console.print(
+            f"On {found.workers} workers: about [bold]{about}"
+            f"{shown_seconds(found.makespan_seconds)}[/] for {found.jobs} jobs{lost}; busy "
+            f"{found.utilisation:.0%} of {found.worker_seconds / 3600:,.2f} worker hours{cost}.",
+            highlight=False,
+        )
     if plan.learning_curve is not None:
         curve = plan.learning_curve
         console.print(
@@ -97,6 +108,20 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         console.print("[red]It does not fit.[/] What would, the smallest change first:")
         for change in plan.remedies:
             console.print(f"- {escape(change)}", highlight=False, soft_wrap=True)
+
+
+def print_crossed(plan: CrossedPlan, console: Console) -> None:
+    """Prints the plan of each part, then all of them together."""
+    for label, one in plan.cells.items():
+        console.print(f"[bold cyan]{escape(label)}[/]", highlight=False)
+        print_plan(one, console)
+        console.print()
+    total = "not known" if plan.wall_seconds is None else shown_seconds(plan.wall_seconds)
+    console.print(
+        f"All {len(plan.cells)} parts, one after the other: at most about [bold]{total}[/]. "
+        "Which differences a design finds is said of each part alone.",
+        highlight=False,
+    )
 
 
 def _print_held(plan: StudyPlan, console: Console) -> None:

@@ -51,8 +51,9 @@ def predict(
     from bakeoff.inference.predict import as_line, read_input
 
     run = finished_run(folder, device)
+    ids = run.named([*candidates] if candidates else [None])
+    run = run.of(ids)
     inputs = read_input(run, files or [], form, sys.stdin.buffer)
-    ids: list[str | None] = [*candidates] if candidates else [None]
     for prediction in predictions(run, inputs, ids, merged=merged):
         sys.stdout.write(as_line(prediction, as_json=as_json, with_id=len(ids) > 1))
         sys.stdout.flush()

@@ -30,6 +30,7 @@ from bakeoff.cli.init import print_guess
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bakeoff.api.running import RunSettings
     from bakeoff.api.study import Study
     from bakeoff.decide.limits import Limits
 
@@ -74,6 +75,39 @@ def run(
             help="Goes on with a run that other versions of bakeoff or its libraries began.",
         ),
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where jobs run: local (this process), ray (one actor a device, on one machine "
+            "or many) or auto; instead of the study's `execution`.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a cluster of Ray: auto, host:port, ray://host:port; one is started here "
+            "without."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of --executor ray; one for each device without.")
+    ] = None,
+    mixed_devices: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-devices",
+            help="Lets workers compute on different devices, whose sums round differently.",
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/M",
+            help="Runs the jobs of share N of M alone and leaves a partial folder for `bakeoff "
+            "join`: for SLURM arrays, several accounts, several machines.",
+        ),
+    ] = None,
     max_memory: MaxMemory = None,
     max_time: MaxTime = None,
     max_adapter_size: MaxAdapterSize = None,
@@ -101,7 +135,7 @@ def run(
     """
     started = time.monotonic()
     console = Console()
-    from bakeoff.api import RunSettings, StoppedEarly, Study, execute
+    from bakeoff.api import RunSettings, Study
     from bakeoff.decide.limits import limits_from
     from bakeoff.formatting import seconds_of
     from bakeoff.runs.log import level_of
@@ -109,6 +143,30 @@ def run(
     if port is not None and not live:
         raise ConfigError(f"--port {port}: has no effect without --live; add it, or leave it out")
     level_of(log_level)
+    execution: dict[str, object] = {}
+    given_for_ray = {
+        "--address": address,
+        "--workers": workers,
+        "--mixed-devices": mixed_devices or None,
+    }
+    for option, value in given_for_ray.items():
+        if value is not None:
+            if executor in ("local", "auto"):
+                raise ConfigError(f"{option}: has no effect with --executor {executor}; give ray")
+            executor = "ray"
+            execution[option.removeprefix("--").replace("-", "_")] = value
+    if executor is not None:
+        execution["executor"] = executor
+    elsewhere = None
+    if shard is not None and execution:
+        raise ConfigError(
+            f"--shard {shard}: runs in this process; give it without --executor, --address, "
+            "--workers and --mixed-devices"
+        )
+    if shard is not None:
+        from bakeoff.study.sharding import OneShard, share_from
+
+        elsewhere = OneShard(share_from(shard))
     settings = RunSettings(
         device=device,
         fresh=fresh,
@@ -126,6 +184,8 @@ def run(
         log_level=log_level,
         live=live,
         port=port or 0,
+        elsewhere=elsewhere,
+        execution=execution,
     )
     if not data:
         for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):
@@ -139,15 +199,31 @@ def run(
         raise ConfigError(f"{study} and --data {data[0]}: give a study or data, not both")
     else:
         given = _made_of(data, out, overrides or [], seeds, console, base, kind, methods, fresh)
-    place = out or given.place
+    place = out or (given.place if shard is None else _place_of_shard(given.place, shard))
+    run_in(given, place, console, settings)
+
+
+def _place_of_shard(place: Path, shard: str) -> Path:
+    number, _, count = shard.partition("/")
+    return place.with_name(f"{place.name}-{number.strip()}-of-{count.strip()}")
+
+
+def run_in(study: Study, place: Path, console: Console, settings: RunSettings) -> None:
+    """Runs a study in a folder and prints the outcome.
+
+    Raises:
+        Exit: with the code of a run that was asked to stop.
+    """
+    from bakeoff.api import StoppedEarly, execute
+
     try:
-        report = execute(given, place, console, settings)
+        report = execute(study, place, console, settings)
     except StoppedEarly as early:
         there = "Nothing is trained yet."
         if early.report is not None:
             there = f"What is there: {escape(str(early.report))}"
         console.print(
-            f"\n{early} {there}\nThe same command goes on with the rest.",
+            f"\n{early} {there}\n{escape(early.advice)}",
             highlight=False,
             soft_wrap=True,
         )

@@ -66,7 +66,7 @@ class Template:
         Raises:
             ConfigError: where the text breaks that rule.
         """
-        pieces, fields = _parts(text, example, path)
+        pieces, fields = split_template(text, example, path)
         for name in dict.fromkeys((*inputs, target, *fields)):
             if (count := fields.count(name)) != 1:
                 raise ConfigError(
@@ -112,8 +112,12 @@ def field_names(text: str) -> list[str]:
     return [found[1] for found in _PART.finditer(text) if found[1]]
 
 
-def _parts(text: str, example: str, path: str) -> tuple[list[str], list[str]]:
-    """(fixed text before each field and after the last one, the fields)."""
+def split_template(text: str, example: str, path: str) -> tuple[list[str], list[str]]:
+    """(fixed text before each field and after the last one, the fields).
+
+    Raises:
+        ConfigError: a brace that holds no name and is no text.
+    """
     pieces, fields, edge = [""], [], 0
     for found in _PART.finditer(text):
         pieces[-1] += text[edge : found.start()]

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from bakeoff.decide.limits import Breach
-from bakeoff.decide.verdicts import ZERO_SHOT, amount_words, comparison
+from bakeoff.decide.verdicts import amount_words, comparison, untuned_of
 from bakeoff.runs.records import MetricRecord, Results
 
 
@@ -48,7 +48,9 @@ class Drop:
 
     def loss(self, results: Results, method: str) -> Loss | None:
         """What a method loses; None where nothing may be said of it."""
-        found = comparison(results, method, ZERO_SHOT, self.metric.name, set=self.set)
+        found = comparison(
+            results, method, untuned_of(results, method), self.metric.name, set=self.set
+        )
         if found is None or found.low is None or found.high is None:
             return None
         if self.metric.higher_is_better:
@@ -59,7 +61,9 @@ class Drop:
         """Why a method is not shown to keep the limit; None where it is."""
         loss = self.loss(results, method)
         if loss is None:
-            found = comparison(results, method, ZERO_SHOT, self.metric.name, set=self.set)
+            found = comparison(
+                results, method, untuned_of(results, method), self.metric.name, set=self.set
+            )
             why = "" if found is None or found.why is None else f" ({found.why})"
             reason = f"{self._what} not shown against zero-shot's{why}"
             return Breach(reason=reason, excess=math.inf)

@@ -192,6 +192,16 @@ def best_word(results: Results) -> str:
     return "highest" if results.primary.higher_is_better else "lowest"
 
 
+def untuned_of(results: Results, name: str) -> str:
+    """The baseline that a method or baseline is tuned from: of a crossed study that of its cell."""
+    record = results.methods.get(name) or results.baselines.get(name)
+    cell = None if record is None else record.cell
+    for found, baseline in results.baselines.items():
+        if cell is not None and baseline.cell == cell and baseline.plain_name == ZERO_SHOT:
+            return found
+    return ZERO_SHOT
+
+
 def with_unit(results: Results, method: MethodRecord) -> str:
     """The method's deciding test result with its unit: ``2.431 nats per token``."""
     return f"{value_of(results, method)} {unit_words(results.primary.unit)}".rstrip()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from bakeoff.runs.events import CohortJob, JobKind
@@ -18,13 +19,23 @@ class Worker(Protocol):
         """
 
 
+Then = Callable[[CohortJob], Sequence[CohortJob]]
+"""Called when a job is over; returns the jobs that may begin now."""
+
+
+def nothing_more(job: CohortJob) -> Sequence[CohortJob]:
+    """No job follows from another."""
+    return ()
+
+
 class Executor(Protocol):
     """Runs jobs somewhere."""
 
-    def run(self, jobs: Sequence[CohortJob]) -> None:
-        """Runs jobs of which none waits for another; returns when all of them are over.
+    def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
+        """Runs jobs of which none waits for another, and those that follow from them.
 
-        What a job computes follows from the job alone, whoever runs it and beside whom.
+        What a job computes follows from the job alone, whoever runs it and beside whom. It returns
+        when all of them are over. ``then`` may run others itself.
         """
 
 
@@ -53,7 +64,23 @@ class LocalExecutor:
     def __init__(self, workers: Mapping[JobKind, Worker]) -> None:
         self._workers = workers
 
-    def run(self, jobs: Sequence[CohortJob]) -> None:
+    def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """See ``Executor``."""
-        for job in jobs:
+        waiting = deque(jobs)
+        while waiting:
+            job = waiting.popleft()
             self._workers[job.kind].run(job)
+            waiting.extend(then(job))
+
+
+class Elsewhere(Executor, Protocol):
+    """Runs jobs apart from this process, or leaves them to others.
+
+    Attributes:
+        left: jobs that it leaves; training is over only where there are none.
+    """
+
+    left: list[CohortJob]
+
+    def test_own(self) -> None:
+        """Tests what it has trained itself, where others have trained the rest."""

@@ -1,8 +1,10 @@
 """Which candidates share a cohort; only ever added to.
 
 What a pass computes is rounded by who is in it. So a cohort that exists keeps its candidates,
-whoever comes or goes, and the others form cohorts of their own: what is packed follows from the
-candidates and the jobs so far, and never from timing or from who runs them.
+whoever comes or goes, and the others form cohorts of their own, each of as many candidates as have
+a slot: what is packed follows from the candidates and the jobs so far, and never from timing, from
+who runs them or from how many do. Jobs are numbered by what they train on, so that a job's name
+does not depend on what else trains meanwhile.
 """
 
 from __future__ import annotations
@@ -24,29 +26,45 @@ def pack_training(
     stop: Callable[[Candidate], int],
     num_slots: Callable[[Sequence[Candidate]], int],
     micro_batch_size: int,
-) -> CohortJob:
-    """The job that trains the first of those who wait: one that exists, or one of all the others.
+) -> list[CohortJob]:
+    """The jobs that train those who wait: some that exist, and new ones of all the others.
 
     Args:
         waiting: at least one, all of one group, in the study's order.
-        events: the run's, to which a new job is added.
+        events: the run's, to which new jobs are added.
         group: its name. stop: the epoch after which a candidate leaves.
         num_slots: of a pass of some candidates. micro_batch_size: rows, as the study has it.
+
+    Returns:
+        One at least; the first holds the first of those who wait, if that has a job.
     """
     jobs = [job for job in events.jobs("train") if job.group == group]
+    known: dict[str, list[CohortJob]] = {}
+    for job in jobs:
+        for id in job.candidates:
+            known.setdefault(id, []).append(job)
+    found: dict[str, CohortJob] = {}
     free = []
     for candidate in waiting:
-        found = job_holding(candidate, stop(candidate), jobs)
-        if found is not None:
-            return found
-        free.append(candidate)
+        job_of = job_holding(candidate, stop(candidate), known.get(candidate.id, ()))
+        if job_of is not None:
+            found[job_of.cohort] = job_of
+        else:
+            free.append(candidate)
     # One that has trained already comes first.
     free.sort(key=lambda candidate: not candidate.epochs)
-    seats = tuple(
-        Seat(spec=spec_of(record_of(candidate)), start=len(candidate.epochs), stop=stop(candidate))
-        for candidate in free
-    )
-    return _packed(events, "train", group, seats, num_slots(free), micro_batch_size)
+    coming: list[CohortJob] = []
+    while free:
+        width = num_slots(free)
+        part, free = free[:width], free[width:]
+        seats = tuple(
+            Seat(spec=spec_of(record_of(c)), start=len(c.epochs), stop=stop(c)) for c in part
+        )
+        coming.append(
+            _job(events, "train", group, seats, width, micro_batch_size, number=len(coming))
+        )
+    events.add(*(Packed(job=job) for job in coming))
+    return [*found.values(), *coming]
 
 
 def job_holding(candidate: Candidate, stop: int, jobs: Sequence[CohortJob]) -> CohortJob | None:
@@ -146,9 +164,27 @@ def _packed(
     rows: int,
     baselines: tuple[str, ...] = (),
     split: str = "test",
+) -> None:
+    events.add(Packed(job=_job(events, kind, group, seats, width, rows, baselines, split)))
+
+
+def _job(
+    events: EventLog,
+    kind: JobKind,
+    group: str,
+    seats: tuple[Seat, ...],
+    width: int,
+    rows: int,
+    baselines: tuple[str, ...] = (),
+    split: str = "test",
+    number: int = 0,
 ) -> CohortJob:
+    """A job that is not in the log yet; ``number`` of its kind come before it besides."""
+    path = path_of(group)
+    before = [job for job in events.jobs(kind) if kind != "train" or path_of(job.group) == path]
+    name = f"{kind}-{path}" if kind == "train" else kind
     job = CohortJob(
-        cohort=f"{kind}-{len(events.jobs(kind))}",
+        cohort=f"{name}-{len(before) + number}",
         kind=kind,
         group=group,
         seats=seats,
@@ -158,6 +194,9 @@ def _packed(
         micro_batch_size=rows,
         threads=torch.get_num_threads(),
     )
-    job = events.as_narrowed(job)
-    events.add(Packed(job=job))
-    return job
+    return events.as_narrowed(job)
+
+
+def path_of(group: str) -> str:
+    """The execution path of a group's name."""
+    return group.partition(",")[0]

@@ -29,6 +29,8 @@ class Questions:
     Args:
         bench, archive, view: the run's.
         also: the further test set that is asked, if it is one, with metrics of its own.
+        scoring: what scores texts, entered, where it outlives these questions; they have their own
+            without.
     """
 
     def __init__(
@@ -37,14 +39,19 @@ class Questions:
         archive: Archive,
         view: ProgressView,
         also: TestSet | None = None,
+        scoring: BackgroundScoring | None = None,
     ) -> None:
         self.bench, self.archive, self.view = bench, archive, view
         self.metrics = bench.task.metrics if also is None else also.task.metrics
         self._generation = bench.generation if also is None else also.generation
         self._scoring: BackgroundScoring | None = None
+        self._shared = scoring
+        self._entered = 0
 
     def __enter__(self) -> Self:
-        self._scoring = BackgroundScoring(self.metrics).__enter__()
+        if not self._entered:
+            self._scoring = self._shared or BackgroundScoring(self.metrics).__enter__()
+        self._entered += 1  # where several jobs run at once, so may their questions
         return self
 
     def __exit__(
@@ -53,8 +60,11 @@ class Questions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
         scoring, self._scoring = self._scoring, None
-        if scoring is not None:
+        if scoring is not None and scoring is not self._shared:
             scoring.__exit__(kind, error, trace)
 
     def outcomes(

@@ -102,6 +102,16 @@ class Recall:
         )
         self._note_rescored()
 
+    def taken(self, candidate: Candidate) -> None:
+        """Takes up a candidate whose parts were just brought into the folder."""
+        self._candidates([candidate])
+
+    def baselines(self, names: Collection[str]) -> None:
+        """Takes up baselines whose parts were just brought into the folder."""
+        for baseline in self.bench.baselines:
+            if baseline.name in names:
+                self._recall_baseline(baseline)
+
     def _candidates(self, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
             record = self._record(candidate.id)

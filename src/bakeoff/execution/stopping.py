@@ -45,6 +45,18 @@ class TrainingTimeSpent(BudgetSpent):
         super().__init__("The time budget ended the training early.")
 
 
+class PartDone(Stopped):
+    """A part of a study is done as it was asked to, and others have the rest.
+
+    Attributes:
+        advice: what to do next.
+    """
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(EXIT_BUDGET, why)
+        self.advice = advice
+
+
 def reserve_of(budget: float) -> float:
     """Seconds of a budget that are kept for the report."""
     return min(300.0, 0.5 * budget, max(20.0, 0.1 * budget))

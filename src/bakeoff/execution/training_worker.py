@@ -55,6 +55,7 @@ class TrainingWorker:
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         position: the moment inside a job's training where an earlier call stopped; the next job
             goes on from there.
+        sources: batch sources that outlive this worker; without, it has its own.
     """
 
     bench: Workbench
@@ -67,27 +68,22 @@ class TrainingWorker:
     accept: Callable[[], None]
     checkpoint_minutes: float = 10.0
     position: Position | None = None
+    sources: Sources | None = None
 
     def __post_init__(self) -> None:
-        self._sources = _Sources()
-        self._benches: dict[PassGroup, Workbench] = {}
+        self._sources = self.sources or Sources()
+        self._benches = Benches(self.bench)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._sources.close()
+        if self.sources is None:
+            self._sources.close()
 
     def bench_of(self, group: PassGroup) -> Workbench:
         """The study under a group's protocol, on the base that it trains on."""
-        group = group.on_all_rows
-        if group not in self._benches:
-            protocol = self.bench.protocol.under(dict(group.overrides))
-            base = self.bench.base_of(group.choice)
-            is_same = protocol == self.bench.protocol and base is self.bench.base
-            bench = self.bench if is_same else replace(self.bench, protocol=protocol, base=base)
-            self._benches[group] = bench
-        return self._benches[group]
+        return self._benches.of(group)
 
     def run(self, job: CohortJob) -> None:
         """Trains a job's candidates until each has paused or ended, or one has failed."""
@@ -215,6 +211,30 @@ class TrainingWorker:
             )
 
 
+class Benches:
+    """A study under the protocols of its groups, each on the base that it trains on.
+
+    Args:
+        bench: under its own.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._known: dict[PassGroup, Workbench] = {}
+
+    def of(self, group: PassGroup) -> Workbench:
+        """The study under a group's protocol, on the base that it trains on."""
+        group = group.on_all_rows
+        if group not in self._known:
+            whole = self._bench
+            protocol = whole.protocol.under(dict(group.overrides))
+            base = whole.base_of(group.choice)
+            is_same = protocol == whole.protocol and base is whole.base
+            bench = whole if is_same else replace(whole, protocol=protocol, base=base)
+            self._known[group] = bench
+        return self._known[group]
+
+
 def _order_of(job: CohortJob, group: PassGroup, plan: BatchPlan) -> EpochOrder:
     """Which rows a job's steps see: of a subset, as all of its seats together decide."""
     if group.rows is None:
@@ -222,7 +242,7 @@ def _order_of(job: CohortJob, group: PassGroup, plan: BatchPlan) -> EpochOrder:
     return SubsetOrder(plan, group.rows, dict.fromkeys(seat.spec.seed for seat in job.seats))
 
 
-class _Sources:
+class Sources:
     """The batch source of the group that trains, kept from round to round."""
 
     def __init__(self) -> None:

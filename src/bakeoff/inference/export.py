@@ -106,6 +106,7 @@ def export_candidate(
     if candidate_id is None and to.is_converted:
         candidate_id = _chosen(run, note)
     kept = run.candidate(candidate_id)
+    run = run.of([kept.id])
     if to is Target.GGUF_LORA:
         check_architecture(run.base)
     write = _writer(run, kept, to, rank, precision, note)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
@@ -17,12 +18,17 @@ from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.hashes import changed_file
+from bakeoff.runs.places import candidate_folder, cell_folder
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.opening import choice_of, load_base
 from bakeoff.study.options import Study, recorded
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
+
+_NOTHING_KEPT: Final = (
+    "{path}: no candidate has left an adapter; finish the study with `bakeoff run`"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class FinishedRun:
         self.path = path
         self.device = device
         self._bases: dict[BaseChoice, Base] = {}
+        self._cells: dict[str, FinishedRun] = {}
         study_file = path / STUDY_FILE
         try:
             mapping = load_yaml(study_file.read_text(encoding="utf-8"), where=str(study_file))
@@ -127,6 +134,58 @@ class FinishedRun:
             if record.state.is_eligible and self._adapter(name).is_dir()
         }
 
+    def of(self, candidates: Sequence[str | None], *, option: str = "--candidate") -> FinishedRun:
+        """The run that trained these candidates: this one, or a cell of a crossed study.
+
+        Args:
+            candidates: their ids; None is the recommended method's.
+            option: how the caller is given one, for errors.
+
+        Raises:
+            ConfigError: there is no such candidate, or they are of several bases or prompts.
+        """
+        if self.study.crossing is None:
+            return self
+        cells = {}
+        for name in self.named(candidates, option=option):
+            method = self.results.candidates[str(name)].method
+            cells[self.results.methods[method].cell] = str(name)
+        if len(cells) > 1:
+            raise ConfigError(
+                f"{option}: {' and '.join(cells.values())} are of different bases or prompts, "
+                "which read rows in their own ways; ask for them one after the other"
+            )
+        [label] = cells
+        return self.cell(str(label))
+
+    def named(
+        self, candidates: Sequence[str | None], *, option: str = "--candidate"
+    ) -> list[str | None]:
+        """Candidates of a crossed study by their ids, the recommended method's too.
+
+        Raises:
+            ConfigError: there is no such candidate.
+        """
+        if self.study.crossing is None:
+            return list(candidates)
+        kept = self.kept
+        if not kept:
+            raise ConfigError(_NOTHING_KEPT.format(path=self.path))
+        found: list[str | None] = []
+        for one in candidates:
+            name = self._recommended(kept, option) if one is None else one
+            if name not in kept:
+                raise ConfigError(self._unknown(str(name), kept, option))
+            found.append(name)
+        return found
+
+    def cell(self, label: str) -> FinishedRun:
+        """One cell of a crossed study, as the run that it is."""
+        if label not in self._cells:
+            folder = cell_folder(self.path, self.results, label)
+            self._cells[label] = FinishedRun(folder, self.device)
+        return self._cells[label]
+
     def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:
         """One of the run's candidates.
 
@@ -140,10 +199,10 @@ class FinishedRun:
         """
         kept = self.kept
         if not kept:
-            raise ConfigError(
-                f"{self.path}: no candidate has left an adapter; finish the study with `bakeoff "
-                "run`"
-            )
+            raise ConfigError(_NOTHING_KEPT.format(path=self.path))
+        if self.study.crossing is not None:
+            [name] = self.named([candidate_id], option=option)
+            return self.of([name], option=option).candidate(name, option=option)
         if candidate_id is None:
             candidate_id = self._recommended(kept, option)
         if not isinstance(candidate_id, str):
@@ -185,7 +244,7 @@ class FinishedRun:
         )
 
     def _adapter(self, candidate_id: str) -> Path:
-        return self.path / "candidates" / candidate_id / "adapter"
+        return candidate_folder(self.path, self.results, candidate_id) / "adapter"
 
     def _recommended(self, kept: Mapping[str, CandidateRecord], option: str) -> str:
         recommendation = self.results.recommendation

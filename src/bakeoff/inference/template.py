@@ -33,6 +33,8 @@ def write_template(study: Study, target: Path) -> int:
     """
     if target.exists():
         raise StoreError(f"{target}: exists already, and nothing is overwritten; name another file")
+    if study.crossing is not None:
+        study = study.crossing.cells[0].study  # where entrants from elsewhere take part
     base = load_base(study, "cpu", meta=True)
     methods = {entry.name: entry.build(base) for entry in study.entries}
     data = prepare_data(study, base, methods)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -10,6 +11,7 @@ import torch
 
 from bakeoff.base.devices import standing_for
 from bakeoff.engine.workbench import Workbench
+from bakeoff.errors import ConfigError
 from bakeoff.measure.cards import (
     ARITHMETIC_EFFICIENCY,
     BANDWIDTH_EFFICIENCY,
@@ -20,6 +22,7 @@ from bakeoff.measure.costs import GENERATION_ROWS
 from bakeoff.measure.fit import Fit, Need, available_for, fitted
 from bakeoff.measure.held import HeldPlan, held_plans
 from bakeoff.measure.power import PowerPlan
+from bakeoff.measure.simulation import Simulation, simulate
 from bakeoff.measure.time_estimate import (
     CurveWork,
     MethodSeconds,
@@ -76,6 +79,26 @@ class MethodPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Workers to plan for.
+
+    Attributes:
+        workers: how many. price: of one's hour. loss_rate: losses of one an hour.
+    """
+
+    workers: int
+    price: float | None = None
+    loss_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"--workers {self.workers}: is below 1; give how many there are")
+        for name, value in (("--price", self.price), ("--loss-rate", self.loss_rate)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name} {value}: is not a number of 0 or more; give one, as 2.5")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyPlan:
     """A whole study's costs.
 
@@ -87,6 +110,7 @@ class StudyPlan:
         remedy: the smallest change with which it would fit, or None where it fits.
         remedies: all of them, the smallest first.
         learning_curve: what it trains besides; its time is in ``wall_seconds``. None without one.
+        schedule: how it goes on many workers, where that was asked for.
         power: what the design can say of the methods; None where nothing is known of the metric.
         lengths: of the rows, in tokens; None where they are not known.
         held: what it takes with its base in 16, 8 and 4 bits.
@@ -103,6 +127,7 @@ class StudyPlan:
     remedy: str | None
     remedies: tuple[str, ...] = ()
     learning_curve: CurveWork | None = None
+    schedule: Simulation | None = None
     power: PowerPlan | None = None
     lengths: DataLengths | None = None
     held: tuple[HeldPlan, ...] = ()
@@ -120,6 +145,7 @@ def make_plan(
     *,
     load_seconds: float = 0.0,
     report: Report = lambda text: None,
+    fleet: Fleet | None = None,
     compare_held: bool = False,
 ) -> StudyPlan:
     """Plans a study for this device, or for a card that is not here.
@@ -130,6 +156,7 @@ def make_plan(
         card: what to plan for instead of what is here.
         load_seconds: that loading took, a part of the study's wall clock.
         report: called with what is being done.
+        fleet: workers whose schedule is simulated, or None.
         compare_held: whether it is also planned with the base held in other ways.
     """
     predictor = predictor_for(bench, card)
@@ -143,7 +170,7 @@ def make_plan(
         report("tracing one step of each method")
         bench, needs, fit = fitted(bench, predictor, schedule, available)
         plan = _planned(
-            bench, schedule, predictor, needs, fit, available, card, load_seconds, report
+            bench, schedule, predictor, needs, fit, available, card, load_seconds, report, fleet
         )
         if compare_held:
             report("tracing the base in 16, 8 and 4 bits")
@@ -161,6 +188,7 @@ def _planned(
     card: Card | None,
     load_seconds: float,
     report: Report,
+    fleet: Fleet | None,
 ) -> StudyPlan:
     methods: dict[str, MethodPlan] = {}
     seconds: dict[str, MethodSeconds | None] = {}
@@ -178,13 +206,29 @@ def _planned(
         methods[name] = _method_plan(
             bench, predictor, schedule, need, writing, seconds[name], available, fit
         )
+    wall = wall_seconds(bench, schedule, needs, seconds, load_seconds)
+    simulated = None
+    if fleet is not None and wall is not None:
+        report("simulating the schedule")
+        simulated = simulate(
+            bench,
+            schedule,
+            seconds,
+            {need.entry.name: need.slots for need in needs},
+            wall,
+            workers=fleet.workers,
+            price=fleet.price,
+            loss_rate=fleet.loss_rate,
+            is_card=card is not None,
+        )
     return StudyPlan(
+        schedule=simulated,
         study=bench.name,
         base=bench.base.source.description,
         device=_device(bench, predictor, available, card),
         basis="estimated" if card else "timed here",
         methods=methods,
-        wall_seconds=wall_seconds(bench, schedule, needs, seconds, load_seconds),
+        wall_seconds=wall,
         fits=not fit.remedies,
         remedy=next(iter(fit.remedies), None),
         remedies=fit.remedies,

@@ -26,6 +26,7 @@ from bakeoff.decide.verdicts import unit_words
 from bakeoff.errors import StoreError
 from bakeoff.formatting import scale_of
 from bakeoff.runs.arrays import read_arrays
+from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MetricRecord, Results
 
@@ -180,7 +181,7 @@ def _components(
     """One method's variances, from the scores of its runs; None where they are not there."""
     statistics = []
     for candidate in candidates:
-        arrays = read_arrays(folder / "candidates" / candidate / _SCORES)
+        arrays = read_arrays(candidate_folder(folder, results, candidate) / _SCORES)
         found = None if arrays is None else arrays.get(metric)
         if found is not None and found.ndim == 2 and found.shape[1] == 2 and len(found) > 1:
             statistics.append(found.astype(np.float64))

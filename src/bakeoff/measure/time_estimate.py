@@ -143,10 +143,10 @@ def least_training_seconds(
         _, epochs = epochs_at_most(schedule, need.entry.name)
         one = sum(need.alone.training.flops.values())
         flops += (epochs + further) * one * train.tokens_padded / need.alone.tokens
-    return flops / _product_rate(bench.base.device, bench.base.compute_dtype)
+    return flops / product_rate(bench.base.device, bench.base.compute_dtype)
 
 
-def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
+def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of one large matrix product."""
     side = _PRODUCT_SIDE[device.type]
     square = torch.ones((side, side), dtype=dtype, device=device)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from bakeoff.config.plain import shown
 from bakeoff.errors import ConfigError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SMALLEST_RATE, LARGEST_RATE = 1e-15, 1e30
 """Beyond them float32 loses the update, or what is updated."""
+CROSSED: Final = "@"
+"""Between a method of a study and the base or the layout of its prompts that it is crossed with."""
 _BASELINES = ("zero_shot", "lead")
 
 
@@ -89,7 +91,8 @@ def entry_of(
         ConfigError: for anything that breaks a rule, by its path.
     """
     where = f"methods.{name}"
-    check_name(where, name)
+    for part in name.split(CROSSED):
+        check_name(where, part)
     if name.replace("-", "_").lower() in _BASELINES:
         raise ConfigError(
             f"{where}: {name!r} names a baseline of every report; choose another name"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bakeoff.decide.verdicts import ZERO_SHOT, amount_words, baseline_label, comparison
+from bakeoff.decide.verdicts import amount_words, baseline_label, comparison, untuned_of
 from bakeoff.formatting import MISSING, scale_of, shown_whole
 from bakeoff.runs.records import Comparable, Estimate, MetricRecord, Results, TestSetRecord
 
@@ -92,8 +92,9 @@ def _cell(
 ) -> AlsoCell:
     estimate, scale = reached.get(metric.name), scale_of(metric.unit)
     pair = None
-    if one != ZERO_SHOT and estimate is not None:
-        pair = comparison(results, one, ZERO_SHOT, metric.name, set=name)
+    untuned = untuned_of(results, one)
+    if one != untuned and estimate is not None:
+        pair = comparison(results, one, untuned, metric.name, set=name)
     return AlsoCell(
         value=MISSING if estimate is None else scale.write(estimate.mean),
         interval=""

@@ -17,12 +17,13 @@ from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.errors import ConfigError
 from bakeoff.report.unchanged import changed_files
 from bakeoff.runs.lock import is_running
+from bakeoff.runs.places import baseline_folder, candidate_folder, cell_folder
+from bakeoff.runs.places import is_folder_name as is_folder_name
 from bakeoff.runs.reading import EXAMPLES_FILE, STUDY_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 
 PREDICTIONS_FILE = "predictions.jsonl"
-CANDIDATES, BASELINES = "candidates", "baselines"
 _PRICES = "prices"
 
 
@@ -100,18 +101,19 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
             shown=str(row.get("input") or row.get("document") or ""),
             reference=str(row.get("reference") or ""),
         )
-        for row in lines(folder / EXAMPLES_FILE, notes)
+        for row in lines(_examples_file(folder, results), notes)
     ]
     predictions: dict[str, dict[int, Prediction]] = {}
     chosen: dict[str, str] = {}
     for name in results.baselines:
-        if is_folder_name(name) and (found := _predictions(folder / BASELINES / name, notes)):
+        place = baseline_folder(folder, results, name)
+        if is_folder_name(name) and (found := _predictions(place, notes)):
             predictions[name] = found
     for name in results.methods:
         in_order = candidates_in_order(results, name)
         shown = representative(results, name, in_order)
         for candidate in sorted(in_order, key=lambda c: c != shown):
-            if found := _predictions(folder / CANDIDATES / candidate, notes):
+            if found := _predictions(candidate_folder(folder, results, candidate), notes):
                 predictions[name], chosen[name] = found, candidate
                 break
     return Run(
@@ -123,6 +125,15 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
         notes=notes,
         is_running=results.status == "partial" and is_running(folder),
     )
+
+
+def _examples_file(folder: Path, results: Results) -> Path:
+    """The test rows: of a crossed study those of its first cell that has any."""
+    cells = () if results.factors is None else results.factors.cells
+    for label in cells:
+        if (place := cell_folder(folder, results, label) / EXAMPLES_FILE).is_file():
+            return place
+    return folder / EXAMPLES_FILE
 
 
 def candidates_in_order(results: Results, method: str) -> list[str]:
@@ -174,11 +185,6 @@ def _prices_in(path: Path, results: Results) -> Any:
         return known
     found = study.get(_PRICES, known)
     return dict(found) if isinstance(found, Mapping) else found
-
-
-def is_folder_name(name: str) -> bool:
-    """Whether an id names a folder of the run, and never a path that leads out of it."""
-    return Path(name).name == name and name not in ("", ".", "..")
 
 
 def row_scores(row: Mapping[str, Any]) -> dict[str, float]:

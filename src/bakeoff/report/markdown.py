@@ -14,6 +14,7 @@ from bakeoff.report.answer import Answer
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.examples import Ranked, answers
+from bakeoff.report.factors import PART_HEADS, factors_view
 from bakeoff.report.figures.groups import CURVE_GROUP, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
 from bakeoff.report.load import Run
@@ -27,7 +28,7 @@ from bakeoff.report.page import (
 )
 from bakeoff.report.searched import SEARCH_HEADS, search_cost, searched_methods
 from bakeoff.report.table import Cell, Column, Row, build_marks, shown_columns
-from bakeoff.runs.records import SplitRecord
+from bakeoff.runs.records import Results, SplitRecord
 
 _NUM_EXAMPLES = 10
 _INPUT_CHARACTERS = 600
@@ -52,7 +53,7 @@ def build_markdown(
         if items:
             lines += [f"{title}:", "", *(f"- {escape(item)}" for item in items), ""]
     lines += [*_table(["", ""], headline_facts(results)), "", "## Methods and baselines", ""]
-    lines += [*_main_table(run, rows), ""]
+    lines += [*_main_table(run, rows), "", *_factors(results)]
     for key, title in GROUPS.items():
         group = [figure for figure in figures if figure.group == key]
         if group:
@@ -154,6 +155,20 @@ def _pairs(run: Run) -> list[str]:
     heads = ["metric", "first", "second", "difference", "p", "margin", "verdict"]
     words = escape(family_words(run.results))
     return ["## Every pair", "", words, "", *_table(heads, body), ""]
+
+
+def _factors(results: Results) -> list[str]:
+    """What mattered, of a study with several bases or prompts."""
+    found = factors_view(results)
+    if found is None:
+        return []
+    lines = ["## What mattered", "", f"**{escape(found.sentence)}** {escape(found.lead)}", ""]
+    if found.parts:
+        lines += [*_table(PART_HEADS, found.parts), ""]
+    if found.levels:
+        lines += [*_table(found.level_heads, found.levels), ""]
+    lines += [*_table(["", ""], found.texts), ""]
+    return [*lines, *(line for note in found.notes for line in (escape(note), ""))]
 
 
 def _curve(run: Run, figures: list[Figure]) -> list[str]:

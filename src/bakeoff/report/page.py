@@ -16,10 +16,12 @@ from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
 from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
+from bakeoff.report.claims import claims_by_figure, touched_claims
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.deploying import deployments
 from bakeoff.report.examples import Browser
+from bakeoff.report.factors import PART_HEADS, factors_view
 from bakeoff.report.figures.groups import CURVE_GROUP, FOLDED, GROUPS
 from bakeoff.report.learning_curve import CURVE_LEAD, curve_table
 from bakeoff.report.load import Run
@@ -33,8 +35,9 @@ from bakeoff.report.table import (
     metric_label,
     shown_columns,
 )
+from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.records import Comparison, Results, SplitRecord
-from bakeoff.runs.settings import setting
+from bakeoff.runs.settings import bases_of, setting
 
 _PARAMETERS = re.compile(r"([0-9][0-9,]*) parameters")
 """In what a base says of itself."""
@@ -71,6 +74,7 @@ def build_page(
     """
     results = run.results
     by_name = {row.name: row for row in rows}
+    claims_of = claims_by_figure(results, figures)
     return (
         make_environment()
         .get_template("report.html.j2")
@@ -101,9 +105,13 @@ def build_page(
             level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
             confusions=confusion_tables(results),
             also=also_tables(results),
+            factors=factors_view(results),
+            part_heads=PART_HEADS,
             curve=curve_table(results),
             curve_lead=CURVE_LEAD,
             curve_figures=[figure for figure in figures if figure.group == CURVE_GROUP],
+            claims_of=claims_of,
+            claims=touched_claims(run, claims_of),
             output_word=results.task.output_word,
             candidates=results.candidates,
             best_val=best_val_nll,
@@ -184,8 +192,10 @@ def family_words(results: Results) -> str:
 def _adapter(run: Run, method: str | None) -> str | None:
     """Where in the run's folder the recommended method's adapter is, if it is there."""
     candidate = run.chosen.get(str(method))
-    place = f"candidates/{candidate}/adapter"
-    return place if candidate is not None and (run.folder / place).is_dir() else None
+    if candidate is None:
+        return None
+    place = candidate_folder(run.folder, run.results, candidate) / "adapter"
+    return place.relative_to(run.folder).as_posix() if place.is_dir() else None
 
 
 def _own_score(run: Run, method: str | None) -> str | None:
@@ -206,7 +216,7 @@ def _is_folded(run: Run, group: str) -> bool:
 def headline_facts(results: Results) -> list[tuple[str, str]]:
     """Base, task, sizes and device: what the answer holds for."""
     facts = [
-        ("Base", setting(results.study, "base")),
+        ("Base", bases_of(results.study)),
         ("Task", setting(results.study, "task.source")),
         ("Training examples", shown_whole(results.data.train.examples)),
         ("Test examples", shown_whole(results.data.test.examples)),

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.report.load import (
-    BASELINES,
-    CANDIDATES,
     is_folder_name,
     lines,
     predictions_file,
     row_scores,
 )
+from bakeoff.runs.places import baseline_folder, candidate_folder
 from bakeoff.runs.records import MetricRecord, Results
 
 if TYPE_CHECKING:
@@ -46,10 +45,10 @@ def scores_table(
             for candidate in record.candidates:
                 seed = results.candidates[candidate].seed
                 about = {"method": method, "candidate": candidate, "seed": seed, "set": name}
-                rows += _rows(folder / CANDIDATES / candidate, about)
+                rows += _rows(candidate_folder(folder, results, candidate), about)
         for baseline in results.baselines if baselines else ():
             about = {"method": baseline, "candidate": None, "seed": None, "set": name}
-            rows += _rows(folder / BASELINES / baseline, about)
+            rows += _rows(baseline_folder(folder, results, baseline), about)
     known = {key for row in rows for key in row}
     metrics = dict.fromkeys(metric.name for found in sets.values() for metric in found)
     scored = [name for name in metrics if name in known]

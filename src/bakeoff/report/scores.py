@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.report.load import CANDIDATES, PREDICTIONS_FILE, Run, candidates_in_order, lines
+from bakeoff.report.load import PREDICTIONS_FILE, Run, candidates_in_order, lines
+from bakeoff.runs.places import candidate_folder
 
 Floats = NDArray[np.float64]
 NLL: Final = "nll"
@@ -59,7 +60,7 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
     of_row = _READERS.get(metric, own)
     found: list[tuple[Floats, Floats]] = []
     for candidate in candidates_in_order(run.results, method):
-        path = run.folder / CANDIDATES / candidate / PREDICTIONS_FILE
+        path = candidate_folder(run.folder, run.results, candidate) / PREDICTIONS_FILE
         rows = {row["index"]: row for row in lines(path, [])}
         pairs = [of_row(rows.get(index, {}), size[index]) for index in indices]
         columns = [_column([pair[side] for pair in pairs]) for side in (0, 1)]

@@ -16,7 +16,7 @@ from bakeoff.report.comparable import Comparability, all_metrics, differing_sett
 from bakeoff.report.load import Run
 from bakeoff.report.ranking import Ranking, written_difference
 from bakeoff.report.table import Row, build_rows, metric_label, shown_columns
-from bakeoff.runs.settings import setting
+from bakeoff.runs.settings import bases_of, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def build_comparison_page(
             studies=[
                 {
                     "label": label,
-                    "base": words.plain(setting(run.results.study, "base")),
+                    "base": words.plain(bases_of(run.results.study)),
                     "task": words.plain(setting(run.results.study, "task.source")),
                     "device": run.results.environment.device,
                     "pick": ranking.picks.get(label),

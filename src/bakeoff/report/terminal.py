@@ -14,6 +14,7 @@ from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count, shown_share
 from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
+from bakeoff.report.factors import FactorsView, factors_view
 from bakeoff.report.learning_curve import CurveTable, curve_table
 from bakeoff.report.load import read_priced
 from bakeoff.report.table import OUTPUTS, build_rows
@@ -51,6 +52,9 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
     curve = curve_table(results)
     if curve is not None:
         print_curve(curve, console)
+    factors = factors_view(results)
+    if factors is not None:
+        print_factors(factors, console)
     given = shown_recommendation(results, limits)
     why = escape(lowered(given.why))
     console.print(f"[bold]{escape(verdict_words(given))}[/]: {why}", highlight=False)
@@ -126,6 +130,20 @@ def print_curve(curve: CurveTable, console: Console) -> None:
             break
     print_table(table, console)
     console.print("By training rows; intervals are in the report.", style="dim")
+    console.print()
+
+
+def print_factors(found: FactorsView, console: Console) -> None:
+    """Prints which factor mattered how much."""
+    if found.parts:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("what mattered", overflow="fold")
+        for head in ("share", "interval", "spread"):
+            table.add_column(head, justify="right", no_wrap=True)
+        for line in found.parts:
+            table.add_row(*map(escape, line))
+        print_table(table, console)
+    console.print(escape(found.sentence), highlight=False)
     console.print()
 
 

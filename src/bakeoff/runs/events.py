@@ -166,7 +166,7 @@ class EventLog:
             if len(whole) < len(content):
                 os.truncate(self.path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
-            self.events.append(self._event(line, number))
+            self.events.append(event_from(line, f"{self.path}, line {number}"))
 
     def jobs(self, kind: JobKind) -> list[CohortJob]:
         """All jobs of a kind that were packed, in order."""
@@ -221,20 +221,25 @@ class EventLog:
                 sync(self.path.parent)
         self.events += events
 
-    def _event(self, line: bytes, number: int) -> Event:
-        where = f"{self.path}, line {number}"
-        try:
-            written: Any = json.loads(line)
-            content: Any = checked(written)
-            if content is None and written is not None:
-                raise StoreError(
-                    f"{where}: changed since it was written; restore the file, give another folder "
-                    "with --out, or put the earlier run aside with --fresh"
-                )
-            kind = _TYPES[content.pop("event")]
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+
+def event_from(line: bytes, where: str) -> Event:
+    """An event as its line says it.
+
+    Raises:
+        StoreError: it says none, or was changed since it was written.
+    """
+    try:
+        written: Any = json.loads(line)
+        content: Any = checked(written)
+        if content is None and written is not None:
             raise StoreError(
-                f"{where}: is no event of this version; restore the file, give another folder "
+                f"{where}: changed since it was written; restore the file, give another folder "
                 "with --out, or put the earlier run aside with --fresh"
-            ) from None
-        return from_json(kind, content, where=where)
+            )
+        kind = _TYPES[content.pop("event")]
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise StoreError(
+            f"{where}: is no event of this version; restore the file, give another folder "
+            "with --out, or put the earlier run aside with --fresh"
+        ) from None
+    return from_json(kind, content, where=where)

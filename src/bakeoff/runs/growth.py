@@ -17,10 +17,11 @@ from typing import Any, Final
 from bakeoff.config import differing
 from bakeoff.runs.settings import setting
 
-FREE: Final = frozenset({"checkpoint_minutes", "prices", "track"})
+FREE: Final = frozenset({"checkpoint_minutes", "execution", "prices", "track"})
 """These decide how a run goes, but not what it finds."""
 _GROWS: Final = (
     *("methods", "search", "protocol.seeds", "also_test", "baselines", "learning_curve", "judge"),
+    *("bases", "templates"),
     *("task.metrics", "task.baselines", "task.lead_sentences"),
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name
@@ -30,7 +31,8 @@ _PLACES: Final = ("base", "task.source")
 """Where the base and the data lie; what is there is compared by its content (``inputs.json``)."""
 _GROWTH: Final = (
     "A study may grow by methods, seeds, learning rates, searched options, metrics, test sets, "
-    "sizes of a learning curve and baselines, and leave some of them out; with another base, other "
+    "sizes of a learning curve, baselines and levels of bases and templates, and leave some of "
+    "them out; with another base, other "
     "data or another protocol of training its results would not go together."
 )
 _EPOCHS: Final = "protocol.epochs"

@@ -30,6 +30,9 @@ from bakeoff.runs.decisions import Outside as Outside
 from bakeoff.runs.decisions import Recommendation as Recommendation
 from bakeoff.runs.decisions import RunnerUp as RunnerUp
 from bakeoff.runs.decisions import Spread as Spread
+from bakeoff.runs.factors import CellRecord as CellRecord
+from bakeoff.runs.factors import FactorsRecord as FactorsRecord
+from bakeoff.runs.factors import VarianceComponent as VarianceComponent
 from bakeoff.runs.judged import JudgeRecord as JudgeRecord
 from bakeoff.types import RunState
 
@@ -243,6 +246,7 @@ class BaselineRecord:
         title: for readers. sentences: of the lead baseline, in older results.
         also_test: by further test set, then by metric.
         shots: training rows before each prompt, where validation chose a number of them.
+        cell: of a crossed study, where it was asked. plain_name: what it is called there.
     """
 
     title: str | None = None
@@ -254,6 +258,8 @@ class BaselineRecord:
     confusion: Confusion | None = None
     sentences: int | None = None
     shots: int | None = None
+    cell: str | None = None
+    plain_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,6 +376,8 @@ class MethodRecord:
         validation, test: by metric. also_test: by further test set, then by metric.
         candidates: ids of its final candidates, or of the searched ones while none is chosen.
         quantization: in what the base's linear layers are held that it trains over.
+        cell: of a crossed study, in which of ``factors.cells`` it was trained. base, template: its
+            levels. plain_name: the method without them.
     """
 
     kind: str
@@ -390,6 +398,10 @@ class MethodRecord:
     search: MethodSearchRecord | None = None
     quantization: str = "none"
     external: ExternalRecord | None = None
+    cell: str | None = None
+    base: str | None = None
+    template: str | None = None
+    plain_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -465,6 +477,7 @@ class Results:
         also_test: further test sets by name.
         learning_curve: by method its points, those of few rows first.
         judge: how the metric ``judge`` came about; None where the study has none.
+        factors: of a study with ``bases`` or ``templates``, and which of them mattered.
         notes: what a reader should know, in sentences.
     """
 
@@ -484,6 +497,7 @@ class Results:
     also_test: dict[str, TestSetRecord] = field(default_factory=dict)
     learning_curve: dict[str, tuple[LearningCurvePoint, ...]] = field(default_factory=dict)
     judge: JudgeRecord | None = None
+    factors: FactorsRecord | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -14,3 +14,9 @@ def setting(study: Mapping[str, Any], path: str) -> Any:
             return None
         found = found.get(key)
     return found
+
+
+def bases_of(study: Mapping[str, Any]) -> Any:
+    """The study's base, or the names of all that it is crossed with, with commas between."""
+    found = study.get("bases")
+    return ", ".join(map(str, found)) if isinstance(found, Mapping) else study.get("base")

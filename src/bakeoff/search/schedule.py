@@ -134,6 +134,20 @@ class StudySchedule:
         order = list(ExecutionPath)
         return sorted(found, key=lambda group: order.index(group.execution_path))
 
+    def regions(self) -> list[frozenset[ExecutionPath]]:
+        """Execution paths that train without regard to each other, in their order.
+
+        Those that variants of one method need belong together: its search waits for all of them.
+        """
+        found: list[frozenset[ExecutionPath]] = []
+        for method in self.methods.values():
+            paths = frozenset(variant.execution_path for variant in method.variants.values())
+            touching = [region for region in found if region & paths]
+            found = [region for region in found if region not in touching]
+            found.append(paths.union(*touching))
+        order = list(ExecutionPath)
+        return sorted(found, key=lambda region: min(map(order.index, region)))
+
     def is_searched(self, candidate: Candidate) -> bool:
         """Whether the candidate is one of its method's search."""
         return candidate in self.methods[candidate.method_name].searched
@@ -142,10 +156,16 @@ class StudySchedule:
         """Whether the candidate has reached a rung of its method's search."""
         return len(candidate.epochs) in self.rungs and self.is_searched(candidate)
 
-    def settle(self) -> list[Settled]:
-        """Decides on every method whose round is over, as often as something follows from it."""
+    def settle(self, names: Collection[str] | None = None) -> list[Settled]:
+        """Decides on every method whose round is over, as often as something follows from it.
+
+        Args:
+            names: of the methods that are looked at; None looks at all.
+        """
         found = []
         for method in self.methods.values():
+            if names is not None and method.name not in names:
+                continue
             while (settled := self._settle(method)) is not None:
                 found.append(settled)
                 if settled.unscored:

@@ -20,13 +20,14 @@ from bakeoff.errors import ConfigError
 from bakeoff.files import cache_folder
 from bakeoff.inference.finished import FinishedRun, Kept
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
+from bakeoff.methods.entries import CROSSED
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
 
 _LOG = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
 @dataclass
@@ -63,21 +64,37 @@ def open_catalogue(options: ServeOptions) -> Catalogue:
     for folder in options.runs:
         run = _opened(folder, options)
         study = _study_name(run, catalogue)
-        catalogue.runs[study] = run
-        lane = _lane_of(run, catalogue, shared)
         prefix = f"{study}/" if len(options.runs) > 1 else ""
-        for model in _of_run(run, study, lane, prefix):
-            catalogue.add(model)
+        for behind, part in _parts(run, options):
+            catalogue.runs[f"{study}{behind}"] = part
+            lane = _lane_of(part, catalogue, shared)
+            for model in _of_run(part, f"{study}{behind}", lane, prefix, behind):
+                catalogue.add(model)
     if options.base is not None:
         _add_base(options, catalogue, shared)
     _add_adapters(options, catalogue)
     return catalogue
 
 
+def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, FinishedRun]]:
+    """The cells of a crossed study with what follows names of theirs; else the run itself."""
+    crossing, factors = run.study.crossing, run.results.factors
+    if crossing is None or factors is None:
+        yield "", run
+        return
+    for label, cell in factors.cells.items():
+        if cell.status != "waiting":
+            yield f"{CROSSED}{label}", _with_precision(run.cell(label), options)
+
+
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
     run = FinishedRun(folder, options.device)
     if run.caution is not None:
         _LOG.warning("%s", run.caution)
+    return _with_precision(run, options)
+
+
+def _with_precision(run: FinishedRun, options: ServeOptions) -> FinishedRun:
     if options.precision is not None:
         changed = replace(run.study.options, precision=options.precision)
         run.study = replace(run.study, options=changed)
@@ -108,9 +125,9 @@ def _lane_of(run: FinishedRun, catalogue: Catalogue, shared: dict[tuple[object, 
     return shared[key]
 
 
-def _of_run(run: FinishedRun, study: str, lane: str, prefix: str) -> Iterator[Served]:
+def _of_run(run: FinishedRun, study: str, lane: str, prefix: str, behind: str) -> Iterator[Served]:
     asking = Asking(run.base, run.task, run.study.options.generation)
-    yield _untuned(f"{prefix}{ZERO_SHOT}", study, lane, asking)
+    yield _untuned(f"{prefix}{ZERO_SHOT}{behind}", study, lane, asking)
     root = run.path.resolve()
     kept = {
         name

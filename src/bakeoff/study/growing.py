@@ -34,6 +34,17 @@ def outline_of(mapping: Mapping[str, Any]) -> Outline:
 
 
 def _settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
+    if study.crossing is not None:
+        # A layout's name stands for its text: with another one its candidates are others.
+        templates = study.crossing.levels.templates or {}
+        return {
+            name: {
+                label: {**options, "template": templates.get(cell.place.template or "")}
+                for label, options in labels.items()
+            }
+            for cell in study.crossing.cells
+            for name, labels in _settings(cell.study).items()
+        }
     return {
         entry.name: {
             variant.label: {

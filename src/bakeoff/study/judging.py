@@ -171,8 +171,8 @@ def judge_runs(
             value=metric.value,
             is_ratio=isinstance(metric, MeanMetric),
             groups=groups,
-            bounds=_bounds(metric),
-            withheld=_withheld(part, task, metric),
+            bounds=bounds_of(metric),
+            withheld=withheld_of(Counter(part.gold.tolist()), task, metric),
         ),
         margin=decision.margins[metric.name].value,
         level=decision.level,
@@ -208,18 +208,22 @@ def judged_runs(
     return {name: [one[rows] for one in own] for name, own in found.items()}, rows
 
 
-def _bounds(metric: Metric) -> tuple[float | None, float | None]:
+def bounds_of(metric: Metric) -> tuple[float | None, float | None]:
+    """The least and the largest value of a metric, None where there is none."""
     if metric.unit == TIMES_100:
         return (0.0, 1.0)
     return (None, None) if metric.higher_is_better else (0.0, None)
 
 
-def _withheld(part: SplitData, task: Task, metric: Metric) -> str | None:
-    """Why nothing may be said by a metric that is made of labels' own figures."""
+def withheld_of(gold: Mapping[int, int], task: Task, metric: Metric) -> str | None:
+    """Why nothing may be said by a metric that is made of labels' own figures.
+
+    Args:
+        gold: rows by the index of their right label. task: with its labels. metric: which.
+    """
     if not getattr(metric, "weighs_labels_alike", False):
         return None
-    gold = Counter(part.gold.tolist())
-    counts = {label: gold[index] for index, label in enumerate(task.labels)}
+    counts = {label: gold.get(index, 0) for index, label in enumerate(task.labels)}
     return few_label_rows(counts, metric.title)
 
 

@@ -29,7 +29,10 @@ from bakeoff.runs.growth import given_rows_in
 from bakeoff.search.options import SearchOptions, without_password
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import AlsoTest, read_also
+from bakeoff.study.crossed import Crossing, crossed
+from bakeoff.study.crossing import BASES, TEMPLATES, levels_of, located
 from bakeoff.study.defaults import parameters_for, protocol_for
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.judge_options import (
     check_judge,
     move_judge,
@@ -62,6 +65,12 @@ class StudyOptions:
     """Names the run's folder: letters, digits, dot, dash and underscore."""
     base: str
     """Hub id, folder, ``tiny``, ``smollm2-135m`` or ``scratch:...``."""
+    bases: dict[str, Any] | None = None
+    """Instead of ``base`` several, which every method is trained over: [smollm2-135m, tiny], or
+    {NAME: tiny, OTHER: {base: ..., revision: ..., quantization: nf4}}."""
+    templates: dict[str, str] | None = None
+    """Layouts that every method is trained with, instead of the task's own: {short: "{body} {tag}",
+    long: ...}, columns of the data in braces, what is learnt last."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     trust_remote_code: bool = False
@@ -106,6 +115,8 @@ class StudyOptions:
     """What costs are in money; it may change between calls."""
     checkpoint_minutes: float = 10.0
     """Longest training inside an epoch that a crash can cost; it may change between calls."""
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    """Where jobs run; it may change between calls."""
     track: tuple[TrackerName, ...] = ()
     """Where else the curves are written while it runs: tensorboard, trackio, wandb; it may change
     between calls."""
@@ -149,6 +160,8 @@ class Study:
         root: the folder that relative paths start from.
         baselines: what takes part without training. also: further test sets, by name.
         externals: entrants that were made elsewhere.
+        crossing: of a study with ``bases`` or ``templates`` its parts; all else is then of the
+            first one, and its methods have their plain names.
     """
 
     options: StudyOptions
@@ -158,12 +171,20 @@ class Study:
     baselines: tuple[Baseline, ...]
     also: Mapping[str, AlsoTest] = field(default_factory=dict)
     externals: tuple[ExternalEntry, ...] = ()
+    crossing: Crossing | None = None
 
     def with_source(self, source: str) -> Study:
         """The study with its task's rows in another place."""
         task = {**self.options.task, "source": source}
+        crossing = self.crossing
+        if crossing is not None:
+            moved = [replace(c, study=c.study.with_source(source)) for c in crossing.cells]
+            crossing = replace(crossing, cells=tuple(moved))
         return replace(
-            self, options=replace(self.options, task=task), task=_task_of(task, self.options.judge)
+            self,
+            options=replace(self.options, task=task),
+            task=_task_of(task, self.options.judge),
+            crossing=crossing,
         )
 
     @property
@@ -172,6 +193,11 @@ class Study:
         mapping = to_mapping(self.options)
         mapping["task"] = without_judge_options(to_mapping(self.task.options))
         mapping["also_test"] = {name: found.resolved for name, found in self.also.items()}
+        for key in (BASES, TEMPLATES):
+            if mapping[key] is None:
+                del mapping[key]
+        if self.crossing is not None:
+            mapping = self.crossing.resolved(mapping, self.options.also_test)
         found = {entry.name: _resolved(entry) for entry in self.entries}
         found |= {entry.name: entry.resolved for entry in self.externals}
         mapping["methods"] = {name: found[name] for name in self.options.methods if name in found}
@@ -274,6 +300,9 @@ def study_from_mapping(
     if isinstance(merged.get("methods"), dict):
         # So that --set methods.full=null leaves a method of the file out.
         merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
+    levels = levels_of(merged)
+    if levels is not None:
+        return crossed(merged, levels, lambda one: study_from_mapping(one, folder=folder))
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     check_judge(options.judge, options.task, options.prices)
     task = _task_of(options.task, options.judge)
@@ -433,6 +462,9 @@ def _locate(merged: dict[str, Any], folder: Path) -> None:
         return next((str(place) for place in places if is_there(str(place), Path.cwd())), value)
 
     merged["base"] = found(merged.get("base"))
+    if merged["base"] is None and merged.get(BASES) is not None:
+        del merged["base"]
+    located(merged, found)
     methods = merged.get("methods")
     for name, given in methods.items() if isinstance(methods, dict) else ():
         if is_external(name, given):

@@ -10,7 +10,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.formatting import join
 from bakeoff.measure.cards import Card
-from bakeoff.measure.plan import Report, StudyPlan, make_plan
+from bakeoff.measure.plan import Fleet, Report, StudyPlan, make_plan
 from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.runs.reading import RESULTS_FILE
@@ -30,6 +30,7 @@ def plan_study(
     *,
     like: Path | None = None,
     folder: Path | None = None,
+    fleet: Fleet | None = None,
 ) -> StudyPlan:
     """Plans a study for this device, or for a card that is not here.
 
@@ -40,6 +41,7 @@ def plan_study(
         report: called with what is being done.
         like: an earlier run's folder, whose scores show how this study's will vary.
         folder: the study's own, which is looked at where ``like`` is None; it need not be there.
+        fleet: workers whose schedule is simulated, or None.
 
     Raises:
         ConfigError: ``like`` was decided by another metric.
@@ -53,7 +55,15 @@ def plan_study(
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
-    plan = make_plan(bench, schedule, card, load_seconds=seconds, report=report, compare_held=True)
+    plan = make_plan(
+        bench,
+        schedule,
+        card,
+        load_seconds=seconds,
+        report=report,
+        fleet=fleet,
+        compare_held=True,
+    )
     notes = (*sizes_left_out(study, bench), *protocol_notes(bench))
     plan = replace(
         plan,

@@ -141,7 +141,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
 def _task(bench: Workbench, deciding: str) -> TaskRecord:
     return TaskRecord(
         kind=bench.task.kind,
-        metrics=_metrics(bench.task.metrics, deciding),
+        metrics=metric_records(bench.task.metrics, deciding),
         input_word=bench.task.input_word,
         output_word=bench.task.output_word,
         labels=bench.task.labels,
@@ -149,7 +149,8 @@ def _task(bench: Workbench, deciding: str) -> TaskRecord:
     )
 
 
-def _metrics(metrics: Sequence[Metric], deciding: str) -> tuple[MetricRecord, ...]:
+def metric_records(metrics: Sequence[Metric], deciding: str) -> tuple[MetricRecord, ...]:
+    """Metrics as records; the one that decides is primary."""
     return tuple(
         MetricRecord(
             name=metric.name,
@@ -167,7 +168,7 @@ def _test_set(study: Study, found: TestSet) -> TestSetRecord:
     metrics = found.task.metrics
     return TestSetRecord(
         kind=found.task.kind,
-        metrics=_metrics(metrics, metrics[0].name),
+        metrics=metric_records(metrics, metrics[0].name),
         margins=also_margins(study, found.task),
         examples=len(found.data),
         rows_cut=found.data.rows_cut,

@@ -49,6 +49,7 @@ from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
@@ -61,7 +62,7 @@ from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
-from bakeoff.study.stages import Stages, clock_of, timed
+from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Runner:
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
         notes: what was decided before, for the report.
+        elsewhere: how jobs run apart from this process; None runs all of them here.
         measures_costs: whether the methods' costs are measured at the end.
 
     Attributes:
@@ -102,8 +104,10 @@ class Runner:
         mix_versions: bool = False,
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
+        elsewhere: ElsewherePlan | None = None,
         measures_costs: bool = True,
     ) -> None:
+        self.elsewhere = elsewhere
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
@@ -160,8 +164,12 @@ class Runner:
         """How far the study has come, as plain values and as ``text``."""
         if self.clock is None:
             return {"text": "loading the base and the data"}
-        found = self.clock.state
-        return {**asdict(found), "text": found.text}
+        found, text = self.clock.state, self.clock.state.text
+        workers = workers_of(self.folder.path) if self.elsewhere is not None else None
+        if workers is None:
+            return {**asdict(found), "text": text}
+        text = "; ".join([text, *workers_in_words(workers)])
+        return {**asdict(found), "text": text, "workers": workers}
 
     def keep_prices(self) -> None:
         """Writes a complete study's results at the prices that it has by now."""
@@ -208,6 +216,8 @@ class Runner:
             sources=sources_of(self.study) or (),
         )
         self.folder.sweep()
+        if self.elsewhere is not None:
+            self.elsewhere.prepare(self.folder, events)
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)
         archive = Archive(self.folder, bench, findings, provenance_of(bench))
         recall = Recall(archive)
@@ -252,9 +262,12 @@ class Runner:
                     clock=clock,
                     storage=storage,
                     followers=followers,
+                    elsewhere=self.elsewhere,
                     measures_costs=self.measures_costs,
                 ).run(start)
-            if forecast is not None and bench.base.device.type == "cpu":
+            # A driver whose jobs run apart holds no adapters.
+            trained_here = self.elsewhere is None or self.elsewhere.is_part
+            if trained_here and forecast is not None and bench.base.device.type == "cpu":
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
             # A disk that takes no checkpoint may well take the results, which are small.
@@ -267,6 +280,8 @@ class Runner:
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
+            if self.elsewhere is not None:
+                self.elsewhere.close()
             if storage is not None:
                 storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.

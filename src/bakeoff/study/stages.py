@@ -7,43 +7,76 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
 
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
-from bakeoff.execution.also import also_questions, also_workers, ask_also
-from bakeoff.execution.baselines import BaselineWorker, ask_baselines
+from bakeoff.execution.also import also_questions, ask_also
+from bakeoff.execution.baselines import ask_baselines
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
-from bakeoff.execution.curve import CURVE_SET, CurveWorker, score_curve
+from bakeoff.execution.curve import score_curve
 from bakeoff.execution.entrants import ask_entrants
-from bakeoff.execution.executors import BySet, Executor, LocalExecutor, Worker
+from bakeoff.execution.executors import Elsewhere, Executor, LocalExecutor
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.judging.stage import JudgeStage
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.recall import Recall
-from bakeoff.execution.selecting import ChoiceWorker, score_for_choice
+from bakeoff.execution.selecting import score_for_choice
 from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
-from bakeoff.execution.testing import TestingWorker, score_candidates
+from bakeoff.execution.testing import score_candidates
 from bakeoff.execution.training import TrainingStage
 from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.metrics.base import is_judged
 from bakeoff.runs.events import EventLog
+from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.log import logged_stage
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.adaptive import looked_at
 from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.curve import curve_words
-from bakeoff.study.opening import deciding_before_judging, selection_of
+from bakeoff.study.opening import selection_of
 from bakeoff.study.options import Study
+from bakeoff.study.workers import askers_of
 
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
+
+
+class ElsewherePlan(Protocol):
+    """How a study's jobs run apart from the process that writes its results.
+
+    Attributes:
+        is_part: whether the run makes a part of the study, and another the rest and the whole.
+    """
+
+    @property
+    def is_part(self) -> bool: ...
+
+    def prepare(self, folder: RunFolder, events: EventLog) -> None:
+        """Before anything is taken up: brings what others have decided into the run."""
+
+    def executor(self, stages: Stages, local: Executor) -> Elsewhere | None:
+        """Who runs jobs; None runs all of them here.
+
+        Args:
+            stages: of the study. local: runs jobs in this process.
+        """
+
+    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+        """Training is over, or as far as it comes here.
+
+        Raises:
+            PartDone: others have the rest.
+        """
+
+    def close(self) -> None:
+        """Lets go of whatever runs jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +87,7 @@ class Stages:
         study, bench: what is run. findings, recall, checkpoints, events: what is there of it.
         view, clock, followers: follow how it goes. stop: when it is to end early.
         storage: where the search is written for its dashboard, or None.
+        elsewhere: how jobs run apart from this process; None runs all here.
         measures_costs: whether the last stage is run.
     """
 
@@ -68,6 +102,7 @@ class Stages:
     clock: StudyClock
     storage: SearchStorage | None
     followers: Sequence[Follower]
+    elsewhere: ElsewherePlan | None = None
     measures_costs: bool = True
 
     def run(self, start: Progress | None) -> None:
@@ -83,14 +118,18 @@ class Stages:
         bench, findings, archive = self.bench, self.findings, self.recall.archive
         questions = Questions(bench, archive, self.view)
         further = also_questions(questions)
-        executor = self._executor(questions, further)
+        askers = askers_of(self.study, bench, questions, further, findings)
+        costs = CostsWorker(self.study, bench, findings, archive, self.view)
+        local = LocalExecutor({**askers, "measure": costs})
+        apart = None if self.elsewhere is None else self.elsewhere.executor(self, local)
+        executor: Executor = apart or local
         archive.keep_examples()
         with self._stage("baselines"):
             ask_baselines(questions, findings, self.events, executor)
-        if bench.entrants:
+        if bench.entrants and not (self.elsewhere and self.elsewhere.is_part):
             with self._stage("entrants"):
                 ask_entrants(questions, findings, further)
-        training = self._training(questions, executor)
+        training = self._training(questions, executor, apart)
         options = self.study.options
         judging = None
         if options.judge is not None:
@@ -104,6 +143,8 @@ class Stages:
                     training.run(start)
             except TrainingTimeSpent as spent:
                 late = spent  # what is trained is still tested
+            if self.elsewhere is not None and apart is not None:
+                self.elsewhere.trained(self, apart)
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
@@ -121,6 +162,8 @@ class Stages:
                     self.recall.later_candidates()
                     go_on(bench, findings.schedule, archive, self.checkpoints, self.view)
                     training.run(None)
+                    if self.elsewhere is not None and apart is not None:
+                        self.elsewhere.trained(self, apart)
                     score_curve(questions, findings, self.events, executor)
             except TrainingTimeSpent as spent:
                 late = spent
@@ -142,27 +185,9 @@ class Stages:
         finally:
             self.clock.leave(name)
 
-    def _executor(self, questions: Questions, further: dict[str, Questions]) -> Executor:
-        findings, selection = self.findings, selection_of(self.study, self.bench)
-        testing, asking = also_workers(further, findings)
-        choosing: dict[str, Worker] = {}
-        if selection is not None:
-            choosing["validation"] = ChoiceWorker(questions, findings, selection)
-        asked = BaselineWorker(questions, findings, deciding_before_judging(self.study, self.bench))
-        tested = {
-            "test": TestingWorker(questions, findings),
-            CURVE_SET: CurveWorker(questions, findings),
-        }
-        costs = CostsWorker(self.study, self.bench, findings, self.recall.archive, self.view)
-        return LocalExecutor(
-            {
-                "baseline": BySet({"test": asked, **asking}),
-                "test": BySet({**tested, **choosing, **testing}),
-                "measure": costs,
-            }
-        )
-
-    def _training(self, questions: Questions, executor: Executor) -> TrainingStage:
+    def _training(
+        self, questions: Questions, executor: Executor, apart: Elsewhere | None
+    ) -> TrainingStage:
         selection = selection_of(self.study, self.bench)
         score = partial(
             score_for_choice, questions=questions, events=self.events, executor=executor
@@ -179,6 +204,7 @@ class Stages:
             self.study.options.checkpoint_minutes,
             self.followers,
             None if selection is None else partial(score, selection=selection),
+            apart,
         )
 
     def _wants_seeds(self) -> bool:

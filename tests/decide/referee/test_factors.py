@@ -68,6 +68,48 @@ def test_a_design_with_a_hole_is_refused_by_name() -> None:
         factor_shares(cells, FACTORS)
 
 
+def test_pairs_have_parts_of_their_own() -> None:
+    draw = np.random.default_rng(3)
+    row_N, cells = draw.normal(0, 0.5, 300), {}
+    for a, b, c in itertools.product(range(2), range(2), range(2)):
+        mean = 0.5 * (a == b)  # the base decides which method is the better one
+        scores = mean + draw.normal(0, 0.02, 3)[:, None] + row_N + draw.normal(0, 0.3, (3, 300))
+        cells[f"b{a}", f"t{c}", f"m{b}"] = components_of(of_ratios(scores, np.ones_like(scores)))
+    found = {s.name: s for s in factor_shares(cells, FACTORS, pairs=True)}
+    assert list(found) == [
+        *FACTORS,
+        *("base × template", "base × method", "template × method"),
+        *("together", "seeds"),
+    ]
+    assert found["base × method"].share > 0.9 and found["base × method"].low > 0.8
+    assert max(one.share for name, one in found.items() if name != "base × method") < 0.1
+
+
+def test_a_factor_of_one_level_has_no_part() -> None:
+    cells = {
+        ("tiny", key[1], key[2]): value
+        for key, value in made(np.random.default_rng(2), (1.0, 0.5, 0.5), seeds=0.1).items()
+        if key[0] == "b0"
+    }
+    names = [one.name for one in factor_shares(cells, FACTORS, pairs=True)]
+    assert names == ["template", "method", "template × method", "seeds"]
+
+
+def test_rows_that_suit_one_method_or_another_are_no_effect_of_the_method() -> None:
+    draw, total, found_anyway = np.random.default_rng(7), 0.0, 0
+    for _ in range(40):
+        cells, own_MN = {}, draw.normal(0, 0.5, (4, 40))  # of each method, over both bases
+        for a, b in itertools.product(range(2), range(4)):
+            scores = own_MN[b] + draw.normal(0, 0.01, (3, 40))
+            cells[f"b{a}", f"m{b}"] = components_of(of_ratios(scores, np.ones_like(scores)))
+        found = {s.name: s for s in factor_shares(cells, ("base", "method"), draws=50)}
+        total += found["method"].deviation ** 2 / 40
+        found_anyway += found["method"].low > 0.05
+    assert found_anyway <= 4
+    # Without allowing for rows it would be 0.5 ** 2 / 40.
+    assert total < 0.7 * 0.5**2 / 40
+
+
 def test_an_interval_leaves_out_half_of_what_its_level_does_on_each_side() -> None:
     cells = made(np.random.default_rng(3), (0.4, 0.1, 0.3), seeds=0.2, together=0.2)
     wide, half, none = (

@@ -80,6 +80,7 @@ def export_recipe(run: FinishedRun, candidate_id: str | None, recipe: Recipe, ou
     if out.exists() or out.is_symlink():
         raise StoreError(f"{out}: exists already, and nothing is overwritten; name a new folder")
     winner = winner_of(run, candidate_id)
+    run = run.of([winner.id])
     base = named_base(run, out)
     name = BASE_FOLDER if base.beside else base.path
     writers: dict[Recipe, Callable[[Path], None]] = {
@@ -136,6 +137,7 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "pad_id": int(winner.base.tokenizer.pad_token_id),
         "seed": winner.record.seed,
         "learning_rate": winner.record.rate,
+        "loraplus_lr_ratio": winner.method.rate_ratio,
         "schedule": protocol.schedule,
         "updates": winner.updates,
         "schedule_updates": winner.schedule_updates,

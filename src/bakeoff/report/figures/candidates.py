@@ -9,6 +9,7 @@ from bakeoff.formatting import shown_rate
 from bakeoff.page.figure import Figure
 from bakeoff.page.palette import Look
 from bakeoff.page.render import render
+from bakeoff.report.factors import per_token_words
 from bakeoff.report.figures import tradeoff
 from bakeoff.report.figures.curves import Curve, Panel, learning
 from bakeoff.runs.records import CandidateRecord, Results
@@ -58,7 +59,8 @@ def learning_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Fig
         caption="NLL by epoch, a line per candidate: solid on validation data, dashed on training "
         "data; a filled point is the epoch that was kept."
         + (" Faint: learning rates that were not chosen." if faint else "")
-        + (" Dotted: the untuned base." if zero is not None else ""),
+        + (" Dotted: the untuned base." if zero is not None else "")
+        + per_token_words(results),
         alt=f"Learning curves. Lowest validation NLL: {', '.join(lowest)}.",
         panels=[
             (chart, f"Learning curves of {panel.name}.")
@@ -87,7 +89,8 @@ def rate_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]
         title="Loss against learning rate",
         caption="Best validation NLL of every candidate; a ring marks each method's best rate. "
         "Each method has its own scale, so one rate for all would favour some."
-        + (" A rate that was pruned is shown where it was then." if is_pruned else ""),
+        + (" A rate that was pruned is shown where it was then." if is_pruned else "")
+        + per_token_words(results),
         alt=f"Loss against learning rate. Best rate: {rates}.",
     )
 

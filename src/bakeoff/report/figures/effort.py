@@ -18,6 +18,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.labels import Axis, shorten, stack_labels, text_width
 from bakeoff.page.palette import Look
 from bakeoff.page.render import render
+from bakeoff.report.factors import per_token_words
 from bakeoff.runs.records import CandidateRecord, MethodRecord, Results
 from bakeoff.types import RunState
 
@@ -59,7 +60,7 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
             title="Expected best loss by settings tried",
             caption="What a search of so many settings would have found on average (Dodge et al. "
             "2019). A setting that was pruned counts as what it had reached by then, one that went "
-            "wrong as the untuned base.",
+            f"wrong as the untuned base.{per_token_words(results)}",
             alt="Expected best validation NLL. " + _ends(expected),
         )
     timed = {
@@ -76,7 +77,7 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
     yield _so_far(
         timed, look, 1.0, f"{device}-seconds, each candidate alone", shown_seconds, "",
         f"The lowest validation NLL after so many seconds of a method's {of_what}, its epochs "
-        f"counted as long as they take alone. {changes}",
+        f"counted as long as they take alone. {changes}{per_token_words(results)}",
     )  # fmt: skip
     price = prices.of_seconds(1.0)
     if price is not None:

@@ -9,7 +9,7 @@ from bakeoff.decide.sentences import margin_words
 from bakeoff.decide.verdicts import label_of, metric_words
 from bakeoff.formatting import join, shown_whole
 from bakeoff.runs.records import Comparison, Results
-from bakeoff.runs.settings import setting
+from bakeoff.runs.settings import bases_of, setting
 
 _BAYES_FROM = 4
 """Methods from which on low variances are raised; see ``docs/referee.md``."""
@@ -55,10 +55,10 @@ def raises_variances(results: Results) -> bool:
 
 def _base_and_data(results: Results) -> Iterator[str]:
     study, where, data = results.study, results.environment, results.data
-    base = setting(study, "base")
+    bases = "base is" if setting(study, "bases") is None else "bases are"
     yield (
-        f"The base is {base} ({where.base}), computed in {where.precision} on {where.device} with "
-        f"bakeoff {where.bakeoff}."
+        f"The {bases} {bases_of(study)} ({where.base}), computed in {where.precision} on "
+        f"{where.device} with bakeoff {where.bakeoff}."
     )
     source = setting(study, "task.source")
     from_source = f" of the source {source}" if isinstance(source, str) else ""

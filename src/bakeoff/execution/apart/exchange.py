@@ -1,0 +1,102 @@
+"""What a driver and who runs a job for it hand each other, as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from bakeoff.errors import CheckpointError
+from bakeoff.files import sha256_of
+from bakeoff.runs.events import CohortJob, Narrowed
+from bakeoff.runs.reading import from_json, to_json
+from bakeoff.runs.records import CandidateRecord, FileRecord
+
+Files = Mapping[str, FileRecord]
+OUTCOME_FILE: Final = "outcome.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A job with all that it depends on besides the study.
+
+    Attributes:
+        records: what is known of its candidates. files: what it reads of the run's folder, by path.
+        narrowed: what memory has made of its group's passes. seconds: that training may still take.
+    """
+
+    job: CohortJob
+    records: tuple[CandidateRecord, ...] = ()
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    narrowed: Narrowed | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        job: which. records: of its candidates, as they are now. files: what it made, by path, which
+            is the same below the folder that it ran in and below the run's.
+        narrowed: what memory has made of its group's passes. notes: what the report must say.
+        failed: names of the baselines that failed. lost: why it was given up, if it was.
+        host: of who ran it.
+    """
+
+    job: CohortJob
+    records: tuple[CandidateRecord, ...] = ()
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    narrowed: Narrowed | None = None
+    notes: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    host: str = ""
+
+
+def as_text(record: Request | Outcome) -> str:
+    """As JSON."""
+    return json.dumps(to_json(record), ensure_ascii=False)
+
+
+def request_from(text: str) -> Request:
+    """What ``as_text`` wrote of a request."""
+    return from_json(Request, json.loads(text), where="a job")
+
+
+def outcome_from(text: str, *, where: str) -> Outcome:
+    """What ``as_text`` wrote of an outcome.
+
+    Raises:
+        StoreError: it is not one.
+    """
+    try:
+        content: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    return from_json(Outcome, content, where=where)
+
+
+def key_of(job: CohortJob) -> str:
+    """A hash of what a job computes, whatever it is called and on how many threads."""
+    content = to_json(replace(job, cohort="", threads=1))
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_files(root: Path, files: Files) -> None:
+    """Holds files against their records.
+
+    Raises:
+        CheckpointError: one of them is missing or another.
+    """
+    for name, record in files.items():
+        path = root / name
+        try:
+            is_same = path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        if not is_same:
+            raise CheckpointError(f"{path}: is torn, or not what was written")

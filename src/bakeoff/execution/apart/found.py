@@ -1,0 +1,101 @@
+"""Outcomes that are there already: of a lost driver, of workers that outlived it, of shards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from bakeoff.errors import CheckpointError, StoreError
+from bakeoff.execution.apart.exchange import (
+    OUTCOME_FILE,
+    Outcome,
+    as_text,
+    check_files,
+    key_of,
+    outcome_from,
+)
+from bakeoff.execution.apart.places import attempts
+from bakeoff.execution.states import COHORTS
+from bakeoff.files import write_bytes
+from bakeoff.runs.events import CohortJob
+from bakeoff.types import RunState
+
+OUTCOMES: Final = "outcomes"
+"""Of a shard's folder: what ``bakeoff join`` takes."""
+
+
+def write_outcome(place: Path, outcome: Outcome, name: str = OUTCOME_FILE) -> None:
+    """Writes an outcome, whole or not at all: last of all, since it says that the rest is there."""
+    write_bytes(place / name, as_text(outcome).encode("utf-8", "replace"))
+
+
+def outcome_of(run: Path, job: CohortJob) -> tuple[Outcome, Path] | None:
+    """The outcome of a job in a run's folder, and the folder that its files are below.
+
+    One with a failure is none: what failed is tried again.
+    """
+    places = [(run / COHORTS / job.cohort, run), *((p, p) for p in attempts(run, job.cohort)[::-1])]
+    for place, root in places:
+        found = _read(place / OUTCOME_FILE)
+        if found is None or key_of(found.job) != key_of(job) or has_failed(found):
+            continue
+        try:
+            check_files(root, found.files)
+        except CheckpointError:
+            continue
+        return found, root
+    return None
+
+
+def has_failed(outcome: Outcome) -> bool:
+    """Whether anything of it failed."""
+    return bool(outcome.failed) or any(one.state is RunState.FAILED for one in outcome.records)
+
+
+def settle_outcome(run: Path, outcome: Outcome) -> None:
+    """Keeps the outcome of a job whose files are in the run's folder, and removes its tries."""
+    if outcome.job.kind == "train":
+        write_outcome(run / COHORTS / outcome.job.cohort, outcome)
+    for place in attempts(run, outcome.job.cohort):
+        shutil.rmtree(place, ignore_errors=True)  # who was thought lost may still write there
+    if outcome.job.kind != "train":
+        shutil.rmtree(run / COHORTS / outcome.job.cohort, ignore_errors=True)
+
+
+class Library:
+    """The outcomes that shards left, by what was computed.
+
+    Args:
+        folders: the shards'.
+
+    Raises:
+        StoreError: one of them cannot be read.
+    """
+
+    def __init__(self, folders: Iterable[Path] = ()) -> None:
+        self._known: dict[str, tuple[Outcome, Path]] = {}
+        for folder in folders:
+            for outcome in outcomes_in(folder):
+                self._known.setdefault(key_of(outcome.job), (outcome, folder))
+
+    def of(self, job: CohortJob) -> tuple[Outcome, Path] | None:
+        """What came of a job somewhere, and the folder that its files are below."""
+        return self._known.get(key_of(job))
+
+
+def outcomes_in(folder: Path) -> Iterator[Outcome]:
+    """Those that a shard left in its folder."""
+    for file in sorted((folder / OUTCOMES).glob("*.json")):
+        found = _read(file)
+        if found is None:
+            raise StoreError(f"{file}: is torn; copy the shard's folder again")
+        yield found
+
+
+def _read(file: Path) -> Outcome | None:
+    try:
+        return outcome_from(file.read_text(encoding="utf-8"), where=str(file))
+    except (OSError, UnicodeDecodeError, StoreError):
+        return None

@@ -1,0 +1,220 @@
+"""The driver's side of jobs that run apart: what they need, and how their outcomes are taken."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bakeoff.engine.candidate import Candidate
+from bakeoff.execution.apart.exchange import Outcome, Request, check_files
+from bakeoff.execution.apart.news import News
+from bakeoff.execution.apart.places import copied
+from bakeoff.execution.archive import RECORD_FILE, Archive
+from bakeoff.execution.observer import Follower
+from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.recall import Recall
+from bakeoff.execution.states import COHORTS, PAUSED, SUFFIX, read_state
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.files import disk_errors
+from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.runs.folder import file_records
+from bakeoff.runs.reading import to_json
+from bakeoff.runs.records import CandidateRecord, EpochRecord, FileRecord
+from bakeoff.search.method_search import record_of
+from bakeoff.types import RunState
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Taking:
+    """Hands jobs out and takes what came of them into the run.
+
+    Attributes:
+        recall, events, view, followers: the run's. stop: when it is to end.
+    """
+
+    recall: Recall
+    events: EventLog
+    view: ProgressView
+    stop: StopSignals
+    followers: Sequence[Follower] = ()
+    _shown: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def archive(self) -> Archive:
+        """The run's."""
+        return self.recall.archive
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.archive.folder.path
+
+    def request(self, job: CohortJob) -> Request:
+        """A job with what it needs of the run."""
+        findings = self.archive.findings
+        by_id = {candidate.id: candidate for candidate in findings.candidates}
+        present = [by_id[name] for name in job.candidates if name in by_id]
+        seats = tuple(seat for seat in job.seats if seat.id in by_id)
+        files: dict[str, FileRecord] = {}
+        records = []
+        for candidate in present:
+            if job.kind == "train":
+                files |= self._paused(candidate)
+                records.append(record_of(candidate))
+            else:
+                record = findings.records.get(candidate.id, record_of(candidate))
+                place = f"candidates/{candidate.id}"
+                adapter = {k: v for k, v in record.files.items() if k.startswith("adapter/")}
+                files |= {f"{place}/{name}": file for name, file in adapter.items()}
+                records.append(replace(record, validation=dict(candidate.validation)))
+        return Request(
+            job=replace(job, seats=seats),
+            records=tuple(records),
+            files=files,
+            narrowed=self.events.narrowed(job.group),
+            seconds=self.stop.training_seconds_left if job.kind == "train" else None,
+        )
+
+    def _paused(self, candidate: Candidate) -> dict[str, FileRecord]:
+        """The file that a candidate goes on from; one whose file is lost starts again."""
+        if not candidate.epochs:
+            return {}
+        name = f"{candidate.id}-{len(candidate.epochs)}-"
+        for file in sorted((self.run / COHORTS).glob(f"*/{PAUSED}/{name}*{SUFFIX}")):
+            if read_state(file) is not None:
+                return dict(file_records(self.run, [file.relative_to(self.run).as_posix()]))
+        note = (
+            f"the state of {candidate.id} after epoch {len(candidate.epochs)} is missing or torn; "
+            "it is trained from the start"
+        )
+        candidate.start_again()
+        self.archive.keep_note(note)
+        self.view.on_note(note)
+        return {}
+
+    def hear(self, news: News) -> None:
+        """Shows what happens; each thing once, however often it is done again."""
+        content = news.content
+        if news.kind == "say":
+            self.view.say(content["text"])
+        if news.kind != "epoch":
+            return
+        epochs = [EpochRecord(**epoch) for epoch in content["epochs"]]
+        key = (content["candidate"], len(epochs))
+        if key in self._shown:
+            return
+        self._shown.add(key)
+        for candidate in self.archive.findings.candidates:
+            if candidate.id == content["candidate"]:
+                shown = replace(candidate, epochs=epochs, best_epoch=content["best_epoch"])
+                self.view.on_epoch(shown)
+                for follower in self.followers:
+                    follower.epoch(shown)
+
+    def take(self, outcome: Outcome, root: Path, *, keep: bool = False) -> None:
+        """Takes an outcome into the run's folder and its findings.
+
+        Args:
+            outcome: of a job of this run. root: the folder that its files are below.
+            keep: leaves these where they are.
+
+        Raises:
+            CheckpointError: the files are not whole; nothing is taken.
+        """
+        check_files(root, outcome.files)
+        with disk_errors(self.run):
+            self._bring(outcome, root, keep=keep)
+        if outcome.narrowed is not None and outcome.narrowed != self.events.narrowed(
+            outcome.job.group
+        ):
+            self.events.add(outcome.narrowed)
+        for note in outcome.notes:
+            self.archive.keep_note(note)
+            self.view.on_note(note)
+        self.archive.findings.failed_baselines |= set(outcome.failed)
+        by_id = {candidate.id: candidate for candidate in self.archive.findings.candidates}
+        present = [(by_id[one.id], one) for one in outcome.records if one.id in by_id]
+        if outcome.job.kind == "train":
+            for candidate, record in present:
+                self._trained(candidate, record)
+        else:
+            for candidate, record in present:
+                self._asked(candidate, record, outcome.job)
+            if outcome.job.baselines:
+                self.recall.baselines(outcome.job.baselines)
+
+    def _bring(self, outcome: Outcome, root: Path, *, keep: bool) -> None:
+        """Moves or copies the files; then the records, which say that the rest is whole."""
+        folders = {f"candidates/{one.id}/adapter" for one in outcome.records}
+        for folder in folders if outcome.job.kind == "train" else ():
+            if any(name.startswith(f"{folder}/") for name in outcome.files):
+                shutil.rmtree(self.run / folder, ignore_errors=True)
+        for name in outcome.files:
+            target = self.run / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if keep:
+                copied(root / name, target)
+                continue
+            try:
+                os.replace(root / name, target)
+            except OSError:  # another file system
+                copied(root / name, target)
+        for record in outcome.records:
+            # One whose test failed stays on the disk as what it was trained to.
+            is_kept = outcome.job.kind == "train" or record.state is not RunState.FAILED
+            if record.state.is_final and is_kept:
+                place = f"candidates/{record.id}/{RECORD_FILE}"
+                before = self.archive.findings.records.get(record.id)
+                if before is not None and outcome.job.kind != "train":
+                    record = replace(record, files={**before.files, **record.files})
+                self.archive.folder.write_json(place, to_json(record))
+
+    def _trained(self, candidate: Candidate, record: CandidateRecord) -> None:
+        candidate.state, candidate.reason = record.state, record.reason
+        candidate.epochs, candidate.best_epoch = list(record.epochs), record.best_epoch
+        candidate.cohort, candidate.validation = record.cohort, dict(record.validation)
+        candidate.snapshot = candidate.tensors = None
+        if record.state.is_final:
+            self.recall.taken(candidate)
+            level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
+            _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
+            self.view.on_end(candidate)
+            for follower in self.followers:
+                follower.end(candidate)
+
+    def _asked(self, candidate: Candidate, record: CandidateRecord, job: CohortJob) -> None:
+        candidate.validation = dict(record.validation)
+        if record.state is not candidate.state:  # what failed of it was the test
+            candidate.state, candidate.reason = record.state, record.reason
+            self.view.on_end(candidate)
+            return
+        self.recall.taken(candidate)
+
+    def give_up(self, job: CohortJob, why: str, traceback: str) -> None:
+        """Marks those of a job that have not ended as failed; the study goes on without them."""
+        names = set(job.candidates)
+        for candidate in self.archive.findings.candidates:
+            if candidate.id not in names:
+                continue
+            if job.kind == "train":
+                if candidate.state.is_final:
+                    continue
+                candidate.cohort = job.cohort
+            candidate.state, candidate.reason = RunState.FAILED, why
+            candidate.snapshot = candidate.tensors = None
+            self.archive.keep_failure(candidate, RuntimeError(why))
+            self.archive.keep_error(candidate, traceback)
+            self.view.on_end(candidate)
+            for follower in self.followers:
+                follower.end(candidate)
+        for name in job.baselines:
+            self.archive.findings.failed_baselines.add(name)
+            self.archive.keep_baseline_error(name, traceback)
+            self.archive.keep_note(f"the baseline {name} failed: {why}")
+            self.view.on_note(f"the baseline {name} failed: {why}")

@@ -1,0 +1,363 @@
+"""Gives jobs to Ray's actors, longest first, and takes what comes of them; it alone writes results.
+
+What a job computes depends on the job and not on who runs it. So a job whose worker is lost runs
+again elsewhere, from the last checkpoint of its last try, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bakeoff.errors import BakeoffError, CheckpointError, ConfigError
+from bakeoff.execution.apart.exchange import Outcome, outcome_from
+from bakeoff.execution.apart.found import outcome_of, settle_outcome
+from bakeoff.execution.apart.parts import REMOTE_SETS
+from bakeoff.execution.apart.places import attempts, new_attempt
+from bakeoff.execution.apart.remote import RemoteFiles
+from bakeoff.execution.apart.taking import Taking
+from bakeoff.execution.executors import Executor, Then, nothing_more
+from bakeoff.execution.ray.actor import Opener
+from bakeoff.execution.ray.checks import Checks
+from bakeoff.execution.ray.cluster import Cluster
+from bakeoff.execution.ray.losses import MOST_LOSSES, Losses
+from bakeoff.execution.ray.status import StatusFile
+from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.execution.states import COHORTS
+from bakeoff.execution.stopping import Stopped
+from bakeoff.runs.events import CohortJob
+
+_log = logging.getLogger(__name__)
+_TICK: Final = 0.1
+_NEWS_EVERY: Final = 0.3
+_LEAST_SILENCE: Final = 300.0
+_SILENT_EPOCHS: Final = 10.0
+"""A worker that says nothing for so many estimated epochs of its job is lost."""
+_SAVES_WITHIN: Final = 60.0
+_MOST_STARTS: Final = 10
+"""Actors in a row that die before they have opened the study."""
+
+
+@dataclass(eq=False)
+class _Batch:
+    """The jobs of one call of ``run``."""
+
+    then: Then
+    pending: set[str] = field(default_factory=set)
+
+
+@dataclass
+class RayExecutor:
+    """Runs jobs on actors.
+
+    Attributes:
+        taking: the run's. cluster: where actors are. opener: opens the study on a worker.
+        local: runs what is not run apart. checks: what a worker must be like.
+        seconds_of: what a job takes by estimate; only its order counts, and silence.
+        threads: of each worker. gpu: whether an actor has one. lost_after: see ``RayOptions``.
+        files: where workers leave what they make, if they do not share the run's folder.
+        left: nothing; it runs all.
+    """
+
+    taking: Taking
+    cluster: Cluster
+    opener: Opener
+    local: Executor
+    checks: Checks
+    seconds_of: Callable[[CohortJob], float]
+    threads: int
+    gpu: bool = False
+    lost_after: float | None = None
+    files: RemoteFiles | None = None
+    left: list[CohortJob] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.workers: list[RemoteWorker] = []
+        self._queue: list[tuple[float, int, CohortJob]] = []
+        self._batches: dict[str, _Batch] = {}
+        self._order, self._numbers = itertools.count(), itertools.count(1)
+        self.losses = Losses(self.taking.run)
+        self.done = 0
+        self._looked: set[str] = set()
+        self._failed_starts = 0
+        self._next_news = self._next_size = 0.0
+        self._size = 1
+        self.status = StatusFile(self)
+
+    def test_own(self) -> None:
+        """There is nothing that others train."""
+
+    def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
+        """See ``Executor``."""
+        batch = _Batch(then)
+        with self.taking.stop.deferred():
+            self._submit(jobs, batch)
+            while batch.pending:
+                self._step()
+
+    def close(self) -> None:
+        """Ends all actors."""
+        for worker in self.workers:
+            self.cluster.ray.kill(worker.actor)
+        self.workers = []
+        self.status.remove()
+
+    def _submit(self, jobs: Sequence[CohortJob], batch: _Batch) -> None:
+        for job in jobs:
+            if job.kind == "measure" or job.split not in REMOTE_SETS:
+                self.local.run([job])
+                self._submit(batch.then(job), batch)
+                continue
+            batch.pending.add(job.cohort)
+            self._batches[job.cohort] = batch
+            self._enqueue(job)
+
+    def _enqueue(self, job: CohortJob) -> None:
+        heapq.heappush(self._queue, (-self.seconds_of(job), next(self._order), job))
+
+    def _step(self) -> None:
+        """Whatever can be done now; waits a moment where nothing can."""
+        self._stop_if_asked()
+        self._grow()
+        self._assign()
+        ready = self._ready()
+        for worker, what, reference in ready:
+            if worker in self.workers:
+                self._answered(worker, what, reference)
+        self._listen()
+        self._look_for_silent()
+        self.status.write()
+
+    def _ready(self) -> list[tuple[RemoteWorker, str, Any]]:
+        calls = {
+            reference: (worker, what)
+            for worker in self.workers
+            for what, reference in worker.waiting.items()
+        }
+        if not calls:
+            if not self._queue:
+                time.sleep(_TICK)
+            return []
+        found, _ = self.cluster.ray.wait([*calls], num_returns=len(calls), timeout=0)
+        if not found:
+            found, _ = self.cluster.ray.wait([*calls], num_returns=1, timeout=_TICK)
+        return [(*calls[reference], reference) for reference in found]
+
+    def _answered(self, worker: RemoteWorker, what: str, reference: Any) -> None:
+        del worker.waiting[what]
+        try:
+            answer = self.cluster.ray.get(reference)
+        except Exception as error:  # Ray has many ways to say that an actor is gone
+            self._failed(worker, what, error)
+            return
+        if what == "about":
+            worker.about = self.checks.accepted(answer)
+            worker.state = "opening"
+            worker.waiting["open"] = worker.actor.open.remote()
+        elif what == "open":
+            self._failed_starts = 0
+            worker.rest()
+        elif what == "news":
+            for news in worker.hear(answer):
+                self.taking.hear(news)
+        elif what == "run":
+            self._over(worker, answer)
+
+    def _over(self, worker: RemoteWorker, answer: str | None) -> None:
+        job, place = worker.job, worker.place
+        assert job is not None and place is not None
+        worker.rest()
+        if answer is None:  # it was stopped
+            self._enqueue(job)
+            return
+        outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
+        self._pull(job)
+        try:
+            self.taking.take(outcome, place)
+        except CheckpointError as error:
+            self._lost(job, f"what it left is not whole: {error}", str(error))
+            return
+        self._settle(outcome)
+        self._finish(job)
+
+    def _finish(self, job: CohortJob) -> None:
+        self.done += 1
+        batch = self._batches.pop(job.cohort)
+        more = batch.then(job)
+        self._submit(more, batch)
+        batch.pending.discard(job.cohort)
+
+    def _assign(self) -> None:
+        while self._queue:
+            job = self._queue[0][2]
+            if job.cohort not in self._looked:  # only what earlier calls left can be there
+                self._looked.add(job.cohort)
+                self._pull(job)
+                found = outcome_of(self.taking.run, job)
+            else:
+                found = None
+            if found is not None:  # of a driver that died, or of a worker that outlived it
+                heapq.heappop(self._queue)
+                outcome, root = found
+                self.taking.take(outcome, root, keep=root == self.taking.run)
+                self._settle(outcome)
+                self._finish(job)
+                continue
+            idle = next((worker for worker in self.workers if worker.state == "idle"), None)
+            if idle is None:
+                return
+            heapq.heappop(self._queue)
+            run, before = self.taking.run, attempts(self.taking.run, job.cohort)
+            place = new_attempt(run, job.cohort)
+            _log.info("%s goes to worker %d, try %d", job.cohort, idle.number, len(before) + 1)
+            request, at = self.taking.request(job), None
+            if self.files is not None:
+                self.files.offer(run, request.files)
+                at = self.files.address, self.files.run_id
+            idle.begin(request, place, run, before, at)
+
+    def _pull(self, job: CohortJob) -> None:
+        """Brings what workers have left of a job elsewhere."""
+        if self.files is not None:
+            self.files.pull(self.taking.run / COHORTS / job.cohort, job.cohort)
+
+    def _settle(self, outcome: Outcome) -> None:
+        settle_outcome(self.taking.run, outcome)
+        if self.files is not None:
+            self.files.forget(outcome.job.cohort)
+
+    def _grow(self) -> None:
+        """As many actors as there is work and room for; the cluster may have grown."""
+        now = time.monotonic()
+        if now >= self._next_size:
+            self._size, self._next_size = self.cluster.capacity(gpu=self.gpu), now + 10.0
+        running = sum(worker.state == "running" for worker in self.workers)
+        wanted = min(self._size, running + len(self._queue))
+        while len(self.workers) < wanted:
+            actor = self.cluster.actor(self.opener, self.threads, gpu=self.gpu)
+            worker = RemoteWorker(number=next(self._numbers), actor=actor)
+            worker.waiting["about"] = self.checks.ask(actor, self.taking.run)
+            self.workers.append(worker)
+
+    def _listen(self) -> None:
+        now = time.monotonic()
+        if now < self._next_news:
+            return
+        self._next_news = now + _NEWS_EVERY
+        for worker in self.workers:
+            if worker.state in ("running", "idle") and "news" not in worker.waiting:
+                worker.waiting["news"] = worker.actor.news.remote()
+
+    def silence(self, job: CohortJob) -> float:
+        """Seconds without news after which the worker of a job is lost."""
+        if self.lost_after is not None:
+            return self.lost_after
+        epochs = max((seat.stop - seat.start for seat in job.seats), default=1) or 1
+        return max(_LEAST_SILENCE, _SILENT_EPOCHS * self.seconds_of(job) / epochs)
+
+    def _look_for_silent(self) -> None:
+        now = time.monotonic()
+        for worker in [one for one in self.workers if one.job is not None]:
+            assert worker.job is not None
+            limit = self.silence(worker.job)
+            if now - max(worker.heard, worker.since) > limit:
+                why = f"said nothing for {limit:.0f} s"
+                self._failed(worker, "run", TimeoutError(why))
+
+    def _failed(self, worker: RemoteWorker, what: str, error: Exception) -> None:
+        """A call failed: the actor is gone, or is made to go."""
+        if worker not in self.workers:
+            return
+        self.workers.remove(worker)
+        self.cluster.ray.kill(worker.actor)
+        job = worker.job
+        where = worker.about.get("host", "a node")
+        _log.warning("worker %d on %s is lost (%s): %s", worker.number, where, what, error)
+        if job is None:
+            self._failed_starts += what in ("about", "open")
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, BakeoffError):
+                raise type(cause)(f"worker on {where}: {cause}")
+            if what == "open" and self.checks.is_short(error):
+                raise ConfigError(
+                    f"worker on {where}: has no room for the base ({_line(error)}); give an actor "
+                    "more of the machine with execution.resources, or choose larger machines"
+                )
+            if self._failed_starts >= _MOST_STARTS:
+                raise ConfigError(
+                    f"{self._failed_starts} workers in a row could not be started; the last said: "
+                    f"{_line(error)}. Look at the cluster, or run with --executor local"
+                )
+            return
+        if getattr(error, "preempted", False):
+            self.losses.total += 1
+            self._enqueue(job)
+            return
+        self._lost(job, f"worker {worker.number} on {where} was lost: {_line(error)}", str(error))
+
+    def _lost(self, job: CohortJob, why: str, traceback: str) -> None:
+        self.taking.view.say(f"  [yellow]lost[/] {job.cohort}: {_escaped(why)}")
+        self._pull(job)
+        self._looked.discard(job.cohort)  # it may have come to its end all the same
+        if not self.losses.add(job):
+            self._enqueue(job)
+            return
+        reason = f"training failed: its job was lost {MOST_LOSSES} times; at last, {why}"
+        self.taking.give_up(job, reason, traceback)
+        self._finish(job)
+
+    def _stop_if_asked(self) -> None:
+        training = any(worker.job and worker.job.kind == "train" for worker in self.workers)
+        stop = self.taking.stop
+        found: Stopped | None = stop.ask_in_training() if training else stop.ask()
+        if found is None:
+            return
+        ray = self.cluster.ray
+        running = [worker for worker in self.workers if worker.state == "running"]
+        for worker in running:
+            worker.actor.stop.remote()
+        references = [worker.waiting["run"] for worker in running if "run" in worker.waiting]
+        if references:
+            left = stop.seconds_left
+            wait = _SAVES_WITHIN if left is None else max(1.0, min(left, _SAVES_WITHIN))
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=wait)
+            for worker in running:
+                if worker.waiting.get("run") in ready:
+                    self._take_last(worker)
+        raise found
+
+    def _take_last(self, worker: RemoteWorker) -> None:
+        """An outcome that came just as all was stopped; what follows from it waits."""
+        try:
+            answer = self.cluster.ray.get(worker.waiting.pop("run"))
+        except Exception:  # it is run again by the next call
+            return
+        job, place = worker.job, worker.place
+        worker.rest()
+        if answer is not None and place is not None and job is not None:
+            outcome: Outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
+            self._pull(job)
+            self.taking.take(outcome, place)
+            self._settle(outcome)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no worker has."""
+        return len(self._queue)
+
+
+def _line(error: Exception) -> str:
+    """The last line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,313 @@
+"""A study's schedule on many workers, played through without running anything.
+
+It plays what the driver does: jobs of as many candidates as have a slot, the longest first; rounds
+of the search with a barrier for each execution path; tests once all training is over; costs on the
+driver alone. What jobs take comes from the plan.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bakeoff.base.choice import BaseChoice
+from bakeoff.engine.workbench import Workbench
+from bakeoff.measure.time_estimate import MethodSeconds
+from bakeoff.methods.contract import ExecutionPath
+from bakeoff.metrics.contract import Ask
+from bakeoff.search.schedule import StudySchedule
+
+START_SECONDS: Final = 8.0
+"""From asking for an actor until its libraries are loaded."""
+JOB_SECONDS: Final = 0.3
+"""Of handing a job out, its checkpoints and taking what came of it."""
+_SEED: Final = 0
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What a schedule came to.
+
+    Attributes:
+        workers: how many. jobs: that they ran. makespan_seconds: of the whole study.
+        utilisation: the share of the workers' time in which they ran jobs that were not lost.
+        worker_seconds: for which the workers were there. losses: of workers.
+        cost: of the workers' time, where an hour has a price.
+        parts: seconds of loading, baselines, training, test and costs.
+    """
+
+    workers: int
+    jobs: int
+    makespan_seconds: float
+    utilisation: float
+    worker_seconds: float
+    losses: int
+    cost: float | None
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedJob:
+    """One job.
+
+    Attributes:
+        region: whose round it belongs to. seconds: that it takes. kept_every: seconds of it that a
+            loss can cost: an epoch.
+    """
+
+    region: int
+    seconds: float
+    kept_every: float
+
+
+@dataclass
+class _Fleet:
+    """Workers, each free at some time."""
+
+    free: list[float]
+    load: float
+    rate: float
+    draw: random.Random
+    busy: float = 0.0
+    losses: int = 0
+    jobs: int = 0
+
+    def run(self, job: SimulatedJob, ready: float) -> float:
+        """Gives a job to the worker that is free first; returns when it is over."""
+        begins = max(heapq.heappop(self.free), ready)
+        left, now = job.seconds + JOB_SECONDS, begins
+        while True:
+            lost_after = self.draw.expovariate(self.rate / _HOUR) if self.rate > 0 else math.inf
+            if lost_after >= left:
+                break
+            kept = min(left, lost_after // job.kept_every * job.kept_every) if job.kept_every else 0
+            self.losses += 1
+            self.busy += kept
+            left -= kept
+            now += lost_after + self.load
+        now += left
+        self.busy += left
+        self.jobs += 1
+        heapq.heappush(self.free, now)
+        return now
+
+
+def simulate(
+    bench: Workbench,
+    schedule: StudySchedule,
+    seconds: Mapping[str, MethodSeconds | None],
+    slots: Mapping[str, int],
+    wall: Mapping[str, float],
+    *,
+    workers: int,
+    price: float | None = None,
+    loss_rate: float = 0.0,
+    is_card: bool = False,
+) -> Simulation | None:
+    """Plays a study's schedule.
+
+    Args:
+        bench, schedule: the study. seconds: of each method alone. slots: of each method's pass.
+        wall: parts of the study's wall clock that are not trained: ``load``, ``baselines``,
+            ``costs``.
+        workers: how many. price: of one worker's hour. loss_rate: losses of a worker an hour.
+        is_card: whether candidates that share a pass take less than one after the other, as on a
+            GPU that one of them does not fill.
+
+    Returns:
+        None where the time of a method is not known.
+    """
+    if any(found is None for found in seconds.values()):
+        return None
+    known = {name: found for name, found in seconds.items() if found is not None}
+    shared = bench.useful_slots() if is_card else 1
+    load = wall.get("load", 0.0) + START_SECONDS
+    draw = random.Random(_SEED)
+    fleet = _Fleet([load] * workers, load, loss_rate, draw)
+    asked = SimulatedJob(region=0, seconds=wall.get("baselines", 0.0), kept_every=0.0)
+    baselines = fleet.run(asked, 0.0)
+    rounds = [deque(found) for found in rounds_of(schedule, known, slots, shared)]
+    trained = _train(fleet, rounds, baselines)
+    ended = trained
+    for job in sorted(
+        tests_of(bench, schedule, known, slots, shared), key=lambda one: -one.seconds
+    ):
+        ended = max(ended, fleet.run(job, trained))
+    makespan = ended + wall.get("costs", 0.0)
+    held = workers * ended
+    return Simulation(
+        workers=workers,
+        jobs=fleet.jobs,
+        makespan_seconds=makespan,
+        utilisation=min(1.0, fleet.busy / held) if held else 0.0,
+        worker_seconds=held,
+        losses=fleet.losses,
+        cost=None if price is None else price * held / _HOUR,
+        parts={
+            "load": load,
+            "baselines": baselines - load,
+            "training": trained - baselines,
+            "test": ended - trained,
+            "costs": wall.get("costs", 0.0),
+        },
+    )
+
+
+def _train(fleet: _Fleet, rounds: list[deque[list[SimulatedJob]]], since: float) -> float:
+    """Plays all rounds; each region's next begins when its last job is over."""
+    waiting: list[tuple[float, int, SimulatedJob]] = []
+    events: list[tuple[float, int, int]] = []
+    left = [0] * len(rounds)
+    order, end = 0, since
+
+    def begin(region: int) -> None:
+        nonlocal order
+        if rounds[region]:
+            jobs = rounds[region].popleft()
+            left[region] = len(jobs)
+            for job in jobs:
+                heapq.heappush(waiting, (-job.seconds, order, job))
+                order += 1
+
+    for region in range(len(rounds)):
+        begin(region)
+    now = since
+    while waiting or events:
+        while waiting and fleet.free[0] <= now:
+            _, number, job = heapq.heappop(waiting)
+            heapq.heappush(events, (fleet.run(job, now), number, job.region))
+        # To the next moment at which something changes.
+        moments = [events[0][0]] if events else []
+        if waiting:
+            moments.append(max(now, fleet.free[0]))
+        now = min(moments)
+        while events and events[0][0] <= now:
+            end, _, region = heapq.heappop(events)
+            left[region] -= 1
+            if not left[region]:
+                begin(region)
+    return end
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Candidates of one method in a round."""
+
+    method: str
+    candidates: int
+    epochs: int
+    is_first: bool = field(default=True)
+
+
+def rounds_of(
+    schedule: StudySchedule,
+    seconds: Mapping[str, MethodSeconds],
+    slots: Mapping[str, int],
+    shared: int = 1,
+) -> list[list[list[SimulatedJob]]]:
+    """By region the jobs of each of its rounds, if no candidate stops early."""
+    found = []
+    for number, region in enumerate(schedule.regions()):
+        methods = [
+            name
+            for name, method in schedule.methods.items()
+            if {variant.execution_path for variant in method.variants.values()} <= region
+        ]
+        each = [_rounds(schedule, name) for name in methods]
+        rounds = []
+        for place in range(max(map(len, each), default=0)):
+            parts = [rounds[place] for rounds in each if place < len(rounds)]
+            rounds.append(
+                [
+                    job
+                    for group in _by_pass(schedule, parts)
+                    for job in _cut(group, number, seconds, slots, shared)
+                ]
+            )
+        found.append(rounds)
+    return found
+
+
+def _rounds(schedule: StudySchedule, name: str) -> list[_Part]:
+    """What a method trains round by round: from rung to rung, then the chosen setting."""
+    method, epochs = schedule.methods[name], schedule.epochs
+    if schedule.search is None:
+        return [_Part(name, len(method.finals), epochs)]
+    found, alive, done = [], len(method.searched), 0
+    for rung in (*schedule.rungs, epochs):
+        if rung > done:
+            found.append(_Part(name, alive, rung - done, not done))
+            alive, done = math.ceil(alive / schedule.search.reduction_factor), rung
+    return [*found, _Part(name, len(schedule.seeds), epochs)]
+
+
+def _by_pass(schedule: StudySchedule, parts: Sequence[_Part]) -> list[list[_Part]]:
+    """Parts whose candidates share a pass: of one execution path on one held base."""
+    found: dict[tuple[ExecutionPath, BaseChoice], list[_Part]] = {}
+    for part in parts:
+        method = next(iter(schedule.methods[part.method].variants.values()))
+        found.setdefault((method.execution_path, method.base.choice), []).append(part)
+    return list(found.values())
+
+
+def _cut(
+    parts: Sequence[_Part],
+    region: int,
+    seconds: Mapping[str, MethodSeconds],
+    slots: Mapping[str, int],
+    shared: int,
+) -> list[SimulatedJob]:
+    """Jobs of a round: candidates in the study's order, as many in each as have a slot."""
+    queue = [part for part in parts for _ in range(part.candidates)]
+    jobs = []
+    while queue:
+        width = max(1, slots.get(queue[0].method, 1))
+        seated, queue = queue[:width], queue[width:]
+        side_by_side = min(len(seated), shared)
+        epoch = sum(_epoch(seconds[part.method]) for part in seated) / side_by_side
+        first = max(seconds[part.method].epoch["first_epoch_extra"] for part in seated)
+        total = epoch * max(part.epochs for part in seated) + first
+        jobs.append(SimulatedJob(region=region, seconds=total, kept_every=epoch))
+    return jobs
+
+
+def _epoch(seconds: MethodSeconds) -> float:
+    return float(seconds.epoch["train"] + seconds.epoch["validation"])
+
+
+def tests_of(
+    bench: Workbench,
+    schedule: StudySchedule,
+    seconds: Mapping[str, MethodSeconds],
+    slots: Mapping[str, int],
+    shared: int = 1,
+) -> list[SimulatedJob]:
+    """The jobs that test the chosen settings."""
+    test = bench.plans["test"].tokens_padded / max(1, bench.plans["validation"].tokens_padded)
+    rows = len(bench.data.splits["test"]) if Ask.TEXT in bench.task.asks else 0
+    jobs = []
+    for number, region in enumerate(schedule.regions()):
+        parts = [
+            _Part(name, len(schedule.seeds), 0)
+            for name, method in schedule.methods.items()
+            if {variant.execution_path for variant in method.variants.values()} <= region
+        ]
+        for group in _by_pass(schedule, parts):
+            queue = [part.method for part in group for _ in range(part.candidates)]
+            while queue:
+                width = max(1, slots.get(queue[0], 1))
+                seated, queue = queue[:width], queue[width:]
+                total = 0.0
+                for name in seated:
+                    one = seconds[name]
+                    total += test * one.epoch["validation"]
+                    total += rows / one.rows_per_second if one.rows_per_second else 0.0
+                total /= min(len(seated), shared)
+                jobs.append(SimulatedJob(region=number, seconds=total, kept_every=0.0))
+    return jobs

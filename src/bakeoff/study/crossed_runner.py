@@ -1,0 +1,219 @@
+"""Runs a study with bases or templates: one cell after the other, each as a study of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.stopping import StopSignals
+from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
+from bakeoff.runs.reading import RESULTS_FILE, read_results
+from bakeoff.runs.records import Results
+from bakeoff.study.cells import OpenedCell, check_cells, deciding_metric, open_cells
+from bakeoff.study.crossed import Cell
+from bakeoff.study.crossing import PER_TOKEN
+from bakeoff.study.environment import versions
+from bakeoff.study.growing import outline_of
+from bakeoff.study.joining import folder_of, join_results
+from bakeoff.study.longer import why_not_longer
+from bakeoff.study.options import Study
+from bakeoff.study.runner import Runner
+from bakeoff.study.stages import ElsewherePlan
+
+_log = logging.getLogger(__name__)
+
+
+class CrossedRunner:
+    """Runs all cells of one study in one folder; see ``Runner``, whose arguments it takes.
+
+    Only one cell's base is held at a time. Each cell is taken up where an earlier call left it;
+    whenever one ends, the study's own results are put together from all that are there.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        folder: RunFolder,
+        device: str,
+        console: Console,
+        stop: StopSignals,
+        *,
+        force: bool = False,
+        mix_versions: bool = False,
+        on_news: Callable[[], None] | None = None,
+        notes: Sequence[str] = (),
+        elsewhere: ElsewherePlan | None = None,
+        measures_costs: bool = True,
+    ) -> None:
+        assert study.crossing is not None
+        if elsewhere is not None and elsewhere.is_part:
+            raise ConfigError(
+                "--shard: a study with bases or templates is not split into shards, as each of "
+                "its parts would need all of them; run it whole, with --executor ray on several "
+                "machines, or a study of one base and one prompt"
+            )
+        self.elsewhere = elsewhere
+        self.study, self.folder, self.device, self.console = study, folder, device, console
+        self.stop, self.force, self.mix_versions = stop, force, mix_versions
+        self.on_news, self.notes, self.measures_costs = on_news, notes, measures_costs
+        self.cells: tuple[Cell, ...] = study.crossing.cells
+        self._opened: dict[str, OpenedCell] = {}
+        self._present: tuple[int, Runner] | None = None
+        self._grown: list[str] = []
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds the whole study already, and every file as it was written."""
+        path = self.folder.path
+        if not ((path / STUDY_FILE).exists() and (path / RESULTS_FILE).exists()):
+            return False
+        try:
+            results = read_results(path)
+        except StoreError as error:
+            _log.warning("%s", error)
+            return False
+        if results.status != "complete" or not self.folder.holds(results):
+            return False
+        places = [folder_of(path, cell.place.label) for cell in self.cells]
+        if not all((place / STUDY_FILE).exists() for place in places):
+            return False
+        with ExitStack() as stack:
+            return all(runner.is_complete() for _, runner in self._runners(stack))
+
+    def state(self) -> dict[str, Any]:
+        """How far the study has come, as plain values and as ``text``."""
+        if self._present is None:
+            return {"text": "looking at the bases and the data"}
+        number, runner = self._present
+        found = runner.state()
+        label = self.cells[number].place.label
+        return {**found, "text": f"{label}, {number + 1} of {len(self.cells)}: {found['text']}"}
+
+    def keep_prices(self) -> None:
+        """Writes a complete study's results at the prices that it has by now."""
+        self.folder.keep_prices(read_results(self.folder.path))
+
+    def clear_away(self) -> None:
+        """Removes what a complete study needs no more, where a crash left it."""
+        self.folder.sweep()
+        with ExitStack() as stack:
+            for _, runner in self._runners(stack):
+                runner.clear_away()
+
+    def run(self) -> Results:
+        """Makes whatever is missing; see ``Runner.run``."""
+        crossing = self.study.crossing
+        assert crossing is not None
+        with self.console.status("looking at the bases and the data") as status:
+            self._opened = open_cells(crossing, lambda text: status.update(text))
+        check_cells(self.study, self._opened)
+        self._introduce()
+        with ExitStack() as stack:
+            # All folders are looked at before the first cell is trained.
+            runners = list(self._runners(stack))
+            self._grown = self.folder.claim({}, versions(), mix_versions=self.mix_versions)
+            for note in self._grown:
+                self._note(note)
+            self.folder.sweep()
+            try:
+                for number, (cell, runner) in enumerate(runners):
+                    self._present = number, runner
+                    self._run(number, cell, runner)
+            except StoreError:
+                raise
+            except (KeyboardInterrupt, Exception):
+                self._write()
+                raise
+        results = self._write(at_end=True)
+        assert results is not None
+        return results
+
+    def _run(self, number: int, cell: Cell, runner: Runner) -> None:
+        place = f"{number + 1} of {len(self.cells)}"
+        self.console.print(f"\n[bold cyan]{escape(cell.place.label)}[/] ({place})", highlight=False)
+        if runner.is_complete():
+            self.console.print("  This part is complete; nothing is trained.")
+            runner.clear_away()
+            return
+        runner.run()
+        self._write()
+
+    def _runners(self, stack: ExitStack) -> list[tuple[Cell, Runner]]:
+        """A runner for each cell, whose folders are held until the stack ends."""
+        found = []
+        for cell in self.cells:
+            folder = stack.enter_context(
+                open_run(
+                    folder_of(self.folder.path, cell.place.label),
+                    cell.study.resolved,
+                    outline_of=outline_of,
+                    goes_on=why_not_longer,
+                )
+            )
+            runner = Runner(
+                cell.study,
+                folder,
+                self.device,
+                self.console,
+                self.stop,
+                force=self.force,
+                mix_versions=self.mix_versions,
+                on_news=None if self.on_news is None else self._news,
+                notes=self.notes,
+                elsewhere=self.elsewhere,
+                measures_costs=self.measures_costs,
+            )
+            found.append((cell, runner))
+        return found
+
+    def _news(self) -> None:
+        self._write()
+        if self.on_news is not None:
+            self.on_news()
+
+    def _write(self, *, at_end: bool = False) -> Results | None:
+        """Puts the results together; they are complete once every cell's are."""
+        path = self.folder.path
+        complete = at_end and all(
+            read_results(folder_of(path, cell.place.label)).status == "complete"
+            for cell in self.cells
+        )
+        results = join_results(self.study, path, self._opened, complete=complete, notes=self._grown)
+        if results is not None:
+            self.folder.write_results(results)
+        return results
+
+    def _introduce(self) -> None:
+        crossing = self.study.crossing
+        assert crossing is not None
+        parts = [
+            f"{len(found)} {what}"
+            for what, found in (
+                ("bases", crossing.levels.bases),
+                ("prompts", crossing.levels.templates),
+            )
+            if found is not None
+        ]
+        self.console.print(
+            f"[bold]{escape(self.study.options.name)}[/]: {len(self.study.entries)} methods with "
+            f"{' and '.join(parts)}, in {len(self.cells)} parts: "
+            f"{escape(', '.join(cell.place.label for cell in self.cells))}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        named = self.study.options.decision.metric
+        deciding = deciding_metric(self.study, self._opened)
+        if named in PER_TOKEN and deciding != named:
+            self._note(
+                f"the bases have different tokenizers, so that {deciding} decides in place of "
+                f"{named}, which is per token"
+            )
+
+    def _note(self, note: str) -> None:
+        _log.warning("%s", note)
+        self.console.print(f"  [yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,65 @@
+"""What workers leave at an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bakeoff.errors import ConfigError
+from bakeoff.execution.apart.remote import RemoteFiles
+from bakeoff.runs.folder import file_records
+
+
+@pytest.fixture(params=["file", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> RemoteFiles:
+    address = f"file://{tmp_path}/far" if request.param == "file" else f"memory://{tmp_path.name}"
+    found = RemoteFiles(address, "run")
+    found.check()
+    return found
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_tries_come_over_as_they_are_and_what_changed_comes_again(
+    files: RemoteFiles, tmp_path: Path
+) -> None:
+    place = tmp_path / "worker/attempt-2"
+    (place / "cohorts/train-base-0").mkdir(parents=True)
+    (place / "cohorts/train-base-0/000001-ab.safetensors").write_text("state")
+    (place / "events.jsonl").write_text("one\n")
+    (place / ".half.part").write_text("not whole")
+    files.push(place, "train-base-0")
+    (place / "events.jsonl").write_text("two\n")
+    (place / "outcome.json").write_text("{}")
+    files.push(place, "train-base-0")
+    driver = tmp_path / "driver"
+    files.pull(driver, "train-base-0")
+    expected = {f"attempt-2/{name}": text for name, text in contents(place).items()}
+    del expected["attempt-2/.half.part"]
+    assert contents(driver) == expected
+    files.forget("train-base-0")
+    files.pull(tmp_path / "later", "train-base-0")
+    assert not (tmp_path / "later").exists()
+
+
+def test_what_a_job_reads_is_offered_by_its_content(files: RemoteFiles, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "candidates/a").mkdir(parents=True)
+    (run / "candidates/a/adapter").write_text("same")
+    (run / "candidates/b").write_text("same")
+    records = file_records(run, ["candidates/a/adapter", "candidates/b"])
+    files.offer(run, records)
+    files.take(tmp_path / "worker", records)
+    assert contents(tmp_path / "worker") == contents(run)
+
+
+def test_an_address_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"execution.files: nothere://a cannot be opened"):
+        RemoteFiles("nothere://a", "run")

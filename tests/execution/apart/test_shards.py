@@ -1,0 +1,155 @@
+"""A study in shards, joined, is the study of one run, to the bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.config import dump_yaml
+from bakeoff.errors import ConfigError
+from bakeoff.execution.apart.parts import Share
+from bakeoff.runs.events import CohortJob, EventLog, Seat
+from bakeoff.runs.records import CandidateSpec
+from bakeoff.study.sharding import share_from
+from tests.studies import Outcome, small_study, without_times
+
+Cli = Callable[..., Outcome]
+METHODS = {
+    "lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2},
+    "head": {"kind": "head", "learning_rate": 1e-3},
+    "full": {"kind": "full", "learning_rate": 1e-3},
+}
+SHARES = ("1/3", "2/3", "3/3")
+
+
+def texts(**changes: Any) -> dict[str, Any]:
+    """A study without anything to write: its runs are fast."""
+    study = small_study(**changes)
+    study["task"] = {"kind": "text", "source": "rows", "text": "text", "max_length": 64}
+    return study
+
+
+def write(place: Path, **changes: Any) -> Path:
+    file = place / "study.yaml"
+    file.write_text(dump_yaml(texts(**changes)), encoding="utf-8")
+    return file
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.usefixtures("quick")
+def test_shards_that_are_joined_are_the_whole_study(place: Path, cli: Cli) -> None:
+    study = write(
+        place, methods=METHODS, slots=2, protocol={"epochs": 2, "seeds": [0, 1, 2], "patience": 1}
+    )
+    assert cli("run", study, "--out", "whole").code == 0
+    for number, share in enumerate(SHARES):
+        found = cli("run", study, "--shard", share, "--out", f"part{number}")
+        assert found.code == 0 and "bakeoff join" in found.out
+    parts = [f"part{number}" for number in range(len(SHARES))]
+    trained = [
+        {c for c, one in results_of(place / part)["candidates"].items() if one["epochs"]}
+        for part in parts
+    ]
+    assert sum(map(len, trained)) == len(set.union(*trained)) == 9, "each candidate once"
+    few = cli("join", parts[0], parts[1], "--out", "few")
+    assert few.code == 0 and "no shard has run train-" in few.out
+    assert cli("join", *parts, "--out", "joined").code == 0
+    whole, joined = results_of(place / "whole"), results_of(place / "joined")
+    assert joined["status"] == "complete"
+    assert without_times(joined) == without_times(whole)
+    # What lacked a shard is brought to its end by a run.
+    assert cli("run", study, "--out", "few").code == 0
+    assert without_times(results_of(place / "few")) == without_times(whole)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("quick")
+def test_a_search_goes_on_from_shards_that_are_joined(place: Path, cli: Cli) -> None:
+    """Shards run the round that is due; ``join`` decides what follows."""
+    study = write(
+        place,
+        methods={name: {"kind": name} for name in ("lora", "head")},
+        slots=2,
+        protocol={"epochs": 3, "seeds": [0, 1]},
+        search={"learning_rates": 3, "growth": 0},
+    )
+    assert cli("run", study, "--out", "whole").code == 0
+    for number in (1, 2):
+        assert cli("run", study, "--shard", f"{number}/2", "--out", f"part{number}").code == 0
+    found = cli("join", "part1", "part2", "--out", "joined")
+    assert found.code == 0 and "no shard has run train-" in found.out
+    # The second round in shards as well, each from a copy of what was joined.
+    for number in (1, 2):
+        shutil.copytree("joined", f"second{number}")
+        shared = cli("run", study, "--shard", f"{number}/2", "--out", f"second{number}")
+        assert shared.code == 0, shared.err
+    assert cli("join", "second1", "second2", "--out", "joined").code == 0
+    assert cli("run", study, "--out", "joined").code == 0
+    whole, joined = results_of(place / "whole"), results_of(place / "joined")
+    assert without_times(joined) == without_times(whole)
+
+
+@pytest.mark.usefixtures("quick")
+def test_shards_that_do_not_belong_together_are_refused(place: Path, cli: Cli) -> None:
+    study = write(place, protocol={"epochs": 1})
+    for share, out in (("1/2", "one"), ("2/2", "two"), ("2/3", "third")):
+        assert cli("run", study, "--shard", share, "--out", out).code == 0
+    other = write(place, protocol={"epochs": 2})
+    assert cli("run", other, "--shard", "2/2", "--out", "other").code == 0
+    shutil.copytree("one", "copy")
+    log = EventLog(place / "copy")
+    text = log.path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 7')
+    log.path.write_text(text, encoding="utf-8")
+    (place / "copy/shard.json").write_text('{"number": 2, "count": 2}')
+    cases = {
+        ("one", "one"): "is shard 1/2, as is one",
+        ("one", "third"): "are shards of 2 and of 3",
+        ("one", "other"): "protocol.epochs: 1 and 2",
+        ("one", "rows"): "rows: holds no shard.json",
+        ("one", "nowhere"): "nowhere: is not there",
+        ("one", "copy"): "and 7 threads",
+    }
+    for folders, message in cases.items():
+        found = cli("join", *folders, "--out", "never")
+        assert found.code == 2 and message in found.message, (folders, found.err)
+    assert not (place / "never").exists()
+    found = cli("run", write(place, protocol={"epochs": 1}), "--shard", "2/2", "--out", "one")
+    assert found.code == 2 and "is the folder of shard 1/2" in found.message
+
+
+@pytest.mark.parametrize("text", ["2", "0/3", "4/3", "a/b", "1/0", "-1/2", ""])
+def test_a_share_is_a_number_of_how_many(text: str) -> None:
+    with pytest.raises(ConfigError, match="--shard"):
+        share_from(text)
+    assert str(share_from("2/8")) == "2/8"
+
+
+def test_each_job_falls_to_one_share_whatever_it_is_called() -> None:
+    def job(seed: int, name: str, threads: int) -> CohortJob:
+        seat = Seat(spec=CandidateSpec(method="lora", learning_rate=0.1, seed=seed), stop=1)
+        return CohortJob(
+            cohort=name,
+            kind="train",
+            group="base",
+            seats=(seat,),
+            width=1,
+            micro_batch_size=4,
+            threads=threads,
+        )
+
+    shares = [Share(number=number, count=4) for number in (1, 2, 3, 4)]
+    taken = [0] * 4
+    for seed in range(100):
+        [mine] = [n for n, share in enumerate(shares) if share.holds(job(seed, "train-0", 1))]
+        assert shares[mine].holds(job(seed, "train-base-7", 2))
+        taken[mine] += 1
+    assert min(taken) > 10

@@ -1,0 +1,54 @@
+"""Schedules that are played through without running anything."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from itertools import count
+
+import pytest
+
+from bakeoff.measure.simulation import JOB_SECONDS, SimulatedJob, _Fleet, _train
+
+
+def fleet(workers: int, rate: float = 0.0) -> _Fleet:
+    return _Fleet([10.0] * workers, 10.0, rate, random.Random(0))
+
+
+def job(seconds: float, region: int = 0) -> SimulatedJob:
+    return SimulatedJob(region=region, seconds=seconds - JOB_SECONDS, kept_every=1.0)
+
+
+def played(rounds: list[list[list[SimulatedJob]]], workers: int, rate: float = 0.0) -> float:
+    return _train(fleet(workers, rate), [deque(one) for one in rounds], 10.0) - 10.0
+
+
+def test_the_longest_job_goes_first_and_workers_share_the_rest() -> None:
+    jobs = [job(seconds) for seconds in (2, 2, 2, 6)]
+    assert played([[jobs]], 1) == pytest.approx(12)
+    assert played([[jobs]], 2) == pytest.approx(6)
+    assert played([[jobs]], 64) == pytest.approx(6)
+
+
+def test_a_round_waits_for_its_slowest_job_and_no_other_path_does() -> None:
+    search = [[job(8), job(2)], [job(3)]]
+    other = [[job(1, 1)], [job(1, 1)], [job(1, 1)]]
+    assert played([search], 2) == pytest.approx(11)
+    assert played([search, other], 2) == pytest.approx(11)
+    assert played([search, [[job(1, 1)] for _ in range(20)]], 2) > 15
+
+
+def test_losses_cost_what_was_not_saved_and_loading_again() -> None:
+    jobs = [job(3600) for _ in range(8)]
+    undisturbed = played([[jobs]], 4)
+    disturbed = [played([[jobs]], 4, rate) for rate in (0.5, 5.0)]
+    assert undisturbed == pytest.approx(7200)
+    assert undisturbed < disturbed[0] < disturbed[1]
+    assert disturbed[1] < 1.2 * undisturbed, "no more than an epoch is lost each time"
+
+
+def test_a_thousand_jobs_are_played_at_once() -> None:
+    numbers = count(1)
+    jobs = [job(1 + next(numbers) % 7) for _ in range(1000)]
+    total = sum(one.seconds + JOB_SECONDS for one in jobs)
+    assert total / 64 <= played([[jobs]], 64) < 1.05 * total / 64 + 7
