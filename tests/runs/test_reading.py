@@ -198,3 +198,10 @@ def test_records_are_frozen() -> None:
     found: Results = golden("four")
     with pytest.raises(AttributeError):
         found.status = "partial"  # type: ignore[misc]
+
+
+def test_a_comparison_of_before_sides_could_be_fixed_has_none() -> None:
+    [first, *_] = json.loads((GOLDEN / "four/results.json").read_text("utf-8"))["comparisons"]
+    assert from_json(Comparison, first, where="x").fixed == (True, False)
+    older = {key: value for key, value in first.items() if key != "fixed"}
+    assert from_json(Comparison, older, where="x").fixed == (False, False)
