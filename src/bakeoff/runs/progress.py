@@ -30,9 +30,10 @@ def progress_of(folder: Path) -> dict[str, Any]:
     epochs: set[tuple[str, int]] = set()
     # Each cell of a crossed study has a log of its own.
     places = [folder, *sorted(place for place in (folder / CELLS).glob("*") if place.is_dir())]
-    for place, event in ((place, event) for place in places for event in _events(place)):
+    found = [(place.name, event) for place in places for event in _events(place)]
+    for name, event in found:
         if isinstance(event, Packed):
-            jobs[f"{place.name}/{event.job.cohort}"] = event.job
+            jobs[f"{name}/{event.job.cohort}"] = event.job
         elif isinstance(event, Trained):
             epochs.add((event.candidate, event.epoch.epoch))
         elif isinstance(event, Ended):
