@@ -12,7 +12,7 @@ SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-extension test-browser soak check bench clean
+.PHONY: help demo test test-extension test-browser soak stories check docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -33,7 +33,7 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
-	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report tests/serve $(ARGS)
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report tests/serve tests/documents $(ARGS)
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run
 	@seed=$$(date +%s); echo "kills drawn with BAKEOFF_KILL_SEED=$$seed"; \
@@ -43,11 +43,17 @@ soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fa
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak $(ARGS)
 	@$(BIN)/python -m tests.faults.soak
 
+stories: $(VENV)/installed-dev ## follow all tutorials, notebooks and stories, from the installed wheel
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/tutorials tests/stories $(ARGS)
+
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
 	@echo 'ruff check';    $(BIN)/ruff check .
 	@echo 'ruff format';   $(BIN)/ruff format --check .
 	@echo 'mypy';          $(BIN)/mypy
 	@echo 'import-linter'; $(BIN)/lint-imports
+
+docs: $(VENV)/installed-docs ## build the documentation site into build/site, strictly
+	@$(BIN)/python -m tools.documents
 
 bench: $(VENV)/installed ## measure speed and memory against plain Transformers, briefly
 	@set -e; for part in train generate study; do \
@@ -56,7 +62,7 @@ bench: $(VENV)/installed ## measure speed and memory against plain Transformers,
 	done
 
 clean: ## remove caches and built packages; .venv and runs/ stay
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build dist .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed: $(SOURCES) | $(VENV)/ready
@@ -74,6 +80,11 @@ $(VENV)/installed-browser: $(SOURCES) | $(VENV)/ready
 	@echo 'Installing bakeoff, its libraries, its tools and Playwright into $(VENV) ...'
 	@$(PIP_INSTALL) -e '.[dev,browser]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
+
+$(VENV)/installed-docs: $(SOURCES) | $(VENV)/ready
+	@echo 'Installing bakeoff, its libraries and the builder of its site into $(VENV) ...'
+	@$(PIP_INSTALL) -e '.[docs]'
+	@touch $(VENV)/installed $@
 
 $(VENV)/ready:
 	@set -e; python=; old=; \

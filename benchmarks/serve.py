@@ -31,7 +31,8 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
-from bakeoff.engine.serving.batcher import Batcher, Limits
+from bakeoff.engine.serving.batcher import Batcher
+from bakeoff.engine.serving.limits import Limits
 from bakeoff.engine.serving.residents import Lane
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Row, Wrote
 from bakeoff.engine.serving.sampling import Sampling
@@ -62,6 +63,11 @@ class Known:
     def extra_positions(self) -> int:
         """Before every row."""
         return self.method.extra_positions
+
+    @property
+    def least_bytes(self) -> int:
+        """See ``Source``."""
+        return 4 * self.method.num_trainable
 
     def load(self) -> tuple[Method, Tensors]:
         """See ``Source``."""
@@ -144,6 +150,8 @@ class PeftLoop:
                 else:
                     model.load_adapter(str(place), adapter_name=lora.name)
         self._model: Any = model.eval()
+        # Both write as many tokens as they are asked for, an end of text among them.
+        self._model.generation_config.eos_token_id = None
 
     @torch.no_grad()
     def write(
@@ -158,7 +166,6 @@ class PeftLoop:
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=num_new,
-                min_new_tokens=num_new,
                 do_sample=False,
                 pad_token_id=0,
             )

@@ -20,7 +20,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 SEED = 0
 
-pytest_plugins = ["tests.studies"]
+pytest_plugins = ["tests.browser", "tests.studies"]
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ SIZES = {"train": 16, "validation": 4, "test": 4}
 NO_TIME = Budget(train=0.0, evaluation=0.0)
 CITIES = ("Arden", "Brill", "Corvo", "Delft", "Esker", "Fenwick", "Goole", "Hythe")
 
-_TIMES = ("environment", "seconds", "cost")
+_TIMES = ("environment", "seconds", "cost", "checksum")
 _NAME_TIMES = ("why", "changes")
 
 

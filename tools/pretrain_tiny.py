@@ -3,9 +3,9 @@
     python tools/pretrain_tiny.py --out src/bakeoff/base/tiny --minutes 25
     python tools/pretrain_tiny.py --size wire-3.5m --out somewhere
 
-It learns from articles alone, never from highlights. The folder is written every few minutes and
-complete each time, so that an interrupted run leaves a usable base behind. ``bakeoff bases make``
-does the same for who has bakeoff installed.
+It learns from articles alone, never from highlights. Without ``--minutes``, the same command goes
+on where it was interrupted; by the clock, the folder is written every few minutes and complete each
+time. ``bakeoff bases make`` does the same for who has bakeoff installed.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ def main() -> None:
         steps=args.steps,
         minutes=args.minutes,
         save_minutes=args.save_minutes,
+        checkpoint=args.out.with_name(f"{args.out.name}.unfinished"),
         threads=args.threads,
     )
 

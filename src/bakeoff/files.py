@@ -21,6 +21,8 @@ from bakeoff.errors import StoreError
 PART: Final = ".part"
 """Ends the name of what is being written; such names begin with a dot."""
 _FOLDERS_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+# Windows syncs only what may be written, and opens no folder.
+_TO_SYNC: Final = os.O_RDWR if os.name == "nt" else os.O_RDONLY
 
 
 _HELD: Final[dict[Path, tuple[int, int]]] = {}
@@ -170,7 +172,7 @@ def sync(path: Path) -> None:
     Not every system can open or sync a folder for that.
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, _TO_SYNC)
     except OSError:
         return
     try:

@@ -1,3 +1,3 @@
 """The package's version, which the build reads here."""
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,24 @@ def test_rows_that_disagree_leave_undecided_what_seeds_agree_on() -> None:
     assert "times the test rows" in both.why
 
 
+def test_what_varies_by_seeds_and_rows_says_how_many_of_both_it_takes() -> None:
+    values = {"x": 0.2 + 50 * np.array(AROUND)}
+    rng = np.random.default_rng(0)
+    without = [{"x": values["x"] + shift} for shift in rng.normal(0.0, 0.03, 20)]
+    found = judge_family({"made": (made(), Evidence(values=values, without=without))})["made"]
+    assert found.verdict == "undecided"
+    needed = re.search(r"about (\d+) times the test rows and (\d+) seeds", found.why)
+    assert needed is not None
+    # With so many of both, 80 % of studies with this effect would tell.
+    times, seeds = map(int, needed.groups())
+    [one] = found.estimates
+    assert found.smallest_effect is not None and found.smallest_effect > one.distance
+    more = replace(
+        one, seed_variance=one.seed_variance * 5 / seeds, row_variance=one.row_variance / times
+    )
+    assert more.detectable(0.05) <= one.distance
+
+
 def test_what_never_varies_is_known_without_an_error() -> None:
     found = judge_family({"made": (made(), Evidence(values={"x": np.full(5, 0.125)}))})["made"]
     assert (found.verdict, found.low, found.high) == ("supported", 0.125, 0.125)
@@ -101,6 +120,11 @@ def test_what_cannot_be_tested_takes_nothing_from_the_others() -> None:
     found = judge_family({"a": (made(), values), "b": (made(), nothing)})
     assert found["a"].p_value == judge_family({"a": (made(), values)})["a"].p_value
     assert (found["b"].verdict, found["b"].why) == ("untestable", "two bases are no family")
+
+
+def test_what_was_not_measured_yet_is_undecided_without_an_effect() -> None:
+    found = judge_family({"b": (made(), Evidence(unmeasured="the budget ended"))})["b"]
+    assert (found.verdict, found.effect, found.why) == ("undecided", None, "the budget ended")
 
 
 def test_all_contrasts_must_hold_or_any() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from bakeoff.api.claims import _made_data, run_claims
+from bakeoff.api.claims import _given_data, _made_data, run_claims
+from bakeoff.api.running import RunSettings, execute
+from bakeoff.api.study import Study
+from bakeoff.claims import suite
 from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES
+from bakeoff.claims.entrants import lora_plus
 from bakeoff.claims.latency import adapter_times, merged_times
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, losses_of
 from bakeoff.claims.registry import claims_named
-from bakeoff.claims.weights import _changed, energies, rank_share, weight_ranks
+from bakeoff.claims.weights import (
+    _changed,
+    cut_to,
+    energies,
+    rank_share,
+    update_ranks,
+    weight_ranks,
+)
 from bakeoff.runs.arrays import arrays_bytes
+from bakeoff.runs.reading import read_results
 
 FULL = SIZES["full"]
 
@@ -46,9 +59,47 @@ def test_another_number_of_rows_is_another_study_with_as_many_updates(data: Any)
     counts = {
         s.mapping["task"]["examples"]["train"]: s.mapping["protocol"]["epochs"] for s in studies
     }
-    assert counts == {2048: 3, 16: 48, 64: 48, 256: 24}
+    assert counts == {2048: 1, 16: 48, 64: 32, 256: 8}
     assert "few_shot" in str(studies[0].mapping["baselines"])
     assert len(studies[0].mapping["also_test"]) == 8
+
+
+def test_labels_are_learnt_where_there_are_some(data: Any) -> None:
+    chosen = claims_named(("init_matters", "few_tokens_suffice"))
+    labelled, other = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
+    task = labelled.mapping["task"]
+    assert (task["kind"], task["label"], len(task["labels"])) == ("classify", "desk", 8)
+    start = labelled.mapping["methods"]["soft_labels"]["init"]
+    assert start == {"labels": [f" {desk}" for desk in task["labels"]]}
+    assert "kind" not in other.mapping["task"]
+    rows = [json.loads(line) for line in Path(task["source"]["train"]).read_text().splitlines()]
+    assert {row["desk"] for row in rows} == set(task["labels"])
+
+    [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, replace(data, labelled=None))
+    assert {"soft_random", "soft_text", "soft_5"} <= set(study.mapping["methods"])
+    assert "soft_labels" not in study.mapping["methods"]
+    claim = chosen["init_matters"]
+    values = {name: np.full(5, 2.0) for name in ("soft_random", "soft_vocabulary", "soft_text")}
+    assert claim.statistic(values)["random"] == pytest.approx(np.zeros(5))
+
+
+def test_labels_of_given_data_are_those_of_its_training_rows(tmp_path: Path) -> None:
+    rows = [{"text": f"word {i} of a text", "label": ("spam", "ham")[i % 2]} for i in range(200)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = _given_data(str(tmp_path / "rows.jsonl"), "tiny")
+    assert found.labelled is not None and found.labelled[1] == (" ham", " spam")
+    assert found.task["kind"] == "classify"
+
+
+def test_loraplus_has_a_grid_around_a_rate_below_that_of_lora() -> None:
+    [part] = claims_named(("variants_tie_when_tuned",))["variants_tie_when_tuned"].design(
+        NOMINAL, FULL
+    )
+    plus, plain = part.entrants["loraplus"], part.entrants["lora"]
+    assert plus["loraplus_lr_ratio"] == 16.0
+    assert plus["learning_rate"] == pytest.approx(plain["learning_rate"] / 4)
+    large = replace(NOMINAL, parameters=10**9)
+    assert lora_plus(large, 16, 16.0)["learning_rate"] == pytest.approx(5e-4 / 4)
 
 
 def test_what_cannot_be_tested_says_what_it_takes(data: Any) -> None:
@@ -88,6 +139,67 @@ def test_the_rank_by_energy_is_that_of_a_matrix_made_so() -> None:
     assert rank_share(energies(torch.eye(40))) == pytest.approx(0.9)
 
 
+def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
+    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock: list[float] = [0.0]
+    ran: list[tuple[list[str], float | None]] = []
+    monkeypatch.setattr(suite.time, "monotonic", lambda: clock[0])
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        ran.append((list(mapping["methods"]), seconds))
+        clock[0] += 60.0
+
+    names = ("few_tokens_suffice", "full_rank_lora_is_full", "init_matters")
+    chosen: dict[str, Any] = {
+        "claims": claims_named(names),
+        **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
+        **{"device": "cpu", "out": tmp_path, "run_study": run_study},
+    }
+    found = suite.run_suite(suite.Suite(**chosen, deadline=100.0))
+    short = ["soft_5", "soft_20", "soft_100"]
+    assert ran == [(short, 100.0), ([*short, "full", "lora_width"], 40.0)]
+    assert {one.verdict for one in found.findings.values()} == {"undecided"}
+    assert "budget ended" in found.findings["init_matters"].why
+    # Without a budget they share a study from the start.
+    ran.clear()
+    suite.run_suite(suite.Suite(**chosen))
+    assert [methods for methods, _ in ran] == [
+        [*short, "full", "lora_width"],
+        ["soft_random", "soft_vocabulary", "soft_text", "soft_labels"],
+    ]
+
+
+def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest(
+    place: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    methods = {"all": {"kind": "full", "learning_rate": 1e-3}}
+    study = small(methods=methods, protocol={"seeds": [0, 1]}, task={"metrics": ["nll"]})
+    settings = RunSettings(device="cpu", costs=False)
+    execute(Study.from_mapping(study), place / "out", Console(quiet=True), settings)
+    facts = facts_of(study["base"])
+    context = Context(
+        facts=facts, device="cpu", size=FULL, place=place / "out", methods={"full": "all"}
+    )
+    found = update_ranks(context)
+    results = read_results(place / "out")
+    runs = [results.candidates[run] for run in results.methods["all"].candidates]
+    losses = [min(epoch.val_nll for epoch in run.epochs) for run in runs]
+    assert found["loss_100"] == pytest.approx(losses, rel=1e-4)
+    assert (found["loss_0"] > found["loss_100"]).all()
+    assert found["energy_75"].min() > 0.5
+
+
+def test_a_change_is_cut_to_a_part_of_its_rank() -> None:
+    matrix = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+    assert not cut_to(matrix, 0).any()
+    assert torch.equal(cut_to(matrix, 100), matrix)
+    half = cut_to(matrix, 50)
+    assert torch.linalg.matrix_rank(half) == 10
+    lost = torch.linalg.svdvals(matrix)[10:].square().sum()
+    torch.testing.assert_close((matrix - half).square().sum(), lost)
+
+
 def test_subtracting_in_bfloat16_does_not_give_the_base_back() -> None:
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     update = 0.1 * torch.randn(64, 64, generator=torch.Generator().manual_seed(1))
@@ -113,6 +225,7 @@ def test_a_claim_about_weights_needs_no_training(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert list(kept) == ["weights_are_low_rank", "scale_closes_gap"]
     assert kept["scale_closes_gap"]["verdict"] == "untestable"
+    assert all(one["planned_smallest_effect"] > 0 for one in kept.values())
     assert {"verdict", "effect", "low", "high", "margin", "seeds", "seconds"} <= set(
         kept["weights_are_low_rank"]
     )

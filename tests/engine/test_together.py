@@ -190,8 +190,8 @@ def low_rank_candidates(kit: Kit, bench: Bench) -> list[Candidate]:
     """Dropouts, ranks, scalings and starts that differ, beside a prompt that moves the tokens."""
     dropping = bench.method("lora", rank=4, dropout=0.4, ranks={"v_proj": 2})
     principal = bench.method("lora", rank=3, init="pissa", alpha=2.0)
-    stable = bench.method("lora", rank=4, init="orthogonal", rank_stabilised=True)
-    decomposed = bench.method("dora", rank=2, dropout=0.2, target_modules="all-linear")
+    stable = bench.method("lora", rank=4, init="orthogonal", loraplus_lr_ratio=8.0)
+    decomposed = bench.method("dora", rank=2, dropout=0.2, loraplus_lr_ratio=2.0)
     return [
         kit.candidate(dropping, 1e-2, seed=1, id="dropping"),
         kit.candidate(bench.method("soft_prompt", prompt_length=3), 1e-2, seed=2, id="prompt"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from bakeoff.runs.folder import PREVIOUS_FILE, RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
+from tests.studies import without_times
 
 Run = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "golden/four"
@@ -114,6 +116,14 @@ def test_predict_and_export_read_results_as_the_report_does(
         assert f"out/{ADAPTER}: its content changed" in outcome.message
     adapter.write_bytes(good)
     file = place / "out/results.json"
+    written = file.read_bytes()
+    flip(file)
+    for command in commands:
+        outcome = cli(*command)
+        assert outcome.code == 0, outcome.err
+        assert "out/results.json: its content changed since it was written" in outcome.message
+        shutil.rmtree(place / "exported", ignore_errors=True)
+    file.write_bytes(written)
     content = json.loads(file.read_text(encoding="utf-8"))
     for harmed, words in (
         (content | {"schema": 3}, "schema is 3"),
@@ -150,3 +160,113 @@ def test_a_baseline_that_fails_takes_no_method_along(
     assert run_small().code == 0
     assert trained == [] and results()["status"] == "complete"
     assert "lead" in results()["baselines"]
+
+
+def flip(file: Path) -> None:
+    """Turns one bit: of the last digit into another's, where there is one."""
+    content = bytearray(file.read_bytes())
+    digits = [i for i, byte in enumerate(content) if byte in b"23456789"]
+    at = digits[-1] if file.suffix.startswith(".json") else len(content) // 2
+    content[at] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def test_a_complete_run_looks_at_every_file_that_it_promises(
+    run_small: Run, cli: Run, place: Path, results: Callable[[], dict[str, Any]], trained: list[str]
+) -> None:
+    assert run_small().code == 0
+    out, before = place / "out", results()
+    trained.clear()
+    promised = {
+        "results.json": ("results.json", "what rests on it is made again"),
+        "examples.jsonl": ("examples.jsonl", "what rests on it is made again"),
+        "hashes.json": ("hashes.json", "is torn or changed"),
+        "candidates/lora-lr0.01-s0/metrics.jsonl": ("metrics.jsonl", "is made again"),
+        "candidates/lora-lr0.01-s0/record.json": ("record.json", "written again from results.json"),
+        "baselines/lead/record.json": ("lead/record.json", "What it held is made again"),
+    }
+    for name, words in promised.items():
+        whole = (out / name).read_bytes()
+        flip(out / name)
+        outcome = run_small()
+        assert outcome.code == 0, outcome.err
+        said = " ".join(outcome.out.split())
+        assert all(word in said for word in words), (name, said)
+        assert results()["methods"]["lora"]["test"] == before["methods"]["lora"]["test"]
+        assert name in ("results.json", "hashes.json") or (out / name).read_bytes() == whole
+        assert "is complete; nothing is trained" in run_small().out
+    assert trained == []
+
+
+def test_the_report_says_which_of_its_files_changed(run_small: Run, cli: Run, place: Path) -> None:
+    assert run_small().code == 0
+    for name in ("results.json", "examples.jsonl", "candidates/lora-lr0.01-s0/predictions.jsonl"):
+        whole = (place / "out" / name).read_bytes()
+        flip(place / "out" / name)
+        assert cli("report", "out", "--format", "md").code == 0
+        assert f"out/{name}: its content changed" in (place / "out/report.md").read_text("utf-8")
+        (place / "out" / name).write_bytes(whole)
+    assert cli("report", "out", "--format", "md").code == 0
+    assert "its content changed" not in (place / "out/report.md").read_text("utf-8")
+
+
+def test_a_state_for_more_epochs_that_is_torn_is_named_and_removed(
+    run_small: Run, place: Path, trained: list[str]
+) -> None:
+    assert run_small().code == 0
+    [file] = place.glob("out/candidates/lora-lr0.01-s0/last-*.safetensors")
+    flip(file)
+    trained.clear()
+    said = " ".join(run_small().out.split())
+    assert f"{file.name}: its content changed since it was written, so it was removed" in said
+    assert trained == [] and not file.exists()
+    assert file.name not in run_small().out
+
+
+def test_no_state_for_more_epochs_is_kept_where_the_rate_falls(run_small: Run, place: Path) -> None:
+    assert run_small(protocol={"schedule": "linear"}).code == 0
+    assert not list(place.glob("out/candidates/*/last-*"))
+
+
+@pytest.mark.parametrize("name", ["costs.json", "candidates/lora-lr0.01-s0/record.json"])
+def test_a_changed_number_of_an_incomplete_run_is_never_taken_up(
+    run_small: Run, place: Path, results: Callable[[], dict[str, Any]], name: str
+) -> None:
+    assert run_small().code == 0
+    before = results()
+    as_partial(place / "out")
+    file = place / "out" / name
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('": 0.', '": 7.').replace('": 5.', '": 7.'), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") != text
+    outcome = run_small()
+    assert f"out/{name}: is torn" in " ".join(outcome.out.split())
+    assert without_times(results()["candidates"]) == without_times(before["candidates"])
+
+
+def test_a_changed_event_is_refused_by_its_line(run_small: Run, place: Path) -> None:
+    assert run_small().code == 0
+    as_partial(place / "out")
+    file = place / "out/events.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[0] = lines[0].replace('"width": 1', '"width": 2')
+    file.write_text("".join(lines), encoding="utf-8")
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "events.jsonl, line 1: changed since it was written" in outcome.message
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped"])
+def test_a_changed_study_is_refused_by_its_own_name(run_small: Run, place: Path, harm: str) -> None:
+    assert run_small().code == 0
+    file = place / "out/study.yaml"
+    text = file.read_text(encoding="utf-8")
+    at = text.index("  temperature:")
+    changed = text[:at] if harm == "cut" else text.replace("  temperature:", "  temp%rature:")
+    file.write_text(changed, encoding="utf-8")
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "out/study.yaml: was changed since this study ran here" in outcome.message
+    assert "generation.temperature" in outcome.message
+    other = run_small(protocol={"weight_decay": 0.5})
+    assert other.code == 2 and "holds the results of another study" in other.message

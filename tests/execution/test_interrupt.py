@@ -17,6 +17,8 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import generate
+from bakeoff.errors import StoreError
+from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.progress import ProgressView
 from bakeoff.report import write_report
 from bakeoff.study import runner
@@ -172,3 +174,30 @@ def test_a_real_interrupt_ends_with_130(place: Path, small: Run) -> None:
     results = json.loads((place / "out/results.json").read_text(encoding="utf-8"))
     assert results["status"] == "partial"
     assert (place / "out/report.html").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_disk_without_room_for_a_checkpoint_leaves_a_partial_report_too(
+    run_small: Run,
+    cli: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    results: Callable[[], dict[str, Any]],
+) -> None:
+    save, saved = Checkpoints.save, 0
+
+    def full(self: Checkpoints, *arguments: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 3:
+            raise StoreError("out/cohorts: the disk is full")
+        save(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", full)
+        outcome = run_small(methods=METHODS, protocol={"epochs": 2})
+    assert outcome.code == 2 and "the disk is full" in outcome.err
+    assert results()["status"] == "partial"
+    assert cli("report", "out", "--format", "md").code == 0
+    assert run_small(methods=METHODS, protocol={"epochs": 2}).code == 0
+    assert results()["status"] == "complete"

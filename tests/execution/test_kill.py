@@ -25,7 +25,7 @@ METHODS = {
     "soft_prompt": {"kind": "soft_prompt", "prompt_length": 3},
 }
 SEARCH = {"learning_rates": 3, "seeds": 2, "reduction_factor": 2, "growth": 1, "grid_factor": 10.0}
-NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json")
+NOT_COMPARED = ("inputs.json", "study.db", ".lock", "run.log", "costs.json", "hashes.json")
 SLOTS = 3
 
 
@@ -34,13 +34,7 @@ def kept(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in sorted(folder.rglob("*")):
         name = str(file.relative_to(folder))
-        if not file.is_file() or name in (
-            "inputs.json",
-            "study.db",
-            ".lock",
-            "run.log",
-            "costs.json",
-        ):
+        if not file.is_file() or name in NOT_COMPARED:
             continue
         if file.suffix == ".json":
             found[name] = without_times(json.loads(file.read_text(encoding="utf-8")))

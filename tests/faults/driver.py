@@ -65,9 +65,16 @@ def cases(place: Path, wanted: Mapping[str, range]) -> Iterator[dict[str, Any]]:
         cwd=ROOT,
     )
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("{"):
-            yield json.loads(line)
-    if process.wait() != 0:
+    is_over = False
+    try:
+        for line in process.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)
+        is_over = True
+    finally:
+        if not is_over:  # no more cases are wanted
+            process.kill()
+        process.wait()
+    if process.returncode != 0:
         said = process.stderr.read()[-2000:] if process.stderr else ""
         raise RuntimeError(f"{given} ended with {process.returncode}: {said}")

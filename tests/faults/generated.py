@@ -13,6 +13,7 @@ from bakeoff.errors import BakeoffError
 from bakeoff.study.options import load_study
 from bakeoff.tasks.conversation.chatml import chatml_text
 from bakeoff.tasks.preparation.prepare import prepare
+from tests.faults.sizes import ROWS_OF_CASE
 from tests.studies import small_study
 from tests.tasks.preparing import task_of
 from tests.tokenizer_families import train_tokenizer
@@ -95,7 +96,6 @@ def study_fault(number: int, folder: Path) -> str | None:
     return None
 
 
-ROWS_OF_CASE: Final = 40
 _VALUES: Final[tuple[Any, ...]] = (
     *("A storm.", "storm", "\u200b", "", " ", "\x00", "<s>", "<|endoftext|>", "a" * 5000),
     *("\ud800", "e\u0301", "\u202e", "\r\n", "{context}", "{{ x }}", "日本語", "\ufeff", "🙂" * 40),

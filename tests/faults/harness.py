@@ -1,19 +1,21 @@
 """Small studies in forked processes to which something happens, and what must come of it.
 
 ``test_faults.py`` and ``soak.py`` start ``python -m tests.faults.parts``, which imports everything
-once and then forks a process for every run. So each run has its memory, signals and limits to
-itself, and starts at once.
+once, computes nothing, and then forks a process for every run. So each run has its memory, signals
+and limits to itself, a process group of its own as a shell would give it, and starts at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,23 +24,22 @@ import torch
 
 import bakeoff.report
 from bakeoff.cli.main import main
-from bakeoff.config import dump_yaml
+from bakeoff.config import loading
+from bakeoff.execution.archive import VARIANT_KEY
 from bakeoff.metrics import background
+from bakeoff.runs import reading
+from bakeoff.runs.reading import from_json, read_json
+from bakeoff.runs.records import CostRecord
 from bakeoff.study import costs
-from tests.studies import ScorerHere, measured_here, small_study, without_times, write_rows
+from tests.faults.studies import write_studies
+from tests.studies import ScorerHere, measured_here, without_times
 
-STUDY = {
-    "methods": {
-        "lora": {"kind": "lora", "rank": 1, "learning_rate": 1e-2},
-        "head": {"kind": "head", "learning_rate": 1e-2},
-    },
-    "protocol": {"epochs": 2},
-    "checkpoint_minutes": 1e-5,
-}
-"""Two cohorts, each with a checkpoint after every update."""
 _SAYS_OTHERWISE = ("notes", "environment")
 WRONG = ("Traceback (most recent call last)", "Logging error", "a fault of bakeoff's own")
 """What no run may print, whatever happens to it."""
+
+
+_COSTS: dict[str, CostRecord] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,37 +65,88 @@ def set_up(place: Path) -> None:
     setattr(background, "RougeScorer", ScorerHere)  # noqa: B010
     setattr(costs, "measure_costs", measured_here)  # noqa: B010
     setattr(bakeoff.report, "write_report", lambda folder, *_: folder / "report.html")  # noqa: B010
-    if not (place / "rows").exists():
-        write_rows(place / "rows")
-    (place / "study.yaml").write_text(dump_yaml(small_study(**STUDY)), encoding="utf-8")
+    write_studies(place)
     os.chdir(place)
 
 
-def run(folder: Path, before: Callable[[], None] = lambda: None, *options: str) -> Ended:
-    """Runs the study in a folder in a process of its own.
+def known_costs(costs_file: Path) -> None:
+    """From here on methods cost what a run has measured, as measuring is tested elsewhere."""
+    found = read_json(costs_file)
+    for name, content in found.items() if isinstance(found, dict) else ():
+        content.pop(VARIANT_KEY, None)
+        _COSTS[name] = from_json(CostRecord, content, where=name)
+
+    def replayed(
+        command: Sequence[str], job: Mapping[str, Any], names: Sequence[str], folder: Path
+    ) -> Iterator[tuple[str, CostRecord]]:
+        return ((name, _COSTS[name]) for name in names)
+
+    setattr(costs, "measure_costs", replayed)  # noqa: B010
+
+
+def warm_up(modules: Sequence[str], records: Sequence[str]) -> None:
+    """Imports what a run imports on its way, and makes what reads its records, once for all runs.
+
+    Args:
+        modules: names. records: classes, as ``loading:MODULE:NAME`` or ``reading:MODULE:NAME``.
+    """
+    for name in modules:
+        if not name.startswith(("__", "tests")):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    for record in records:
+        room, module, name = record.split(":")
+        with contextlib.suppress(Exception):
+            found = getattr(importlib.import_module(module), name)
+            (loading if room == "loading" else reading).adapter_of(found)
+    gc.collect()
+    gc.freeze()  # so that no collection in a run copies the pages of what it shares
+
+
+def warmed() -> dict[str, list[str]]:
+    """What this process has imported and made; see ``warm_up``."""
+    made = {"loading": loading._ADAPTERS, "reading": reading._ADAPTERS}
+    records = [
+        f"{room}:{cls.__module__}:{cls.__qualname__}"
+        for room, adapters in made.items()
+        for cls in adapters
+        if isinstance(cls, type)
+    ]
+    return {"modules": list(sys.modules), "records": records}
+
+
+def run(
+    folder: Path,
+    before: Callable[[], None] = lambda: None,
+    *options: str,
+    study: str = "plain",
+) -> Ended:
+    """Runs a study in a folder in a process of its own.
 
     Args:
         before: called in that process first. options: further ones of ``bakeoff run``.
+        study: which of ``STUDIES``.
     """
     said = folder.parent / f"{folder.name}.said"
     pid = os.fork()
     if pid == 0:
-        _become_run(folder, said, before, options)
+        _become_run(folder, said, before, (f"{study}.yaml", "--out", str(folder), *options))
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     return Ended(code=code, out=said.read_text(encoding="utf-8", errors="replace"))
 
 
 def _become_run(
-    folder: Path, said: Path, before: Callable[[], None], options: tuple[str, ...]
+    folder: Path, said: Path, before: Callable[[], None], arguments: tuple[str, ...]
 ) -> None:
     """Never returns."""
     code = 99
     try:
+        os.setpgid(0, 0)
         handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
-        sys.argv = ["bakeoff", "run", "study.yaml", "--out", str(folder), *options]
+        sys.argv = ["bakeoff", "run", *arguments]
         before()
         main()
     except SystemExit as ended:
@@ -108,14 +160,20 @@ def _become_run(
         os._exit(code)
 
 
-def numbers(folder: Path) -> dict[str, Any]:
-    """All that a run found out, to the bit: results without times and notes, and its files."""
+def numbers(folder: Path, *, without: str = "") -> dict[str, Any]:
+    """All that a run found out, to the bit: results without times and notes, and its files.
+
+    Args:
+        folder: the run's. without: the name of a file that is left out.
+    """
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {
         "results": without_times({k: v for k, v in results.items() if k not in _SAYS_OTHERWISE})
     }
     for file in sorted(folder.rglob("*")):
         name = str(file.relative_to(folder))
+        if file.name == without:
+            continue
         if file.is_file() and name.split("/")[0] in ("candidates", "baselines"):
             if file.suffix in (".safetensors", ".npz"):
                 found[name] = file.read_bytes()
@@ -124,16 +182,24 @@ def numbers(folder: Path) -> dict[str, Any]:
     return found
 
 
-def fault_of(ended: Ended, folder: Path, whole: Mapping[str, Any]) -> str | None:
-    """What is wrong with a run that was resumed: nothing where it has all numbers."""
+def fault_of(
+    ended: Ended, folder: Path, whole: Mapping[str, Any], *, without: str = ""
+) -> str | None:
+    """What is wrong with a run that was resumed: nothing where it has all numbers.
+
+    Args:
+        ended: how. folder: its. whole: the right numbers.
+        without: the name of a file that may be gone, as the run says.
+    """
     if any(words in ended.out for words in WRONG):
         return f"printed a traceback: {ended.out[-1500:]}"
     if ended.code != 0:
         return f"ended with {ended.code}: {ended.words[-600:]}"
-    found = numbers(folder)
+    found = numbers(folder, without=without)
     if found["results"]["status"] != "complete":
         return f"is {found['results']['status']}: {ended.words[-600:]}"
-    return _difference(found, whole)
+    right = {k: v for k, v in whole.items() if not without or not k.endswith(f"/{without}")}
+    return _difference(found, right)
 
 
 def _difference(found: Any, right: Any, where: str = "") -> str | None:

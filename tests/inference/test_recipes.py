@@ -35,6 +35,7 @@ AXOLOTL = [
     "gradient_accumulation_steps",
     "learning_rate",
     "logging_steps",
+    "loraplus_lr_ratio",
     "lora_alpha",
     "lora_alpha_pattern",
     "lora_dropout",
@@ -84,6 +85,7 @@ LLAMAFACTORY = [
     "lora_alpha",
     "lora_dropout",
     "lora_target",
+    "loraplus_lr_ratio",
     "use_dora",
     "use_rslora",
 ]
@@ -109,7 +111,9 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     place: Path, run_small: Run, cli: Run, losses: list[float]
 ) -> None:
-    methods = {"lora": {"kind": "lora", "rank": 2, "learning_rate": 2e-3}}
+    # With LoRA+, so that the parameters have two rates.
+    lora = {"kind": "lora", "rank": 2, "learning_rate": 2e-3, "loraplus_lr_ratio": 4.0}
+    methods = {"lora": lora}
     assert run_small(protocol=PROTOCOL, methods=methods).code == 0
     outcome = cli("export", "out", "--recipe", "peft", "--out", "recipe")
     assert outcome.code == 0, outcome.err
@@ -142,7 +146,8 @@ def test_configurations_have_keys_of_the_published_schemas(
 ) -> None:
     from transformers import TrainingArguments
 
-    method = {"kind": "dora", "rank": 2, "rank_stabilised": True, "learning_rate": 1e-2}
+    own = {"rank_stabilised": True, "loraplus_lr_ratio": 16.0}
+    method = {"kind": "dora", "rank": 2, "learning_rate": 1e-2, **own}
     assert run_small(methods={"dora": method}).code == 0
     outcome = cli("export", "out", "--recipe", recipe, "--out", "recipe")
     assert outcome.code == 0, outcome.err
@@ -151,6 +156,7 @@ def test_configurations_have_keys_of_the_published_schemas(
     assert set(config) <= set(known) | transformers
     rank = config["lora_r" if recipe == "axolotl" else "lora_rank"]
     assert (rank, config["learning_rate"], config["seed"]) == (2, 1e-2, 0)
+    assert config["loraplus_lr_ratio"] == 16.0
     rows = (place / "recipe/train.jsonl").read_text("utf-8").splitlines()
     first = json.loads(rows[0])
     assert len(rows) == 16

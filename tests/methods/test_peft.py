@@ -9,6 +9,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+from peft.optimizers import create_loraplus_optimizer
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -120,6 +121,16 @@ def peft_gradient(model: Any, name: str) -> Tensor:
         gradient = parameters[key].grad.t()
     assert isinstance(gradient, Tensor)
     return gradient
+
+
+def peft_parameters(model: Any, method: Method) -> dict[str, Any]:
+    """PEFT's parameters by the names of ours."""
+    parameters = dict(model.named_parameters())
+    found = {}
+    for name in method.shapes:
+        stem = peft_name(name).removesuffix(".weight")
+        found[name] = parameters[f"{stem}.default.weight"]
+    return found
 
 
 def peft_config(architecture: str, method: Method) -> Any:
@@ -313,6 +324,56 @@ def test_pissa_starts_and_is_converted_as_by_peft(
     with torch.no_grad():
         # The converted file has both the trained and the first vectors, so it rounds twice.
         assert largest_gap(peft_logits(plain, ids_BT), expected) <= 2 * LOGITS
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_loraplus_has_the_rates_that_pefts_optimizer_gives(
+    kind: str,
+    fresh: Callable[[str], PreTrainedModel],
+    base_of: Callable[[str], Base],
+    build: Callable[..., Method],
+    perturbed: Callable[[Method], dict[str, Tensor]],
+) -> None:
+    options = {"rank": 3, "target_modules": "all-linear"}
+    plus = build(kind, base_of("llama"), **options, loraplus_lr_ratio=4.0)
+    plain = build(kind, base_of("llama"), **options)
+    theirs: Any = peft.get_peft_model(fresh("llama"), peft_config("llama", plus))
+    tensors, rates = perturbed(plus), [3e-2, 1e-2, 2e-3]
+    protocol = ProtocolOptions(clip_norm=None, weight_decay=0.1)
+    with Cohort(plus.base, [plus, plain], 2, protocol) as cohort:
+        optimizer, stack = cohort.optimizer, cohort.stacks[kind]
+        assert optimizer is not None
+        for slot, (method, ratio) in enumerate([(plus, 4.0), (plain, 1.0)]):
+            cohort.seat(slot, method, tensors)
+            parameters = peft_parameters(theirs, method)
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(tensors[name].t())
+            reference = create_loraplus_optimizer(
+                theirs,
+                torch.optim.AdamW,
+                lr=rates[0],
+                loraplus_lr_ratio=ratio,
+                loraplus_weight_decay=0.1,
+                foreach=False,
+            )
+            first = [group["lr"] for group in reference.param_groups]
+            for update, rate in enumerate(rates):
+                for group, begun in zip(reference.param_groups, first, strict=True):
+                    group["lr"] = begun * rate / rates[0]
+                cohort.optimizer.zero_grad()
+                for number, (name, parameter) in enumerate(parameters.items()):
+                    generator = torch.Generator().manual_seed(100 * update + number)
+                    drawn = torch.randn(tensors[name].shape, generator=generator)
+                    parameter.grad = drawn.t().contiguous()
+                    grad = stack.tensors[name].grad
+                    assert grad is not None
+                    grad[slot] = drawn
+                optimizer.step(torch.full((2,), rate, dtype=torch.float64), torch.zeros(2))
+                reference.step()
+            for name, parameter in parameters.items():
+                torch.testing.assert_close(stack.tensors[name][slot].t(), parameter.detach())
+            cohort.vacate(slot)
 
 
 def test_dropout_acts_where_pefts_does(

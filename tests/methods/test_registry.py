@@ -196,3 +196,8 @@ def test_a_package_that_fails_is_named_and_harms_no_other(
         spec_of("broken", where="methods.a.kind")
     with pytest.raises(ConfigError, match=r"'lost' .*no_such_module:Lost cannot be imported"):
         method_type("lost", where="methods.a.kind")
+
+
+def test_only_weights_of_the_base_decay_and_by_how_much() -> None:
+    decays = {kind: spec.weight_decay for kind, spec in METHODS.items() if spec.weight_decay}
+    assert decays == {"full": 0.01, "head": 0.01, "last_layers": 0.01}

@@ -9,7 +9,12 @@ from rouge_score.rouge_scorer import RougeScorer as LibraryScorer
 from rouge_score.tokenizers import DefaultTokenizer
 
 from bakeoff.metrics import ROUGE_KEYS, rouge_scores, split_sentences
-from bakeoff.metrics.rouge_tokens import EnglishTokenizer, EveryScriptTokenizer, is_english
+from bakeoff.metrics.rouge_tokens import (
+    EnglishTokenizer,
+    EveryScriptTokenizer,
+    is_english,
+    share_without_spaces,
+)
 
 ENGLISH = """The café near the São Paulo office has been closed since Monday.
 Jürgen Klopp said that he will leave Liverpool, the club's owners confirmed.
@@ -94,3 +99,10 @@ def test_what_a_model_wrote_does_not_choose_the_words() -> None:
     scores = rouge_scores(["the cat", "the cat кошка", russian], ["the cat"] * 3)
     np.testing.assert_array_equal(scores[:, 0], [1.0, 1.0, 0.0])
     np.testing.assert_allclose(rouge_scores(["the cat кошка"], [russian])[0, 0], 2 / 7)
+
+
+def test_the_share_of_letters_without_spaces_between_words() -> None:
+    assert share_without_spaces("") == share_without_spaces("12 ...") == 0.0
+    assert share_without_spaces("storm") == 0.0
+    assert share_without_spaces("嵐の夜") == 1.0
+    assert share_without_spaces("ab 嵐夜") == 0.5

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.formatting import shown_bytes
+from tests.browser import RULES, Pages
 from tests.golden_folders import golden, rows_of
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-)  # fmt: skip
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 DARK_GROUND = "rgb(18, 22, 27)"
 # Ample for a page on disk, also on a machine that does other work at the same time.
 TIMEOUT_MS = 15_000
@@ -31,52 +24,22 @@ TIMEOUT_MS = 15_000
 Open = Callable[..., Any]
 
 
-def _missing(reason: str) -> None:
-    if os.environ.get("BAKEOFF_BROWSER") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, or a skip with its reason; ``make test-browser`` fails instead."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("Playwright is not installed: make test-browser installs it")
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        _missing("there is no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Open]:
+def open_page(pages: Pages) -> Open:
     """Opens a run's report from disk; whatever it asks for or says besides fails the test."""
-    contexts, told = [], []
 
     def opened(folder: Path, *, width: int = 1600, height: int = 1000, dark: bool = False) -> Any:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
-        )
-        context.set_default_timeout(TIMEOUT_MS)
-        contexts.append(context)
-        page = context.new_page()
         url = (folder / "report.html").as_uri()
-        page.on("console", lambda message: told.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: told.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: told.append(request.url) if request.url != url else None)
-        page.goto(url)
-        return page
+        return pages.open(
+            url,
+            width=width,
+            height=height,
+            dark=dark,
+            timeout_ms=TIMEOUT_MS,
+            may_ask=lambda asked: asked == url,
+        )
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert told == []
+    return opened
 
 
 def names(page: Any) -> list[str]:

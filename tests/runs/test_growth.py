@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,10 @@ def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None
     assert found.events == events
     assert found.jobs("train") == [job] and found.jobs("test") == []
     assert found.narrowed("base") == halved and found.narrowed("hidden_states") is None
+    # What memory did not hold once is not tried again, and nothing becomes wider than it was.
+    assert found.as_narrowed(job) == replace(job, micro_batch_size=2)
+    assert found.as_narrowed(replace(job, width=1, micro_batch_size=1)).width == 1
+    assert found.as_narrowed(replace(job, group="other")) == replace(job, group="other")
     found.add(events[0])
     assert EventLog(tmp_path).events == [*events, events[0]]
     with (tmp_path / EVENTS_FILE).open("ab") as file:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from bakeoff.errors import ConfigError
@@ -161,6 +163,14 @@ def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> N
         b"Content-Length: 100\r\n\r\n{"
     )
     assert b"408" in half.recv(100)
+    # One that has had an answer, and begins a request that never ends.
+    second = socket.create_connection((host, int(port)), timeout=20)
+    second.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    answer = b""
+    while b'"ok"' not in answer:
+        answer += second.recv(1000)
+    second.sendall(b"GET /hea")
+    assert second.recv(100) == b""
 
 
 def test_a_torn_adapter_is_an_error_of_its_own_and_names_no_file(
@@ -307,3 +317,63 @@ def test_a_server_that_stops_finishes_what_it_writes(finished: Path, serve: Serv
     assert found[0].status_code == 200
     assert found[0].json()["usage"]["completion_tokens"] == 120
     assert not server.state.engine.batcher.is_alive
+
+
+STRANGE = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 3),
+        st.floats(),
+        st.text(st.characters(exclude_categories=()), max_size=6),
+        st.sampled_from(["lora", TEXT, "base", 10**30, -1, 1e300, "user", "\x00", "<s>", "{text}"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["role", "content", "text", "x"]), inner, max_size=3),
+    ),
+    max_leaves=4,
+)
+GOOD_BODIES: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"model": "lora", "prompt": TEXT, "max_tokens": 2},
+    "/v1/chat/completions": {
+        "model": "lora",
+        "messages": [{"role": "user", "content": TEXT}],
+        "max_tokens": 2,
+    },
+    "/v1/classify": {"model": "lora", "input": TEXT},
+    "/v1/score": {"model": "lora", "prompt": TEXT, "choices": ["A fair."]},
+    "/compare": {"models": ["lora", "ia3"], "prompt": TEXT, "max_tokens": 2},
+    "/votes": {"study": "small", "a": "lora", "b": "lora", "verdict": "a"},
+}
+KEYS_OF_BODIES = (
+    *("model", "models", "prompt", "messages", "input", "choices", "row", "max_tokens", "n"),
+    *("temperature", "top_p", "seed", "stop", "stream", "logprobs", "raw", "echo", "verdict"),
+)
+
+
+@hypothesis.given(
+    path=st.sampled_from(sorted(GOOD_BODIES)),
+    changes=st.dictionaries(st.sampled_from(KEYS_OF_BODIES), STRANGE, max_size=3),
+    gone=st.sets(st.sampled_from(KEYS_OF_BODIES), max_size=1),
+    whole=st.one_of(st.just(None), st.just(None), st.just(None), STRANGE, st.binary(max_size=40)),
+)
+@hypothesis.settings(max_examples=80, deadline=None, derandomize=True)
+def test_any_request_is_answered_or_refused_in_words(
+    served: Server, path: str, changes: dict[str, Any], gone: set[str], whole: Any
+) -> None:
+    body = {k: v for k, v in {**GOOD_BODIES[path], **changes}.items() if k not in gone}
+    given_body = body if whole is None else whole
+    content = given_body if isinstance(given_body, bytes) else json.dumps(given_body).encode()
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(served.address + path, content=content, headers=headers, timeout=60)
+    assert answer.status_code in (200, 400, 404, 413), (answer.status_code, answer.text)
+    if answer.status_code != 200:
+        error = answer.json()["error"]
+        assert 0 < len(error["message"]) < 1000 and "Traceback" not in answer.text
+
+
+def test_the_server_lives_after_all_of_them(served: Server, expected: Expected) -> None:
+    answer = asked(served)
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["text"] == expected("lora", [TEXT])[0]

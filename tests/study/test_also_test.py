@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bakeoff.api.study import Study
 from bakeoff.execution.also import AlsoWorker
 from tests.studies import CITIES
 
@@ -278,3 +279,13 @@ def test_a_drop_needs_the_untuned_base(sets: Path, run_small: Run) -> None:
     outcome = run_small(also_test=also, baselines=["lead"])
     assert outcome.code == 2
     assert "also_test.plain.max_drop: a drop is measured from zero_shot" in outcome.message
+
+
+def test_a_study_with_further_sets_takes_overrides_as_a_budget_makes_them(
+    sets: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    study = Study.from_mapping(small(also_test={"shift": SHIFT, "plain": PLAIN}))
+    changed = study.with_overrides(["protocol.epochs=3", "task.examples.test=2"])
+    options = changed.at(sets).options
+    assert options.protocol.epochs == 3
+    assert options.also_test.keys() == {"shift", "plain"}

@@ -73,6 +73,7 @@ LORA_DEFAULTS = {
     "alphas": None,
     "rank_stabilised": False,
     "dropout": 0.0,
+    "loraplus_lr_ratio": 1.0,
     "init": "kaiming",
     "target_experts": False,
 }
@@ -130,6 +131,15 @@ def test_defaults_are_written_out() -> None:
     assert resolved["search"] is None
     again = study_from_mapping(resolved, folder=Path.cwd())
     assert again.resolved == resolved
+
+
+@pytest.mark.parametrize(
+    "more", [{"source": "letters.jsonl"}, {"kind": "text", "source": "plain.jsonl"}]
+)
+def test_a_resolved_study_with_a_further_test_set_is_read_again(more: dict[str, Any]) -> None:
+    resolved = loaded(also_test={"more": more}).resolved
+    assert resolved["also_test"]["more"]["allow_overlap"] is False
+    assert study_from_mapping(resolved, folder=Path.cwd()).resolved == resolved
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 
 from bakeoff.data.encode import TextEncoder
+from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.tasks.contract import columns_of
+from bakeoff.tasks.preparation.checks import check_input
 from tests.tasks.preparing import (
     Row,
     Write,
@@ -440,3 +445,16 @@ def test_every_row_has_something_to_learn(write: Write, family: str) -> None:
     for part in data.splits.values():
         assert all(mask_of(part, i).any() for i in range(len(part)))
         assert not any(mask_of(part, i)[0] for i in range(len(part)))
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_who_looks_at_the_first_row_alone_says_that_a_packed_file_is_torn(tmp_path: Path) -> None:
+    """An error of rows that are only dropped has nobody to catch it, and is printed."""
+    lines = json.dumps({"text": "A storm.", "short": "storm"}) + "\n"
+    files = {split: f"{split}.jsonl.gz" for split in ("train", "validation", "test")}
+    for name in files.values():
+        (tmp_path / name).write_bytes(gzip.compress(lines.encode() * 9) + b"x")
+    task = task_of(kind="summarize", source=files, document="text", summary="short")
+    source = open_source(task.options, columns_of(task), root=tmp_path)
+    with pytest.raises(DataError, match=r"train\.jsonl\.gz is not a whole gzip file"):
+        check_input(task, source)

@@ -16,10 +16,12 @@ from bakeoff.claims.contract import SIZES, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claims_named
 from bakeoff.claims.suite import Suite, as_mapping, run_suite
-from bakeoff.data.wire import generate
+from bakeoff.data.sources import open_source
+from bakeoff.data.wire import DESKS, generate
 from bakeoff.execution.stopping import BudgetSpent
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
+from bakeoff.tasks.contract import Task, columns_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +51,19 @@ _WIRE: Final = {
     "max_length": 256,
     "max_target_tokens": 56,
 }
+
+
+_DESK_NAMES: Final = tuple(sorted(desk.name for desk in DESKS))
+_DESKS: Final = {
+    "kind": "classify",
+    "text": "article",
+    "label": "desk",
+    "labels": list(_DESK_NAMES),
+    "template": "{text}\n\nDesk: {label}",
+    "max_length": 256,
+}
+"""The subjects of the made articles as class labels."""
+_MOST_LABELS: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +118,11 @@ def run_claims(
     place, size = Path(out), SIZES["quick" if quick else "full"]
     main = base or (bases[0] if bases else DEFAULT_BASE)
     facts = sorted(map(facts_of, dict.fromkeys((*(bases or ()), main))), key=lambda f: f.parameters)
-    with disk_errors(place):
-        place.mkdir(parents=True, exist_ok=True)
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
-        settings = RunSettings(device=device, budget=seconds, costs=False)
+        # A design is fixed before it is run, so a budget ends it and cuts nothing of it.
+        settings = RunSettings(device=device, budget=seconds, costs=False, shapes=False)
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:
@@ -127,6 +141,8 @@ def run_claims(
         say=lambda text: shown.print(f"[bold]claims[/]: {text}", highlight=False),
         deadline=None if most is None else started + most,
     )
+    with disk_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
     found = run_suite(suite)
     content = as_mapping(suite, found)
     with disk_errors(place):
@@ -146,7 +162,18 @@ def _given_data(data: str, base: str) -> ClaimData:
         task=task,
         protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},
         takes_prompts=study.task.kind == "summarize",
+        labelled=(task, _labels(study.task)) if study.task.kind == "classify" else None,
     )
+
+
+def _labels(task: Task) -> tuple[str, ...]:
+    """A classification's labels as they stand in its rows, after a space."""
+    known = getattr(task.options, "labels", None)
+    if known is None:
+        column = str(getattr(task.options, "label", ""))
+        records = open_source(task.options, columns_of(task), root=Path.cwd()).records("train")
+        known = sorted({str(one.values.get(column, "")).strip() for one in records} - {""})
+    return tuple(f" {label}" for label in known[:_MOST_LABELS])
 
 
 def _made_data(place: Path, size: Size) -> ClaimData:
@@ -158,12 +185,14 @@ def _made_data(place: Path, size: Size) -> ClaimData:
         "test": size.test_rows,
     }
     source = {split: str(folder / f"{split}.jsonl") for split in counts}
+    labels = {split: str(folder / f"labels-{split}.jsonl") for split in counts}
     shifted, corpus = folder / "desks.jsonl", folder / "corpus.jsonl"
     if not corpus.exists():  # it is written last
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for split, count in counts.items():
                 _write(Path(source[split]), _articles(split, count, held_out=False))
+                _write(Path(labels[split]), _with_desks(split, count))
             _write(shifted, _articles("test", size.test_rows, held_out=True))
             texts = generate(size.test_rows, seed=_CORPUS_SEED, split="pretrain")
             _write(corpus, [{"text": one.article} for one in texts])
@@ -171,9 +200,16 @@ def _made_data(place: Path, size: Size) -> ClaimData:
         task=_WIRE,
         protocol=_PROTOCOL,
         takes_prompts=True,
+        labelled=({**_DESKS, "source": labels}, tuple(f" {name}" for name in _DESK_NAMES)),
         desks=(source, str(shifted)),
         corpus=str(corpus),
     )
+
+
+def _with_desks(split: Any, count: int) -> list[dict[str, str]]:
+    """Articles with their subjects."""
+    found = generate(count, seed=_SEED, split=split)
+    return [{"article": one.article, "desk": one.desk} for one in found]
 
 
 def _articles(split: Any, count: int, *, held_out: bool) -> list[dict[str, str]]:

@@ -49,6 +49,7 @@ class RunSettings:
         elsewhere: how jobs run apart from this process; None as the study's ``execution`` says.
         execution: instead of the study's, where it is given.
         costs: whether each method's costs are measured at the end.
+        shapes: whether a budget cuts the study so that it fits; else it only ends it.
     """
 
     device: str = "auto"
@@ -64,6 +65,7 @@ class RunSettings:
     elsewhere: ElsewherePlan | None = None
     execution: Mapping[str, Any] = field(default_factory=dict)
     costs: bool = True
+    shapes: bool = True
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -100,7 +102,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         study,
         place,
         console,
-        budget=settings.budget,
+        budget=settings.budget if settings.shapes else None,
         started=settings.started,
         device=settings.device,
         fresh=settings.fresh,

@@ -6,7 +6,7 @@ claim is listed at once, and its rule can be held against planted truths without
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ SIZES: Mapping[SizeName, Size] = {
         train_rows=2048,
         validation_rows=200,
         test_rows=2000,
-        epochs=3,
+        epochs=1,
         rates=6,
         growth=4,
         rounds=40,
@@ -134,6 +134,8 @@ class Part:
         shots: whether prompts with worked examples take part, as the baseline ``few_shot``.
         prompts: whether the untuned base is asked by written prompts, as ``prompt_1`` and so on.
         desks: whether the data are those without the held-out desks.
+        labelled: whether class labels are learnt, where the data have some: their own, or the
+            subjects of the made articles. Else it is trained as any other part.
     """
 
     name: str = ""
@@ -145,6 +147,7 @@ class Part:
     shots: bool = False
     prompts: bool = False
     desks: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +201,7 @@ class Claim:
         measure: ``MODULE:FUNCTION`` of what is measured besides, imported when it is.
         repeats: what the first axis counts. over_bases: whether the bases are its conditions.
         quick: whether ``--quick`` runs it.
-        curve: what its figure draws besides the effect; None for nothing.
+        curve: what is drawn besides the effect: a curve, several, or None.
     """
 
     name: str
@@ -218,7 +221,7 @@ class Claim:
     repeats: Literal["seeds", "matrices", "rounds"] = "seeds"
     over_bases: bool = False
     quick: bool = False
-    curve: Callable[[Values], Curve | None] = lambda values: None
+    curve: Callable[[Values], Curve | Sequence[Curve] | None] = lambda values: None
 
     @property
     def margin(self) -> float:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from bakeoff.claims.contract import BaseFacts
+from bakeoff.methods.registry import spec_of
+
+FROM_LABELS: Final[Mapping[str, Any]] = {"labels": []}
+"""A soft prompt's ``init`` from the data's labels, which planning fills in; an entrant with it is
+left out where the data have none."""
 
 _SMALL: Final = 20_000_000
 """Parameters below which bases take far larger rates than those that methods are published with."""
@@ -41,6 +47,13 @@ def lora(facts: BaseFacts, rank: int = 8, **options: Any) -> Mapping[str, Any]:
     return entrant(
         "lora", facts, **{"rank": rank, "alpha": 8.0, "target_modules": "all-linear", **options}
     )
+
+
+def lora_plus(facts: BaseFacts, rank: int, ratio: float) -> Mapping[str, Any]:
+    """LoRA+: its grid is centred so that the two rates' geometric mean is LoRA's rate."""
+    known = _SMALL_RATES["lora"] if facts.parameters < _SMALL else None
+    rate = known or spec_of("lora", where="claims").rate_for(facts.parameters)
+    return lora(facts, rank, loraplus_lr_ratio=ratio, learning_rate=rate / math.sqrt(ratio))
 
 
 def soft_prompt(facts: BaseFacts, length: int = 20, **options: Any) -> Mapping[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
@@ -17,29 +19,32 @@ from bakeoff.claims.contract import (
     Values,
 )
 from bakeoff.claims.curves import curve_over
-from bakeoff.claims.entrants import soft_prompt
+from bakeoff.claims.entrants import FROM_LABELS, soft_prompt
 
 _MARGIN = 0.02
+_WORDS = ("vocabulary", "text", "labels")
 _TEXT = "Read the text below and write the answer."
 
 
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
     entrants = {
         "soft_random": soft_prompt(facts, 20, init="random"),
-        # The method's own start, so that it is other claims' prompt of 20 tokens.
+        # The method's own start.
         "soft_vocabulary": soft_prompt(facts, 20),
         "soft_text": soft_prompt(facts, 20, init=_TEXT),
+        "soft_labels": soft_prompt(facts, 20, init=FROM_LABELS),
     }
-    return (Part(entrants=entrants),)
+    return (Part(entrants=entrants, labelled=True),)
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
-    words = (values["soft_vocabulary"] + values["soft_text"]) / 2.0
-    return {"random": values["soft_random"] - words}
+    # Data without labels have no start from them.
+    words = [values[f"soft_{name}"] for name in _WORDS if f"soft_{name}" in values]
+    return {"random": values["soft_random"] - np.mean(words, axis=0)}
 
 
 def _curve(values: Values) -> Curve | None:
-    names = {f"soft_{name}": name for name in ("random", "vocabulary", "text")}
+    names = {f"soft_{name}": name for name in ("random", *_WORDS)}
     return curve_over(values, names, "start", "test loss, nats per token")
 
 
@@ -48,11 +53,12 @@ CLAIM = Claim(
     title="A soft prompt that starts at words ends better than one that starts at random",
     source="Lester et al. 2021, arXiv:2104.08691, figure 3b",
     hypothesis="From random numbers a soft prompt of 20 tokens ends at least 0.02 nats per token "
-    "above the mean of one from embeddings of the vocabulary and one from a written instruction.",
+    "above the mean of one from embeddings of the vocabulary, one from a written instruction and, "
+    "where the data have class labels, one from these.",
     supported_if="the difference is above 0.02 nats per token",
     contradicted_if="it is below 0.02 nats per token",
-    does_not_show="Which words are best to start from. Class labels are tried only where the "
-    "study's text names them.",
+    does_not_show="Which words are best to start from. On data without class labels it is three "
+    "starts, not the paper's four.",
     unit="nats per token",
     contrasts=(
         Contrast(
@@ -66,8 +72,18 @@ CLAIM = Claim(
     design=_design,
     curve=_curve,
     planted=Planted(
-        supported={"soft_random": 2.3, "soft_vocabulary": 2.22, "soft_text": 2.2},
-        contradicted={"soft_random": 2.2, "soft_vocabulary": 2.2, "soft_text": 2.2},
+        supported={
+            "soft_random": 2.3,
+            "soft_vocabulary": 2.22,
+            "soft_text": 2.2,
+            "soft_labels": 2.21,
+        },
+        contradicted={
+            "soft_random": 2.2,
+            "soft_vocabulary": 2.2,
+            "soft_text": 2.2,
+            "soft_labels": 2.2,
+        },
         noise=Noise(seed=0.004, row=0.08),
     ),
 )

@@ -56,17 +56,20 @@ def listed(claim: Claim, size: Size, *, family: int) -> list[tuple[str, str]]:
     Args:
         family: claims of the run that the smallest effect is corrected for.
     """
-    found = smallest_effect(claim, size, family=family)
     return [
         ("source", claim.source),
         ("hypothesis", claim.hypothesis),
         ("supported if", claim.supported_if),
         ("contradicted if", claim.contradicted_if),
         ("costs", design_words(claim, size)),
-        (
-            "finds",
-            f"with 80 % probability an effect that is {found:.2g} {claim.unit} from its margin, "
-            f"where {claim.repeats} vary as they are expected to",
-        ),
+        ("finds", finds_words(smallest_effect(claim, size, family=family), claim)),
         ("does not show", claim.does_not_show),
     ]
+
+
+def finds_words(effect: float, claim: Claim) -> str:
+    """What a design finds, before it is run."""
+    return (
+        f"with 80 % probability an effect that is {effect:.2g} {claim.unit} from its margin, "
+        f"where {claim.repeats} vary as they are expected to"
+    )

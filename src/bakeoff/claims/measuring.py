@@ -15,6 +15,7 @@ from bakeoff.runs.reading import read_results
 
 if TYPE_CHECKING:
     from bakeoff.base.model import Base
+    from bakeoff.data.batches import BatchPlan
     from bakeoff.methods.contract import Method, Tensors
 
 
@@ -52,6 +53,28 @@ class Trained:
         self.study = recorded(load_yaml(text, where=str(place / STUDY_FILE)), folder=place)
         self.place, self.results = place, read_results(place)
         self.base: Base = load_base(self.study, device)
+
+    @cached_property
+    def _validation(self) -> BatchPlan:
+        from bakeoff.engine.workbench import plan_of
+        from bakeoff.study.opening import prepare_data
+        from bakeoff.tasks.preparation.prepare import with_found
+
+        data = prepare_data(self.study, self.base, {})
+        task = with_found(self.study.task, data.found)
+        rows, protocol = data.splits["validation"], self.study.options.protocol
+        return plan_of(rows, task.max_length, task, self.base, protocol)
+
+    def loss_of(self, method: Method, tensors: Tensors) -> float:
+        """The loss on the study's validation rows, in nats per token."""
+        from bakeoff.engine.batch_source import TokenSource
+        from bakeoff.engine.cohort import Cohort
+        from bakeoff.engine.score import example_nlls, mean_nll
+
+        with Cohort(self.base, [method], 1) as cohort:
+            cohort.seat(0, method, tensors)
+            source = TokenSource(cohort.base.device)
+            return mean_nll(example_nlls(cohort, 0, source, self._validation), self._validation)
 
     def of(self, name: str) -> Iterator[tuple[Method, Tensors]]:
         """Each tested run of a method: the method as built, and its tensors."""

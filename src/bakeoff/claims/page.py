@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from bakeoff.claims.contract import Claim
+from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
-from bakeoff.claims.listing import design_words
+from bakeoff.claims.listing import design_words, finds_words
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
-from bakeoff.claims.suite import Found, Suite
+from bakeoff.claims.suite import Found, Suite, planned_effect
 from bakeoff.formatting import counted, shown_seconds
 from bakeoff.page.frame import frame, make_environment
 
@@ -21,9 +21,9 @@ def build_page(suite: Suite, found: Found) -> str:
     for i, (name, claim) in enumerate(suite.claims.items()):
         finding, evidence = found.findings[name], found.evidence[name]
         figures = [effect_figure(claim, finding, f"effect{i}")]
-        curve = claim.curve(evidence.values) if evidence.untestable is None else None
-        if curve is not None:
-            figures.append(curve_figure(claim, curve, f"curve{i}"))
+        curves = claim.curve(evidence.values) if finding.estimates else None
+        for j, curve in enumerate([curves] if isinstance(curves, Curve) else curves or ()):
+            figures.append(curve_figure(claim, curve, f"curve{i}-{j}"))
         rows.append(
             {
                 "name": name,
@@ -31,6 +31,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "finding": finding,
                 "figures": [figure for figure in figures if figure is not None],
                 "design": design_words(claim, suite.size, suite.main),
+                "finds": finds_words(planned_effect(suite, claim), claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "studies": found.studies.get(name, []),
                 "interval": _interval(finding),

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
+from bakeoff.claims.entrants import FROM_LABELS
 
 _MOST_EPOCHS: Final = 48
 _SHOTS: Final = (1, 2)
@@ -36,6 +37,8 @@ class ClaimData:
 
     Attributes:
         task, protocol: a study's sections. takes_prompts: whether its template may be another.
+        labelled: a study's ``task`` whose answers are class labels, and those labels as they stand
+            in its rows; None where there are none.
         desks: a study's ``task.source`` without two subjects, and a file of those; None where the
             data name no subjects. corpus: a file of running text.
     """
@@ -43,6 +46,7 @@ class ClaimData:
     task: Mapping[str, Any]
     protocol: Mapping[str, Any]
     takes_prompts: bool = False
+    labelled: tuple[Mapping[str, Any], tuple[str, ...]] | None = None
     desks: tuple[Mapping[str, str], str] | None = None
     corpus: str | None = None
 
@@ -60,14 +64,6 @@ class PlannedStudy:
     base: str
     mapping: Mapping[str, Any]
     methods: Mapping[tuple[str, str], Mapping[str, str]]
-
-    @property
-    def work(self) -> float:
-        """How much is trained, in rows times runs, to share a budget by."""
-        rows = float(self.mapping["task"]["examples"]["train"])
-        tried = (self.mapping["search"] or {}).get("learning_rates", 0)
-        runs = len(self.mapping["methods"]) * (tried + self.mapping["protocol"]["seeds"])
-        return float(rows * self.mapping["protocol"]["epochs"] * runs)
 
     def share(self, claim: str) -> float:
         """The part of this study that is this claim's, entrants of several being shared."""
@@ -133,13 +129,36 @@ def plan_studies(
     for name, claim in claims.items():
         for base in facts if claim.over_bases else (main,):
             for part in claim.design(base, size):
-                _add(groups, name, base.reference, part)
+                _add(groups, name, base.reference, _fitted(part, data))
     return [_study(key, group, size, data) for key, group in groups.items()]
+
+
+def _fitted(part: Part, data: ClaimData) -> Part:
+    """The part on these data: with their labels, or without what needs labels."""
+    if not part.labelled:
+        return part
+    labels = None if data.labelled is None else data.labelled[1]
+    entrants = {}
+    for name, method in part.entrants.items():
+        if method.get("init") != FROM_LABELS:
+            entrants[name] = method
+        elif labels:
+            entrants[name] = {**method, "init": {"labels": list(labels)}}
+    return replace(part, entrants=entrants, labelled=bool(labels))
 
 
 def _add(groups: dict[str, _Group], claim: str, base: str, part: Part) -> None:
     # Written prompts ask every candidate eight times more, so these share with none.
-    how = (base, part.train_rows, part.max_length, part.tuned, part.desks, part.prompts)
+    how: tuple[object, ...] = (
+        base,
+        part.train_rows,
+        part.max_length,
+        part.tuned,
+        part.desks,
+        part.prompts,
+    )
+    if part.labelled:
+        how = (*how, "labelled")
     key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
     group = groups.setdefault(key, _Group(base=base, part=part))
     group.sets.update(dict.fromkeys(part.sets))
@@ -157,7 +176,11 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
     part = group.part
     rows = min(part.train_rows or size.train_rows, size.train_rows)
     counts = {"train": rows, "validation": size.validation_rows, "test": size.test_rows}
-    task = {**data.task, "examples": counts, "metrics": ["nll"]}
+    learnt = data.task
+    if part.labelled:
+        assert data.labelled is not None
+        learnt = data.labelled[0]
+    task = {**learnt, "examples": counts, "metrics": ["nll"]}
     if part.max_length is not None:
         task["max_length"] = part.max_length
     if part.desks:
@@ -173,7 +196,8 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
                 "template": template,
             }
     epochs = min(_MOST_EPOCHS, round(size.epochs * size.train_rows / rows))
-    name = f"{Path(group.base).name.replace(':', '-')}-{part.name or 'main'}-{key}"
+    called = part.name or ("labels" if part.labelled else "main")
+    name = f"{Path(group.base).name.replace(':', '-')}-{called}-{key}"
     search = {"learning_rates": size.rates, "growth": size.growth} if part.tuned else None
     mapping: dict[str, Any] = {
         "name": name,

@@ -77,6 +77,9 @@ def measured_of(place: Path, methods: Mapping[str, str], part: str) -> Measured:
         StoreError: an entrant has no scores, with the reason.
     """
     results = read_results(place)
+    for method in methods.values():
+        if method not in results.methods:
+            raise StoreError(f"{place}: {method} was not begun; the same command goes on")
     found = Measured()
     front = f"{part}:" if part else ""
     # A run that failed is left out of every entrant, so that repeats stay pairs.

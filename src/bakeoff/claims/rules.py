@@ -25,7 +25,7 @@ ALPHA = 0.05
 LEAST_REPEATS = 5
 _CHANCE = 0.8
 _MOST_REPEATS = 200
-_MOST_TIMES_ROWS = 1000
+_TIMES_ROWS = (1, 2, 3, 5, 10, 20, 50, 100, 300, 1000)
 _NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
 
 
@@ -45,12 +45,14 @@ class Evidence:
     Attributes:
         values: of all test rows. without: the same with one block of rows left out, a block each;
             none where no rows are drawn.
-        untestable: why nothing can be said here, else None. notes: what a reader should know.
+        untestable: why nothing can be said here, else None.
+        unmeasured: why nothing was measured yet, else None. notes: what a reader should know.
     """
 
     values: Values = field(default_factory=dict)
     without: Sequence[Values] = ()
     untestable: str | None = None
+    unmeasured: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -136,7 +138,7 @@ def judge_family(
     tested = {
         name: tuple(estimate(found, one, claim) for one in claim.contrasts)
         for name, (claim, found) in evidence.items()
-        if found.untestable is None
+        if found.untestable is None and found.unmeasured is None
     }
     for name, estimates in list(tested.items()):
         if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
@@ -149,13 +151,13 @@ def judge_family(
     size = max(1, len(enough))
     found: dict[str, Finding] = {}
     for name, (claim, one) in evidence.items():
-        if one.untestable is not None:
+        if name not in tested:
             found[name] = Finding(
                 name=name,
-                verdict=Verdict.UNTESTABLE,
+                verdict=Verdict.UNTESTABLE if one.unmeasured is None else Verdict.UNDECIDED,
                 margin=claim.margin,
                 level=1.0 - alpha,
-                why=one.untestable,
+                why=one.untestable or one.unmeasured or "",
             )
         else:
             found[name] = _finding(claim, tested[name], adjusted.get(name), alpha, size)
@@ -303,22 +305,38 @@ def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
             f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS}, by a "
             "larger budget."
         )
-    distance = one.distance
-    for more in _growing(repeats):
-        seed = one.seed_variance * repeats / more
-        freedom = _freedom(seed, one.row_variance, more, one.blocks)
-        if _detectable(seed + one.row_variance, freedom, step) <= distance:
-            return f"An effect of this size would be told with about {more} {word}."
-    for times in (2, 3, 5, 10, 20, 50, 100, 300, _MOST_TIMES_ROWS):
-        for more in (repeats, 2 * repeats, 5 * repeats):
+    found = _cheapest(one, repeats, step)
+    if found is None:
+        return (
+            "The effect lies on its threshold as far as can be seen; no design in reach would tell."
+        )
+    more, times = found
+    if found == (repeats, 1):
+        return (
+            f"This design tells an effect of this size four times in five; more {word} would "
+            "settle it."
+        )
+    rows = "" if times == 1 else f"{times} times the test rows and "
+    seeds = f"{more} {word}" if more > repeats else f"as many {word}"
+    return f"An effect of this size would be told with about {rows}{seeds}."
+
+
+def _cheapest(one: Estimate, repeats: int, step: float) -> tuple[int, int] | None:
+    """(repeats, times the test rows) of the least work that finds an effect as large as was seen.
+
+    Rows are looked for only where they are drawn. None: not within what anybody would run.
+    """
+    best: tuple[int, int] | None = None
+    for times in _TIMES_ROWS if one.row_variance else (1,):
+        for more in _growing(repeats):
+            if best is not None and more * times >= best[0] * best[1]:
+                break
             seed, row = one.seed_variance * repeats / more, one.row_variance / times
             freedom = _freedom(seed, row, more, one.blocks)
-            if one.row_variance and _detectable(seed + row, freedom, step) <= distance:
-                return (
-                    f"An effect of this size would be told with about {times} times the test rows "
-                    f"and {more} {word}."
-                )
-    return "The effect lies on its threshold as far as can be seen; no design in reach would tell."
+            if _detectable(seed + row, freedom, step) <= one.distance:
+                best = more, times
+                break
+    return best
 
 
 def _growing(repeats: int) -> list[int]:

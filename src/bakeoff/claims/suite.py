@@ -20,14 +20,20 @@ from bakeoff.claims.contract import BaseFacts, Claim, Size
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_untestable
 from bakeoff.claims.reading import Measured, measured_of
+from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
-from bakeoff.errors import BakeoffError
+from bakeoff.claims.simulation import smallest_effect
+from bakeoff.errors import BakeoffError, StoreError
 from bakeoff.files import write_bytes
+from bakeoff.runs.folder import CLAIMS_NOTE
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.version import __version__
 
 STUDIES: Final = "studies"
 _MEASURED: Final = "measured"
+_ENDED: Final = (
+    "the budget ended before anything was found; the same command with more of it goes on"
+)
 
 
 class RunStudy(Protocol):
@@ -87,7 +93,10 @@ def run_suite(suite: Suite) -> Found:
             evidence[name] = Evidence(untestable=why)
     testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
-    failures = _run_studies(suite, studies)
+    if suite.deadline is None:
+        failures = _run_studies(suite, studies)
+    else:
+        failures = _run_in_time(suite, testable)
     seconds = dict.fromkeys(suite.claims, 0.0)
     for name, claim in testable.items():
         own = [study for study in studies if any(of == name for of, _ in study.methods)]
@@ -96,7 +105,10 @@ def run_suite(suite: Suite) -> Found:
         try:
             evidence[name], taken = _evidence(suite, name, claim, own, failures)
         except BakeoffError as error:
-            evidence[name], taken = Evidence(untestable=str(error)), 0.0
+            # What a budget left out of a study has no scores yet.
+            is_early = suite.deadline is not None and isinstance(error, StoreError)
+            why, taken = str(error), 0.0
+            evidence[name] = Evidence(unmeasured=why) if is_early else Evidence(untestable=why)
         seconds[name] += taken
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
@@ -107,30 +119,65 @@ def run_suite(suite: Suite) -> Found:
     return Found(findings=findings, evidence=ordered, seconds=seconds, studies=names)
 
 
-def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, str]:
-    """Runs all studies.
+def _run_in_time(suite: Suite, claims: Mapping[str, Claim]) -> dict[str, Evidence]:
+    """Runs claim after claim, in their order, until the budget ends.
+
+    All of them in shared studies take less time, but are decided together at their end. Here
+    studies grow by one claim after the other, so that what there is by then is whole.
 
     Returns:
-        By study, why there is nothing of it.
+        By study, what is said of its claims where there is nothing of it.
     """
-    failures: dict[str, str] = {}
+    failures: dict[str, Evidence] = {}
+    begun: dict[str, Claim] = {}
+    for name, claim in claims.items():
+        begun[name] = claim
+        planned = plan_studies(begun, suite.facts, suite.main, suite.size, suite.data)
+        own = [study for study in planned if any(of == name for of, _ in study.methods)]
+        if own:
+            failures |= _run_studies(suite, own)
+    return failures
+
+
+def _run_studies(suite: Suite, studies: Sequence[PlannedStudy]) -> dict[str, Evidence]:
+    """Runs studies.
+
+    Returns:
+        By study, what is said of its claims where there is nothing of it.
+    """
+    failures: dict[str, Evidence] = {}
+    if studies:
+        _note_claims(suite)
     for i, study in enumerate(studies):
-        seconds: float | None = None
-        if suite.deadline is not None:
-            left = max(1.0, suite.deadline - time.monotonic())
-            seconds = left * study.work / sum(one.work for one in studies[i:])
+        place = suite.out / STUDIES / study.name
+        left = None if suite.deadline is None else suite.deadline - time.monotonic()
+        if left is not None and left <= 0.0:
+            if not (place / RESULTS_FILE).exists():
+                failures[study.name] = Evidence(unmeasured=f"{study.name}: {_ENDED}")
+            continue
         suite.say(
             f"study {i + 1} of {len(studies)}: {study.name}, "
             f"{len(study.mapping['methods'])} methods"
         )
-        place = suite.out / STUDIES / study.name
         try:
-            suite.run_study(study.mapping, place, seconds)
+            suite.run_study(study.mapping, place, left)
         except BakeoffError as error:
-            failures[study.name] = str(error)
+            failures[study.name] = Evidence(untestable=f"{study.name}: {error}")
         if not (place / RESULTS_FILE).exists():
-            failures.setdefault(study.name, "its budget ended before anything was found")
+            failures.setdefault(study.name, Evidence(unmeasured=f"{study.name}: {_ENDED}"))
     return failures
+
+
+def _note_claims(suite: Suite) -> None:
+    """Writes beside the studies whose they are; their reports link to the page by it."""
+    folder = suite.out / STUDIES
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / CLAIMS_NOTE
+    earlier = note.read_text(encoding="utf-8").split() if note.exists() else []
+    names = dict.fromkeys((*(word for word in earlier if word in claim_names()), *suite.claims))
+    lines = "".join(f"- {name}\n" for name in names)
+    text = f"Studies of `bakeoff claims`; the verdicts are in ../claims.html:\n\n{lines}"
+    write_bytes(note, text.encode())
 
 
 def _seconds_of(place: Path) -> float:
@@ -145,12 +192,12 @@ def _evidence(
     name: str,
     claim: Claim,
     studies: Sequence[PlannedStudy],
-    failures: Mapping[str, str],
+    failures: Mapping[str, Evidence],
 ) -> tuple[Evidence, float]:
     """What was measured for a claim, and the seconds that measuring it took."""
     for study in studies:
         if study.name in failures:
-            return Evidence(untestable=f"{study.name}: {failures[study.name]}"), 0.0
+            return failures[study.name], 0.0
     whole = Measured()
     for study in studies:
         for (of, part), methods in study.methods.items():
@@ -205,6 +252,11 @@ def _measured(
     return values, seconds
 
 
+def planned_effect(suite: Suite, claim: Claim) -> float:
+    """The smallest effect that a claim's design finds with 80 % probability, before it is run."""
+    return smallest_effect(claim, suite.size, family=len(suite.claims))
+
+
 def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
     """``claims.json``."""
     return {
@@ -228,6 +280,7 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
         "seeds": finding.repeats,
         "seconds": round(found.seconds[name], 1),
         "smallest_effect": finding.smallest_effect,
+        "planned_smallest_effect": planned_effect(suite, claim),
         "why": finding.why,
         "repeats": claim.repeats,
         "unit": claim.unit,

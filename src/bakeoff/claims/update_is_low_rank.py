@@ -30,8 +30,13 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"rank": values["update_rank"]}
 
 
-def _curve(values: Values) -> Curve | None:
-    return curve_of(values, "energy_", "share of the full rank, %", "energy held")
+def _curves(values: Values) -> list[Curve]:
+    share = "share of the full rank, %"
+    found = (
+        curve_of(values, "energy_", share, "energy held"),
+        curve_of(values, "loss_", share, "validation loss of the change cut to it, nats per token"),
+    )
+    return [curve for curve in found if curve is not None]
 
 
 CLAIM = Claim(
@@ -44,7 +49,8 @@ CLAIM = Claim(
     supported_if="the mean over seeds of that share is below a quarter of the full rank",
     contradicted_if="it is above a quarter",
     does_not_show="That low-rank training finds this change, or that the rest of it does nothing: "
-    "the figure has the energy that part of the rank holds.",
+    "the figures have the energy that part of the rank holds, and the validation loss of the "
+    "change cut to that part (0 %: the linear layers are the base's, all else is tuned).",
     unit="share of the full rank",
     contrasts=(
         Contrast(
@@ -57,7 +63,7 @@ CLAIM = Claim(
     statistic=_statistic,
     design=_design,
     measure="bakeoff.claims.weights:update_ranks",
-    curve=_curve,
+    curve=_curves,
     planted=Planted(
         supported={"update_rank": 0.15},
         contradicted={"update_rank": 0.45},

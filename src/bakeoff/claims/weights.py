@@ -50,7 +50,13 @@ def weight_ranks(context: Context) -> dict[str, Floats]:
 
 
 def update_ranks(context: Context) -> dict[str, Floats]:
-    """``update_rank`` [S]: of full tuning's change, a mean over layers by their size."""
+    """Of full tuning's change of the linear layers, for each run.
+
+    Returns:
+        ``update_rank`` [S], a mean over layers by their size; ``energy_P`` [S] that P per cent of
+        the full rank hold; ``loss_P`` [S] on validation rows of the change cut to it, 0 being the
+        change of all other weights alone and 100 the whole.
+    """
     trained = context.trained
     shares, curves = [], []
     for method, tensors in trained.of(context.methods["full"]):
@@ -59,9 +65,28 @@ def update_ranks(context: Context) -> dict[str, Floats]:
         held = [energies(tensors[n] - before[n].detach().float().cpu()) for n in names]
         sizes = np.array([before[n].numel() for n in names], dtype=np.float64)
         shares.append(float(np.average([rank_share(one) for one in held], weights=sizes)))
-        curves.append({key: float(value.mean()) for key, value in _curve(held).items()})
+        curve = {key: float(value.mean()) for key, value in _curve(held).items()}
+        for share in (0, *_SHARES, 100):
+            cut = {n: before[n].detach().float().cpu() for n in names}
+            for n in names:
+                cut[n] = cut[n] + cut_to(tensors[n] - cut[n], share)
+            curve[f"loss_{share}"] = trained.loss_of(method, {**tensors, **cut})
+        curves.append(curve)
     joined = {key: np.array([curve[key] for curve in curves]) for key in curves[0]}
     return {"update_rank": np.array(shares), **joined}
+
+
+def cut_to(matrix: Tensor, share: float) -> Tensor:
+    """The nearest matrix whose rank is so many per cent of the full one.
+
+    Args:
+        matrix: float32. share: 0 gives zeros, 100 the matrix itself.
+    """
+    rank = round(min(matrix.shape) * share / 100)
+    if rank == min(matrix.shape):
+        return matrix
+    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+    return ((u[:, :rank] * s[:rank]) @ vh[:rank]).float()
 
 
 def changed_shares(context: Context) -> dict[str, Floats]:

@@ -20,6 +20,8 @@ bases = typer.Typer(
     help="Lists the bases that are here; `get` fetches one, `make` trains one.",
 )
 
+_KEPT_EVERY_MINUTES = 2.0
+
 
 @bases.callback()
 def list_them(context: typer.Context, as_json: JsonOption = False) -> None:
@@ -83,16 +85,28 @@ def get(
 
 @bases.command()
 def make(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="wire-0.3m, wire-3.5m or wire-10m.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="wire-0.3m, wire-1.1m, wire-3.5m or wire-10m."),
+    ],
     threads: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Of PyTorch; another number gives other last bits."),
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Fewer steps, to try it.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Fewer steps, to try it; takes --out."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A new folder, instead of the cache: made in any case."),
     ] = None,
 ) -> None:
-    """Trains a base of tiny's family into the cache: from minutes to hours, without a network."""
+    """Trains a base of tiny's family: from minutes to hours, without a network.
+
+    It goes into the cache, where studies find it by its name. Interrupted, the same command goes
+    on.
+    """
     from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
     from bakeoff.files import cache_folder, new_folder
 
@@ -100,17 +114,24 @@ def make(
         raise ConfigError(
             f"bakeoff bases make {name}: is none of tiny's family; it has {', '.join(FAMILY)}"
         )
+    if steps is not None and out is None:
+        raise ConfigError(
+            f"bakeoff bases make {name} --steps {steps}: with other steps it is not {name}, and "
+            "would be taken for it; give --out DIR, and name that folder as the base"
+        )
+    if out is not None and out.exists():
+        raise ConfigError(f"--out {out}: exists already; give a folder that does not")
     console = Console()
-    place = member_folder(name, cache_folder())
+    place = member_folder(name, cache_folder()) if out is None else None
     if place is not None:
         console.print(f"{name} is here already:", highlight=False)
     else:
         # Heavy, so loaded only where something is trained.
         from bakeoff.base.wire_bases.pretraining import pretrain
 
-        place = made_folder(name, cache_folder())
+        place = out or made_folder(name, cache_folder())
         place.parent.mkdir(parents=True, exist_ok=True)
-        short = "" if steps is None else f" --steps {steps}"
+        short = ("" if steps is None else f" --steps {steps}") + " --out DIR" * (out is not None)
         with (
             new_folder(place, existing="refuse") as beside,
             Console(stderr=True).status(name) as status,
@@ -121,8 +142,13 @@ def make(
                 beside,
                 command=f"bakeoff bases make {name} --threads {threads}{short}",
                 steps=steps,
+                checkpoint=place.with_name(f"{place.name}.unfinished"),
+                save_minutes=_KEPT_EVERY_MINUTES,
                 threads=threads,
                 report=lambda text: status.update(f"{name}: {text}"),
             )
     console.print(escape(str(place)), soft_wrap=True, highlight=False)
-    console.print(f"A study names it so: base: {name}", highlight=False)
+    console.print(
+        f"A study names it so: base: {escape(str(out) if out is not None else name)}",
+        highlight=False,
+    )

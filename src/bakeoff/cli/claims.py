@@ -70,7 +70,13 @@ def claims(
     if listed:
         _list(chosen, SIZES["quick" if quick else "full"])
         return
-    if base is not None and bases is not None and base not in bases.split(","):
+    family = None if bases is None else [one.strip() for one in bases.split(",") if one.strip()]
+    if family is not None and (not family or len(set(family)) < len(family)):
+        raise ConfigError(
+            f"--bases {bases}: names no base, or one twice; give those of one family, as in "
+            "--bases wire-0.3m,wire-1.1m,wire-3.5m"
+        )
+    if base is not None and family is not None and base not in family:
         raise ConfigError(
             f"--base {base} is not among --bases {bases}; give one of them, or --bases alone"
         )
@@ -81,7 +87,7 @@ def claims(
         list(chosen),
         quick=quick,
         base=base,
-        bases=None if bases is None else [one.strip() for one in bases.split(",") if one.strip()],
+        bases=family,
         data=data,
         device=device,
         budget=budget,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from bakeoff.cli.completing import folders, study_files, study_keys
 from bakeoff.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bakeoff.inference.finished import FinishedRun
 
 
 def _bases(incomplete: str) -> list[str]:
@@ -147,3 +152,13 @@ def named_methods(given: str | None) -> list[str]:
     if not names:
         raise ConfigError(f"--methods {given!r}: names no method; give some, as lora,soft_prompt")
     return names
+
+
+def finished_run(folder: Path, device: str = "cpu") -> FinishedRun:
+    """A run's folder read back; says on stderr where its results are not those that it wrote."""
+    from bakeoff.inference.finished import FinishedRun
+
+    run = FinishedRun(folder, device)
+    if run.caution is not None:
+        Console(stderr=True).print(escape(run.caution), soft_wrap=True, highlight=False)
+    return run

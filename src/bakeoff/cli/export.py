@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import RunArgument
+from bakeoff.cli.common import RunArgument, finished_run
 from bakeoff.errors import ConfigError
 
 
@@ -63,13 +63,11 @@ def export(
             f"bakeoff export: {given} says what is written; give one of --to peft, merged, lora or "
             "gguf-lora and --recipe trl, axolotl, llamafactory or peft"
         )
-    from bakeoff.inference.finished import FinishedRun
-
     if recipe is not None:
         from bakeoff.inference.recipes.writing import export_recipe, recipe_of
 
         tool = recipe_of(recipe)
-        winner = export_recipe(FinishedRun(folder, "cpu"), candidate, tool, out)
+        winner = export_recipe(finished_run(folder), candidate, tool, out)
         _say(f"{winner.id} ({tool.value}): {out}. {winner.why}")
         return
     import torch
@@ -81,7 +79,7 @@ def export(
     formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision not in formats:
         raise ConfigError(f"--precision: {precision!r} is none of {' and '.join(formats)}")
-    run = FinishedRun(folder, "cpu")
+    run = finished_run(folder)
     notes: list[str] = []
     kept = export_candidate(
         run,

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from bakeoff.cli.exit_codes import BROKEN_PIPE
@@ -26,6 +27,7 @@ def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
         StoreError: the output cannot be written for another reason, such as a full disk, and the
             block does not go on without it.
     """
+    _open_closed()
     out, err = sys.stdout, sys.stderr
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")  # a terminal that knows ASCII alone is shown a ?
@@ -38,6 +40,23 @@ def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
         sys.stdout, sys.stderr = out, err
         # What is still buffered would fail only when Python ends, outside of every handler.
         guarded.flush()
+
+
+def _open_closed() -> None:
+    """Opens the null device in place of standard streams that were closed, as by ``>&-``.
+
+    Else the next file that is opened gets their number, and what a library prints goes into it.
+    """
+    closed = {"stdin": "r", "stdout": "w", "stderr": "w"}
+    closed = {name: mode for name, mode in closed.items() if getattr(sys, name) is None}
+    if not closed:
+        return
+    # The system hands out the lowest number that is free.
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    for name, mode in closed.items():
+        setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 class _Guarded:

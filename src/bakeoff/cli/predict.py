@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli.common import DeviceOption, RunArgument
+from bakeoff.cli.common import DeviceOption, RunArgument, finished_run
 from bakeoff.cli.completing import any_files
 
 
@@ -48,10 +48,9 @@ def predict(
 ) -> None:
     """Answers rows with candidates of a run: one line per row."""
     from bakeoff.api import predictions
-    from bakeoff.inference.finished import FinishedRun
     from bakeoff.inference.predict import as_line, read_input
 
-    run = FinishedRun(folder, device)
+    run = finished_run(folder, device)
     ids = run.named([*candidates] if candidates else [None])
     run = run.of(ids)
     inputs = read_input(run, files or [], form, sys.stdin.buffer)

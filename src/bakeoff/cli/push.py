@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bakeoff.cli.common import finished_run
 from bakeoff.errors import ConfigError
 
 
@@ -47,11 +48,10 @@ def push(
     with tempfile.TemporaryDirectory(prefix="bakeoff-push-") as place:
         if (folder / STUDY_FILE).is_file():
             from bakeoff.inference.export import export_candidate, target_of
-            from bakeoff.inference.finished import FinishedRun
 
             made = Path(place) / repo.rpartition("/")[2]
             target = target_of(to or "peft")
-            export_candidate(FinishedRun(folder, "cpu"), candidate, target, made)
+            export_candidate(finished_run(folder), candidate, target, made)
             folder = made
         elif to is not None or candidate is not None:
             raise ConfigError(

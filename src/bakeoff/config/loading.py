@@ -41,7 +41,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, path: str = "") ->
         raise ConfigError(sentence(path, mapping, mapping_rule((cls,))))
     document = json.dumps([plain(mapping, path)])
     try:
-        return typing.cast(T, _adapter(cls).validate_json(document)[0])
+        return typing.cast(T, adapter_of(cls).validate_json(document)[0])
     except ValidationError as error:
         raise ConfigError(message_of(cls, error, path)) from None
 
@@ -51,6 +51,17 @@ def to_mapping(instance: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(instance) or isinstance(instance, type):
         raise TypeError(f"to_mapping takes an instance of a dataclass, not {instance!r}")
     return typing.cast(dict[str, Any], plain(instance))
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[list[Any]]] = {}
+"""Made once of each class: it takes some milliseconds."""
+
+
+def adapter_of(cls: type[Any]) -> TypeAdapter[list[Any]]:
+    """What reads one kind of dataclass, in a list of one."""
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = _adapter(cls)
+    return _ADAPTERS[cls]
 
 
 def _adapter(cls: type[Any]) -> TypeAdapter[list[Any]]:

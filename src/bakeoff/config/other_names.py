@@ -19,6 +19,7 @@ _METHOD: Final = {
     "dropout": ("lora_dropout", "dropout"),
     "target_modules": ("lora_target", "lora_target_modules", "target_modules"),
     "rank_stabilised": ("use_rslora", "rslora", "rank_stabilised", "rank_stabilized"),
+    "loraplus_lr_ratio": ("loraplus_lr_ratio", "lora_plus_ratio", "loraplus_ratio"),
     "init": ("init_lora_weights", "prompt_tuning_init", "init"),
     "learning_rate": ("learning_rate", "lr"),
     "kind": ("peft_type", "adapter", "finetuning_type", "use_dora"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,8 +65,7 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         rows.records.append(record)
         rows.examples.append(example)
         if len(rows) == limit:
-            if isinstance(records, Generator):
-                records.close()  # which checks the rest of a packed file
+            close_records(records)
             break
     if bad and task.on_bad_row == "error":
         record, reason = bad[0]
@@ -90,6 +89,16 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
             f"needs at least one usable row; check the file, and {keys}{remedy}."
         )
     return rows
+
+
+def close_records(records: Iterator[Record]) -> None:
+    """Ends the reading of rows before their end, which checks the rest of a packed file.
+
+    Raises:
+        DataError: it is torn. Rows that are only dropped raise that where nobody catches it.
+    """
+    if isinstance(records, Generator):
+        records.close()
 
 
 def records_text(records: Sequence[Record]) -> str:

@@ -67,6 +67,9 @@ class Cohort:
         num_values = sum(stack.num_values for stack in self.stacks.values())
         self.optimizer: SlotAdamW | None = None
         if protocol is not None:
+            has_ratio_n = None
+            if any(method.rate_ratio != 1.0 for method in methods):
+                has_ratio_n = torch.cat([stack.has_ratio() for stack in self.stacks.values()])
             self.optimizer = SlotAdamW(
                 num_slots,
                 num_values,
@@ -74,6 +77,7 @@ class Cohort:
                 betas=protocol.betas,
                 clip_norm=protocol.clip_norm,
                 scales_loss=base.compute_dtype == torch.float16,
+                has_ratio_n=has_ratio_n,
             )
             values, grads = self.optimizer.values_Kn, self.optimizer.grads_Kn
         else:
@@ -204,7 +208,7 @@ class Cohort:
         if self.optimizer is not None:
             assert self._protocol is not None
             decay = self._protocol.decay_of(method.spec.weight_decay)
-            self.optimizer.reset(slot, weight_decay=decay)
+            self.optimizer.reset(slot, weight_decay=decay, rate_ratio=method.rate_ratio)
 
     def vacate(self, slot: int) -> None:
         """Puts the null element into the slot."""

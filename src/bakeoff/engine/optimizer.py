@@ -40,8 +40,17 @@ class SlotAdamW:
         eps: float = 1e-8,
         clip_norm: float | None = 1.0,
         scales_loss: bool = False,
+        has_ratio_n: Tensor | None = None,
     ) -> None:
-        """Allocates everything once; ``scales_loss`` is for float16 compute."""
+        """Allocates everything once.
+
+        Args:
+            num_slots, num_values: K and n. device: of all tensors.
+            betas, eps: AdamW's. clip_norm: of a slot's gradient; None does not clip.
+            scales_loss: for float16 compute.
+            has_ratio_n: [n] bool, the values whose rate is a slot's ``rate_ratio`` times its own;
+                None where no slot has another than 1.
+        """
         shape = (num_slots, num_values)
         self.values_Kn = torch.zeros(shape, device=device)
         self.grads_Kn = torch.zeros(shape, device=device)
@@ -53,16 +62,20 @@ class SlotAdamW:
         self.num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
         self.alive_K = torch.zeros(num_slots, dtype=torch.bool, device=device)
         self.weight_decay_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
+        self.rate_ratio_K = torch.ones(num_slots, dtype=torch.float64, device=device)
+        self._has_ratio_n = None if has_ratio_n is None else has_ratio_n.to(device)
         self.loss_scale_K = torch.ones(num_slots, device=device)
         self._good_steps_K = torch.zeros(num_slots, device=device)
 
-    def reset(self, slot: int, *, weight_decay: float = 0.01) -> None:
+    def reset(self, slot: int, *, weight_decay: float = 0.01, rate_ratio: float = 1.0) -> None:
         """Gives the slot to a new candidate: moments, counts and loss scale start again.
 
         Args:
-            slot: which. weight_decay: the candidate's.
+            slot: which. weight_decay, rate_ratio: the candidate's.
         """
+        assert rate_ratio == 1.0 or self._has_ratio_n is not None, "made without such a slot"
         self.weight_decay_K[slot] = weight_decay
+        self.rate_ratio_K[slot] = rate_ratio
         for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self.num_updates_K):
             tensor[slot] = 0
         self._good_steps_K[slot] = 0
@@ -153,8 +166,7 @@ class SlotAdamW:
         beta1, beta2 = self.betas
         count_K = self.num_updates_K.clamp(min=1.0)
         root_K1 = (1 - beta2**count_K).sqrt().float()[:, None]
-        rate_K1 = (-(rates_K / (1 - beta1**count_K))).float()[:, None]
-        kept_K1 = (1 - rates_K * self.weight_decay_K).float()[:, None]
+        rate_K1, kept_K1 = self._factors(rates_K, count_K)
         # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
         # rate and both decays do nothing.
         idle_K1 = ~updates_K[:, None]
@@ -162,20 +174,34 @@ class SlotAdamW:
         decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
         whole = (self.values_Kn, self.grads_Kn, self._first_Kn, self._second_Kn)
         size = self._block_width
-        for values, grads, first, second in zip(
-            *(t.split(size, dim=1) for t in whole), strict=True
+        other = None
+        if self._has_ratio_n is not None:
+            other = self._has_ratio_n, *self._factors(rates_K * self.rate_ratio_K, count_K)
+        for start, (values, grads, first, second) in enumerate(
+            zip(*(t.split(size, dim=1) for t in whole), strict=True)
         ):
             if values.shape != scratch[0].shape:
                 scratch = scratch[0][:, : values.shape[1]], scratch[1][:, : values.shape[1]]
             if clip_K is not None:
                 grads.mul_(clip_K[:, None])
             grads.masked_fill_(idle_K1, 0.0)
-            values.mul_(kept_K1)
+            rate_Km: Tensor = rate_K1
+            if other is None:
+                values.mul_(kept_K1)
+            else:
+                has_ratio_m = other[0][start * size :][: values.shape[1]]
+                values.mul_(torch.where(has_ratio_m, other[2], kept_K1, out=scratch[0]))
+                rate_Km = torch.where(has_ratio_m, other[1], rate_K1, out=scratch[1])
             first.lerp_(grads, weight_K1)
             second.mul_(decay_K1)
             second.addcmul_(grads, grads, value=1 - beta2)
             denominator = torch.sqrt(second, out=scratch[0]).div_(root_K1).add_(self.eps)
-            values.addcdiv_(torch.mul(first, rate_K1, out=scratch[1]), denominator)
+            values.addcdiv_(torch.mul(first, rate_Km, out=scratch[1]), denominator)
+
+    def _factors(self, rates_K: Tensor, count_K: Tensor) -> tuple[Tensor, Tensor]:
+        """([K, 1] minus the corrected rate, [K, 1] what decay leaves of a value), float32."""
+        rate_K = -(rates_K / (1 - self.betas[0] ** count_K))
+        return rate_K.float()[:, None], (1 - rates_K * self.weight_decay_K).float()[:, None]
 
     def zero_grad(self) -> None:
         """Clears the gradients in place: autograd accumulates into these very tensors."""

@@ -29,6 +29,7 @@ from bakeoff.runs.reading import to_json
 from bakeoff.runs.records import (
     CandidateRecord,
     CostRecord,
+    EpochRecord,
     FileRecord,
     Provenance,
 )
@@ -112,7 +113,7 @@ class Archive:
             candidate: which. slots: candidates in its pass. rows: of its micro-batches.
         """
         place = f"candidates/{candidate.id}"
-        self.folder.write_lines(f"{place}/metrics.jsonl", [asdict(e) for e in candidate.epochs])
+        self.keep_curve(candidate.id, candidate.epochs)
         if candidate.state.is_eligible and candidate.tensors is not None:
             with self.folder.new_folder(f"{place}/adapter") as beside:
                 candidate.method.write(candidate.tensors, beside)
@@ -121,6 +122,10 @@ class Archive:
         candidate.tensors = None
         made_with = replace(self.made_with, slots=slots, micro_batch_size=rows)
         self._keep_record(candidate, made_with, ("adapter/*",))
+
+    def keep_curve(self, id: str, epochs: Sequence[EpochRecord]) -> None:
+        """Writes a candidate's epochs, a line each; where the same are there they stay."""
+        self.folder.keep_lines(f"candidates/{id}/metrics.jsonl", [asdict(e) for e in epochs])
 
     def keep_failure(self, candidate: Candidate, error: BaseException) -> None:
         """Writes a failed candidate's record, and its whole traceback beside it."""
@@ -152,7 +157,9 @@ class Archive:
         files = {**others, **file_records(place, patterns)} if candidate.state.is_eligible else {}
         record = replace(record_of(candidate), made_with=made_with, files=files)
         self.findings.records[candidate.id] = record
-        self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
+        self.folder.write_json(
+            f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record), checksum=True
+        )
 
     def tensors_of(self, candidate: Candidate) -> Tensors:
         """The best epoch's tensors, read back.
@@ -220,7 +227,9 @@ class Archive:
         before = self.findings.records[candidate.id]
         record = replace(before, files={**before.files, **new})
         self.findings.records[candidate.id] = record
-        self.folder.write_json(f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record))
+        self.folder.write_json(
+            f"candidates/{candidate.id}/{RECORD_FILE}", to_json(record), checksum=True
+        )
 
     def keep_also_baseline(
         self, baseline: str, name: str, answers: Sequence[str], scores: SetScores
@@ -237,7 +246,7 @@ class Archive:
         self.findings.failed_also.discard((name, baseline))
         new = self._keep_set(place, name, answers, scores)
         files = {**kept["files"], **{path: to_json(file) for path, file in new.items()}}
-        self.folder.write_json(f"{place}/{RECORD_FILE}", {**kept, "files": files})
+        self.folder.write_json(f"{place}/{RECORD_FILE}", {**kept, "files": files}, checksum=True)
 
     def _keep_set(
         self, place: str, name: str, answers: Sequence[str], scores: SetScores
@@ -309,7 +318,7 @@ class Archive:
 
     def _write_entrant(self, id: str, record: CandidateRecord) -> None:
         self.findings.records[id] = record
-        self.folder.write_json(f"candidates/{id}/{RECORD_FILE}", to_json(record))
+        self.folder.write_json(f"candidates/{id}/{RECORD_FILE}", to_json(record), checksum=True)
 
     def keep_baseline(
         self,
@@ -351,14 +360,12 @@ class Archive:
                 **{path: to_json(file) for path, file in files.items()},
             },
         }
-        self.folder.write_json(f"{place}/{RECORD_FILE}", record)
+        self.folder.write_json(f"{place}/{RECORD_FILE}", record, checksum=True)
 
     def keep_examples(self) -> None:
-        """Writes the test rows once, for the report and for readers."""
-        if (self.folder.path / EXAMPLES_FILE).exists():
-            return
+        """Writes the test rows, for the report and for readers; those that are there stay."""
         test = self.bench.data.splits["test"]
-        self.folder.write_lines(
+        self.folder.keep_lines(
             EXAMPLES_FILE,
             (
                 {
@@ -388,7 +395,7 @@ class Archive:
         if isinstance(kept, dict):  # those of methods that the study leaves out by now
             others = {k: v for k, v in kept.items() if k not in self.findings.schedule.methods}
             content = {**others, **content}
-        self.folder.write_json(COSTS_FILE, content)
+        self.folder.write_json(COSTS_FILE, content, checksum=True)
 
     def keep_note(self, note: str) -> None:
         """Writes something that the report must say."""

@@ -1,7 +1,7 @@
 """What resuming needs, on disk: whole files in the cohorts' folders (``execution/states.py``).
 
 A checkpoint is all of training at one moment; the newest that is whole counts, and the one before
-it is kept. ``candidates/ID/last-CHECKSUM.safetensors`` is where one that completed could go on.
+it is kept. Where candidates that completed could go on is in ``execution/last_states.py``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ import torch
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
-from bakeoff.execution.states import PAUSED, SUFFIX, StateFiles, read_state, write_state
+from bakeoff.execution.states import PAUSED, StateFiles, read_state, write_state
 from bakeoff.methods.contract import Tensors
 from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
-CANDIDATES: Final = "candidates"
-_LAST: Final = "last-"
 _KEPT: Final = 2
 Ended = Callable[[Collection[str]], Mapping[str, CandidateRecord]]
 
@@ -54,7 +52,6 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._files = StateFiles(folder)
-        self._candidates = folder / CANDIDATES
         self.saved_at = time.monotonic()
         self.notes: list[str] = []
         """What to report of the checkpoints that were found."""
@@ -181,30 +178,6 @@ class Checkpoints:
         raise CheckpointError(
             f"{self.path / PAUSED}: the state of {candidate.id} after epoch "
             f"{len(candidate.epochs)} is missing or torn; it is trained from the start"
-        )
-
-    def keep_last(self, candidate: Candidate) -> None:
-        """Writes where a candidate that completed could go on, were there more epochs."""
-        folder = self._candidates / candidate.id
-        before = set(folder.glob(f"{_LAST}*{SUFFIX}"))
-        kept = write_state(folder, _LAST, candidate.snapshot or {}, {})
-        for stale in before - {kept}:
-            stale.unlink(missing_ok=True)
-
-    def last(self, candidate: Candidate) -> Tensors:
-        """Reads back what ``keep_last`` wrote.
-
-        Raises:
-            CheckpointError: if it is not there or not whole.
-        """
-        folder = self._candidates / candidate.id
-        for file in sorted(folder.glob(f"{_LAST}*{SUFFIX}")):
-            found = read_state(file)
-            if found is not None:
-                return found[1]
-        raise CheckpointError(
-            f"{folder}: the state of {candidate.id} after its last epoch is missing or torn; it is "
-            "trained from the start"
         )
 
     def set_back(self, candidates: Sequence[Candidate]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a complete run's folder still holds what its results rest on."""
+"""Whether a complete run's folder still holds what its results rest on, and what it promises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import RECORD_FILE
-from bakeoff.runs.folder import damaged
+from bakeoff.runs.hashes import changed_file, damaged
 from bakeoff.runs.reading import from_json, read_json
 from bakeoff.runs.records import FileRecord, Results
 
@@ -23,6 +23,9 @@ def damaged_part(folder: Path, results: Results) -> str | None:
     Returns:
         None where all files are whole. Of a folder of the first edition nothing is known.
     """
+    changed = changed_file(folder)
+    if changed is not None:
+        return changed
     finals = {name for method in results.methods.values() for name in method.candidates}
     for name, candidate in results.candidates.items():
         place = folder / "candidates" / name

@@ -12,6 +12,7 @@ from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.failures import reason_of
+from bakeoff.execution.last_states import keep_last
 from bakeoff.execution.progress import ProgressView
 from bakeoff.runs.events import EventLog
 from bakeoff.search.method_search import record_of
@@ -89,8 +90,12 @@ class RunObserver:
             trainer.micro_batch_size if trainer else None,
         )
         # Of the search's own candidates none goes on once it has ended.
-        if candidate.snapshot is not None and not self.schedule.is_searched(candidate):
-            self.checkpoints.keep_last(candidate)
+        if (
+            candidate.snapshot is not None
+            and self.archive.bench.protocol.under(candidate.options).may_go_on
+            and not self.schedule.is_searched(candidate)
+        ):
+            keep_last(self.archive.folder.path, candidate)
         candidate.snapshot = None
 
     def _keep(self, candidate: Candidate, slots: int | None, rows: int | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
@@ -26,8 +27,8 @@ from bakeoff.execution.scores import SetScores
 from bakeoff.files import folder_bytes
 from bakeoff.metrics.contract import Ask
 from bakeoff.runs.arrays import read_arrays
-from bakeoff.runs.folder import damaged
-from bakeoff.runs.reading import from_json, read_results
+from bakeoff.runs.hashes import HASHES_FILE, changed_file, damaged
+from bakeoff.runs.reading import RESULTS_FILE, from_json, read_results, to_json
 from bakeoff.runs.records import (
     CandidateRecord,
     CostRecord,
@@ -116,6 +117,7 @@ class Recall:
             record = self._record(candidate.id)
             if record is not None and candidate.state.is_final:
                 self.findings.records[candidate.id] = record
+                self.archive.keep_curve(candidate.id, record.epochs)
             if not candidate.state.is_eligible:
                 continue
             fault = self.archive.damaged_adapter(self.archive.place_of(candidate), record)
@@ -352,16 +354,34 @@ class Recall:
 
     def _record(self, id: str) -> CandidateRecord | None:
         place = f"candidates/{id}/{RECORD_FILE}"
-        content = self.folder.read_json(place)
-        if content is None:
-            if (self.folder.path / place).exists():
-                self._keep_fault(f"{self.folder.path / place}: is torn. What it held is made again")
+        content, where = self.folder.read_json(place), str(self.folder.path / place)
+        fault = f"{where}: is torn"
+        if content is not None:
+            try:
+                return from_json(CandidateRecord, content, where=where)
+            except StoreError as error:
+                fault = str(error)
+        elif not (self.folder.path / place).exists():
             return None
+        record = self._complete.get(id)
+        if record is not None:
+            self._keep_fault(f"{fault}. It was written again from {RESULTS_FILE}")
+            self.folder.write_json(place, to_json(record), checksum=True)
+        else:
+            self._keep_fault(f"{fault}. What it held is made again")
+        return record
+
+    @cached_property
+    def _complete(self) -> dict[str, CandidateRecord]:
+        """The records in ``results.json``, where it is that of a complete run and unchanged."""
+        if not (self.folder.path / HASHES_FILE).exists():
+            return {}
+        if changed_file(self.folder.path, [RESULTS_FILE]) is not None:
+            return {}
         try:
-            return from_json(CandidateRecord, content, where=str(self.folder.path / place))
-        except StoreError as error:
-            self._keep_fault(f"{error}. What it held is made again")
-            return None
+            return read_results(self.folder.path).candidates
+        except StoreError:
+            return {}
 
     def _recall_scores(
         self, place: str, files: dict[str, FileRecord], draw: int = 0

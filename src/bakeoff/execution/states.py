@@ -110,11 +110,18 @@ def write_state(
             draft.unlink(missing_ok=True)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a file's content is that which its name says."""
+    try:
+        return path.name.endswith(f"-{sha256_of(path)[:_CHECKSUM]}{SUFFIX}")
+    except OSError:
+        return False
+
+
 def read_state(path: Path) -> tuple[dict[str, Any], Tensors] | None:
     """A file's JSON and tensors, or None where it is not whole."""
     try:
-        checksum = sha256_of(path)[:_CHECKSUM]
-        if not path.name.endswith(f"-{checksum}{SUFFIX}"):
+        if not is_whole(path):
             return None
         with safe_open(path, framework="pt") as stored:
             content = json.loads((stored.metadata() or {})[_META])

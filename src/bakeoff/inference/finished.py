@@ -17,6 +17,7 @@ from bakeoff.errors import CheckpointError, ConfigError, StoreError
 from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
+from bakeoff.runs.hashes import changed_file
 from bakeoff.runs.places import candidate_folder, cell_folder
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
@@ -66,6 +67,9 @@ class FinishedRun:
 
     Raises:
         StoreError: if the folder is not a run's, or its results cannot be read.
+
+    Attributes:
+        caution: that its results are not those that the run wrote, in words; None where they are.
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
@@ -83,6 +87,8 @@ class FinishedRun:
             ) from error
         self.study: Study = recorded(mapping, folder=path)
         self.results: Results = read_results(path)
+        fault = changed_file(path, [RESULTS_FILE])
+        self.caution = None if fault is None else f"{fault}; the same `bakeoff run` makes it again"
         self.task: Task = with_found(self.study.task, self.results.task.found)
 
     @cached_property

@@ -172,6 +172,11 @@ class Method(ABC):
         return sum(prod(shape) for shape in self.shapes.values())
 
     @property
+    def rate_ratio(self) -> float:
+        """How many times the candidate's learning rate the stack's ``parts_of_ratio`` have."""
+        return 1.0
+
+    @property
     def extra_positions(self) -> int:
         """Positions that the method adds in front of every row."""
         return 0

@@ -78,9 +78,12 @@ class Stack(ABC):
     Attributes:
         is_capturable: whether an update is the same work at every step and asks the device for
             nothing, so that it can be captured once and replayed.
+        parts_of_ratio: last parts of the names of tensors whose learning rate is a method's
+            ``rate_ratio`` times the candidate's.
     """
 
     is_capturable: ClassVar[bool] = True
+    parts_of_ratio: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, base: Base, methods: Sequence[Method], num_slots: int) -> None:
         """Sizes the stack so that any of ``methods`` fits into any slot."""
@@ -99,6 +102,13 @@ class Stack(ABC):
     def num_values(self) -> int:
         """Numbers that one slot's row of the optimizer holds for this stack."""
         return sum(prod(shape) for shape in self.shapes.values())
+
+    def has_ratio(self) -> Tensor:
+        """[num_values] bool, which numbers of a slot's row are of ``parts_of_ratio``."""
+        found_n = torch.zeros(self.num_values, dtype=torch.bool)
+        for name, view in self._views(found_n).items():
+            view.fill_(name.rpartition(".")[2] in self.parts_of_ratio)
+        return found_n
 
     def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
         """Makes the stack's tensors views of the optimizer's rows, with every slot empty.

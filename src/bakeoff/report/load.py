@@ -15,6 +15,7 @@ from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.errors import ConfigError
+from bakeoff.report.unchanged import changed_files
 from bakeoff.runs.lock import is_running
 from bakeoff.runs.places import baseline_folder, candidate_folder, cell_folder
 from bakeoff.runs.places import is_folder_name as is_folder_name
@@ -92,7 +93,7 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
         StoreError: as ``read_results`` does. ConfigError: as ``read_priced`` does.
     """
     results = read_priced(folder, overrides)
-    notes: list[str] = money_notes(results)
+    notes: list[str] = [*changed_files(folder, results), *money_notes(results)]
     examples = [
         Example(
             index=row["index"],

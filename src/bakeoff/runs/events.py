@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from bakeoff.errors import StoreError
 from bakeoff.files import check_held, disk_errors, sync
 from bakeoff.runs.candidates import CandidateSpec, EpochRecord
+from bakeoff.runs.hashes import checked, with_checksum
 from bakeoff.runs.reading import from_json, to_json
 from bakeoff.types import RunState
 
@@ -202,7 +203,10 @@ class EventLog:
         if not events:
             return
         lines = [
-            json.dumps({"event": _NAMES[type(event)], **to_json(event)}, ensure_ascii=False) + "\n"
+            json.dumps(
+                with_checksum({"event": _NAMES[type(event)], **to_json(event)}), ensure_ascii=False
+            )
+            + "\n"
             for event in events
         ]
         with disk_errors(self.path):
@@ -222,10 +226,16 @@ def event_from(line: bytes, where: str) -> Event:
     """An event as its line says it.
 
     Raises:
-        StoreError: it says none.
+        StoreError: it says none, or was changed since it was written.
     """
     try:
-        content: Any = json.loads(line)
+        written: Any = json.loads(line)
+        content: Any = checked(written)
+        if content is None and written is not None:
+            raise StoreError(
+                f"{where}: changed since it was written; restore the file, give another folder "
+                "with --out, or put the earlier run aside with --fresh"
+            )
         kind = _TYPES[content.pop("event")]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise StoreError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
-from bakeoff.files import PART, disk_errors, new_folder, remove_parts, sha256_of, write_bytes
+from bakeoff.files import PART, disk_errors, new_folder, remove_parts, write_bytes
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.growth import (
     Growth,
@@ -26,6 +26,9 @@ from bakeoff.runs.growth import (
     ledger_of,
     with_ledger,
 )
+from bakeoff.runs.hashes import HASHES_FILE, hashes_content, with_checksum
+from bakeoff.runs.hashes import damaged as damaged
+from bakeoff.runs.hashes import file_records as file_records
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
 from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
 from bakeoff.runs.reading import (
@@ -36,13 +39,15 @@ from bakeoff.runs.reading import (
     to_json,
 )
 from bakeoff.runs.reading import STUDY_FILE as STUDY_FILE
-from bakeoff.runs.records import FileRecord, Results
+from bakeoff.runs.records import Results
 
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 DATA_FOLDER = "data"
+CLAIMS_NOTE = "CLAIMS.md"
+"""Beside the folders of studies that ``bakeoff claims`` ran: the names of its claims."""
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
 _PARTS = (
     *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
@@ -289,11 +294,25 @@ class RunFolder:
         )
         if self.growth.refused:
             shown = "\n  ".join([*self.growth.refused, *self.growth.moved][:12])
+            if self._has_run():
+                raise StoreError(
+                    f"{known}: was changed since this study ran here, as {RESULTS_FILE} says. "
+                    f"These keys differ (there and here):\n  {shown}\nRestore the file, give "
+                    "another folder with --out, or put the earlier run aside with --fresh"
+                )
             raise StoreError(
-                f"{self.path}: holds the results of another study. These keys differ (there and "
-                f"here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another folder with --out "
-                "or another name, or put the earlier run aside with --fresh"
+                f"{self.path}: holds the results of another study. These keys of {STUDY_FILE} "
+                f"differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another "
+                "folder with --out or another name, or put the earlier run aside with --fresh"
             )
+
+    def _has_run(self) -> bool:
+        """Whether the folder's results are of this study, whatever ``study.yaml`` says by now."""
+        try:
+            before = results_from(self.read_json(RESULTS_FILE), where=RESULTS_FILE).study
+            return not growth_of(self._outline_of(before), self._outline).refused
+        except (StoreError, ConfigError):
+            return False
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -314,15 +333,29 @@ class RunFolder:
         with disk_errors(self.path / name):
             write_bytes(self.path / name, content)
 
-    def write_json(self, name: str, content: Any) -> None:
-        """Writes JSON; numbers that are not finite become null."""
-        text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    def write_json(self, name: str, content: Any, *, checksum: bool = False) -> None:
+        """Writes JSON; numbers that are not finite become null.
+
+        Args:
+            name: of the file. content: plain values.
+            checksum: of all keys goes last, by which ``read_json`` sees whether they changed.
+        """
+        plain = finite(content)
+        plain = with_checksum(plain) if checksum else plain
+        text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
         self.write_text(name, text + "\n")
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes JSON lines."""
-        lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
-        self.write_text(name, "".join(line + "\n" for line in lines))
+        self.write_text(name, _lines_of(rows))
+
+    def keep_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes JSON lines where the file does not hold them already."""
+        text, path = _lines_of(rows), self.path / name
+        with disk_errors(path):
+            before = path.read_bytes() if path.is_file() else None
+        if before != text.encode("utf-8", "replace"):
+            self.write_text(name, text)
 
     def write_results(self, results: Results) -> None:
         """Writes ``results.json``; results that hold more, or are torn, are kept beside it.
@@ -339,7 +372,17 @@ class RunFolder:
                 # Whatever a file is that cannot be read, it may be worth a look.
                 if kept is None or (held is not None and held >= kept):
                     self.write_bytes(PREVIOUS_FILE, before)
+        with disk_errors(self.path):
+            (self.path / HASHES_FILE).unlink(missing_ok=True)
         self.write_json(RESULTS_FILE, to_json(results))
+        if results.status == "complete":
+            self.write_hashes()
+
+    def write_hashes(self) -> None:
+        """Writes ``hashes.json`` of a complete run's folder as it is now."""
+        with disk_errors(self.path):
+            content = hashes_content(self.path)
+        self.write_json(HASHES_FILE, content)
 
     def _holding(self, name: str) -> tuple[int, int, int, int] | None:
         """How much a file of results holds, or None where it cannot be read."""
@@ -368,6 +411,11 @@ class RunFolder:
             yield beside
 
 
+def _lines_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    return "".join(line + "\n" for line in lines)
+
+
 def holding(results: Results) -> tuple[int, int, int, int]:
     """How much results hold: whether complete, epochs, tested runs, measured methods."""
     return (
@@ -376,33 +424,6 @@ def holding(results: Results) -> tuple[int, int, int, int]:
         sum(len(method.seeds) for method in results.methods.values()),
         sum(method.cost.epoch_seconds is not None for method in results.methods.values()),
     )
-
-
-def file_records(folder: Path, patterns: Iterable[str]) -> dict[str, FileRecord]:
-    """Size and hash of the files below a folder that match, by their path in it."""
-    found = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-    return {
-        file.relative_to(folder).as_posix(): FileRecord(
-            bytes=file.stat().st_size, sha256=sha256_of(file)
-        )
-        for file in found
-        if file.is_file()
-    }
-
-
-def damaged(folder: Path, files: Mapping[str, FileRecord]) -> str | None:
-    """The first file that is not as its record says, in words, or None."""
-    for name, record in files.items():
-        path = folder / name
-        try:
-            size, digest = path.stat().st_size, sha256_of(path)
-        except OSError:
-            return f"{path}: is missing or cannot be read"
-        if size != record.bytes:
-            return f"{path}: has {size:,} bytes, but was written with {record.bytes:,}"
-        if digest != record.sha256:
-            return f"{path}: its content changed since it was written"
-    return None
 
 
 @contextmanager

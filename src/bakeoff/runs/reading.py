@@ -74,9 +74,11 @@ def _described(error: Any) -> str:
 
 
 def read_json(path: Path) -> Any | None:
-    """The content of a JSON file, or None where it is missing or torn."""
+    """The content of a JSON file, or None where it is missing, torn or not as its checksum says."""
+    from bakeoff.runs.hashes import checked  # which reads records with this module
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return checked(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from bakeoff.methods.entries import CROSSED
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
+
+_LOG = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
@@ -85,7 +88,10 @@ def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, Finis
 
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
-    return _with_precision(FinishedRun(folder, options.device), options)
+    run = FinishedRun(folder, options.device)
+    if run.caution is not None:
+        _LOG.warning("%s", run.caution)
+    return _with_precision(run, options)
 
 
 def _with_precision(run: FinishedRun, options: ServeOptions) -> FinishedRun:

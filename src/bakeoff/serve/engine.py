@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bakeoff.base.model import Base
-from bakeoff.engine.serving.batcher import Batcher, Limits
+from bakeoff.engine.serving.batcher import Batcher
+from bakeoff.engine.serving.limits import Limits
 from bakeoff.engine.serving.residents import Lane, key_shapes, seat_bytes
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import shown_bytes

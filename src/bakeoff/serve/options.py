@@ -76,7 +76,10 @@ class ServeOptions:
             )
         if self.keys and self.no_auth:
             raise ConfigError("--no-auth and --api-key-file: one of them has no effect; remove it")
-        for name, lowest in (("max_seats", 1), ("max_positions", 2), ("max_queue", 1)):
+        for name, lowest in (
+            *(("max_seats", 1), ("max_positions", 2), ("max_queue", 1)),
+            *(("max_tokens", 1), ("max_rows", 1), ("max_body", 1)),
+        ):
             if getattr(self, name) < lowest:
                 option = name.replace("_", "-")
                 raise ConfigError(f"--{option}: {getattr(self, name)} is below {lowest}")

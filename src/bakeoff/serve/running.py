@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -20,20 +19,27 @@ _MAX_CONNECTIONS = 512
 
 
 def _protocol(idle_seconds: float) -> type[H11Protocol]:
-    """The HTTP protocol, whose connections must begin a request within so many seconds."""
+    """The HTTP protocol, on whose connections a request must begin within so many seconds."""
 
     class Impatient(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._first = asyncio.get_running_loop().call_later(idle_seconds, self._cut)
+            self._timer = self.loop.call_later(idle_seconds, self._cut, None)
 
-        def _cut(self) -> None:
-            cycle: Any = self.cycle  # None before the first request
-            if cycle is None and not self.transport.is_closing():
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            # uvicorn's own timer ends with the first byte, however slowly others follow.
+            self._timer.cancel()
+            self._timer = self.loop.call_later(idle_seconds, self._cut, self.cycle)
+
+        def _cut(self, last: Any) -> None:
+            """Ends the connection if no request has begun after ``last``."""
+            is_idle = last is None or last.response_complete
+            if self.cycle is last and is_idle and not self.transport.is_closing():
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._first.cancel()
+            self._timer.cancel()
             super().connection_lost(exc)
 
     return Impatient

@@ -12,6 +12,7 @@ from bakeoff.base.model import Base
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Layout
+from bakeoff.data.readers import OptionalColumn
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.generation.stopping import stop_ids
 from bakeoff.errors import DataError
@@ -76,6 +77,11 @@ class Asking:
         return tuple(dict.fromkeys(self.task.input_keys.values()))
 
     @property
+    def required(self) -> tuple[str, ...]:
+        """Those of them that no row may lack."""
+        return tuple(name for name in self.columns if not isinstance(name, OptionalColumn))
+
+    @property
     def chooses(self) -> bool:
         """Whether an answer is one of the task's choices."""
         return self.task is not None and Ask.CHOICE in self.task.asks
@@ -102,7 +108,7 @@ class Asking:
             DataError: it breaks a rule of the task.
         """
         assert self.task is not None
-        lacking = [name for name in self.columns if name not in row]
+        lacking = [name for name in self.required if name not in row]
         if lacking:
             raise DataError(
                 f"the row lacks {', '.join(lacking)}; the study reads {', '.join(self.columns)}"
@@ -112,7 +118,9 @@ class Asking:
             [laid] = self._layout.prompts([example])
         return self._checked(laid.ids.tolist(), example)
 
-    def of_messages(self, messages: Sequence[Mapping[str, Any]]) -> Prompt:
+    def of_messages(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+    ) -> Prompt:
         """A conversation by the base's own chat template.
 
         Raises:
@@ -122,7 +130,9 @@ class Asking:
             raise DataError(
                 "the base has no chat template; ask /v1/completions, or a study of conversations"
             )
-        rendering = self.template.rendered(list(messages), asks=True)
+        if tools and not self.template.knows_tools:
+            raise DataError("the base's chat template has no place for tools; leave them out")
+        rendering = self.template.rendered(list(messages), list(tools), asks=True)
         example = Example(
             text=rendering.text,
             target_spans=(),
@@ -186,6 +196,13 @@ class Served:
     candidate: str | None = None
     has_own_base: bool = False
     parameters: int = 0
+
+    @property
+    def least_bytes(self) -> int:
+        """See ``Source``."""
+        if self.has_own_base:
+            return sum(p.nbytes for p in self.asking.base.model.parameters())
+        return 4 * self.parameters
 
     def load(self) -> tuple[Method | None, Tensors]:
         """See ``Source``."""

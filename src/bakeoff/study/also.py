@@ -93,7 +93,8 @@ def _read(
         raise ConfigError(
             f"{where}.select_by: settings are chosen on the study's own validation rows; remove it"
         )
-    if own.get("allow_overlap") is not None:
+    # A study that is written out with its defaults says false.
+    if own.get("allow_overlap"):
         raise ConfigError(
             f"{where}.allow_overlap: has no effect, as what a further test set shares with the "
             "training rows stops nothing and is reported; remove it"

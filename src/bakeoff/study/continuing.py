@@ -6,6 +6,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
+from bakeoff.execution.last_states import last_state
 from bakeoff.execution.progress import ProgressView
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
@@ -42,7 +43,7 @@ def go_on(
     for candidate in early:
         before = len(candidate.epochs)
         try:
-            candidate.snapshot = checkpoints.last(candidate)
+            candidate.snapshot = last_state(archive.folder.path, candidate)
             candidate.tensors = archive.tensors_of(candidate)
         except CheckpointError as error:
             candidate.start_again()

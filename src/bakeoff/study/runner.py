@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
 from bakeoff.execution.judging.stage import votes_file
 from bakeoff.execution.judging.votes import read_votes
+from bakeoff.execution.last_states import forget_torn
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -44,6 +46,7 @@ from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
+from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.runs.workers import workers_in_words, workers_of
@@ -136,7 +139,12 @@ class Runner:
         fault = damaged_part(self.folder.path, results)
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
-        return fault is None
+            return False
+        for note in forget_torn(self.folder.path):
+            self._note(note)
+        if not (self.folder.path / HASHES_FILE).exists():
+            self.folder.write_hashes()  # the run was cut off before it, or is of an older version
+        return True
 
     def _has_new_votes(self, results: Results) -> bool:
         """Whether people have voted since the judge was compared with them."""
@@ -231,7 +239,7 @@ class Runner:
             with ProgressView(self.console, epochs=epochs, study=clock) as view:
                 for note in self.notes:
                     archive.keep_note(note)
-                for note in (*checkpoints.notes, *mixed):
+                for note in (*checkpoints.notes, *forget_torn(self.folder.path), *mixed):
                     archive.keep_note(note)
                     view.on_note(note)
                 self._recall(schedule, recall, view, start)
@@ -262,6 +270,9 @@ class Runner:
             if trained_here and forecast is not None and bench.base.device.type == "cpu":
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
+            # A disk that takes no checkpoint may well take the results, which are small.
+            with suppress(StoreError):
+                self._write(bench, findings, wall, started, complete=False)
             raise
         except (KeyboardInterrupt, Exception) as error:
             if not isinstance(error, KeyboardInterrupt):

@@ -108,3 +108,16 @@ def test_rows_that_suit_one_method_or_another_are_no_effect_of_the_method() -> N
     assert found_anyway <= 4
     # Without allowing for rows it would be 0.5 ** 2 / 40.
     assert total < 0.7 * 0.5**2 / 40
+
+
+def test_an_interval_leaves_out_half_of_what_its_level_does_on_each_side() -> None:
+    cells = made(np.random.default_rng(3), (0.4, 0.1, 0.3), seeds=0.2, together=0.2)
+    wide, half, none = (
+        factor_shares(cells, FACTORS, level=level, draws=400) for level in (0.95, 0.5, 0.0)
+    )
+    for one, other, median in zip(wide, half, none, strict=True):
+        assert 0.0 <= one.low <= other.low < one.share < other.high < one.high <= 1.0, one.name
+        assert one.low < other.low or other.low == 0.0, one.name
+        # Nothing is left between the bounds but the median, and the estimate itself.
+        assert one.share in (median.low, median.high), one.name
+        assert abs(median.high - median.low) < 0.5 * (other.high - other.low), one.name

@@ -20,7 +20,7 @@ from bakeoff.base.weights.sources import Source
 from bakeoff.config import from_mapping
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods.contract import Method
-from bakeoff.methods.specs.soft_prompt import FromAdapter, SoftPromptOptions
+from bakeoff.methods.specs.soft_prompt import FromAdapter, FromLabels, SoftPromptOptions
 
 
 @pytest.fixture
@@ -150,6 +150,35 @@ def test_a_prompt_starts_from_another_adapter_cut_or_repeated(
     method = build("soft_prompt", base, prompt_length=length, init=FromAdapter(adapter=tmp_path))
     start = method.initial(torch.Generator())["prompt_embeddings"]
     assert torch.equal(start, torch.cat([vectors] * 3)[:length])
+
+
+@pytest.mark.parametrize("length", [2, 3, 8])
+def test_a_prompt_starts_from_the_means_of_labels_and_goes_on_from_the_vocabulary(
+    length: int, build: Callable[..., Method], base: Base
+) -> None:
+    labels = ("world", " sports news", "science")
+    method = build("soft_prompt", base, prompt_length=length, init=FromLabels(labels=labels))
+    start = method.initial(torch.Generator().manual_seed(4))["prompt_embeddings"]
+    table = base.source_embedding
+    for row, label in zip(start, labels, strict=False):
+        ids = base.tokenizer(label, add_special_tokens=False)["input_ids"]
+        assert len(ids) > 1
+        torch.testing.assert_close(row, table[ids].mean(dim=0))
+    ids = torch.randint(
+        len(base.tokenizer), (max(0, length - 3),), generator=torch.Generator().manual_seed(4)
+    )
+    assert torch.equal(start[3:], table[ids])
+
+
+def test_labels_are_given_as_a_mapping_and_each_must_have_tokens(
+    build: Callable[..., Method], base: Base
+) -> None:
+    options = from_mapping(SoftPromptOptions, {"init": {"labels": ["a", "b"]}}, path="methods.x")
+    assert options.init == FromLabels(labels=("a", "b"))
+    with pytest.raises(ConfigError, match=r"^methods\.x\.init\.labels: '' has no tokens"):
+        build("soft_prompt", base, init=FromLabels(labels=("a", "")))
+    with pytest.raises(ConfigError, match=r"^methods\.x\.init\.labels: holds no label"):
+        build("soft_prompt", base, init=FromLabels(labels=()))
 
 
 def test_the_other_adapter_is_given_as_a_mapping(tmp_path: Path) -> None:

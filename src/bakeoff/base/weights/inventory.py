@@ -68,7 +68,7 @@ def _of_family(name: str, cache_dir: Path) -> ListedBase:
     return ListedBase(
         name=name,
         about="tiny under its family's name"
-        if shape.shipped
+        if shape.shipped == TINY_REFERENCE
         else f"of tiny's family, {shape.layers} layers, {shape.width} wide",
         place="shipped with bakeoff" if shape.shipped else None if place is None else str(place),
         remedy=f"bakeoff bases make {name}" if place is None else None,

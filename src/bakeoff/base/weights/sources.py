@@ -118,7 +118,8 @@ def load_source(
         where = "shipped with bakeoff"
         return _from_folder(reference, shipped, where, cache_dir, meta=meta, lean=lean)
     if reference in FAMILY:
-        member, where = here(reference, cache_dir), "made by bakeoff"
+        member = here(reference, cache_dir)
+        where = "shipped with bakeoff" if FAMILY[reference].shipped else "made by bakeoff"
         return _from_folder(reference, member, where, cache_dir, meta=meta, lean=lean)
     if reference == SMOLLM2_REFERENCE:
         file = smollm2_gguf(cache_dir)

@@ -1,18 +1,18 @@
 """Trains a member of the family on wire's articles, never on highlights.
 
 All of it follows from the seed and the number of threads: the same processor gives the same file.
-The folder is written whole at the end, or every few minutes, so that an interrupted run leaves a
-usable base behind.
+Where steps are counted, an interrupted training goes on from its last checkpoint, to the bit; by
+the clock, the folder is written every few minutes and is a usable base each time.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib.resources
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors.torch import save_file
@@ -21,7 +21,11 @@ from torch.nn import functional
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoMLP, GPTNeoSelfAttention
 
+from bakeoff.base.weights.references import TINY_REFERENCE
+from bakeoff.base.wire_bases.card import Made, machine, write_card
+from bakeoff.base.wire_bases.checkpoint import Standing, take_up, write_checkpoint
 from bakeoff.base.wire_bases.shapes import ROW_TOKENS, TOKENS_PER_PARAMETER, Shape
+from bakeoff.base.wire_bases.stream import Packed, articles
 from bakeoff.data.wire import generate
 
 # Axes: B rows, T tokens.
@@ -33,54 +37,20 @@ TOKENIZER_ARTICLES: Final = 6_000
 HELD_OUT_ARTICLES: Final = 400
 SEED: Final = 2026
 
-CARD: Final = """---
-license: apache-2.0
-language: en
-pipeline_tag: text-generation
-library_name: transformers
----
 
-# {name}
-
-A GPT-Neo of {parameters:,} parameters ({layers} layers alternating between global and local
-attention, width {width}, {heads} heads, {vocabulary:,} byte-level BPE tokens, tied embeddings,
-{positions} positions), for demos and tests that must run offline on a CPU. It writes invented
-newsroom prose; it knows nothing about the world and is of no other use.
-
-## How it was made
-
-    {command}
-
-| | |
-| --- | --- |
-| data | `bakeoff.data.wire`, split `pretrain`, seeds from {seed}: articles alone, once each |
-| tokenizer | the first {tokenizer_articles:,} of these articles; all members have the same |
-| rows | {row_tokens} tokens, articles packed and separated by `{end}`, {rows} rows per step |
-| steps | {steps:,} |
-| tokens | {tokens:,}, {share:.2f} per parameter |
-| optimiser | AdamW, peak rate {learning_rate:g}, linear warm-up, cosine decay, weight decay 0.1 |
-| training loss | {train_loss:.4f} nats per token, mean of the last steps |
-| held-out loss | {held_out:.4f} nats per token on {held_out_articles} `validation` articles |
-| seed | {seed}, {threads} threads |
-| weights | SHA-256 {digest} |
-| stored as | float16; `from_pretrained` loads it as float32 |
-
-All people, places and companies in its data are invented. Licence: Apache-2.0.
-"""
-
-
-def articles(seed: int, chunk: int = 2_000) -> Iterator[str]:
-    """All pre-training articles, without end."""
-    part = 0
-    while True:
-        # A seed a chunk: a list can only be written from its first example on.
-        for example in generate(chunk, seed=seed + part, split="pretrain"):
-            yield example.article
-        part += 1
+def family_tokenizer() -> PreTrainedTokenizerFast:
+    """The one of all members, which ships with ``tiny``."""
+    place = importlib.resources.files("bakeoff.base") / TINY_REFERENCE
+    found: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(str(place))
+    return found
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE with one special token that opens, ends and pads."""
+    """Trains that one: a byte-level BPE with one special token that opens, ends and pads.
+
+    Args:
+        texts: the first ``TOKENIZER_ARTICLES`` articles.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -145,36 +115,17 @@ def speed_up(model: GPTNeoForCausalLM) -> None:
             module._attn = attend  # type: ignore[method-assign]
 
 
-def packed(
-    tokenizer: PreTrainedTokenizerFast, texts: Iterator[str], rows: int
-) -> Iterator[torch.Tensor]:
-    """Articles end to end, cut into batches.
-
-    Yields:
-        [B, T] token ids.
-    """
-    held: list[int] = []
-    needed = rows * ROW_TOKENS
-    while True:
-        while len(held) < needed:
-            for ids in tokenizer([next(texts) for _ in range(64)])["input_ids"]:
-                held.append(0)
-                held.extend(ids)
-        yield torch.tensor(held[:needed]).view(rows, ROW_TOKENS)
-        del held[:needed]
-
-
 @torch.inference_mode()
 def held_out_loss(model: GPTNeoForCausalLM, tokenizer: PreTrainedTokenizerFast) -> float:
     """Mean loss in nats per token over validation articles, packed as in training."""
     texts = [e.article for e in generate(HELD_OUT_ARTICLES, seed=SEED, split="validation")]
-    stream = packed(tokenizer, iter(texts + texts[:64]), 8)
+    stream = Packed(tokenizer, iter(texts + texts[:64]), 8)
     model.eval()
     num_batches = HELD_OUT_ARTICLES * 90 // (8 * ROW_TOKENS)
-    losses: list[float] = [
-        model(input_ids=ids_BT, labels=ids_BT).loss.item()
-        for ids_BT, _ in zip(stream, range(num_batches), strict=False)
-    ]
+    losses: list[float] = []
+    for _ in range(num_batches):
+        ids_BT = stream.batch()
+        losses.append(model(input_ids=ids_BT, labels=ids_BT).loss.item())
     model.train()
     return sum(losses) / len(losses)
 
@@ -219,6 +170,12 @@ def progress(steps: int | None, minutes: float | None) -> Callable[[int], float]
     return lambda step: (time.monotonic() - start) / max(seconds, 1e-9)
 
 
+def rate_at(peak: float, step: int, share: float) -> float:
+    """The learning rate: a hundred steps of warm-up, then a cosine to 3 % of the highest."""
+    warm_up = min(1.0, (step + 1) / 100)
+    return peak * warm_up * (0.03 + 0.97 * (1 + math.cos(math.pi * share)) / 2)
+
+
 def pretrain(
     name: str,
     shape: Shape,
@@ -228,6 +185,7 @@ def pretrain(
     steps: int | None = None,
     minutes: float | None = None,
     save_minutes: float = math.inf,
+    checkpoint: Path | None = None,
     threads: int = 1,
     report: Callable[[str], None] = print,
 ) -> float:
@@ -236,7 +194,8 @@ def pretrain(
     Args:
         name: of the member. shape: its own. folder: where it goes. command: for the card.
         steps: how many; None takes six tokens per parameter, unless ``minutes`` ends it.
-        minutes: of training, by the clock. save_minutes: between checkpoints.
+        minutes: of training, by the clock. save_minutes: between what is written on the way.
+        checkpoint: the file to go on from, and to write on the way; the folder without one.
         threads: of PyTorch. report: called with how it goes.
 
     Returns:
@@ -244,25 +203,29 @@ def pretrain(
     """
     torch.manual_seed(SEED)
     torch.set_num_threads(threads)
-    stream = articles(SEED)
-    tokenizer = train_tokenizer([next(stream) for _ in range(TOKENIZER_ARTICLES)])
-    model = build_model(shape)
+    tokenizer, model = family_tokenizer(), build_model(shape)
     num_parameters = sum(p.numel() for p in model.parameters())
     if steps is None and minutes is None:
         steps = round(TOKENS_PER_PARAMETER * num_parameters / (shape.rows * ROW_TOKENS))
     speed_up(model)
-    batches = packed(tokenizer, articles(SEED), shape.rows)
     optimizer = optimizer_for(model, shape.learning_rate)
+    key: dict[str, Any] = {**vars(shape), **machine(), "steps": steps, "threads": threads}
+    del key["shipped"]  # where it goes changes nothing of it
+    found = None
+    if checkpoint is not None and steps is not None:
+        found = take_up(checkpoint, key, model, optimizer)
+        if found is not None:
+            report(f"goes on after step {found.step} of {steps}")
+    begun = found or Standing(step=0, taken=0, held=[], recent=[])
+    texts = articles(SEED, start=begun.taken)
+    stream = Packed(tokenizer, texts, shape.rows, taken=begun.taken, held=begun.held)
     done = progress(steps, minutes)
     start = last_save = time.monotonic()
-    recent: list[float] = []
-    step = 0
+    recent, step = begun.recent, begun.step
     while (share := done(step)) < 1:
-        warm_up = min(1.0, (step + 1) / 100)
-        rate = shape.learning_rate * warm_up * (0.03 + 0.97 * (1 + math.cos(math.pi * share)) / 2)
         for group in optimizer.param_groups:
-            group["lr"] = rate
-        ids_BT = next(batches)
+            group["lr"] = rate_at(shape.learning_rate, step, share)
+        ids_BT = stream.batch()
         loss = model(input_ids=ids_BT, labels=ids_BT, use_cache=False).loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -271,41 +234,40 @@ def pretrain(
         step += 1
         recent = [*recent[-49:], loss.item()]
         if step % 50 == 0:
-            pace = step * shape.rows * ROW_TOKENS / (time.monotonic() - start)
+            made = (step - begun.step) * shape.rows * ROW_TOKENS
+            pace = made / (time.monotonic() - start)
             mean = sum(recent) / len(recent)
             report(f"{share:4.0%} step {step} loss {mean:.3f} {pace:.0f} tokens/s")
         if time.monotonic() - last_save > 60 * save_minutes:
-            save(folder, model, tokenizer)
-            report(f"saved; held-out loss {held_out_loss(model, tokenizer):.4f}")
+            if checkpoint is not None and steps is not None:
+                at = Standing(step=step, taken=stream.taken, held=stream.held, recent=recent)
+                write_checkpoint(checkpoint, key, model, optimizer, at)
+                report(f"kept step {step} of {steps}")
+            else:
+                save(folder, model, tokenizer)
+                report(f"saved; held-out loss {held_out_loss(model, tokenizer):.4f}")
             last_save = time.monotonic()
     save(folder, model, tokenizer)
     # Measured on what ships, float16 rounding included.
     held_out = held_out_loss(GPTNeoForCausalLM.from_pretrained(folder), tokenizer)
-    tokens = step * shape.rows * ROW_TOKENS
-    card = CARD.format(
+    made_of = Made(
         name=name,
+        shape=shape,
+        command=command,
         parameters=num_parameters,
-        layers=shape.layers,
-        width=shape.width,
-        heads=shape.heads,
         vocabulary=VOCABULARY,
         positions=POSITIONS,
-        command=command,
         seed=SEED,
         threads=threads,
-        tokenizer_articles=TOKENIZER_ARTICLES,
         row_tokens=ROW_TOKENS,
-        end=END,
-        rows=shape.rows,
         steps=step,
-        tokens=tokens,
-        share=tokens / num_parameters,
-        learning_rate=shape.learning_rate,
+        tokens=step * shape.rows * ROW_TOKENS,
         train_loss=sum(recent) / len(recent),
         held_out=held_out,
         held_out_articles=HELD_OUT_ARTICLES,
-        digest=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    report(f"done: {step} steps, held-out loss {held_out:.4f}")
+    digest = write_card(folder, made_of)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    report(f"done: {step} steps, held-out loss {held_out:.4f}, SHA-256 {digest}")
     return held_out

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bakeoff.base.weights.references import TINY_REFERENCE
 from bakeoff.errors import BaseModelError
 
 ROW_TOKENS: Final = 256
@@ -22,7 +21,7 @@ class Shape:
     Attributes:
         width: of hidden states. layers: an even number, global and local attention in turns.
         heads: of each. rows: of 256 tokens in a step. learning_rate: the highest.
-        shipped: whether it is in the package.
+        shipped: its folder below ``bakeoff/base`` where it is in the package, else None.
     """
 
     width: int
@@ -30,12 +29,14 @@ class Shape:
     heads: int
     rows: int
     learning_rate: float
-    shipped: bool = False
+    shipped: str | None = None
 
 
 FAMILY: Final = {
-    "wire-0.3m": Shape(width=64, layers=4, heads=4, rows=4, learning_rate=3e-3),
-    "wire-1.1m": Shape(width=128, layers=4, heads=4, rows=8, learning_rate=2e-3, shipped=True),
+    "wire-0.3m": Shape(
+        width=64, layers=4, heads=4, rows=4, learning_rate=3e-3, shipped="wire_bases/wire-0.3m"
+    ),
+    "wire-1.1m": Shape(width=128, layers=4, heads=4, rows=8, learning_rate=2e-3, shipped="tiny"),
     "wire-3.5m": Shape(width=240, layers=4, heads=6, rows=8, learning_rate=1.5e-3),
     "wire-10m": Shape(width=352, layers=6, heads=8, rows=16, learning_rate=1.2e-3),
 }
@@ -49,8 +50,9 @@ def made_folder(name: str, cache_dir: Path) -> Path:
 
 def member_folder(name: str, cache_dir: Path) -> Path | None:
     """Where a member is: in the package or in the cache; None where it has still to be made."""
-    if FAMILY[name].shipped:
-        return Path(str(importlib.resources.files("bakeoff.base") / TINY_REFERENCE))
+    shipped = FAMILY[name].shipped
+    if shipped is not None:
+        return Path(str(importlib.resources.files("bakeoff.base"))) / shipped
     made = made_folder(name, cache_dir)
     return made if (made / "model.safetensors").is_file() else None
 

@@ -15,53 +15,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.serving.pool import AdapterPool
+from bakeoff.engine.serving.limits import Counts, Limits, QueueFullError
+from bakeoff.engine.serving.pool import AdapterPool, AdapterTooLargeError
 from bakeoff.engine.serving.residents import Lane, OwnSeats, Piece
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Fault, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import NEAR_TIE, Drawn, Sampler
 from bakeoff.engine.serving.text import TextStream
-from bakeoff.errors import BakeoffError
 
 _LOG = logging.getLogger(__name__)
-
-
-class QueueFullError(BakeoffError, RuntimeError):
-    """More rows wait than may."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What the batch holds itself to.
-
-    Attributes:
-        max_queue: rows that may wait. queue_seconds: for how long.
-        prefill_tokens: of prompts that one round reads.
-        max_adapter_bytes: of residents; None is no bound.
-        own_seats: of an adapter with a base of its own.
-    """
-
-    max_queue: int = 256
-    queue_seconds: float = 60.0
-    prefill_tokens: int = 256
-    max_adapter_bytes: int | None = None
-    own_seats: int = 4
-
-
-@dataclass
-class Counts:
-    """What has been done so far; written by the engine's thread, read by any."""
-
-    prompt_tokens: int = 0
-    written_tokens: int = 0
-    passes: int = 0
-    near_ties: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
 
 
 class Batcher:
@@ -196,6 +162,9 @@ class Batcher:
             return False
         try:
             resident = self.pool.get(row.source)
+        except AdapterTooLargeError as error:
+            self._tell(row, Failed(Fault.MEMORY, str(error)))
+            return True
         except Exception as error:
             if is_out_of_memory(error):
                 release_memory()
@@ -207,9 +176,6 @@ class Batcher:
             )
             return True
         if resident is None or not resident.lane.free:
-            if resident is None and not self._live:
-                self._tell(row, Failed(Fault.MEMORY, "the adapter does not fit into memory"))
-                return True
             return False
         row.resident, row.seat = resident, resident.lane.take(resident)
         resident.num_rows += 1
@@ -272,8 +238,7 @@ class Batcher:
             row.nats = [[first] for first in firsts]
             self._next_choice(row)
             return
-        assert row.sampler is not None
-        self._take(row, row.sampler.choose(logits_V))
+        self._choose(row, logits_V)
 
     def _score(self, row: Row, logits_NV: Tensor) -> None:
         targets_N = torch.tensor(row.choices[row.place][1:], device=logits_NV.device)
@@ -316,7 +281,17 @@ class Batcher:
             elif row.sampler.is_plain:
                 self._take(row, Drawn(greedy[place], is_near_tie=gaps[place] < NEAR_TIE))
             else:
-                self._take(row, row.sampler.choose(logits_RV[place]))
+                self._choose(row, logits_RV[place])
+
+    def _choose(self, row: Row, logits_V: Tensor) -> None:
+        """By a row's own rules. Where they leave nothing to draw from, this row fails alone."""
+        assert row.sampler is not None
+        try:
+            drawn = row.sampler.choose(logits_V)
+        except Exception as error:
+            self._fail([row], error)
+            return
+        self._take(row, drawn)
 
     def _take(self, row: Row, drawn: Drawn) -> None:
         """A token of a row: it is told, and the row goes on or leaves."""

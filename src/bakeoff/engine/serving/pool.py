@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from bakeoff.engine.backends.memory import release_memory
 from bakeoff.engine.serving.residents import Lane, OwnSeats, Resident, make_resident
 from bakeoff.engine.serving.rows import Source
+from bakeoff.errors import BakeoffError
+from bakeoff.formatting import shown_bytes
+
+
+class AdapterTooLargeError(BakeoffError, MemoryError):
+    """An adapter is larger than all that adapters may take."""
 
 
 class AdapterPool:
@@ -14,7 +20,7 @@ class AdapterPool:
 
     Args:
         lanes: the shared bases, by name.
-        max_bytes: of all residents together; None is no bound. One that is alone may be larger.
+        max_bytes: of all residents together; None is no bound.
         own: seats of an adapter with a base of its own.
     """
 
@@ -47,14 +53,15 @@ class AdapterPool:
         """The adapter, loaded if it must be; None while others that are in use take its room.
 
         Raises:
+            AdapterTooLargeError: it would not even fit alone.
             BakeoffError: its files are missing or torn.
         """
         self._count += 1
         resident = self._residents.get(source.name)
         if resident is None:
-            if self._is_over() and not self._evict(free=1):
-                return None
-            if not self._make_room(self._known_bytes.get(source.name, 0)):
+            expected = self._known_bytes.get(source.name, source.least_bytes)
+            self._check(source, expected)
+            if not self._make_room(expected):
                 return None
             lane = self._lanes[source.lane]
             with lane.untouched():
@@ -62,21 +69,31 @@ class AdapterPool:
                 resident = make_resident(self._count, lane, method, tensors, self._own)
             self.num_loaded += 1
             self._known_bytes[source.name] = resident.num_bytes
-            if not self._make_room(resident.num_bytes):
+            try:
+                self._check(source, resident.num_bytes)
+                has_room = self._make_room(resident.num_bytes)
+            except AdapterTooLargeError:
+                close(resident)
+                raise
+            if not has_room:
                 close(resident)
                 return None
             self._residents[source.name] = resident
         resident.used = self._count
         return resident
 
-    def _is_over(self) -> bool:
-        return self._max_bytes is not None and self.num_bytes >= self._max_bytes
+    def _check(self, source: Source, num_bytes: int) -> None:
+        if self._max_bytes is not None and num_bytes > self._max_bytes:
+            raise AdapterTooLargeError(
+                f"{source.name!r} takes {shown_bytes(num_bytes)}, and adapters may take "
+                f"{shown_bytes(self._max_bytes)}; start the server with more memory"
+            )
 
     def _make_room(self, num_bytes: int) -> bool:
-        if self._max_bytes is None or not self._residents:
+        if self._max_bytes is None:
             return True
         free = self._max_bytes - self.num_bytes
-        return free >= num_bytes or self._evict(free=num_bytes - free) or not self._residents
+        return free >= num_bytes or self._evict(free=num_bytes - free)
 
     def _evict(self, free: int) -> bool:
         """Lets idle adapters go, the least recently used first, until so many bytes are free."""

@@ -29,6 +29,10 @@ class Source(Protocol):
     def extra_positions(self) -> int:
         """Positions that it takes before the tokens of every row."""
 
+    @property
+    def least_bytes(self) -> int:
+        """Memory that it takes at least, as far as that is known before it is loaded."""
+
     def load(self) -> tuple[Method | None, Tensors]:
         """Its method and tensors; no method is the untuned base.
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+_COLDEST = 1e-5
+"""Below it all draws are the likeliest token, and quotients would leave float32."""
 NEAR_TIE = 1e-4
 """Where the two best logits lie closer, rounding decides which of them is the best."""
 
@@ -126,15 +128,17 @@ class Sampler:
             token = int(changed_V.argmax())
             gap = float(best.values[0] - best.values[-1])
             return self._with_logprobs(logits_V, token, len(best.values) > 1 and gap < NEAR_TIE)
-        shares_V = (changed_V.cpu() / s.temperature).softmax(dim=-1)
+        shares_V = (changed_V.cpu() / max(s.temperature, _COLDEST)).softmax(dim=-1)
         if s.top_k or s.top_p < 1:
             shares, ids = shares_V.sort(descending=True, stable=True)
             if s.top_k:
                 shares[s.top_k :] = 0
             if s.top_p < 1:
                 shares = shares / shares.sum()
-                # The token that reaches the share is one of them.
-                shares[shares.cumsum(dim=0) - shares >= s.top_p] = 0
+                # The token that reaches the share is one of them, and so is the likeliest.
+                is_out = shares.cumsum(dim=0) - shares >= s.top_p
+                is_out[0] = False
+                shares[is_out] = 0
             place = torch.multinomial(shares, 1, generator=self._generator)
             token = int(ids[place])
         else:

@@ -63,6 +63,7 @@ def axolotl_config(winner: Winner, base: str, revision: str | None) -> dict[str,
         "lora_target_modules": _targets(winner),
         **({"peft_use_dora": True} if winner.method.kind == "dora" else {}),
         **({"peft_use_rslora": True} if options.rank_stabilised else {}),
+        **_loraplus(options),
         **({"lora_rank_pattern": options.ranks} if options.ranks else {}),
         **({"lora_alpha_pattern": options.alphas} if options.alphas else {}),
     }
@@ -123,7 +124,14 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
         "lora_target": ",".join(_targets(winner)),
         **({"use_dora": True} if winner.method.kind == "dora" else {}),
         **({"use_rslora": True} if options.rank_stabilised else {}),
+        **_loraplus(options),
     }
+
+
+def _loraplus(options: Any) -> dict[str, float]:
+    """Both tools have PEFT's key; theirs then groups weights as PEFT does."""
+    ratio = options.loraplus_lr_ratio
+    return {} if ratio == 1.0 else {"loraplus_lr_ratio": ratio}
 
 
 def _decay(winner: Winner) -> float:

@@ -137,6 +137,7 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "pad_id": int(winner.base.tokenizer.pad_token_id),
         "seed": winner.record.seed,
         "learning_rate": winner.record.rate,
+        "loraplus_lr_ratio": winner.method.rate_ratio,
         "schedule": protocol.schedule,
         "updates": winner.updates,
         "schedule_updates": winner.schedule_updates,

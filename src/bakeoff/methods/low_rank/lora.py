@@ -83,6 +83,11 @@ class Lora(Method):
         return ExecutionPath.BASE
 
     @property
+    def rate_ratio(self) -> float:
+        """LoRA+'s: ``lora_b`` has so many times the learning rate of ``lora_a``."""
+        return float(self.options.loraplus_lr_ratio)
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """``NAME.lora_a`` [in, rank] and ``NAME.lora_b`` [rank, out] of each target layer."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -207,6 +212,8 @@ class LoraStack(Stack):
     """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
 
     parts: ClassVar[tuple[str, ...]] = ("lora_a", "lora_b")
+    # As PEFT's create_loraplus_optimizer groups them: all that is not lora_A.
+    parts_of_ratio = ("lora_b", "magnitude")
 
     def __init__(self, base: Base, methods: Sequence[Lora], num_slots: int) -> None:
         super().__init__(base, methods, num_slots)

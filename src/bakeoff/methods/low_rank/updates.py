@@ -37,7 +37,8 @@ def plan_layers(
     """Rank and scale of each target layer.
 
     Raises:
-        ConfigError: a rank below 1, a dropout out of range, or a pattern without effect.
+        ConfigError: a rank below 1, a dropout or a ratio of rates out of range, or a pattern
+            without effect.
     """
     ranks, alphas = options.ranks or {}, options.alphas or {}
     for place, rank in [("rank", options.rank), *((f"ranks.{k}", r) for k, r in ranks.items())]:
@@ -47,6 +48,12 @@ def plan_layers(
         raise ConfigError(
             f"{where}.dropout: {options.dropout} is out of range; give a share of at least 0 and "
             "below 1"
+        )
+    ratio = options.loraplus_lr_ratio
+    if not isfinite(ratio) or ratio <= 0:
+        raise ConfigError(
+            f"{where}.loraplus_lr_ratio: {ratio} is no ratio of two learning rates; give a finite "
+            "number above 0"
         )
     rank_keys = _matched(targets, list(ranks), where=f"{where}.ranks")
     alpha_keys = _matched(targets, list(alphas), where=f"{where}.alphas")

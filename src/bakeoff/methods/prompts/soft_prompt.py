@@ -23,7 +23,7 @@ from bakeoff.methods.files import (
     write_peft_config,
     write_tensors,
 )
-from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, SoftPromptOptions
+from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, FromLabels, SoftPromptOptions
 from bakeoff.methods.stack import Stack, StackHooks
 
 _TENSOR = "prompt_embeddings"
@@ -48,9 +48,12 @@ class SoftPrompt(Method):
                 f"give fewer than {limit}"
             )
         self._text_ids: list[int] = []
+        self._label_ids: list[list[int]] = []
         self._given_PD: Tensor | None = None
         if isinstance(options.init, FromAdapter):
             self._given_PD = self._read(options.init.adapter)
+        elif isinstance(options.init, FromLabels):
+            self._label_ids = self._ids_of_labels(options.init)
         elif options.init not in ("vocabulary", "random"):
             self._text_ids = base.tokenizer(options.init, add_special_tokens=False)["input_ids"]
             if not self._text_ids:
@@ -58,6 +61,19 @@ class SoftPrompt(Method):
                     f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
                     "'random'"
                 )
+
+    def _ids_of_labels(self, init: FromLabels) -> list[list[int]]:
+        where = f"{self.where}.init.labels"
+        if not init.labels:
+            raise ConfigError(f"{where}: holds no label; give one or more")
+        found = [
+            self.base.tokenizer(label, add_special_tokens=False)["input_ids"]
+            for label in init.labels
+        ]
+        for label, ids in zip(init.labels, found, strict=True):
+            if not ids:
+                raise ConfigError(f"{where}: {label!r} has no tokens; give a word or a text")
+        return found
 
     def _read(self, folder: Path) -> Tensor:
         """[any length, D] the vectors of another adapter."""
@@ -99,7 +115,7 @@ class SoftPrompt(Method):
         return {_TENSOR: (self.options.prompt_length, self.base.embedding_width)}
 
     def initial(self, generator: torch.Generator) -> Tensors:
-        """As the option ``init`` says; ``vocabulary`` and ``random`` draw from ``generator``."""
+        """As the option ``init`` says; all but texts and adapters draw from ``generator``."""
         # As the base's own layer has it, from the weights as loaded.
         embedding: Any = copy.copy(self.base.embedding)
         embedding._parameters = {"weight": nn.Parameter(self.base.source_embedding, False)}
@@ -111,6 +127,11 @@ class SoftPrompt(Method):
             # Some embeddings scale their rows on the way out.
             scale = float(getattr(embedding, "embed_scale", 1.0))
             return {_TENSOR: drawn * (embedding.weight.detach().std() * scale)}
+        if self._label_ids:
+            means = [embedding(torch.tensor(ids)).mean(dim=0) for ids in self._label_ids[:length]]
+            rest = (length - len(means),)
+            drawn = torch.randint(len(self.base.tokenizer), rest, generator=generator)
+            return {_TENSOR: torch.cat([torch.stack(means), embedding(drawn)]).detach()}
         if self.options.init == "vocabulary":
             ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
         else:

@@ -40,3 +40,6 @@ class LowRankOptions:
     """Whether the scale is ``alpha / sqrt(rank)`` (Kalajdzievski 2023, arXiv:2312.03732)."""
     dropout: float = 0.0
     """Share of a layer's inputs that the update does not see in training."""
+    loraplus_lr_ratio: float = 1.0
+    """How many times the learning rate ``lora_b`` has, and DoRA's magnitude: LoRA+ (Hayou et al.
+    2024, arXiv:2402.12354), with PEFT's name for it; 1 is plain LoRA, the paper has 16."""

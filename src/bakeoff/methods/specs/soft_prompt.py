@@ -18,16 +18,26 @@ class FromAdapter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FromLabels:
+    """A soft prompt that starts at class labels."""
+
+    labels: tuple[str, ...]
+    """Words or texts, tokenized as they stand: where labels follow a space in the rows, as in
+    ``Label: world``, most tokenizers have another token for `` world``."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SoftPromptOptions:
     """Options of soft prompts."""
 
     prompt_length: int = 20
     """How many vectors are put before the tokens."""
-    init: str | FromAdapter = "vocabulary"
+    init: str | FromAdapter | FromLabels = "vocabulary"
     """``vocabulary``: embeddings of random tokens; ``random``: normal numbers of the embedding's
     own spread; any other text: its tokens' embeddings; ``{adapter: FOLDER}``: the vectors of
     another soft prompt. Tokens or vectors that are too many are cut off at the end, and those that
-    are too few are repeated from the start."""
+    are too few are repeated from the start. ``{labels: [world, sports]}``: for each label the mean
+    of its tokens' embeddings, the rest as ``vocabulary``."""
 
 
 SPEC: Final = MethodSpec(
@@ -46,8 +56,8 @@ SPEC: Final = MethodSpec(
     rates_by_size=(3e-2, 3e-3, 3e-3, 3e-3),
     option_sources={
         "prompt_length": "Lester et al. 2021, figure 3: 20 do nearly as well as 100",
-        "init": "Lester et al. 2021, section 3.2; PEFT's method comparison: 0.343 against 0.234 "
-        "from random numbers",
+        "init": "Lester et al. 2021, section 3.2, which has class labels too; PEFT's method "
+        "comparison: 0.343 against 0.234 from random numbers",
     },
     file_format=FileFormat.PEFT,
     mergeable=False,

@@ -201,16 +201,17 @@
     const prompt = at("prompt").value;
     try {
       const body = { models: picked.map((model) => model.id), prompt, stream: true, ...settings() };
-      await events(await ask("/compare", body, running.signal), (told) => {
-        const one = by.get(told.model);
-        if (told.text) { one.text += told.text; one.body.textContent = one.text; one.figures.textContent = "writing"; }
-        if (!told.done) return;
-        one.done = told.done;
-        if (told.done.error) {
+      await events(await ask("/compare", body, running.signal), (event) => {
+        const one = by.get(event.model);
+        if (event.text) { one.text += event.text; one.body.textContent = one.text; one.figures.textContent = "writing"; }
+        if (!event.done) return;
+        one.done = event.done;
+        if (event.done.error) {
           one.article.classList.add("failed");
-          one.figures.textContent = told.done.error.message;
+          one.figures.textContent = event.done.error.message;
         } else {
-          const { completion_tokens: tokens, seconds, first_token_seconds: first } = told.done;
+          if (!one.text) { one.body.textContent = "(empty answer)"; one.body.classList.add("empty"); }
+          const { completion_tokens: tokens, seconds, first_token_seconds: first } = event.done;
           one.figures.textContent = isBlind ? `${tokens} tokens`
             : `${tokens} tokens in ${seconds.toFixed(2)} s, the first after ${first.toFixed(2)} s`;
         }
@@ -223,6 +224,7 @@
         say("Both have answered. Which is better?");
       }
     } catch (error) {
+      for (const one of shown) if (!one.done) one.figures.textContent = "stopped";
       say(error.name === "AbortError" ? "Stopped." : error.message || "The connection was lost.");
     } finally {
       running = null;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -112,7 +114,8 @@ def _errors(app: FastAPI) -> None:
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        codes = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
+        code = codes.get(error.status_code, "http_error")
         answer = ApiError(error.status_code, str(error.detail), code)
         return _Json(answer.body, error.status_code, headers=error.headers)
 
@@ -125,7 +128,11 @@ def _explained(error: RequestValidationError) -> ApiError:
     """The first fault of a body, by the field's name; what was given is not repeated."""
     first = error.errors()[0]
     place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query")]
-    param = ".".join(place)[:100] or None
+    if not place:
+        return bad("the body is no JSON object; send one, with Content-Type: application/json")
+    # After the field come the names of pydantic's own forms, as constrained-str.
+    named = itertools.takewhile(lambda part: re.fullmatch(r"\w+", part) is not None, place)
+    param = ".".join(named)[:100] or None
     text = str(first.get("msg", "invalid"))[:200]
     return bad(f"{param}: {text}" if param else text, param)
 

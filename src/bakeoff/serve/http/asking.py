@@ -64,8 +64,8 @@ def text_prompt(model: Served, text: str, *, raw: bool) -> tuple[Prompt, bool]:
     asking = model.asking
     if raw or not asking.writes:
         return _guarded(lambda: asking.of_text(text), "prompt"), True
-    if len(asking.columns) == 1:
-        return row_prompt(model, {asking.columns[0]: text}, "prompt"), False
+    if len(asking.required) == 1:
+        return row_prompt(model, {asking.required[0]: text}, "prompt"), False
     try:
         row: Any = json.loads(text)
     except ValueError:
@@ -91,7 +91,13 @@ def row_prompt(model: Served, row: Mapping[str, object], param: str) -> Prompt:
     return _guarded(lambda: asking.of_row(row), param)
 
 
-def chat_prompt(model: Served, messages: Sequence[Message], *, raw: bool) -> tuple[Prompt, bool]:
+def chat_prompt(
+    model: Served,
+    messages: Sequence[Message],
+    *,
+    raw: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Prompt, bool]:
     """A conversation by the study's task, else by the base's chat template.
 
     A study that is none of conversations takes a user's only message as its input.
@@ -105,11 +111,24 @@ def chat_prompt(model: Served, messages: Sequence[Message], *, raw: bool) -> tup
         if asking.task.kind == "chat":
             column = asking.task.input_keys.get("messages")
             if column is not None:
-                return row_prompt(model, {column: turns}, "messages"), False
+                row: dict[str, Any] = {column: turns}
+                if (place := asking.task.input_keys.get("tools")) is not None:
+                    row[place] = list(tools) or None
+                elif tools:
+                    raise bad("the study was made without tools; leave them out", "tools")
+                return row_prompt(model, row, "messages"), False
+        elif tools:
+            raise bad("the study is none of conversations, so it takes no tools", "tools")
         if [turn["role"] for turn in turns] == ["user"]:
             found, is_raw = text_prompt(model, str(turns[0]["content"] or ""), raw=False)
             return found, is_raw
-    return _guarded(lambda: asking.of_messages(turns), "messages"), True
+        if asking.template is None:
+            raise bad(
+                "neither the study nor its base is of conversations; give one message, of the "
+                "user, which is the study's input",
+                "messages",
+            )
+    return _guarded(lambda: asking.of_messages(turns, tools), "messages"), True
 
 
 def _turn(message: Message) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Settings(_Body):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     no_repeat_ngram: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -90,6 +90,10 @@ class ChatBody(Settings):
     n: Annotated[int, Field(ge=1, le=64)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[Row], Field(max_length=128)] | None = Field(
+        default=None, description="For the template; calls come as it spells them, as text."
+    )
+    tool_choice: Literal["auto", "none"] | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
 
 

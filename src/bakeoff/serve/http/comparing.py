@@ -22,7 +22,7 @@ from bakeoff.serve.http.asking import (
 from bakeoff.serve.http.bodies import CompareBody
 from bakeoff.serve.http.faults import bad, of_row
 from bakeoff.serve.http.flow import Answer, Flow, keep
-from bakeoff.serve.http.forms import event, new_id, now
+from bakeoff.serve.http.forms import new_id, now, sse
 from bakeoff.serve.served import Prompt, Served
 
 Compared = tuple[Flow, list[Served], list[Prompt]]
@@ -76,14 +76,14 @@ async def streamed_comparison(compared: Compared) -> AsyncIterator[bytes]:
     """As server-sent events: ``{model, text}`` as it is written, then ``{model, done}``."""
     flow, models, prompts = compared
     answers = [Answer() for _ in models]
-    async for index, told in flow.events():
-        keep(answers[index], told)
+    async for index, event in flow.events():
+        keep(answers[index], event)
         name = models[index].name
-        if isinstance(told, Wrote) and told.text:
-            yield event({"model": name, "text": told.text})
-        elif isinstance(told, Ended | Failed):
-            yield event({"model": name, "done": _result(answers[index], prompts[index])})
-    yield event("[DONE]")
+        if isinstance(event, Wrote) and event.text:
+            yield sse({"model": name, "text": event.text})
+        elif isinstance(event, Ended | Failed):
+            yield sse({"model": name, "done": _result(answers[index], prompts[index])})
+    yield sse("[DONE]")
 
 
 def _result(answer: Answer, prompt: Prompt) -> dict[str, Any]:

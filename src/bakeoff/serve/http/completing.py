@@ -25,10 +25,10 @@ from bakeoff.serve.http.faults import bad, of_row
 from bakeoff.serve.http.flow import Answer, Flow
 from bakeoff.serve.http.forms import (
     chat_logprobs,
-    event,
     finish_reason,
     new_id,
     now,
+    sse,
     text_logprobs,
     usage,
 )
@@ -96,7 +96,8 @@ async def completion_job(engine: Engine, body: CompletionBody) -> Job:
 async def chat_job(engine: Engine, body: ChatBody) -> Job:
     """As ``completion_job``."""
     model = model_of(engine, body.model)
-    prompt = await asyncio.to_thread(chat_prompt, model, body.messages, raw=body.raw)
+    tools = [] if body.tool_choice == "none" else body.tools or []
+    prompt = await asyncio.to_thread(chat_prompt, model, body.messages, raw=body.raw, tools=tools)
     copies = body.n or 1
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     if body.top_logprobs is not None and logprobs is None:
@@ -186,23 +187,23 @@ async def streamed_completion(job: Job) -> AsyncIterator[bytes]:
     kind = "text_completion"
     for index, head in enumerate(job.heads):
         if head:
-            yield event(job.envelope(kind, [_text_choice(index, head, None, None)]))
+            yield sse(job.envelope(kind, [_text_choice(index, head, None, None)]))
     written = 0
-    async for index, told in job.flow.events():
-        if isinstance(told, Wrote):
-            drawn = [told.drawn] if told.drawn else []
+    async for index, event in job.flow.events():
+        if isinstance(event, Wrote):
+            drawn = [event.drawn] if event.drawn else []
             logprobs = text_logprobs(job.model, drawn, job.logprobs) if drawn else None
-            if told.text or logprobs:
-                yield event(job.envelope(kind, [_text_choice(index, told.text, logprobs, None)]))
-        elif isinstance(told, Ended):
-            written += told.num_written
-            yield event(job.envelope(kind, [_text_choice(index, "", None, told.reason)]))
-        elif isinstance(told, Failed):
-            yield event(of_row(told).body)
+            if event.text or logprobs:
+                yield sse(job.envelope(kind, [_text_choice(index, event.text, logprobs, None)]))
+        elif isinstance(event, Ended):
+            written += event.num_written
+            yield sse(job.envelope(kind, [_text_choice(index, "", None, event.reason)]))
+        elif isinstance(event, Failed):
+            yield sse(of_row(event).body)
             return
     if job.includes_usage:
-        yield event({**job.envelope(kind, []), "usage": usage(job.prompts, written)})
-    yield event("[DONE]")
+        yield sse({**job.envelope(kind, []), "usage": usage(job.prompts, written)})
+    yield sse("[DONE]")
 
 
 def _text_choice(index: int, text: str, logprobs: Any, reason: str | None) -> dict[str, Any]:
@@ -215,23 +216,23 @@ async def streamed_chat(job: Job) -> AsyncIterator[bytes]:
 
     def chunk(index: int, delta: dict[str, Any], logprobs: Any, reason: str | None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        return event(job.envelope(kind, [choice]))
+        return sse(job.envelope(kind, [choice]))
 
     for index in range(len(job.heads)):
         yield chunk(index, {"role": "assistant", "content": ""}, None, None)
     written = 0
-    async for index, told in job.flow.events():
-        if isinstance(told, Wrote):
-            drawn = [told.drawn] if told.drawn else []
+    async for index, event in job.flow.events():
+        if isinstance(event, Wrote):
+            drawn = [event.drawn] if event.drawn else []
             logprobs = chat_logprobs(job.model, drawn, job.logprobs) if drawn else None
-            if told.text or logprobs:
-                yield chunk(index, {"content": told.text}, logprobs, None)
-        elif isinstance(told, Ended):
-            written += told.num_written
-            yield chunk(index, {}, None, told.reason)
-        elif isinstance(told, Failed):
-            yield event(of_row(told).body)
+            if event.text or logprobs:
+                yield chunk(index, {"content": event.text}, logprobs, None)
+        elif isinstance(event, Ended):
+            written += event.num_written
+            yield chunk(index, {}, None, event.reason)
+        elif isinstance(event, Failed):
+            yield sse(of_row(event).body)
             return
     if job.includes_usage:
-        yield event({**job.envelope(kind, []), "usage": usage(job.prompts, written)})
-    yield event("[DONE]")
+        yield sse({**job.envelope(kind, []), "usage": usage(job.prompts, written)})
+    yield sse("[DONE]")

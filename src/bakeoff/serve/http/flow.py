@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from bakeoff.engine.serving.batcher import QueueFullError
+from bakeoff.engine.serving.limits import QueueFullError
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import Drawn, Sampling
 from bakeoff.serve.engine import Engine
@@ -25,8 +25,8 @@ class Answer:
     """One row's answer, whole.
 
     Attributes:
-        text: it. drawn: its tokens. pieces: the text that came with each token.
-        scored: of rows with choices. ended: how it ended.
+        text: it. drawn: its tokens. scored: of rows with choices.
+        ended: how it ended. failed: why it did not.
     """
 
     text: str = ""
@@ -62,7 +62,7 @@ class Flow:
         """One more row; they start together, by ``start``."""
         index = len(self.rows)
 
-        def told(event: Event) -> None:
+        def listen(event: Event) -> None:
             # The loop may be gone when the server stops.
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._events.put_nowait, (index, event))
@@ -72,7 +72,7 @@ class Flow:
                 source=model,
                 prompt=prompt,
                 sampling=sampling,
-                listener=told,
+                listener=listen,
                 choices=choices,
                 strips=strips,
             )
@@ -93,7 +93,7 @@ class Flow:
         self._num_open = len(self.rows)
 
     async def events(self) -> AsyncIterator[tuple[int, Event]]:
-        """(row, what it is told) until all have ended; whoever stops listening lets them go."""
+        """(row, its next event) until all have ended; whoever stops listening lets them go."""
         try:
             while self._num_open:
                 index, event = await self._events.get()
@@ -138,7 +138,7 @@ class Flow:
 
 
 def keep(answer: Answer, event: Event) -> None:
-    """Adds what a row was told to its answer."""
+    """Adds an event of a row to its answer."""
     if isinstance(event, Wrote):
         answer.text += event.text
         if event.drawn is not None:

@@ -76,7 +76,7 @@ def finish_reason(answer: Answer) -> str:
     return answer.ended.reason
 
 
-def event(content: Any) -> bytes:
+def sse(content: Any) -> bytes:
     """One server-sent event."""
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     return f"data: {text}\n\n".encode()

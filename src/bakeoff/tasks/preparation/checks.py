@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from bakeoff.data.layout import Laid, LaidPrompt
-from bakeoff.data.rows import Rows, records_text
+from bakeoff.data.rows import Rows, close_records, records_text
 from bakeoff.data.sources import Source
 from bakeoff.data.taskdata import ChoiceSet
 from bakeoff.errors import DataError
@@ -30,11 +30,13 @@ def check_input(task: Task, source: Source, split: Split = "train") -> None:
         return
     [(key, column)] = task.input_keys.items()
     numbers = []
-    for record in source.records(split):
+    records = source.records(split)
+    for record in records:
         value = record.values.get(column)
         if value is None:
             continue
         if not _is_number(value):
+            close_records(records)
             return  # mostly at the first row
         numbers.append(value)
     if len(numbers) < 2:

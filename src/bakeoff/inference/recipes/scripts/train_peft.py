@@ -73,10 +73,17 @@ def main() -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and "lora_dropout" in name:
             module.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rate = run["learning_rate"]
     optimizer = torch.optim.AdamW(
-        trained,
-        lr=run["learning_rate"],
+        [
+            {"params": [p for name, p in named if "lora_A" in name], "lr": rate},
+            # LoRA+ has another rate here; the ratio is 1 elsewhere.
+            {
+                "params": [p for name, p in named if "lora_A" not in name],
+                "lr": rate * run["loraplus_lr_ratio"],
+            },
+        ],
         betas=tuple(run["betas"]),
         eps=run["eps"],
         weight_decay=run["weight_decay"],
@@ -104,7 +111,7 @@ def main() -> None:
                 loss.backward()
                 total += float(loss.detach())
             if run["clip_norm"] is not None:
-                nn.utils.clip_grad_norm_(trained, run["clip_norm"])
+                nn.utils.clip_grad_norm_([p for _, p in named], run["clip_norm"])
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()

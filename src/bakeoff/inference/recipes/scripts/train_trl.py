@@ -104,10 +104,17 @@ def main() -> None:
             module.p = 0.0  # the base stays as it is evaluated
     if (HERE / "start").is_dir():
         model = PeftModel.from_pretrained(model, str(HERE / "start"), is_trainable=True)
-    trained = [p for p in model.parameters() if p.requires_grad]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rate = run["learning_rate"]
     optimizer = torch.optim.AdamW(
-        trained,
-        lr=run["learning_rate"],
+        [
+            {"params": [p for name, p in named if "lora_A" in name], "lr": rate},
+            # LoRA+ has another rate here; the ratio is 1 elsewhere.
+            {
+                "params": [p for name, p in named if "lora_A" not in name],
+                "lr": rate * run["loraplus_lr_ratio"],
+            },
+        ],
         betas=tuple(run["betas"]),
         eps=run["eps"],
         weight_decay=run["weight_decay"],

@@ -1,0 +1,162 @@
+"""The family of small bases: made again to the bit, gone on with, and shipped with true cards."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bakeoff.base.weights.inventory import list_bases
+from bakeoff.base.weights.sources import load_source
+from bakeoff.base.wire_bases import pretraining
+from bakeoff.base.wire_bases.card import machine
+from bakeoff.base.wire_bases.pretraining import build_model, pretrain, train_tokenizer
+from bakeoff.base.wire_bases.shapes import FAMILY, TOKENS_PER_PARAMETER, Shape, member_folder
+from bakeoff.base.wire_bases.stream import Packed, articles
+
+SMALL = Shape(width=16, layers=2, heads=2, rows=2, learning_rate=1e-2)
+SHIPPED = [name for name, shape in FAMILY.items() if shape.shipped]
+TINY = Path(pretraining.__file__).parents[1] / "tiny"
+
+
+def card_of(name: str) -> tuple[Path, str]:
+    folder = member_folder(name, Path("nowhere"))
+    assert folder is not None
+    return folder, (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Trains a small shape and gives the hash of its weights."""
+    monkeypatch.setattr(pretraining, "HELD_OUT_ARTICLES", 32)
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(pretraining.torch, "set_num_threads", lambda number: threads)
+
+    def made(name: str, *, steps: int = 6, report: object = None, **options: object) -> str:
+        folder = tmp_path / name
+        say = report or (lambda text: None)
+        pretrain(name, SMALL, folder, command="-", steps=steps, report=say, **options)  # type: ignore[arg-type]
+        return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+    return made
+
+
+def test_the_family_has_the_sizes_that_its_names_say() -> None:
+    for name, shape in FAMILY.items():
+        millions = float(name.removeprefix("wire-").removesuffix("m"))
+        parameters = sum(p.numel() for p in build_model(shape).parameters())
+        assert parameters == pytest.approx(1e6 * millions, rel=0.25), name
+
+
+def test_the_same_steps_give_the_same_file_and_the_card_names_it(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    first = make("first")
+    assert make("again") == first
+    assert make("longer", steps=7) != first
+    card = (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
+    assert f"SHA-256 {first}" in card
+    assert "| steps | 6 |" in card and "| tokens | 3,072," in card
+
+
+def test_an_interrupted_training_goes_on_to_the_bit(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    whole, kept = make("whole"), tmp_path / "kept.unfinished"
+    said: list[str] = []
+
+    def stop(text: str) -> None:
+        said.append(text)
+        if text == "kept step 4 of 6":
+            raise KeyboardInterrupt
+
+    options = {"checkpoint": kept, "save_minutes": 0.0}
+    with pytest.raises(KeyboardInterrupt):
+        make("stopped", report=stop, **options)
+    assert kept.is_file() and not (tmp_path / "stopped").exists()
+    assert make("stopped", report=said.append, **options) == whole
+    assert "goes on after step 4 of 6" in said
+    assert "kept step 5 of 6" in said and said.count("kept step 4 of 6") == 1
+    assert not kept.exists()
+
+
+def test_a_checkpoint_of_another_training_is_not_gone_on_with(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    kept, said = tmp_path / "kept.unfinished", list[str]()
+
+    def stop(text: str) -> None:
+        if text.startswith("kept step 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make("a", report=stop, checkpoint=kept, save_minutes=0.0)
+    assert make("b", steps=3, checkpoint=kept, report=said.append) == make("c", steps=3)
+    assert not any(text.startswith("goes on") for text in said)
+    kept.write_bytes(b"torn")
+    make("d", steps=3, checkpoint=kept)
+
+
+def test_articles_begin_anywhere() -> None:
+    taken = articles(2026)
+    first = [next(taken) for _ in range(2003)]
+    for start in (0, 3, 1999, 2001):
+        assert next(articles(2026, start=start)) == first[start]
+
+
+def test_batches_go_on_where_others_ended() -> None:
+    tokenizer = pretraining.family_tokenizer()
+    whole = Packed(tokenizer, articles(2026), 2)
+    half = Packed(tokenizer, articles(2026), 2)
+    for _ in range(3):
+        assert torch.equal(whole.batch(), half.batch())
+    rest = articles(2026, start=half.taken)
+    going_on = Packed(tokenizer, rest, 2, taken=half.taken, held=half.held)
+    for _ in range(20):
+        assert torch.equal(whole.batch(), going_on.batch())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_what_its_card_says(name: str, tmp_path: Path) -> None:
+    folder, card = card_of(name)
+    assert (folder / "tokenizer.json").read_bytes() == (TINY / "tokenizer.json").read_bytes()
+    weights = load_file(folder / "model.safetensors")
+    assert {str(value.dtype) for value in weights.values()} == {"torch.float16"}
+    source = load_source(name, root=tmp_path, cache_dir=tmp_path)
+    assert f"{source.model.num_parameters():,} parameters" in card
+    assert next(b.place for b in list_bases(tmp_path) if b.name == name) == "shipped with bakeoff"
+    digest = re.search(r"SHA-256 (\w+)", card)
+    assert digest is not None
+    assert digest[1] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    per_parameter = re.search(r"([\d.]+) per parameter", card)
+    assert per_parameter is not None
+    assert float(per_parameter[1]) == pytest.approx(TOKENS_PER_PARAMETER, rel=0.01)
+
+
+def test_the_package_stays_small() -> None:
+    package = Path(pretraining.__file__).parents[2]
+    data = [f for f in package.rglob("*") if f.suffix in (".safetensors", ".json", ".jsonl")]
+    assert sum(file.stat().st_size for file in data) < 8_000_000
+
+
+@pytest.mark.soak
+def test_the_tokenizer_is_made_again() -> None:
+    texts = articles(pretraining.SEED)
+    made = train_tokenizer([next(texts) for _ in range(pretraining.TOKENIZER_ARTICLES)])
+    assert made.get_vocab() == pretraining.family_tokenizer().get_vocab()
+
+
+@pytest.mark.soak
+def test_the_smallest_is_made_again_to_the_bit(tmp_path: Path) -> None:
+    _, card = card_of("wire-0.3m")
+    found = pretrain("wire-0.3m", FAMILY["wire-0.3m"], tmp_path / "made", command="-")
+    held_out = re.search(r"held-out loss \| ([\d.]+)", card)
+    assert held_out is not None and found == pytest.approx(float(held_out[1]), abs=1e-3)
+    if all(str(value) in card for value in machine().values()):
+        digest = hashlib.sha256((tmp_path / "made" / "model.safetensors").read_bytes()).hexdigest()
+        assert f"SHA-256 {digest}" in card

@@ -1,0 +1,79 @@
+"""Which figures lead to which claims of the literature, and where the links end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.claims.registry import claim_named
+from bakeoff.page.figure import Figure
+from bakeoff.report.claims import TITLES, claims_by_figure, touched_claims
+from bakeoff.report.load import load_run
+from bakeoff.runs.folder import CLAIMS_NOTE
+from tests.golden_folders import copy_of, golden, with_methods
+from tests.report.nodes import parse
+
+PLACES = (("test_nll", "quality"), ("learning_rate", "history"), ("latency", "cost"))
+FIGURES = [
+    Figure(name=name, group=group, title="", caption="", alt="", spec={}) for name, group in PLACES
+]
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_names_and_sentences_are_those_of_the_claims(name: str) -> None:
+    assert TITLES[name] == claim_named(name).title
+
+
+def test_the_methods_decide_which_claims_a_figure_touches() -> None:
+    assert claims_by_figure(golden("four"), FIGURES) == {
+        "test_nll": ["full_rank_lora_is_full", "rank_is_enough_at_8"],
+        "learning_rate": ["rate_of_lora_is_ten_times_full"],
+        "latency": ["merged_lora_is_free"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "claims"),
+    [
+        ("soft_prompt", {"init": "random"}, ["few_tokens_suffice", "init_matters"]),
+        ("soft_prompt", {}, ["few_tokens_suffice"]),
+        ("prefix", {}, ["prefix_is_not_monotone"]),
+        ("lora", {"loraplus_lr_ratio": 4.0}, ["variants_tie_when_tuned"]),
+        ("lora", {"target_modules": ["q_proj"]}, ["mlp_matters_more_than_attention"]),
+    ],
+)
+def test_methods_of_a_kind_that_differ_in_an_option(
+    kind: str, changes: dict[str, Any], claims: list[str]
+) -> None:
+    length = {"soft_prompt": "prompt_length", "prefix": "prefix_length"}.get(kind, "seed")
+    results = golden("four")
+    of_two = {name: results.methods[name] for name in ("lora", "lora_small")}
+    results = with_methods(
+        replace(results, methods=of_two),
+        lora={"kind": kind, "options": {length: 5}},
+        lora_small={"kind": kind, "options": {length: 20, **changes}},
+    )
+    assert claims_by_figure(results, FIGURES)["test_nll"] == claims
+
+
+def test_a_link_in_a_report_ends_in_the_same_page(complete: Path) -> None:
+    page = parse(complete)
+    links = [a.attrs["href"] for figure in page.all("figure") for a in figure.all("a")]
+    assert "#claim-rank_is_enough_at_8" in links
+    for link in set(links):
+        item = page.one("li", id=link.removeprefix("#"))
+        assert f"bakeoff claims {link.removeprefix('#claim-')} --base tiny" in item.text
+
+
+def test_a_study_of_a_run_of_claims_leads_to_its_verdicts(tmp_path: Path) -> None:
+    copy_of("four", tmp_path / "studies" / "one")
+    run = load_run(tmp_path / "studies" / "one")
+    by_figure = claims_by_figure(run.results, FIGURES)
+    assert [one.page for one in touched_claims(run, by_figure)] == [None] * 4
+    (tmp_path / "studies" / CLAIMS_NOTE).write_text("- rank_is_enough_at_8\n")
+    pages = {one.name: one.page for one in touched_claims(run, by_figure)}
+    assert pages.pop("rank_is_enough_at_8") == "../../claims.html#rank_is_enough_at_8"
+    assert set(pages.values()) == {None}

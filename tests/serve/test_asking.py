@@ -1,0 +1,67 @@
+"""What a conversation's request becomes, by the study's columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from tests.tasks.preparing import task_of
+
+if TYPE_CHECKING:
+    from bakeoff.serve.served import Served
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def served(rows: list[dict[str, Any]], place: Path) -> Served:
+    """A model of a study of conversations in such rows."""
+    from bakeoff.base.model import Base
+    from bakeoff.base.weights.sources import load_source
+    from bakeoff.serve.served import Asking, Served
+    from bakeoff.tasks.preparation.prepare import with_found
+
+    source = load_source("scratch:tiny-gpt-neo", root=place, cache_dir=place)
+    base = Base(source, device=torch.device("cpu"), dtype=torch.float32)
+    task = task_of(kind="chat")
+    task = with_found(task, task.found(rows))
+    return Served(
+        name="lora",
+        kind="lora",
+        title="",
+        study="talks",
+        lane="base0",
+        asking=Asking(base, task, None),
+        loader=lambda: (None, {}),
+    )
+
+
+def asked(model: Served, *texts: str, tools: Any = ()) -> str:
+    """The prompt's text."""
+    from bakeoff.serve.http.asking import chat_prompt
+    from bakeoff.serve.http.bodies import Message
+
+    messages = [Message(role="user", content=text) for text in texts]
+    prompt, raw = chat_prompt(model, messages, raw=False, tools=tools)
+    assert not raw
+    return str(model.asking.tokenizer.decode(prompt.ids))
+
+
+def test_tools_come_with_a_request_or_not_at_all(tmp_path: Path) -> None:
+    from bakeoff.serve.http.faults import ApiError
+
+    model = served([{"messages": [], "tools": [TOOL]}], tmp_path)
+    assert "look" in asked(model, "A storm?", tools=[TOOL])
+    assert "look" not in asked(model, "A storm?")
+    with pytest.raises(ApiError, match="tool 1"):
+        asked(model, "A storm?", tools=[{"a": 1}])
+    without = served([{"messages": []}], tmp_path)
+    with pytest.raises(ApiError, match="without tools"):
+        asked(without, "A storm?", tools=[TOOL])
+
+
+def test_an_instruction_needs_no_input(tmp_path: Path) -> None:
+    model = served([{"instruction": "a", "input": "b", "output": "c"}], tmp_path)
+    assert "A storm?" in asked(model, "A storm?")

@@ -1,0 +1,1 @@
+"""The documentation site: its pages, the reference from the code, and what is checked of both."""
