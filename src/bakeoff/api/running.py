@@ -175,7 +175,10 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
-        runner = (Runner if loaded.crossing is None else CrossedRunner)(
+        kind: type[Runner] | type[CrossedRunner] = (
+            Runner if loaded.crossing is None else CrossedRunner
+        )
+        runner = kind(
             loaded,
             folder,
             settings.device,
