@@ -63,16 +63,21 @@ def test_values_and_blocks_are_those_of_bitsandbytes(is_signed: bool) -> None:
     ours_n = moment.read(0, torch.empty(1, SIZE))[0]
     packed, state = functional.quantize_blockwise(value_n, code=code, blocksize=BLOCK)
     theirs_n = functional.dequantize_blockwise(packed, state)
-    differs = (ours_n - theirs_n).abs() > 1e-7
-    # The optimizer's kernel keeps the sign of what is nearest to zero, and ties may fall apart.
-    assert differs[value_n == 0].sum() == 0
-    assert (ours_n - theirs_n).abs().max() < 1e-5
+    # On a CPU the library looks its codes up in a coarse table, so that ours are the nearer ones.
+    error_n, theirs_n = (ours_n - value_n).abs(), (theirs_n - value_n).abs()
+    assert (error_n - theirs_n).max() < 2e-6
+    assert error_n.mean() > 0.9 * theirs_n.mean() > 0
+    assert (ours_n == 0).equal(value_n == 0)
     assert torch.equal(torch.sign(ours_n)[ours_n != 0], torch.sign(value_n)[ours_n != 0])
 
 
 def test_updates_are_those_of_bitsandbytes() -> None:
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    start_n, grads_TKn = torch.linspace(-1, 1, SIZE), drawn(20, 1, SIZE)
+    draw = torch.Generator().manual_seed(5)
+    start_n, grads_TKn = (
+        torch.linspace(-1, 1, SIZE),
+        1e-2 * torch.randn(20, 1, SIZE, generator=draw),
+    )
     made = optimizer()
     made.values_Kn[0] = start_n
     stepped(made, grads_TKn)
@@ -85,8 +90,15 @@ def test_updates_are_those_of_bitsandbytes() -> None:
     moved_n = (parameter.detach() - start_n).abs()
     assert moved_n.mean() > 1e-2
     # A number between two codes may go to either, and goes on from there.
-    assert (gap_n < 1e-6).double().mean() > 0.99
     assert gap_n.mean() < 1e-3 * moved_n.mean()
+    whole = optimizer(states="32bit")
+    whole.values_Kn[0] = start_n
+    stepped(whole, grads_TKn)
+    ours, others = (
+        (values_n - whole.values_Kn[0]).abs().mean()
+        for values_n in (made.values_Kn[0], parameter.detach())
+    )
+    assert 0 < ours < 1.1 * others
 
 
 def test_they_stay_near_32_bits_and_slots_stay_apart() -> None:

@@ -133,7 +133,9 @@ class Largest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("gpu", [None, CARDS["RTX4090"]], ids=["cpu", "gpu"])
+@pytest.mark.parametrize(
+    "gpu", [pytest.param(None, marks=pytest.mark.soak), CARDS["RTX4090"]], ids=["cpu", "gpu"]
+)
 def test_rows_of_8192_tokens_never_meet_the_vocabulary_at_once(
     place: Path, gpu: Card | None
 ) -> None:
@@ -148,5 +150,5 @@ def test_rows_of_8192_tokens_never_meet_the_vocabulary_at_once(
     vocabulary = TINY["vocab_size"]
     assert max(bench.plans["train"].widths) == tokens
     # One chunk's logits are the most; embedding and head are as large for a few hundred tokens.
-    assert 128 * vocabulary <= largest.numbers <= 256 * vocabulary
+    assert 32 * vocabulary <= largest.numbers <= 256 * vocabulary
     assert largest.numbers < tokens * vocabulary / 16

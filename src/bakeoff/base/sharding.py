@@ -20,8 +20,9 @@ from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.errors import BaseModelError
 from bakeoff.ranks import ranks
 
-_SMALLEST = 256
-"""Numbers of a packed weight's tensor below which each process holds all of it."""
+_SMALL = 256
+"""Numbers up to which each process holds all of a packed weight's tensor: the table of codes, which
+all weights share, has as many."""
 
 
 def shard_layers(
@@ -69,7 +70,7 @@ def _packed_as_parameters(linear: QuantizedLinear) -> None:
     """Parameters are what is sharded; they are frozen, so that any format will do."""
     for name in linear.layout.names:
         tensor = getattr(linear, name)
-        if tensor.dim() and tensor.numel() >= _SMALLEST:
+        if tensor.dim() and tensor.numel() > _SMALL:
             delattr(linear, name)
             linear.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 BLOCK: Final = 256
 _EXPONENT_BITS: Final = 7
@@ -81,11 +82,11 @@ class EightBitMoment:
         blocks = -(-num_values // BLOCK)
         self._codes_Kn = torch.zeros((num_slots, blocks * BLOCK), dtype=torch.uint8, device=device)
         self._scale_Kb = torch.zeros((num_slots, blocks), device=device)
-        self._is_signed = is_signed
         values = dynamic_values(is_signed=is_signed)
-        self._zero = int((values == 0).nonzero()[0])
-        self._values = values.to(device)
-        self._between = ((values[1:] + values[:-1]) / 2).to(device)
+        with _disable_current_modes():
+            between = (values[1:] + values[:-1]) / 2
+            self._zero = values.tolist().index(0.0)
+        self._values, self._between = values.to(device), between.to(device)
 
     def read(self, start: int, scratch: Tensor) -> Tensor:
         """See ``Moment``; ``start`` is a multiple of a block."""
@@ -117,11 +118,11 @@ class EightBitMoment:
         # A block of zeros has no scale, and its numbers are zeros.
         shares_KbB = parts_KbB / scale_Kb.clamp(min=torch.finfo(torch.float32).tiny)[..., None]
         index_KbB = torch.bucketize(shares_KbB, self._between, out_int32=True)
-        if self._is_signed:
-            # bitsandbytes keeps the sign of a number that is nearest to zero.
-            wrong = torch.signbit(self._values[index_KbB]) != torch.signbit(shares_KbB)
-            step = torch.where(shares_KbB > 0, 1, -1).int()
-            index_KbB = torch.where(wrong & (shares_KbB != 0), index_KbB + step, index_KbB)
+        # What is nearest to zero keeps its sign, as in bitsandbytes; and a second moment that would
+        # become zero would divide the first by epsilon alone.
+        is_lost = (index_KbB == self._zero) & (shares_KbB != 0)
+        step = torch.where(shares_KbB > 0, 1, -1).int()
+        index_KbB = torch.where(is_lost, index_KbB + step, index_KbB)
         codes_KbB = (index_KbB - self._zero).remainder(256).to(torch.uint8)
         return codes_KbB.flatten(1), scale_Kb
 
@@ -155,16 +156,13 @@ class EightBitMoment:
 @cache
 def dynamic_values(*, is_signed: bool) -> Tensor:
     """[256] float32, rising: the values that a byte of a moment can mean."""
-    found = [0.0, 1.0]
-    fraction_bits = 7 - _EXPONENT_BITS
-    for exponent in range(_EXPONENT_BITS):
-        steps = (
-            2 ** (exponent + fraction_bits) if is_signed else 2 ** (exponent + fraction_bits + 1)
-        )
-        edges = torch.linspace(0.1, 1, steps + 1, dtype=torch.float32)
-        means = (edges[:-1] + edges[1:]) / 2.0
-        scaled = (10.0 ** (-(_EXPONENT_BITS - 1) + exponent) * means).tolist()
-        found += scaled
-        if is_signed:
-            found += [-value for value in scaled]
-    return torch.tensor(sorted(found), dtype=torch.float32)
+    # Numbers in a trace too, whose tensors have none.
+    with _disable_current_modes():
+        found = [0.0, 1.0]
+        for exponent in range(_EXPONENT_BITS):
+            steps = 2 ** (exponent if is_signed else exponent + 1)
+            edges = torch.linspace(0.1, 1, steps + 1, dtype=torch.float32)
+            means = (edges[:-1] + edges[1:]) / 2.0
+            scaled = (10 ** (exponent - _EXPONENT_BITS + 1) * means).tolist()
+            found += scaled + ([-value for value in scaled] if is_signed else [])
+        return torch.tensor(sorted(found), dtype=torch.float32)
