@@ -90,7 +90,7 @@ def run_study(file: Path, out: Path, stop_at: int | None = None) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(trainer, *arguments)
 
-    Trainer._step = counted  # type: ignore[method-assign]
+    Trainer._step = counted  # type: ignore[method-assign,assignment]
     os.chdir(file.parent)
     settings = RunSettings(device="cpu", costs=False)
     try:

@@ -87,7 +87,7 @@ def whole(tensor: Tensor) -> Tensor:
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds, as a view."""
     if isinstance(tensor, DTensor):
-        part: Tensor = tensor.detach().to_local()
+        part: Tensor = tensor.to_local().detach()
         return part
     return tensor
 

@@ -98,7 +98,8 @@ class EightBitMoment:
     def _unpacked(self, codes_Km: Tensor, scale_Kb: Tensor) -> Tensor:
         index_Km = (codes_Km.int() + self._zero).remainder(256)
         parts_KbB = self._values[index_Km].unflatten(1, (-1, BLOCK)) * scale_Kb[..., None]
-        return parts_KbB.flatten(1)
+        whole_Km: Tensor = parts_KbB.flatten(1)
+        return whole_Km
 
     def write(self, start: int, value_Km: Tensor, updates_K: Tensor) -> None:
         """See ``Moment``: packing again what was unpacked would move the others."""

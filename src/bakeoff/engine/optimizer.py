@@ -182,7 +182,8 @@ class SlotAdamW:
         square_K = torch.linalg.vector_norm(self.grads_Kn[:, start:], dim=1).square()
         add_up([square_K])
         whole_K = torch.linalg.vector_norm(self.grads_Kn[:, :start], dim=1).square() + square_K
-        return whole_K.sqrt()
+        root_K: Tensor = whole_K.sqrt()
+        return root_K
 
     def _scratch(self) -> tuple[Tensor, ...]:
         """[K, m] tensors of any content, for one block of the update."""

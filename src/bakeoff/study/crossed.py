@@ -118,7 +118,7 @@ def crossed(
         task=_as_given(given),
         own={key: merged[key] for key in decided if merged.get(key) is not None},
     )
-    found = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
+    found: dict[str, Any] = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
     return replace(study, options=replace(study.options, **found), crossing=crossing)
 
 
