@@ -9,6 +9,8 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Which number format the frozen base computes in."""
 Quantization = Literal["none", "int8", "nf4"]
 """In what the frozen base's linear layers are held: in ``Precision``, or packed."""
+OptimizerStates = Literal["32bit", "8bit"]
+"""In what the optimizer's moments are held."""
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Tune small or prompt big: one study of a small base in 16 and 4 bits, few-shot, and a larger model.
 #   studies/demonstrations/tune_or_prompt.sh SOURCE|tiny [ANSWERS.jsonl] [OUT]
-# SOURCE has dialogues and summaries; "tiny" is the embedded base on embedded news. ANSWERS.jsonl holds the larger model's answers to the test
-# rows, as `bakeoff template OUT` lays them out once the study has run without them; the same command
-# with them goes on from there. docs/demonstrations/tune_or_prompt.md tells the rest.
+# SOURCE has dialogues and summaries; "tiny" is the embedded base on embedded news. ANSWERS.jsonl
+# holds the larger model's answers to the test rows, as `bakeoff template OUT` lays them out once the
+# study has run without them; the same command with them goes on from there. See
+# docs/demonstrations/tune_or_prompt.md.
 set -eu
-[ $# -ge 1 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
 source=$1
 answers=${2:-}
 here=$(dirname "$0")

@@ -16,6 +16,7 @@ import pytest
 import bakeoff
 from bakeoff.errors import ConfigError, DataError, StoreError
 from bakeoff.execution.stopping import BudgetSpent, Stopped
+from bakeoff.measure.plan import StudyPlan
 from bakeoff.methods import registry
 from bakeoff.study.measuring import register_again, registered_by
 from bakeoff.study.runner import Runner
@@ -193,6 +194,7 @@ def test_a_study_with_rows_in_memory_is_planned(given: Callable[..., dict[str, A
     before = sorted(os.listdir())
     said: list[str] = []
     found = bakeoff.plan(given(), report=said.append)
+    assert isinstance(found, StudyPlan)
     assert found.methods["lora"].trainable_parameters > 0 and said
     assert [name for name in sorted(os.listdir()) if name != "cache"] == [
         name for name in before if name != "cache"

@@ -35,7 +35,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Trains a small shape and gives the hash of its weights."""
     monkeypatch.setattr(pretraining, "HELD_OUT_ARTICLES", 32)
     threads = torch.get_num_threads()
-    monkeypatch.setattr(pretraining.torch, "set_num_threads", lambda number: threads)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: threads)
 
     def made(name: str, *, steps: int = 6, report: object = None, **options: object) -> str:
         folder = tmp_path / name

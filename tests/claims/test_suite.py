@@ -144,7 +144,7 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
 ) -> None:
     clock: list[float] = [0.0]
     ran: list[tuple[list[str], float | None]] = []
-    monkeypatch.setattr(suite.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("bakeoff.claims.suite.time.monotonic", lambda: clock[0])
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         ran.append((list(mapping["methods"]), seconds))

@@ -62,7 +62,7 @@ def made(
     ],
 )
 def test_the_planted_effect_is_the_one_that_is_found(planted: str, name: str, words: str) -> None:
-    found = with_components(RECORD, *made(**{planted: 0.4}))
+    found = with_components(RECORD, *made(**{planted: 0.4}))  # type: ignore[arg-type]
     first, *others = found.components
     assert first.name == name and first.share > 0.9 and first.low > 0.85
     assert sum(one.share for one in found.components) == pytest.approx(1.0)

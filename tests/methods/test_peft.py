@@ -361,7 +361,7 @@ def test_loraplus_has_the_rates_that_pefts_optimizer_gives(
             for update, rate in enumerate(rates):
                 for group, begun in zip(reference.param_groups, first, strict=True):
                     group["lr"] = begun * rate / rates[0]
-                cohort.optimizer.zero_grad()
+                optimizer.zero_grad()
                 for number, (name, parameter) in enumerate(parameters.items()):
                     generator = torch.Generator().manual_seed(100 * update + number)
                     drawn = torch.randn(tensors[name].shape, generator=generator)

@@ -116,6 +116,7 @@ def test_defaults_are_written_out() -> None:
         "clip_norm": 1.0,
         "weight_decay": None,
         "betas": [0.9, 0.999],
+        "optimizer_states": "32bit",
         "schedule": "linear",
         "warmup_ratio": 0.03,
         "patience": None,

@@ -7,11 +7,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.api.budget import within_budget
+from bakeoff.api.budget import Budgeted, within_budget
 from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
 from bakeoff.config import from_mapping, to_mapping
@@ -19,6 +19,7 @@ from bakeoff.decide.limits import Limits, limits_from
 from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
+from bakeoff.ranks import Ranks, first_says, joined, own_folder, ranks, wait_for_all
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
@@ -84,19 +85,56 @@ class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
         self.advice = getattr(stopped, "advice", "The same command goes on with the rest.")
 
 
-def execute(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
+def execute(study: Study, place: Path, console: Console, settings: RunSettings) -> Path | None:
     """Runs a study in a folder, or goes on with it, and writes the report.
+
+    Under ``torchrun`` its processes share the base and the rows.
 
     Args:
         study: what to run. place: the run's folder. console: where progress is shown.
 
     Returns:
-        The written ``report.html``.
+        The written ``report.html``; None in a process beside the first, which writes nothing.
 
     Raises:
         BakeoffError: for bad input, before anything is trained.
         StoppedEarly: after what is there was saved and reported.
     """
+    with joined(settings.device) as present:
+        if present.count == 1:
+            return _executed(study, place, console, settings)
+        settings, console = _shared(settings, console, present)
+        try:
+            report = _executed(study, place, console, settings)
+        except StoppedEarly:
+            wait_for_all()
+            raise
+        wait_for_all()  # torchrun ends all with the first that ends badly
+        return report if present.is_first else None
+
+
+def _shared(settings: RunSettings, console: Console, present: Ranks) -> tuple[RunSettings, Console]:
+    """The settings and the console of one of several processes.
+
+    Raises:
+        ConfigError: for a budget, whose end each would see at another step.
+    """
+    if settings.budget is not None:
+        raise ConfigError(
+            f"--budget: is kept by one process, and torchrun has started {present.count}; leave it "
+            "out, and end the run with SIGTERM, which saves it"
+        )
+    # What a method costs alone is not what it costs over a base that is shared out.
+    settings = replace(settings, costs=False)
+    if present.is_first:
+        return settings, console
+    from rich.console import Console as Quiet
+
+    return replace(settings, live=False, port=0, fresh=False), Quiet(quiet=True)
+
+
+def _executed(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
+    """As ``execute``, in each process by itself."""
     level = level_of(settings.log_level)
     budgeted = within_budget(
         study,
@@ -108,11 +146,11 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         fresh=settings.fresh,
     )
     study = budgeted.study
-    loaded = study.at(place)
     with (
+        own_folder(place, fresh=settings.fresh) as place,
         open_run(
             place,
-            loaded.resolved,
+            study.at(place).resolved,
             fresh=settings.fresh,
             outline_of=outline_of,
             goes_on=why_not_longer,
@@ -122,6 +160,7 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         ExitStack() as page,
     ):
         # Heavy, so loaded only once the study is known to be a good one.
+        loaded = study.at(place)
         from bakeoff.report import write_report
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
@@ -136,7 +175,10 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
         stop = StopSignals(settings.budget, settings.started)
         stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
-        runner = (Runner if loaded.crossing is None else CrossedRunner)(
+        kind: type[Runner] | type[CrossedRunner] = (
+            Runner if loaded.crossing is None else CrossedRunner
+        )
+        runner = kind(
             loaded,
             folder,
             settings.device,
@@ -146,16 +188,14 @@ def execute(study: Study, place: Path, console: Console, settings: RunSettings) 
             mix_versions=settings.mix_versions,
             on_news=writing.news if settings.live else None,
             measures_costs=settings.costs,
-            notes=[budgeted.note]
-            if budgeted.is_new and budgeted.overrides and budgeted.note
-            else [],
+            notes=_notes(budgeted),
             elsewhere=elsewhere,
         )
         server: LiveServer | None = None
         if settings.live:
             server = page.enter_context(LiveServer(folder.path, settings.port, runner.state))
             console.print(f"The report as it grows: [bold]{server.url}[/]", highlight=False)
-        if runner.is_complete():
+        if first_says(runner.is_complete()):
             console.print("This study is complete; nothing is trained.")
             runner.keep_prices()
             runner.clear_away()
@@ -192,6 +232,19 @@ def _elsewhere(
     if said:
         console.print(f"  [yellow]note[/] {said}", highlight=False, soft_wrap=True)
     return elsewhere
+
+
+def _notes(budgeted: Budgeted) -> list[str]:
+    """What was decided before the run, for the report."""
+    notes = []
+    if budgeted.is_new and budgeted.overrides and budgeted.note:
+        notes.append(budgeted.note)
+    if ranks().count > 1:
+        notes.append(
+            f"{ranks().count} processes shared the base and the rows; what each method costs alone "
+            "was not measured"
+        )
+    return notes
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torch._dynamo import config as dynamo_config
 from torch.fx.experimental import _config as shape_config
 
 from bakeoff.base.attention.interface import windows_always
+from bakeoff.base.decoder import layers_of
 from bakeoff.base.families.gpt_neo import GptNeoAttention
 from bakeoff.base.model import Base
 
@@ -30,11 +31,7 @@ more. Beyond PyTorch's own limit, which is 8, layers would run uncompiled from t
 
 def decoder_layers(base: Base) -> list[nn.Module]:
     """The decoder's layers in order; none where they cannot be told apart."""
-    number = getattr(base.config, "num_hidden_layers", None)
-    for module in base.decoder.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == number:
-            return list(module)
-    return []
+    return layers_of(base.decoder, base.config)
 
 
 @contextmanager

@@ -33,3 +33,12 @@ def most_positions(config: PreTrainedConfig) -> int | None:
         named += [(getattr(config, "floor_scale", None) or 1) - 1]
     found = [int(value) for value in named if value]
     return min(found) if found else None
+
+
+def layers_of(decoder: nn.Module, config: PreTrainedConfig) -> list[nn.Module]:
+    """A decoder's layers in order; none where they cannot be told apart."""
+    number = getattr(config, "num_hidden_layers", None)
+    for module in decoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == number:
+            return list(module)
+    return []

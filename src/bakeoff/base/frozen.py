@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bakeoff.base.injection import keeps_transposed
 from bakeoff.base.quantized.linear import QuantizedLinear, quantized_product
+from bakeoff.base.sharding import whole
 
 
 class FrozenWeight(Protocol):
@@ -42,7 +43,7 @@ class _Whole:
     def _weight_of(self, dtype: torch.dtype) -> Tensor:
         weight = self._layer.weight
         assert isinstance(weight, Tensor)
-        weight = weight.detach().to(dtype)
+        weight = whole(weight).detach().to(dtype)
         return weight if keeps_transposed(self._layer) else weight.t()
 
     def matmul(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from bakeoff.base.injection import unsited
 from bakeoff.base.products import accelerate_products
 from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.base.quantized.models import Held, copied, held_in, unquantize
+from bakeoff.base.sharding import whole
 from bakeoff.base.sizes import model_bytes
 from bakeoff.base.weights.sources import Source
 
@@ -27,12 +28,14 @@ class SourceParameters:
     Attributes:
         source: where they come from. model: what is held.
         choice: which of a study's held bases it is. compute_dtype: what it computes in.
+        is_sharded: whether this process holds a part of each of its layers alone.
     """
 
     source: Source
     model: PreTrainedModel
     choice: BaseChoice
     compute_dtype: torch.dtype
+    is_sharded: bool = False
 
     @property
     def head_name(self) -> str:
@@ -82,7 +85,7 @@ class SourceParameters:
         assert isinstance(parameter, Tensor)
         if parameter.is_meta:  # of a base of shapes
             return parameter.detach().to(torch.float32)
-        return parameter.detach().to("cpu", torch.float32)
+        return whole(parameter).detach().to("cpu", torch.float32)
 
     def source_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """All of the model's parameters by full name, in order, one after the other; tied ones
@@ -110,7 +113,9 @@ class SourceParameters:
         weights = self.source.weights
         if self.quantization == "none" and weights is None:
             return copy.deepcopy(self.source.model)
-        if self.quantization == "none" and weights and not weights.is_exact_in(self.compute_dtype):
+        is_exact = weights is not None and weights.is_exact_in(self.compute_dtype)
+        # A sharded model cannot be copied.
+        if self.quantization == "none" and weights and (self.is_sharded or not is_exact):
             model = weights.read()
             prepare_model(model)
             return model

@@ -21,7 +21,7 @@ from bakeoff.base.attention.interface import (
 )
 from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.choice import BaseChoice
-from bakeoff.base.decoder import decoder_of, most_positions
+from bakeoff.base.decoder import decoder_of, layers_of, most_positions
 from bakeoff.base.experts import ExpertsSite, expert_layers
 from bakeoff.base.finite import check_finite
 from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
@@ -31,6 +31,7 @@ from bakeoff.base.outputs import capped, logit_cap, logit_scale
 from bakeoff.base.quantized.models import copied, quantized_copy, to_device
 from bakeoff.base.refusals import require_attention
 from bakeoff.base.row_groups import grouped
+from bakeoff.base.sharding import shard_layers
 from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -353,6 +354,22 @@ class Base(SourceParameters):
             for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
                 site.input_hooks, site.product = input_hooks, product
 
+    def shard(self, device: torch.device) -> None:
+        """Shares its layers out among the processes of a run, and moves it to this one's device.
+
+        Args:
+            device: where this process computes.
+
+        Raises:
+            BaseModelError: its layers cannot be told apart.
+        """
+        if self.model is self.source.model:  # which stays whole
+            self._adopt(copy.deepcopy(self.model))
+        shard_layers(self.model, self.decoder, layers_of(self.decoder, self.config), device)
+        self.device = device
+        self.is_sharded, self.may_capture = True, False
+        prepare_windows(self.config, device, self.compute_dtype)
+
     def private_copy(
         self, change: Callable[[PreTrainedModel], nn.Module] | None = None
     ) -> tuple[Base, nn.Module]:
@@ -368,14 +385,31 @@ class Base(SourceParameters):
             The copy, and what ``change`` returned; the copy's model without it.
 
         Raises:
-            BaseModelError: if head or embedding are something else after the change.
+            BaseModelError: if head or embedding are something else after the change, or something
+                is changed in a sharded base.
         """
         twin = copy.copy(self)
+        if self.is_sharded:
+            return self._sharded_copy(twin, change)
         model = self._float32_copy()
         outer = model if change is None else change(model)
         nn.Module.to(outer, device=self.device, dtype=torch.float32)
         twin._adopt(model)
         return twin, outer
+
+    def _sharded_copy(
+        self, twin: Base, change: Callable[[PreTrainedModel], nn.Module] | None
+    ) -> tuple[Base, nn.Module]:
+        if change is not None:
+            raise BaseModelError(
+                f"{self.source.reference}: a method that changes a copy of the base is not shared "
+                "out among processes; start one process, without torchrun"
+            )
+        model = self._float32_copy()
+        nn.Module.to(model, dtype=torch.float32)
+        twin._adopt(model)
+        twin.shard(self.device)
+        return twin, model
 
     @contextmanager
     def transformers_attention(self, name: str | None = None) -> Iterator[PreTrainedModel]:

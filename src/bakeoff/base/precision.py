@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from bakeoff.errors import ConfigError
+from bakeoff.ranks import ranks
 from bakeoff.types import Precision as Precision
 
+_CUDA = torch.device("cuda")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -31,7 +33,10 @@ def choose_device(name: str) -> torch.device:
             f"device: {name!r} was asked for, but PyTorch sees no CUDA device here; use cpu or auto"
         )
     if index is None:
-        return torch.device("cuda" if available and name != "cpu" else "cpu")
+        if not available or name == "cpu":
+            return torch.device("cpu")
+        # Each of a run's processes has one of its own.
+        return torch.device("cuda", ranks().local_rank) if ranks().count > 1 else _CUDA
     count = torch.cuda.device_count()
     if int(index[1]) >= count:
         there = "1 CUDA device" if count == 1 else f"{count} CUDA devices"

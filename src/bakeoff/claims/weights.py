@@ -86,7 +86,8 @@ def cut_to(matrix: Tensor, share: float) -> Tensor:
     if rank == min(matrix.shape):
         return matrix
     u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    return ((u[:, :rank] * s[:rank]) @ vh[:rank]).float()
+    nearest: Tensor = (u[:, :rank] * s[:rank]) @ vh[:rank]
+    return nearest.float()
 
 
 def changed_shares(context: Context) -> dict[str, Floats]:

@@ -228,7 +228,8 @@ def run_in(study: Study, place: Path, console: Console, settings: RunSettings) -
             soft_wrap=True,
         )
         raise typer.Exit(early.exit_code) from None
-    _finish(place, report, console, settings.limits)
+    if report is not None:  # one of several processes tells
+        _finish(place, report, console, settings.limits)
 
 
 def _made_of(

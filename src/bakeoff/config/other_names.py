@@ -169,7 +169,10 @@ _QUANTISED: Final = (
     "quantization: nf4 (or int8) holds the base in 4 (or 8) bits, for the study or for one method: "
     "methods: {qlora: {kind: lora, quantization: nf4}}"
 )
-_ADAMW: Final = "every method is trained by AdamW, so there is nothing to choose; leave it out"
+_ADAMW: Final = (
+    "every method is trained by AdamW, so there is nothing to choose; leave it out, or hold its "
+    "moments in 8 bits by protocol.optimizer_states: 8bit"
+)
 _BY_EPOCHS: Final = "training is counted in epochs; the key is protocol.epochs"
 NO_KEY: Final[Mapping[str, str]] = {
     **dict.fromkeys(

@@ -51,7 +51,7 @@ def with_components(
     varied = [len({key[k] for key in design.runs}) > 1 for k in range(len(FACTORS))]
     if not any(varied):
         return replace(record, why="there is one method, one base and one prompt")
-    found: dict[Key, Components] = {}
+    found: dict[tuple[str, ...], Components] = {}
     if scores.withheld:
         return replace(record, why=scores.withheld)
     num_rows = len(next(iter(scores.runs.values()))[0])

@@ -36,8 +36,14 @@ def accelerated(
     on_gpu = kind_of(base.device) == "cuda"
     is_traced = present_profile() is not None
     # A trace sees operations one by one; compiled code is only ever smaller.
-    compiles = not is_traced and (on_gpu if options.compile == "auto" else options.compile)
-    captures = on_gpu and options.cuda_graph is not False and base.may_capture
+    compiles = (
+        not is_traced
+        and not base.is_sharded
+        and (on_gpu if options.compile == "auto" else options.compile)
+    )
+    captures = (
+        on_gpu and not base.is_sharded and options.cuda_graph is not False and base.may_capture
+    )
     with ExitStack() as stack:
         if options.recomputes:
             stack.enter_context(recomputed_layers(base))

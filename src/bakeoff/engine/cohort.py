@@ -78,6 +78,8 @@ class Cohort:
                 clip_norm=protocol.clip_norm,
                 scales_loss=base.compute_dtype == torch.float16,
                 has_ratio_n=has_ratio_n,
+                num_replicated=num_values - sum(s.num_sharded for s in self.stacks.values()),
+                states=protocol.optimizer_states,
             )
             values, grads = self.optimizer.values_Kn, self.optimizer.grads_Kn
         else:
@@ -264,8 +266,10 @@ class Cohort:
         optimizer = self.optimizer
         assert optimizer is not None, "only what is trained has a state"
         stack, start = self._stack_of(method)
-        for prefix, row_n in optimizer.moments(slot).items():
+        rows = optimizer.moments(slot)
+        for prefix, row_n in rows.items():
             stack.fill(row_n[start : start + stack.num_values], part(prefix))
+        optimizer.set_moments(slot, rows)
         optimizer.set_counters(slot, snapshot["counters"])
         prefix = "memory/"
         kept = {n.removeprefix(prefix): t for n, t in snapshot.items() if n.startswith(prefix)}

@@ -10,14 +10,23 @@ Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2, in the operatio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
+from bakeoff.engine.moments import BLOCK, EightBitMoment, Moment, WholeMoment
+from bakeoff.ranks import add_up
+from bakeoff.types import OptimizerStates
 
 _INITIAL_LOSS_SCALE = 2.0**14
 _GROWTH_INTERVAL = 1000
 _BLOCK_VALUES = {"cpu": 1 << 22, "cuda": 1 << 26}
+_NUM_SCRATCH: Final[dict[OptimizerStates, int]] = {"32bit": 2, "8bit": 4}
+_EIGHT_BIT_PARTS: Final = 8
+"""To pack a block takes temporary tensors of several times its size."""
 
 
 class SlotAdamW:
@@ -41,21 +50,27 @@ class SlotAdamW:
         clip_norm: float | None = 1.0,
         scales_loss: bool = False,
         has_ratio_n: Tensor | None = None,
+        num_replicated: int | None = None,
+        states: OptimizerStates = "32bit",
     ) -> None:
         """Allocates everything once.
 
         Args:
-            num_slots, num_values: K and n. device: of all tensors.
-            betas, eps: AdamW's. clip_norm: of a slot's gradient; None does not clip.
+            num_slots: K. num_values: n, those that this process holds. device: of all tensors.
+            betas, eps: AdamW's. clip_norm: largest norm of a slot's gradient; None does not clip.
             scales_loss: for float16 compute.
             has_ratio_n: [n] bool, the values whose rate is a slot's ``rate_ratio`` times its own;
                 None where no slot has another than 1.
+            num_replicated: of the values that every process of the run holds, which come first;
+                the others are its shards. None means all.
+            states: in what the moments are held.
         """
+        self._num_replicated = num_values if num_replicated is None else num_replicated
         shape = (num_slots, num_values)
         self.values_Kn = torch.zeros(shape, device=device)
         self.grads_Kn = torch.zeros(shape, device=device)
-        self._first_Kn = torch.zeros(shape, device=device)
-        self._second_Kn = torch.zeros(shape, device=device)
+        self.states = states
+        self._first, self._second = _moments(states, num_slots, num_values, device)
         self.betas, self.eps = betas, eps
         self.clip_norm = clip_norm
         self.scales_loss = scales_loss
@@ -76,15 +91,27 @@ class SlotAdamW:
         assert rate_ratio == 1.0 or self._has_ratio_n is not None, "made without such a slot"
         self.weight_decay_K[slot] = weight_decay
         self.rate_ratio_K[slot] = rate_ratio
-        for tensor in (self.grads_Kn, self._first_Kn, self._second_Kn, self.num_updates_K):
-            tensor[slot] = 0
+        self.grads_Kn[slot] = self.num_updates_K[slot] = 0
+        self._first.reset(slot)
+        self._second.reset(slot)
         self._good_steps_K[slot] = 0
         self.loss_scale_K[slot] = _INITIAL_LOSS_SCALE if self.scales_loss else 1.0
         self.alive_K[slot] = True
 
     def moments(self, slot: int) -> dict[str, Tensor]:
-        """Views of one slot's first and second moments, each [n]."""
-        return {"first": self._first_Kn[slot], "second": self._second_Kn[slot]}
+        """What is held of one slot's first and second moments, rows of [n] by what they are."""
+        both = {"first": self._first, "second": self._second}
+        return {
+            f"{name}{part}": row_n
+            for name, moment in both.items()
+            for part, row_n in moment.rows(slot).items()
+        }
+
+    def set_moments(self, slot: int, rows: Mapping[str, Tensor]) -> None:
+        """Takes up what ``moments`` gave, which may be changed since."""
+        for name, moment in {"first": self._first, "second": self._second}.items():
+            own = {key.removeprefix(name): row for key, row in rows.items() if key.startswith(name)}
+            moment.set_rows(slot, own)
 
     def counters(self, slot: int) -> Tensor:
         """[4] float64 on the CPU: updates, whether it lives, loss scale, updates at that scale."""
@@ -118,7 +145,7 @@ class SlotAdamW:
         scratch = self._scratch()
         if self.scales_loss:
             grads.div_(self.loss_scale_K[:, None])
-        norm_K: Tensor = torch.linalg.vector_norm(grads, dim=1)
+        norm_K = self._norms()
         finite_K = torch.isfinite(norm_K) & torch.isfinite(loss_K)
         updates_K = finite_K & self.alive_K
         if self.scales_loss:
@@ -141,22 +168,42 @@ class SlotAdamW:
         self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K, scratch)
         return norm_K
 
-    def _scratch(self) -> tuple[Tensor, Tensor]:
-        """Two [K, m] tensors of any content, for one block of the update."""
+    @property
+    def replicated_grads(self) -> Tensor:
+        """[K, m] the gradients of what every process holds, as a view."""
+        return self.grads_Kn[:, : self._num_replicated]
+
+    def _norms(self) -> Tensor:
+        """[K] norms of the gradients, those of other processes' shards included."""
+        start = self._num_replicated
+        if start == self.grads_Kn.shape[1]:
+            norm_K: Tensor = torch.linalg.vector_norm(self.grads_Kn, dim=1)
+            return norm_K
+        square_K = torch.linalg.vector_norm(self.grads_Kn[:, start:], dim=1).square()
+        add_up([square_K])
+        whole_K = torch.linalg.vector_norm(self.grads_Kn[:, :start], dim=1).square() + square_K
+        root_K: Tensor = whole_K.sqrt()
+        return root_K
+
+    def _scratch(self) -> tuple[Tensor, ...]:
+        """[K, m] tensors of any content, for one block of the update."""
         num_slots, num_values = self.values_Kn.shape
         shape = (num_slots, min(num_values, self._block_width))
-        return self.values_Kn.new_empty(shape), self.values_Kn.new_empty(shape)
+        return tuple(self.values_Kn.new_empty(shape) for _ in range(_NUM_SCRATCH[self.states]))
 
     @property
     def _block_width(self) -> int:
-        return max(1, _block_values(self.values_Kn.device) // len(self.values_Kn))
+        width = max(1, _block_values(self.values_Kn.device) // len(self.values_Kn))
+        if self.states == "32bit":
+            return width
+        return max(1, width // _EIGHT_BIT_PARTS // BLOCK) * BLOCK
 
     def _update(
         self,
         rates_K: Tensor,
         updates_K: Tensor,
         clip_K: Tensor | None,
-        scratch: tuple[Tensor, Tensor],
+        scratch: tuple[Tensor, ...],
     ) -> None:
         """AdamW of the slots that update, with their gradients times ``clip_K``, block by block.
 
@@ -172,16 +219,14 @@ class SlotAdamW:
         idle_K1 = ~updates_K[:, None]
         weight_K1 = torch.where(updates_K, 1 - beta1, 0.0)[:, None]
         decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
-        whole = (self.values_Kn, self.grads_Kn, self._first_Kn, self._second_Kn)
         size = self._block_width
         other = None
         if self._has_ratio_n is not None:
             other = self._has_ratio_n, *self._factors(rates_K * self.rate_ratio_K, count_K)
-        for start, (values, grads, first, second) in enumerate(
-            zip(*(t.split(size, dim=1) for t in whole), strict=True)
-        ):
+        for start in range(0, self.values_Kn.shape[1], size):
+            values, grads = (t[:, start : start + size] for t in (self.values_Kn, self.grads_Kn))
             if values.shape != scratch[0].shape:
-                scratch = scratch[0][:, : values.shape[1]], scratch[1][:, : values.shape[1]]
+                scratch = tuple(part[:, : values.shape[1]] for part in scratch)
             if clip_K is not None:
                 grads.mul_(clip_K[:, None])
             grads.masked_fill_(idle_K1, 0.0)
@@ -189,14 +234,18 @@ class SlotAdamW:
             if other is None:
                 values.mul_(kept_K1)
             else:
-                has_ratio_m = other[0][start * size :][: values.shape[1]]
+                has_ratio_m = other[0][start : start + size]
                 values.mul_(torch.where(has_ratio_m, other[2], kept_K1, out=scratch[0]))
                 rate_Km = torch.where(has_ratio_m, other[1], rate_K1, out=scratch[1])
+            first = self._first.read(start, scratch[-1])
             first.lerp_(grads, weight_K1)
+            second = self._second.read(start, scratch[-2])
             second.mul_(decay_K1)
             second.addcmul_(grads, grads, value=1 - beta2)
             denominator = torch.sqrt(second, out=scratch[0]).div_(root_K1).add_(self.eps)
             values.addcdiv_(torch.mul(first, rate_Km, out=scratch[1]), denominator)
+            self._first.write(start, first, updates_K)
+            self._second.write(start, second, updates_K)
 
     def _factors(self, rates_K: Tensor, count_K: Tensor) -> tuple[Tensor, Tensor]:
         """([K, 1] minus the corrected rate, [K, 1] what decay leaves of a value), float32."""
@@ -211,3 +260,17 @@ class SlotAdamW:
 def _block_values(device: torch.device) -> int:
     """Values of all slots together in a block."""
     return _BLOCK_VALUES.get(kind_of(device), _BLOCK_VALUES["cuda"])
+
+
+def _moments(
+    states: OptimizerStates, num_slots: int, num_values: int, device: torch.device
+) -> tuple[Moment, Moment]:
+    """The first and the second moment of all slots, zero."""
+    if states == "32bit":
+        return WholeMoment(num_slots, num_values, device), WholeMoment(
+            num_slots, num_values, device
+        )
+    return (
+        EightBitMoment(num_slots, num_values, device, is_signed=True),
+        EightBitMoment(num_slots, num_values, device, is_signed=False),
+    )

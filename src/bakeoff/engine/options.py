@@ -9,6 +9,7 @@ from math import cos, pi
 from typing import Any, Final, Literal
 
 from bakeoff.errors import ConfigError
+from bakeoff.types import OptimizerStates
 
 SEARCHED_OF_PROTOCOL: Final = (
     "epochs",
@@ -100,6 +101,10 @@ class ProtocolOptions:
     base's own weights."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decay rates of the first and second moment."""
+    optimizer_states: OptimizerStates = "32bit"
+    """In what AdamW's moments are held: ``8bit`` takes 2 bytes a trained number instead of 8, by
+    blocks of 256 numbers as bitsandbytes' ``AdamW8bit``. For large adapters and full tuning; what
+    is trained and its gradient stay in 32 bits."""
     schedule: Literal["constant", "cosine", "linear"] = "linear"
     """The learning rate over the updates; cosine and linear fall to zero."""
     warmup_ratio: float = 0.03

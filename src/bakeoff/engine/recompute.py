@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from bakeoff.base.attention.interface import extended, present_extension
@@ -40,9 +41,14 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
             return forward(layer, *arguments, **named)
         # The second time may be in another thread, and after what surrounds the first has ended.
         extension, training = present_extension(), present_training()
+        modes = _get_current_function_mode_stack()
 
         def compute(*again: Any, **named_again: Any) -> Any:
             with ExitStack() as stack:
+                if modes and not _get_current_function_mode_stack():
+                    # Such as what stands for a GPU's attention in a trace: autograd forgets them.
+                    for mode in modes:
+                        stack.enter_context(mode)
                 if extension is not None and present_extension() is None:
                     stack.enter_context(extended(extension))
                 if training is not None and present_training() is None:

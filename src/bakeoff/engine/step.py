@@ -21,6 +21,7 @@ from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, WorkerThreads, worker_threads_of
 from bakeoff.engine.batch_source import BatchSource, Packed
 from bakeoff.engine.cohort import Cohort
+from bakeoff.ranks import add_up, ranks, share_of
 
 MOST_WORKER_BYTES = 1 << 28
 """Gradients that workers hold beside the optimizer's; larger ones go through one worker."""
@@ -64,7 +65,8 @@ def train_step(
         ([K] summed NLLs in nats, [K] supervised tokens), on the device.
     """
     workers = _worker_threads_of(cohort)
-    packed = pack_step(batch_source, plan, steps, -(-micro_batch_size // workers.num))
+    num_parts = workers.num * ranks().count
+    packed = pack_step(batch_source, plan, steps, -(-micro_batch_size // num_parts))
     if graphs is None:
         total_K = update(cohort, batch_source, packed.passes, packed.tokens_K, rates_K, workers)
     else:
@@ -114,6 +116,8 @@ def update(
 ) -> Tensor:
     """Gradients of all passes, then one update of every slot; nothing here waits for a GPU.
 
+    The processes of a run take turns with the passes.
+
     Args:
         passes: see ``PackedStep``. tokens_K: likewise. rates_K: see ``train_step``.
         workers: how many passes go side by side.
@@ -126,12 +130,16 @@ def update(
     weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
     total_K = torch.zeros_like(tokens_K)
     optimizer.zero_grad()
+    own = share_of(passes)
     if workers.num == 1:
-        for packed in passes:
+        nothing_K = torch.zeros_like(weight_K)
+        for packed, counts in own:
             with cohort.training_pass(packed.first_row, packed.num_rows):
-                scaled_K, nll_KN = batch_source.losses(cohort, packed, weight_K)
+                weighed_K = weight_K if counts else nothing_K
+                scaled_K, nll_KN = batch_source.losses(cohort, packed, weighed_K)
                 scaled_K.sum().backward()
-            total_K += nll_KN.sum(dim=1)
+            if counts:
+                total_K += nll_KN.sum(dim=1)
     else:
         leaves = [leaf for stack in cohort.stacks.values() for leaf in stack.tensors.values()]
         summed = [leaf.grad for leaf in leaves]
@@ -143,7 +151,8 @@ def update(
                 loss = (nll_K * weight_K).sum()
                 return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
 
-        for nll_K, found in workers.map(gradients, passes):
+        counted = [packed for packed, counts in own if counts]
+        for nll_K, found in workers.map(gradients, counted):
             total_K += nll_K
             used = [
                 (s, g)
@@ -151,6 +160,8 @@ def update(
                 if s is not None and g is not None
             ]
             torch._foreach_add_([s for s, _ in used], [g for _, g in used])
+    # Each process has passed its rows; what it holds a shard of is summed up already.
+    add_up([optimizer.replicated_grads, total_K])
     penalty_K = cohort.penalty()
     if penalty_K is not None:
         (penalty_K * optimizer.loss_scale_K).sum().backward()

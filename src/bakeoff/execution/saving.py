@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from bakeoff.engine.schedule import Position
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.stopping import StopSignals
+from bakeoff.ranks import first_says
 from bakeoff.search.schedule import StudySchedule
 
 _NEXT_EPOCH = 1.1
@@ -40,7 +41,9 @@ class RunSaver:
         now = time.monotonic()
         self._longest, self._last = max(self._longest, now - self._last), now
         stop = self.stop.ask_in_training(self._longest)
-        if stop is not None or now - self.checkpoints.saved_at >= 60.0 * self.minutes:
+        is_due = now - self.checkpoints.saved_at >= 60.0 * self.minutes
+        # All processes of a run save after the same step, as they gather what is sharded.
+        if stop is not None or first_says(is_due):
             self._save(position)
         if stop is not None:
             raise stop

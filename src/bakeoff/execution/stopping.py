@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from bakeoff.ranks import largest, ranks
+
 EXIT_HUNG_UP: Final = 129
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
@@ -151,10 +153,20 @@ class StopSignals:
 
     def ask_in_training(self, step_seconds: float = 0.0) -> Stopped | None:
         """Why to stop training now, or None; see ``ask``."""
+        self._agree()
         left = self.training_seconds_left
         if left is not None and left <= step_seconds and self.ask(step_seconds) is None:
             return TrainingTimeSpent()
         return self.ask(step_seconds)
+
+    def _agree(self) -> None:
+        """What one process of a run was asked to do, all of them do, after the same step."""
+        if ranks().count == 1:
+            return
+        own = 0 if self.requested is None else self.requested.exit_code
+        (code,) = largest([own])
+        if code and self.requested is None:
+            self.requested = Stopped(code, "Another process of this run was asked to stop.")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.requested is not None

@@ -146,7 +146,7 @@ class FinishedRun:
         """
         if self.study.crossing is None:
             return self
-        cells = {}
+        cells: dict[str | None, str] = {}
         for name in self.named(candidates, option=option):
             method = self.results.candidates[str(name)].method
             cells[self.results.methods[method].cell] = str(name)

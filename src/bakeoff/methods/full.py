@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from bakeoff.base.checkpoint import CHECKPOINT_WEIGHTS, write_checkpoint
 from bakeoff.base.model import Base
+from bakeoff.base.sharding import as_sharded, joined_like, local, part_like, whole
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.files import read_tensors
 from bakeoff.methods.specs.full import SPEC, FullOptions
@@ -66,7 +68,12 @@ def _text_parameters(base: Base) -> dict[str, nn.Parameter]:
 
 
 class FullStack(Stack):
-    """One slot: a base of its own whose parameters are the trained tensors."""
+    """One slot: a base of its own whose parameters are the trained tensors.
+
+    Of a sharded base this process trains its part of each layer's parameters. The optimizer's row
+    then begins with what every process holds whole, and what it updates is copied into the shards,
+    whose memory is FSDP's.
+    """
 
     def __init__(self, base: Base, methods: Sequence[Full], num_slots: int) -> None:
         if num_slots != 1:
@@ -74,11 +81,27 @@ class FullStack(Stack):
         super().__init__(base, methods, num_slots)
         self._shapes = methods[0].shapes
         self._base, _ = base.private_copy()
+        self._parameters = dict(self._base.model.named_parameters())
+        is_shard = {name: isinstance(self._parameters[name], DTensor) for name in self._shapes}
+        # Stable, so that nothing moves where nothing is sharded.
+        self._order = sorted(self._shapes, key=lambda name: is_shard[name])
+        self._sharded = [name for name in self._order if is_shard[name]]
+        self._views_of_values: Tensors = {}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter."""
         return self._shapes
+
+    @property
+    def num_values(self) -> int:
+        """Numbers of all parameters that this process holds."""
+        return sum(local(self._parameters[name]).numel() for name in self._shapes)
+
+    @property
+    def num_sharded(self) -> int:
+        """Those of the layers, where they are sharded."""
+        return sum(local(self._parameters[name]).numel() for name in self._sharded)
 
     @property
     def own_base(self) -> Base:
@@ -87,37 +110,75 @@ class FullStack(Stack):
 
     def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
         """Makes the copy's parameters views of the optimizer's single row."""
-        start = 0
-        parameters = dict(self._base.model.named_parameters())
-        for name, shape in self._shapes.items():
-            stop = start + parameters[name].numel()
-            parameter = parameters[name]
-            parameter.data = values_Kn[0, start:stop].view(shape)
-            parameter.requires_grad_(grads_Kn is not None)
-            if grads_Kn is not None:
-                parameter.grad = grads_Kn[0, start:stop].view(shape)
+        values = self._views(values_Kn[0])
+        grads = None if grads_Kn is None else self._views(grads_Kn[0])
+        for name in self._shapes:
+            parameter = self._parameters[name]
+            parameter.requires_grad_(grads is not None)
+            if isinstance(parameter, DTensor):
+                self._views_of_values[name] = values[name]
+                if grads is not None:  # FSDP adds to what is there
+                    parameter.grad = as_sharded(grads[name], parameter)
+            else:
+                parameter.data = values[name]
+                if grads is not None:
+                    parameter.grad = grads[name]
             self.tensors[name] = parameter
-            start = stop
         self.vacate(0)
 
+    def _views(self, row_n: Tensor) -> Tensors:
+        """The part of each parameter that this process holds, in a row of the optimizer."""
+        views, start = {}, 0
+        for name in self._order:
+            part = local(self._parameters[name])
+            stop = start + part.numel()
+            views[name] = row_n[start:stop].view(part.shape)
+            start = stop
+        return views
+
     @torch.no_grad()
+    def _set(self, name: str, tensor: Tensor) -> None:
+        """Copies one whole parameter in."""
+        parameter = self.tensors[name]
+        part = part_like(tensor, parameter)
+        local(parameter).copy_(part)
+        if name in self._views_of_values:
+            self._views_of_values[name].copy_(part)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """Shards are not views of what the optimizer has changed."""
+        for name, view in self._views_of_values.items():
+            local(self.tensors[name]).copy_(view)
+
     def vacate(self, slot: int) -> None:
         """The base's own weights."""
         for name, original in self.base.source_parameters():
-            if name not in self.tensors:
-                continue
-            self.tensors[name].copy_(original)
+            if name in self.tensors:
+                self._set(name, original)
 
-    @torch.no_grad()
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Copies a whole model in."""
-        for name, parameter in self.tensors.items():
-            parameter.copy_(tensors[name])
+        for name in self.tensors:
+            self._set(name, tensors[name])
 
-    @torch.no_grad()
     def take(self, slot: int, method: Method) -> Tensors:
         """Copies the whole model out."""
         return {
-            name: parameter.detach().to("cpu", copy=True)
+            name: whole(parameter).detach().to("cpu", copy=True)
             for name, parameter in self.tensors.items()
         }
+
+    def cut(self, row_n: Tensor, method: Method) -> Tensors:
+        """See ``Stack``; shards are joined."""
+        found = self._views(row_n)
+        return {
+            name: joined_like(found[name], self._parameters[name]).detach().to("cpu", copy=True)
+            for name in self._shapes
+        }
+
+    def fill(self, row_n: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        """See ``Stack``; of a sharded parameter this process takes its part."""
+        found = self._views(row_n)
+        for name, tensor in tensors.items():
+            found[name].copy_(part_like(tensor, self._parameters[name]))

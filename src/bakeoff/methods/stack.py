@@ -110,6 +110,11 @@ class Stack(ABC):
             view.fill_(name.rpartition(".")[2] in self.parts_of_ratio)
         return found_n
 
+    @property
+    def num_sharded(self) -> int:
+        """The last ones of ``num_values`` that other processes of the run hold other parts of."""
+        return 0
+
     def bind(self, values_Kn: Tensor, grads_Kn: Tensor | None) -> None:
         """Makes the stack's tensors views of the optimizer's rows, with every slot empty.
 

@@ -101,7 +101,8 @@ def _lead(record: FactorsRecord, metric: MetricRecord) -> str:
 
 def _levels(results: Results, record: FactorsRecord, metric: MetricRecord) -> list[tuple[str, ...]]:
     """The mean of each level over all runs of methods that stand in every cell."""
-    write, found = scale_of(metric.unit).write, []
+    write = scale_of(metric.unit).write
+    found: list[tuple[str, ...]] = []
     for factor, levels in record.levels.items():
         if len(levels) < 2:
             continue

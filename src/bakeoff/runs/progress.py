@@ -29,10 +29,11 @@ def progress_of(folder: Path) -> dict[str, Any]:
     states: dict[str, str] = {}
     epochs: set[tuple[str, int]] = set()
     # Each cell of a crossed study has a log of its own.
-    places = [folder, *sorted(one for one in (folder / CELLS).glob("*") if one.is_dir())]
-    for place, event in ((one, event) for one in places for event in _events(one)):
+    places = [folder, *sorted(place for place in (folder / CELLS).glob("*") if place.is_dir())]
+    found = [(place.name, event) for place in places for event in _events(place)]
+    for name, event in found:
         if isinstance(event, Packed):
-            jobs[f"{place.name}/{event.job.cohort}"] = event.job
+            jobs[f"{name}/{event.job.cohort}"] = event.job
         elif isinstance(event, Trained):
             epochs.add((event.candidate, event.epoch.epoch))
         elif isinstance(event, Ended):

@@ -100,13 +100,15 @@ def crossed(
     own = tuple(metric.name for metric in task.metrics_before_rows)
     decision = first.get("decision")
     named = decision.get("metric") if isinstance(decision, Mapping) else None
-    shared = {"deciding": named or own[0], "metrics": tuple(task.metric_names)}
-    decision = {"metric": named or own[0], **given_keys(decision)}
+    deciding = str(named or own[0])
+    decision = {"metric": deciding, **given_keys(decision)}
     scored = also_by_bytes(laid, tuple(task.metric_names))
     study = make({**first, "task": scored, "decision": decision})
     cells = tuple(
         Cell(place=place, study=make(mapping))
-        for place, mapping in cells_of(merged, levels, **shared)
+        for place, mapping in cells_of(
+            merged, levels, deciding=deciding, metrics=tuple(task.metric_names)
+        )
     )
     decided = [] if levels.bases is None else next(iter(levels.bases.values())).keys
     crossing = Crossing(
@@ -116,7 +118,7 @@ def crossed(
         task=_as_given(given),
         own={key: merged[key] for key in decided if merged.get(key) is not None},
     )
-    found = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
+    found: dict[str, Any] = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
     return replace(study, options=replace(study.options, **found), crossing=crossing)
 
 

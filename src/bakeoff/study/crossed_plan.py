@@ -58,11 +58,10 @@ def plan_crossed(
             report(f"{label}: {text}")
 
         cells[label] = plan_study(cell.study, device, card, of_cell, like=like)
-    totals = [plan.wall_seconds and plan.wall_seconds["total"] for plan in cells.values()]
-    known = [total for total in totals if total is not None]
+    known = [p.wall_seconds["total"] for p in cells.values() if p.wall_seconds is not None]
     return CrossedPlan(
         study=study.options.name,
         cells=cells,
-        wall_seconds=sum(known) if len(known) == len(totals) else None,
+        wall_seconds=sum(known) if len(known) == len(cells) else None,
         fits=all(plan.fits for plan in cells.values()),
     )

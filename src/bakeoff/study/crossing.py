@@ -275,7 +275,8 @@ def cells_of(
         ConfigError: a layout breaks a rule, by its path.
     """
     shared = first_of(merged, levels)
-    bases = [None] if levels.bases is None else list(levels.bases.values())
+    bases: list[Level | None] = [None] if levels.bases is None else list(levels.bases.values())
+    layouts: list[tuple[str | None, str]]
     layouts = [(None, "")] if levels.templates is None else list(levels.templates.items())
     is_first = True
     for base in bases:

@@ -21,6 +21,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry, check_quantized
 from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Ask
+from bakeoff.ranks import ranks
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
@@ -59,14 +60,18 @@ def load_bases(
         if meta:
             place, dtype = torch.device("cpu"), torch.float32
         else:
-            place = choose_device(device)
+            place = device_here = choose_device(device)
             dtype = choose_dtype(options.precision, place)
-            if place.index is not None:
-                torch.cuda.set_device(place)  # for libraries that ask for "the" GPU
+            if ranks().count > 1:
+                place = torch.device("cpu")  # and from there, a layer at a time, in shards
+            if device_here.index is not None:
+                torch.cuda.set_device(device_here)  # for libraries that ask for "the" GPU
         base = found[choice] = Base(
             source, device=place, dtype=dtype, quantization=choice.quantization, probe=not meta
         )
         base.may_capture = options.engine.cuda_graph is not False
+        if not meta and ranks().count > 1:
+            base.shard(device_here)
     return found
 
 
@@ -201,9 +206,31 @@ def open_workbench(
             study, load_base(study, device, meta=meta, choice=choice_of(study, entry))
         )
     bases = load_bases(study, device, meta=meta, wanted=choices_of(study))
+    check_sharing(study)
     for entry in study.entries:
         check_quantized(entry, bases[choice_of(study, entry)].quantization)
     return workbench_of(study, bases[choice_of(study)], bases=bases)
+
+
+def check_sharing(study: Study) -> None:
+    """Refuses what several processes of one run cannot share.
+
+    Raises:
+        ConfigError: a method changes a copy of the base, or a judge is asked.
+    """
+    if ranks().count == 1:
+        return
+    for entry in study.entries:
+        if entry.kind == "peft":
+            raise ConfigError(
+                f"methods.{entry.name}: {entry.kind} changes a copy of the base, which is not "
+                "shared out among processes; leave it out, or start one process without torchrun"
+            )
+    if study.options.judge is not None:
+        raise ConfigError(
+            "judge: is asked by one process, and torchrun has started "
+            f"{ranks().count}; leave it out, and add it to the finished run without torchrun"
+        )
 
 
 def workbench_of(

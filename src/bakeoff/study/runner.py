@@ -41,9 +41,11 @@ from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
+from bakeoff.measure.remedies import recomputing_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
+from bakeoff.ranks import ranks
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.hashes import HASHES_FILE
@@ -201,7 +203,10 @@ class Runner:
         check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
         forecast: int | None = None
-        if not self.force:
+        if ranks().count > 1:  # what each holds of a sharded base is not forecast
+            if bench.engine.gradient_checkpointing == "auto":
+                bench = recomputing_of(bench)
+        elif not self.force:
             bench, forecast = check_fit(bench, schedule)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
@@ -299,7 +304,7 @@ class Runner:
 
     def _trackers(self, bench: Workbench, archive: Archive) -> Following:
         return Following(
-            self.study.options.track,
+            self.study.options.track if ranks().is_first else (),
             TrackedStudy(
                 name=self.study.options.name,
                 folder=self.folder.path,
@@ -339,11 +344,12 @@ class Runner:
         assert search is not None
         path = (self.folder.path / SEARCH_FILE).resolve()
         name, run_id = self.study.options.name, self.folder.run_id
+        elsewhere = search.storage if ranks().is_first else None
 
         def opened() -> SearchStorage:
             return SearchStorage(
-                search.storage or f"sqlite:///{path}",
-                name if search.storage is None else f"{name}-{run_id[:8]}",
+                elsewhere or f"sqlite:///{path}",
+                name if elsewhere is None else f"{name}-{run_id[:8]}",
                 run_id,
                 {m.name: m.settings for m in schedule.methods.values()},
             )
@@ -351,7 +357,7 @@ class Runner:
         try:
             storage = opened()
         except UnreadableError as error:
-            if search.storage is not None:
+            if elsewhere is not None:
                 raise
             # All of it can be written again from what the run keeps.
             path.replace(path.with_name(f"{path.name}.broken"))

@@ -70,7 +70,8 @@ def test_a_design_with_a_hole_is_refused_by_name() -> None:
 
 def test_pairs_have_parts_of_their_own() -> None:
     draw = np.random.default_rng(3)
-    row_N, cells = draw.normal(0, 0.5, 300), {}
+    row_N = draw.normal(0, 0.5, 300)
+    cells: dict[tuple[str, ...], Components] = {}
     for a, b, c in itertools.product(range(2), range(2), range(2)):
         mean = 0.5 * (a == b)  # the base decides which method is the better one
         scores = mean + draw.normal(0, 0.02, 3)[:, None] + row_N + draw.normal(0, 0.3, (3, 300))
@@ -86,7 +87,7 @@ def test_pairs_have_parts_of_their_own() -> None:
 
 
 def test_a_factor_of_one_level_has_no_part() -> None:
-    cells = {
+    cells: dict[tuple[str, ...], Components] = {
         ("tiny", key[1], key[2]): value
         for key, value in made(np.random.default_rng(2), (1.0, 0.5, 0.5), seeds=0.1).items()
         if key[0] == "b0"
@@ -98,7 +99,8 @@ def test_a_factor_of_one_level_has_no_part() -> None:
 def test_rows_that_suit_one_method_or_another_are_no_effect_of_the_method() -> None:
     draw, total, found_anyway = np.random.default_rng(7), 0.0, 0
     for _ in range(40):
-        cells, own_MN = {}, draw.normal(0, 0.5, (4, 40))  # of each method, over both bases
+        own_MN = draw.normal(0, 0.5, (4, 40))  # of each method, over both bases
+        cells: dict[tuple[str, ...], Components] = {}
         for a, b in itertools.product(range(2), range(4)):
             scores = own_MN[b] + draw.normal(0, 0.01, (3, 40))
             cells[f"b{a}", f"m{b}"] = components_of(of_ratios(scores, np.ones_like(scores)))

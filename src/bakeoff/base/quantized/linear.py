@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
 from bakeoff.base.products import product
@@ -49,7 +50,9 @@ class QuantizedLinear(nn.Linear):
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """The packed weight, in the order of ``Layout.names``."""
-        return tuple(getattr(self, name) for name in self.layout.names)
+        found = tuple(getattr(self, name) for name in self.layout.names)
+        # Of a sharded base, asked outside of its layer's passes.
+        return tuple(t.full_tensor() if isinstance(t, DTensor) else t for t in found)
 
     def unpacked(self, dtype: torch.dtype) -> Tensor:
         """[E, D] the weight in ``dtype``, made now."""

@@ -132,7 +132,8 @@ def _effects(cells: Floats, design: Sequence[_Part]) -> list[Floats]:
         cells: [B, levels...] a value of each cell.
     """
     axes = tuple(range(1, cells.ndim))
-    rest, found = cells - cells.mean(axis=axes, keepdims=True), []
+    rest = cells - cells.mean(axis=axes, keepdims=True)
+    found: list[Floats] = []
     for part in design:
         others = tuple(axis for axis in axes if axis - 1 not in part.places)
         effect = rest.mean(axis=others, keepdims=True)

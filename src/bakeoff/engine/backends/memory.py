@@ -10,6 +10,7 @@ import torch
 from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.base.model import Base
 from bakeoff.memory import available_bytes, release_unused
+from bakeoff.ranks import smallest
 
 _OUT_OF_MEMORY: Final = (
     # PyTorch's allocators.
@@ -65,15 +66,15 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free on the device, or available on the machine.
 
     On a GPU, blocks that PyTorch has reserved and nothing uses count as free: it hands them out
-    again, though the driver takes them for used.
+    again, though the driver takes them for used. Of several processes of a run the least.
     """
     profile = present_profile()
     if profile is not None:
         return profile.free_bytes
     if device.type != "cuda":
-        return available_bytes()
+        return smallest(available_bytes())
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0]) + max(0, unused)
+    return smallest(int(torch.cuda.mem_get_info(device)[0]) + max(0, unused))
 
 
 _CPU_ROWS = 64

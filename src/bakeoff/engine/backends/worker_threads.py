@@ -89,6 +89,8 @@ ONE_WORKER = _shared(1)
 
 def worker_threads_of(base: Base) -> WorkerThreads:
     """The workers of a base: on a CPU one for each of PyTorch's threads, if the base is narrow."""
-    if kind_of(base.device) != "cpu" or base.width > WIDEST or base.is_compiled:
+    # Processes meet in each layer of a sharded base, in one order.
+    is_plain = not base.is_compiled and not base.is_sharded
+    if kind_of(base.device) != "cpu" or base.width > WIDEST or not is_plain:
         return ONE_WORKER
     return _shared(torch.get_num_threads())

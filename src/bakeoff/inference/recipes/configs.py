@@ -9,6 +9,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.inference.recipes.winner import Winner
 
 _SCHEDULES: Final = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+_OPTIMIZERS: Final = {"32bit": "adamw_torch", "8bit": "adamw_bnb_8bit"}
+"""By ``protocol.optimizer_states``, as Transformers calls them."""
 EPS: Final = 1e-8
 """AdamW's, of every candidate."""
 
@@ -36,7 +38,7 @@ def axolotl_config(winner: Winner, base: str, revision: str | None) -> dict[str,
         "micro_batch_size": protocol.micro_batch_size,
         "gradient_accumulation_steps": protocol.grad_accum_steps,
         "num_epochs": protocol.epochs,
-        "optimizer": "adamw_torch",
+        "optimizer": _OPTIMIZERS[protocol.optimizer_states],
         "adam_beta1": protocol.betas[0],
         "adam_beta2": protocol.betas[1],
         "adam_epsilon": EPS,
@@ -91,7 +93,7 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
         "per_device_train_batch_size": protocol.micro_batch_size,
         "gradient_accumulation_steps": protocol.grad_accum_steps,
         "num_train_epochs": protocol.epochs,
-        "optim": "adamw_torch",
+        "optim": _OPTIMIZERS[protocol.optimizer_states],
         "adam_beta1": protocol.betas[0],
         "adam_beta2": protocol.betas[1],
         "adam_epsilon": EPS,

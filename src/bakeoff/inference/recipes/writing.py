@@ -143,6 +143,7 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "schedule_updates": winner.schedule_updates,
         "warmup_ratio": protocol.warmup_ratio,
         "betas": list(protocol.betas),
+        "optimizer_states": protocol.optimizer_states,
         "eps": EPS,
         "weight_decay": protocol.decay_of(winner.method.spec.weight_decay),
         "clip_norm": protocol.clip_norm,

@@ -75,7 +75,12 @@ def main() -> None:
             module.train()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     rate = run["learning_rate"]
-    optimizer = torch.optim.AdamW(
+    adamw: Any = torch.optim.AdamW
+    if run["optimizer_states"] == "8bit":
+        from bitsandbytes.optim.adamw import AdamW8bit
+
+        adamw = AdamW8bit
+    optimizer = adamw(
         [
             {"params": [p for name, p in named if "lora_A" in name], "lr": rate},
             # LoRA+ has another rate here; the ratio is 1 elsewhere.
