@@ -267,6 +267,7 @@ def test_a_changed_study_is_refused_by_its_own_name(run_small: Run, place: Path,
     outcome = run_small()
     assert outcome.code == 2
     assert "out/study.yaml: was changed since this study ran here" in outcome.message
-    assert "generation.temperature" in outcome.message
+    if harm == "flipped":  # of many keys only some are shown
+        assert "generation.temperature: (not set)" in outcome.message
     other = run_small(protocol={"weight_decay": 0.5})
     assert other.code == 2 and "holds the results of another study" in other.message
