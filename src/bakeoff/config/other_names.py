@@ -44,6 +44,7 @@ _PROTOCOL: Final = {
     "schedule": ("lr_scheduler_type", "lr_scheduler", "scheduler", "schedule"),
     "warmup_ratio": ("warmup_steps", "warmup_ratio", "num_warmup_steps", "warmup"),
     "weight_decay": ("weight_decay",),
+    "optimizer_states": ("optimizer_states", "optim_bits"),
     "betas": ("adam_beta1", "adam_beta2", "betas"),
     "patience": ("early_stopping_patience", "patience"),
     "seeds": ("seed", "seeds", "random_seed", "random_state", "data_seed", "num_seeds"),

@@ -294,16 +294,17 @@ class RunFolder:
         )
         if self.growth.refused:
             shown = "\n  ".join([*self.growth.refused, *self.growth.moved][:12])
+            changed = ""
             if self._has_run():
-                raise StoreError(
-                    f"{known}: was changed since this study ran here, as {RESULTS_FILE} says. "
-                    f"These keys differ (there and here):\n  {shown}\nRestore the file, give "
-                    "another folder with --out, or put the earlier run aside with --fresh"
+                changed = (
+                    f"\n{known}: was changed since this study ran here, if it is the same one; "
+                    "then restore the file."
                 )
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys of {STUDY_FILE} "
-                f"differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}\nGive another "
-                "folder with --out or another name, or put the earlier run aside with --fresh"
+                f"differ (there and here):\n  {shown}\n{' '.join(self.growth.why)}"
+                f"{changed}\nGive another folder with --out or another name, or put the earlier "
+                "run aside with --fresh"
             )
 
     def _has_run(self) -> bool:

@@ -14,6 +14,7 @@ from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.parts import Share
 from bakeoff.runs.events import CohortJob, EventLog, Seat
+from bakeoff.runs.hashes import with_checksum
 from bakeoff.runs.records import CandidateSpec
 from bakeoff.study.sharding import share_from
 from tests.studies import Outcome, small_study, without_times
@@ -108,7 +109,11 @@ def test_shards_that_do_not_belong_together_are_refused(place: Path, cli: Cli) -
     shutil.copytree("one", "copy")
     log = EventLog(place / "copy")
     text = log.path.read_text(encoding="utf-8").replace('"threads": 1', '"threads": 7')
-    log.path.write_text(text, encoding="utf-8")
+    events = [json.loads(line) for line in text.splitlines()]
+    for event in events:
+        del event["checksum"]
+    lines = [json.dumps(with_checksum(event), ensure_ascii=False) + "\n" for event in events]
+    log.path.write_text("".join(lines), encoding="utf-8")
     (place / "copy/shard.json").write_text('{"number": 2, "count": 2}')
     cases = {
         ("one", "one"): "is shard 1/2, as is one",
