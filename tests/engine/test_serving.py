@@ -68,7 +68,7 @@ class Known:
 
 @dataclass
 class Heard:
-    """What one row was told."""
+    """What was reported of one row."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -150,22 +150,22 @@ def test_rows_write_what_each_writes_alone_whoever_joins_and_leaves(
     heard = []
     try:
         for place in draw.permutation(len(prompts)).tolist():
-            row, told = asked(
+            row, reported = asked(
                 named[place],
                 prompts[place],
                 stop_ids=frozenset([end_id]),
                 max_tokens=LENGTH,
             )
-            heard.append((place, told))
+            heard.append((place, reported))
             batcher.submit([row])
             for _ in range(int(draw.integers(0, 4))):
                 batcher.round()
         finish(batcher)
     finally:
         lane.close()
-    for place, told in heard:
-        assert isinstance(told.last, Ended), (named[place].name, told.last)
-        assert told.ids == expected[place], named[place].name
+    for place, reported in heard:
+        assert isinstance(reported.last, Ended), (named[place].name, reported.last)
+        assert reported.ids == expected[place], named[place].name
     assert len({tuple(ids) for ids in expected}) > len(sources)
     assert bench.untouched()
 
@@ -182,14 +182,14 @@ def test_choices_cost_what_they_cost_alone(kit: Kit, bench: Bench, sources: list
         with cohort:
             expected.append(choose(cohort, [0], [prompt], [some])[0][0])
     batcher, lane = made(bench)
-    told = []
+    reported = []
     for source, prompt, some in zip(sources, prompts, choices, strict=True):
         row, heard = asked(source, prompt.tolist(), choices=[ids.tolist() for ids in some])
         batcher.submit([row])
-        told.append(heard)
+        reported.append(heard)
     finish(batcher)
     lane.close()
-    for heard, nats in zip(told, expected, strict=True):
+    for heard, nats in zip(reported, expected, strict=True):
         scored = heard.events[0]
         assert isinstance(scored, Scored)
         np.testing.assert_allclose(scored.nats, nats, rtol=1e-4)
@@ -237,14 +237,14 @@ def test_rules_that_leave_nothing_to_draw_from_fail_their_row_alone(
     assert sources[1].method is not None
     expected = alone(bench, sources[1], [np.array(prompt)])[0]
     batcher, lane = made(bench)
-    bad, told = asked(sources[1], prompt, temperature=1.0, logit_bias={0: float("nan")})
+    bad, reported = asked(sources[1], prompt, temperature=1.0, logit_bias={0: float("nan")})
     good, heard = asked(sources[1], prompt)
     cold, chilled = asked(sources[1], prompt, temperature=1e-40, seed=0)
     narrow, narrowed = asked(sources[1], prompt, temperature=1.0, top_p=1e-300, seed=0)
     batcher.submit([bad, good, cold, narrow])
     finish(batcher)
     lane.close()
-    assert isinstance(told.last, Failed) and told.last.fault is Fault.INTERNAL
+    assert isinstance(reported.last, Failed) and reported.last.fault is Fault.INTERNAL
     assert heard.ids == expected
     assert chilled.ids == narrowed.ids == expected
 
@@ -271,35 +271,35 @@ def test_a_torn_adapter_fails_its_rows_and_names_no_file(
 ) -> None:
     torn = Known("torn", sources[1].method, sources[1].tensors, is_torn=True)
     batcher, lane = made(bench)
-    bad, told = asked(torn, range(5))
+    bad, reported = asked(torn, range(5))
     good, heard = asked(sources[1], range(5))
     batcher.submit([bad, good])
     finish(batcher)
-    assert isinstance(told.last, Failed) and told.last.fault is Fault.ADAPTER
-    assert "secret" not in told.last.message and isinstance(heard.last, Ended)
+    assert isinstance(reported.last, Failed) and reported.last.fault is Fault.ADAPTER
+    assert "secret" not in reported.last.message and isinstance(heard.last, Ended)
     torn.is_torn = False
-    again, told = asked(torn, range(5))
+    again, reported = asked(torn, range(5))
     batcher.submit([again])
     finish(batcher)
     lane.close()
-    assert told.ids == heard.ids
+    assert reported.ids == heard.ids
 
 
 def test_the_least_recently_used_adapter_leaves(kit: Kit, bench: Bench) -> None:
     method = bench.method("lora", rank=2)
     many = [Known(f"a{i}", method, kit.perturbed(method, seed=i)) for i in range(4)]
     batcher, lane = made(bench)
-    [row], told = [asked(many[0], range(4))[0]], None
+    [row], reported = [asked(many[0], range(4))[0]], None
     batcher.submit([row])
     finish(batcher)
     room = int(2.5 * batcher.pool.num_bytes)
     lane.close()
     batcher, lane = made(bench, max_adapter_bytes=room)
     for place in (0, 1, 0, 2, 0, 3, 1):
-        row, told = asked(many[place], range(4))
+        row, reported = asked(many[place], range(4))
         batcher.submit([row])
         finish(batcher)
-        assert isinstance(told.last, Ended)
+        assert isinstance(reported.last, Ended)
         assert batcher.pool.num_bytes <= room
     # All at once: those without room wait for a row to leave.
     pairs = [asked(source, range(4)) for source in many]
@@ -312,7 +312,7 @@ def test_the_least_recently_used_adapter_leaves(kit: Kit, bench: Bench) -> None:
 
 def test_a_row_whose_client_has_gone_gives_up_its_seat(bench: Bench, sources: list[Known]) -> None:
     batcher, lane = made(bench, num_seats=1)
-    first, told = asked(sources[1], range(5), max_tokens=40, no_repeat_ngram=0)
+    first, reported = asked(sources[1], range(5), max_tokens=40, no_repeat_ngram=0)
     waits, heard = asked(sources[2], range(5))
     batcher.submit([first, waits])
     batcher.round()
@@ -321,7 +321,7 @@ def test_a_row_whose_client_has_gone_gives_up_its_seat(bench: Bench, sources: li
     batcher.cancel([first])
     finish(batcher)
     lane.close()
-    assert isinstance(told.last, Failed) and told.last.fault is Fault.CANCELLED
+    assert isinstance(reported.last, Failed) and reported.last.fault is Fault.CANCELLED
     assert isinstance(heard.last, Ended)
 
 

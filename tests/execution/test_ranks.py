@@ -82,7 +82,7 @@ def test_two_processes_find_what_one_finds(place: Path) -> None:
 def test_what_two_processes_saved_goes_on_in_one_and_back(place: Path) -> None:
     file = written(place, {"full": METHODS["full"], "lora": METHODS["lora"]})
     assert run_study(file, place / "one") == 0
-    # In the middle of an epoch of each method; the last process alone is told to stop.
+    # In the middle of an epoch of each method; the last process alone gets the signal.
     assert together(run_study, file, place / "two", 2) == [143, 143]
     assert list((place / "two").glob("cohorts/*/*.safetensors"))
     assert run_study(file, place / "two", 7) == 143

@@ -142,7 +142,7 @@ def test_a_study_grows_by_bases_and_prompts() -> None:
         ({"bases": []}, "bases: is empty"),
         ({"bases": "tiny"}, "bases = 'tiny': must be a list of bases"),
         ({"bases": [3]}, "bases[0] = 3: must be the id"),
-        ({"bases": ["tiny", "tiny"]}, "bases: 'tiny' stands there twice"),
+        ({"bases": ["tiny", "tiny"]}, "bases: 'tiny' is listed twice"),
         ({"bases": ["a/Tiny", "b/tiny"]}, "would both be called"),
         ({"bases": {"x": {"base": "tiny", "bits": 4}}}, "bases.x.bits: there is no such key"),
         ({"bases": {"x": {"base": "tiny", "quantization": "q4"}}}, "bases.x.quantization: 'q4'"),

@@ -63,7 +63,7 @@ def test_what_gives_way_is_named_by_its_column_too() -> None:
         (COMPLETE, "{tag} {body}", "{body} comes after {tag}, and what is learnt must come last"),
         (COMPLETE, "{body}:", "does not have {tag}, which is what is learnt; put it last"),
         (COMPLETE, "{tag}", "no column comes before {tag}"),
-        (COMPLETE, "{body} {body} {tag}", "the column 'body' stands there 2 times"),
+        (COMPLETE, "{body} {body} {tag}", "the column 'body' appears 2 times"),
         (COMPLETE, "{body} {tag", "it has '{' at character 8"),
         (CLASSIFY, "{title} {tag}", "does not have {body}, the column of task.text"),
         ({**COMPLETE, "template": "{prompt}{completion}"}, "{body} {tag}", "both lay rows out"),

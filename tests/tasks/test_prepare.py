@@ -449,7 +449,7 @@ def test_every_row_has_something_to_learn(write: Write, family: str) -> None:
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_who_looks_at_the_first_row_alone_says_that_a_packed_file_is_torn(tmp_path: Path) -> None:
-    """An error of rows that are only dropped has nobody to catch it, and is printed."""
+    """An error of rows that are only dropped has nothing to catch it, and is printed."""
     lines = json.dumps({"text": "A storm.", "short": "storm"}) + "\n"
     files = {split: f"{split}.jsonl.gz" for split in ("train", "validation", "test")}
     for name in files.values():

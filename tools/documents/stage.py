@@ -52,7 +52,7 @@ def pages() -> dict[Path, str]:
 
 
 def stage(folder: Path) -> None:
-    """Makes the folder anew.
+    """Makes the folder again.
 
     Args:
         folder: of the site's sources.

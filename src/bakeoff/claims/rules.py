@@ -318,7 +318,7 @@ def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
         )
     rows = "" if times == 1 else f"{times} times the test rows and "
     seeds = f"{more} {word}" if more > repeats else f"as many {word}"
-    return f"An effect of this size would be told with about {rows}{seeds}."
+    return f"An effect of this size would be found with about {rows}{seeds}."
 
 
 def _cheapest(one: Estimate, repeats: int, step: float) -> tuple[int, int] | None:

@@ -95,7 +95,7 @@ def close_records(records: Iterator[Record]) -> None:
     """Ends the reading of rows before their end, which checks the rest of a packed file.
 
     Raises:
-        DataError: it is torn. Rows that are only dropped raise that where nobody catches it.
+        DataError: it is torn. Rows that are only dropped raise that where nothing catches it.
     """
     if isinstance(records, Generator):
         records.close()

@@ -34,7 +34,7 @@ class Executor(Protocol):
     def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """Runs jobs of which none waits for another, and those that follow from them.
 
-        What a job computes follows from the job alone, whoever runs it and beside whom. It returns
+        What a job computes follows from the job alone, wherever it runs and beside what. It returns
         when all of them are over. ``then`` may run others itself.
         """
 

@@ -1,10 +1,10 @@
 """Which candidates share a cohort; only ever added to.
 
 What a pass computes is rounded by who is in it. So a cohort that exists keeps its candidates,
-whoever comes or goes, and the others form cohorts of their own, each of as many candidates as have
-a slot: what is packed follows from the candidates and the jobs so far, and never from timing, from
-who runs them or from how many do. Jobs are numbered by what they train on, so that a job's name
-does not depend on what else trains meanwhile.
+whichever others come or go, and the others form cohorts of their own, each of as many candidates as
+have a slot: what is packed follows from the candidates and the jobs so far, and never from timing,
+from who runs them or from how many do. Jobs are numbered by what they train on, so that a job's
+name does not depend on what else trains meanwhile.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Names and sentences are those of ``bakeoff claims``, which this floor does not import; a test holds
 them together. Everything is in the page itself, so that links work without a network and where
-nobody has tested a claim.
+no one has tested a claim.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _bases(given: Any) -> dict[str, Level]:
         for other in found.values():
             if other.keys == level.keys:
                 raise ConfigError(
-                    f"bases: {level.base!r} stands there twice ({other.name} and {level.name}), "
+                    f"bases: {level.base!r} is listed twice ({other.name} and {level.name}), "
                     "and each base is trained over once; remove one of them"
                 )
             if other.name.casefold() == level.name.casefold():

@@ -92,7 +92,7 @@ def _check(
     for field, column in zip(fields, columns, strict=True):
         if fields.count(field) > 1:
             raise ConfigError(
-                f"{where} is {text!r}: the column {column!r} stands there "
+                f"{where} is {text!r}: the column {column!r} appears "
                 f"{fields.count(field)} times, and each may stand there once; remove one of them"
             )
     if answer not in fields:

@@ -164,7 +164,7 @@ def test_options_that_have_no_effect_are_refused(place: Path, cli: Cli) -> None:
 def test_a_job_that_always_fails_costs_its_candidates_alone(
     place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its worker is killed as soon as it has begun, whoever it is."""
+    """Its worker is killed as soon as it has begun, whichever it is."""
     study = write(place, methods=METHODS, slots=3, protocol={"epochs": 2, "seeds": [0, 1, 2]})
     hear = RemoteWorker.hear
 

@@ -27,7 +27,7 @@ def ray_module() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    # Ray counts the usage of its clusters and sends it to its makers, unless it is told not to.
+    # Ray counts the usage of its clusters and sends it to its makers, unless that is switched off.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:

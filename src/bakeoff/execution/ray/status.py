@@ -47,7 +47,7 @@ class StatusFile:
             "study": view.state.text if view is not None else "",
             "seconds_left": view.state.seconds_left if view is not None else None,
         }
-        with suppress(OSError):  # nobody's results depend on it
+        with suppress(OSError):  # no result depends on it
             write_bytes(executor.taking.run / WORKERS_FILE, json.dumps(content).encode())
 
     def remove(self) -> None:

@@ -33,7 +33,7 @@ class RemoteWorker:
     place: Path | None = None
     since: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
-    told: int = -1
+    last_report: int = -1
     step: dict[str, Any] = field(default_factory=dict)
 
     def begin(
@@ -53,11 +53,11 @@ class RemoteWorker:
         )
 
     def hear(self, answer: tuple[int, list[dict[str, Any]]]) -> list[News]:
-        """Takes what it told."""
-        number, told = answer
-        if number != self.told:
-            self.told, self.heard = number, time.monotonic()
-        news = [News(**one) for one in told]
+        """Takes what it reports."""
+        number, reported = answer
+        if number != self.last_report:
+            self.last_report, self.heard = number, time.monotonic()
+        news = [News(**one) for one in reported]
         for one in news:
             if one.kind in ("step", "count"):
                 self.step = {"kind": one.kind, **one.content}

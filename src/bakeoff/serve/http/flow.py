@@ -93,7 +93,7 @@ class Flow:
         self._num_open = len(self.rows)
 
     async def events(self) -> AsyncIterator[tuple[int, Event]]:
-        """(row, its next event) until all have ended; whoever stops listening lets them go."""
+        """(row, its next event) until all have ended; who stops listening lets them go."""
         try:
             while self._num_open:
                 index, event = await self._events.get()
