@@ -228,7 +228,7 @@ def run_in(study: Study, place: Path, console: Console, settings: RunSettings) -
             soft_wrap=True,
         )
         raise typer.Exit(early.exit_code) from None
-    if report is not None:  # one of several processes tells
+    if report is not None:  # one of several processes prints
         _finish(place, report, console, settings.limits)
 
 

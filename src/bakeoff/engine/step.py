@@ -132,10 +132,9 @@ def update(
     optimizer.zero_grad()
     own = share_of(passes)
     if workers.num == 1:
-        nothing_K = torch.zeros_like(weight_K)
         for packed, counts in own:
             with cohort.training_pass(packed.first_row, packed.num_rows):
-                weighed_K = weight_K if counts else nothing_K
+                weighed_K = weight_K if counts else torch.zeros_like(weight_K)
                 scaled_K, nll_KN = batch_source.losses(cohort, packed, weighed_K)
                 scaled_K.sum().backward()
             if counts:
