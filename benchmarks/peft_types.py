@@ -31,8 +31,8 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 
 RATES = (1e-3, 1e-2, 1e-1)
 MARKS = ("<!-- peft types: begin -->", "<!-- peft types: end -->")

@@ -28,9 +28,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.measure import timing
 from bakeoff.measure.costs import apart, measure_memory, measure_time
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.measuring import opener_of
-from bakeoff.study.options import Study, study_from_mapping
 from bakeoff.study.planning import plan_study
+from bakeoff.study.study import Study
 
 METHODS: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},

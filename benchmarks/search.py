@@ -51,8 +51,9 @@ from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.study.environment import provenance_of, versions
+from bakeoff.study.loading import load_study
 from bakeoff.study.opening import open_workbench, schedule_of, workbench_of
-from bakeoff.study.options import Study, load_study
+from bakeoff.study.study import Study
 
 _METRIC_MARGIN = 0.02  # nats per token
 _QUICK = ("task.examples.train=64", "task.examples.validation=32")

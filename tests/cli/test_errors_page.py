@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from tests.cli.wrong_studies import PAGE, RIGHT, WRONG, page, printed
 
 

@@ -98,7 +98,7 @@ def test_an_interrupt_before_a_run_has_begun(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bakeoff.study.options.load_study", interrupted)
+    monkeypatch.setattr("bakeoff.study.loading.load_study", interrupted)
     monkeypatch.setattr(sys, "argv", ["bakeoff", "run"])
     with pytest.raises(SystemExit) as caught:
         main()

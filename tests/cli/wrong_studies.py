@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bakeoff.config import apply_overrides
 from bakeoff.errors import BakeoffError
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "errors.md"
 RIGHT: Final[dict[str, Any]] = {

@@ -13,7 +13,7 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import column_names, read_records
 from bakeoff.data.sources import open_source
 from bakeoff.errors import ConfigError, DataError
-from bakeoff.study.options import load_study
+from bakeoff.study.loading import load_study
 
 COLUMNS = {"text": "text"}
 ENDLESS = ("fifo.jsonl", "zero.csv", "fifo.parquet")

@@ -12,7 +12,7 @@ from bakeoff.decide.margins import MetricScale, decision_of, default_margin
 from bakeoff.decide.options import DecisionOptions
 from bakeoff.errors import ConfigError
 from bakeoff.runs.records import Estimate, Margin
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 
 NLL = MetricScale(name="nll", higher_is_better=False, default_margin=0.02)
 ROUGE = MetricScale(name="rouge1", higher_is_better=True, default_margin=0.01)

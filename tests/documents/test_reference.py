@@ -28,7 +28,8 @@ from bakeoff.cli.exit_codes import MEANINGS
 from bakeoff.methods.registry import method_kinds, spec_of
 from bakeoff.runs.records import Results
 from bakeoff.runs.schema import shipped_schema
-from bakeoff.study.options import StudyOptions, load_study
+from bakeoff.study.loading import load_study
+from bakeoff.study.options import StudyOptions
 from bakeoff.tasks.registry import task_kinds, task_type
 
 

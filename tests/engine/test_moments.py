@@ -14,8 +14,8 @@ from bakeoff.engine.moments import BLOCK, EightBitMoment, dynamic_values
 from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.reading import read_results
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 from tests.execution.rank_process import run_study
 from tests.studies import small_study
 

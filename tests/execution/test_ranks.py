@@ -20,8 +20,8 @@ from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.ranks import Ranks, largest, share_of, started_together
 from bakeoff.runs.reading import read_results
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import check_sharing
-from bakeoff.study.options import study_from_mapping
 from tests.execution.rank_process import held_part, run_study, together
 from tests.studies import small_study
 

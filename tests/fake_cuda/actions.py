@@ -40,8 +40,8 @@ from bakeoff.engine.train import Trainer
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, token_latency
 from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import workbench_of
-from bakeoff.study.options import study_from_mapping
 from tests.fake_cuda.bridge import plan_of, rows, trains_alone
 from tests.fake_cuda.device import CUDA
 from tests.fake_cuda.watch import RECORD, without_waits

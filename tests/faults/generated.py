@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bakeoff.config import dump_yaml
 from bakeoff.errors import BakeoffError
-from bakeoff.study.options import load_study
+from bakeoff.study.loading import load_study
 from bakeoff.tasks.conversation.chatml import chatml_text
 from bakeoff.tasks.preparation.prepare import prepare
 from tests.faults.sizes import ROWS_OF_CASE

@@ -12,7 +12,7 @@ import pytest
 
 from bakeoff.data.sources import open_source
 from bakeoff.errors import BakeoffError
-from bakeoff.study.options import load_study
+from bakeoff.study.loading import load_study
 from bakeoff.tasks.contract import columns_of
 from tests.faults.generated import GOOD, KINDS
 from tests.tasks.preparing import prepared, task_of

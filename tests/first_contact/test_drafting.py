@@ -18,7 +18,7 @@ from bakeoff.first_contact.drafting import Draft, draft_study
 from bakeoff.first_contact.looking import Data
 from bakeoff.first_contact.values import method_values
 from bakeoff.first_contact.writing import shown, study_text
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.guess.guessing import Guesses

@@ -19,8 +19,8 @@ from bakeoff.measure.remedies import shortened
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import first_candidates
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 
 Run = Callable[..., Any]
 MANY = {

@@ -19,8 +19,8 @@ from bakeoff.measure.cards import CARDS
 from bakeoff.measure.fit import fit_of, fitted, needs_of
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.schedule import first_candidates
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 from tests.studies import small_study
 
 pytest.importorskip("bitsandbytes")

@@ -18,8 +18,8 @@ from bakeoff.measure.dry_run import dry_run
 from bakeoff.measure.plan import predictor_for
 from bakeoff.measure.traced import Predictor
 from bakeoff.measure.tracing import traced
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 
 pytest.importorskip("bitsandbytes")
 

@@ -17,8 +17,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
 from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.measure.traced import Predictor
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench, schedule_of
-from bakeoff.study.options import study_from_mapping
 from tests.studies import telling
 
 Run = Callable[..., Any]

@@ -19,8 +19,9 @@ from bakeoff.measure.plain import PlainBase, labelled, time_plain_epoch, why_not
 from bakeoff.measure.repeated import FEWEST, median_interval
 from bakeoff.measure.rounds import time_methods
 from bakeoff.measure.timing import Budget
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import load_plain, open_workbench
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.study import Study
 
 METHODS = {"lora": {"rank": 2}, "soft": {"kind": "soft_prompt", "prompt_length": 3}, "head": {}}
 EPOCH = {"train": 2.0, "validation": 1.0, "first_epoch_extra": 0.0, "measured_steps": 1}

@@ -18,8 +18,8 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import timing
 from bakeoff.measure.dry_run import seated
 from bakeoff.measure.timing import Budget, time_epoch, time_generation, time_writing, token_latency
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 
 TICK = 0.25
 

@@ -35,8 +35,8 @@ from bakeoff.measure.fit import Need
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.measure.tracing import Trace
 from bakeoff.methods.registry import METHODS
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 
 FLOAT = 4
 GPU = GpuProfile(is_ampere=True)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.errors import StoreError
+from bakeoff.runs.checksums import checked, with_checksum
 from bakeoff.runs.events import EventLog
-from bakeoff.runs.hashes import changed_file, checked, hashes_content, with_checksum
+from bakeoff.runs.hashes import changed_file, hashes_content
 from bakeoff.runs.reading import finite, read_json, read_results
 from bakeoff.runs.records import Results
 

@@ -17,7 +17,8 @@ from bakeoff.runs.records import CandidateRecord
 from bakeoff.search.rounds import decide, first_specs
 from bakeoff.search.schedule import rungs_of
 from bakeoff.search.space import MethodSpace, space_of
-from bakeoff.study.options import Study, load_study
+from bakeoff.study.loading import load_study
+from bakeoff.study.study import Study
 from bakeoff.types import RunState
 
 

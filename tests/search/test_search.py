@@ -18,7 +18,8 @@ from bakeoff.search.rounds import first_specs
 from bakeoff.search.schedule import rungs_of
 from bakeoff.search.space import space_of
 from bakeoff.search.strategies.grid import grid, grown
-from bakeoff.study.options import Study, load_study, study_from_mapping
+from bakeoff.study.loading import load_study, study_from_mapping
+from bakeoff.study.study import Study
 
 SEARCH = {"learning_rates": 3, "seeds": 2}
 

@@ -17,7 +17,7 @@ from bakeoff.metrics.contract import Ask
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.records import CandidateRecord, EpochRecord
 from bakeoff.search.selection import Selection, chosen_of, rank_correlation, shortlist, unscored
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.types import RunState
 from tests.studies import small_study, without_times
 

@@ -11,8 +11,9 @@ import pytest
 from bakeoff.errors import ConfigError
 from bakeoff.search.rounds import first_specs
 from bakeoff.search.space import space_of
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.study import Study
 
 METHODS: dict[str, Any] = {"lora": {}, "head": {}, "soft_prompt": {}}
 

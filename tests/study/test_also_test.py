@@ -201,8 +201,8 @@ def test_labels_of_a_set_of_the_same_kind_are_those_of_training(
     lines = "".join(json.dumps({"t": f"{c} again", "l": "c"}) + "\n" for c in CITIES[:3])
     (sets / "again.jsonl").write_text(lines, "utf-8")
     task = {"kind": "classify", "source": "rows", "text": "t", "label": "l", "max_length": 48}
+    from bakeoff.study.loading import study_from_mapping
     from bakeoff.study.opening import open_workbench
-    from bakeoff.study.options import study_from_mapping
     from tests.studies import small_study
 
     given = {**small_study(), "task": task, "also_test": {"again": {"source": "again.jsonl"}}}

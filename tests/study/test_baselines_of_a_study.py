@@ -13,8 +13,8 @@ from bakeoff.data.examples import Example
 from bakeoff.data.shots import BETWEEN, after_shots
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import study_from_mapping
 from tests.studies import small_study, without_times
 
 Run = Callable[..., Any]

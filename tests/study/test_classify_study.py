@@ -16,8 +16,8 @@ from bakeoff.base.weights.sources import load_source
 from bakeoff.config import dump_yaml
 from bakeoff.metrics.registry import metric_of
 from bakeoff.runs.arrays import read_arrays
+from bakeoff.study.loading import load_study
 from bakeoff.study.opening import load_base, workbench_of
-from bakeoff.study.options import load_study
 from tests.studies import Outcome
 
 Cli = Callable[..., Outcome]

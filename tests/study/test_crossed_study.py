@@ -16,7 +16,8 @@ from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.study.cells import check_cells, open_cells
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.loading import study_from_mapping
+from bakeoff.study.study import Study
 from tests.studies import Outcome, small_study
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -10,7 +10,8 @@ import pytest
 from bakeoff.errors import ConfigError
 from bakeoff.runs.growth import growth_of
 from bakeoff.study.growing import outline_of
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.loading import study_from_mapping
+from bakeoff.study.study import Study
 
 STUDY: dict[str, Any] = {
     "name": "crossed",

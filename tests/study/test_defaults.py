@@ -13,8 +13,9 @@ from transformers import get_linear_schedule_with_warmup as hf_linear
 from bakeoff.config import load_yaml
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.registry import METHODS
-from bakeoff.study.options import Study, load_study, study_from_mapping
+from bakeoff.study.loading import load_study, study_from_mapping
 from bakeoff.study.protocol_notes import decision_notes
+from bakeoff.study.study import Study
 
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 KINDS: dict[str, dict[str, str]] = {
@@ -90,7 +91,7 @@ def test_a_resolved_study_means_itself() -> None:
 def test_rates_fall_with_the_size_of_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"small": 135_000_000, "middle": 1_300_000_000, "large": 8 * 10**9, "huge": 7 * 10**10}
     monkeypatch.setattr(
-        "bakeoff.study.options.parameters_for", lambda methods, base, **rest: counts[base]
+        "bakeoff.study.loading.parameters_for", lambda methods, base, **rest: counts[base]
     )
     rates = {
         base: {

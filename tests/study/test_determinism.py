@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bakeoff.engine.determinism import choose_algorithms
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import load_base
-from bakeoff.study.options import study_from_mapping
 
 
 @pytest.fixture(autouse=True)

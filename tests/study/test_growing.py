@@ -114,7 +114,7 @@ def test_another_base_data_or_protocol_is_refused_by_key_there_and_here(
     from bakeoff.config import dump_yaml
     from bakeoff.runs.folder import RunFolder
     from bakeoff.study.growing import outline_of
-    from bakeoff.study.options import study_from_mapping
+    from bakeoff.study.loading import study_from_mapping
     from tests.studies import small_study
 
     resolved = study_from_mapping(small_study(), folder=place).resolved

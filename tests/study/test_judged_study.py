@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from tests.judges import Asked, Double, length_voter, position_voter, serving
 from tests.studies import small_study
 

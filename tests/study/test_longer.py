@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from bakeoff.engine import train
+from bakeoff.study.loading import load_study
 from bakeoff.study.notes import convergence_notes
-from bakeoff.study.options import load_study
 from tests.studies import without_times
 
 Run = Callable[..., Any]

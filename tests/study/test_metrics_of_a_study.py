@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.registry import read_task
 from tests.studies import small_study
 

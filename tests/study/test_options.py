@@ -11,7 +11,8 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import METHODS
-from bakeoff.study.options import Study, load_study, recorded, study_from_mapping
+from bakeoff.study.loading import load_study, recorded, study_from_mapping
+from bakeoff.study.study import Study
 
 STUDIES = Path(__file__).parents[2] / "studies"
 

@@ -14,7 +14,8 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import METHODS
 from bakeoff.search.options import SearchOptions
-from bakeoff.study.options import StudyOptions, study_from_mapping
+from bakeoff.study.loading import study_from_mapping
+from bakeoff.study.options import StudyOptions
 from bakeoff.tasks.registry import task_kinds, task_type
 
 STUDY: dict[str, Any] = {

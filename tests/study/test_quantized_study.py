@@ -15,7 +15,7 @@ from bakeoff.config import load_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.report.table import build_rows
 from bakeoff.runs.reading import read_results
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from tests.studies import Outcome, small_study
 
 pytest.importorskip("bitsandbytes")

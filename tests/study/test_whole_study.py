@@ -25,7 +25,7 @@ from bakeoff.report import write_report
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import results_from, to_json
 from bakeoff.runs.schema import shipped_schema
-from bakeoff.study.options import load_study, study_from_mapping
+from bakeoff.study.loading import load_study, study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.types import RunState
 from tests.studies import telling

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from bakeoff.measure.plan import Report, StudyPlan
     from bakeoff.study.crossed_plan import CrossedPlan
-    from bakeoff.study.options import Study as CheckedStudy
     from bakeoff.study.stages import ElsewherePlan
+    from bakeoff.study.study import Study as CheckedStudy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from bakeoff.data.sources import STDIN
 from bakeoff.data.sources.stdin import rows_of_stdin
 from bakeoff.errors import ConfigError
 from bakeoff.runs.folder import DATA_FOLDER
-from bakeoff.study import options
+from bakeoff.study import loading
+from bakeoff.study.study import Study as CheckedStudy
 from bakeoff.tasks.contract import columns_to_keep
 from bakeoff.tasks.registry import read_task
 
@@ -93,7 +94,7 @@ class Study:
         """
         place = None if path is None else Path(path)
         self = cls.__new__(cls)
-        self._loaded = options.load_study(place, overrides, seeds=seeds)
+        self._loaded = loading.load_study(place, overrides, seeds=seeds)
         is_piped = self._loaded.task.options.source == STDIN
         self._rows = rows_of_stdin() if is_piped else None
         if place is not None and place.is_dir():
@@ -131,7 +132,7 @@ class Study:
         """
         changed = Study.__new__(Study)
         changed._place, changed._rows = self._place, self._rows
-        changed._loaded = options.study_from_mapping(
+        changed._loaded = loading.study_from_mapping(
             self._loaded.resolved, overrides, folder=self._loaded.root
         )
         return changed
@@ -144,7 +145,7 @@ class Study:
                 raise ConfigError("task.source is None: give rows, or name data")
             mapping["task"] = {**task, "source": _PLACEHOLDER}
             self._rows = given_rows(source, columns_to_keep(read_task(mapping["task"])))
-        self._loaded = options.study_from_mapping(mapping, folder=folder)
+        self._loaded = loading.study_from_mapping(mapping, folder=folder)
         if self._loaded.task.options.source == STDIN:
             self._rows = rows_of_stdin()
 
@@ -168,7 +169,7 @@ class Study:
         """The data in memory; None where the source names data."""
         return self._rows
 
-    def at(self, place: Path) -> options.Study:
+    def at(self, place: Path) -> CheckedStudy:
         """The study as the runner takes it, with its rows below a run's folder.
 
         Args:

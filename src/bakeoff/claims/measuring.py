@@ -46,8 +46,8 @@ class Trained:
     """A finished study's candidates, with their base."""
 
     def __init__(self, place: Path, device: str) -> None:
+        from bakeoff.study.loading import recorded
         from bakeoff.study.opening import load_base
-        from bakeoff.study.options import recorded
 
         text = (place / STUDY_FILE).read_text(encoding="utf-8")
         self.study = recorded(load_yaml(text, where=str(place / STUDY_FILE)), folder=place)

@@ -32,7 +32,7 @@ def template(
     methods: {ours: {kind: external, predictions: FILE.jsonl}}.
     """
     from bakeoff.inference.template import write_template
-    from bakeoff.study.options import load_study
+    from bakeoff.study.loading import load_study
 
     target = out or (place if place.is_dir() else place.parent) / "template.jsonl"
     rows = write_template(load_study(place), target)

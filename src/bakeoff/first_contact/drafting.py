@@ -26,7 +26,7 @@ from bakeoff.first_contact.names import name_of
 from bakeoff.first_contact.values import DEFAULT_METHODS, method_values
 from bakeoff.formatting import shown_count, shown_share
 from bakeoff.metrics.contract import Ask
-from bakeoff.study.options import study_from_mapping
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.guess.guessing import Guesses, guess_task

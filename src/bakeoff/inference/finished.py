@@ -21,8 +21,9 @@ from bakeoff.runs.hashes import changed_file
 from bakeoff.runs.places import candidate_folder, cell_folder
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import CandidateRecord, FileRecord, Results
+from bakeoff.study.loading import recorded
 from bakeoff.study.opening import choice_of, load_base
-from bakeoff.study.options import Study, recorded
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
 

@@ -11,7 +11,7 @@ from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import StoreError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.study.opening import load_base, prepare_data
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
 

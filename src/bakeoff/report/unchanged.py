@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bakeoff.errors import StoreError
 from bakeoff.runs.candidates import FileRecord
@@ -14,11 +14,12 @@ from bakeoff.runs.reading import EXAMPLES_FILE, RESULTS_FILE, from_json, read_js
 from bakeoff.runs.records import Results
 
 _log = logging.getLogger(__name__)
-_REMEDY = "the same `bakeoff run` makes it again"
+_MOST_NAMED: Final = 3
+_REMEDY: Final = "the same `bakeoff run` makes it again"
 
 
 def changed_files(folder: Path, results: Results) -> list[str]:
-    """What the report must say of files that changed since the run wrote them; also logged.
+    """What the report must say of files that changed since the run wrote them; all are logged.
 
     A file that is gone is left out of the report, as it may be of a run that was handed on.
 
@@ -32,6 +33,9 @@ def changed_files(folder: Path, results: Results) -> list[str]:
     notes = [f"{fault}; {_REMEDY}" for fault in found if fault is not None]
     for note in notes:
         _log.warning("%s", note)
+    if len(notes) > _MOST_NAMED:
+        further = len(notes) - _MOST_NAMED
+        notes[_MOST_NAMED:] = [f"{further} more such files, which `bakeoff report` names"]
     return notes
 
 

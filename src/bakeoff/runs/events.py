@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from bakeoff.errors import StoreError
 from bakeoff.files import check_held, disk_errors, sync
 from bakeoff.runs.candidates import CandidateSpec, EpochRecord
-from bakeoff.runs.hashes import checked, with_checksum
+from bakeoff.runs.checksums import checked, with_checksum
 from bakeoff.runs.reading import from_json, to_json
 from bakeoff.types import RunState
 

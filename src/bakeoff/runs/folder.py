@@ -16,6 +16,7 @@ from typing import Any
 from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, new_folder, remove_parts, write_bytes
+from bakeoff.runs.checksums import with_checksum
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.growth import (
     Growth,
@@ -26,7 +27,7 @@ from bakeoff.runs.growth import (
     ledger_of,
     with_ledger,
 )
-from bakeoff.runs.hashes import HASHES_FILE, hashes_content, with_checksum
+from bakeoff.runs.hashes import HASHES_FILE, hashes_content
 from bakeoff.runs.hashes import damaged as damaged
 from bakeoff.runs.hashes import file_records as file_records
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked

@@ -10,7 +10,6 @@ Three ways, by what a file is:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -19,17 +18,16 @@ from typing import Any, Final
 from bakeoff.errors import StoreError
 from bakeoff.files import sha256_of
 from bakeoff.runs.candidates import FileRecord
+from bakeoff.runs.checksums import checked, with_checksum
 from bakeoff.runs.reading import EXAMPLES_FILE, RESULTS_FILE, from_json, to_json
 
 HASHES_FILE: Final = "hashes.json"
-CHECKSUM: Final = "checksum"
 PROMISED: Final = (
     *(RESULTS_FILE, EXAMPLES_FILE, "inputs.json", "costs.json", "notes.json", "events.jsonl"),
     *("candidates/*/record.json", "candidates/*/metrics.jsonl", "baselines/*/record.json"),
     "judge/calls.jsonl",
 )
 """What a complete run holds besides the files that records name."""
-_LENGTH: Final = 16
 
 
 def file_records(folder: Path, patterns: Iterable[str]) -> dict[str, FileRecord]:
@@ -57,27 +55,6 @@ def damaged(folder: Path, files: Mapping[str, FileRecord]) -> str | None:
         if digest != record.sha256:
             return f"{path}: its content changed since it was written"
     return None
-
-
-def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain JSON values with a checksum of all of them at their end."""
-    own = {key: value for key, value in content.items() if key != CHECKSUM}
-    # As the file will hold it: what UTF-8 cannot say becomes a question mark, in keys as well.
-    own = json.loads(json.dumps(own, ensure_ascii=False).encode("utf-8", "replace"))
-    return {**own, CHECKSUM: _checksum(own)}
-
-
-def checked(content: Any) -> Any | None:
-    """JSON without its checksum; None where that is another's. One without a checksum passes."""
-    if not isinstance(content, dict) or CHECKSUM not in content:
-        return content
-    own = {key: value for key, value in content.items() if key != CHECKSUM}
-    return own if content[CHECKSUM] == _checksum(own) else None
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_LENGTH]
 
 
 def hashes_content(folder: Path) -> dict[str, Any]:

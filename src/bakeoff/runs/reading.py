@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bakeoff.errors import StoreError
+from bakeoff.runs.checksums import checked
 from bakeoff.runs.migration import MIGRATIONS, migrated
 from bakeoff.runs.records import SCHEMA, Results
 
@@ -75,8 +76,6 @@ def _described(error: Any) -> str:
 
 def read_json(path: Path) -> Any | None:
     """The content of a JSON file, or None where it is missing, torn or not as its checksum says."""
-    from bakeoff.runs.hashes import checked  # which reads records with this module
-
     try:
         return checked(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):

@@ -17,7 +17,7 @@ from bakeoff.metrics.base import MeanMetric, is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.study.judging import decision_for, judged_runs
 from bakeoff.study.looks import Looked, Scored, look_at
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 
 
 def looked_at(

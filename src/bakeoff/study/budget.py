@@ -18,7 +18,7 @@ from bakeoff.measure.plan import Report, StudyPlan, make_plan
 from bakeoff.measure.time_estimate import COSTS_START_SECONDS
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.opening import open_workbench, schedule_of
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 
 _SURE: Final = 0.9
 """Share of the time that is planned for: what is timed in seconds may take longer in hours."""

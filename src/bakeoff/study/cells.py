@@ -21,10 +21,9 @@ from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.formatting import join
-from bakeoff.study.crossed import Cell, Crossing
 from bakeoff.study.crossing import BITS_PER_BYTE, PER_TOKEN
 from bakeoff.study.opening import open_workbench
-from bakeoff.study.options import Study
+from bakeoff.study.study import Cell, Crossing, Study
 from bakeoff.tasks.contract import Task
 
 TEST: Final = "test"

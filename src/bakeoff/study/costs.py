@@ -20,7 +20,7 @@ from bakeoff.measure.costs import CostFailure, measure_costs
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.runs.records import CostRecord
 from bakeoff.study.measuring import COMMAND, jobs_of, shown_candidate
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 
 _log = logging.getLogger(__name__)
 

@@ -1,77 +1,23 @@
-"""A study whose methods are crossed with bases and prompts, as one study and as its cells."""
+"""A study whose methods are crossed with bases and prompts becomes one study and its cells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from bakeoff.study.crossing import (
     BASES,
     TEMPLATES,
     Levels,
-    Place,
     also_by_bytes,
     cells_of,
     first_of,
     given_keys,
 )
+from bakeoff.study.study import Cell, Crossing, Study
 from bakeoff.tasks.layouts import OF_LAYOUT, with_layout
 from bakeoff.tasks.registry import present_keys, read_task
-
-if TYPE_CHECKING:
-    from bakeoff.study.options import Study
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One base with one layout: a study of its own, with methods such as ``lora@tiny@short``."""
-
-    place: Place
-    study: Study
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crossing:
-    """A study whose methods are crossed with bases, with layouts, or with both.
-
-    Attributes:
-        levels: of the factors. cells: all combinations, in order.
-        metric: the one that decides, as the study names it; None takes the task's own.
-        task: keys of its ``task`` section that a cell has in another form, as they are given.
-        own: keys of the study that its first base has besides, such as ``quantization``.
-    """
-
-    levels: Levels
-    cells: tuple[Cell, ...]
-    metric: str | None
-    task: Mapping[str, Any]
-    own: Mapping[str, Any]
-
-    def resolved(self, mapping: Mapping[str, Any], also_test: Mapping[str, Any]) -> dict[str, Any]:
-        """The resolved study.
-
-        Args:
-            mapping: the same as if it were the first cell's. also_test: as the study gives it.
-        """
-        found = dict(mapping)
-        hidden = {"metrics"}
-        if self.levels.templates is not None:
-            hidden |= {"template", *OF_LAYOUT}
-        task = {key: value for key, value in mapping["task"].items() if key not in hidden}
-        task |= {"metrics": None, **self.task}
-        if self.levels.bases is not None:
-            for key in next(iter(self.levels.bases.values())).keys:
-                del found[key]
-        return {
-            **found,
-            **self.own,
-            **self.levels.resolved,
-            "task": task,
-            "decision": {**mapping["decision"], "metric": self.metric},
-            # As given: what a set takes over from the task differs from layout to layout.
-            "also_test": dict(also_test),
-        }
 
 
 def crossed(

@@ -10,8 +10,8 @@ from typing import Any
 from bakeoff.measure.cards import Card
 from bakeoff.measure.plan import Report, StudyPlan
 from bakeoff.study.cells import check_cells, open_cells
-from bakeoff.study.options import Study
 from bakeoff.study.planning import plan_study
+from bakeoff.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,14 @@ from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.study.cells import OpenedCell, check_cells, deciding_metric, open_cells
-from bakeoff.study.crossed import Cell
 from bakeoff.study.crossing import PER_TOKEN
 from bakeoff.study.environment import versions
 from bakeoff.study.growing import outline_of
 from bakeoff.study.joining import folder_of, join_results
 from bakeoff.study.longer import why_not_longer
-from bakeoff.study.options import Study
 from bakeoff.study.runner import Runner
 from bakeoff.study.stages import ElsewherePlan
+from bakeoff.study.study import Cell, Study
 
 _log = logging.getLogger(__name__)
 

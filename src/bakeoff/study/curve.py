@@ -16,7 +16,7 @@ from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.runs.records import DecisionRecord, Estimate, LearningCurvePoint, RowsGain
 from bakeoff.study.judging import judge_runs
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import NLL, Task
 
 _KEY: Final = "learning_curve"

@@ -25,7 +25,7 @@ from bakeoff.methods.external import ExternalEntry
 from bakeoff.methods.from_peft import method_of_peft
 from bakeoff.metrics.contract import Ask
 from bakeoff.study.given_answers import read_answers
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import prepare, with_found
 

@@ -11,7 +11,8 @@ from bakeoff.errors import ConfigError
 from bakeoff.runs.growth import Outline
 from bakeoff.search.rounds import first_specs
 from bakeoff.search.space import space_of
-from bakeoff.study.options import Study, recorded
+from bakeoff.study.loading import recorded
+from bakeoff.study.study import Study
 
 
 def outline_of(mapping: Mapping[str, Any]) -> Outline:

@@ -33,7 +33,7 @@ from bakeoff.study.joined_scores import (
     shared_rows,
 )
 from bakeoff.study.judging import bounds_of, withheld_of
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)

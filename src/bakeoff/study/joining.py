@@ -42,8 +42,8 @@ from bakeoff.study.joined_judging import (
     with_factors,
 )
 from bakeoff.study.joined_scores import read_scores
-from bakeoff.study.options import Study
 from bakeoff.study.results import metric_records
+from bakeoff.study.study import Study
 
 
 def folder_of(place: Path, label: str) -> Path:

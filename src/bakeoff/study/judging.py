@@ -28,7 +28,7 @@ from bakeoff.metrics.base import MeanMetric, is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate, Margin
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
 
 

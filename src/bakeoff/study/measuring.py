@@ -20,8 +20,9 @@ from bakeoff.measure.costs import Opener, serve
 from bakeoff.methods import registry as methods
 from bakeoff.metrics import registry as metrics
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import choices_of, load_bases, load_plain, open_workbench
-from bakeoff.study.options import Study, study_from_mapping
+from bakeoff.study.study import Study
 from bakeoff.tasks import registry as tasks
 
 COMMAND: Final = (sys.executable, "-P", "-m", "bakeoff.study.measuring")

@@ -12,7 +12,7 @@ from bakeoff.runs.records import MethodRecord
 from bakeoff.search.method_search import MethodSearch
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.selection import rank_correlation, shortlist
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.types import RunState
 
 

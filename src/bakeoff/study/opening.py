@@ -27,7 +27,7 @@ from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
 from bakeoff.study.entrants import files_of, open_entrants
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import NLL, Task
 from bakeoff.tasks.preparation.examined import seen_in_training
 from bakeoff.tasks.preparation.prepare import prepare, with_found

@@ -18,8 +18,8 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.opening import open_workbench, schedule_of
-from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import protocol_notes
+from bakeoff.study.study import Study
 
 
 def plan_study(

@@ -54,8 +54,8 @@ from bakeoff.study.judging import (
 )
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.notes import convergence_notes, search_notes
-from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import decision_notes, protocol_notes
+from bakeoff.study.study import Study
 from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
 

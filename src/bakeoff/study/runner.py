@@ -60,11 +60,11 @@ from bakeoff.study.judged_notes import judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
-from bakeoff.study.options import Study
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
+from bakeoff.study.study import Study
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:

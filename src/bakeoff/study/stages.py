@@ -41,7 +41,7 @@ from bakeoff.study.continuing import go_on
 from bakeoff.study.costs import CostsWorker, measure_all
 from bakeoff.study.curve import curve_words
 from bakeoff.study.opening import selection_of
-from bakeoff.study.options import Study
+from bakeoff.study.study import Study
 from bakeoff.study.workers import askers_of
 
 if TYPE_CHECKING:

@@ -27,13 +27,14 @@ from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.environment import provenance_of
+from bakeoff.study.loading import recorded
 from bakeoff.study.opening import (
     deciding_before_judging,
     open_workbench,
     schedule_of,
     selection_of,
 )
-from bakeoff.study.options import Study, recorded
+from bakeoff.study.study import Study
 
 
 def askers_of(

@@ -13,8 +13,8 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.parts import Share
+from bakeoff.runs.checksums import with_checksum
 from bakeoff.runs.events import CohortJob, EventLog, Seat
-from bakeoff.runs.hashes import with_checksum
 from bakeoff.runs.records import CandidateSpec
 from bakeoff.study.sharding import share_from
 from tests.studies import Outcome, small_study, without_times

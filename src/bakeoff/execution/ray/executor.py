@@ -87,7 +87,7 @@ class RayExecutor:
         self._failed_starts = 0
         self._next_news = self._next_size = 0.0
         self._size = 1
-        self.status = StatusFile(self)
+        self.status = StatusFile(self.taking)
 
     def test_own(self) -> None:
         """There is nothing that others train."""
@@ -131,7 +131,9 @@ class RayExecutor:
                 self._answered(worker, what, reference)
         self._listen()
         self._look_for_silent()
-        self.status.write()
+        self.status.write(
+            self.workers, waiting=self.waiting, done=self.done, losses=self.losses.total
+        )
 
     def _ready(self) -> list[tuple[RemoteWorker, str, Any]]:
         calls = {

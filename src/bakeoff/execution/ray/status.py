@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from bakeoff.execution.apart.taking import Taking
+from bakeoff.execution.ray.workers import RemoteWorker
 from bakeoff.files import write_bytes
 from bakeoff.runs.workers import WORKERS_FILE
-
-if TYPE_CHECKING:
-    from bakeoff.execution.ray.executor import RayExecutor
 
 _EVERY: Final = 2.0
 
@@ -20,43 +20,49 @@ class StatusFile:
     """Writes the file now and then.
 
     Args:
-        executor: whose workers they are.
+        taking: the run's.
     """
 
-    def __init__(self, executor: RayExecutor) -> None:
-        self._executor = executor
+    def __init__(self, taking: Taking) -> None:
+        self._taking = taking
         self._next = 0.0
 
-    def write(self) -> None:
-        """Writes it, if the last time is long enough ago."""
+    def write(
+        self, workers: Sequence[RemoteWorker], *, waiting: int, done: int, losses: int
+    ) -> None:
+        """Writes it, if the last time is long enough ago.
+
+        Args:
+            workers: those that run. waiting: jobs that no worker has. done: jobs that are finished.
+            losses: of workers, so far.
+        """
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + _EVERY
-        executor = self._executor
-        view = executor.taking.view.study
+        view = self._taking.view.study
         content = {
             "written": time.time(),
-            "workers": [_worker(one, now) for one in executor.workers],
+            "workers": [_worker(one, now) for one in workers],
             "jobs": {
-                "waiting": executor.waiting,
-                "running": sum(one.state == "running" for one in executor.workers),
-                "done": executor.done,
+                "waiting": waiting,
+                "running": sum(one.state == "running" for one in workers),
+                "done": done,
             },
-            "losses": executor.losses.total,
+            "losses": losses,
             "study": view.state.text if view is not None else "",
             "seconds_left": view.state.seconds_left if view is not None else None,
         }
         with suppress(OSError):  # no result depends on it
-            write_bytes(executor.taking.run / WORKERS_FILE, json.dumps(content).encode())
+            write_bytes(self._taking.run / WORKERS_FILE, json.dumps(content).encode())
 
     def remove(self) -> None:
         """There are no workers any more."""
         with suppress(OSError):
-            (self._executor.taking.run / WORKERS_FILE).unlink(missing_ok=True)
+            (self._taking.run / WORKERS_FILE).unlink(missing_ok=True)
 
 
-def _worker(worker: Any, now: float) -> dict[str, Any]:
+def _worker(worker: RemoteWorker, now: float) -> dict[str, Any]:
     step = worker.step
     return {
         "number": worker.number,
