@@ -45,6 +45,8 @@ def test_init_writes_a_study_that_runs(cli: Cli, reviews: Path, quick: None) -> 
     assert (task["kind"], task["text"], task["label"]) == ("classify", "Rückmeldung", "Sterne")
     assert task["source"] == reviews.name
     assert list(study["methods"]) == ["lora"]
+    written = (reviews.parent / "study.yaml").read_text(encoding="utf-8")
+    assert all(f"{key}: " in written for key in ("bases", "templates")), "said in a comment"
     for part in ("task: classify, as 'Sterne' holds 2 different values", "bakeoff run study.yaml"):
         assert part in " ".join(done.out.split())
     ran = cli("run", "study.yaml", "--set", "protocol.epochs=1", "--seeds", "1")

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from bakeoff.config import dump_yaml
 from bakeoff.engine import train
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.measure.plan import make_plan
+from bakeoff.runs.reading import read_results
 from bakeoff.study import budget
 from bakeoff.study.budget import Fitted, Shape, filled, shapes
+from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Any]
@@ -228,6 +231,30 @@ def test_the_seconds_after_training_are_kept() -> None:
     spent = stop.ask_in_training(650.0)
     assert spent is not None and spent.exit_code == 0
     assert stop.ask() is None, "the rest of the study goes on"
+
+
+def test_bases_and_prompts_are_cut_alike(
+    place: Path, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(**LONG, bases=["scratch:tiny-gpt-neo", "tiny"])
+    del study["base"]
+    (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    kept: list[float] = []
+    monkeypatch.setattr(StopSignals, "keep", lambda _, seconds: kept.append(seconds))
+    monkeypatch.setattr(budget, "make_plan", slow(20.0))
+    outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu", "--budget", "60m")
+    assert outcome.code == 0, outcome.err
+    found = read_results(place / "out")
+    assert found.status == "complete"
+    said = next(note for note in found.notes if "for the budget of" in note)
+    for cell in ("scratch-tiny-gpt-neo", "tiny"):
+        protocol = read_results(place / "out" / "cells" / cell).study["protocol"]
+        assert f"epochs 8 to {protocol['epochs']}" in said
+        assert f"seeds 5 to {len(protocol['seeds'])}" in said
+    # While the first is trained, the second is kept as a whole; its training takes most of it.
+    first, second = kept
+    planned = json.loads((place / "out/budget.json").read_text())["after_training"]
+    assert kept == planned and first > 2 * second > 0
 
 
 def test_help_says_what_a_budget_does(cli: Run) -> None:

@@ -32,7 +32,8 @@ class Budgeted:
     Attributes:
         study: as it is run. given: the digest of the study as it was given.
         overrides: what was cut. note: says so; None where nothing is known of the time.
-        after_training: seconds that are kept for what comes after training.
+        after_training: seconds that are kept for what comes after training, for each cell of a
+            study with bases or templates; one otherwise, and none without a budget.
         is_new: whether it was cut now, and not by an earlier call.
     """
 
@@ -40,7 +41,7 @@ class Budgeted:
     given: str = ""
     overrides: tuple[str, ...] = ()
     note: str | None = None
-    after_training: float = 0.0
+    after_training: tuple[float, ...] = ()
     is_new: bool = False
 
     def write(self, folder: Path) -> None:
@@ -49,7 +50,7 @@ class Budgeted:
             "study": self.given,
             "overrides": list(self.overrides),
             "note": self.note,
-            "after_training": self.after_training,
+            "after_training": list(self.after_training),
         }
         write_bytes(folder / BUDGET_FILE, (json.dumps(kept, indent=1) + "\n").encode("utf-8"))
 
@@ -77,15 +78,6 @@ def within_budget(
     Raises:
         ConfigError: the budget does not even hold the baselines.
     """
-    if study.is_crossed:
-        if budget is not None:
-            console.print(
-                "  [cyan]budget[/] a study with bases or templates is not cut to its budget, as "
-                "its parts would differ; it stops when that is spent, and can be taken up again",
-                highlight=False,
-                soft_wrap=True,
-            )
-        return Budgeted(study=study)
     given = _digest(study)
     if not fresh:
         kept = _kept(place, study, given)
@@ -127,7 +119,10 @@ def within_budget(
         given=given,
         overrides=fitted.overrides,
         note=note,
-        after_training=min(fitted.after_training, _MOST_KEPT * left),
+        after_training=tuple(
+            after if number + 1 < len(fitted.after_training) else min(after, _MOST_KEPT * left)
+            for number, after in enumerate(fitted.after_training)
+        ),
         is_new=True,
     )
 
@@ -144,7 +139,7 @@ def _kept(place: Path, study: Study, given: str) -> Budgeted | None:
     try:
         kept = json.loads((place / BUDGET_FILE).read_text(encoding="utf-8"))
         overrides, note = tuple(map(str, kept["overrides"])), str(kept["note"])
-        seconds, digest = float(kept["after_training"]), kept["study"]
+        seconds, digest = tuple(map(float, kept["after_training"])), kept["study"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if digest != given or not (place / STUDY_FILE).exists():

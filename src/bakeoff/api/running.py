@@ -173,7 +173,6 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         if elsewhere is None:
             elsewhere = _elsewhere(loaded, settings, console)
         stop = StopSignals(settings.budget, settings.started)
-        stop.keep(budgeted.after_training)
         writing = Rewriting(folder.path)
         kind: type[Runner] | type[CrossedRunner] = (
             Runner if loaded.crossing is None else CrossedRunner
@@ -189,6 +188,7 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
             on_news=writing.news if settings.live else None,
             measures_costs=settings.costs,
             notes=_notes(budgeted),
+            after_training=budgeted.after_training,
             elsewhere=elsewhere,
         )
         server: LiveServer | None = None

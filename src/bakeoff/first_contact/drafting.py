@@ -126,7 +126,11 @@ class _Draft:
             "protocol": self._protocol(section, num_rows),
             "methods": {kind: self._method(kind) for kind in methods},
         }
-        self.comments["base"] = f"{shown_count(self.base.parameters)} parameters"
+        self.comments["base"] = (
+            f"{shown_count(self.base.parameters)} parameters. To train every method over several "
+            "bases, or with several prompts: bases: [ONE, OTHER] in place of base, "
+            'templates: {short: "...", long: "..."} beside task'
+        )
         if Ask.TEXT in read_task(section).asks:
             mapping["generation"] = {
                 "max_new_tokens": section["max_target_tokens"],

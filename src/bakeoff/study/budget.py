@@ -1,14 +1,15 @@
 """A study that fits a budget of time: planned back from its end, so that it ends with an answer.
 
 Testing, costs and the report are kept. Trials, epochs, seeds and rows are cut, what an answer needs
-least first, until what a plan says of the study fits.
+least first, until what a plan says of the study fits; bases and prompts are cut alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from bakeoff.engine.workbench import Workbench
@@ -25,6 +26,8 @@ _SURE: Final = 0.9
 _FEW_SHOT_TIMES: Final = 3.0
 """Of one scoring: several numbers of shots are tried on validation, with longer prompts."""
 _ROWS_STEP: Final = 0.75
+_EARLY: Final = ("load", "baselines", "training")
+"""The parts up to the end of training."""
 _CUTS: Final = (
     ("trials", 4), ("validation", 200), ("epochs", 5), ("seeds", 3), ("test", 400),
     ("trials", 2), ("epochs", 3), ("validation", 100), ("test", 200), ("epochs", 2),
@@ -59,18 +62,15 @@ class Fitted:
         overrides: of its keys, as ``--set`` takes them; none where nothing is cut.
         cuts: the same in words: ``epochs 10 to 4``. seconds: what each part takes at most.
         fits: whether the plan fits; else the smallest shape is taken.
+        after_training: seconds that follow the training of each of its cells, of which a study
+            without bases and templates is one.
     """
 
     overrides: tuple[str, ...]
     cuts: tuple[str, ...]
     seconds: dict[str, float]
     fits: bool
-
-    @property
-    def after_training(self) -> float:
-        """Seconds that all stages after training take."""
-        early = ("load", "baselines", "training")
-        return sum(value for part, value in self.seconds.items() if part not in early)
+    after_training: tuple[float, ...] = ()
 
     def said(self, budget: float) -> str:
         """What is shown before the start, and kept as a note."""
@@ -104,32 +104,68 @@ def fit_to_budget(
         BakeoffError: for bad input, as the run itself would.
     """
     started = time.perf_counter()
-    report("loading base and data")
-    bench = open_workbench(study, device)
-    load = time.perf_counter() - started
-    schedule = schedule_of(study, bench)
-    plan = make_plan(bench, schedule, load_seconds=load, report=report)
-    if plan.wall_seconds is None:
-        return None
+    cells = [("", study)]
+    if study.crossing is not None:
+        cells = [(f"{cell.place.label}: ", cell.study) for cell in study.crossing.cells]
+    estimates = []
+    for label, one in cells:
+        begun = time.perf_counter()
+        report(f"{label}loading base and data")
+        bench = open_workbench(one, device)
+        load = time.perf_counter() - begun
+        schedule = schedule_of(one, bench)
+
+        def of_cell(text: str, label: str = label) -> None:
+            report(label + text)
+
+        plan = make_plan(bench, schedule, load_seconds=load, report=of_cell)
+        if plan.wall_seconds is None:
+            return None
+        estimates.append(Estimate.of_bench(bench, schedule, plan))
+        del bench  # one base is held at a time, as in the run
     room = _SURE * (seconds_left - (time.perf_counter() - started))
-    estimate = Estimate(bench=bench, schedule=schedule, plan=plan)
-    whole = estimate.whole
-    seconds: dict[str, float] = {}
-    shape = whole
-    for shape in shapes(whole):
-        seconds = estimate.of(shape)
-        if sum(seconds.values()) <= room:
-            break
-    fits = sum(seconds.values()) <= room
-    if fits:
-        shape = filled(whole, shape, lambda one: sum(estimate.of(one).values()) <= room)
-        seconds = estimate.of(shape)
+
+    def total(shape: Shape) -> float:
+        return sum(sum(estimate.of(shape).values()) for estimate in estimates)
+
+    # One shape for all cells, so that they can be compared; rows may differ, as some are too long.
+    whole = largest(estimate.whole for estimate in estimates)
+    shape = next((one for one in shapes(whole) if total(one) <= room), None)
+    fits = shape is not None
+    if shape is None:
+        *_, shape = shapes(whole)
+    else:
+        shape = filled(whole, shape, lambda one: total(one) <= room)
+    parts = [estimate.of(shape) for estimate in estimates]
     return Fitted(
-        overrides=tuple(_overrides(whole, shape, schedule)),
+        overrides=tuple(_overrides(whole, shape, estimates[0].schedule)),
         cuts=tuple(_words(whole, shape)),
-        seconds=seconds,
+        seconds={
+            part: sum(of_cell.get(part, 0.0) for of_cell in parts)
+            for part in dict.fromkeys(itertools.chain.from_iterable(parts))
+        },
         fits=fits,
+        after_training=tuple(after_training(parts)),
     )
+
+
+def after_training(parts: Sequence[Mapping[str, float]]) -> Iterator[float]:
+    """Seconds that follow the training of each cell: its own other parts, and all later cells.
+
+    Args:
+        parts: seconds of each part, for each cell in order.
+    """
+    later = [sum(of_cell.values()) for of_cell in parts]
+    for number, of_cell in enumerate(parts):
+        own = sum(seconds for part, seconds in of_cell.items() if part not in _EARLY)
+        yield own + sum(later[number + 1 :])
+
+
+def largest(wholes: Iterable[Shape]) -> Shape:
+    """Of each part the most that any of several studies has."""
+    found = list(wholes)
+    most = {key.name: max(getattr(one, key.name) for one in found) for key in fields(Shape)}
+    return Shape(**most)
 
 
 def shapes(whole: Shape) -> Iterator[Shape]:
@@ -175,26 +211,38 @@ class Estimate:
     """What shapes of a study take, from the plan of the whole.
 
     Attributes:
-        bench, schedule, plan: of the whole study.
+        whole: the study as it is given. schedule, plan: of the whole study.
+        asked: scorings of the base that the baselines take. also_rows: of further test sets.
     """
 
-    bench: Workbench
+    whole: Shape
     schedule: StudySchedule
     plan: StudyPlan
+    asked: float
+    also_rows: int
 
-    @property
-    def whole(self) -> Shape:
-        """The study as it is given."""
-        search = self.schedule.search
-        trials = 1 if search is None else search.trials or search.learning_rates
-        rows = {split: len(part) for split, part in self.bench.data.splits.items()}
-        return Shape(
-            epochs=self.schedule.epochs,
-            seeds=len(self.schedule.seeds),
-            trials=trials,
-            train=rows["train"],
-            validation=rows["validation"],
-            test=rows["test"],
+    @classmethod
+    def of_bench(cls, bench: Workbench, schedule: StudySchedule, plan: StudyPlan) -> Estimate:
+        """What is needed of a study's data; the base is not kept."""
+        search = schedule.search
+        rows = {split: len(part) for split, part in bench.data.splits.items()}
+        return cls(
+            whole=Shape(
+                epochs=schedule.epochs,
+                seeds=len(schedule.seeds),
+                trials=1 if search is None else search.trials or search.learning_rates,
+                train=rows["train"],
+                validation=rows["validation"],
+                test=rows["test"],
+            ),
+            schedule=schedule,
+            plan=plan,
+            asked=sum(
+                _FEW_SHOT_TIMES if baseline.shots else 1.0
+                for baseline in bench.baselines
+                if baseline.outputs is None
+            ),
+            also_rows=sum(len(one.data) for one in bench.also.values()),
         )
 
     def of(self, shape: Shape) -> dict[str, float]:
@@ -202,14 +250,9 @@ class Estimate:
         found, whole = self.plan.wall_seconds, self.whole
         assert found is not None
         tested, seeds = shape.test / max(1, whole.test), shape.seeds / whole.seeds
-        asked = sum(
-            _FEW_SHOT_TIMES if baseline.shots else 1.0
-            for baseline in self.bench.baselines
-            if baseline.outputs is None
-        )
         parts = {
             "load": found["load"],
-            "baselines": asked * tested * found["baselines"],
+            "baselines": self.asked * tested * found["baselines"],
             "training": self._training(shape, whole),
             "test": tested * seeds * found["test"],
         }
@@ -217,10 +260,9 @@ class Estimate:
             parts["learning_curve"] = (
                 seeds * (shape.epochs / whole.epochs) * found["learning_curve"]
             )
-        if self.bench.also:
-            rows = sum(len(one.data) for one in self.bench.also.values())
-            runs = seeds + asked / max(1, len(self.plan.methods) * whole.seeds)
-            parts["also_test"] = runs * found["test"] * rows / max(1, whole.test)
+        if self.also_rows:
+            runs = seeds + self.asked / max(1, len(self.plan.methods) * whole.seeds)
+            parts["also_test"] = runs * found["test"] * self.also_rows / max(1, whole.test)
         started = (COSTS_START_SECONDS + found["load"]) * (1 + len(self.plan.methods))
         rest = COSTS_SHARE * sum(parts.values())
         parts["costs"] = min(found["costs"], started + rest)

@@ -49,6 +49,7 @@ class CrossedRunner:
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
         measures_costs: bool = True,
+        after_training: Sequence[float] = (),
     ) -> None:
         assert study.crossing is not None
         if elsewhere is not None and elsewhere.is_part:
@@ -62,6 +63,7 @@ class CrossedRunner:
         self.stop, self.force, self.mix_versions = stop, force, mix_versions
         self.on_news, self.notes, self.measures_costs = on_news, notes, measures_costs
         self.cells: tuple[Cell, ...] = study.crossing.cells
+        self.after_training = after_training
         self._opened: dict[str, OpenedCell] = {}
         self._present: tuple[int, Runner] | None = None
         self._grown: list[str] = []
@@ -145,7 +147,8 @@ class CrossedRunner:
     def _runners(self, stack: ExitStack) -> list[tuple[Cell, Runner]]:
         """A runner for each cell, whose folders are held until the stack ends."""
         found = []
-        for cell in self.cells:
+        kept = [[seconds] for seconds in self.after_training] or [[]] * len(self.cells)
+        for cell, after_training in zip(self.cells, kept, strict=True):
             folder = stack.enter_context(
                 open_run(
                     folder_of(self.folder.path, cell.place.label),
@@ -166,6 +169,7 @@ class CrossedRunner:
                 notes=self.notes,
                 elsewhere=self.elsewhere,
                 measures_costs=self.measures_costs,
+                after_training=after_training,
             )
             found.append((cell, runner))
         return found

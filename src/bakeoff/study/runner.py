@@ -89,6 +89,7 @@ class Runner:
         notes: what was decided before, for the report.
         elsewhere: how jobs run apart from this process; None runs all of them here.
         measures_costs: whether the methods' costs are measured at the end.
+        after_training: seconds of the budget that are kept for what follows training; one or none.
 
     Attributes:
         clock: how far the study has come; None before it begins.
@@ -108,6 +109,7 @@ class Runner:
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
         measures_costs: bool = True,
+        after_training: Sequence[float] = (),
     ) -> None:
         self.elsewhere = elsewhere
         self.study = study
@@ -118,6 +120,7 @@ class Runner:
         self.force = force
         self.mix_versions = mix_versions
         self.stop = stop or StopSignals()
+        self.after_training = after_training
         self.folder = folder
         self.device = device
         self.console = console
@@ -196,6 +199,7 @@ class Runner:
         started = time.perf_counter()
         wall: dict[str, float] = {}
         require_installed(self.study.options.track)
+        self.stop.keep(sum(self.after_training))
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
