@@ -46,7 +46,7 @@ def test_init_writes_a_study_that_runs(cli: Cli, reviews: Path, quick: None) -> 
     assert task["source"] == reviews.name
     assert list(study["methods"]) == ["lora"]
     written = (reviews.parent / "study.yaml").read_text(encoding="utf-8")
-    assert all(f"{key}: " in written for key in ("bases", "templates")), "said in a comment"
+    assert all(f"{key}:" in written for key in ("bases", "templates")), "said in a comment"
     for part in ("task: classify, as 'Sterne' holds 2 different values", "bakeoff run study.yaml"):
         assert part in " ".join(done.out.split())
     ran = cli("run", "study.yaml", "--set", "protocol.epochs=1", "--seeds", "1")
