@@ -63,7 +63,7 @@ def trained(kit: Kit, bench: Bench, graphs: Callable[[Cohort], StepGraphs | None
     return np.array(losses)
 
 
-@pytest.mark.parametrize("num_workers", [2, 3])
+@pytest.mark.parametrize("num_workers", [pytest.param(2, marks=pytest.mark.soak), 3])
 def test_workers_follow_the_curve_of_one_worker(
     kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:

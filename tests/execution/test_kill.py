@@ -46,7 +46,7 @@ def kept(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # tests/faults kills as well, less often
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_moments_the_results_are_the_same(
     place: Path, small: Callable[..., dict[str, Any]]

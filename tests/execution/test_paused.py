@@ -202,7 +202,7 @@ def test_who_has_lost_its_paused_state_starts_anew_with_a_note(
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("num_torn", [1, 2])
+@pytest.mark.parametrize("num_torn", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_a_study_goes_on_from_whatever_is_whole(
     run_small: Run, place: Path, results: Run, undisturbed: Any, num_torn: int
 ) -> None:

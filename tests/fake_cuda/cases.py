@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, islice, product
 from typing import Any, Final
 
 from tests.fake_cuda.pairwise import all_pairs
@@ -64,9 +64,9 @@ class Case:
 def selection() -> list[Case]:
     """The cases of this run.
 
-    Ordinarily a few: every base with every format and every action, and every method twice with
-    different actions. With ``BAKEOFF_FAKE_CUDA=pairs`` every pair of values, with ``full`` all
-    there are.
+    Ordinarily a few: every base with every format and every action, and every method once or
+    twice with different actions. With ``BAKEOFF_FAKE_CUDA=pairs`` every pair of values, with
+    ``full`` all there are.
     """
     wanted = os.environ.get(FULL, "few")
     if wanted not in ("few", "pairs", "full"):
@@ -83,12 +83,10 @@ def selection() -> list[Case]:
 
 
 def _few() -> list[Case]:
-    """All pairs of the other axes, round and round, with the methods in turn."""
-    others = all_pairs((BASES, DTYPES, ACTIONS))
+    """All pairs of the other axes, with the methods in turn."""
+    left = list(all_pairs((BASES, DTYPES, ACTIONS)))
     found: list[Case] = []
-    left: list[tuple[object, ...]] = []
-    for name in [*METHODS, *METHODS]:
-        left = left or list(others)
+    for name in islice(cycle(METHODS), len(left)):
         taken = {case.action for case in found if case.method == name}
         row = next(r for r in left if (r[0], name) not in IMPOSSIBLE and r[2] not in taken)
         left.remove(row)

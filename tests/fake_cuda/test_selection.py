@@ -36,10 +36,13 @@ def test_excluded_pairs_never_occur() -> None:
     assert {row[:2] for row in rows} == {("a", "y"), ("b", "x"), ("b", "y")}
 
 
-def test_an_ordinary_run_has_every_method_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_run_has_every_method_and_all_pairs_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(FULL, raising=False)
     cases = selection()
-    assert len(cases) == len(set(cases)) == 2 * len(METHODS)
+    assert len(cases) == len(set(cases)) < 2 * len(METHODS)
+    assert {case.method for case in cases} == set(METHODS)
     assert len({(case.method, case.action) for case in cases}) == len(cases)
     for axes in (("base", "dtype"), ("base", "action"), ("dtype", "action")):
         pairs = {tuple(getattr(case, axis) for axis in axes) for case in cases}

@@ -22,7 +22,7 @@ SEARCHED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_without_its_results_a_complete_search_neither_trains_nor_tests_again(
     run_small: Run,
     place: Path,
@@ -47,7 +47,7 @@ def test_without_its_results_a_complete_search_neither_trains_nor_tests_again(
     assert without_times(results()) == before
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_a_fault_after_the_tests_repeats_none_of_them(
     run_small: Run,
     monkeypatch: pytest.MonkeyPatch,

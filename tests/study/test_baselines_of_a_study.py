@@ -17,6 +17,7 @@ from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
 from tests.studies import small_study, without_times
 
+pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
 STUDY: dict[str, Any] = {

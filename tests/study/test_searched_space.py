@@ -11,8 +11,8 @@ import optuna
 import pytest
 
 from bakeoff.engine.train import Trainer
-from bakeoff.measure.costs import measure_costs as measured_costs
 from bakeoff.study import costs
+from tests.studies import measured_here
 
 Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
@@ -78,7 +78,7 @@ def test_costs_are_measured_under_the_protocol_that_was_chosen(
 
     def spy(command: Sequence[str], job: Any, names: Sequence[str], folder: Path) -> Any:
         measured.update(dict.fromkeys(names, job["study"]["protocol"]["micro_batch_size"]))
-        return measured_costs(command, job, names, folder)
+        return measured_here(command, job, names, folder)
 
     monkeypatch.setattr(costs, "measure_costs", spy)
     search = {"space": SPACE, "trials": 4, "growth": 0}

@@ -48,13 +48,13 @@ def cluster() -> Iterator[None]:
 def test_a_search_on_workers_of_which_one_is_killed_finds_what_one_process_finds(
     place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    methods = {name: {"kind": name} for name in ("lora", "full")}
+    methods = {name: {"kind": name} for name in ("lora", "head")}
     study = write(
         place,
         methods=methods,
         slots=2,
-        protocol={"epochs": 3, "seeds": [0, 1]},
-        search={"learning_rates": 3, "growth": 0},
+        protocol={"epochs": 2, "seeds": [0, 1]},
+        search={"learning_rates": 2, "growth": 0},
     )
     assert cli("run", study, "--out", "whole").code == 0
     killed: list[int] = []
