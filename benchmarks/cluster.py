@@ -39,7 +39,7 @@ _METHODS: Final = {
     "bitfit": {"kind": "bitfit"},
     "head": {"kind": "head"},
 }
-_WAIT: Final = (4.0, 12.0)
+_WAIT: Final = (6.0, 16.0)
 """Seconds between two kills: a worker takes about as long until its first epoch."""
 
 
@@ -53,7 +53,7 @@ def study_of(seeds: int, epochs: int) -> dict[str, Any]:
             "source": "wire",
             "text": "article",
             "max_length": 128,
-            "examples": {"train": 192, "validation": 48, "test": 48},
+            "examples": {"train": 64, "validation": 24, "test": 24},
         },
         "protocol": {
             "epochs": epochs,
@@ -140,7 +140,7 @@ def losses(arguments: argparse.Namespace) -> None:
     """Kills, and prints how often and whether the results are those of one process."""
     place: Path = arguments.out
     study = place / "study.yaml"
-    study.write_text(dump_yaml(study_of(6, arguments.epochs)), encoding="utf-8")
+    study.write_text(dump_yaml(study_of(10, arguments.epochs)), encoding="utf-8")
     if not (place / "whole/results.json").exists() and started(study, place / "whole", 0).wait():
         raise SystemExit(f"{place / 'whole.log'}: the run failed")
     draw = random.Random(arguments.seed)
