@@ -356,7 +356,8 @@ class RayExecutor:
 def _line(error: Exception) -> str:
     """The last line of an error that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    # Ray's own guesses at why a process ended fill ten lines of a terminal.
+    return lines[-1].partition(" Worker exit type: ")[0] if lines else type(error).__name__
 
 
 def _escaped(text: str) -> str:
