@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,16 @@ from typing import Any
 
 import pytest
 
+from bakeoff import files
 from bakeoff.config import dump_yaml
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import generate
 from bakeoff.errors import StoreError
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.progress import ProgressView
+from bakeoff.files import disk_errors
 from bakeoff.report import write_report
+from bakeoff.runs.reserve import RESERVE_FILE, RESERVED_BYTES
 from bakeoff.study import runner
 from tests.studies import without_times
 
@@ -174,6 +178,42 @@ def test_a_real_interrupt_ends_with_130(place: Path, small: Run) -> None:
     results = json.loads((place / "out/results.json").read_text(encoding="utf-8"))
     assert results["status"] == "partial"
     assert (place / "out/report.html").exists()
+
+
+def test_a_disk_that_is_full_to_the_last_byte_takes_results_and_a_report(
+    run_small: Run,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    results: Callable[[], dict[str, Any]],
+) -> None:
+    """What the run keeps back is all the room that there is."""
+    reserve = place / "out" / RESERVE_FILE
+    write, save = files.write_bytes, Checkpoints.save
+    saved = 0
+
+    def bounded(path: Path, content: bytes) -> None:
+        if saved >= 3 and reserve.exists():
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
+
+    def full(self: Checkpoints, *arguments: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == 3:
+            assert reserve.stat().st_size == RESERVED_BYTES
+            with disk_errors(place / "out"):
+                bounded(place / "out/cohorts/x", b"")
+        save(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bakeoff.runs.folder.write_bytes", bounded)
+        patch.setattr(Checkpoints, "save", full)
+        outcome = run_small(methods=METHODS, protocol={"epochs": 2})
+    assert outcome.code == 2 and "the disk is full" in outcome.err
+    assert results()["status"] == "partial"
+    assert (place / "out/report.html").exists() and not reserve.exists()
+    assert run_small(methods=METHODS, protocol={"epochs": 2}).code == 0
+    assert results()["status"] == "complete" and not reserve.exists()
 
 
 @pytest.mark.usefixtures("quick")

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from bakeoff.api.results import Results, load, path_of
 from bakeoff.api.study import Study, study_of
 from bakeoff.config import from_mapping, to_mapping
 from bakeoff.decide.limits import Limits, limits_from
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BakeoffError, ConfigError, StoreError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
 from bakeoff.ranks import Ranks, first_says, joined, own_folder, ranks, wait_for_all
@@ -210,6 +210,11 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
                     if server is not None:
                         server.end()
                 raise StoppedEarly(stopped, report) from None
+            except StoreError:  # such as of a full disk, which takes a report all the same
+                if (folder.path / RESULTS_FILE).exists():
+                    with suppress(BakeoffError, OSError):
+                        write_report(folder.path, settings.limits)
+                raise
         report = write_report(folder.path, settings.limits)
         if server is not None:
             server.end()

@@ -41,6 +41,7 @@ from bakeoff.runs.reading import (
 )
 from bakeoff.runs.reading import STUDY_FILE as STUDY_FILE
 from bakeoff.runs.records import Results
+from bakeoff.runs.reserve import RESERVE_FILE, Reserve
 
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
@@ -272,6 +273,7 @@ class RunFolder:
         """Removes what killed processes left half written; only for the folder's holder."""
         with disk_errors(self.path):
             remove_parts(self.path)
+        Reserve(self.path).give()
 
     @property
     def run_id(self) -> str:
@@ -461,7 +463,7 @@ def _holds_files(path: Path) -> bool:
     """
     return path.is_dir() and any(
         entry.suffix != PART
-        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE)
+        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE, RESERVE_FILE)
         and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )

@@ -51,6 +51,7 @@ from bakeoff.runs.folder import SEARCH_FILE, RunFolder
 from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.reserve import Reserve
 from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
@@ -240,6 +241,8 @@ class Runner:
 
             followers.append(Snapshots(write, self.on_news))
         storage: SearchStorage | None = None
+        reserve = Reserve(self.folder.path)
+        reserve.take()
         try:
             schedule.left_out = self.folder.left_out
             start = checkpoints.load(schedule, recall.ended_candidates)
@@ -279,7 +282,7 @@ class Runner:
             if trained_here and forecast is not None and bench.base.device.type == "cpu":
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
-            # A disk that takes no checkpoint may well take the results, which are small.
+            reserve.give()
             with suppress(StoreError):
                 self._write(bench, findings, wall, started, complete=False)
             raise
@@ -289,6 +292,7 @@ class Runner:
             trackers.finish(self._write(bench, findings, wall, started, complete=False))
             raise
         finally:
+            reserve.give()
             if self.elsewhere is not None:
                 self.elsewhere.close()
             if storage is not None:
