@@ -39,8 +39,8 @@ _METHODS: Final = {
     "bitfit": {"kind": "bitfit"},
     "head": {"kind": "head"},
 }
-_WAIT: Final = (6.0, 16.0)
-"""Seconds between two kills: a worker takes about as long until its first epoch."""
+_WAIT: Final = (12.0, 30.0)
+"""Seconds between two kills: a worker takes about ten until its first epoch."""
 
 
 def study_of(seeds: int, epochs: int) -> dict[str, Any]:
