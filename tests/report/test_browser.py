@@ -349,10 +349,16 @@ class TestWays:
     ) -> None:
         assert (thousands / "report.html").stat().st_size <= 3_000_000
         page = open_page(thousands, width=1280)
-        # It does not grow with the rows: each of them would take a card of hundreds of pixels.
-        assert page.evaluate("document.documentElement.scrollHeight") <= 6500
+        assert page.evaluate("document.documentElement.scrollHeight") <= 6000
         assert page.locator("#tools").is_visible()
         assert "of the 3,000 test rows" in page.locator("#examples .lead").first.inner_text()
+
+    def test_a_link_opens_what_it_leads_to(self, wide: Path, open_page: Open) -> None:
+        page = open_page(wide)
+        claim = page.locator("#claims li").first
+        assert not claim.is_visible()
+        page.locator('nav a[href="#claims"]').click()
+        assert claim.is_visible()
 
     def test_the_narrow_page_shows_all_of_its_navigation(self, wide: Path, open_page: Open) -> None:
         page = open_page(wide, width=390)

@@ -2,6 +2,18 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+  // What a link leads to is shown, also where it is folded away.
+  const unfold = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const folded = target && target.closest("details:not([open])");
+    if (folded) {
+      folded.open = true;
+      target.scrollIntoView();
+    }
+  };
+  window.addEventListener("hashchange", unfold);
+  unfold();
+
   // Sorting: a button in every head; what is missing stays last either way.
   const sort = (table, index, head, direction) => {
     const body = table.tBodies[0];
