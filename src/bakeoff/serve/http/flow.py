@@ -89,7 +89,7 @@ class Flow:
         except QueueFullError as error:
             if "stopping" in str(error):
                 raise ApiError(503, str(error), "stopping") from None
-            raise ApiError(429, f"{error}; ask again later", "queue_full") from None
+            raise ApiError(429, str(error), "queue_full") from None
         self._num_open = len(self.rows)
 
     async def events(self) -> AsyncIterator[tuple[int, Event]]:
