@@ -11,9 +11,7 @@ import pytest
 
 from bakeoff.engine.choose import choose
 from bakeoff.engine.cohort import Cohort
-from bakeoff.engine.serving.batcher import Batcher
 from bakeoff.engine.serving.limits import QueueFullError
-from bakeoff.engine.serving.residents import Lane
 from bakeoff.engine.serving.rows import Ended, Failed, Fault, Scored
 from tests.engine.test_serving import Known, asked, finish, made
 
@@ -84,7 +82,7 @@ def test_rows_that_can_sit_at_once_do_not_wait(bench: Bench, lora: Known) -> Non
     try:
         pairs = [asked(lora, range(3), max_tokens=2) for _ in range(5)]
         batcher.submit([row for row, _ in pairs])
-        with pytest.raises(QueueFullError, match="6 rows would wait|at most 1 may"):
+        with pytest.raises(QueueFullError, match="at most 1 may"):
             batcher.submit([asked(lora, range(3))[0] for _ in range(10)])
     finally:
         assert batcher.stop(timeout=60)
@@ -103,7 +101,7 @@ def test_choices_are_read_in_pieces(kit: Kit, bench: Bench, lora: Known) -> None
     batcher, lane = made(bench, prefill_tokens=8)
     row, heard = asked(lora, prompt.tolist(), choices=[ids.tolist() for ids in choices])
     batcher.submit([row])
-    sizes = []
+    sizes: list[int] = []
     read = lane.read
 
     def watched(pieces: Any) -> Any:
@@ -135,7 +133,7 @@ def test_what_fails_while_a_row_sits_down_fails_that_row_alone(
 ) -> None:
     from bakeoff.engine.serving import batcher as module
 
-    real = module.Sampler
+    real = module.__dict__["Sampler"]
 
     def sampler(sampling: Any, prompt: Any) -> Any:
         if sampling.seed == 13:

@@ -72,11 +72,9 @@ class Batcher:
         with self._changed:
             self._stops = True
             self._changed.notify()
-        if self._thread is None:
-            return True
-        # A pass that is under way is not broken off.
-        self._thread.join(_PASS_SECONDS)
-        return not self._thread.is_alive()
+        if self._thread is not None:
+            self._thread.join(_PASS_SECONDS)
+        return self._thread is None or not self._thread.is_alive()
 
     @property
     def num_waiting(self) -> int:
@@ -214,7 +212,8 @@ class Batcher:
     def _read(self, rows: Sequence[Row]) -> None:
         """Pieces of prompts, and choices behind prompts that have been read."""
         room = self._limits.prefill_tokens
-        pieces, readers, longest = [], [], 0
+        pieces: list[Piece] = []
+        longest = 0
         for row in rows:
             if room <= 0:
                 break
@@ -224,13 +223,12 @@ class Batcher:
                 break  # short ones beside a long one would be padding above all
             room -= len(piece.ids)
             pieces.append(piece)
-            readers.append(row)
         if not pieces:
             return
         found = pieces[0].resident.lane.read(pieces)
         self.counts.passes += 1
         self.counts.read_positions += len(pieces) * longest
-        for row, piece, logits_NV in zip(readers, pieces, found, strict=True):
+        for row, piece, logits_NV in zip(rows[: len(pieces)], pieces, found, strict=True):
             self.counts.prompt_tokens += len(piece.ids)
             if piece.num_wanted and not bool(logits_NV.isfinite().all()):
                 self._not_finite(row)
