@@ -382,10 +382,9 @@ class Batcher:
 
     def _guarded(self, step: Callable[[Sequence[Row]], None], rows: Sequence[Row]) -> None:
         """A pass; where it fails, its rows do, and no others."""
-        if not rows:
-            return
         try:
-            step(rows)
+            if rows:
+                step(rows)
         except Exception as error:
             self._fail(rows, error)
 
