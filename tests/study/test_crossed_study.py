@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bakeoff.config import dump_yaml
@@ -18,7 +19,7 @@ from bakeoff.report.load import load_run
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
-from bakeoff.study.cells import check_cells, open_cells
+from bakeoff.study.cells import SetRows, check_cells, open_cells
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.study import Study
 from tests.studies import Outcome, small_study
@@ -108,8 +109,8 @@ def test_two_bases_with_two_prompts(
         "4 test rows are too few; from 10 on they say something"
     )
     # Each cell's own tokens are what an answer's price is counted by.
-    found = factors.cells["tiny@long"]
-    assert found.test_tokens_raw == cell.data.test.tokens_raw
+    own = factors.cells["tiny@long"]
+    assert own.test_tokens_raw == cell.data.test.tokens_raw
     assert tokens_of_a_call(results, tiny) == tokens_of_a_call(cell)
     other = results.methods["lora@scratch-tiny-gpt-neo@short"]
     assert tokens_of_a_call(results, other) != tokens_of_a_call(cell)
@@ -222,6 +223,11 @@ def test_nothing_is_decided_per_token_across_tokenizers(
     )
     assert alike.crossing is not None
     check_cells(alike, open_cells(alike.crossing))
+
+
+def test_labels_are_counted_on_the_shared_rows_alone() -> None:
+    rows = SetRows(numbers=np.array([1, 2, 3, 4]), groups=None, labels=np.array([0, 1, 0, 1]))
+    assert rows.gold(np.array([1, 2, 3])) == {0: 2, 1: 1}
 
 
 def test_a_run_that_was_cut_off_goes_on(

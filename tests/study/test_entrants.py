@@ -87,7 +87,7 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert any("ours is external: 2 runs" in note for note in found["notes"])
     written, _ = build_texts(load_run(place / "out"))
     assert "| ours |" in written["report.md"] and "ours" in written["report.html"]
-    foreign = cli("export", "out", "--candidate", "ours-s0", "--out", "o")
+    foreign = cli("export", "out", "--candidate", "ours-s0", "--to", "peft", "--out", "o")
     assert foreign.code == 2 and "ours-s0 was made elsewhere, of given-0.jsonl" in foreign.message
     report = cli("report", "out", "--format", "csv,latex")
     assert report.code == 0, report.err
