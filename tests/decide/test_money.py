@@ -14,6 +14,7 @@ from bakeoff.decide.money import money_notes, money_of, shown_volume, tokens_of_
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.recommendation import recommend
 from bakeoff.errors import ConfigError
+from bakeoff.runs.factors import CellRecord, FactorsRecord
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, Results
 from tests.golden_folders import golden
 
@@ -103,6 +104,68 @@ def test_an_entrant_from_elsewhere_costs_what_the_study_says(
     ours = money_of(results, results.methods["full"])
     assert ours.prompted_call == (None if call is None else pytest.approx(call))
     assert (ours.break_even is None) == (call is None)
+
+
+def with_entrant(results: Results, form: str, price: Any) -> Results:
+    """With an entrant from elsewhere, called big."""
+    big = replace(results.methods["lora"], kind="external", cost=CostRecord())
+    entry = {"kind": "external", form: "big"} | ({} if price is None else {"price": price})
+    study = {**results.study, "methods": {**results.study["methods"], "big": entry}}
+    return replace(results, study=study, methods={**results.methods, "big": big})
+
+
+def test_only_answers_stand_for_a_prompted_model_and_are_named() -> None:
+    adapter = with_entrant(priced(device_hour=HOUR), "adapter", 0.002)
+    assert money_of(adapter, adapter.methods["full"]).break_even is None
+    assert len(money_notes(adapter)) == 1
+    answers = with_entrant(priced(device_hour=HOUR), "predictions", 0.002)
+    [_, note, *_] = money_notes(answers)
+    assert note.startswith("money: an answer of big costs $0.002") and "tokens read" not in note
+
+
+@pytest.mark.parametrize(
+    ("prices", "price", "words"),
+    [
+        ({}, 0.002, "cost not known, as the study has no prices.calls_per_month"),
+        ({}, None, "cost not known, as the study has no methods.big.price"),
+        ({"device_hour": HOUR, "calls_per_month": 10}, None, "the study has no methods.big.price"),
+    ],
+)
+def test_a_limit_says_which_price_an_entrant_lacks(
+    prices: dict[str, Any], price: Any, words: str
+) -> None:
+    results = with_entrant(priced(**prices), "predictions", price)
+    [breach] = Limits(cost=1.0).breaches(results, results.methods["big"])
+    assert words in breach.reason
+    known = with_entrant(priced(calls_per_month=10), "predictions", 0.002)
+    assert not Limits(cost=1.0).breaches(known, known.methods["big"])
+
+
+def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt() -> None:
+    results = priced(device_hour=HOUR, input_tokens=3.0, output_tokens=15.0)
+    cells = {
+        "long": CellRecord(
+            base=None,
+            template="long",
+            folder="x",
+            status="complete",
+            test_rows=10,
+            test_tokens_raw=5000,
+            test_tokens_supervised=100,
+        )
+    }
+    factors = FactorsRecord(
+        levels={}, cells=cells, metric="nll", level=0.95, rows=10, one_tokenizer=True
+    )
+    methods = {**results.methods, "lora": replace(results.methods["lora"], cell="long")}
+    crossed = replace(results, methods=methods, factors=factors)
+    assert tokens_of_a_call(crossed, methods["lora"]) == (490.0, 10.0)
+    assert tokens_of_a_call(crossed, methods["full"]) == tokens_of_a_call(results)
+    own = money_of(crossed, methods["lora"]).prompted_call
+    assert own == pytest.approx((3.0 * 490 + 15.0 * 10) / 1e6)
+    assert own != money_of(crossed, methods["full"]).prompted_call
+    [note] = [one for one in money_notes(crossed) if "prompted model's answer" in one]
+    assert "119 to 490 tokens read and 10 to 36 written" in note
 
 
 def test_without_texts_an_answer_is_its_tokens_latency() -> None:

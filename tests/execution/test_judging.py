@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,9 +16,11 @@ from bakeoff.execution.judging.asking import Asking, Contestant, Pair, Rows, dra
 from bakeoff.execution.judging.client import CallFailedError, ChatClient
 from bakeoff.execution.judging.journal import CALLS_FILE, CallJournal
 from bakeoff.execution.judging.prompts import Question, Side, messages_of, side_of
-from bakeoff.execution.judging.statistics import Judged, human_votes, reliability, share
-from bakeoff.execution.judging.votes import read_votes
+from bakeoff.execution.judging.statistics import Judged, Vote, human_votes, reliability, share
+from bakeoff.execution.judging.votes import KeptAnswers, placed_votes, read_votes
 from bakeoff.metrics.judge import JudgeOptions
+from bakeoff.serve.http.bodies import VoteBody
+from bakeoff.serve.votes import Votes
 from tests.judges import Double, length_voter, position_voter, preferring, serving
 
 NUM_ROWS = 30
@@ -329,6 +331,77 @@ def test_peoples_votes_are_compared_with_the_scores(tmp_path: Path) -> None:
     assert (found.votes, found.left_out) == (4, 3)
     assert found.agreement is not None and found.agreement.value == 0.75
     assert found.decided is not None and (found.decided.value, found.decided.cases) == (2 / 3, 3)
+    assert found.first_left_out == "line 5: row 9 was not judged for both of lora and zero_shot"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({"index": 0, "a": "loraa", "b": "full", "vote": "tie"}, "loraa was not judged, of full"),
+        ({"index": "0", "a": "lora", "b": "full", "vote": "tie"}, "no whole number as its index"),
+        ({"index": 0, "a": "lora", "b": "full", "vote": "best"}, "none of better, worse and tie"),
+        ({"index": 0, "a": "lora", "b": "lora", "vote": "tie"}, "a and b do not name two"),
+        ({"verdict": "c", "a": "lora", "b": "full"}, "its verdict is none of a, b and tie"),
+        ({"verdict": "a", "a": "lora", "b": "full"}, "the texts prompt, answer_a and answer_b"),
+        ([], "is no JSON object"),
+    ],
+)
+def test_the_first_vote_that_is_left_out_is_named_with_why(
+    tmp_path: Path, line: Any, why: str
+) -> None:
+    good = {"index": 0, "a": "lora", "b": "full", "vote": "tie"}
+    path = tmp_path / "votes.jsonl"
+    path.write_text("\n".join(map(json.dumps, (good, line, "x"))), encoding="utf-8")
+    votes, faults = placed_votes(path, KeptAnswers((), {}))
+    scores = {"lora": {0: 1.0}, "full": {0: 0.5}}
+    found = human_votes(votes, scores, len(faults), first=min(faults))
+    assert (found.votes, found.left_out) == (1, 2) and found.first_left_out is not None
+    assert found.first_left_out.startswith("line 2: ") and why in found.first_left_out
+
+
+def test_votes_of_the_playground_speak_of_the_answers_that_were_kept(tmp_path: Path) -> None:
+    """As the server writes them: by the prompt, with the names of several served runs."""
+    shown = ["one", "two\r\nlines", "one"]
+    kept = KeptAnswers(
+        shown,
+        {
+            "zero_shot": {"zero_shot": ["a", "b", "c"]},
+            "lora": {"lora-s0": ["d", "e", "f"], "lora-s1": ["g", "h", "i"]},
+        },
+    )
+    server = Votes({"study": tmp_path})
+    given: list[tuple[str, str, Literal["a", "b", "tie"], str, str, str]] = [
+        ("study/lora", "study/zero_shot", "a", "one", "f ", "c"),  # of two alike rows the second
+        ("zero_shot", "lora", "b", "two\nlines", "b", "h"),
+        ("lora", "zero_shot", "tie", "one", "sampled", "a"),
+        ("lora", "zero_shot", "tie", "three", "d", "a"),
+        ("lora", "ghost", "tie", "one", "d", "a"),
+        ("study/lora", "other/zero_shot", "tie", "one", "d", "a"),
+    ]
+    for a, b, verdict, prompt, first, second in given:
+        server.add(
+            VoteBody(
+                study="study",
+                a=a,
+                b=b,
+                verdict=verdict,
+                prompt=prompt,
+                answer_a=first,
+                answer_b=second,
+            )
+        )
+    votes, faults = placed_votes(tmp_path / "votes.jsonl", kept)
+    assert votes == [
+        Vote(row=2, a="lora-s0", b="zero_shot", preferred=1, line=1),
+        Vote(row=1, a="zero_shot", b="lora-s1", preferred=-1, line=2),
+    ]
+    assert [fault.line for fault in faults] == [3, 4, 5, 6]
+    for fault, why in zip(
+        faults,
+        ("not those that were kept", "input of no test row", "ghost was not", "of two studies"),
+        strict=True,
+    ):
+        assert why in fault.why
 
 
 def test_a_share_has_wilsons_interval() -> None:

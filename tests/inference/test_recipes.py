@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import TrainingArguments
 
 from bakeoff.config import load_yaml
 from bakeoff.engine.train import Trainer
@@ -39,6 +40,9 @@ AXOLOTL = [
     "lora_alpha",
     "lora_alpha_pattern",
     "lora_dropout",
+    "load_in_4bit",
+    "load_in_8bit",
+    "bnb_config_kwargs",
     "lora_r",
     "lora_rank_pattern",
     "lora_target_modules",
@@ -81,6 +85,9 @@ LLAMAFACTORY = [
     "packing",
     "overwrite_cache",
     "finetuning_type",
+    "quantization_bit",
+    "quantization_type",
+    "double_quantization",
     "lora_rank",
     "lora_alpha",
     "lora_dropout",
@@ -108,6 +115,23 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
+def trained_by_script(folder: Path, *, steps: int) -> list[float]:
+    """The losses that a recipe's script writes."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONPATH", None)  # the script needs nothing of this program
+    done = subprocess.run(
+        [sys.executable, "train.py", "--steps", str(steps), "--out", "parity"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (folder / "parity/losses.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
 def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     place: Path, run_small: Run, cli: Run, losses: list[float]
 ) -> None:
@@ -119,19 +143,7 @@ def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
     assert outcome.code == 0, outcome.err
     assert "the best on validation" in outcome.out
     assert "the best on validation" in (place / "recipe/README.md").read_text("utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)  # the script needs nothing of this program
-    done = subprocess.run(
-        [sys.executable, "train.py", "--steps", "20", "--out", "parity"],
-        cwd=place / "recipe",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = (place / "recipe/parity/losses.jsonl").read_text("utf-8").splitlines()
-    theirs = [json.loads(line)["loss"] for line in lines]
+    theirs = trained_by_script(place / "recipe", steps=20)
     assert len(theirs) == 20 and len(losses) >= 20
     assert theirs == pytest.approx(losses[:20], rel=1e-4)
     assert (place / "recipe/parity/adapter/adapter_model.safetensors").is_file()
@@ -144,8 +156,6 @@ def test_pefts_script_sees_the_losses_of_the_run_over_20_updates(
 def test_configurations_have_keys_of_the_published_schemas(
     place: Path, run_small: Run, cli: Run, recipe: str, file: str, known: list[str]
 ) -> None:
-    from transformers import TrainingArguments
-
     own = {"rank_stabilised": True, "loraplus_lr_ratio": 16.0}
     method = {"kind": "dora", "rank": 2, "learning_rate": 1e-2, **own}
     assert run_small(methods={"dora": method}).code == 0
@@ -170,6 +180,39 @@ def test_configurations_have_keys_of_the_published_schemas(
         info = json.loads((place / "recipe/dataset_info.json").read_text("utf-8"))
         assert info["bakeoff_train"]["columns"] == {"prompt": "prompt", "response": "completion"}
         assert set(first) == {"prompt", "completion"} and "drew" in first["completion"]
+
+
+@pytest.mark.parametrize("held", ["nf4", "int8"])
+def test_a_quantized_winner_is_written_over_a_quantized_base(
+    place: Path, run_small: Run, cli: Run, losses: list[float], held: str
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    method = {"kind": "lora", "rank": 2, "learning_rate": 1e-2, "quantization": held}
+    assert run_small(methods={"lora": method}).code == 0
+    configs = {}
+    for recipe, file in (("axolotl", "config.yaml"), ("llamafactory", "train.yaml")):
+        outcome = cli("export", "out", "--recipe", recipe, "--out", recipe)
+        assert outcome.code == 0, outcome.err
+        configs[recipe] = load_yaml((place / recipe / file).read_text("utf-8"), where=file)
+        known = {*AXOLOTL, *LLAMAFACTORY, *TrainingArguments.__dataclass_fields__}
+        assert set(configs[recipe]) <= known
+    axolotl, llamafactory = configs["axolotl"], configs["llamafactory"]
+    if held == "nf4":
+        assert (axolotl["adapter"], axolotl["load_in_4bit"]) == ("qlora", True)
+        assert axolotl["bnb_config_kwargs"]["bnb_4bit_quant_type"] == "nf4"
+        assert (llamafactory["quantization_bit"], llamafactory["quantization_type"]) == (4, "nf4")
+    else:
+        assert (axolotl["adapter"], axolotl["load_in_8bit"]) == ("lora", True)
+        assert llamafactory["quantization_bit"] == 8
+    assert cli("export", "out", "--recipe", "peft", "--out", "recipe").code == 0
+    readme = (place / "recipe/README.md").read_text("utf-8")
+    assert "transformers bitsandbytes" in readme and f"| base held in | {held} |" in readme
+    run = json.loads((place / "recipe/run.json").read_text("utf-8"))
+    assert run["quantization"] == held and run["not_quantized"] == ["lm_head"]
+    if held == "nf4":
+        # Over the base as it is they are others, by 1e-4 and more.
+        theirs = trained_by_script(place / "recipe", steps=4)
+        assert theirs == pytest.approx(losses[:4], rel=1e-5)
 
 
 def test_what_a_trainer_cannot_be_told_is_refused(run_small: Run, cli: Run) -> None:

@@ -9,6 +9,7 @@ from bakeoff.decide.prices import PriceOptions
 from bakeoff.page.figure import Figure
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.effort import _changes, effort_figures
+from bakeoff.runs.factors import CellRecord, FactorsRecord
 from bakeoff.runs.records import CostRecord, Results
 from bakeoff.types import RunState
 from tests.golden_folders import golden, with_methods
@@ -75,6 +76,43 @@ def test_prices_draw_it_in_money() -> None:
     amount = price.of_seconds(first.cost.epoch_seconds.mean)
     assert amount is not None
     assert f"full, {price.shown(amount)}:" in found["best_so_far_money"].inline[0]
+
+
+def crossed(results: Results, bits: float | None) -> Results:
+    """As if full and lora were over bases of two tokenizers."""
+    cells = {
+        name: CellRecord(base=name, template=None, folder=name, status="complete", bits=one)
+        for name, one in (("a", 1.0), ("b", bits))
+    }
+    record = FactorsRecord(
+        levels={"base": ("a", "b")},
+        cells=cells,
+        metric="bits_per_byte",
+        level=0.95,
+        rows=4,
+        one_tokenizer=False,
+    )
+    methods = {
+        name: replace(results.methods[name], cell=cell)
+        for name, cell in (("full", "a"), ("lora", "b"))
+    }
+    study = {**results.study, "prices": {"device_hour": 3.6}}
+    return replace(results, methods=methods, factors=record, study=study)
+
+
+def test_bases_of_different_tokenizers_are_drawn_in_bits_per_byte() -> None:
+    results = golden("four")
+    plain = figures(results)["best_so_far"].alt
+    found = figures(crossed(results, 0.5))
+    assert list(found) == ["best_so_far", "best_so_far_money"]
+    loss = float(plain.partition("lora ")[2].partition(",")[0])
+    for figure in found.values():
+        assert "NLL" not in figure.alt + figure.caption and "bits per byte so far" in figure.alt
+        assert f"lora {loss / 2:.2f}" in figure.alt or f"lora {loss / 2:.3f}" in figure.alt
+    assert "leads" in found["best_so_far"].caption
+    # Where the factor is not known nobody leads, and both captions say why.
+    for figure in figures(crossed(results, None)).values():
+        assert "never between two" in figure.caption and "lead" not in figure.caption
 
 
 def test_the_caption_says_where_the_leader_changes() -> None:

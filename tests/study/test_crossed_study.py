@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bakeoff.config import dump_yaml
+from bakeoff.decide.money import tokens_of_a_call
 from bakeoff.errors import BaseModelError, ConfigError, DataError
+from bakeoff.page.palette import looks
+from bakeoff.report.figures.effort import effort_figures
 from bakeoff.report.load import load_run
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
-from bakeoff.study.cells import check_cells, open_cells
+from bakeoff.study.cells import SetRows, check_cells, open_cells
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.study import Study
 from tests.studies import Outcome, small_study
@@ -104,6 +108,16 @@ def test_two_bases_with_two_prompts(
     assert factors.components == () and factors.why == (
         "4 test rows are too few; from 10 on they say something"
     )
+    # Each cell's own tokens are what an answer's price is counted by.
+    own = factors.cells["tiny@long"]
+    assert own.test_tokens_raw == cell.data.test.tokens_raw
+    assert tokens_of_a_call(results, tiny) == tokens_of_a_call(cell)
+    other = results.methods["lora@scratch-tiny-gpt-neo@short"]
+    assert tokens_of_a_call(results, other) != tokens_of_a_call(cell)
+    drawn = {one.name: one for one in effort_figures(results, looks(results.methods))}
+    bits = tiny.validation["bits_per_byte"].mean
+    if "best_so_far" in drawn:  # where costs were measured
+        assert f"lora@tiny@long {bits:.3f}" in drawn["best_so_far"].alt
     shown = load_run(place / "out")
     assert set(shown.predictions) == {*variants, *results.baselines} and len(shown.examples) == 4
 
@@ -123,6 +137,18 @@ def test_two_bases_with_two_prompts(
     assert exported.code == 0, exported.err
     settings = json.loads((place / "peft" / "bakeoff_task.json").read_text(encoding="utf-8"))
     assert settings["template"] == "Read this and repeat it.\n{prompt}\n{completion}"
+
+    # Without a recommendation a recipe is of the best by bytes, even where a text decides.
+    path = place / "out" / "results.json"
+    whole = path.read_bytes()
+    content = json.loads(whole)
+    content["recommendation"]["method"] = None
+    content["decision"]["metric"] = "rougeL"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    recipe = cli("export", "out", "--recipe", "axolotl", "--out", "axolotl")
+    assert recipe.code == 0, recipe.err
+    assert "is the best on validation, by" in recipe.out
+    path.write_bytes(whole)
 
     # A study grows by a prompt; what is there is not trained again, and seeds of it compare.
     grown = run(templates={**TEMPLATES, "bare": "{text} {short}"}, bases=BASES[1:])
@@ -148,7 +174,7 @@ def opened(**changes: Any) -> Study:
         (
             {"templates": {"a": "{text}\n{short}", "b": "{title} {text}\n{short}"}},
             DataError,
-            "bases.scratch-tiny-gpt-neo, templates.b: ",
+            "bases.scratch-tiny-gpt-neo, templates.b: {title} of templates.b is 'title'",
         ),
         ({"bases": ["tiny", "nowhere/at-all"]}, BaseModelError, "bases.at-all, templates.short: "),
         (
@@ -197,6 +223,11 @@ def test_nothing_is_decided_per_token_across_tokenizers(
     )
     assert alike.crossing is not None
     check_cells(alike, open_cells(alike.crossing))
+
+
+def test_labels_are_counted_on_the_shared_rows_alone() -> None:
+    rows = SetRows(numbers=np.array([1, 2, 3, 4]), groups=None, labels=np.array([0, 1, 0, 1]))
+    assert rows.gold(np.array([1, 2, 3])) == {0: 2, 1: 1}
 
 
 def test_a_run_that_was_cut_off_goes_on(

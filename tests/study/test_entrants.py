@@ -87,6 +87,8 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert any("ours is external: 2 runs" in note for note in found["notes"])
     written, _ = build_texts(load_run(place / "out"))
     assert "| ours |" in written["report.md"] and "ours" in written["report.html"]
+    foreign = cli("export", "out", "--candidate", "ours-s0", "--to", "peft", "--out", "o")
+    assert foreign.code == 2 and "ours-s0 was made elsewhere, of given-0.jsonl" in foreign.message
     report = cli("report", "out", "--format", "csv,latex")
     assert report.code == 0, report.err
     assert "answers from elsewhere" in (place / "out/report.tex").read_text("utf-8")
@@ -123,13 +125,19 @@ def test_missing_double_and_foreign_rows_are_named(place: Path, run_small: Run, 
     assert unfilled.code == 2
     assert "prompts.jsonl, line 1: the prediction of id" in unfilled.message
 
+    write(place / "prompts.jsonl", [{"id": row["id"], "answer": "x"} for row in rows])
+    other = run_small(methods=methods)
+    assert other.code == 2
+    assert "line 1: has no key prediction" in other.message
+    assert "it has id and answer" in other.message
+
     filled = [{**row, "prediction": "x"} for row in rows]
     bad = [filled[0], filled[1], filled[1], {"id": "f00d", "prediction": "x"}]
     write(place / "prompts.jsonl", bad)
     refused = run_small(methods=methods)
     assert refused.code == 2
     for words in (
-        "methods.ours.predictions: prompts.jsonl: 1 names a row that is not in the test set",
+        "methods.ours.predictions: prompts.jsonl: 1 line names a row that is not in the test set",
         "line 4: id f00d",
         f"id {rows[1]['id']} in lines 2 and 3",
         "2 test rows have no answer",
@@ -150,6 +158,8 @@ def test_missing_double_and_foreign_rows_are_named(place: Path, run_small: Run, 
         ({"adapter": "rows"}, "holds no adapter_config.json"),
         ({"checkpoint": "rows"}, "holds no config.json"),
         ({"predictions": "a", "price": -1.0}, "is not a price"),
+        ({"predictions": "a", "price": {"input_token": 3.0}}, "methods.ours.price: names input_"),
+        ({"predictions": "a", "price": {"input_tokens": 3.0}}, "price: names input_tokens; give"),
     ],
 )
 def test_what_names_no_entrant_is_refused_by_its_path(

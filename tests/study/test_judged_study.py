@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
+from bakeoff.serve.http.bodies import VoteBody
+from bakeoff.serve.votes import Votes
 from bakeoff.study.loading import study_from_mapping
 from tests.judges import Asked, Double, length_voter, position_voter, serving
 from tests.studies import small_study
@@ -97,6 +99,75 @@ def test_a_judged_study_grows_and_never_pays_a_call_twice(
     assert human["votes"] == 4 and human["agreement"]["cases"] == 4
     assert any("votes of people" in note for note in results()["notes"])
     assert cli("run", "out").code == 0
+
+    # The playground's votes stand in the same file, by what was asked and answered.
+    shown = [json.loads(line)["input"] for line in (place / "out/examples.jsonl").open()]
+    said = {
+        name: [json.loads(line)["prediction"] for line in (place / f"out/{at}").open()]
+        for name, at in (
+            ("lora", f"candidates/{final}/predictions.jsonl"),
+            ("zero_shot", "baselines/zero_shot/predictions.jsonl"),
+        )
+    }
+    server = Votes({"small": place / "out"})
+    for answer in (said["lora"][1], "another answer"):
+        server.add(
+            VoteBody(
+                study="small",
+                a="small/zero_shot",
+                b="small/lora",
+                verdict="b",
+                prompt=shown[1],
+                answer_a=said["zero_shot"][1],
+                answer_b=answer,
+            )
+        )
+    assert cli("run", "out").code == 0 and len(double.asked) == paid
+    human = results()["judge"]["human"]
+    assert (human["votes"], human["left_out"]) == (5, 1)
+    assert "line 6: the answers that were shown for zero_shot and lora" in human["first_left_out"]
+    assert any("(1 left out, first line 6: the answers" in note for note in results()["notes"])
+    assert cli("run", "out").code == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_entrants_from_elsewhere_are_judged_as_all_others(
+    run_small: Run, results: Callable[[], dict[str, Any]], place: Path, judge: Judge
+) -> None:
+    double = judge(by_content)
+    assert run_small(protocol=SEEDS).code == 0
+    runs = [f"out/candidates/lora-lr0.01-s{seed}" for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        text = (place / run / "predictions.jsonl").read_text(encoding="utf-8")
+        (place / f"given-{seed}.jsonl").write_text(text, encoding="utf-8")
+    methods = {
+        "lora": {"kind": "lora", "rank": 2, "learning_rate": 1e-2},
+        "ours": {"kind": "external", "predictions": ["given-0.jsonl", "given-1.jsonl"]},
+        "theirs": {"kind": "external", "adapter": [f"{run}/adapter" for run in runs]},
+    }
+    section = double.section(against="reference", rows=3)
+    asked = {"task": METRICS, "protocol": SEEDS, "judge": section}
+    outcome = run_small(**asked, methods=methods)
+    assert outcome.code == 0, outcome.err
+    # Six runs and two baselines, three rows, both orders.
+    assert "gets up to 48 calls, with up to 3 test rows" in " ".join(outcome.out.split())
+    found = results()
+    scores = {name: found["methods"][name]["test"]["judge"] for name in methods}
+    assert scores["ours"]["per_seed"] == scores["lora"]["per_seed"]
+    assert scores["theirs"]["per_seed"] == scores["lora"]["per_seed"]
+    tallies = found["judge"]["tallies"]
+    assert tallies["ours"] == tallies["theirs"] == tallies["lora"]
+    pairs = {(c["a"], c["b"]) for c in found["comparisons"] if c["metric"] == "judge"}
+    assert ("lora", "ours") in pairs
+    # Their files are whole with the scores, and nothing is tested or asked again.
+    paid = len(double.asked)
+    grown = {**asked, "judge": {**section, "rows": 4}}
+    again = run_small(**grown, methods=methods)
+    assert again.code == 0, again.err
+    assert "is tested again" not in again.out + again.err and "ours-s0" not in again.out
+    assert results()["judge"]["rows"] == 4 and len(double.asked) > paid
+    kept = (place / "out/candidates/ours-s1/predictions.jsonl").read_text(encoding="utf-8")
+    assert sum("judge" in json.loads(line) for line in kept.splitlines()) == 4
 
 
 @pytest.mark.usefixtures("quick")

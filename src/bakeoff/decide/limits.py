@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from bakeoff.decide.money import money_of, prices_of
+from bakeoff.decide.money import money_of, prices_of, why_no_cost
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import seconds_of, shown_bytes, shown_money, shown_seconds, size_of
 from bakeoff.runs.records import MethodRecord, Results
@@ -234,9 +234,9 @@ class Limits:
         for price, limit in self.items(results):
             cost = price.read(results, method)
             if cost is None:
-                unpriced = price.key == "cost" and prices_of(results).device_hour is None
-                why = "not known, as the study has no prices.device_hour" if unpriced else ""
-                reason, excess = f"{price.what} {why or 'not measured'}", math.inf
+                missing = why_no_cost(results, method) if price.key == "cost" else ""
+                why = f"not known, as {missing}" if missing else "not measured"
+                reason, excess = f"{price.what} {why}", math.inf
             elif cost.mean > limit:
                 reason = f"{price.what} {price.write(cost.mean)}, over {price.write(limit)}"
                 excess = cost.mean / limit

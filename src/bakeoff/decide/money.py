@@ -8,7 +8,7 @@ writes as many tokens as the base does of the same row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeGuard
 
@@ -80,7 +80,7 @@ def money_of(results: Results, method: MethodRecord) -> Money:
     """What a method costs at the study's prices."""
     prices = prices_of(results)
     hour = prices.of_seconds(1.0)
-    prompted = prompted_call(results, prices)
+    prompted = prompted_call(results, prices, method)
     if method.kind == _EXTERNAL:
         return _external(results, method, prices)
     if hour is None:
@@ -112,21 +112,50 @@ def money_of(results: Results, method: MethodRecord) -> Money:
     )
 
 
-def prompted_call(results: Results, prices: PriceOptions) -> float | None:
+def prompted_call(
+    results: Results, prices: PriceOptions, method: MethodRecord | None = None
+) -> float | None:
     """What a prompted model's answer to an average test row costs.
 
-    By the study's prices of tokens; without these, what the cheapest entrant from elsewhere says
-    that an answer costs. None where neither is known.
+    By the study's prices of tokens; without these, what the cheapest entrant whose answers come
+    from elsewhere is said to cost. None where neither is known.
+
+    Args:
+        results, prices: the study's. method: whose base and prompt the row is laid out by.
     """
-    found = prices.tokens.of_tokens(*tokens_of_a_call(results))
+    found = prices.tokens.of_tokens(*tokens_of_a_call(results, method))
     if found is not None:
         return found
+    entrant = _cheapest_entrant(results)
+    return None if entrant is None else _given_call(results, entrant)
+
+
+def _cheapest_entrant(results: Results) -> str | None:
+    """Of the entrants that are answers, so that a prompted model may have written them."""
+    methods = setting(results.study, "methods")
+    entries = methods if isinstance(methods, Mapping) else {}
     given = [
-        call
+        (call, name)
         for name, method in results.methods.items()
-        if method.kind == _EXTERNAL and (call := _given_call(results, name)) is not None
+        if method.kind == _EXTERNAL and "predictions" in (entries.get(name) or {})
+        if (call := _given_call(results, name)) is not None
     ]
-    return min(given, default=None)
+    return min(given)[1] if given else None
+
+
+def why_no_cost(results: Results, method: MethodRecord) -> str:
+    """What a study has to give so that a method's cost is known; empty where it was not measured.
+
+    Args:
+        results: the study's. method: one whose ``money_of`` has no total.
+    """
+    prices = prices_of(results)
+    if method.kind != _EXTERNAL:
+        return "" if prices.device_hour is not None else "the study has no prices.device_hour"
+    name = next((name for name, found in results.methods.items() if found is method), None)
+    if name is None or _given_call(results, name) is None:
+        return f"the study has no methods.{name or 'NAME'}.price"
+    return "" if prices.calls_per_month else "the study has no prices.calls_per_month"
 
 
 def _external(results: Results, method: MethodRecord, prices: PriceOptions) -> Money:
@@ -151,7 +180,7 @@ def _given_call(results: Results, name: str) -> float | None:
         read, written = price.get("input_tokens"), price.get("output_tokens")
         if price.get("call") is None and _is_number(read) and _is_number(written):
             tokens = TokenPrices(input_tokens=float(read), output_tokens=float(written))
-            return tokens.of_tokens(*tokens_of_a_call(results))
+            return tokens.of_tokens(*tokens_of_a_call(results, results.methods.get(name)))
         price = price.get("call")
     return float(price) if _is_number(price) else None
 
@@ -160,11 +189,22 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def tokens_of_a_call(results: Results) -> tuple[float, float]:
-    """Tokens of an average test row in the base's own: what is read, and what is written."""
+def tokens_of_a_call(results: Results, method: MethodRecord | None = None) -> tuple[float, float]:
+    """Tokens of an average test row in the base's own: what is read, and what is written.
+
+    Args:
+        results: the study's. method: whose base and prompt count, where there are several; those
+            that the study's own counts are of without.
+    """
     test = results.data.test
-    rows = max(1, test.examples)
-    return max(0, test.tokens_raw - test.tokens_supervised) / rows, test.tokens_supervised / rows
+    rows, raw, written = test.examples, test.tokens_raw, test.tokens_supervised
+    if method is not None and results.factors is not None and method.cell is not None:
+        cell = results.factors.cells.get(method.cell)
+        if cell and cell.test_rows and cell.test_tokens_raw is not None:
+            rows, raw = cell.test_rows, cell.test_tokens_raw
+            written = cell.test_tokens_supervised or 0
+    rows = max(1, rows)
+    return max(0, raw - written) / rows, written / rows
 
 
 def money_notes(results: Results) -> list[str]:
@@ -179,18 +219,7 @@ def money_notes(results: Results) -> list[str]:
             f"{text}. The device is taken to be paid by the second and busy: one that is rented "
             "and idle costs more. An answer takes what test rows took, eight in a batch"
         )
-    prompted = prompted_call(results, prices)
-    if prompted is None:
-        return notes
-    read, written = tokens_of_a_call(results)
-    text = (
-        f"money: a prompted model's answer costs {prices.shown(prompted)}, with {read:.0f} tokens "
-        f"read and {written:.0f} written for a test row, counted in the base's tokens and without "
-        "further instructions or examples"
-    )
-    if prices.calls_per_month is not None:
-        text += f": {prices.shown(prompted * prices.calls_per_month)} a month"
-    notes.append(text)
+    notes += _prompted_notes(results, prices)
     for name, method in results.methods.items():
         found = money_of(results, method)
         if found.break_even is None or found.call is None:
@@ -207,6 +236,45 @@ def money_notes(results: Results) -> list[str]:
             + ("" if spent is None else f" ({prices.shown(spent.mean)} to make, {own} an answer)")
         )
     return notes
+
+
+def _prompted_notes(results: Results, prices: PriceOptions) -> list[str]:
+    """What a prompted model's answer costs, and how that is known."""
+    if prices.tokens.of_tokens(0.0, 0.0) is None:
+        entrant = _cheapest_entrant(results)
+        call = None if entrant is None else _given_call(results, entrant)
+        if call is None:
+            return []
+        month = _month_words(prices, call, call)
+        return [
+            f"money: an answer of {entrant} costs {prices.shown(call)}, as the study's "
+            f"methods.{entrant}.price says, and stands for a prompted model's{month}"
+        ]
+    calls = {tokens_of_a_call(results, method) for method in results.methods.values()}
+    calls = calls or {tokens_of_a_call(results)}
+    costs = [prices.tokens.of_tokens(*call) or 0.0 for call in calls]
+    low, high = min(costs), max(costs)
+    read, written = (_range_words([call[i] for call in calls]) for i in (0, 1))
+    cost = prices.shown(low) if len(calls) == 1 else f"{prices.shown(low)} to {prices.shown(high)}"
+    text = (
+        f"money: a prompted model's answer costs {cost}, with {read} tokens "
+        f"read and {written} written for a test row, counted in the base's tokens and without "
+        "further instructions or examples"
+    )
+    if len(calls) > 1:
+        text += ", each method's with its own base and prompt"
+    return [text + _month_words(prices, low, high)]
+
+
+def _month_words(prices: PriceOptions, low: float, high: float) -> str:
+    if prices.calls_per_month is None:
+        return ""
+    amounts = dict.fromkeys(prices.shown(one * prices.calls_per_month) for one in (low, high))
+    return f": {' to '.join(amounts)} a month"
+
+
+def _range_words(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{one:.0f}" for one in (min(values), max(values))))
 
 
 def shown_volume(value: float | None) -> str:
@@ -234,7 +302,7 @@ def _call(results: Results, method: MethodRecord, hour: float) -> Amount | None:
     latency = method.cost.token_latency_seconds
     if latency is None:
         return None
-    tokens = tokens_of_a_call(results)[1] * hour
+    tokens = tokens_of_a_call(results, method)[1] * hour
     low, high = (latency.mean if b is None else b for b in (latency.low, latency.high))
     return Amount(mean=latency.mean * tokens, low=low * tokens, high=high * tokens)
 

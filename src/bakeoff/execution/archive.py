@@ -310,6 +310,15 @@ class Archive:
                 files |= self._keep_set(place, name, answers[split], sets[split])
         self._write_entrant(id, replace(record, files=files))
 
+    def rescore_entrant(self, id: str, answers: Sequence[str], test: SetScores) -> None:
+        """Writes test scores by one metric more of a run from elsewhere that has a record."""
+        self.findings.test_scores[id] = test
+        place = f"candidates/{id}"
+        self._keep_predictions(place, answers, {"test": test})
+        new = file_records(self.folder.path / place, (PREDICTIONS_FILE, SCORE_FILES["test"]))
+        before = self.findings.records[id]
+        self._write_entrant(id, replace(before, files={**before.files, **new}))
+
     def fail_entrant(self, id: str, record: CandidateRecord, text: str) -> None:
         """Writes why a run from elsewhere could not be tested."""
         self.findings.forget_scores(id)

@@ -23,7 +23,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
-from bakeoff.metrics.base import missing_outputs
+from bakeoff.metrics.base import is_judged, missing_outputs
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.folder import damaged
@@ -148,13 +148,14 @@ class _Worker:
         )
 
     def _askable(self, metrics: Sequence[Metric]) -> list[Metric]:
-        """The metrics that the run can be scored by."""
+        """The metrics that the run can be scored by; a judge's comes after all others."""
+        metrics = [metric for metric in metrics if not is_judged(metric)]
         if self.run.answers is not None:
             given = outputs_of(self.bench.task, self.run, self.bench.data.splits["test"])
             return [m for m in metrics if not missing_outputs(m, given)]
         if self.run.checkpoint is not None and self.run.checkpoint.data is not None:
             return [metric for metric in metrics if not _is_per_token(metric)]
-        return list(metrics)
+        return metrics
 
     def test(self) -> None:
         """Asks and scores it; whatever goes wrong is its own failure."""

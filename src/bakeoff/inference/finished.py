@@ -267,6 +267,11 @@ class FinishedRun:
 
     def _unknown(self, candidate_id: str, kept: Mapping[str, CandidateRecord], option: str) -> str:
         record = self.results.candidates.get(candidate_id)
+        if record is not None and record.source is not None:
+            return (
+                f"{option}: {candidate_id} was made elsewhere, of {record.source.path}, and left "
+                f"no adapter here; choose one of {', '.join(kept)}"
+            )
         if record is not None:
             return (
                 f"{option}: {candidate_id} is {record.state} and left no adapter; choose one "

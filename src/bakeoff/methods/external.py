@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
+from bakeoff.formatting import join
 from bakeoff.methods.entries import check_name
 
 EXTERNAL: Final = "external"
@@ -16,6 +17,7 @@ EXTERNAL: Final = "external"
 Form = Literal["adapter", "checkpoint", "predictions"]
 FORMS: Final[tuple[Form, ...]] = ("adapter", "checkpoint", "predictions")
 Price = float | dict[str, float]
+_PRICED_BY: Final = ({"call"}, {"input_tokens", "output_tokens"})
 _REMEDY: Final = (
     "give one of adapter: FOLDER (PEFT's files), checkpoint: FOLDER (a whole model) and "
     "predictions: FILE.jsonl (as `bakeoff template` lays it out), or a list of one of them, an "
@@ -34,9 +36,15 @@ class ExternalOptions:
     predictions: str | tuple[str, ...] | None = None
     """A file of JSON lines, an answer for each test row."""
     price: float | dict[str, float] | None = None
-    """What it costs, for the record: a number, or some by name."""
+    """What it costs: a number or ``call``, for an answer; or ``input_tokens`` and
+    ``output_tokens`` together, for a million tokens, counted in those of the base."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.price, dict) and set(self.price) not in _PRICED_BY:
+            raise ConfigError(
+                f"price: names {join(sorted(self.price)) or 'nothing'}; give a number or call, "
+                "for an answer, or both of input_tokens and output_tokens, for a million tokens"
+            )
         prices = self.price if isinstance(self.price, dict) else {"": self.price}
         for name, value in prices.items():
             if value is not None and not (math.isfinite(value) and value >= 0.0):

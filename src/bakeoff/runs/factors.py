@@ -17,6 +17,8 @@ class CellRecord:
         description: its base in words. base_fingerprint: of the weights and the tokenizer.
         tokenizer: a digest; only bases of one digest compare in nats per token.
         tokens_supervised: of the training rows. test_rows: of its own test set.
+        test_tokens_raw, test_tokens_supervised: of those rows, in the base's own tokens.
+        bits: by what its NLL per token on validation is multiplied for bits per byte.
     """
 
     base: str | None
@@ -28,6 +30,9 @@ class CellRecord:
     tokenizer: str = ""
     tokens_supervised: int | None = None
     test_rows: int | None = None
+    test_tokens_raw: int | None = None
+    test_tokens_supervised: int | None = None
+    bits: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

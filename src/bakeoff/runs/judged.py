@@ -40,12 +40,14 @@ class HumanVotes:
 
     Attributes:
         votes: that speak of rows and answers which were judged. left_out: others.
+        first_left_out: the first of those by its line, with why; None of older results.
         agreement: with the judge's three-way verdict.
         decided: the same of those votes of which both name a better answer.
     """
 
     votes: int
     left_out: int = 0
+    first_left_out: str | None = None
     agreement: Share | None = None
     decided: Share | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,17 +36,22 @@ class SetRows:
 
     Attributes:
         numbers: [N] of each row in the source; one that became several rows has its number twice.
-        groups: [N] which rows hang together, or None. gold: rows of each label, by its index.
+        groups: [N] which rows hang together, or None.
+        labels: [N] index of each row's right label, -1 where there is none.
     """
 
     numbers: NDArray[np.int64]
     groups: Sequence[str] | None
-    gold: Mapping[int, int]
+    labels: NDArray[np.int64]
+
+    def gold(self, shared: NDArray[np.int64]) -> Counter[int]:
+        """Rows of each label, by its index, among those of some numbers in the source."""
+        return Counter(self.labels[np.isin(self.numbers, shared)].tolist())
 
     @classmethod
     def of(cls, part: SplitData) -> SetRows:
         """Those of a split."""
-        return cls(numbers=part.rows, groups=part.groups, gold=Counter(part.gold.tolist()))
+        return cls(numbers=part.rows, groups=part.groups, labels=part.gold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +94,17 @@ def open_cells(crossing: Crossing, report: Any = lambda text: None) -> dict[str,
         try:
             bench = open_workbench(cell.study, "cpu", meta=True)
         except BakeoffError as error:
-            raise type(error)(f"{cell.place.words}: {error}") from error
+            raise type(error)(f"{cell.place.words}: {_of_layout(cell, error)}") from error
         found[cell.place.label] = _opened(cell, bench)
     return found
+
+
+def _of_layout(cell: Cell, error: BakeoffError) -> str:
+    """The error's words, with columns of the layout named as the study has them."""
+    text, layout = str(error), cell.place.template
+    if layout is None:
+        return text
+    return re.sub(r"task\.template's (\{[^{}]*\})", rf"\1 of templates.{layout}", text)
 
 
 def _opened(cell: Cell, bench: Workbench) -> OpenedCell:

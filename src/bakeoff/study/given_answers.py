@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
-from bakeoff.formatting import counted
+from bakeoff.formatting import counted, join
 
 _NAMED: Final = 3
 """Faults of one kind that a message names."""
@@ -68,7 +68,11 @@ def read_answers(path: Path, part: SplitData, *, where: str, name: str = "") -> 
         if index not in texts
     ]
     faults = [
-        _fault(foreign, "names a row that is not in the test set", "name rows that are not in it"),
+        _fault(
+            foreign,
+            "line names a row that is not in the test set",
+            "lines name rows that are not in it",
+        ),
         _fault(twice, "row is answered twice", "rows are answered twice"),
         _fault(missing, "test row has no answer", "test rows have no answer"),
     ]
@@ -130,7 +134,12 @@ def _place_of(
 
 def _text_of(row: dict[str, Any], at: str, named: str, where: str) -> str:
     """The answer; a number, as a label may be, is its digits."""
-    found = row.get("prediction")
+    if "prediction" not in row:
+        raise DataError(
+            f"{where}: {at}: has no key prediction, which holds the answer to {named}; it has "
+            f"{join(list(row))}"
+        )
+    found = row["prediction"]
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         raise DataError(
             f"{where}: {at}: the prediction of {named} is {json.dumps(found)}, not a text; fill in "

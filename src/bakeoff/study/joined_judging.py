@@ -44,6 +44,7 @@ class JoinedSet:
         name: the set's. runs: by name, by seed, then by metric: statistics [M, C].
         fixed: names of those of which a single run is all there is.
         cells: by label, opened. groups: [M] or None. rows: M. left_out: rows that a cell lacks.
+        gold: of the M rows, those of each label, by its index.
     """
 
     name: str
@@ -53,6 +54,7 @@ class JoinedSet:
     groups: Sequence[str] | None
     rows: int
     left_out: int
+    gold: Mapping[int, int]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -79,7 +81,7 @@ class JoinedSet:
             is_ratio=isinstance(metric, MeanMetric),
             groups=self.groups,
             bounds=bounds_of(metric),
-            withheld=withheld_of(first.rows[self.name].gold, task, metric),
+            withheld=withheld_of(self.gold, task, metric),
         )
 
 
@@ -128,6 +130,7 @@ def join_sets(
         groups=groups_of(first, shared),
         rows=len(shared),
         left_out=most - len(shared),
+        gold=first.gold(shared),
     )
 
 

@@ -7,6 +7,7 @@ judged again, over all cells at once, on the test rows that all of them share.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -278,6 +279,11 @@ class _Joining:
                 tokenizer=cell.tokenizer,
                 tokens_supervised=cell.tokens_supervised,
                 test_rows=len(cell.rows[TEST].numbers),
+                test_tokens_raw=None if results is None else results.data.test.tokens_raw,
+                test_tokens_supervised=(
+                    None if results is None else results.data.test.tokens_supervised
+                ),
+                bits=cell.bits if math.isfinite(cell.bits) else None,
             )
             for plain in trained:
                 places[place.variant(plain)] = (plain, place.base or "", place.template or "")

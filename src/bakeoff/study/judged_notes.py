@@ -72,7 +72,10 @@ def _agreement(judge: JudgeRecord) -> list[str]:
 
 
 def _human(human: HumanVotes) -> str:
-    left = f" ({human.left_out} left out)" if human.left_out else ""
+    left = ""
+    if human.left_out:
+        why = f", first {human.first_left_out}" if human.first_left_out else ""
+        left = f" ({human.left_out} left out{why})"
     if human.agreement is None:
         return f"no vote of people speaks of what was judged{left}"
     text = f"it agrees with {_shown(human.agreement)} votes of people{left}"

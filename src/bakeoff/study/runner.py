@@ -424,10 +424,11 @@ class Runner:
         also = [warning for found in bench.also.values() for warning in found.warnings]
         said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
         seeds = len(bench.protocol.seed_list)
+        elsewhere = sum(len(entrant.runs) for entrant in bench.entrants)
         said += judge_plan(
             options.judge,
             rows=len(bench.data.splits["test"]),
-            runs=seeds * len(bench.entries) + len(bench.baselines),
+            runs=seeds * len(bench.entries) + elsewhere + len(bench.baselines),
         )
         for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
             self.console.print(

@@ -23,7 +23,7 @@ from bakeoff.execution.judging.asking import Asking, Contestant, Pair, Rows, pre
 from bakeoff.execution.judging.client import ChatClient
 from bakeoff.execution.judging.journal import CallJournal
 from bakeoff.execution.judging.statistics import Judged, human_votes, reliability
-from bakeoff.execution.judging.votes import VOTES_FILE, read_votes
+from bakeoff.execution.judging.votes import VOTES_FILE, KeptAnswers, placed_votes
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
 from bakeoff.execution.stopping import StopSignals
@@ -148,6 +148,15 @@ class JudgeStage:
             if candidate.state.is_eligible and candidate.id in scores
         ]
 
+    def _from_elsewhere(self) -> list[tuple[str, str]]:
+        """(id, entrant's name) of every tested run that was made elsewhere."""
+        return [
+            (run.id, entrant.entry.name)
+            for entrant in self._bench.entrants
+            for run in entrant.runs
+            if run.id in self._findings.test_scores
+        ]
+
     def _contestants(self, against: str) -> list[Contestant]:
         """All that wrote answers; of a baseline with several draws the first is kept."""
         found = [
@@ -155,12 +164,11 @@ class JudgeStage:
             for name in self._findings.baselines
             if name != against and self._has_texts(name)
         ]
-        for candidate in self._tested():
-            if self._findings.test_scores[candidate.id].empty is not None:
-                answers = self._answers(f"candidates/{candidate.id}")
-                found.append(
-                    Contestant(run=candidate.id, name=candidate.method_name, answers=answers)
-                )
+        own = [(candidate.id, candidate.method_name) for candidate in self._tested()]
+        for id, name in (*own, *self._from_elsewhere()):
+            if self._findings.test_scores[id].empty is not None:
+                answers = self._answers(f"candidates/{id}")
+                found.append(Contestant(run=id, name=name, answers=answers))
         return found
 
     def _answers(self, place: str) -> list[str]:
@@ -225,6 +233,12 @@ class JudgeStage:
                 sets["validation"] = findings.validation_scores[candidate.id]
             answers = self._answers(f"candidates/{candidate.id}")
             self._archive.keep_scores(candidate, answers, sets)
+        for id, _ in self._from_elsewhere():
+            if id not in preferred:
+                continue
+            new = self._with_judge(findings.test_scores[id], preferred[id], number)
+            if new is not None:
+                self._archive.rescore_entrant(id, self._answers(f"candidates/{id}"), new)
 
     def _with_judge(
         self, scores: SetScores, preferred: Mapping[int, float], number: int
@@ -312,7 +326,7 @@ class JudgeStage:
         if path is None:
             return None
         try:
-            votes, lost = read_votes(path)
+            votes, faults = placed_votes(path, self._kept_answers(against, contestants))
         except DataError as error:
             self._questions.note(str(error))
             return None
@@ -326,7 +340,17 @@ class JudgeStage:
             scores[name] = {row: sum(found) / len(found) for row, found in by_row.items()}
         rows = {row for by_row in preferences.values() for row in by_row}
         scores[against] = dict.fromkeys(rows, 0.5)
-        return human_votes(votes, scores, lost)
+        return human_votes(votes, scores, len(faults), first=min(faults, default=None))
+
+    def _kept_answers(self, against: str, contestants: Sequence[Contestant]) -> KeptAnswers:
+        """What blind votes are matched with: of runs, of methods, and what all is compared with."""
+        answers: dict[str, dict[str, Sequence[str]]] = {}
+        for one in contestants:
+            answers.setdefault(one.name, {})[one.run] = one.answers
+            answers.setdefault(one.run, {})[one.run] = one.answers
+        if against in self._findings.baselines:
+            answers[against] = {against: self._answers(f"baselines/{against}")}
+        return KeptAnswers(self._bench.data.splits["test"].shown, answers)
 
 
 def votes_file(options: JudgeOptions, folder: Path) -> Path | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bakeoff.formatting import join
 from bakeoff.runs.judged import HumanVotes, Share
 
 MOST_BY_POSITION: Final = 0.2
@@ -63,12 +64,25 @@ class Reliability:
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """What a person prefers on a row: 1 is ``a``, -1 is ``b``, 0 is neither."""
+    """What a person prefers on a row: 1 is ``a``, -1 is ``b``, 0 is neither.
+
+    Attributes:
+        line: of its file, from 1; 0 where it is of none.
+    """
 
     row: int
     a: str
     b: str
     preferred: int
+    line: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class VoteFault:
+    """Why a line of a file of votes counts for nothing."""
+
+    line: int
+    why: str
 
 
 def reliability(pairs: Sequence[Judged]) -> Reliability:
@@ -114,20 +128,26 @@ def reliability(pairs: Sequence[Judged]) -> Reliability:
 
 
 def human_votes(
-    votes: Iterable[Vote], scores: Mapping[str, Mapping[int, float]], left_out: int = 0
+    votes: Iterable[Vote],
+    scores: Mapping[str, Mapping[int, float]],
+    left_out: int = 0,
+    *,
+    first: VoteFault | None = None,
 ) -> HumanVotes:
     """People's votes against the judge's.
 
     Args:
         votes: as they were read. scores: by name of what was compared, then by row, 0..1; that of
             what all is compared with is a half.
-        left_out: votes that could not be read.
+        left_out: votes that could not be read. first: the first of these.
     """
     same = agreeing = decided = known = 0
+    faults = [] if first is None else [first]
     for vote in votes:
         a, b = scores.get(vote.a, {}).get(vote.row), scores.get(vote.b, {}).get(vote.row)
         if a is None or b is None:
             left_out += 1
+            faults.append(VoteFault(vote.line, _unknown(vote, scores)))
             continue
         known += 1
         said = (a > b) - (a < b)
@@ -135,12 +155,22 @@ def human_votes(
         if said and vote.preferred:
             decided += 1
             agreeing += said == vote.preferred
+    faults.sort()
     return HumanVotes(
         votes=known,
         left_out=left_out,
+        first_left_out=f"line {faults[0].line}: {faults[0].why}" if faults else None,
         agreement=share(same, known),
         decided=share(agreeing, decided),
     )
+
+
+def _unknown(vote: Vote, scores: Mapping[str, Mapping[int, float]]) -> str:
+    """Why a vote speaks of nothing that was judged."""
+    for name in (vote.a, vote.b):
+        if name not in scores:
+            return f"{name} was not judged, of {join(sorted(scores))} that were"
+    return f"row {vote.row} was not judged for both of {vote.a} and {vote.b}"
 
 
 def share(hits: int, cases: int) -> Share | None:

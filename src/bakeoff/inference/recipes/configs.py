@@ -59,6 +59,7 @@ def axolotl_config(winner: Winner, base: str, revision: str | None) -> dict[str,
     options = _low_rank(winner, "axolotl")
     return config | {
         "adapter": "lora",
+        **_axolotl_quantization(winner),
         "lora_r": options.rank,
         "lora_alpha": _alpha(options),
         "lora_dropout": options.dropout,
@@ -120,6 +121,7 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
         )
     return config | {
         "finetuning_type": "lora",
+        **_llamafactory_quantization(winner),
         "lora_rank": options.rank,
         "lora_alpha": _alpha(options),
         "lora_dropout": options.dropout,
@@ -128,6 +130,38 @@ def llamafactory_config(winner: Winner, base: str, revision: str | None) -> dict
         **({"use_rslora": True} if options.rank_stabilised else {}),
         **_loraplus(options),
     }
+
+
+def _axolotl_quantization(winner: Winner) -> dict[str, Any]:
+    """How the base is held; its 4 bits are ``nf4`` with quantized scales, as here."""
+    match winner.base.quantization:
+        case "none":
+            return {}
+        case "int8":
+            return {"load_in_8bit": True}
+        case kind:
+            return {
+                "adapter": "qlora",
+                "load_in_4bit": True,
+                "bnb_config_kwargs": {
+                    "bnb_4bit_quant_type": kind,
+                    "bnb_4bit_use_double_quant": True,
+                },
+            }
+
+
+def _llamafactory_quantization(winner: Winner) -> dict[str, Any]:
+    match winner.base.quantization:
+        case "none":
+            return {}
+        case "int8":
+            return {"quantization_bit": 8}
+        case kind:
+            return {
+                "quantization_bit": 4,
+                "quantization_type": kind,
+                "double_quantization": True,
+            }
 
 
 def _loraplus(options: Any) -> dict[str, float]:

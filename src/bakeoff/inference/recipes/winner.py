@@ -15,6 +15,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.inference.finished import FinishedRun
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.records import CandidateRecord
+from bakeoff.study.crossing import BITS_PER_BYTE
 from bakeoff.study.opening import prepare_data
 from bakeoff.tasks.contract import NLL
 from bakeoff.tasks.preparation.prepare import with_found
@@ -104,14 +105,19 @@ def _chosen(run: FinishedRun) -> tuple[str, str]:
     if recommended is not None and results.methods[recommended].external is None:
         return recommended, f"{recommended} is what the study recommends."
     metric = results.primary
-    by = metric.name
-    values = _validation(run, by)
-    if len(values) < len(_validation(run, NLL)):
-        by, values = NLL, _validation(run, NLL)  # texts are not written for validation
+    by, values = metric.name, _validation(run, metric.name)
+    # Texts are not written for validation; and bases of different tokenizers have bytes alone.
+    for other in (NLL, BITS_PER_BYTE):
+        if len(found := _validation(run, other)) > len(values):
+            by, values = other, found
     if not values:
+        advice = (
+            "name one with --candidate"
+            if results.status == "complete"
+            else "finish the study with `bakeoff run`"
+        )
         raise ConfigError(
-            f"{run.path}: no method that was trained here has a validation value; finish the study "
-            "with `bakeoff run`"
+            f"{run.path}: no method that was trained here has a validation value; {advice}"
         )
     sign = -1.0 if by == metric.name and metric.higher_is_better else 1.0
     best = min(values, key=lambda name: sign * values[name])

@@ -9,7 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
 from bakeoff.base.checkpoint import write_checkpoint
+from bakeoff.base.choice import THE_BASE
+from bakeoff.base.model import Base
+from bakeoff.base.quantized.models import linear_modules
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import disk_errors, new_folder
@@ -20,6 +26,7 @@ from bakeoff.inference.recipes.configs import EPS, axolotl_config, llamafactory_
 from bakeoff.inference.recipes.rows import text_rows, token_rows, write_lines
 from bakeoff.inference.recipes.winner import Winner, winner_of
 from bakeoff.methods.specs.contract import FileFormat
+from bakeoff.study.opening import load_base
 
 _SCRIPTS: Final = "bakeoff.inference.recipes.scripts"
 START: Final = "start"
@@ -94,7 +101,7 @@ def export_recipe(run: FinishedRun, candidate_id: str | None, recipe: Recipe, ou
         writers[recipe](beside)
         winner.base.tokenizer.save_pretrained(str(beside / TOKENIZER))
         if base.beside:
-            write_checkpoint(winner.base, {}, beside / BASE_FOLDER)
+            write_checkpoint(_as_it_is(run, winner), {}, beside / BASE_FOLDER)
         (beside / "README.md").write_text(_readme(run, winner, recipe, base), encoding="utf-8")
     return winner
 
@@ -134,6 +141,8 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "revision": base.revision,
         # A base that is trained itself is held in float32.
         "dtype": "float32" if is_full else str(winner.base.compute_dtype).removeprefix("torch."),
+        "quantization": winner.base.quantization,
+        "not_quantized": _not_quantized(winner),
         "pad_id": int(winner.base.tokenizer.pad_token_id),
         "seed": winner.record.seed,
         "learning_rate": winner.record.rate,
@@ -153,6 +162,26 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
     (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
     if not is_full:
         winner.method.save(winner.start(), folder / START)
+
+
+def _as_it_is(run: FinishedRun, winner: Winner) -> Base:
+    """The base before it is quantized, which the trainer does by itself."""
+    if winner.base.quantization == "none":
+        return winner.base
+    return load_base(run.study, run.device, choice=THE_BASE)
+
+
+def _not_quantized(winner: Winner) -> list[str]:
+    """Names of linear layers, such as the head, that stay as they are in a quantized base."""
+    if winner.base.quantization == "none":
+        return []
+    model = winner.base.source.model
+    meant = linear_modules(model)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and name not in meant
+    ]
 
 
 def _axolotl(winner: Winner, name: str, base: BaseName, folder: Path) -> None:
@@ -175,6 +204,13 @@ def _llamafactory(winner: Winner, name: str, base: BaseName, folder: Path) -> No
     (folder / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
+def _command(recipe: Recipe, winner: Winner) -> str:
+    """What installs the trainer and starts it."""
+    install, start = _COMMANDS[recipe].split("\n")
+    needed = winner.base.quantization != "none" or winner.protocol.optimizer_states == "8bit"
+    return f"{install}{' bitsandbytes' if needed else ''}\n{start}"
+
+
 def _readme(run: FinishedRun, winner: Winner, recipe: Recipe, base: BaseName) -> str:
     protocol = winner.protocol
     facts = {
@@ -187,14 +223,17 @@ def _readme(run: FinishedRun, winner: Winner, recipe: Recipe, base: BaseName) ->
         f"{winner.schedule_updates:,} that the learning rate is laid over",
         "training rows": f"{len(winner.train):,}",
         "precision": str(winner.base.compute_dtype).removeprefix("torch."),
+        "base held in": winner.base.quantization,
     }
+    if winner.base.quantization == "none":
+        del facts["base held in"]
     lines = [
         f"# {run.study.options.name}: the winner's run for {recipe}",
         "",
         winner.why,
         "",
         "```",
-        _COMMANDS[recipe],
+        _command(recipe, winner),
         "```",
         "",
         _DIFFERS[recipe],

@@ -40,6 +40,37 @@ class EffortCurve:
     points: list[tuple[float, float, str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """In what losses of all methods are drawn.
+
+    Attributes:
+        unit: in words. factors: by method, of its NLL per token; 1 where it is not there.
+        compares: whether losses of two methods do. caution: what a reader must know; may be empty.
+    """
+
+    unit: str = "NLL"
+    factors: Mapping[str, float]
+    compares: bool = True
+    caution: str = ""
+
+    def of(self, name: str, loss: float) -> float:
+        """A method's NLL per token in this unit."""
+        return loss * self.factors.get(name, 1.0)
+
+
+def _scale_of_losses(results: Results) -> _Scale:
+    """Bits per byte where bases have different tokenizers; an NLL per token elsewhere."""
+    caution, record = per_token_words(results), results.factors
+    if not caution or record is None:
+        return _Scale(factors={})
+    bits = {name: record.cells.get(m.cell or "") for name, m in results.methods.items()}
+    known = {name: cell.bits for name, cell in bits.items() if cell and cell.bits is not None}
+    if set(known) == {name for name, m in results.methods.items() if m.external is None}:
+        return _Scale(unit="bits per byte", factors=known)
+    return _Scale(factors={}, compares=False, caution=caution)  # results of an older version
+
+
 def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figure]:
     """Expected best loss by trials of every search, and best loss so far by time and money."""
     searches = {
@@ -47,24 +78,30 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
         for name, method in results.methods.items()
         if len(trials := _trials(results, method)) > 1
     }
+    scale = _scale_of_losses(results)
     if searches:
-        worst = _worst(results, searches)
+        worst = _worst(results, searches, scale)
         expected = [
-            EffortCurve(name=name, look=look[name], points=_expected(name, trials, worst))
+            EffortCurve(name=name, look=look[name], points=_expected(name, trials, worst, scale))
             for name, trials in searches.items()
         ]
         yield render(
-            effort(expected, "settings tried", "expected best validation NLL", is_stepped=False),
+            effort(
+                expected,
+                "settings tried",
+                f"expected best validation {scale.unit}",
+                is_stepped=False,
+            ),
             name="expected_best",
             group="history",
             title="Expected best loss by settings tried",
             caption="What a search of so many settings would have found on average (Dodge et al. "
             "2019). A setting that was pruned counts as what it had reached by then, one that went "
-            f"wrong as the untuned base.{per_token_words(results)}",
-            alt="Expected best validation NLL. " + _ends(expected),
+            f"wrong as the untuned base.{scale.caution}",
+            alt=f"Expected best validation {scale.unit}. " + _ends(expected),
         )
     timed = {
-        name: points
+        name: [(at, scale.of(name, loss)) for at, loss in points]
         for name, method in results.methods.items()
         if (points := _timed(results, name, method))
     }
@@ -73,17 +110,20 @@ def effort_figures(results: Results, look: Mapping[str, Look]) -> Iterator[Figur
     prices = prices_of(results)
     device = "GPU" if results.environment.device.startswith("cuda") else "CPU"
     of_what = "search" if searches else "training, the mean over its seeds"
-    changes = _changes(timed)
+    changes = _changes(timed) if scale.compares else ""
     yield _so_far(
         timed, look, 1.0, f"{device}-seconds, each candidate alone", shown_seconds, "",
-        f"The lowest validation NLL after so many seconds of a method's {of_what}, its epochs "
-        f"counted as long as they take alone. {changes}{per_token_words(results)}",
+        f"The lowest validation {scale.unit} after so many seconds of a method's {of_what}, its "
+        f"epochs counted as long as they take alone. {changes}{scale.caution}",
+        scale.unit,
     )  # fmt: skip
     price = prices.of_seconds(1.0)
     if price is not None:
         yield _so_far(
             timed, look, price, f"spent ({prices.currency})", prices.shown, "_money",
-            f"The same in money: an hour of the device at {prices.shown(3600 * price)}.",
+            f"The same in money: an hour of the device at {prices.shown(3600 * price)}."
+            f"{scale.caution}",
+            scale.unit,
         )  # fmt: skip
 
 
@@ -95,6 +135,7 @@ def _so_far(
     write: Callable[[float], str],
     suffix: str,
     caption: str,
+    unit: str,
 ) -> Figure:
     curves = [
         EffortCurve(
@@ -108,12 +149,12 @@ def _so_far(
         for name, points in timed.items()
     ]
     return render(
-        effort(curves, axis, "best validation NLL", is_stepped=True),
+        effort(curves, axis, f"best validation {unit}", is_stepped=True),
         name=f"best_so_far{suffix}",
         group="history",
         title=f"Best loss so far by {'money' if suffix else 'time'}",
-        caption=caption.strip(),
-        alt="Best validation NLL so far. " + _ends(curves),
+        caption=" ".join(caption.split()),
+        alt=f"Best validation {unit} so far. " + _ends(curves),
     )
 
 
@@ -202,12 +243,14 @@ def _trials(results: Results, method: MethodRecord) -> list[CandidateRecord]:
     return [candidate for id, candidate in results.candidates.items() if id in searched]
 
 
-def _worst(results: Results, searches: Mapping[str, Sequence[CandidateRecord]]) -> float:
+def _worst(
+    results: Results, searches: Mapping[str, Sequence[CandidateRecord]], scale: _Scale
+) -> float:
     """The untuned base's loss, else the worst that any trial ended with."""
     untuned = results.baselines.get(ZERO_SHOT)
     if untuned is not None and "nll" in untuned.validation:
         return untuned.validation["nll"].mean
-    losses = [_loss(trial) for trials in searches.values() for trial in trials]
+    losses = [scale.of(name, _loss(one)) for name, trials in searches.items() for one in trials]
     return max((loss for loss in losses if math.isfinite(loss)), default=0.0)
 
 
@@ -217,9 +260,9 @@ def _loss(trial: CandidateRecord) -> float:
 
 
 def _expected(
-    name: str, trials: Sequence[CandidateRecord], worst: float
+    name: str, trials: Sequence[CandidateRecord], worst: float, scale: _Scale
 ) -> list[tuple[float, float, str]]:
-    found = expected_best([_loss(trial) for trial in trials], worst)
+    found = expected_best([scale.of(name, _loss(trial)) for trial in trials], worst)
     return [
         (number, loss, f"{name}, {number} tried: {loss:.3f} expected")
         for number, loss in enumerate(found, start=1)

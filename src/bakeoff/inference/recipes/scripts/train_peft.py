@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 HERE = Path(__file__).resolve().parent
 NO_LABEL = -100
@@ -30,6 +30,23 @@ def rate_factor(run: dict[str, Any], update: int) -> float:
         return 1.0
     done: float = (update - warmup) / max(1, updates - warmup)
     return 1.0 - done if run["schedule"] == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def quantized(run: dict[str, Any]) -> dict[str, Any]:
+    """How the base is loaded into 4 or 8 bits, where the run held it so."""
+    if run["quantization"] == "none":
+        return {}
+    held: dict[str, Any] = {"load_in_8bit": True}
+    if run["quantization"] != "int8":
+        held = {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": run["quantization"],
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": getattr(torch, run["dtype"]),
+        }
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    config = BitsAndBytesConfig(llm_int8_skip_modules=run["not_quantized"], **held)
+    return {"quantization_config": config, "device_map": {"": place}}
 
 
 def batch_of(rows: list[dict[str, Any]], pad: int, device: torch.device) -> dict[str, Tensor]:
@@ -65,8 +82,10 @@ def main() -> None:
         HERE / run["base"] if run["base_is_beside"] else run["base"],
         revision=run["revision"],
         dtype=getattr(torch, run["dtype"]),
+        **quantized(run),
     )
-    base = base.to(device)
+    if run["quantization"] == "none":  # else it is there already
+        base = base.to(device)
     model = PeftModel.from_pretrained(base, str(HERE / "start"), is_trainable=True)
     # The base stays as it is evaluated; what the adapter itself drops out is part of the method.
     model.eval()

@@ -18,7 +18,7 @@ from datasets import Dataset
 from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
 
 HERE = Path(__file__).resolve().parent
@@ -34,6 +34,23 @@ def rate_factor(run: dict[str, Any], update: int) -> float:
         return 1.0
     done: float = (update - warmup) / max(1, updates - warmup)
     return 1.0 - done if run["schedule"] == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def quantized(run: dict[str, Any]) -> dict[str, Any]:
+    """How the base is loaded into 4 or 8 bits, where the run held it so."""
+    if run["quantization"] == "none":
+        return {}
+    held: dict[str, Any] = {"load_in_8bit": True}
+    if run["quantization"] != "int8":
+        held = {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": run["quantization"],
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": getattr(torch, run["dtype"]),
+        }
+    place = "cuda" if torch.cuda.is_available() else "cpu"
+    config = BitsAndBytesConfig(llm_int8_skip_modules=run["not_quantized"], **held)
+    return {"quantization_config": config, "device_map": {"": place}}
 
 
 class Rows(torch.utils.data.Dataset[dict[str, Any]]):
@@ -98,6 +115,7 @@ def main() -> None:
         HERE / run["base"] if run["base_is_beside"] else run["base"],
         revision=run["revision"],
         dtype=getattr(torch, run["dtype"]),
+        **quantized(run),
     )
     for module in model.modules():
         if isinstance(module, nn.Dropout):
