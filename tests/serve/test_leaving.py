@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,8 +13,10 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from bakeoff.engine.serving.rows import Row
     from bakeoff.serve.running import Server
     from tests.serve.conftest import Serve
 
@@ -44,11 +47,24 @@ def settled(server: Server) -> None:
     ],
 )
 def test_a_client_that_leaves_without_a_stream_is_noticed(
-    served: Server, path: str, body: dict[str, Any]
+    served: Server, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = served.state.engine.batcher
     settled(served)
     before = cancelled(served)
+    noticed = threading.Event()
+    write, cancel = batcher._write, batcher.cancel
+
+    def cancelling(rows: Sequence[Row]) -> None:
+        cancel(rows)
+        noticed.set()
+
+    def writing(rows: Sequence[Row]) -> None:
+        noticed.wait(30.0)  # no row ends before the client has left
+        write(rows)
+
+    monkeypatch.setattr(batcher, "cancel", cancelling)
+    monkeypatch.setattr(batcher, "_write", writing)
     host, port = served.address.removeprefix("http://").split(":")
     content = json.dumps({**body, **LONG}).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
