@@ -58,6 +58,7 @@ class Known:
     method: Method
     tensors: Tensors
     lane: str = "base"
+    has_own_base: bool = False
 
     @property
     def extra_positions(self) -> int:

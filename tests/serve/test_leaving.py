@@ -61,6 +61,7 @@ def test_a_client_that_leaves_without_a_stream_is_noticed(
 
     def writing(rows: Sequence[Row]) -> None:
         noticed.wait(30.0)  # no row ends before the client has left
+        noticed.set()
         write(rows)
 
     monkeypatch.setattr(batcher, "cancel", cancelling)
