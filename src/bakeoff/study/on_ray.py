@@ -81,13 +81,15 @@ class OnRay:
             device == "cuda",
             self._options.lost_after,
             files,
-            opens_within=max(_OPENS_WITHIN, _TIMES_DRIVER * stages.findings.wall_seconds.get("load", 0.0)),
+            opens_within=max(
+                _OPENS_WITHIN, _TIMES_DRIVER * stages.findings.wall_seconds.get("load", 0.0)
+            ),
         )
         self._open.callback(found.close)
         _log.info("jobs run on Ray, with %s workers", self._options.workers)
         return found
 
-    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+    def trained(self, stages: Stages, executor: Elsewhere, *, cut_short: bool = False) -> None:
         """See ``ElsewherePlan``."""
 
     def close(self) -> None:

@@ -68,8 +68,11 @@ class ElsewherePlan(Protocol):
             stages: of the study. local: runs jobs in this process.
         """
 
-    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+    def trained(self, stages: Stages, executor: Elsewhere, *, cut_short: bool = False) -> None:
         """Training is over, or as far as it comes here.
+
+        Args:
+            stages, executor: of the study. cut_short: whether a budget ended it.
 
         Raises:
             PartDone: others have the rest.
@@ -144,7 +147,7 @@ class Stages:
             except TrainingTimeSpent as spent:
                 late = spent  # what is trained is still tested
             if self.elsewhere is not None and apart is not None:
-                self.elsewhere.trained(self, apart)
+                self.elsewhere.trained(self, apart, cut_short=late is not None)
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
@@ -163,7 +166,7 @@ class Stages:
                     go_on(bench, findings.schedule, archive, self.checkpoints, self.view)
                     training.run(None)
                     if self.elsewhere is not None and apart is not None:
-                        self.elsewhere.trained(self, apart)
+                        self.elsewhere.trained(self, apart, cut_short=False)
                     score_curve(questions, findings, self.events, executor)
             except TrainingTimeSpent as spent:
                 late = spent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +135,10 @@ def test_what_an_orphan_finishes_meanwhile_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_taken_back_is_a_line_and_counts_against_no_job(tmp_path: Path) -> None:
-    class Preempted(RuntimeError):
+    class PreemptedError(RuntimeError):
         preempted = True
 
-    actors = [Actor(run=Preempted(f"node {number}")) for number in range(4)]
+    actors = [Actor(run=PreemptedError(f"node {number}")) for number in range(4)]
     executor = executor_of(tmp_path, *actors)
     executor.run([job_named("train-base-0")])
     assert executor.taking.taken == ["train-base-0"] and not executor.taking.given_up
@@ -204,5 +203,3 @@ def test_a_worker_says_how_far_its_job_is() -> None:
     lines = workers_in_words(content)
     assert lines[0].endswith("train-base-0, about 10 minutes left, try 2")
     assert lines[-1] == "the study: about 20 minutes left"
-
-

@@ -126,7 +126,9 @@ def test_a_worker_that_is_not_as_it_must_be_is_refused() -> None:
     far: Any = RemoteFiles("memory://a", "run")
     away = Checks(shared=False, files=far)
     away.accepted(good)
-    with pytest.raises(StoreError, match=r"worker on b: .*execution.files, memory://a.*no such key"):
+    with pytest.raises(
+        StoreError, match=r"worker on b: .*execution.files, memory://a.*no such key"
+    ):
         away.accepted({**good, "host": "b", "sees": False, "why": "no such key"})
     mixed = Checks(mixed_devices=True)
     assert [mixed.accepted(good), mixed.accepted(other)] == [good, other]
