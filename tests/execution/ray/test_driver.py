@@ -106,7 +106,7 @@ def test_what_is_waited_for_is_said_once(tmp_path: Path, monkeypatch: pytest.Mon
     executor.crew.opens_within = float("inf")
     executor.run([job_named("train-base-0")])
     [said] = executor.taking.said
-    assert "1 of 1 workers have waited 30 s for room" in said
+    assert "1 of 1 workers have not begun within 30 s" in said
     assert "asks for num_cpus 1, and the cluster has num_cpus 2" in said
 
 

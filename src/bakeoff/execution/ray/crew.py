@@ -182,11 +182,13 @@ class Crew:
     def _say_what_is_missing(self, pending: int) -> None:
         asked = self.cluster.resources(gpu=self.gpu)
         there = self.cluster.there(gpu=self.gpu)
-        who = f"{pending} of {len(self.workers)} workers have" if pending else "the jobs have"
+        who = f"{pending} of {len(self.workers)} workers" if pending else "no worker"
+        verb = "have not" if pending else "has"
         self.say(
-            f"  [yellow]note[/] {who} waited {_SAID_AFTER:.0f} s for room: a worker asks for "
-            f"{escaped(_listed(asked))}, and the cluster has {escaped(_listed(there))}. They begin "
-            "when there is room; else give --workers or execution.resources what is there"
+            f"  [yellow]note[/] {who} {verb} begun within {_SAID_AFTER:.0f} s: a worker asks for "
+            f"{escaped(_listed(asked))}, and the cluster has {escaped(_listed(there))}. Jobs wait "
+            "until there is room and a worker has started; else give --workers or "
+            "execution.resources what is there"
         )
 
 
