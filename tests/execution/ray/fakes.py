@@ -69,6 +69,15 @@ def done(request: str, *others: Any) -> str:
     return as_text(Outcome(job=request_from(request).job))
 
 
+def instant(workshop: Any) -> Callable[..., str]:
+    """Runs jobs with a workshop, there and then."""
+
+    def run(request: str, place: str, *others: Any) -> str:
+        return as_text(workshop.run(request_from(request), Path(place), *others))
+
+    return run
+
+
 class Ray:
     """Stands for the module."""
 
