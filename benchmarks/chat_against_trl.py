@@ -146,6 +146,7 @@ def _laid_out(arguments: argparse.Namespace, tokenizer: Any, template: str) -> S
             "examples": {"train": arguments.rows, "validation": 1, "test": 1},
             "chat_template": template,
             "max_length": _LONGEST,
+            "allow_overlap": True,  # only the training rows are looked at
         }
     )
     data = prepare(

@@ -41,7 +41,7 @@ _METHODS: Final = {
     "lora": {"kind": "lora"},
     "ia3": {"kind": "ia3"},
     "bitfit": {"kind": "bitfit"},
-    "head": {"kind": "head"},
+    "bottleneck": {"kind": "bottleneck"},
 }
 _WAIT: Final = (12.0, 30.0)
 """Seconds between two kills: a worker takes about ten until its first epoch."""
@@ -95,7 +95,7 @@ def speed(arguments: argparse.Namespace) -> None:
     """Prints a line for each executor, and ratios of the medians."""
     place: Path = arguments.out
     study = place / "study.yaml"
-    study.write_text(dump_yaml(study_of(3, arguments.epochs)), encoding="utf-8")
+    study.write_text(dump_yaml(study_of(4, arguments.epochs)), encoding="utf-8")
     counts = (0, 1, 2, *arguments.more)
     whole: dict[int, list[float]] = {workers: [] for workers in counts}
     stages: dict[int, list[dict[str, float]]] = {workers: [] for workers in counts}

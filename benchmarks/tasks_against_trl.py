@@ -123,6 +123,7 @@ def by_bakeoff(
                 "template": layout.template,
                 "target": layout.target,
                 "max_length": 4096,
+                "allow_overlap": True,  # the splits are one file on purpose
             }
         )
         data = prepare(

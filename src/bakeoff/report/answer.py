@@ -216,7 +216,8 @@ def _quality(results: Results, metric: MetricRecord, row: Row) -> Fact | None:
     write = scale_of(metric.unit).write
     details = []
     if cell.low is not None and cell.high is not None:
-        details.append(f"{write(cell.low)} to {write(cell.high)}")
+        level = 0.95 if results.decision is None else results.decision.level
+        details.append(f"{100 * level:.3g}\u00a0%: {write(cell.low)} to {write(cell.high)}")
     if (baseline := best_baseline(results, metric.name)) is not None:
         details.append(f"best baseline: {label_of(results, baseline[0])} {write(baseline[1].mean)}")
     details.append(f"{'higher' if metric.higher_is_better else 'lower'} is better")
