@@ -197,11 +197,11 @@ def candidates(arguments: argparse.Namespace) -> None:
     @contextmanager
     def connected(options: RayOptions) -> Iterator[Actors]:
         begun = time.perf_counter()
-        actors = (Actor(run=instant(Instant())) for _ in range(options.workers))
+        actors = (Actor(run=instant(Instant())) for _ in range(int(options.workers)))
         yield Actors(actors, options)
         spent.append(time.perf_counter() - begun)
 
-    on_ray.connected = connected  # type: ignore[assignment]
+    vars(on_ray)["connected"] = connected
     given = ("run", str(study), "--out", str(out), "--executor", "ray", "--workers", "8")
     sys.argv = ["bakeoff", *given, "--device", "cpu"]
     with suppress(SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from bakeoff.cli.common import DeviceOption, SetOption
 from bakeoff.cli.completing import folders as folders_from
+from bakeoff.errors import BakeoffError
 
 
 def join(
@@ -57,4 +59,11 @@ def join(
     settings = RunSettings(
         device=device, mix_versions=mix_versions, elsewhere=Joining([*map(Path, folders)])
     )
-    run_in(study, out, console, settings)
+    is_new = not out.exists()
+    try:
+        run_in(study, out, console, settings)
+    except BakeoffError:
+        if is_new:
+            with suppress(OSError):  # it holds something
+                out.rmdir()
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -52,6 +53,9 @@ class OnRay:
         )
         self._address = options.files
         self._open = ExitStack()
+
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """See ``ElsewherePlan``."""
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""

@@ -64,6 +64,9 @@ class OneShard:
     is_part: ClassVar[bool] = True
     share: Share
 
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """See ``ElsewherePlan``."""
+
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
         before = folder.read_json(SHARD_FILE)
@@ -119,24 +122,21 @@ class Joining:
 
     folders: Sequence[Path]
 
-    def prepare(self, folder: RunFolder, events: EventLog) -> None:
-        """See ``ElsewherePlan``.
-
-        Raises:
-            StoreError: base or data are not those of the shards.
-        """
-        first, here = self.folders[0], folder.read_json(INPUTS_FILE)
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """See ``ElsewherePlan``."""
+        first = self.folders[0]
         there = _json(first / INPUTS_FILE)
         for name in _SAME_WHERE_JOINED:
-            values = [
-                found.get(name) if isinstance(found, dict) else None for found in (here, there)
-            ]
-            if values[0] != values[1]:
+            known = there.get(name) if isinstance(there, dict) else None
+            if known != fingerprints[name]:
                 raise StoreError(
-                    f"{first}: was made from another {name} than is found here ({values[1]} and "
-                    f"{values[0]}); give the shards' own, with --set base=... or "
+                    f"{first}: was made from another {name} than is found here ({known} and "
+                    f"{fingerprints[name]}); give the shards' own, with --set base=... or "
                     "--set task.source=... where it has moved"
                 )
+
+    def prepare(self, folder: RunFolder, events: EventLog) -> None:
+        """See ``ElsewherePlan``."""
         known = {job.cohort for kind in ("train", "baseline") for job in events.jobs(kind)}
         coming = [job for job in _jobs_of(self.folders) if job.cohort not in known]
         events.add(*(Packed(job=job) for job in coming))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +57,13 @@ class ElsewherePlan(Protocol):
 
     @property
     def is_part(self) -> bool: ...
+
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """Before the folder becomes this study's: holds base and data against what others have.
+
+        Raises:
+            StoreError: they are others.
+        """
 
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """Before anything is taken up: brings what others have decided into the run."""

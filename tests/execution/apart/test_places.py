@@ -22,7 +22,8 @@ def test_a_checkpoint_that_is_replaced_meanwhile_is_followed(
     folder = first / COHORTS / "train-base-0"
     olds = [write_state(folder, f"{number:06d}-", {}, {}) for number in range(2)]
     (first / "notes.json").write_text("[]", encoding="utf-8")
-    copy, copied = shutil.copyfile, []
+    copy = shutil.copyfile
+    copied: list[Path] = []
 
     def replacing(source: Path, target: Path) -> None:
         if not copied:  # who was thought lost saves just now
@@ -44,7 +45,8 @@ def test_an_older_checkpoint_that_goes_meanwhile_is_not_missed(
     first, second = (new_attempt(tmp_path, "train-base-0") for _ in range(2))
     folder = first / COHORTS / "train-base-0"
     old, _ = (write_state(folder, f"{number:06d}-", {}, {}) for number in range(2))
-    copy, copied = shutil.copyfile, []
+    copy = shutil.copyfile
+    copied: list[Path] = []
 
     def removing(source: Path, target: Path) -> None:
         copied.append(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,8 @@ def test_a_worker_sees_whether_it_reaches_the_drivers_address(
 ) -> None:
     checks = Checks(shared=False, files=files)
     with checks.shown_in(tmp_path):
-        worker = JobWorker(dict, 1, orphans=False)
+        opener: Any = dict
+        worker = JobWorker(opener, 1, orphans=False)
         found = worker.about({}, str(tmp_path), checks.token, (files.address, "run"))
         assert found["sees"] and not found["why"]
         other = worker.about({}, str(tmp_path), checks.token, (files.address, "another"))

@@ -154,8 +154,8 @@ class Here:
 
 def executor_of(
     run: Path, *actors: Any, options: RayOptions | None = None, stop: Any = None
-) -> RayExecutor:
-    """One over given actors; as many workers as there are, at least one."""
+) -> Any:
+    """A ``RayExecutor`` over given actors; as many workers as there are, at least one."""
     options = options or RayOptions(workers=max(1, len(actors)))
     taken: Any = Taken(run, stop or StopSignals())
     opener: Callable[[], Any] = dict
