@@ -20,6 +20,7 @@ from bakeoff.engine.serving.rows import Ended, Event, Failed, Fault, Row, Scored
 from bakeoff.engine.serving.sampling import Sampling
 from bakeoff.engine.serving.text import TextStream
 from bakeoff.errors import CheckpointError
+from bakeoff.methods.contract import ExecutionPath
 
 if TYPE_CHECKING:
     from bakeoff.methods.contract import Method, Tensors
@@ -54,6 +55,10 @@ class Known:
     @property
     def extra_positions(self) -> int:
         return 0 if self.method is None else self.method.extra_positions
+
+    @property
+    def has_own_base(self) -> bool:
+        return self.method is not None and self.method.execution_path is ExecutionPath.OWN_BASE
 
     @property
     def least_bytes(self) -> int:

@@ -99,6 +99,29 @@ def test_the_card_says_what_it_is_and_what_it_reached(run: Path, cli: Run, place
     assert "| learning rate | `1e-2` |" in text and "| seed | `0` |" in text
 
 
+def test_the_card_of_a_conversion_says_what_it_costs(run: Path, cli: Run, place: Path) -> None:
+    arguments = ("--candidate", IDS["lora"], "--to", "lora", "--rank", "1", "--out", "l")
+    assert cli("export", "out", *arguments).code == 0
+    text = (place / "l/README.md").read_text("utf-8")
+    found = json.loads((place / "l/bakeoff_conversion.json").read_text())
+    assert "LoRA of rank 1 that was made of the lora candidate" in text
+    assert f"| before the conversion | {found['nll_before']:.4f} |" in text
+    assert f"| this export | {found['nll_after']:.4f} |" in text
+    assert "writes the same" not in text and "llama-server" not in text
+    assert "before it was converted" in text
+
+
+def test_the_card_of_a_gguf_lora_names_llama_cpp(run: Path) -> None:
+    from bakeoff.inference.loading import how_to_load
+
+    finished = FinishedRun(run, "cpu")
+    kept = finished.candidate(IDS["lora"])
+    base = named_base(finished, run / "x")
+    found = {"to": "gguf-lora"}
+    text = "\n".join(how_to_load("g", base, {}, is_merged=False, kept=kept, conversion=found))
+    assert "llama-server --model BASE.gguf --lora g/adapter.gguf" in text
+
+
 def test_a_soft_prompt_promises_no_merge_and_no_vllm(run: Path, cli: Run, place: Path) -> None:
     arguments = ("--candidate", IDS["soft_prompt"], "--to", "peft", "--out", "p")
     assert cli("export", "out", *arguments).code == 0

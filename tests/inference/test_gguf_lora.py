@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from gguf import GGUFReader
 from transformers import LlamaConfig
@@ -14,6 +15,7 @@ from transformers import LlamaConfig
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import BYTE_VOCABULARY_SIZE, byte_tokenizer, scratch_model
 from bakeoff.base.weights.sources import Source
+from bakeoff.errors import ConfigError
 from bakeoff.inference.gguf_lora import write_gguf_lora
 from bakeoff.inference.to_lora import to_lora
 from bakeoff.methods.registry import method_type
@@ -78,3 +80,11 @@ def test_the_file_holds_the_update_in_llama_cpps_order(tmp_path: Path) -> None:
         name = f"model.layers.1.{ours}"
         expected_DE = 2 * tensors[f"{name}.lora_a"] @ tensors[f"{name}.lora_b"]
         np.testing.assert_allclose((b_ER @ a_RD).T, expected_DE.numpy(), atol=1e-5)
+
+
+def test_what_cannot_be_a_lora_is_told_by_the_word_that_was_given() -> None:
+    kept: Any = SimpleNamespace(method=SimpleNamespace(kind="prefix", is_mergeable=lambda: False))
+    with pytest.raises(ConfigError, match="--to gguf-lora: prefix changes no weights"):
+        to_lora(kept, None, "gguf-lora")
+    with pytest.raises(ConfigError, match="--to lora: prefix"):
+        to_lora(kept, None)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
-def served(rows: list[dict[str, Any]], place: Path) -> Served:
-    """A model of a study of conversations in such rows."""
+def served(rows: list[dict[str, Any]], place: Path, **options: Any) -> Served:
+    """A model of a study, of conversations unless told otherwise, in such rows."""
     from bakeoff.base.model import Base
     from bakeoff.base.weights.sources import load_source
     from bakeoff.serve.served import Asking, Served
@@ -25,7 +25,7 @@ def served(rows: list[dict[str, Any]], place: Path) -> Served:
 
     source = load_source("scratch:tiny-gpt-neo", root=place, cache_dir=place)
     base = Base(source, device=torch.device("cpu"), dtype=torch.float32)
-    task = task_of(kind="chat")
+    task = task_of(**{"kind": "chat", **options})
     task = with_found(task, task.found(rows))
     return Served(
         name="lora",
@@ -65,3 +65,16 @@ def test_tools_come_with_a_request_or_not_at_all(tmp_path: Path) -> None:
 def test_an_instruction_needs_no_input(tmp_path: Path) -> None:
     model = served([{"instruction": "a", "input": "b", "output": "c"}], tmp_path)
     assert "A storm?" in asked(model, "A storm?")
+
+
+def test_a_prompt_of_several_columns_is_an_object_or_refused(tmp_path: Path) -> None:
+    from bakeoff.serve.http.asking import text_prompt
+    from bakeoff.serve.http.faults import ApiError
+
+    options = {"kind": "complete", "template": "{a} and {b}: {c}", "target": "c"}
+    model = served([{"a": "x", "b": "y", "c": "z"}], tmp_path, **options)
+    prompt, _ = text_prompt(model, '{"a": "one", "b": "two"}', raw=False)
+    assert "one and two" in str(model.asking.tokenizer.decode(prompt.ids))
+    for text in ("[" * 100_000, "one", "[1]"):
+        with pytest.raises(ApiError, match="give them as `row`"):
+            text_prompt(model, text, raw=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ class Card:
         is_merged: whether the export is a whole model. base: its base. license: the base's.
         adapter: what ``adapter_config.json`` says; empty where it is merged.
         folder: the export's name.
+        conversion: what was left out of it, and what that costs; empty where it is a mere copy.
     """
 
     run: FinishedRun
@@ -35,6 +36,7 @@ class Card:
     license: str | None
     adapter: Mapping[str, Any]
     folder: str
+    conversion: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def record(self) -> MethodRecord:
@@ -64,6 +66,7 @@ def card_text(card: Card) -> str:
         "",
         *_training(card),
         "",
+        *(["## What it was converted to", "", *_converted(card), ""] if card.conversion else []),
         "## What it reached",
         "",
         *_scores(card),
@@ -71,7 +74,12 @@ def card_text(card: Card) -> str:
         "## How to load it",
         "",
         *how_to_load(
-            card.folder, card.base, card.adapter, is_merged=card.is_merged, kept=card.kept
+            card.folder,
+            card.base,
+            card.adapter,
+            is_merged=card.is_merged,
+            kept=card.kept,
+            conversion=card.conversion,
         ),
         "",
         "## How to ask it",
@@ -135,6 +143,33 @@ def _training(card: Card) -> list[str]:
     }
     rows = [f"| {name} | {code(value)} |" for name, value in facts.items() if value]
     return ["| | |", "| --- | --- |", *rows]
+
+
+def _converted(card: Card) -> list[str]:
+    found = card.conversion
+    if "rank" in found:
+        share = 100 * found["update_norm_left_out"]
+        said = (
+            f"This is a LoRA of rank {found['rank']} that was made of the {found['kind']} "
+            f"candidate after training. It leaves out {share:.3g} % of the update's norm"
+        )
+        others = found["parameters_left_out"]
+        said += f", and {len(others)} parameters that no LoRA holds." if others else "."
+    else:
+        said = f"The weights were rounded to {found['dtype'].removeprefix('torch.')}."
+    if "nll_after" not in found:
+        return [f"{said} What that costs was not measured."]
+    return [
+        f"{said} What that costs, on {shown_whole(found['validation_rows'])} validation rows:",
+        "",
+        "| NLL per token | |",
+        "| --- | --- |",
+        f"| before the conversion | {found['nll_before']:.4f} |",
+        f"| this export | {found['nll_after']:.4f} |",
+        f"| untuned | {found['nll_untuned']:.4f} |",
+        "",
+        "All scores below are of the candidate before the conversion.",
+    ]
 
 
 def _source(source: Any) -> str:

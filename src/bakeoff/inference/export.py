@@ -129,6 +129,7 @@ def export_candidate(
             license=base_license(run),
             adapter=adapter,
             folder=out.name,
+            conversion=_conversion(beside),
         )
         # Over what libraries may have put there.
         (beside / "README.md").write_text(card_text(card), encoding="utf-8")
@@ -207,6 +208,15 @@ def _name_base(run: FinishedRun, base: BaseName, folder: Path) -> dict[str, Any]
     return config
 
 
+def _conversion(folder: Path) -> dict[str, Any]:
+    """What was written on a conversion; nothing where the export is a mere copy."""
+    path = folder / CONVERSION_FILE
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def _as_peft(kept: Kept) -> Callable[[Path], None]:
     method = kept.method
     if method.file_format is not FileFormat.PEFT:
@@ -251,7 +261,7 @@ def _merged(
 def _as_lora(
     run: FinishedRun, kept: Kept, to: Target, rank: int | None, note: Note
 ) -> Callable[[Path], None]:
-    made = to_lora(kept, rank)
+    made = to_lora(kept, rank, str(to))
     content: dict[str, Any] = {
         "from": kept.id,
         "kind": kept.method.kind,

@@ -7,20 +7,29 @@ from typing import Any, Final
 
 from bakeoff.base.weights.folder import auto_class
 from bakeoff.inference.finished import Kept
+from bakeoff.inference.gguf_lora import FILE as GGUF_FILE
 from bakeoff.inference.naming import BASE_FOLDER, BaseName
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 _VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM's ``--max-lora-rank`` takes, from its default region on."""
 
 
 def how_to_load(
-    folder: str, base: BaseName, adapter: Mapping[str, Any], *, is_merged: bool, kept: Kept
+    folder: str,
+    base: BaseName,
+    adapter: Mapping[str, Any],
+    *,
+    is_merged: bool,
+    kept: Kept,
+    conversion: Mapping[str, Any] = _NOTHING,
 ) -> list[str]:
     """Lines of Markdown.
 
     Args:
         folder: the export's name. base: its base. adapter: its ``adapter_config.json``.
         is_merged: whether it is a whole model. kept: the candidate.
+        conversion: what was left out of the candidate, if anything was.
     """
     place = [
         "```python",
@@ -39,11 +48,16 @@ def how_to_load(
         "",
         "**Transformers** (merged)",
         "",
-        *_to_merge(kept),
+        *_to_merge(kept, is_converted=bool(conversion)),
         "",
         "**vLLM**",
         "",
         *_vllm(folder, base, adapter, kept),
+        *(
+            ["", "**llama.cpp**", "", *_llama(folder)]
+            if conversion.get("to") == "gguf-lora"
+            else []
+        ),
     ]
 
 
@@ -83,19 +97,31 @@ def _peft(base: BaseName, loader: str) -> list[str]:
     ]
 
 
-def _to_merge(kept: Kept) -> list[str]:
+def _to_merge(kept: Kept, *, is_converted: bool) -> list[str]:
     if not kept.method.is_mergeable():
         return [
             "What this method learns is no weight of the base, so it cannot be merged; PEFT's "
             "model is used as any other of Transformers."
         ]
+    same = f"`bakeoff export RUN --to merged --candidate {kept.id} --out merged` writes "
+    same += "the candidate itself, before it was converted." if is_converted else "the same."
     return [
         "```python",
         "merged = model.merge_and_unload()  # an ordinary Transformers model",
         'merged.save_pretrained("merged")',
         "```",
         "",
-        f"`bakeoff export RUN --to merged --candidate {kept.id} --out merged` writes the same.",
+        same,
+    ]
+
+
+def _llama(folder: str) -> list[str]:
+    return [
+        "Over the base in GGUF, which llama.cpp's `convert_hf_to_gguf.py` writes:",
+        "",
+        "```",
+        f"llama-server --model BASE.gguf --lora {folder}/{GGUF_FILE}",
+        "```",
     ]
 
 

@@ -51,11 +51,12 @@ class Converted:
         return self.left_out <= _EXACT and not self.parameters_left_out
 
 
-def to_lora(kept: Kept, rank: int | None) -> Converted:
+def to_lora(kept: Kept, rank: int | None, to: str = "lora") -> Converted:
     """Makes the LoRA.
 
     Args:
         kept: the candidate. rank: None takes the smallest that leaves nothing out, at most 64.
+        to: the command line's word, for errors.
 
     Raises:
         ConfigError: the method changes no weights, or none that a LoRA can hold.
@@ -63,13 +64,13 @@ def to_lora(kept: Kept, rank: int | None) -> Converted:
     method = kept.method
     if not method.is_mergeable():
         raise ConfigError(
-            f"--to lora: {method.kind} changes no weights of the base, so it cannot be a LoRA; "
+            f"--to {to}: {method.kind} changes no weights of the base, so it cannot be a LoRA; "
             "`bakeoff serve` serves it as it is"
         )
     updates, others = _updates(method.base, method.merged_weights(kept.load()))
     if not updates:
         raise ConfigError(
-            f"--to lora: {method.kind} changes no weight of a linear layer, only "
+            f"--to {to}: {method.kind} changes no weight of a linear layer, only "
             f"{', '.join(others[:3]) or 'nothing'}; a LoRA can hold none of it; --to merged works"
         )
     parts = {name: torch.linalg.svd(u_DE, full_matrices=False) for name, u_DE in updates.items()}

@@ -64,8 +64,9 @@ class Engine:
 
     def close(self) -> None:
         """Lets running rows finish and ends the thread."""
-        self.batcher.stop(timeout=self.options.drain_seconds)
-        self._close_lanes()
+        has_ended = self.batcher.stop(timeout=self.options.drain_seconds)
+        if has_ended:  # under a pass that hangs nothing is taken away
+            self._close_lanes()
 
     def _close_lanes(self) -> None:
         for lane in self.lanes.values():

@@ -156,10 +156,14 @@ class Asking:
             raise DataError("a choice has no tokens, so it has no likelihood")
         return [ids.tolist() for ids in found]
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of tokens."""
+        with self._lock:
+            return str(self.tokenizer.decode(list(ids)))
+
     def token_text(self, token: int) -> str:
         """One token by itself."""
-        with self._lock:
-            return str(self.tokenizer.decode([token]))
+        return self.text_of([token])
 
     def token_spelling(self, token: int) -> str:
         """One token as the tokenizer spells it."""

@@ -126,6 +126,10 @@ def _judged(pair: tuple[str, str], by_prompt: Mapping[str, Sequence[float]]) -> 
         width = float(t_quantile(number - 1, 1 - _ALPHA / 2)) * float(
             np.sqrt(means.var(ddof=1) / number)
         )
+        if means.min() == means.max() and abs(mean) < 1.0:
+            # Prompts that agree show no spread, but others may differ: as many of them as may be
+            # that were not seen in so many (Clopper and Pearson 1934), and by all that a vote can.
+            width = 2.0 * (1.0 - (_ALPHA / 2) ** (1 / number))
         low, high = within_bounds(mean, width, (-1.0, 1.0), number, _ALPHA)
         verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
     return {

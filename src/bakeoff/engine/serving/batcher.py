@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ from bakeoff.engine.serving.sampling import NEAR_TIE, Drawn, Sampler
 from bakeoff.engine.serving.text import TextStream
 
 _LOG = logging.getLogger(__name__)
+_PASS_SECONDS: Final = 30.0
+"""That the last pass has when the batch is stopped."""
+_PADDED: Final = 2
+"""Positions of one pass over prompts, padding counted, by ``Limits.prefill_tokens``."""
 
 
 class Batcher:
@@ -53,8 +58,12 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="bakeoff-serve", daemon=True)
         self._thread.start()
 
-    def stop(self, *, timeout: float | None = None) -> None:
-        """Lets running rows finish, tells waiting ones that they will not run, and ends."""
+    def stop(self, *, timeout: float | None = None) -> bool:
+        """Lets running rows finish, tells waiting ones that they will not run, and ends.
+
+        Returns:
+            Whether the thread has ended, so that what it used may be closed.
+        """
         with self._changed:
             self._drains = True
             self._changed.notify()
@@ -63,6 +72,9 @@ class Batcher:
         with self._changed:
             self._stops = True
             self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(_PASS_SECONDS)
+        return self._thread is None or not self._thread.is_alive()
 
     @property
     def num_waiting(self) -> int:
@@ -88,9 +100,14 @@ class Batcher:
         with self._changed:
             if self._drains or self._stops:
                 raise QueueFullError("the server is stopping")
-            if len(self._queue) + len(rows) > self._limits.max_queue:
+            sources = [row.source for row in (*self._queue, *rows)]
+            # Rows sit down at once where there are seats, and a thread that seats them.
+            would_wait = self.pool.num_seatless(sources) if self.is_alive else len(sources)
+            if would_wait > self._limits.max_queue:
+                is_idle = not self._queue and not self._live
                 raise QueueFullError(
-                    f"{len(self._queue)} rows wait, and at most {self._limits.max_queue} may"
+                    f"{would_wait} rows would wait, and at most {self._limits.max_queue} may; ask "
+                    + ("for fewer at once" if is_idle else "again later")
                 )
             self._queue.extend(rows)
             self._changed.notify()
@@ -103,23 +120,29 @@ class Batcher:
             self._changed.notify()
 
     def _run(self) -> None:
-        with torch.no_grad():
-            while True:
-                with self._changed:
-                    while not (self._queue or self._live or self._drains or self._stops):
-                        self._changed.wait()
-                    if self._stops or (self._drains and not self._live):
-                        waiting = list(self._queue)
-                        self._queue.clear()
-                        break
-                try:
-                    self.round()
-                except Exception as error:  # the thread must live on whatever a pass does
-                    self._all_failed(error)
-        for row in waiting:
-            self._tell(row, Failed(Fault.STOPPING, "the server is stopping"))
-        for row in list(self._live):
-            self._leave(row, Failed(Fault.STOPPING, "the server is stopping"))
+        try:
+            with torch.no_grad():
+                self._rounds()
+        finally:
+            # However it ends, nobody waits for it in vain.
+            with self._changed:
+                self._stops = True
+                rows = [*self._queue, *self._live]
+                self._queue.clear()
+            for row in rows:
+                self._leave(row, Failed(Fault.STOPPING, "the server is stopping"))
+
+    def _rounds(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._queue or self._live or self._drains or self._stops):
+                    self._changed.wait()
+                if self._stops or (self._drains and not self._live):
+                    return
+            try:
+                self.round()
+            except Exception as error:  # the thread must live on whatever a pass does
+                self._fail(list(self._live), error)
 
     def round(self) -> None:
         """Lets rows in, reads pieces of prompts, writes one token of every row that writes."""
@@ -141,70 +164,71 @@ class Batcher:
     def _admit(self) -> None:
         with self._changed:
             waiting = list(self._queue)
-        settled = []
         now = time.monotonic()
         for row in waiting:
             if row.cancelled:
-                self._tell(row, Failed(Fault.CANCELLED, "the client has gone"))
+                self._leave(row, Failed(Fault.CANCELLED, "the client has gone"))
             elif now - row.asked_at > self._limits.queue_seconds:
-                self._tell(row, Failed(Fault.TIMEOUT, "no seat became free in time"))
-            elif not self._seat(row):
-                continue
-            settled.append(row)
-        if settled:
-            gone = set(map(id, settled))
-            with self._changed:
-                self._queue = deque(row for row in self._queue if id(row) not in gone)
+                self._leave(row, Failed(Fault.TIMEOUT, "no seat became free in time"))
+            else:
+                try:
+                    self._seat(row)
+                except Exception as error:
+                    self._fail([row], error)
 
-    def _seat(self, row: Row) -> bool:
-        """Whether the row is settled: it sits, or it has failed."""
-        if not any(lane.free for lane in self.pool.lanes):
-            return False
+    def _seat(self, row: Row) -> None:
+        """Seats a row; it goes on waiting where there is no room, and leaves where it fails."""
+        # Before its adapter is loaded, for which others would have to go.
+        if not self.pool.has_seat(row.source):
+            return
         try:
             resident = self.pool.get(row.source)
         except AdapterTooLargeError as error:
-            self._tell(row, Failed(Fault.MEMORY, str(error)))
-            return True
+            self._leave(row, Failed(Fault.MEMORY, str(error)))
+            return
         except Exception as error:
             if is_out_of_memory(error):
-                release_memory()
-                self._tell(row, Failed(Fault.MEMORY, "no memory is left for the adapter"))
-                return True
-            _LOG.error("%s cannot be loaded: %s", row.source.name, error)
-            self._tell(
-                row, Failed(Fault.ADAPTER, f"the adapter of {row.source.name!r} cannot be loaded")
-            )
-            return True
+                raise
+            name = row.source.name
+            _LOG.error("%s cannot be loaded: %s", name, error)
+            self._leave(row, Failed(Fault.ADAPTER, f"the adapter of {name!r} cannot be loaded"))
+            return
         if resident is None or not resident.lane.free:
-            return False
-        row.resident, row.seat = resident, resident.lane.take(resident)
-        resident.num_rows += 1
+            return
         if not row.choices:
             row.sampler = Sampler(row.sampling, row.prompt)
             row.stream = TextStream(
                 resident.lane.base.tokenizer, row.sampling.stop, strips=row.strips
             )
+        with self._changed:
+            # At once, so that nobody counts it twice.
+            row.resident, row.seat = resident, resident.lane.take(resident)
+            resident.num_rows += 1
+            self._queue.remove(row)
         self._live.append(row)
-        return True
 
     # Rows read.
 
     def _read(self, rows: Sequence[Row]) -> None:
         """Pieces of prompts, and choices behind prompts that have been read."""
         room = self._limits.prefill_tokens
-        pieces, readers = [], []
+        pieces: list[Piece] = []
+        longest = 0
         for row in rows:
             if room <= 0:
                 break
             piece = self._piece(row, room)
+            longest = max(longest, len(piece.ids))
+            if pieces and (len(pieces) + 1) * longest > _PADDED * self._limits.prefill_tokens:
+                break  # short ones beside a long one would be padding above all
             room -= len(piece.ids)
             pieces.append(piece)
-            readers.append(row)
         if not pieces:
             return
         found = pieces[0].resident.lane.read(pieces)
         self.counts.passes += 1
-        for row, piece, logits_NV in zip(readers, pieces, found, strict=True):
+        self.counts.read_positions += len(pieces) * longest
+        for row, piece, logits_NV in zip(rows[: len(pieces)], pieces, found, strict=True):
             self.counts.prompt_tokens += len(piece.ids)
             if piece.num_wanted and not bool(logits_NV.isfinite().all()):
                 self._not_finite(row)
@@ -224,7 +248,8 @@ class Batcher:
             return Piece(
                 resident=row.resident, seat=row.seat, start=start, ids=ids, num_wanted=int(is_last)
             )
-        ids = row.choices[row.place][:-1]
+        start += row.place_read
+        ids = row.choices[row.place][:-1][row.place_read : row.place_read + room]
         return Piece(
             resident=row.resident, seat=row.seat, start=start, ids=ids, num_wanted=len(ids)
         )
@@ -237,15 +262,20 @@ class Batcher:
             firsts = nats_V[[ids[0] for ids in row.choices]].tolist()
             row.nats = [[first] for first in firsts]
             self._next_choice(row)
-            return
-        self._choose(row, logits_V)
+        elif not row.sampling.max_tokens:
+            self._ended(row, "length")
+        else:
+            self._choose(row, logits_V)
 
     def _score(self, row: Row, logits_NV: Tensor) -> None:
-        targets_N = torch.tensor(row.choices[row.place][1:], device=logits_NV.device)
+        choice, end = row.choices[row.place], row.place_read + len(logits_NV)
+        targets_N = torch.tensor(choice[row.place_read + 1 : end + 1], device=logits_NV.device)
         nats_N1 = -logits_NV.log_softmax(dim=-1).gather(1, targets_N[:, None])
         row.nats[row.place] += nats_N1[:, 0].tolist()
-        row.place += 1
-        self._next_choice(row)
+        row.place_read = end
+        if end == len(choice) - 1:
+            row.place, row.place_read = row.place + 1, 0
+            self._next_choice(row)
 
     def _next_choice(self, row: Row) -> None:
         while row.place < len(row.choices) and len(row.choices[row.place]) == 1:
@@ -279,19 +309,18 @@ class Batcher:
             if not is_finite[place]:
                 self._not_finite(row)
             elif row.sampler.is_plain:
-                self._take(row, Drawn(greedy[place], is_near_tie=gaps[place] < NEAR_TIE))
+                drawn = Drawn(greedy[place], is_near_tie=gaps[place] < NEAR_TIE)
+                self._choose(row, logits_RV[place], drawn)
             else:
                 self._choose(row, logits_RV[place])
 
-    def _choose(self, row: Row, logits_V: Tensor) -> None:
+    def _choose(self, row: Row, logits_V: Tensor, drawn: Drawn | None = None) -> None:
         """By a row's own rules. Where they leave nothing to draw from, this row fails alone."""
         assert row.sampler is not None
         try:
-            drawn = row.sampler.choose(logits_V)
+            self._take(row, row.sampler.choose(logits_V) if drawn is None else drawn)
         except Exception as error:
             self._fail([row], error)
-            return
-        self._take(row, drawn)
 
     def _take(self, row: Row, drawn: Drawn) -> None:
         """A token of a row: it is told, and the row goes on or leaves."""
@@ -327,14 +356,20 @@ class Batcher:
         self.pool.drop(name)
 
     def _leave(self, row: Row, event: Event) -> None:
-        resident = row.resident
-        assert resident is not None
-        if row.seat >= 0:
-            is_fault = isinstance(event, Failed) and event.fault is not Fault.CANCELLED
-            resident.lane.leave(row.seat, clear=is_fault)
-            resident.num_rows -= 1
-            row.seat = -1
+        """A row goes, from its seat or from the queue, and hears why."""
+        row.is_settled = True
+        with self._changed:
+            if row in self._queue:
+                self._queue.remove(row)
         self._live = [other for other in self._live if other is not row]
+        seat, row.seat = row.seat, -1
+        if seat >= 0 and row.resident is not None:
+            row.resident.num_rows -= 1
+            try:
+                # A row that failed, or was cancelled unseen, may have written what is no number.
+                row.resident.lane.leave(seat, clear=isinstance(event, Failed))
+            except Exception:  # the row is told all the same
+                _LOG.exception("a seat cannot be cleared, so nobody gets it")
         self._tell(row, event)
 
     def _tell(self, row: Row, event: Event) -> None:
@@ -347,15 +382,11 @@ class Batcher:
 
     def _guarded(self, step: Callable[[Sequence[Row]], None], rows: Sequence[Row]) -> None:
         """A pass; where it fails, its rows do, and no others."""
-        if not rows:
-            return
         try:
-            step(rows)
+            if rows:
+                step(rows)
         except Exception as error:
             self._fail(rows, error)
-
-    def _all_failed(self, error: Exception) -> None:
-        self._fail(list(self._live), error)
 
     def _fail(self, rows: Sequence[Row], error: Exception) -> None:
         if is_out_of_memory(error):
@@ -365,5 +396,5 @@ class Batcher:
             _LOG.error("a pass failed", exc_info=error)
             failed = Failed(Fault.INTERNAL, "the engine failed on this request")
         for row in rows:
-            if row.seat >= 0:
+            if not row.is_settled:
                 self._leave(row, failed)

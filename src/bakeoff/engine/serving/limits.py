@@ -36,5 +36,6 @@ class Counts:
     prompt_tokens: int = 0
     written_tokens: int = 0
     passes: int = 0
+    read_positions: int = 0  # of passes over prompts and choices, padding counted
     near_ties: int = 0
     faults: dict[str, int] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from bakeoff.engine.backends.memory import release_memory
 from bakeoff.engine.serving.residents import Lane, OwnSeats, Resident, make_resident
@@ -48,6 +49,24 @@ class AdapterPool:
         """Those of the shared bases, and those that residents have for themselves."""
         own = [r.lane for r in self._residents.values() if r.owns_lane]
         return [*self._lanes.values(), *own]
+
+    def has_seat(self, source: Source) -> bool:
+        """Whether a row of this adapter could sit down now, if the adapter were in memory."""
+        return self._seats(source)[1] > 0
+
+    def num_seatless(self, sources: Iterable[Source]) -> int:
+        """How many rows, one of each of these adapters, would find no seat now."""
+        free = dict(found := [self._seats(source) for source in sources])
+        wanted = Counter(key for key, _ in found)
+        return sum(max(0, count - free[key]) for key, count in wanted.items())
+
+    def _seats(self, source: Source) -> tuple[tuple[str, str], int]:
+        """(what names the lane of an adapter's rows, how many of its seats are free)"""
+        if not source.has_own_base:
+            return ("shared", source.lane), len(self._lanes[source.lane].free)
+        resident = self._residents.get(source.name)
+        free = self._own.num_seats if resident is None else len(resident.lane.free)
+        return ("own", source.name), free
 
     def get(self, source: Source) -> Resident | None:
         """The adapter, loaded if it must be; None while others that are in use take its room.

@@ -124,9 +124,10 @@ class Lane:
     def take(self, resident: Resident) -> int:
         """A free seat, the lowest, for a row of this adapter."""
         seat = min(self.free)
-        self.free.remove(seat)
         if resident.num_before:
             self.cache.put(seat, resident.before, resident.num_before)
+        # Last, so that a seat that cannot be filled is not lost.
+        self.free.remove(seat)
         return seat
 
     def leave(self, seat: int, *, clear: bool = False) -> None:

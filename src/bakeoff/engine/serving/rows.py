@@ -30,6 +30,10 @@ class Source(Protocol):
         """Positions that it takes before the tokens of every row."""
 
     @property
+    def has_own_base(self) -> bool:
+        """Whether it brings a base, and with it seats, of its own."""
+
+    @property
     def least_bytes(self) -> int:
         """Memory that it takes at least, as far as that is known before it is loaded."""
 
@@ -121,6 +125,8 @@ class Row:
     stream: TextStream | None = None
     nats: list[list[float]] = field(default_factory=list)
     place: int = 0  # the choice that is read next
+    place_read: int = 0  # tokens of it that have been read
+    is_settled: bool = False  # nothing more is told of it
 
     @property
     def num_positions(self) -> int:

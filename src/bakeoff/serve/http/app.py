@@ -16,15 +16,21 @@ from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response
 
 from bakeoff.errors import StoreError
+from bakeoff.serve.http.answers import (
+    ChatAnswer,
+    ClassifyAnswer,
+    CompareAnswer,
+    CompletionAnswer,
+    ScoreAnswer,
+)
 from bakeoff.serve.http.bodies import (
     ChatBody,
     ClassifyBody,
     CompareBody,
     CompletionBody,
-    ErrorBody,
     ScoreBody,
     VoteBody,
 )
@@ -40,36 +46,15 @@ from bakeoff.serve.http.completing import (
 )
 from bakeoff.serve.http.faults import ApiError, bad
 from bakeoff.serve.http.guard import Guard
+from bakeoff.serve.http.responses import FlowStream, Json
+from bakeoff.serve.http.schema import ERRORS, answers, describe
 from bakeoff.serve.playground import playground_page
 from bakeoff.serve.served import Served
 from bakeoff.serve.state import State
 from bakeoff.version import __version__
 
 _LOG = logging.getLogger("bakeoff.serve")
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"model": ErrorBody, "description": text}
-    for status, text in {
-        400: "The request breaks a rule.",
-        401: "A key is missing.",
-        403: "Another site asks.",
-        404: "There is no such model.",
-        408: "The request took too long.",
-        413: "The body is too large.",
-        422: "The request breaks a rule.",
-        429: "Too many rows wait; Retry-After says when to ask again.",
-        503: "The server loads, stops, or cannot load an adapter.",
-    }.items()
-}
 _STARTED: Final = int(time.time())
-
-
-class _Json(Response):
-    """JSON whatever the texts hold, as half of a pair of surrogates."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def make_app(state: State) -> Guard:
@@ -92,32 +77,33 @@ def make_app(state: State) -> Guard:
         lifespan=living,
         docs_url=None,
         redoc_url=None,
-        responses=_ERRORS,
-        default_response_class=_Json,
+        responses=ERRORS,
+        default_response_class=Json,
     )
     _errors(app)
     _watch(app, state)
     _life(app, state)
     _openai(app, state)
     _own(app, state)
-    return Guard(app, state.options)
+    describe(app, has_keys=bool(state.options.keys))
+    return Guard(app, state.options, lambda *seen: _note(state, *seen))
 
 
 def _errors(app: FastAPI) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        return _Json(error.body, error.status, headers=error.headers)
+        return Json(error.body, error.status, headers=error.headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return _Json(_explained(error).body, 400)
+        return Json(_explained(error).body, 400)
 
     async def other(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         codes = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed"}
         code = codes.get(error.status_code, "http_error")
         answer = ApiError(error.status_code, str(error.detail), code)
-        return _Json(answer.body, error.status_code, headers=error.headers)
+        return Json(answer.body, error.status_code, headers=error.headers)
 
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -127,6 +113,8 @@ def _errors(app: FastAPI) -> None:
 def _explained(error: RequestValidationError) -> ApiError:
     """The first fault of a body, by the field's name; what was given is not repeated."""
     first = error.errors()[0]
+    if first.get("type") == "json_invalid":
+        return bad(f"the body is no JSON (at character {first['loc'][-1]})")
     place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query")]
     if not place:
         return bad("the body is no JSON object; send one, with Content-Type: application/json")
@@ -141,14 +129,23 @@ def _watch(app: FastAPI, state: State) -> None:
     @app.middleware("http")
     async def counted(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
         started = time.monotonic()
-        response = await call(request)
+        try:
+            response = await call(request)
+        except Exception:
+            _LOG.exception("a request failed")
+            told = "the server failed on this request; its log says why"
+            response = Json(ApiError(500, told, "internal_error").body, 500)
         found = request.scope.get("route")
         route = getattr(found, "path", "other")
-        seconds = time.monotonic() - started
-        state.metrics.requests.labels(route, str(response.status_code)).inc()
-        state.metrics.seconds.labels(route).observe(seconds)
-        _LOG.info("%s %s %d %.3f s", request.method, route, response.status_code, seconds)
+        _note(state, request.method, route, response.status_code, time.monotonic() - started)
         return response
+
+
+def _note(state: State, method: str, route: str, status: int, seconds: float) -> None:
+    """Counts an answer, and logs it without a word of what was asked."""
+    state.metrics.requests.labels(route, str(status)).inc()
+    state.metrics.seconds.labels(route).observe(seconds)
+    _LOG.info("%s %s %d %.3f s", method, route, status, seconds)
 
 
 def _life(app: FastAPI, state: State) -> None:
@@ -190,44 +187,53 @@ def _openai(app: FastAPI, state: State) -> None:
             raise ApiError(404, "there is no such model", "model_not_found", "model")
         return _shown(found)
 
-    @app.post("/v1/completions", response_model=None)
+    @app.post(
+        "/v1/completions", response_model=None, responses=answers(CompletionAnswer, streams=True)
+    )
     async def completions(body: CompletionBody, request: Request) -> Response:
         """Continues texts."""
         job = await completion_job(state.engine, body)
-        _log_prompt(state, body.prompt)
+        _log_prompt(state, body.row if body.prompt is None else body.prompt)
         if body.stream:
-            return _stream(streamed_completion(job))
-        return _Json(await whole_completion(job, request))
+            await job.flow.begun(request)
+            return FlowStream(job.flow, streamed_completion(job))
+        return Json(await whole_completion(job, request))
 
-    @app.post("/v1/chat/completions", response_model=None)
+    @app.post(
+        "/v1/chat/completions", response_model=None, responses=answers(ChatAnswer, streams=True)
+    )
     async def chat(body: ChatBody, request: Request) -> Response:
         """Answers conversations."""
         job = await chat_job(state.engine, body)
         _log_prompt(state, [message.content for message in body.messages])
         if body.stream:
-            return _stream(streamed_chat(job))
-        return _Json(await whole_chat(job, request))
+            await job.flow.begun(request)
+            return FlowStream(job.flow, streamed_chat(job))
+        return Json(await whole_chat(job, request))
 
-    @app.post("/v1/classify", response_model=None)
+    @app.post("/v1/classify", response_model=None, responses=answers(ClassifyAnswer))
     async def classified(body: ClassifyBody, request: Request) -> Response:
         """The labels of texts, each with its share."""
-        return _Json(await classify(state.engine, body, request))
+        _log_prompt(state, body.rows if body.input is None else body.input)
+        return Json(await classify(state.engine, body, request))
 
-    @app.post("/v1/score", response_model=None)
+    @app.post("/v1/score", response_model=None, responses=answers(ScoreAnswer))
     async def scored(body: ScoreBody, request: Request) -> Response:
         """How likely texts are after a prompt."""
-        return _Json(await score(state.engine, body, request))
+        _log_prompt(state, [body.row if body.prompt is None else body.prompt, *body.choices])
+        return Json(await score(state.engine, body, request))
 
 
 def _own(app: FastAPI, state: State) -> None:
-    @app.post("/compare", response_model=None)
+    @app.post("/compare", response_model=None, responses=answers(CompareAnswer, streams=True))
     async def compare(body: CompareBody, request: Request) -> Response:
         """One prompt through many models, in one batch."""
         compared = await compare_flow(state.engine, body)
-        _log_prompt(state, body.prompt)
+        turns = [message.content for message in body.messages or ()]
+        _log_prompt(state, body.prompt or body.row or turns)
         if body.stream:
-            return _stream(streamed_comparison(compared))
-        return _Json(await whole_comparison(compared, request))
+            return FlowStream(compared[0], streamed_comparison(compared))
+        return Json(await whole_comparison(compared, request))
 
     @app.get("/rows")
     async def rows(
@@ -277,12 +283,6 @@ def _shown(model: Served) -> dict[str, Any]:
         "trained_parameters": model.parameters,
         "slower": model.has_own_base,
     }
-
-
-def _stream(parts: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(
-        parts, media_type="text/event-stream", headers={"x-accel-buffering": "no"}
-    )
 
 
 def _log_prompt(state: State, prompt: object) -> None:

@@ -68,7 +68,7 @@ def text_prompt(model: Served, text: str, *, raw: bool) -> tuple[Prompt, bool]:
         return row_prompt(model, {asking.required[0]: text}, "prompt"), False
     try:
         row: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise bad(

@@ -19,8 +19,8 @@ class _Body(BaseModel):
 class StreamOptions(_Body):
     """What a stream tells besides."""
 
-    include_usage: bool = False
-    include_obfuscation: bool = False
+    include_usage: bool | None = False
+    include_obfuscation: bool | None = False
 
 
 class Settings(_Body):
@@ -41,6 +41,11 @@ class Settings(_Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: Text | None = None
+    # OpenAI's, which change nothing here.
+    store: bool | None = None
+    metadata: dict[str, Any] | None = None
+    service_tier: Text | None = None
+    parallel_tool_calls: bool | None = None
     raw: bool = Field(default=False, description="Takes the prompt as it is, without a template.")
 
 
@@ -56,10 +61,12 @@ class CompletionBody(Settings):
         | None
     ) = Field(default=None, description="Texts, or token ids, which are taken as they are.")
     row: Row | None = Field(default=None, description="The study's columns, in place of a prompt.")
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     n: Annotated[int, Field(ge=1, le=64)] | None = None
     best_of: Literal[1] | None = None
-    echo: bool = False
+    echo: bool | None = Field(
+        default=None, description="Gives the prompt back before the answer; no logprobs of it."
+    )
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     suffix: None = None
 

@@ -76,10 +76,7 @@ async def completion_job(engine: Engine, body: CompletionBody) -> Job:
     most = engine.options.max_rows
     prompts = await asyncio.to_thread(completion_prompts, model, body, most)
     copies = body.n or 1
-    texts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
-    heads = [text if body.echo and isinstance(text, str) else "" for text in texts or [""]]
-    if len(heads) != len(prompts):
-        heads = [""] * len(prompts)
+    heads = _heads(model, body) if body.echo else [""] * len(prompts)
     flow = _rows(engine, model, prompts, body, copies, body.max_tokens, body.logprobs)
     return Job(
         id=new_id("cmpl"),
@@ -91,6 +88,16 @@ async def completion_job(engine: Engine, body: CompletionBody) -> Job:
         heads=[head for head in heads for _ in range(copies)],
         includes_usage=_wants_usage(body),
     )
+
+
+def _heads(model: Served, body: CompletionBody) -> list[str]:
+    """The text of each prompt, which is shown before its answers."""
+    if body.prompt is None:
+        raise bad("echo gives a prompt back, and a row is none; leave it out", "echo")
+    given: Any = body.prompt
+    if isinstance(given, str) or isinstance(given[0], int):
+        given = [given]
+    return [one if isinstance(one, str) else model.asking.text_of(one) for one in given]
 
 
 async def chat_job(engine: Engine, body: ChatBody) -> Job:
@@ -154,7 +161,7 @@ async def whole_completion(job: Job, request: Request) -> dict[str, Any]:
         {
             "index": index,
             "text": job.heads[index] + answer.text,
-            "logprobs": text_logprobs(job.model, answer.drawn, job.logprobs),
+            "logprobs": text_logprobs(job.model, answer.drawn, job.logprobs, len(job.heads[index])),
             "finish_reason": finish_reason(answer),
         }
         for index, answer in enumerate(answers)
@@ -189,10 +196,14 @@ async def streamed_completion(job: Job) -> AsyncIterator[bytes]:
         if head:
             yield sse(job.envelope(kind, [_text_choice(index, head, None, None)]))
     written = 0
+    places = [len(head) for head in job.heads]
     async for index, event in job.flow.events():
         if isinstance(event, Wrote):
-            drawn = [event.drawn] if event.drawn else []
-            logprobs = text_logprobs(job.model, drawn, job.logprobs) if drawn else None
+            logprobs = None
+            if event.drawn:
+                logprobs = text_logprobs(job.model, [event.drawn], job.logprobs, places[index])
+            if logprobs:
+                places[index] += len(logprobs["tokens"][0])
             if event.text or logprobs:
                 yield sse(job.envelope(kind, [_text_choice(index, event.text, logprobs, None)]))
         elif isinstance(event, Ended):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -16,8 +16,7 @@ from bakeoff.serve.engine import Engine
 from bakeoff.serve.http.faults import ApiError, of_row
 from bakeoff.serve.served import Served
 
-_LOOK_SECONDS: Final = 0.2
-"""Between two looks at whether the client is still there."""
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -49,6 +48,7 @@ class Flow:
         self._events: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         self.rows: list[Row] = []
         self._num_open = 0
+        self._first: tuple[int, Event] | None = None
 
     def add(
         self,
@@ -89,14 +89,15 @@ class Flow:
         except QueueFullError as error:
             if "stopping" in str(error):
                 raise ApiError(503, str(error), "stopping") from None
-            raise ApiError(429, f"{error}; ask again later", "queue_full") from None
+            raise ApiError(429, str(error), "queue_full") from None
         self._num_open = len(self.rows)
 
     async def events(self) -> AsyncIterator[tuple[int, Event]]:
         """(row, its next event) until all have ended; who stops listening lets them go."""
         try:
             while self._num_open:
-                index, event = await self._events.get()
+                index, event = self._first or await self._events.get()
+                self._first = None
                 self._num_open -= isinstance(event, Ended | Failed)
                 yield index, event
         finally:
@@ -124,17 +125,46 @@ class Flow:
                 if isinstance(event, Failed) and not tolerant:
                     raise of_row(event)
 
-        task = asyncio.create_task(collect())
         try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
-                if not task.done() and await request.is_disconnected():
-                    raise ApiError(499, "the client has gone", "cancelled")
-            task.result()
+            await self._while_there(collect(), request)
         finally:
-            task.cancel()
             self.cancel()
         return answers
+
+    async def begun(self, request: Request) -> None:
+        """Waits for the first event, so that what fails at once is refused and no stream of it.
+
+        Args:
+            request: whose client is watched.
+
+        Raises:
+            ApiError: the first row has failed, or the client has gone.
+        """
+        try:
+            self._first = await self._while_there(self._events.get(), request)
+            if isinstance(self._first[1], Failed):
+                raise of_row(self._first[1])
+        except BaseException:
+            self.cancel()
+            raise
+
+    async def _while_there(self, work: Coroutine[Any, Any, Found], request: Request) -> Found:
+        """What the work gives, unless the client goes before."""
+        task, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ApiError(499, "the client has gone", "cancelled")
+            return task.result()
+        finally:
+            task.cancel()
+            gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Ends when the client has gone: its body has been read, so nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def keep(answer: Answer, event: Event) -> None:

@@ -33,11 +33,11 @@ def usage(prompts: Sequence[Prompt], num_written: int) -> dict[str, int]:
     }
 
 
-def text_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None) -> Any:
-    """``logprobs`` of ``/v1/completions``."""
+def text_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None, place: int = 0) -> Any:
+    """``logprobs`` of ``/v1/completions``, from a place of the text on."""
     if wanted is None:
         return None
-    tokens, offsets, place = [], [], 0
+    tokens, offsets = [], []
     for one in drawn:
         spelt = model.asking.token_text(one.id)
         tokens.append(spelt)

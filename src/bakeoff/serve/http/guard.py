@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -19,10 +20,13 @@ from bakeoff.serve.options import LOOPBACK, ServeOptions
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Note = Callable[[str, str, int, float], None]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS: Final = frozenset(("/", "/health", "/ready"))
 """That need no key: whether it lives, and a page that asks for the key itself."""
+REFUSED: Final = "refused"
+"""In place of a route, which is not looked for before a request is let in."""
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -37,11 +41,13 @@ class Guard:
 
     Args:
         app: what is guarded. options: the limits.
+        note: told of what is refused here: method, route, status, seconds.
     """
 
-    def __init__(self, app: App, options: ServeOptions) -> None:
+    def __init__(self, app: App, options: ServeOptions, note: Note = lambda *_: None) -> None:
         self._app = app
         self._options = options
+        self._note = note
         self._keys = [_digest(key.encode("ascii")) for key in options.keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +56,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         has_begun = False
+        started = time.monotonic()
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             nonlocal has_begun
@@ -63,12 +70,13 @@ class Guard:
             self._check(scope)
             body = await self._body(scope, receive)
             await self._app(scope, _again(body, receive), sending)
-        except ApiError as error:
-            if not has_begun:
-                await _refuse(error, sending)
-        except TimeoutError:
-            if not has_begun:
-                await _refuse(ApiError(408, "the request took too long", "timeout"), sending)
+        except (ApiError, TimeoutError) as error:
+            if has_begun:
+                return
+            if not isinstance(error, ApiError):
+                error = ApiError(408, "the request took too long", "timeout")
+            self._note(scope["method"], REFUSED, error.status, time.monotonic() - started)
+            await _refuse(error, sending)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}

@@ -1,0 +1,107 @@
+"""Clients that leave give their seats back, and what fails at once is no stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from starlette.requests import ClientDisconnect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bakeoff.serve.running import Server
+    from tests.serve.conftest import Serve
+
+TEXT = "The fair of Arden drew 100 people."
+LONG: dict[str, Any] = {
+    "raw": True,
+    "max_tokens": 150,
+    "no_repeat_ngram": 0,
+    "logit_bias": {"0": -100},
+}
+
+
+def cancelled(server: Server) -> int:
+    return server.state.engine.batcher.counts.faults.get("cancelled", 0)
+
+
+def settled(server: Server) -> None:
+    batcher = server.state.engine.batcher
+    while batcher.num_running or batcher.num_waiting:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"model": "lora", "prompt": TEXT}),
+        ("/compare", {"models": ["lora", "ia3"], "prompt": TEXT}),
+    ],
+)
+def test_a_client_that_leaves_without_a_stream_is_noticed(
+    served: Server, path: str, body: dict[str, Any]
+) -> None:
+    batcher = served.state.engine.batcher
+    settled(served)
+    before = cancelled(served)
+    host, port = served.address.removeprefix("http://").split(":")
+    content = json.dumps({**body, **LONG}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    client = socket.create_connection((host, int(port)))
+    client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    while not batcher.num_running:
+        pass
+    client.close()
+    settled(served)
+    assert cancelled(served) == before + len(body.get("models", ["one"]))
+
+
+def test_a_client_that_leaves_before_its_stream_begins_is_noticed(served: Server) -> None:
+    from bakeoff.serve.http.bodies import CompletionBody
+    from bakeoff.serve.http.completing import completion_job, streamed_completion
+    from bakeoff.serve.http.responses import FlowStream
+
+    settled(served)
+    before = cancelled(served)
+
+    async def gone(_: Any) -> None:
+        raise OSError
+
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+
+    async def asked() -> None:
+        body = CompletionBody(model="lora", prompt=TEXT, stream=True, **LONG)
+        job = await completion_job(served.state.engine, body)
+        response = FlowStream(job.flow, streamed_completion(job))
+        with pytest.raises(ClientDisconnect):
+            await response({"type": "http", "asgi": {"spec_version": "2.4"}}, nothing, gone)
+        await asyncio.to_thread(settled, served)
+
+    asyncio.run(asked())
+    assert cancelled(served) == before + 1
+
+
+def test_what_fails_before_the_first_token_has_a_status(copied: Path, serve: Serve) -> None:
+    def asked(server: Server, **more: Any) -> httpx.Response:
+        body = {"model": "lora", "prompt": TEXT, "stream": True, **more}
+        return httpx.post(f"{server.address}/v1/completions", json=body, timeout=60)
+
+    server = serve(copied, max_seats=1, queue_seconds=0.0)
+    late = asked(server, prompt=[TEXT] * 3)
+    assert late.status_code == 429 and late.headers["retry-after"]
+    assert late.json()["error"]["code"] == "queue_timeout"
+    chat = {"model": "lora", "messages": [{"role": "user", "content": TEXT}], "stream": True}
+    late = httpx.post(f"{server.address}/v1/chat/completions", json=chat, timeout=60)
+    assert late.status_code == 429
+
+    [folder] = (copied / "candidates").glob("ia3-*")
+    weights = folder / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    torn = asked(serve(copied), model="ia3")
+    assert torn.status_code == 503 and torn.json()["error"]["code"] == "adapter_unavailable"
