@@ -2,11 +2,14 @@
 
     python benchmarks/cluster.py speed  [--rounds 3]
     python benchmarks/cluster.py losses [--workers 20] [--drivers 5]
+    python benchmarks/cluster.py candidates [--candidates 1000]
 
 ``speed`` runs one study of several cohorts by the executor ``local`` and with one and two workers,
 one thread each and in turn, and prints the stages' seconds, ratios of the whole, and what `plan
 --workers` says of it. ``losses`` kills random workers and drivers of one study with SIGKILL, starts
 lost drivers again with the same command, and compares all results with those of one process.
+``candidates`` leads a study of a thousand candidates through the driver over actors that are no
+processes and train nothing, and prints its seconds and the memory that it came to.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -172,6 +176,44 @@ def losses(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def candidates(arguments: argparse.Namespace) -> None:
+    """The driver alone: what it takes to hand out jobs and to take what comes of them."""
+    from contextlib import contextmanager
+
+    from bakeoff.cli.main import main as command
+    from bakeoff.execution.ray.options import RayOptions
+    from bakeoff.memory import resident_bytes
+    from bakeoff.study import on_ray
+    from tests.execution.apart.test_many_candidates import Instant
+    from tests.execution.ray.fakes import Actor, Actors, instant
+
+    out, study = arguments.out / "run", arguments.out / "study.yaml"
+    shutil.rmtree(out, ignore_errors=True)
+    content = study_of(1, 1) | {"slots": 8, "methods": {"head": {"kind": "head"}}}
+    content["protocol"] |= {"seeds": arguments.candidates}
+    study.write_text(dump_yaml(content), encoding="utf-8")
+    spent: list[float] = []
+
+    @contextmanager
+    def connected(options: RayOptions) -> Iterator[Actors]:
+        begun = time.perf_counter()
+        actors = (Actor(run=instant(Instant())) for _ in range(int(options.workers)))
+        yield Actors(actors, options)
+        spent.append(time.perf_counter() - begun)
+
+    vars(on_ray)["connected"] = connected
+    given = ("run", str(study), "--out", str(out), "--executor", "ray", "--workers", "8")
+    sys.argv = ["bakeoff", *given, "--device", "cpu"]
+    with suppress(SystemExit):
+        command()
+    seconds = results_in(out)["environment"]["wall_seconds"]
+    shown = ", ".join(f"{key} {seconds[key]:.1f}" for key in ("training", "test") if key in seconds)
+    print(
+        f"{arguments.candidates} candidates through the driver: {spent[0]:.1f} s with costs "
+        f"({shown}); at most {resident_bytes(highest=True) / 2**20:.0f} MiB"
+    )
+
+
 def workers_in(out: Path) -> list[int]:
     """Process numbers of a run's workers that are there."""
     try:
@@ -195,7 +237,7 @@ def kill_session(run: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """Measures one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=("speed", "losses"))
+    parser.add_argument("part", choices=("speed", "losses", "candidates"))
     parser.add_argument("--out", type=Path, default=Path("build/cluster"))
     parser.add_argument("--epochs", type=positive, default=4)
     parser.add_argument("--rounds", type=positive, default=3)
@@ -203,10 +245,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=20, help="that are killed")
     parser.add_argument("--drivers", type=int, default=5, help="that are killed")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--candidates", type=positive, default=1000)
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve() / arguments.part
     arguments.out.mkdir(parents=True, exist_ok=True)
-    {"speed": speed, "losses": losses}[arguments.part](arguments)
+    parts = {"speed": speed, "losses": losses, "candidates": candidates}
+    parts[arguments.part](arguments)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,15 @@ def test_losses_cost_what_was_not_saved_and_loading_again() -> None:
     assert disturbed[1] < 1.2 * undisturbed, "no more than an epoch is lost each time"
 
 
+def test_a_job_that_is_lost_faster_than_it_comes_on_is_given_up() -> None:
+    lost = fleet(1, 1e6)
+    long = SimulatedJob(region=0, seconds=3600.0, kept_every=600.0)
+    ended = lost.run(long, 0.0)
+    assert (lost.given_up, lost.losses, lost.jobs) == (1, 3, 0)
+    assert 30.0 < ended < 31.0, "the study was loaded again after two of them"
+    assert lost.run(SimulatedJob(region=0, seconds=0.0, kept_every=0.0), 0.0) >= ended
+
+
 def test_a_thousand_jobs_are_played_at_once() -> None:
     numbers = count(1)
     jobs = [job(1 + next(numbers) % 7) for _ in range(1000)]

@@ -117,8 +117,13 @@ def _shared(settings: RunSettings, console: Console, present: Ranks) -> tuple[Ru
     """The settings and the console of one of several processes.
 
     Raises:
-        ConfigError: for a budget, whose end each would see at another step.
+        ConfigError: for a budget, whose end each would see at another step, and for shards.
     """
+    if settings.elsewhere is not None:
+        raise ConfigError(
+            f"--shard and bakeoff join: are of one process, and torchrun has started "
+            f"{present.count}; start them without torchrun, one shard a GPU"
+        )
     if settings.budget is not None:
         raise ConfigError(
             f"--budget: is kept by one process, and torchrun has started {present.count}; leave it "

@@ -78,6 +78,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         found = plan.schedule
         cost = "" if found.cost is None else f", {found.cost:,.2f} at the price given"
         lost = f", {found.losses} losses" if found.losses else ""
+        if found.given_up:
+            lost += f", {found.given_up} jobs given up as they were lost too often"
         console.print(
             f"On {found.workers} workers: about [bold]{about}"
             f"{shown_seconds(found.makespan_seconds)}[/] for {found.jobs} jobs{lost}; busy "

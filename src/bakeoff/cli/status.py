@@ -34,7 +34,7 @@ def status(
         )
     console = Console()
     if address is not None:
-        from bakeoff.execution.ray.listing import listed
+        from bakeoff.execution.ray.listing import in_words, listed
 
         found = listed(address)
         if as_json:
@@ -43,7 +43,11 @@ def status(
         for node in found["nodes"]:
             console.print(escape(f"{node['host']}: {node['text']}"), highlight=False)
         for worker in found["workers"]:
-            console.print(escape(f"{worker['name']}: {worker['state']}"), highlight=False)
+            console.print(escape(in_words(worker)), highlight=False, soft_wrap=True)
+        for run in found["runs"]:
+            console.print(escape(f"{run['run']}:"), highlight=False, soft_wrap=True)
+            for line in run["lines"] or ["its folder is not seen from here"]:
+                console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
         return
     from bakeoff.runs.progress import progress_of
     from bakeoff.runs.workers import workers_in_words, workers_of

@@ -24,6 +24,8 @@ from bakeoff.search.schedule import StudySchedule
 
 START_SECONDS: Final = 8.0
 """From asking for an actor until its libraries are loaded."""
+MOST_LOSSES: Final = 3
+"""Of a job that does not come on; the driver gives it up."""
 JOB_SECONDS: Final = 0.3
 """Of handing a job out, its checkpoints and taking what came of it."""
 _SEED: Final = 0
@@ -40,6 +42,7 @@ class Simulation:
         worker_seconds: for which the workers were there. losses: of workers.
         cost: of the workers' time, where an hour has a price.
         parts: seconds of loading, baselines, training, test and costs.
+        given_up: jobs that were lost too often to come to an end.
     """
 
     workers: int
@@ -50,6 +53,7 @@ class Simulation:
     losses: int
     cost: float | None
     parts: Mapping[str, float]
+    given_up: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +81,13 @@ class _Fleet:
     busy: float = 0.0
     losses: int = 0
     jobs: int = 0
+    given_up: int = 0
 
     def run(self, job: SimulatedJob, ready: float) -> float:
         """Gives a job to the worker that is free first; returns when it is over."""
         begins = max(heapq.heappop(self.free), ready)
         left, now = job.seconds + JOB_SECONDS, begins
+        in_vain = 0
         while True:
             lost_after = self.draw.expovariate(self.rate / _HOUR) if self.rate > 0 else math.inf
             if lost_after >= left:
@@ -90,6 +96,11 @@ class _Fleet:
             self.losses += 1
             self.busy += kept
             left -= kept
+            in_vain = 1 if kept > 0 else in_vain + 1
+            if in_vain == MOST_LOSSES:  # as the driver does
+                self.given_up += 1
+                heapq.heappush(self.free, now + lost_after + self.load)
+                return now + lost_after
             now += lost_after + self.load
         now += left
         self.busy += left
@@ -140,7 +151,7 @@ def simulate(
     ):
         ended = max(ended, fleet.run(job, trained))
     makespan = ended + wall.get("costs", 0.0)
-    held = workers * ended
+    held = workers * ended  # the driver ends them before it measures costs
     return Simulation(
         workers=workers,
         jobs=fleet.jobs,
@@ -156,6 +167,7 @@ def simulate(
             "test": ended - trained,
             "costs": wall.get("costs", 0.0),
         },
+        given_up=fleet.given_up,
     )
 
 

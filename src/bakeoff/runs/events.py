@@ -151,19 +151,20 @@ class EventLog:
     """A run's events.
 
     Args:
-        folder: the run's, held by this process.
+        folder: the run's, held by this process. only_reads: leaves the file as it is, where it is
+            another's, who may be writing a line.
 
     Attributes:
         events: all of them, in order.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, only_reads: bool = False) -> None:
         self.path = folder / EVENTS_FILE
         self.events: list[Event] = []
         with disk_errors(self.path):
             content = self.path.read_bytes() if self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            if len(whole) < len(content):
+            if len(whole) < len(content) and not only_reads:
                 os.truncate(self.path, len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             self.events.append(event_from(line, f"{self.path}, line {number}"))

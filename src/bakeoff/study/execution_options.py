@@ -16,7 +16,8 @@ class ExecutionOptions:
 
     executor: ExecutorName = "auto"
     """``local``: in this process; ``ray``: on Ray's actors, one a device, on one machine or many;
-    ``auto``: on Ray where this machine has several GPUs and Ray is installed, else local."""
+    ``auto``: on Ray where this machine has several GPUs and Ray is installed, or where workers, an
+    address, files or mixed_devices are given; else local."""
     workers: int | Literal["auto"] = "auto"
     """How many actors; ``auto``: as many as the cluster has devices for."""
     resources: dict[str, float] = field(default_factory=dict)

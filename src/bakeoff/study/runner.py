@@ -216,7 +216,9 @@ class Runner:
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
-        # Before the folder becomes this study's: a torn log refuses the call.
+        # Before the folder becomes this study's: other inputs or a torn log refuse the call.
+        if self.elsewhere is not None:
+            self.elsewhere.check(bench.fingerprints())
         events = EventLog(self.folder.path)
         mixed = self.folder.claim(
             bench.fingerprints(),

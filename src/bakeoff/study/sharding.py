@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import torch
+
 from bakeoff.config import differing, load_yaml
 from bakeoff.errors import BakeoffError, ConfigError, StoreError
 from bakeoff.execution.apart.found import Library
@@ -24,6 +26,7 @@ from bakeoff.study.workers import workshop_of
 
 SHARD_FILE: Final = "shard.json"
 _INPUTS: Final = ("base", "data", "device and precision")
+_SAME_WHERE_JOINED: Final = ("base", "data")
 _KEYS: Final = ("number", "count")
 
 
@@ -61,6 +64,9 @@ class OneShard:
     is_part: ClassVar[bool] = True
     share: Share
 
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """See ``ElsewherePlan``."""
+
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
         before = folder.read_json(SHARD_FILE)
@@ -70,20 +76,31 @@ class OneShard:
                 f"{folder.path}: is the folder of shard {before.get('number')}/"
                 f"{before.get('count')}; give shard {self.share} another folder with --out"
             )
-        folder.write_json(SHARD_FILE, mine)
+        # Which devices it was trained on before counts on.
+        folder.write_json(SHARD_FILE, {**before, **mine} if isinstance(before, dict) else mine)
 
     def executor(self, stages: Stages, local: Executor) -> Elsewhere:
         """See ``ElsewherePlan``."""
         # Left open it follows from the memory here, and sums may round by it.
-        mine = {"number": self.share.number, "count": self.share.count}
-        recomputes = {"recomputes": stages.bench.engine.recomputes}
-        stages.recall.folder.write_json(SHARD_FILE, {**mine, **recomputes})
+        folder = stages.recall.folder
+        before = folder.read_json(SHARD_FILE)
+        found = {
+            **{"number": self.share.number, "count": self.share.count},
+            "recomputes": stages.bench.engine.recomputes,
+            "devices": sorted({*_devices(before), _device_of(stages)}),
+        }
+        folder.write_json(SHARD_FILE, found)
         workshop = workshop_of(stages.study, stages.bench)
         return PartExecutor(taking_of(stages), workshop, self.share)
 
-    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+    def trained(self, stages: Stages, executor: Elsewhere, *, cut_short: bool = False) -> None:
         """See ``ElsewherePlan``."""
         executor.test_own()
+        if cut_short:
+            raise PartDone(
+                f"The time budget ended the training of shard {self.share} early.",
+                "The same command goes on with the rest; then join the folders of all shards.",
+            )
         raise PartDone(
             f"Shard {self.share} is done.",
             "Join the folders of all shards: bakeoff join DIR ... --out DIR",
@@ -105,6 +122,19 @@ class Joining:
 
     folders: Sequence[Path]
 
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """See ``ElsewherePlan``."""
+        first = self.folders[0]
+        there = _json(first / INPUTS_FILE)
+        for name in _SAME_WHERE_JOINED:
+            known = there.get(name) if isinstance(there, dict) else None
+            if known != fingerprints[name]:
+                raise StoreError(
+                    f"{first}: was made from another {name} than is found here ({known} and "
+                    f"{fingerprints[name]}); give the shards' own, with --set base=... or "
+                    "--set task.source=... where it has moved"
+                )
+
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
         known = {job.cohort for kind in ("train", "baseline") for job in events.jobs(kind)}
@@ -113,9 +143,15 @@ class Joining:
 
     def executor(self, stages: Stages, local: Executor) -> Elsewhere:
         """See ``ElsewherePlan``."""
+        devices = devices_of(self.folders)
+        if len(devices) > 1:
+            stages.recall.archive.keep_note(
+                f"the shards were trained on different devices ({join(devices)}), whose sums round "
+                "differently"
+            )
         return JoiningExecutor(taking_of(stages), Library(self.folders), local)
 
-    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+    def trained(self, stages: Stages, executor: Elsewhere, *, cut_short: bool = False) -> None:
         """See ``ElsewherePlan``."""
         if executor.left:
             names = [job.cohort for job in executor.left]
@@ -129,8 +165,29 @@ class Joining:
         """See ``ElsewherePlan``."""
 
 
-def check_shards(folders: Sequence[Path]) -> Path:
+def devices_of(folders: Sequence[Path]) -> list[str]:
+    """The devices that shards were trained on, as far as they say so."""
+    return sorted({device for folder in folders for device in _devices(_json(folder / SHARD_FILE))})
+
+
+def _devices(shard: Any) -> list[str]:
+    found = shard.get("devices") if isinstance(shard, dict) else None
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _device_of(stages: Stages) -> str:
+    device = stages.bench.base.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def check_shards(
+    folders: Sequence[Path], out: Path | None = None, *, mixed_devices: bool = False
+) -> Path:
     """Holds folders of shards against each other; returns the study that they are of.
+
+    Args:
+        folders: the shards'. out: the folder of the whole. mixed_devices: whether they may have
+            been trained on different devices.
 
     Raises:
         StoreError: they do not belong together, naming two of them and what differs.
@@ -138,6 +195,11 @@ def check_shards(folders: Sequence[Path]) -> Path:
     """
     if not folders:
         raise ConfigError("DIR: there is none; give the folders of all shards of one study")
+    if out is not None and (out / SHARD_FILE).exists():
+        raise StoreError(
+            f"--out {out}: is the folder of a shard, which stays as it is; give the whole a folder "
+            "of its own"
+        )
     seen: dict[int, Path] = {}
     first: tuple[Path, dict[str, Any]] | None = None
     for folder in folders:
@@ -153,9 +215,40 @@ def check_shards(folders: Sequence[Path]) -> Path:
             continue
         _compare(*first, folder, found)
     assert first is not None
+    devices = devices_of(folders)
+    if len(devices) > 1 and not mixed_devices:
+        raise StoreError(
+            f"{join([*map(str, folders)])}: were trained on different devices ({join(devices)}), "
+            "whose sums round differently; run all shards on one kind, or allow it with "
+            "--mixed-devices"
+        )
     _jobs_of(folders)
     Library(folders)
     return first[0] / STUDY_FILE
+
+
+def check_moved(study: Mapping[str, Any], folder: Path) -> None:
+    """Holds a study that was changed to be joined against that of a shard.
+
+    Args:
+        study: resolved. folder: a shard's.
+
+    Raises:
+        StoreError: more differs than where base and data lie.
+    """
+    there = load_yaml((folder / STUDY_FILE).read_text(encoding="utf-8"), where=str(folder))
+    lines = differing(without_free_keys(there), without_free_keys(study))
+    if different := [line for key, line in lines.items() if not _is_place(key)]:
+        shown = "\n  ".join(different[:12])
+        raise StoreError(
+            f"--set: makes another study than {folder} is of (there and here):\n  {shown}\nSet "
+            "where base and data lie, and what may change between calls, alone"
+        )
+
+
+def _is_place(key: str) -> bool:
+    """Whether a key says where something lies; what lies there is compared by its content."""
+    return key == "base" or key.endswith("source")
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -190,8 +283,7 @@ def _compare(one: Path, first: Mapping[str, Any], other: Path, found: Mapping[st
             "division of the study"
         )
     lines = differing(without_free_keys(first["study"]), without_free_keys(found["study"]))
-    moved = {key for key in lines if key == "base" or key.endswith("source")}
-    if different := [line for key, line in lines.items() if key not in moved]:
+    if different := [line for key, line in lines.items() if not _is_place(key)]:
         shown = "\n  ".join(different[:12])
         raise StoreError(
             f"{one} and {other}: are shards of different studies. These keys differ (there and "
@@ -228,7 +320,7 @@ def _jobs_of(folders: Sequence[Path]) -> list[CohortJob]:
     """The jobs that shards have packed, which must be the same in all of them."""
     found: dict[str, tuple[CohortJob, Path]] = {}
     for folder in folders:
-        log = EventLog(folder)
+        log = EventLog(folder, only_reads=True)
         for job in (*log.jobs("train"), *log.jobs("baseline")):
             before, place = found.setdefault(job.cohort, (job, folder))
             if before == job:

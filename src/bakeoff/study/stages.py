@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +58,13 @@ class ElsewherePlan(Protocol):
     @property
     def is_part(self) -> bool: ...
 
+    def check(self, fingerprints: Mapping[str, str]) -> None:
+        """Before the folder becomes this study's: holds base and data against what others have.
+
+        Raises:
+            StoreError: they are others.
+        """
+
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """Before anything is taken up: brings what others have decided into the run."""
 
@@ -68,8 +75,11 @@ class ElsewherePlan(Protocol):
             stages: of the study. local: runs jobs in this process.
         """
 
-    def trained(self, stages: Stages, executor: Elsewhere) -> None:
+    def trained(self, stages: Stages, executor: Elsewhere, *, cut_short: bool = False) -> None:
         """Training is over, or as far as it comes here.
+
+        Args:
+            stages, executor: of the study. cut_short: whether a budget ended it.
 
         Raises:
             PartDone: others have the rest.
@@ -144,7 +154,7 @@ class Stages:
             except TrainingTimeSpent as spent:
                 late = spent  # what is trained is still tested
             if self.elsewhere is not None and apart is not None:
-                self.elsewhere.trained(self, apart)
+                self.elsewhere.trained(self, apart, cut_short=late is not None)
             self.recall.later_candidates()
             with self._stage("test"):
                 score_candidates(questions, findings, self.events, executor)
@@ -163,7 +173,7 @@ class Stages:
                     go_on(bench, findings.schedule, archive, self.checkpoints, self.view)
                     training.run(None)
                     if self.elsewhere is not None and apart is not None:
-                        self.elsewhere.trained(self, apart)
+                        self.elsewhere.trained(self, apart, cut_short=False)
                     score_curve(questions, findings, self.events, executor)
             except TrainingTimeSpent as spent:
                 late = spent

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.remote import RemoteFiles
+from bakeoff.execution.ray.actor import JobWorker
+from bakeoff.execution.ray.checks import Checks
 from bakeoff.runs.folder import file_records
 
 
@@ -63,3 +66,40 @@ def test_what_a_job_reads_is_offered_by_its_content(files: RemoteFiles, tmp_path
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"execution.files: nothere://a cannot be opened"):
         RemoteFiles("nothere://a", "run")
+
+
+def test_a_worker_sees_whether_it_reaches_the_drivers_address(
+    files: RemoteFiles, tmp_path: Path
+) -> None:
+    checks = Checks(shared=False, files=files)
+    with checks.shown_in(tmp_path):
+        opener: Any = dict
+        worker = JobWorker(opener, 1, orphans=False)
+        found = worker.about({}, str(tmp_path), checks.token, (files.address, "run"))
+        assert found["sees"] and not found["why"]
+        other = worker.about({}, str(tmp_path), checks.token, (files.address, "another"))
+        assert not other["sees"] and "FileNotFoundError" in other["why"]
+
+
+def test_what_the_driver_put_there_goes_with_it(files: RemoteFiles, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/adapter").write_text("same")
+    place = tmp_path / "attempt-1"
+    place.mkdir()
+    (place / "notes.json").write_text("[]")
+    files.offer(tmp_path / "run", file_records(tmp_path / "run", ["adapter"]))
+    files.push(place, "train-base-0")
+    files.tidy()
+    assert [str(name).partition("/run/")[2] for name in files._system.find(files._root)] == [
+        "train-base-0/attempt-1/notes.json"
+    ]
+    files.forget("train-base-0")
+    files.tidy()
+    assert not files._system.exists(files._root)
+
+
+def test_tokens_of_drivers_that_were_killed_go(tmp_path: Path) -> None:
+    (tmp_path / ".seen-by-workers-0123").touch()
+    with Checks().shown_in(tmp_path):
+        assert len([*tmp_path.iterdir()]) == 1
+    assert not [*tmp_path.iterdir()]

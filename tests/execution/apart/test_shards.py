@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.parts import Share
+from bakeoff.execution.stopping import PartDone
 from bakeoff.runs.checksums import with_checksum
-from bakeoff.runs.events import CohortJob, EventLog, Seat
+from bakeoff.runs.events import CohortJob, EventLog, Packed, Seat
 from bakeoff.runs.records import CandidateSpec
-from bakeoff.study.sharding import share_from
+from bakeoff.study.sharding import OneShard, _jobs_of, share_from
 from tests.studies import Outcome, small_study, without_times
 
 Cli = Callable[..., Outcome]
@@ -123,12 +125,73 @@ def test_shards_that_do_not_belong_together_are_refused(place: Path, cli: Cli) -
         ("one", "nowhere"): "nowhere: is not there",
         ("one", "copy"): "and 7 threads",
     }
+    shutil.copytree("two", "card")
+    (place / "card/shard.json").write_text('{"number": 2, "count": 2, "devices": ["NVIDIA T4"]}')
+    cases["one", "card"] = "one and card: were trained on different devices (NVIDIA T4 and cpu)"
     for folders, message in cases.items():
         found = cli("join", *folders, "--out", "never")
         assert found.code == 2 and message in found.message, (folders, found.err)
+    found = cli("join", "one", "two", "--out", "two")
+    assert found.code == 2 and "--out two: is the folder of a shard" in found.message
+    # Where the first shard had its rows is nowhere here.
+    (place / "rows").rename(place / "moved")
+    found = cli("join", "one", "two", "--out", "never")
+    assert found.code == 2 and "rows" in found.message
     assert not (place / "never").exists()
+    moved = ("--set", "task.source=moved")
+    found = cli("join", "one", "two", "--out", "never", *moved, "--set", "protocol.patience=1")
+    assert found.code == 2 and "--set: makes another study than one is of" in found.message
+    (place / "rows").mkdir()
+    for split in ("train", "validation", "test"):
+        lines = (place / "moved" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        (place / "rows" / f"{split}.jsonl").write_text("\n".join(lines[1:]), encoding="utf-8")
+    found = cli("join", "one", "two", "--out", "never")
+    assert found.code == 2 and "was made from another data than is found here" in found.message
+    assert not (place / "never").exists()
+    shutil.rmtree(place / "card")
+    shutil.copytree("two", "card")
+    (place / "card/shard.json").write_text('{"number": 2, "count": 2, "devices": ["NVIDIA T4"]}')
+    found = cli("join", "one", "card", "--out", "both", *moved, "--mixed-devices")
+    assert found.code == 0, found.err
+    notes = json.dumps(results_of(place / "both")["notes"])
+    assert "trained on different devices (NVIDIA T4 and cpu)" in notes
+    shutil.rmtree(place / "rows")
+    (place / "moved").rename(place / "rows")
     found = cli("run", write(place, protocol={"epochs": 1}), "--shard", "2/2", "--out", "one")
     assert found.code == 2 and "is the folder of shard 1/2" in found.message
+
+
+def test_a_shard_whose_budget_is_spent_says_that_it_goes_on() -> None:
+    tested: list[str] = []
+    executor: Any = SimpleNamespace(test_own=lambda: tested.append("own"))
+    shard = OneShard(share_from("2/8"))
+    nothing: Any = None
+    with pytest.raises(PartDone, match="budget ended the training of shard 2/8") as found:
+        shard.trained(nothing, executor, cut_short=True)
+    assert found.value.advice.startswith("The same command goes on")
+    with pytest.raises(PartDone, match="Shard 2/8 is done") as found:
+        shard.trained(nothing, executor)
+    assert "bakeoff join" in found.value.advice and tested == ["own", "own"]
+
+
+def test_the_log_of_a_shard_that_runs_is_read_and_not_cut(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    seat = Seat(spec=CandidateSpec(method="lora", learning_rate=0.1, seed=0), stop=1)
+    job = CohortJob(
+        cohort="train-base-0",
+        kind="train",
+        group="base",
+        seats=(seat,),
+        width=1,
+        micro_batch_size=4,
+        threads=1,
+    )
+    log.add(Packed(job=job))
+    with log.path.open("a", encoding="utf-8") as file:
+        file.write('{"event": "pac')
+    before = log.path.read_bytes()
+    assert _jobs_of([tmp_path]) == [job]
+    assert log.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["2", "0/3", "4/3", "a/b", "1/0", "-1/2", ""])

@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from bakeoff.api.running import RunSettings, _shared
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.apart.news import News
+from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.ray.checks import Checks
 from bakeoff.execution.ray.cluster import connected
 from bakeoff.execution.ray.losses import Losses
 from bakeoff.execution.ray.options import RayOptions
 from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.ranks import Ranks
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.study.execution_options import ExecutionOptions
+from bakeoff.study.on_ray import OnRay, plan_of
+from bakeoff.study.sharding import OneShard, share_from
 from tests.execution.apart.test_shards import METHODS, results_of, write
 from tests.studies import Outcome, without_times
 
@@ -116,6 +123,13 @@ def test_a_worker_that_is_not_as_it_must_be_is_refused() -> None:
     other = {**good, "host": "b", "device": "NVIDIA T4"}
     with pytest.raises(ConfigError, match=r"different devices .cpu and NVIDIA T4.*--mixed-devices"):
         checks.accepted(other)
+    far: Any = RemoteFiles("memory://a", "run")
+    away = Checks(shared=False, files=far)
+    away.accepted(good)
+    with pytest.raises(
+        StoreError, match=r"worker on b: .*execution.files, memory://a.*no such key"
+    ):
+        away.accepted({**good, "host": "b", "sees": False, "why": "no such key"})
     mixed = Checks(mixed_devices=True)
     assert [mixed.accepted(good), mixed.accepted(other)] == [good, other]
 
@@ -145,6 +159,28 @@ def test_a_run_keeps_its_own_handler_of_signals(monkeypatch: pytest.MonkeyPatch)
             assert signal.getsignal(signal.SIGTERM) is before
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_one_of_several_processes_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun has given each its GPU, and each shares the base."""
+    monkeypatch.setattr("bakeoff.study.on_ray.ranks", lambda: Ranks(count=2, rank=1))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert plan_of(ExecutionOptions(), "auto") == (None, "")
+    with pytest.raises(ConfigError, match="torchrun has started 2 processes"):
+        plan_of(ExecutionOptions(executor="ray"), "auto")
+    elsewhere = RunSettings(elsewhere=OneShard(share_from("1/2")))
+    with pytest.raises(ConfigError, match="--shard and bakeoff join: are of one process"):
+        _shared(elsewhere, Console(), Ranks(count=2))
+
+
+def test_keys_that_are_for_workers_ask_for_ray() -> None:
+    pytest.importorskip("ray")
+    keys: dict[str, Any]
+    for keys in ({"workers": 2}, {"address": "auto"}, {"files": "s3://a"}, {"mixed_devices": True}):
+        elsewhere, said = plan_of(ExecutionOptions(**keys), "cpu")
+        assert isinstance(elsewhere, OnRay)
+        assert said.startswith(f"execution.{next(iter(keys))}: is for workers")
+        assert plan_of(ExecutionOptions(executor="local", **keys), "cpu") == (None, "")
 
 
 def test_options_that_have_no_effect_are_refused(place: Path, cli: Cli) -> None:

@@ -58,17 +58,41 @@ def carry_over(before: list[Path], place: Path) -> None:
     Args:
         before: their folders, in order. place: of the present one, new and empty.
     """
+    try:
+        _carry_over(before, place)
+    except FileNotFoundError:
+        # Who was thought lost replaced its checkpoint just then; its next one is whole.
+        _carry_over(before, place)
+
+
+def _carry_over(before: list[Path], place: Path) -> None:
     whole = [one for one in before if _has_state(one)]
     if not whole:
         return
     source = whole[-1]
-    for file in sorted(source.rglob("*")):
-        inside = file.relative_to(source)
-        is_wanted = inside.parts[0] in _CARRIED or file.name in (EVENTS_FILE, NOTES_FILE)
-        if is_wanted and file.is_file() and PART not in str(inside):
-            target = place / inside
+    files = [file for file in source.rglob("*") if _is_carried(file.relative_to(source))]
+    # The newest checkpoint first: it is the one that all else belongs to.
+    states = sorted(filter(_is_checkpoint, files), key=lambda one: one.name, reverse=True)
+    newest = states[:1]
+    for file in (*newest, *sorted(one for one in files if one not in newest)):
+        target = place / file.relative_to(source)
+        if not file.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            try:
+                shutil.copyfile(file, target)
+            except FileNotFoundError:
+                target.unlink(missing_ok=True)
+                if file not in states[1:]:  # an older one is not needed
+                    raise
+
+
+def _is_carried(inside: Path) -> bool:
+    is_wanted = inside.parts[0] in _CARRIED or inside.name in (EVENTS_FILE, NOTES_FILE)
+    return is_wanted and PART not in str(inside)
+
+
+def _is_checkpoint(file: Path) -> bool:
+    return file.match(f"??????-*{SUFFIX}") and file.parent.name != PAUSED
 
 
 def _has_state(place: Path) -> bool:

@@ -17,6 +17,7 @@ from bakeoff.files import PART, write_bytes
 from bakeoff.runs.records import FileRecord
 
 _INPUTS: Final = "inputs"
+_SEEN: Final = "seen"
 _CHANGING: Final = (OUTCOME_FILE, "record.json", "events.jsonl", "notes.json", "metrics.jsonl")
 """Files whose name stays where their content changes; those of states hold their checksum."""
 
@@ -51,8 +52,8 @@ class RemoteFiles:
             StoreError: that does not work.
         """
         try:
-            self._write(f"{self._root}/.seen", b"bakeoff")
-            content = self._system.cat_file(f"{self._root}/.seen")
+            self._write(f"{self._root}/{_SEEN}/check", b"bakeoff")
+            content = self._system.cat_file(f"{self._root}/{_SEEN}/check")
         except Exception as error:  # each kind of address has errors of its own
             raise StoreError(
                 f"execution.files: {self.address} cannot be written ({error}); give an address "
@@ -63,6 +64,15 @@ class RemoteFiles:
                 f"execution.files: {self.address} gives back other bytes than were written; give "
                 "another address"
             )
+
+    def show(self, token: str) -> None:
+        """Writes a small file that says who wrote it; see ``shows``."""
+        self._write(f"{self._root}/{_SEEN}/{token}", token.encode())
+
+    def shows(self, token: str) -> bool:
+        """Whether the file is there; errors are those of the address."""
+        content: Any = self._system.cat_file(f"{self._root}/{_SEEN}/{token}")
+        return bool(content == token.encode())
 
     def offer(self, run: Path, files: Mapping[str, FileRecord]) -> None:
         """Puts files of the run where workers find them, each content once."""
@@ -114,6 +124,17 @@ class RemoteFiles:
         source = f"{self._root}/{cohort}"
         if self._system.exists(source):
             self._system.rm(source, recursive=True)
+
+    def tidy(self) -> None:
+        """Removes what a driver has put there; tries of jobs that are not over stay."""
+        self._system.invalidate_cache()
+        for name in (_INPUTS, _SEEN):
+            place = f"{self._root}/{name}"
+            if self._system.exists(place):
+                self._system.rm(place, recursive=True)
+        self._system.invalidate_cache()
+        if not self._system.exists(self._root) or not self._system.find(self._root):
+            self.clear()
 
     def clear(self) -> None:
         """Removes all of the run's files."""

@@ -152,10 +152,11 @@ class Taking:
     def _bring(self, outcome: Outcome, root: Path, *, keep: bool) -> None:
         """Moves or copies the files; then the records, which say that the rest is whole."""
         folders = {f"candidates/{one.id}/adapter" for one in outcome.records}
-        for folder in folders if outcome.job.kind == "train" else ():
+        is_there = root.resolve() == self.run.resolve()  # a driver that died had brought them
+        for folder in folders if outcome.job.kind == "train" and not is_there else ():
             if any(name.startswith(f"{folder}/") for name in outcome.files):
                 shutil.rmtree(self.run / folder, ignore_errors=True)
-        for name in outcome.files:
+        for name in outcome.files if not is_there else ():
             target = self.run / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if keep:

@@ -47,14 +47,23 @@ class JobWorker:
         self._lock = threading.Lock()
         self._heard = time.monotonic()
         self._is_running = False
+        self._run = self._job = ""
+        self._step: dict[str, Any] = {}
         if orphans:
             threading.Thread(target=self._end_without_driver, daemon=True).start()
 
-    def about(self, versions: Mapping[str, str], run: str, token: str) -> dict[str, Any]:
+    def about(
+        self,
+        versions: Mapping[str, str],
+        run: str,
+        token: str,
+        files: tuple[str, str] | None = None,
+    ) -> dict[str, Any]:
         """What the driver must know of a worker before it opens the study there.
 
         Args:
-            versions: the driver's, by library. run: the run's folder. token: a file in it.
+            versions: the driver's, by library. run: the run's folder. token: a file in it, or at
+                the address. files: an address and the run's id, where workers leave what they make.
         """
         import torch
 
@@ -62,20 +71,39 @@ class JobWorker:
 
         here = versions_here()
         device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+        self._run = run
+        sees, why = (Path(run) / token).is_file(), ""
+        if files is not None:
+            try:
+                sees = RemoteFiles(*files).shows(token)
+            except Exception as error:  # each kind of address has errors of its own
+                sees, why = False, f"{type(error).__name__}: {error}"
         return {
             "host": platform.node(),
             "pid": os.getpid(),
             "device": device,
             "versions": {k: v for k, v in here.items() if versions.get(k) != v},
-            "sees": (Path(run) / token).is_file(),
+            "sees": sees,
+            "why": why,
         }
+
+    def doing(self) -> dict[str, Any]:
+        """What it does now, for whoever asks: the run's folder, the job, how far that is."""
+        with self._lock:
+            step = {key: value for key, value in self._step.items() if key != "what"}
+        return {"run": self._run, "job": self._job or None, **(step if self._job else {})}
 
     def open(self) -> None:
         """Loads the base and the data, once."""
         import torch
 
-        torch.set_num_threads(self._threads)
-        self._workshop = self._opener()
+        self._is_running = True  # meanwhile the driver asks for no news
+        try:
+            torch.set_num_threads(self._threads)
+            self._workshop = self._opener()
+        finally:
+            self._heard = time.monotonic()
+            self._is_running = False
 
     def run(
         self,
@@ -99,7 +127,7 @@ class JobWorker:
         asked = request_from(request)
         if asked.seconds is not None:
             self._stop.deadline = time.monotonic() + max(0.0, asked.seconds)
-        self._is_running = True
+        self._is_running, self._job, self._step = True, asked.job.cohort, {}
         try:
             if files is not None:
                 return self._run_far(asked, Path(place).name, RemoteFiles(*files))
@@ -112,7 +140,7 @@ class JobWorker:
         except Stopped:
             return None
         finally:
-            self._is_running = False
+            self._is_running, self._job = False, ""
 
     def _run_far(self, request: Request, name: str, files: RemoteFiles) -> str:
         """Runs a job in a folder of this machine and copies it whenever something is saved."""
@@ -140,6 +168,8 @@ class JobWorker:
     def _tell(self, news: News) -> None:
         with self._lock:
             self._number += 1
+            if news.kind == "step":
+                self._step = news.content
             if news.kind in ("step", "count"):  # only the last of them is of use
                 self._news = [one for one in self._news if one.kind != news.kind]
             self._news = [*self._news, news][-_MOST_NEWS:]
@@ -159,5 +189,9 @@ class JobWorker:
         """Ends a worker whose driver is gone, once its job is over: its folder stays."""
         while True:
             time.sleep(1.0)
-            if not self._is_running and time.monotonic() - self._heard > _FOLLOWED_EVERY:
+            if self.is_forgotten():
                 os._exit(0)
+
+    def is_forgotten(self) -> bool:
+        """Whether nobody follows it any more, and it is at nothing."""
+        return not self._is_running and time.monotonic() - self._heard > _FOLLOWED_EVERY

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bakeoff.engine.backends.memory import is_out_of_memory
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.ray.versions import versions_here
 from bakeoff.files import disk_errors
+
+_SEEN: Final = ".seen-by-workers-"
 
 
 @dataclass
@@ -23,18 +26,24 @@ class Checks:
         mixed_devices: whether they may compute on different devices.
         shared: whether they must see the run's folder.
         token: the name of a file in the run's folder that each of them must see.
+        files: where workers leave what they make, which each of them must reach instead.
     """
 
     mixed_devices: bool = False
     shared: bool = True
-    token: str = field(default_factory=lambda: f".seen-by-workers-{uuid.uuid4().hex}")
+    token: str = field(default_factory=lambda: f"{_SEEN}{uuid.uuid4().hex}")
+    files: RemoteFiles | None = None
     _first: dict[str, Any] | None = None
 
     @contextmanager
     def shown_in(self, run: Path) -> Iterator[None]:
         """While it is entered, the file is there."""
         with disk_errors(run):
+            for stale in run.glob(f"{_SEEN}*"):  # of drivers that were killed
+                stale.unlink(missing_ok=True)
             (run / self.token).touch()
+        if self.files is not None:
+            self.files.show(self.token)
         try:
             yield
         finally:
@@ -42,14 +51,15 @@ class Checks:
 
     def ask(self, actor: Any, run: Path) -> Any:
         """Asks an actor about itself; returns Ray's reference of the answer."""
-        return actor.about.remote(versions_here(), str(run.resolve()), self.token)
+        files = None if self.files is None else (self.files.address, self.files.run_id)
+        return actor.about.remote(versions_here(), str(run.resolve()), self.token, files)
 
     def accepted(self, about: dict[str, Any]) -> dict[str, Any]:
         """What a worker said, if it may take part.
 
         Raises:
             ConfigError: it has other versions or another device.
-            StoreError: it cannot see the run's folder.
+            StoreError: it cannot see the run's folder, or does not reach the address.
         """
         host = about["host"]
         if about["versions"]:
@@ -63,6 +73,13 @@ class Checks:
             raise StoreError(
                 f"worker on {host}: does not see the run's folder; give one on a file system that "
                 "all machines share with --out, or an address with execution.files"
+            )
+        if self.files is not None and not about["sees"]:
+            why = f" ({about['why']})" if about.get("why") else ""
+            raise StoreError(
+                f"worker on {host}: does not find at execution.files, {self.files.address}, what "
+                f"the driver wrote there{why}; give an address that all machines reach, and each "
+                "of them what it needs to open it"
             )
         if self._first is None:
             self._first = about

@@ -18,6 +18,7 @@ from bakeoff.execution.ray.options import RayOptions
 ACTOR_PREFIX: Final = "bakeoff-"
 _ANSWERS_WITHIN: Final = 5.0
 _CLIENT_PORT: Final = 10001
+_NAMES: Final = {"num_cpus": "CPU", "num_gpus": "GPU"}
 _PASSED_ON: Final = ("BAKEOFF_CACHE", "HF_HOME", "HF_HUB_OFFLINE")
 
 
@@ -130,17 +131,23 @@ class Cluster:
             return dict(self._options.resources)
         return {"num_gpus": 1.0, "num_cpus": 1.0} if gpu else {"num_cpus": 1.0}
 
-    def capacity(self, *, gpu: bool) -> int:
-        """Actors that the present nodes have room for, at most; at least one is waited for."""
+    def there(self, *, gpu: bool) -> dict[str, float]:
+        """What all nodes have of what one actor asks for, by the same names."""
+        has: Mapping[str, float] = self.ray.cluster_resources()
+        asked = self.resources(gpu=gpu)
+        return {key: has.get(_NAMES.get(key, key), 0.0) for key in asked}
+
+    def capacity(self, *, gpu: bool, left_out: int = 0) -> int:
+        """Actors that the present nodes have room for, at most; at least one is waited for.
+
+        Args:
+            left_out: actors that have a place and get no job.
+        """
         if isinstance(self._options.workers, int):
-            return self._options.workers
-        there: Mapping[str, float] = self.ray.cluster_resources()
-        names = {"num_cpus": "CPU", "num_gpus": "GPU"}
-        rooms = [
-            int(there.get(names.get(key, key), 0.0) // value)
-            for key, value in self.resources(gpu=gpu).items()
-            if value > 0
-        ]
+            return self._options.workers + left_out
+        there = self.there(gpu=gpu)
+        asked = self.resources(gpu=gpu).items()
+        rooms = [int(there[key] // value) for key, value in asked if value > 0]
         return max(1, min(rooms, default=1))
 
     def actor(self, opener: Opener, threads: int, *, gpu: bool) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bakeoff.errors import BakeoffError, CheckpointError, ConfigError
+from bakeoff.errors import CheckpointError
 from bakeoff.execution.apart.exchange import Outcome, outcome_from
 from bakeoff.execution.apart.found import outcome_of, settle_outcome
 from bakeoff.execution.apart.parts import REMOTE_SETS
@@ -25,6 +25,7 @@ from bakeoff.execution.executors import Executor, Then, nothing_more
 from bakeoff.execution.ray.actor import Opener
 from bakeoff.execution.ray.checks import Checks
 from bakeoff.execution.ray.cluster import Cluster
+from bakeoff.execution.ray.crew import Crew, escaped, line_of
 from bakeoff.execution.ray.losses import MOST_LOSSES, Losses
 from bakeoff.execution.ray.status import StatusFile
 from bakeoff.execution.ray.workers import RemoteWorker
@@ -39,8 +40,8 @@ _LEAST_SILENCE: Final = 300.0
 _SILENT_EPOCHS: Final = 10.0
 """A worker that says nothing for so many estimated epochs of its job is lost."""
 _SAVES_WITHIN: Final = 60.0
-_MOST_STARTS: Final = 10
-"""Actors in a row that die before they have opened the study."""
+_ASKS_AGAIN: Final = 30.0
+"""Seconds without a step after which idle workers are asked before they get a job."""
 
 
 @dataclass(eq=False)
@@ -61,7 +62,7 @@ class RayExecutor:
         seconds_of: what a job takes by estimate; only its order counts, and silence.
         threads: of each worker. gpu: whether an actor has one. lost_after: see ``RayOptions``.
         files: where workers leave what they make, if they do not share the run's folder.
-        left: nothing; it runs all.
+        left: nothing; it runs all. opens_within: seconds in which a worker opens the study.
     """
 
     taking: Taking
@@ -75,19 +76,33 @@ class RayExecutor:
     lost_after: float | None = None
     files: RemoteFiles | None = None
     left: list[CohortJob] = field(default_factory=list)
+    opens_within: float = 900.0
 
     def __post_init__(self) -> None:
-        self.workers: list[RemoteWorker] = []
+        self.crew = Crew(
+            self.cluster,
+            self.opener,
+            self.checks,
+            self.threads,
+            self.gpu,
+            self.taking.run,
+            self.taking.view.say,
+            self.opens_within,
+        )
         self._queue: list[tuple[float, int, CohortJob]] = []
         self._batches: dict[str, _Batch] = {}
-        self._order, self._numbers = itertools.count(), itertools.count(1)
+        self._order = itertools.count()
         self.losses = Losses(self.taking.run)
         self.done = 0
         self._looked: set[str] = set()
-        self._failed_starts = 0
-        self._next_news = self._next_size = 0.0
-        self._size = 1
+        self._next_news = 0.0
+        self._stepped = time.monotonic()
         self.status = StatusFile(self.taking)
+
+    @property
+    def workers(self) -> list[RemoteWorker]:
+        """All actors that there are."""
+        return self.crew.workers
 
     def test_own(self) -> None:
         """There is nothing that others train."""
@@ -95,6 +110,8 @@ class RayExecutor:
     def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """See ``Executor``."""
         batch = _Batch(then)
+        if time.monotonic() - self._stepped > _ASKS_AGAIN:  # what lay between asked no worker
+            self.crew.wake()
         with self.taking.stop.deferred():
             self._submit(jobs, batch)
             while batch.pending:
@@ -102,14 +119,14 @@ class RayExecutor:
 
     def close(self) -> None:
         """Ends all actors."""
-        for worker in self.workers:
-            self.cluster.ray.kill(worker.actor)
-        self.workers = []
+        self.crew.release()
         self.status.remove()
 
     def _submit(self, jobs: Sequence[CohortJob], batch: _Batch) -> None:
         for job in jobs:
             if job.kind == "measure" or job.split not in REMOTE_SETS:
+                if job.kind == "measure" and not self._batches:
+                    self.close()  # nothing but costs is left, which workers would only disturb
                 self.local.run([job])
                 self._submit(batch.then(job), batch)
                 continue
@@ -123,7 +140,8 @@ class RayExecutor:
     def _step(self) -> None:
         """Whatever can be done now; waits a moment where nothing can."""
         self._stop_if_asked()
-        self._grow()
+        running = sum(worker.state == "running" for worker in self.workers)
+        self.crew.grow(running + self.waiting)
         self._assign()
         ready = self._ready()
         for worker, what, reference in ready:
@@ -131,6 +149,8 @@ class RayExecutor:
                 self._answered(worker, what, reference)
         self._listen()
         self._look_for_silent()
+        self.crew.watch(len(self._batches))
+        self._stepped = time.monotonic()
         self.status.write(
             self.workers, waiting=self.waiting, done=self.done, losses=self.losses.total
         )
@@ -158,13 +178,12 @@ class RayExecutor:
             self._failed(worker, what, error)
             return
         if what == "about":
-            worker.about = self.checks.accepted(answer)
-            worker.state = "opening"
-            worker.waiting["open"] = worker.actor.open.remote()
+            self.crew.told(worker, answer)
         elif what == "open":
-            self._failed_starts = 0
-            worker.rest()
+            self.crew.opened(worker)
         elif what == "news":
+            if worker.state == "waking":
+                worker.rest()
             for news in worker.hear(answer):
                 self.taking.hear(news)
         elif what == "run":
@@ -197,31 +216,32 @@ class RayExecutor:
     def _assign(self) -> None:
         while self._queue:
             job = self._queue[0][2]
-            if job.cohort not in self._looked:  # only what earlier calls left can be there
+            idle = next((worker for worker in self.workers if worker.state == "idle"), None)
+            if job.cohort not in self._looked or idle is not None:
                 self._looked.add(job.cohort)
                 self._pull(job)
                 found = outcome_of(self.taking.run, job)
-            else:
-                found = None
-            if found is not None:  # of a driver that died, or of a worker that outlived it
-                heapq.heappop(self._queue)
-                outcome, root = found
-                self.taking.take(outcome, root, keep=root == self.taking.run)
-                self._settle(outcome)
-                self._finish(job)
-                continue
-            idle = next((worker for worker in self.workers if worker.state == "idle"), None)
+                if found is not None:  # of a driver that died, or of a worker that outlived it
+                    heapq.heappop(self._queue)
+                    outcome, root = found
+                    self.taking.take(outcome, root, keep=root == self.taking.run)
+                    self._settle(outcome)
+                    self._finish(job)
+                    continue
             if idle is None:
                 return
             heapq.heappop(self._queue)
-            run, before = self.taking.run, attempts(self.taking.run, job.cohort)
-            place = new_attempt(run, job.cohort)
-            _log.info("%s goes to worker %d, try %d", job.cohort, idle.number, len(before) + 1)
-            request, at = self.taking.request(job), None
-            if self.files is not None:
-                self.files.offer(run, request.files)
-                at = self.files.address, self.files.run_id
-            idle.begin(request, place, run, before, at)
+            self._begin(job, idle)
+
+    def _begin(self, job: CohortJob, worker: RemoteWorker) -> None:
+        run, before = self.taking.run, attempts(self.taking.run, job.cohort)
+        place = new_attempt(run, job.cohort)
+        _log.info("%s goes to worker %d, try %d", job.cohort, worker.number, len(before) + 1)
+        request, at = self.taking.request(job), None
+        if self.files is not None:
+            self.files.offer(run, request.files)
+            at = self.files.address, self.files.run_id
+        worker.begin(request, place, run, before, at)
 
     def _pull(self, job: CohortJob) -> None:
         """Brings what workers have left of a job elsewhere."""
@@ -233,26 +253,14 @@ class RayExecutor:
         if self.files is not None:
             self.files.forget(outcome.job.cohort)
 
-    def _grow(self) -> None:
-        """As many actors as there is work and room for; the cluster may have grown."""
-        now = time.monotonic()
-        if now >= self._next_size:
-            self._size, self._next_size = self.cluster.capacity(gpu=self.gpu), now + 10.0
-        running = sum(worker.state == "running" for worker in self.workers)
-        wanted = min(self._size, running + len(self._queue))
-        while len(self.workers) < wanted:
-            actor = self.cluster.actor(self.opener, self.threads, gpu=self.gpu)
-            worker = RemoteWorker(number=next(self._numbers), actor=actor)
-            worker.waiting["about"] = self.checks.ask(actor, self.taking.run)
-            self.workers.append(worker)
-
     def _listen(self) -> None:
         now = time.monotonic()
         if now < self._next_news:
             return
         self._next_news = now + _NEWS_EVERY
         for worker in self.workers:
-            if worker.state in ("running", "idle") and "news" not in worker.waiting:
+            asks = worker.is_ready or worker.state == "left out"  # who hears nothing ends itself
+            if asks and "news" not in worker.waiting:
                 worker.waiting["news"] = worker.actor.news.remote()
 
     def silence(self, job: CohortJob) -> float:
@@ -275,38 +283,21 @@ class RayExecutor:
         """A call failed: the actor is gone, or is made to go."""
         if worker not in self.workers:
             return
-        self.workers.remove(worker)
-        self.cluster.ray.kill(worker.actor)
         job = worker.job
         where = worker.about.get("host", "a node")
         _log.warning("worker %d on %s is lost (%s): %s", worker.number, where, what, error)
         if job is None:
-            self._failed_starts += what in ("about", "open")
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, BakeoffError):
-                raise type(cause)(f"worker on {where}: {cause}")
-            if what == "open" and self.checks.is_short(error):
-                raise ConfigError(
-                    f"worker on {where}: has no room for the base ({_line(error)}); give an actor "
-                    "more of the machine with execution.resources, or choose larger machines"
-                )
-            if self._failed_starts >= _MOST_STARTS:
-                raise ConfigError(
-                    f"{self._failed_starts} workers in a row could not be started; the last said: "
-                    f"{_line(error)}. Look at the cluster, or run with --executor local"
-                )
+            self.crew.failed(worker, what, error)
             return
-        if getattr(error, "preempted", False):
-            self.losses.total += 1
-            self._enqueue(job)
-            return
-        self._lost(job, f"worker {worker.number} on {where} was lost: {_line(error)}", str(error))
+        self.crew.drop(worker)
+        why = f"worker {worker.number} on {where} was lost: {line_of(error)}"
+        self._lost(job, why, str(error), counts=not getattr(error, "preempted", False))
 
-    def _lost(self, job: CohortJob, why: str, traceback: str) -> None:
-        self.taking.view.say(f"  [yellow]lost[/] {job.cohort}: {_escaped(why)}")
+    def _lost(self, job: CohortJob, why: str, traceback: str, *, counts: bool = True) -> None:
+        self.taking.view.say(f"  [yellow]lost[/] {job.cohort}: {escaped(why)}")
         self._pull(job)
         self._looked.discard(job.cohort)  # it may have come to its end all the same
-        if not self.losses.add(job):
+        if not self.losses.add(job, counts=counts):
             self._enqueue(job)
             return
         reason = f"training failed: its job was lost {MOST_LOSSES} times; at last, {why}"
@@ -314,7 +305,8 @@ class RayExecutor:
         self._finish(job)
 
     def _stop_if_asked(self) -> None:
-        training = any(worker.job and worker.job.kind == "train" for worker in self.workers)
+        jobs = [worker.job for worker in self.workers if worker.job is not None]
+        training = any(job.kind == "train" for job in (*jobs, *(entry[2] for entry in self._queue)))
         stop = self.taking.stop
         found: Stopped | None = stop.ask_in_training() if training else stop.ask()
         if found is None:
@@ -323,14 +315,20 @@ class RayExecutor:
         running = [worker for worker in self.workers if worker.state == "running"]
         for worker in running:
             worker.actor.stop.remote()
+        ready: list[Any] = []
         references = [worker.waiting["run"] for worker in running if "run" in worker.waiting]
         if references:
             left = stop.seconds_left
             wait = _SAVES_WITHIN if left is None else max(1.0, min(left, _SAVES_WITHIN))
             ready, _ = ray.wait(references, num_returns=len(references), timeout=wait)
-            for worker in running:
-                if worker.waiting.get("run") in ready:
-                    self._take_last(worker)
+        for worker in running:
+            if worker.waiting.get("run") in ready:
+                self._take_last(worker)
+        # After training's share of a budget, tests follow: nothing of training may be left here.
+        for worker in [one for one in self.workers if one.state == "running"]:
+            self.crew.drop(worker)
+        self._queue.clear()
+        self._batches.clear()
         raise found
 
     def _take_last(self, worker: RemoteWorker) -> None:
@@ -344,23 +342,14 @@ class RayExecutor:
         if answer is not None and place is not None and job is not None:
             outcome: Outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
             self._pull(job)
-            self.taking.take(outcome, place)
+            try:
+                self.taking.take(outcome, place)
+            except CheckpointError as error:
+                _log.warning("what was left of %s is not whole: %s", job.cohort, error)
+                return
             self._settle(outcome)
 
     @property
     def waiting(self) -> int:
         """Jobs that no worker has."""
         return len(self._queue)
-
-
-def _line(error: Exception) -> str:
-    """The last line of an error that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # Ray's own guesses at why a process ended fill ten lines of a terminal.
-    return lines[-1].partition(" Worker exit type: ")[0] if lines else type(error).__name__
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

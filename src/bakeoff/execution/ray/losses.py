@@ -17,8 +17,9 @@ MOST_LOSSES: Final = 3
 class Losses:
     """What was lost in this call.
 
-    A loss counts where the job has not come on since the one before: with preempted nodes losses
-    are the ordinary case, and a job that loses its worker in every epoch still comes to its end.
+    A loss counts where the job has not come on since the one before, be it within an epoch: with
+    preempted nodes losses are the ordinary case, and a job that loses its worker in every epoch
+    still comes to its end.
 
     Attributes:
         run: the run's folder. total: all losses, those that do not count included.
@@ -26,11 +27,17 @@ class Losses:
 
     run: Path
     total: int = 0
-    _known: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _known: dict[str, tuple[float, int]] = field(default_factory=dict)
 
-    def add(self, job: CohortJob) -> bool:
-        """Counts a loss; returns whether the job is given up."""
+    def add(self, job: CohortJob, *, counts: bool = True) -> bool:
+        """Counts a loss; returns whether the job is given up.
+
+        Args:
+            job: whose worker was lost. counts: against the job; not where its node was taken back.
+        """
         self.total += 1
+        if not counts:
+            return False
         reached = epochs_saved(self.run, job.cohort)
         before, count = self._known.get(job.cohort, (-1, 0))
         count = count + 1 if reached <= before else 1
@@ -38,12 +45,17 @@ class Losses:
         return count >= MOST_LOSSES
 
 
-def epochs_saved(run: Path, cohort: str) -> int:
-    """Epochs of all of a job's candidates that its newest whole checkpoint holds."""
+def epochs_saved(run: Path, cohort: str) -> float:
+    """Epochs of all of a job's candidates that its newest whole checkpoint holds.
+
+    What it holds of the epoch under way is less than one more, and grows with each step.
+    """
     for place in reversed(attempts(run, cohort)):
         files = sorted((place / COHORTS).glob(f"*/??????-*{SUFFIX}"), key=lambda f: f.name)
         for file in reversed(files):
             found = read_state(file)
             if found is not None:
-                return sum(len(one["epochs"]) for one in found[0]["candidates"])
-    return 0
+                step = (found[0].get("position") or {}).get("step", 0)
+                epochs = sum(len(one["epochs"]) for one in found[0]["candidates"])
+                return float(epochs + step / (step + 1))
+    return 0.0

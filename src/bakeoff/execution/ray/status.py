@@ -77,4 +77,6 @@ def _worker(worker: RemoteWorker, now: float) -> dict[str, Any]:
         "step": step.get("step", step.get("done")),
         "steps": step.get("num_steps", step.get("total")),
         "seconds": round(now - worker.since, 1),
+        "seconds_left": worker.seconds_left(now),
+        "tries": worker.tries if worker.job else None,
     }
