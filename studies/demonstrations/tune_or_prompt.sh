@@ -23,6 +23,8 @@ fi
 if python -c 'import bitsandbytes' 2>/dev/null; then
     set -- "$@" --set methods.qlora.kind=lora --set methods.qlora.rank=16 \
         --set methods.qlora.target_modules=all-linear --set methods.qlora.quantization=nf4
+    # The rate that the study gives lora, so that the format alone differs.
+    if [ "$source" = tiny ]; then set -- "$@" --set methods.qlora.learning_rate=5e-3; fi
 fi
 if [ -n "$answers" ]; then
     set -- "$@" --set methods.larger.kind=external --set "methods.larger.predictions=$answers"
