@@ -123,6 +123,10 @@ def refused(status: int) -> Exception:
         (refused(500), "the hub refused (HfHubHTTPError: 500"),
         (LocalTokenNotFoundError("none"), "wants a token, and there is none; set HF_TOKEN"),
         (ConnectionError(f"no route for {TOKEN}"), "cannot be reached (ConnectionError: no route"),
+        (
+            ValueError('Invalid metadata in README.md.\n- "license" must be one of [mit, ...]'),
+            'would refuse it (Invalid metadata in README.md.; "license" must be one of [mit, ...])',
+        ),
     ],
 )
 def test_an_error_is_one_line_with_its_remedy_and_without_the_token(

@@ -109,6 +109,9 @@ def _said(error: Exception) -> str:
         if status in (403, 404):
             return f"the token may not write there ({status}); {_LOGIN}"
         return f"the hub refused ({_first_line(error)}); push again later, or correct what it names"
+    if isinstance(error, ValueError):  # the library's own check of the card's head
+        said = "; ".join(line.strip("- ") for line in str(error).splitlines() if line.strip())
+        return f"the hub would refuse it ({said}); correct what is named in README.md's first lines"
     return f"the hub cannot be reached ({_first_line(error)}); push again with a network"
 
 

@@ -186,7 +186,7 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
     for level in (_smaller, _recomputing, _shorter):
         kept = [one for one in found if level(bench, [one]) is not None]
         change = level(bench, kept) if kept else None
-        if change is None:
+        if not change:
             continue
         if len(kept) == len(found):
             changes.append(f"{change}{alone}")
@@ -218,8 +218,10 @@ def _recomputing(bench: Workbench, found: Sequence[Fitting]) -> str | None:
 def _shorter(bench: Workbench, found: Sequence[Fitting]) -> str | None:
     lengths = [one.max_length for one in found if one.rows is None]
     known = [length for length in lengths if length is not None]
-    if not known or len(known) < len(lengths):
+    if len(known) < len(lengths):
         return None
+    if not known:
+        return ""  # all fit as long as they are
     return f"shorter documents: --set task.max_length={min(known)} {_sets(bench, 1)}"
 
 

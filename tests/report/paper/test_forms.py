@@ -231,6 +231,17 @@ class TestProtocol:
         ):
             assert words in text, words
 
+    def test_pairs_that_were_not_tested_are_named(self) -> None:
+        results = golden("four")
+        silent = replace(results.comparisons[0], why="they differ on 1 row only")
+        some = replace(results, comparisons=(silent, *results.comparisons[1:]))
+        text = " ".join(protocol_sentences(some))
+        assert "For 9 of 10 pairs" in text and "all 10 pairs" not in text
+        assert "(they differ on 1 row only)." in text.partition("Not tested were ")[2]
+        none = tuple(replace(one, why="too few rows") for one in results.comparisons)
+        text = " ".join(protocol_sentences(replace(results, comparisons=none)))
+        assert "No pair was tested: " in text and "at 95 %" in text
+
     def test_a_search_is_told_as_it_was(self) -> None:
         results = golden("four")
         study = {**results.study, "search": {"strategy": "random", "learning_rates": 6,

@@ -200,17 +200,30 @@ def _tests(results: Results) -> Iterator[str]:
             "number (Holm)."
         )
         return
-    silent = [pair.why for pair in pairs if pair.why is not None]
+    level = f"{100 * decision.level:.3g} %"
+    silent = [pair for pair in pairs if pair.why is not None]
+    untested = [
+        f"{label_of(results, pair.a)} and {label_of(results, pair.b)} ({pair.why})"
+        for pair in silent
+    ]
     if len(silent) == len(pairs):
-        yield f"Nothing is said of any pair: {join(list(dict.fromkeys(map(str, silent))))}."
+        yield (
+            f"No pair was tested: {join(untested)}. Intervals are of each row of the table alone, "
+            f"at {level}."
+        )
         return
+    tested = len(pairs) - len(silent)
     number = f"all {len(pairs)} pairs" if len(pairs) > 1 else "the one pair"
+    if silent:
+        number = f"{tested} of {len(pairs)} pairs"
     yield (
         f"For {number} of methods and baselines, on the same {shown_whole(pairs[0].examples)} test "
         "rows or groups of rows, the difference of means was tested against variances over rows "
         "and over seeds, with degrees of freedom by Satterthwaite, and corrected over all pairs of "
-        f"the metric (Holm) at the {100 * decision.level:.3g} % level."
+        f"the metric (Holm) at the {level} level."
     )
+    if untested:
+        yield f"Not tested were {join(untested)}."
     if raises_variances(results):
         yield "Low variances from seed to seed were raised towards those of the other methods."
     margin = decision.margins.get(results.primary.name)
