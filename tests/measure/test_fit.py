@@ -15,7 +15,7 @@ from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import fit, forecasts
 from bakeoff.measure.fit import fit_of, needs_of, remedy, surely_fits
-from bakeoff.measure.remedies import shortened
+from bakeoff.measure.remedies import Fitting, remedies_of, shortened
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import first_candidates
@@ -102,6 +102,15 @@ def test_a_method_that_fits_with_less_is_not_said_to_fit_never(
         "leaving out methods.full: --set methods.full=null, with smaller micro-batches: "
         "--set protocol.micro_batch_size=2 --set protocol.grad_accum_steps=4 --set slots=1",
     )
+
+
+def test_shorter_rows_are_named_where_only_one_method_needs_them(bench: Workbench) -> None:
+    lora = Fitting(name="lora", micro_batch_size=4, rows=4, checkpointed_rows=4)
+    full = Fitting(name="full", micro_batch_size=4, rows=None, max_length=64)
+    changes = remedies_of(bench, [lora, full], seats_several=False)
+    assert changes[0].startswith("shorter documents: --set task.max_length=64 ")
+    assert changes[1].startswith("leaving out methods.full: ")
+    assert remedies_of(bench, [lora], seats_several=False)[0].startswith("smaller micro-batches")
 
 
 def test_recomputed_activations_are_traced(bench: Workbench, predictor: Predictor) -> None:
