@@ -48,7 +48,7 @@ def test_a_cancelled_row_of_no_numbers_leaves_none_in_its_seat(bench: Bench, lor
     # A pass looks as far into every seat as its longest row is.
     long, _ = asked(lora, range(24))
     batcher.submit([gone, long])
-    batcher.round()  # a piece without logits: nobody has looked yet
+    batcher.round()  # a piece without logits: no choice was made yet
     batcher.cancel([gone])
     healthy, heard = asked(lora, range(3))
     batcher.submit([healthy])
@@ -68,7 +68,7 @@ def test_an_adapter_is_loaded_only_for_a_row_that_can_sit(
     pairs = [asked(source, range(4)) for source in (*many, *[own] * 6)]
     batcher.submit([row for row, _ in pairs])
     batcher.round()
-    # Those of a base of their own have its seats, whoever sits in the shared ones.
+    # Those of a base of their own have its seats, whatever sits in the shared ones.
     assert [source.num_loads for source in many] == [1, 0, 0, 0] and own.num_loads == 1
     assert batcher.num_running == 5
     finish(batcher)

@@ -186,7 +186,7 @@ def test_configurations_have_keys_of_the_published_schemas(
 def test_a_quantized_winner_is_written_over_a_quantized_base(
     place: Path, run_small: Run, cli: Run, losses: list[float], held: str
 ) -> None:
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="needs the extra quantization")
     method = {"kind": "lora", "rank": 2, "learning_rate": 1e-2, "quantization": held}
     assert run_small(methods={"lora": method}).code == 0
     configs = {}

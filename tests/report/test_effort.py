@@ -110,7 +110,7 @@ def test_bases_of_different_tokenizers_are_drawn_in_bits_per_byte() -> None:
         assert "NLL" not in figure.alt + figure.caption and "bits per byte so far" in figure.alt
         assert f"lora {loss / 2:.2f}" in figure.alt or f"lora {loss / 2:.3f}" in figure.alt
     assert "leads" in found["best_so_far"].caption
-    # Where the factor is not known nobody leads, and both captions say why.
+    # Where the factor is not known no method leads, and both captions say why.
     for figure in figures(crossed(results, None)).values():
         assert "never between two" in figure.caption and "lead" not in figure.caption
 

@@ -17,7 +17,7 @@ TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 
 
 def served(rows: list[dict[str, Any]], place: Path, **options: Any) -> Served:
-    """A model of a study, of conversations unless told otherwise, in such rows."""
+    """A model of a study, of conversations unless asked otherwise, in such rows."""
     from bakeoff.base.model import Base
     from bakeoff.base.weights.sources import load_source
     from bakeoff.serve.served import Asking, Served

@@ -1,4 +1,4 @@
-"""Ray and its actors without any process: calls are answered at once, or when they are told to."""
+"""Ray and its actors without any process: calls are answered at once, or when a test says so."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Taken:
         return Request(job=job)
 
     def hear(self, news: Any) -> None:
-        """Nobody looks."""
+        """Nothing is shown."""
 
     def take(self, outcome: Outcome, root: Path, *, keep: bool = False) -> None:
         self.taken.append(outcome.job.cohort)

@@ -24,7 +24,7 @@ LONG = 1e6
 
 
 class Budget(StopSignals):
-    """Its share for training is over as soon as it is told so."""
+    """Its share for training is over as soon as a test says so."""
 
     is_spent = False
 

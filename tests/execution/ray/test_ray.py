@@ -135,7 +135,7 @@ def test_a_worker_that_is_not_as_it_must_be_is_refused() -> None:
 
 
 def test_an_address_that_does_not_answer_is_refused_at_once() -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="needs the extra ray")
     with (
         pytest.raises(ConfigError, match=r"--address 127.0.0.1:9: nothing answers"),
         connected(RayOptions(address="127.0.0.1:9")),
@@ -174,7 +174,7 @@ def test_one_of_several_processes_has_no_workers(monkeypatch: pytest.MonkeyPatch
 
 
 def test_keys_that_are_for_workers_ask_for_ray() -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", reason="needs the extra ray")
     keys: dict[str, Any]
     for keys in ({"workers": 2}, {"address": "auto"}, {"files": "s3://a"}, {"mixed_devices": True}):
         elsewhere, said = plan_of(ExecutionOptions(**keys), "cpu")

@@ -124,7 +124,7 @@ class Batcher:
             with torch.no_grad():
                 self._rounds()
         finally:
-            # However it ends, nobody waits for it in vain.
+            # However it ends, no request waits for it in vain.
             with self._changed:
                 self._stops = True
                 rows = [*self._queue, *self._live]
@@ -201,7 +201,7 @@ class Batcher:
                 resident.lane.base.tokenizer, row.sampling.stop, strips=row.strips
             )
         with self._changed:
-            # At once, so that nobody counts it twice.
+            # At once, so that it is not counted twice.
             row.resident, row.seat = resident, resident.lane.take(resident)
             resident.num_rows += 1
             self._queue.remove(row)
@@ -368,8 +368,8 @@ class Batcher:
             try:
                 # A row that failed, or was cancelled unseen, may have written what is no number.
                 row.resident.lane.leave(seat, clear=isinstance(event, Failed))
-            except Exception:  # the row is told all the same
-                _LOG.exception("a seat cannot be cleared, so nobody gets it")
+            except Exception:  # the row gets its event all the same
+                _LOG.exception("a seat cannot be cleared, so no row gets it")
         self._tell(row, event)
 
     def _tell(self, row: Row, event: Event) -> None:

@@ -126,7 +126,7 @@ class Row:
     nats: list[list[float]] = field(default_factory=list)
     place: int = 0  # the choice that is read next
     place_read: int = 0  # tokens of it that have been read
-    is_settled: bool = False  # nothing more is told of it
+    is_settled: bool = False  # no further event of it is reported
 
     @property
     def num_positions(self) -> int:

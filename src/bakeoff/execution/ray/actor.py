@@ -88,7 +88,7 @@ class JobWorker:
         }
 
     def doing(self) -> dict[str, Any]:
-        """What it does now, for whoever asks: the run's folder, the job, how far that is."""
+        """What it does now, for `bakeoff status`: the run's folder, the job, how far that is."""
         with self._lock:
             step = {key: value for key, value in self._step.items() if key != "what"}
         return {"run": self._run, "job": self._job or None, **(step if self._job else {})}
@@ -193,5 +193,5 @@ class JobWorker:
                 os._exit(0)
 
     def is_forgotten(self) -> bool:
-        """Whether nobody follows it any more, and it is at nothing."""
+        """Whether no driver follows it any more, and it is at nothing."""
         return not self._is_running and time.monotonic() - self._heard > _FOLLOWED_EVERY

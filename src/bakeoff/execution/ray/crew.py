@@ -77,7 +77,7 @@ class Crew:
             worker.waiting["about"] = self.checks.ask(actor, self.run)
             self.workers.append(worker)
 
-    def told(self, worker: RemoteWorker, about: dict[str, Any]) -> None:
+    def introduced(self, worker: RemoteWorker, about: dict[str, Any]) -> None:
         """A worker has said what it is like; it opens the study, if it may take part."""
         worker.about = about
         try:

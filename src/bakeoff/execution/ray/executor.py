@@ -178,7 +178,7 @@ class RayExecutor:
             self._failed(worker, what, error)
             return
         if what == "about":
-            self.crew.told(worker, answer)
+            self.crew.introduced(worker, answer)
         elif what == "open":
             self.crew.opened(worker)
         elif what == "news":

@@ -133,8 +133,8 @@ def _watch(app: FastAPI, state: State) -> None:
             response = await call(request)
         except Exception:
             _LOG.exception("a request failed")
-            told = "the server failed on this request; its log says why"
-            response = Json(ApiError(500, told, "internal_error").body, 500)
+            message = "the server failed on this request; its log says why"
+            response = Json(ApiError(500, message, "internal_error").body, 500)
         found = request.scope.get("route")
         route = getattr(found, "path", "other")
         _note(state, request.method, route, response.status_code, time.monotonic() - started)

@@ -41,7 +41,7 @@ class Guard:
 
     Args:
         app: what is guarded. options: the limits.
-        note: told of what is refused here: method, route, status, seconds.
+        note: called with what is refused here: method, route, status, seconds.
     """
 
     def __init__(self, app: App, options: ServeOptions, note: Note = lambda *_: None) -> None:
