@@ -139,7 +139,9 @@ def _kept(place: Path, study: Study, given: str) -> Budgeted | None:
     try:
         kept = json.loads((place / BUDGET_FILE).read_text(encoding="utf-8"))
         overrides, note = tuple(map(str, kept["overrides"])), str(kept["note"])
-        seconds, digest = tuple(map(float, kept["after_training"])), kept["study"]
+        after, digest = kept["after_training"], kept["study"]
+        # One number in files of before bases and prompts were cut too.
+        seconds = tuple(map(float, after if isinstance(after, list) else [after]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if digest != given or not (place / STUDY_FILE).exists():
