@@ -78,9 +78,9 @@ def test_chosen_settings_are_trained_on_subsets_and_drawn_up_to_the_studys_own_r
 
 
 def test_a_finished_study_grows_by_a_curve_and_leaves_it_again(
-    run_small: Run, cli: Run, place: Path, results: Results, trained: list[str]
+    finished: Run, run_small: Run, cli: Run, place: Path, results: Results, trained: list[str]
 ) -> None:
-    assert run_small(protocol=SEEDS, methods=METHODS).code == 0
+    finished(protocol=SEEDS, methods=METHODS)
     alone = results()
     trained.clear()
     outcome = cli("run", "out", "--set", "learning_curve=[4,12]")
@@ -156,11 +156,16 @@ def test_together_equals_alone(run_small: Run, place: Path, results: Results) ->
     "after", [11, *(pytest.param(step, marks=pytest.mark.soak) for step in (1, 5, 8, 14))]
 )
 def test_stopped_in_the_curve_it_goes_on_to_the_same_bits(
-    run_small: Run, place: Path, results: Results, monkeypatch: pytest.MonkeyPatch, after: int
+    finished: Run,
+    run_small: Run,
+    place: Path,
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
 ) -> None:
     study = {"protocol": SEEDS, "methods": METHODS, "learning_curve": SIZES, "slots": 2}
     study["checkpoint_minutes"] = 1e-6
-    assert run_small(**study).code == 0
+    finished(**study)
     whole = results()
     (place / "out").rename(place / "whole")
     step, steps = Trainer._step, []
@@ -239,10 +244,10 @@ def test_a_candidate_that_fails_leaves_the_others(
 
 
 def test_a_damaged_adapter_of_the_curve_is_trained_again(
-    run_small: Run, place: Path, results: Results, trained: list[str]
+    finished: Run, run_small: Run, place: Path, results: Results, trained: list[str]
 ) -> None:
     study = {"protocol": SEEDS, "learning_curve": SIZES}
-    assert run_small(**study).code == 0
+    finished(**study)
     before = results()
     adapter = place / "out/candidates/lora-lr0.01-s2-n12/adapter"
     next(adapter.glob("*.safetensors")).write_bytes(b"torn")
