@@ -24,7 +24,8 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 	@$(BIN)/bakeoff run $(ARGS)
 
 test: $(VENV)/installed-dev ## install and run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not browser and not soak" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+	    -m "not browser and not soak" $(ARGS)
 
 test-extension: $(VENV)/installed-dev ## install examples/extension into build/ and run its tests
 	@rm -rf build/extension && mkdir -p build && cp -r examples/extension build/extension

@@ -257,6 +257,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans time one step instead of seconds of them, and hold the base in no other format."""
+    monkeypatch.setattr("bakeoff.measure.plan.SAMPLE", NO_TIME)
+    monkeypatch.setattr("bakeoff.measure.plan.held_plans", lambda *_: ())
+
+
+@pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of all candidates that sit down to be trained, in order."""
     ids: list[str] = []
