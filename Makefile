@@ -34,7 +34,8 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
-	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report tests/serve tests/documents $(ARGS)
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadfile -m browser \
+	    tests/report tests/serve tests/documents tests/audits $(ARGS)
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run
 	@seed=$$(date +%s); echo "kills drawn with BAKEOFF_KILL_SEED=$$seed"; \

@@ -157,6 +157,17 @@ def test_more_rows_hold_more(bench: Workbench, predictor: Predictor) -> None:
     assert one.tokens * 4 == four.tokens
 
 
+def test_what_is_asked_again_is_not_traced_again(bench: Workbench, predictor: Predictor) -> None:
+    entry = entry_of(bench, "lora")
+    found = predictor.training(entry, "", ROWS)
+    assert predictor.training(entry, "", ROWS) is found
+    assert predictor.training(entry, "", ROWS, study=bench) is found
+    assert predictor.training(entry, "", 1) is not found
+    changed = replace(bench, engine=EngineOptions(gradient_checkpointing=True))
+    changed.__dict__["plans"] = bench.plans
+    assert predictor.training(entry, "", ROWS, study=changed) != found
+
+
 def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor: Predictor) -> None:
     """Forward and backward of every frozen product, and of the head on whole chunks."""
     work = predictor.training(entry_of(bench, "soft_prompt"), "", ROWS)

@@ -137,8 +137,8 @@ def test_a_folder_with_other_files_is_left_alone(
     assert [file.name for file in place.glob("out*/*")] == ["letter.txt"]
 
 
-def test_a_torn_study_file_is_refused(run_small: Run, place: Path) -> None:
-    run_small()
+def test_a_torn_study_file_is_refused(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     (place / "out/study.yaml").write_text("name: [", encoding="utf-8")
     assert_refused(run_small(), "out/study.yaml", "cannot be read back", "--fresh")
 
