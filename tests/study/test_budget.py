@@ -249,7 +249,7 @@ def test_bases_and_prompts_are_cut_alike(
     kept: list[float] = []
     monkeypatch.setattr(StopSignals, "keep", lambda _, seconds: kept.append(seconds))
     monkeypatch.setattr(budget, "make_plan", slow(20.0))
-    outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu", "--budget", "24m")
+    outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu", "--budget", "16m")
     assert outcome.code == 0, outcome.err
     found = read_results(place / "out")
     assert found.status == "complete"
