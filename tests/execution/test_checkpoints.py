@@ -344,7 +344,7 @@ def test_two_and_the_last_between_epochs_are_kept_and_their_numbers_rise(
     assert {entry.name for entry in case.places.path.iterdir()} == {f.name for f in case.files()}
 
 
-@pytest.mark.parametrize("chances", [5, 8])
+@pytest.mark.parametrize("chances", [5, pytest.param(8, marks=pytest.mark.soak)])
 def test_a_folder_of_before_there_were_jobs_goes_on(
     base: Base, tmp_path: Path, chances: int
 ) -> None:
