@@ -107,20 +107,6 @@ def test_bodies_have_a_size_and_names_no_paths(finished: Path, serve: Serve) -> 
     assert httpx.get(f"{server.address}/v1/models/..%2f..%2fetc").status_code == 404
 
 
-def test_a_full_queue_says_when_to_ask_again(finished: Path, serve: Serve) -> None:
-    server = serve(finished, max_seats=1, max_queue=2)
-    refused = asked(server, prompt=[TEXT] * 8)
-    assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["type"] == "rate_limit_error"
-    assert asked(server).status_code == 200
-
-
-def test_rows_that_wait_too_long_are_told(finished: Path, serve: Serve) -> None:
-    server = serve(finished, max_seats=1, queue_seconds=0.0)
-    many = asked(server, prompt=[TEXT] * 3)
-    assert many.status_code == 429 and many.json()["error"]["code"] == "queue_timeout"
-
-
 def test_nothing_is_answered_while_it_loads(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,10 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.data.sources import is_there, named_files
 from bakeoff.errors import BakeoffError
 from bakeoff.inference.finished import FinishedRun
 from bakeoff.runs.reading import EXAMPLES_FILE
@@ -21,7 +23,12 @@ _MOST: Final = 50
 _LARGEST: Final = 64 << 20
 _WORDS: Final = 32
 """Of a text that is learnt from end to end: those that its rest is asked after, at most."""
-_GONE: Final = "some test rows are left out: the study's data are not there any more, or are others"
+_ABOVE: Final = 4
+"""Folders above a run's in which its data are looked for."""
+_GONE: Final = (
+    "some test rows are left out: the study's data are others by now, or are not found; start the "
+    "server in the folder in which the study ran"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +134,7 @@ class RowPicker:
         """What the task asks with, by number, input and reference of each row of the data."""
         task = self._run.task
         try:
-            rows = rows_again(task, "test", root=self._run.study.root)
+            rows = rows_again(task, "test", root=self._root())
             return {
                 (record.row, example.shown, next(iter(example.references), "")): task.asked(
                     record.values
@@ -137,6 +144,15 @@ class RowPicker:
         except (BakeoffError, OSError) as error:
             _LOG.warning("the test rows of %s: %s", self._run.study.options.name, error)
             return {}
+
+    def _root(self) -> Path:
+        """Where the data lie: relative paths start from here, or from above the run's folder."""
+        root, named = self._run.study.root, named_files(self._run.task.options.source)
+        above = list(self._run.path.resolve().parents)[:_ABOVE]
+        for place in (root, *above):
+            if all(is_there(name, place) for name in named):
+                return place
+        return root
 
     def _alone(self, text: str) -> Mapping[str, object] | None:
         """The columns of a row whose data are gone, where its input is all that it asks with."""

@@ -98,22 +98,17 @@ class Batcher:
             QueueFullError: too many others wait, or the engine is stopping.
             TooManyRowsError: they are too many whoever else waits.
         """
-        most = self._limits.max_queue
-        if (left := self.pool.num_seatless([r.source for r in rows], if_idle=True)) > most:
-            raise TooManyRowsError(
-                f"{len(rows)} rows are more than a request may have here: beside those that find a "
-                f"seat {left} would wait, and at most {most} may; ask for fewer at once"
-            )
+        most, asking = self._limits.max_queue, [row.source for row in rows]
+        if self.pool.num_seatless(asking, if_idle=True) > most:
+            raise TooManyRowsError(f"{len(rows)} rows are more than all seats and the queue hold")
         with self._changed:
             if self._drains or self._stops:
                 raise QueueFullError("the server is stopping")
-            sources = [row.source for row in (*self._queue, *rows)]
+            sources = [*(row.source for row in self._queue), *asking]
             # Rows sit down at once where there are seats, and a thread that seats them.
             would_wait = self.pool.num_seatless(sources) if self.is_alive else len(sources)
             if would_wait > most:
-                raise QueueFullError(
-                    f"{would_wait} rows would wait, and at most {most} may; ask again later"
-                )
+                raise QueueFullError(f"{would_wait} rows would wait, and at most {most} may")
             self._queue.extend(rows)
             self._changed.notify()
 

@@ -88,7 +88,7 @@ class Flow:
         try:
             self._engine.batcher.submit(self.rows)
         except TooManyRowsError as error:
-            raise bad(str(error), code="too_many_rows") from None
+            raise bad(f"{error}; ask for fewer at once", code="too_many_rows") from None
         except QueueFullError as error:
             if "stopping" in str(error):
                 raise ApiError(503, str(error), "stopping") from None
