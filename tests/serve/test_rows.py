@@ -53,27 +53,28 @@ def row_of(name: str, i: int) -> dict[str, Any]:
     return {"text": f"\u2028 {text}"}
 
 
+def run_of(name: str, folder: Path) -> Path:
+    """A finished run of one of the tasks."""
+    torch.set_num_threads(1)
+    (folder / "rows").mkdir()
+    start = 0
+    for split, size in SIZES.items():
+        rows = [json.dumps(row_of(name, i)) + "\n" for i in range(start, start + size)]
+        (folder / "rows" / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
+        start += size
+    study = small_study(name=name)
+    study["task"] = {"source": "rows", "max_length": 256, **TASKS[name]}
+    if name in ("classify", "choose", "text"):
+        del study["generation"]
+    else:
+        study["task"]["max_target_tokens"] = 24
+    return ran(folder, study)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each task."""
-    torch.set_num_threads(1)
-    found = {}
-    for name, task in TASKS.items():
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "rows").mkdir()
-        start = 0
-        for split, size in SIZES.items():
-            rows = [json.dumps(row_of(name, i)) + "\n" for i in range(start, start + size)]
-            (folder / "rows" / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
-            start += size
-        study = small_study(name=name)
-        study["task"] = {"source": "rows", "max_length": 256, **task}
-        if name in ("classify", "choose", "text"):
-            del study["generation"]
-        else:
-            study["task"]["max_target_tokens"] = 24
-        found[name] = ran(folder, study)
-    return found
+    return {name: run_of(name, tmp_path_factory.mktemp(name)) for name in TASKS}
 
 
 @pytest.fixture(scope="module")
