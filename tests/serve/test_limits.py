@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.serve.options import ServeOptions, read_keys
 from bakeoff.serve.running import Server
 
@@ -136,6 +136,12 @@ def test_nothing_is_answered_while_it_loads(
     assert httpx.get(f"{server.address}/ready").status_code == 200
     server._server.should_exit = True
     thread.join()
+
+
+def test_a_server_that_cannot_load_ends_by_itself(finished: Path, tmp_path: Path) -> None:
+    options = ServeOptions(runs=(finished,), adapters={"x": tmp_path}, port=0, device="cpu")
+    with pytest.raises(BakeoffError, match=r"--adapter x: .* has no file adapter_config\.json"):
+        Server(options).run()
 
 
 def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> None:
