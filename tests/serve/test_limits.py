@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -142,6 +144,18 @@ def test_a_server_that_cannot_load_ends_by_itself(finished: Path, tmp_path: Path
     options = ServeOptions(runs=(finished,), adapters={"x": tmp_path}, port=0, device="cpu")
     with pytest.raises(BakeoffError, match=r"--adapter x: .* has no file adapter_config\.json"):
         Server(options).run()
+
+
+def test_a_server_that_is_asked_to_stop_ends_well(finished: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        options = ServeOptions(runs=(finished,), port=0, device="cpu", max_positions=128)
+        server = Server(options, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        server.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [] and not server.state.engine.batcher.is_alive
 
 
 def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> None:

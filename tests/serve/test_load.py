@@ -56,7 +56,7 @@ def test_no_answer_is_lost_or_mixed_up_and_memory_is_flat(
         server.send_signal(signal.SIGTERM)
         thread.join()
         assert last[0].json()["usage"]["completion_tokens"] == 200
-        assert server.wait(timeout=60) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
     finally:
         server.kill()
         server.wait()
