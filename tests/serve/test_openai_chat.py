@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bakeoff.serve.running import Server
     from tests.serve.conftest import Serve
 
-ASKED: list[dict[str, Any]] = [{"role": "user", "content": "How many came in May?"}]
+ASKED: Any = [{"role": "user", "content": "How many came in May?"}]
 TALK: list[dict[str, Any]] = [
     {"role": "system", "content": "Be short."},
     {"role": "user", "content": "Where is Arden?"},
@@ -72,7 +72,7 @@ def test_forms_of_conversations(client: openai.OpenAI, name: str, given: dict[st
     assert whole.usage is not None and whole.usage.prompt_tokens > 0
     pieces = [""] * len(texts)
     usage = None
-    options = {"stream": True, "stream_options": {"include_usage": True}}
+    options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     for chunk in client.chat.completions.create(**request, **options):
         usage = chunk.usage or usage
         for choice in chunk.choices:
@@ -89,7 +89,7 @@ def test_forms_of_conversations(client: openai.OpenAI, name: str, given: dict[st
 
 
 def test_what_the_client_gives_besides(client: openai.OpenAI) -> None:
-    raw = client.chat.completions.with_raw_response.create(model="lora", messages=ASKED)  # type: ignore[arg-type]
+    raw = client.chat.completions.with_raw_response.create(model="lora", messages=ASKED)
     assert raw.headers["content-type"] == "application/json"
     assert raw.parse().choices[0].message.role == "assistant"
     assert [model.id for model in client.models.list()] == ["zero_shot", "lora"]
@@ -133,7 +133,7 @@ def test_keys_are_asked_for_as_the_client_gives_them(talk: Path, serve: Serve) -
     for key in ("the-key-of-this", "another-key-here"):
         client = openai.OpenAI(base_url=f"{server.address}/v1", api_key=key, max_retries=0)
         if key == "the-key-of-this":
-            assert client.chat.completions.create(model="lora", messages=ASKED).choices  # type: ignore[call-overload]
+            assert client.chat.completions.create(model="lora", messages=ASKED).choices
         else:
             with pytest.raises(openai.AuthenticationError) as caught:
                 client.models.list()
@@ -151,7 +151,7 @@ def test_the_client_asks_again_where_it_is_told_to(
         assert caught.value.response.headers["retry-after"] == "1"
     with monkeypatch.context() as patch, pytest.raises(openai.InternalServerError) as loading:
         patch.setattr(server.state, "_engine", None)  # as while it loads
-        client.chat.completions.create(model="lora", messages=ASKED)  # type: ignore[call-overload]
+        client.chat.completions.create(model="lora", messages=ASKED)
     assert loading.value.status_code == 503 and loading.value.code == "loading"
 
 

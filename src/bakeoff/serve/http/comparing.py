@@ -136,7 +136,8 @@ def _result(model: Served, prompt: Prompt, answer: Answer) -> dict[str, Any]:
     if answer.failed is not None:
         return {"text": answer.text, **of_row(answer.failed).body}
     assert answer.ended is not None
-    ended, found = answer.ended, {"text": answer.text}
+    ended = answer.ended
+    found: dict[str, Any] = {"text": answer.text}
     if answer.scored is not None:
         label, scores = chosen(model, prompt, answer.scored)
         found = {"text": label, "scores": scores}
