@@ -63,9 +63,8 @@ def test_no_answer_is_lost_or_mixed_up_and_memory_is_flat(
     # By minutes where there are five; a short run has fifths of its time.
     fifth = len(memory) // 5
     second, fifth_part = memory[fifth : 2 * fifth], memory[-fifth:]
-    print(
-        f"bytes: {np.median(second):.0f} in the second fifth, {np.median(fifth_part):.0f} in the last"
-    )
+    medians = [round(float(np.median(part))) for part in (second, fifth_part)]
+    print(f"bytes in the second fifth and in the last: {medians}")
     assert float(np.median(fifth_part)) <= 1.02 * float(np.median(second))
 
 
