@@ -1,14 +1,15 @@
 """Throughput and latency of the running batch that `bakeoff serve` works with.
 
+    python benchmarks/serve.py                       # tiny, then smollm2-135m
     python benchmarks/serve.py --base tiny
-    python benchmarks/serve.py --base smollm2-135m --new 32
+    python benchmarks/serve.py --base smollm2-135m --new 32 --asks 2
 
 Eight rows of four methods (LoRA of rank 8, soft prompt, bottleneck, IA3) in one batch, against the
 same rows one after the other, against eight rows of one LoRA, and against a loop over Transformers
 and PEFT that switches among four LoRAs, which write the same tokens. Then the time to the first
 token and between tokens at 1, 8 and 32 clients, each of which asks again when it is answered, a
-method after the other. All in one process, interleaved, the best of some repeats; the last line
-has the ratios. HTTP is left out.
+method after the other. All in one process, interleaved, the best of some repeats; each base's last
+line has the ratios. HTTP is left out.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ MIXED: list[tuple[str, dict[str, Any]]] = [
     ("bottleneck", {}),
     ("ia3", {}),
 ]
+BASES = ("tiny", "smollm2-135m")
 CLIENTS = (1, 8, 32)
 SPREAD = 0.02
 
@@ -222,25 +224,47 @@ def latency(
 
 
 def main() -> None:
-    """Prints a line of JSON for each measurement, and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="tiny")
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--prompt", type=int, default=32)
-    parser.add_argument("--new", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--asks", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    """Prints a line of JSON for each measurement, and the ratios, one base after the other."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--base",
+        nargs="+",
+        default=list(BASES),
+        metavar="BASE",
+        help=f"of a study: {' or '.join(BASES)}, or any other; both of these without",
+    )
+    for name, default, meaning in (
+        ("rows", 8, "in a batch"),
+        ("prompt", 32, "tokens of each row's prompt"),
+        ("new", 64, "tokens that each row writes"),
+        ("repeats", 3, "of which the best counts"),
+        ("asks", 4, "of each client"),
+        ("threads", 2, "of PyTorch"),
+        ("seed", 0, "of prompts"),
+    ):
+        text = f"{meaning} (default: {default})"
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=text)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    source = load_source(given.base, root=Path.cwd(), cache_dir=cache_folder())
+    for base in given.base:
+        measure(base, given)
+
+
+def measure(reference: str, given: argparse.Namespace) -> None:
+    """One base's lines.
+
+    Args:
+        reference: of the base. given: the arguments.
+    """
+    source = load_source(reference, root=Path.cwd(), cache_dir=cache_folder())
     base = Base(source, device=torch.device("cpu"), dtype=torch.float32)
     mixed = [known(base, kind, options, 0) for kind, options in MIXED]
     loras = [known(base, "lora", {"rank": 8}, seed) for seed in range(4)]
     draw = np.random.default_rng(given.seed)
     prompts = draw.integers(1, 200, size=(given.rows, given.prompt)).tolist()
-    loop = PeftLoop(given.base, loras)
+    loop = PeftLoop(reference, loras)
     lane = Lane(base, max(32, given.rows), 256)
     batcher = Batcher({"base": lane}, Limits())
     batcher.start()
@@ -267,18 +291,20 @@ def main() -> None:
             seconds[name] = min(seconds[name], spent)
     tokens = given.rows * given.new
     for name, spent in seconds.items():
-        print(json.dumps({"case": name, "tokens_per_second": round(tokens / spent, 1)}))
+        found_speed = round(tokens / spent, 1)
+        print(json.dumps({"base": reference, "case": name, "tokens_per_second": found_speed}))
     same = sum(a == b for a, b in zip(found["mixed"], found["mixed one by one"], strict=True))
     as_peft = sum(
         a == b for a, b in zip(found["four loras"], found["peft, four loras"], strict=True)
     )
     for number in CLIENTS:
         told = latency(batcher, mixed, number, given.asks, given.new, given.seed)
-        print(json.dumps({"clients": number, **{k: round(v, 2) for k, v in told.items()}}))
+        shown_times = {k: round(v, 2) for k, v in told.items()}
+        print(json.dumps({"base": reference, "clients": number, **shown_times}), flush=True)
     batcher.stop()
     lane.close()
     summary = {
-        "base": given.base,
+        "base": reference,
         "mixed over one by one": seconds["mixed one by one"] / seconds["mixed"],
         "mixed over one lora": seconds["one lora"] / seconds["mixed"],
         "four loras over peft": seconds["peft, four loras"] / seconds["four loras"],

@@ -7,10 +7,12 @@ Schemathesis draws the requests; it needs an environment of its own:
     /tmp/fuzz/bin/python tools/fuzz_serve.py http://127.0.0.1:8000 --cases 2000
 
 Half of the cases are drawn from the schema as it is, most of which are refused for naming no model
-that there is; the others from one that is narrowed to the server's models and to short prompts, so
-that they come as far as the engine. Both hold requests that break the schema on purpose. Votes are
-kept in the run's folder, so serve a copy. It ends with 1 where an answer was a 5xx, or where fewer
-cases than asked for were drawn.
+that there is; the others from one with the same operations and the same fields, whose values are
+the server's own (models, studies, test rows), small, and of one piece: fields that exclude each
+other come in requests of their own. These come as far as the engine. Both halves hold requests that
+break the schema on purpose. Votes are kept in the run's folder, so serve a copy. It prints how each
+route has answered, by the server's own count, and ends with 1 where an answer was a 5xx, where a
+route has never answered 200, or where fewer cases than asked for were drawn.
 """
 
 from __future__ import annotations
@@ -18,45 +20,89 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 60}
-_COUNT: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 16}
-NARROW: dict[str, dict[str, Any]] = {
-    "prompt": _TEXT,
-    "input": _TEXT,
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": 60}
+_TOKEN: Schema = {"type": "integer", "minimum": 0, "maximum": 200}
+_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": 16}
+
+
+def _list(of: Schema, most: int) -> Schema:
+    return {"type": "array", "items": of, "minItems": 1, "maxItems": most}
+
+
+def _object(required: Sequence[str] = (), **properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _only(*values: Any) -> Schema:
+    return {"enum": list(values)}
+
+
+_PART = _object(("type", "text"), type=_only("text"), text=_TEXT)
+_TURN = _object(
+    ("role", "content"),
+    role=_only("system", "user", "assistant", "tool"),
+    content={"anyOf": [_TEXT, _list(_PART, 3), {"type": "null"}]},
+)
+_TOOL = _object(
+    ("type", "function"),
+    type=_only("function"),
+    function=_object(("name",), name=_TEXT, description=_TEXT, parameters=_only({})),
+)
+SMALL: dict[str, Schema] = {
+    "prompt": {
+        "anyOf": [_TEXT, _list(_TEXT, 3), _list(_TOKEN, 30), _list(_list(_TOKEN, 20), 3)],
+    },
+    "input": {"anyOf": [_TEXT, _list(_TEXT, 3)]},
+    "messages": {"anyOf": [_list(_TURN, 5), _only([{"role": "user", "content": "A fair."}])]},
+    "tools": _list(_TOOL, 2),
     "max_tokens": _COUNT,
     "max_completion_tokens": _COUNT,
     "n": {**_COUNT, "maximum": 3},
-    "stop": {"type": "array", "items": _TEXT, "maxItems": 4},
-    "choices": {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 4},
+    "stop": {"anyOf": [_TEXT, _list(_TEXT, 4)]},
+    "choices": _list(_TEXT, 4),
+    "suffix": {"type": "null"},
     "logit_bias": {
         "type": "object",
         "propertyNames": {"pattern": "^[0-9]{1,2}$"},
         "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
         "maxProperties": 3,
     },
-    "messages": {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 1,
-        "items": {
-            "type": "object",
-            "properties": {"role": {"type": "string", "enum": ["user"]}, "content": _TEXT},
-            "required": ["role", "content"],
-            "additionalProperties": False,
-        },
-    },
 }
-"""Fields whose narrow form is one that the server takes."""
-DROPPED = ("row", "rows", "stream_options", "best_of", "suffix", "top_logprobs", "tools")
-"""Fields that are refused beside others."""
+"""Fields whose values are kept small; all others are as the server's schema has them."""
+ASKED: dict[str, tuple[str, ...]] = {
+    "CompletionBody": ("prompt", "row"),
+    "ChatBody": ("messages",),
+    "ClassifyBody": ("input", "rows"),
+    "ScoreBody": ("prompt", "row"),
+    "CompareBody": ("prompt", "row", "test_row", "messages"),
+    "VoteBody": ("verdict",),
+}
+"""Of each body, the fields of which a request has one."""
+BESIDE: dict[str, Schema] = {
+    "stream_options": {"stream": _only(True)},
+    "top_logprobs": {"logprobs": _only(True)},
+}
+"""Fields that need another one."""
+WITHOUT: dict[str, tuple[str, ...]] = {"row": ("echo", "raw"), "test_row": ("raw",)}
+"""Fields that have no effect beside one that is asked with."""
 
 
 def fetched(address: str) -> Any:
@@ -65,33 +111,65 @@ def fetched(address: str) -> Any:
         return json.load(answer)
 
 
-def narrowed(address: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The server's schema, in which models are those that it has, and fields fit each other."""
+def narrowed(address: str, schema: Schema) -> Schema:
+    """The server's schema with its own names in it, and with fields that fit each other."""
     models = fetched(f"{address}/v1/models")["data"]
-    name = {"type": "string", "enum": [model["id"] for model in models]}
-    study = {"type": "string", "enum": sorted({model["study"] for model in models})}
+    name = _only(*(model["id"] for model in models))
+    studies = sorted({model["study"] for model in models})
+    found = [row for one in studies for row in fetched(f"{address}/rows?study={one}")["data"]]
+    row: Schema = {"anyOf": [{"type": "object"}, _only(*(one["row"] or {} for one in found[:20]))]}
+    index = {"type": "integer", "minimum": 0, "maximum": max(0, len(found) - 1)}
+    own: dict[str, Schema] = {
+        **dict.fromkeys(("model", "a", "b"), name),
+        "models": {**_list(name, 4), "uniqueItems": True},
+        "study": _only(*studies),
+        "row": row,
+        "rows": _list(row, 3),
+        "test_row": _object(("study", "index"), study=_only(*studies), index=index),
+    }
     changed = copy.deepcopy(schema)
-    for body in changed["components"]["schemas"].values():
-        properties = body.get("properties", {})
-        if not {"model", "models", "a"} & set(properties):
-            continue
-        for key in DROPPED:
-            properties.pop(key, None)
-        for key in set(NARROW) & set(properties):
-            properties[key] = NARROW[key]
-        if "models" in properties:
-            properties["models"] = {"type": "array", "items": name, "minItems": 1, "maxItems": 4}
-            properties.pop("messages", None)
-        given = {"model": name, "a": name, "b": name, "study": study}
-        properties |= {key: given[key] for key in given if key in properties}
-        needed = ("prompt", "input", "messages", "choices")
-        body["required"] = sorted(
-            {*body.get("required", ()), *(key for key in needed if key in properties)}
-        )
+    bodies = changed["components"]["schemas"]
+    for body, asked in ASKED.items():
+        given = {**bodies[body]["properties"]}
+        given |= {key: value for key, value in {**SMALL, **own}.items() if key in given}
+        if body in ("ScoreBody", "CompareBody") and "prompt" in given:
+            given["prompt"] = _TEXT
+        needed = set(bodies[body].get("required", ()))
+        bodies[body] = {
+            "anyOf": [
+                _one(given, needed, kept, asked, beside)
+                for kept in asked
+                for beside in (None, *(key for key in BESIDE if key in given))
+            ]
+        }
     return changed
 
 
-def drawn(command: str, schema: dict[str, Any], address: str, cases: int, seed: int) -> Any:
+def _one(
+    given: Schema, needed: set[str], kept: str, asked: Sequence[str], beside: str | None
+) -> Schema:
+    """A body that asks in one way, with at most one of the fields that need another."""
+    left_out = {*asked, *BESIDE, *WITHOUT.get(kept, ())} - {kept}
+    properties = {key: value for key, value in given.items() if key not in left_out}
+    required = {*needed, kept}
+    if beside is not None:
+        properties |= {beside: given[beside], **BESIDE[beside]}
+        required |= {beside, *BESIDE[beside]}
+    return _object(sorted(required), **properties)
+
+
+def answered(address: str) -> dict[str, dict[str, int]]:
+    """Answers by route and status, as the server counts them."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for line in re.findall(r"^bakeoff_requests_total\{(.*)\} (\S+)$", text, re.MULTILINE):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line[0]))
+        found[labels["route"]][labels["status"]] = int(float(line[1]))
+    return found
+
+
+def drawn(command: str, schema: Schema, address: str, cases: int, seed: int) -> Any:
     """Schemathesis's own report."""
     operations = sum(len(methods) for methods in schema["paths"].values())
     with tempfile.TemporaryDirectory() as folder:
@@ -133,9 +211,14 @@ def main() -> None:
         generated += found["test_cases"]["generated"]
         failures += found["failures"]
         errors += found["errors"]
-    print(json.dumps({"cases": generated, "failures": failures, "errors": errors}))
+    routes = answered(address)
+    asked = {path for path, methods in schema["paths"].items() if "post" in methods}
+    never = sorted(path for path in asked if "200" not in routes.get(path, {}))
+    failed = {path: found for path, found in routes.items() if any(s[0] == "5" for s in found)}
+    told = {"cases": generated, "failures": failures, "errors": errors, "never_200": never}
+    print(json.dumps({**told, "routes": routes}))
     is_alive = fetched(f"{address}/ready")["status"] == "ready"
-    if failures or errors or generated < given.cases or not is_alive:
+    if failures or errors or failed or never or generated < given.cases or not is_alive:
         raise SystemExit(1)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser import RULES, Pages
+from tests.serve.test_rows import run_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,52 @@ def test_models_answer_side_by_side(
         page.screenshot(path=f"{folder}/playground-{width}-{look}.png", full_page=True)
     results = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}})
     assert results.violations_count == 0, results.generate_report()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("complete", ["place", "Goole 14", "month"]),
+        ("choose", ["question", "How many in Goole 14?", "choices", "108"]),
+        ("chat", ["messages", "system: Be short.", "assistant: North."]),
+    ],
+)
+def test_rows_of_several_columns_are_shown_and_asked(
+    tmp_path: Path, serve: Serve, open_page: Open, name: str, told: list[str]
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    run = run_of(name, tmp_path)
+    [candidate] = (run / "candidates").iterdir()
+    lines = (candidate / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+    stored = {row["index"]: row["prediction"] for row in map(json.loads, filter(None, lines))}
+    page = open_page(serve(run, max_positions=320).address, width=390 if name == "chat" else 1280)
+    ready(page)
+    page.locator("#rows button").nth(2).click()
+    shown = page.locator("#picked").inner_text()
+    assert "Test row 3" in shown and all(words in shown for words in told)
+    assert not page.locator("#prompt").is_visible()
+    page.keyboard.press("Enter")  # the focus is where it is asked
+    page.get_by_text("All have answered").wait_for()
+    card = page.locator("#grid article[aria-label=lora]")
+    assert card.locator(".text").text_content() == (stored[2] or "(empty answer)")
+    assert page.locator("#reference").is_visible()
+    words = "chosen with" if name == "choose" else "tokens in"
+    assert words in card.locator(".figures").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    results = Axe().run(page, options={"runOnly": {"type": "tag", "values": RULES}})
+    assert results.violations_count == 0, results.generate_report()
+    if folder := os.environ.get("BAKEOFF_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/playground-row-{name}.png", full_page=True)
+    # Edited, it is a row like it, whose reference is not known.
+    page.get_by_role("button", name="Edit it").click()
+    page.locator("#prompt").fill(page.locator("#prompt").input_value().replace("Goole", "Hull"))
+    page.locator("#run").click()
+    page.get_by_text("All have answered").wait_for()
+    assert not page.locator("#reference").is_visible()
+    page.locator("#prompt").fill("{")
+    page.locator("#run").click()
+    page.get_by_text("columns are no JSON").wait_for()
 
 
 def test_a_blind_vote_shows_the_names_only_after_it(

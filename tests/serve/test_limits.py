@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.serve.options import ServeOptions, read_keys
 from bakeoff.serve.running import Server
 
@@ -107,20 +109,6 @@ def test_bodies_have_a_size_and_names_no_paths(finished: Path, serve: Serve) -> 
     assert httpx.get(f"{server.address}/v1/models/..%2f..%2fetc").status_code == 404
 
 
-def test_a_full_queue_says_when_to_ask_again(finished: Path, serve: Serve) -> None:
-    server = serve(finished, max_seats=1, max_queue=2)
-    refused = asked(server, prompt=[TEXT] * 8)
-    assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["type"] == "rate_limit_error"
-    assert asked(server).status_code == 200
-
-
-def test_rows_that_wait_too_long_are_told(finished: Path, serve: Serve) -> None:
-    server = serve(finished, max_seats=1, queue_seconds=0.0)
-    many = asked(server, prompt=[TEXT] * 3)
-    assert many.status_code == 429 and many.json()["error"]["code"] == "queue_timeout"
-
-
 def test_nothing_is_answered_while_it_loads(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +138,24 @@ def test_nothing_is_answered_while_it_loads(
     assert httpx.get(f"{server.address}/ready").status_code == 200
     server._server.should_exit = True
     thread.join()
+
+
+def test_a_server_that_cannot_load_ends_by_itself(finished: Path, tmp_path: Path) -> None:
+    options = ServeOptions(runs=(finished,), adapters={"x": tmp_path}, port=0, device="cpu")
+    with pytest.raises(BakeoffError, match=r"--adapter x: .* has no file adapter_config\.json"):
+        Server(options).run()
+
+
+def test_a_server_that_is_asked_to_stop_ends_well(finished: Path) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        options = ServeOptions(runs=(finished,), port=0, device="cpu", max_positions=128)
+        server = Server(options, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        server.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [] and not server.state.engine.batcher.is_alive
 
 
 def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> None:

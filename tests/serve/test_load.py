@@ -56,13 +56,15 @@ def test_no_answer_is_lost_or_mixed_up_and_memory_is_flat(
         server.send_signal(signal.SIGTERM)
         thread.join()
         assert last[0].json()["usage"]["completion_tokens"] == 200
-        assert server.wait(timeout=60) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
     finally:
         server.kill()
         server.wait()
     # By minutes where there are five; a short run has fifths of its time.
     fifth = len(memory) // 5
     second, fifth_part = memory[fifth : 2 * fifth], memory[-fifth:]
+    medians = [round(float(np.median(part))) for part in (second, fifth_part)]
+    print(f"bytes in the second fifth and in the last: {medians}")
     assert float(np.median(fifth_part)) <= 1.02 * float(np.median(second))
 
 

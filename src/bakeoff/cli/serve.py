@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli.common import BaseOption, DeviceOption
+from bakeoff.cli.common import DeviceOption
 from bakeoff.cli.completing import folders
 from bakeoff.errors import ConfigError
 
@@ -17,7 +17,10 @@ def serve(
         list[Path] | None,
         typer.Argument(metavar="[DIR ...]", autocompletion=folders, help="Folders of runs."),
     ] = None,
-    base: BaseOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="BASE", help="Of adapters; the runs' own without."),
+    ] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=PATH", help="A folder in PEFT's format, and what to call it."),

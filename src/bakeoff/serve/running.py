@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import uvicorn
@@ -45,6 +46,16 @@ def _protocol(idle_seconds: float) -> type[H11Protocol]:
     return Impatient
 
 
+class _Listener(uvicorn.Server):
+    """That ends well where it is asked to: uvicorn's own dies of the signal once it has stopped."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGTERM:
+            self.should_exit = True
+        else:
+            super().handle_exit(sig, frame)
+
+
 class Server:
     """One server.
 
@@ -77,11 +88,11 @@ class Server:
             limit_concurrency=_MAX_CONNECTIONS,
             h11_max_incomplete_event_size=1 << 16,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Listener(config)
         self._thread: threading.Thread | None = None
 
     def run(self) -> None:
-        """Serves until SIGINT or SIGTERM; running answers are finished.
+        """Serves until SIGTERM, after which it returns, or SIGINT; running answers are finished.
 
         Raises:
             BakeoffError: nothing could be loaded, or the address is taken.

@@ -45,8 +45,8 @@ class Prompt:
 class Asking:
     """How one study, or a base without one, makes tokens of what a request says.
 
-    Nothing is ever cut. It has a tokenizer of its own: those of the hub's library may not be used
-    by two threads at once, and the engine's thread writes with the base's.
+    Nothing that a request says is ever cut. It has a tokenizer of its own: those of the hub's
+    library may not be used by two threads at once, and the engine's thread writes with the base's.
 
     Args:
         base: whose tokenizer. task: the study's; None takes every prompt as it is.
@@ -59,8 +59,10 @@ class Asking:
         self.generation = generation
         self.tokenizer = copy.deepcopy(base.tokenizer)
         self._lock = threading.Lock()
-        encoder = TextEncoder(self.tokenizer, tokenizer_id="served")
-        self._layout = Layout(encoder, lambda _: None, max_length=_NO_LIMIT, max_target_tokens=0)
+        self._encoder = TextEncoder(self.tokenizer, tokenizer_id="served")
+        self._layout = Layout(
+            self._encoder, lambda _: None, max_length=_NO_LIMIT, max_target_tokens=0
+        )
         end = base.tokenizer.eos_token_id
         assert isinstance(end, int)
         self.raw_stops = frozenset([end])
@@ -107,16 +109,39 @@ class Asking:
         Raises:
             DataError: it breaks a rule of the task.
         """
+        example = self._example(row)
+        with self._lock:
+            [laid] = self._layout.prompts([example])
+        return self._checked(laid.ids.tolist(), example)
+
+    def of_test_row(self, row: Mapping[str, object]) -> Prompt:
+        """A row of a study's data as ``bakeoff predict`` asks it: cut where the study cuts.
+
+        Raises:
+            DataError: it breaks a rule of the task.
+        """
+        assert self.task is not None
+        example, most = self._example(row), self.task.max_length
+        layout = Layout(
+            self._encoder,
+            self.task.shorten,
+            max_length=most,
+            max_target_tokens=self.task.options.max_target_tokens,
+        )
+        with self._lock:
+            [laid] = layout.prompts([example])
+        if laid.missing:
+            raise DataError(f"the row does not fit the study's {most} tokens; give another")
+        return self._checked(laid.ids.tolist(), example)
+
+    def _example(self, row: Mapping[str, object]) -> Example:
         assert self.task is not None
         lacking = [name for name in self.required if name not in row]
         if lacking:
             raise DataError(
                 f"the row lacks {', '.join(lacking)}; the study reads {', '.join(self.columns)}"
             )
-        example = self.task.prompt({name: row[name] for name in row})
-        with self._lock:
-            [laid] = self._layout.prompts([example])
-        return self._checked(laid.ids.tolist(), example)
+        return self.task.prompt(dict(row))
 
     def of_messages(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]

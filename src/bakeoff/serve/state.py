@@ -46,13 +46,7 @@ class State:
             engine = Engine(self.options)
             runs = engine.catalogue.runs
             self.votes = Votes({study: run.path for study, run in runs.items()})
-            # A row of several columns is no text that could be put into the prompt.
-            columns = {m.study: m.asking.columns for m in engine.catalogue.models.values()}
-            self.pickers = {
-                study: RowPicker(run.path)
-                for study, run in runs.items()
-                if len(columns.get(study, ())) == 1
-            }
+            self.pickers = {study: RowPicker(run) for study, run in runs.items()}
             self.metrics.follow(engine)
             self._engine = engine
         except BaseException as error:  # the server tells who started it

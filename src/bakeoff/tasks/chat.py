@@ -229,6 +229,15 @@ class Chat(Task):
             raise DataError(f"the conversation (column {column!r}) has nothing to answer")
         return self._laid(self._with_tools(Conversation(messages=asked), row), known=False)
 
+    def asked(self, row: Row) -> dict[str, object]:
+        """See ``Task.asked``; the messages before the assistant's last one."""
+        found = super().asked(row)
+        if not self._is_alpaca:
+            column = self.column_keys["messages"]
+            talk = up_to_last_answer(messages_of(row.get(column), column), column)
+            found[column] = list(talk.messages[:-1])
+        return found
+
     def _asked(self, row: Row) -> tuple[dict[str, Any], ...]:
         cleaning, columns = self.options.cleaning, self.column_keys
         asked = text_of(row, "instruction", columns["instruction"], cleaning)

@@ -179,6 +179,18 @@ class Task(ABC):
             DataError: as for ``example``.
         """
 
+    def asked(self, row: Row) -> dict[str, object]:
+        """What a row of the data asks: the columns that ``prompt`` reads, without the answer.
+
+        Raises:
+            DataError: the row has no answer to leave out.
+        """
+        return {
+            column: row.get(column)
+            for column in dict.fromkeys(self.input_keys.values())
+            if not isinstance(column, OptionalColumn) or row.get(column) is not None
+        }
+
     def shorten(self, example: Example) -> Example | None:
         """One step shorter, or None where nothing gives way."""
         return None

@@ -93,6 +93,9 @@ class TaskContract:
         for row, example in zip(self.rows, examples, strict=True):
             asked = task.prompt({k: v for k, v in row.items() if k not in answers - inputs})
             assert asked.prompt == example.prompt
+            own = task.asked(row)
+            assert set(own) <= inputs, "asked leaves the answer out"
+            assert task.prompt(own) == asked
             assert asked.choices == example.choices
             assert not asked.target_spans
             assert example.prompt or Ask.TEXT not in task.asks

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.serving.limits import Counts, Limits, QueueFullError
+from bakeoff.engine.serving.limits import Counts, Limits, QueueFullError, TooManyRowsError
 from bakeoff.engine.serving.pool import AdapterPool, AdapterTooLargeError
 from bakeoff.engine.serving.residents import Lane, OwnSeats, Piece
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Fault, Row, Scored, Wrote
@@ -95,20 +95,20 @@ class Batcher:
         """Queues rows, all of them or none; their listeners hear what comes of it.
 
         Raises:
-            QueueFullError: there are too many, or the engine is stopping.
+            QueueFullError: too many others wait, or the engine is stopping.
+            TooManyRowsError: they are too many whoever else waits.
         """
+        most, asking = self._limits.max_queue, [row.source for row in rows]
+        if self.pool.num_seatless(asking, if_idle=True) > most:
+            raise TooManyRowsError(f"{len(rows)} rows are more than all seats and the queue hold")
         with self._changed:
             if self._drains or self._stops:
                 raise QueueFullError("the server is stopping")
-            sources = [row.source for row in (*self._queue, *rows)]
+            sources = [*(row.source for row in self._queue), *asking]
             # Rows sit down at once where there are seats, and a thread that seats them.
             would_wait = self.pool.num_seatless(sources) if self.is_alive else len(sources)
-            if would_wait > self._limits.max_queue:
-                is_idle = not self._queue and not self._live
-                raise QueueFullError(
-                    f"{would_wait} rows would wait, and at most {self._limits.max_queue} may; ask "
-                    + ("for fewer at once" if is_idle else "again later")
-                )
+            if would_wait > most:
+                raise QueueFullError(f"{would_wait} rows would wait, and at most {most} may")
             self._queue.extend(rows)
             self._changed.notify()
 

@@ -11,6 +11,10 @@ class QueueFullError(BakeoffError, RuntimeError):
     """More rows wait than may."""
 
 
+class TooManyRowsError(BakeoffError, ValueError):
+    """One request has more rows than ever find a seat or a place to wait."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What the batch holds itself to.

@@ -54,11 +54,22 @@ class AdapterPool:
         """Whether a row of this adapter could sit down now, if the adapter were in memory."""
         return self._seats(source)[1] > 0
 
-    def num_seatless(self, sources: Iterable[Source]) -> int:
-        """How many rows, one of each of these adapters, would find no seat now."""
-        free = dict(found := [self._seats(source) for source in sources])
+    def num_seatless(self, sources: Iterable[Source], *, if_idle: bool = False) -> int:
+        """How many rows, one of each of these adapters, would find no seat.
+
+        Args:
+            sources: the adapters. if_idle: counts all seats, not those that are free now.
+        """
+        seats = self._all_seats if if_idle else self._seats
+        free = dict(found := [seats(source) for source in sources])
         wanted = Counter(key for key, _ in found)
         return sum(max(0, count - free[key]) for key, count in wanted.items())
+
+    def _all_seats(self, source: Source) -> tuple[tuple[str, str], int]:
+        """(what names the lane of an adapter's rows, how many seats it has)"""
+        if not source.has_own_base:
+            return ("shared", source.lane), self._lanes[source.lane].cache.num_seats
+        return ("own", source.name), self._own.num_seats
 
     def _seats(self, source: Source) -> tuple[tuple[str, str], int]:
         """(what names the lane of an adapter's rows, how many of its seats are free)"""

@@ -10,7 +10,9 @@
   const say = (text) => { at("status").textContent = text; };
   let key = "";
   let models = [];
-  let row = null; // the test row that the prompt is
+  let row = null; // the test row that was picked
+  let filled = null; // what it put into the prompt's field; null where it is shown beside it
+  let isObject = false; // whether the prompt's field holds a row's columns as JSON
   let running = null;
   let pair = null; // a blind comparison that waits for its vote
   let searches = 0;
@@ -58,6 +60,7 @@
       made("span", model.id, label);
       made("small", model.slower ? `${model.kind}, slower` : model.kind, label);
     });
+    hint();
     await Promise.all([find(), tally()]);
   };
 
@@ -75,9 +78,12 @@
       found = await (await ask(`/rows?study=${encodeURIComponent(study())}&search=${words}`)).json();
     } catch { return; }
     if (turn !== searches) return; // a later search has been begun
-    at("rows-count").textContent = found.total > found.data.length
+    const count = found.total > found.data.length
       ? `${found.total} rows, the first ${found.data.length} shown` : `${found.total} rows`;
-    at("rows").replaceChildren(...found.data.map((one) => {
+    at("rows-count").textContent = found.note ? `${count}; ${found.note}` : count;
+    const place = study();
+    at("rows").replaceChildren(...found.data.map((found_row) => {
+      const one = { ...found_row, study: place };
       const item = document.createElement("li");
       const button = made("button", one.prompt, item);
       button.type = "button";
@@ -85,12 +91,91 @@
       button.addEventListener("click", () => {
         for (const other of at("rows").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
         button.setAttribute("aria-pressed", "true");
-        at("prompt").value = one.prompt;
-        row = one;
-        at("prompt").focus();
+        pick(one);
       });
       return item;
     }));
+  };
+
+  // A row of one text is the prompt itself; the columns of others are shown in place of its field.
+  const pick = (one) => {
+    const values = one.row ? Object.values(one.row) : [one.prompt];
+    const isText = values.length === 1 && typeof values[0] === "string";
+    row = one;
+    isObject = false;
+    show(!isText);
+    if (isText) {
+      at("prompt").value = values[0];
+      filled = at("prompt").value;
+      at("prompt").focus();
+    } else {
+      filled = null;
+      at("picked-title").textContent = `Test row ${one.index + 1}`;
+      at("picked-columns").replaceChildren(...Object.entries(one.row).flatMap(([name, value]) => {
+        const told = document.createElement("dd");
+        told.append(...readable(value));
+        return [made("dt", name), told];
+      }));
+      at("run").focus();
+    }
+  };
+  const show = (isPicked) => {
+    at("picked").hidden = !isPicked;
+    at("written").hidden = isPicked;
+    at("prompt").required = !isPicked;
+  };
+  const list = (items) => {
+    const element = document.createElement("ul");
+    for (const item of items) made("li", item, element);
+    return element;
+  };
+  const readable = (value) => {
+    const plain = (one) => ["string", "number", "boolean"].includes(typeof one);
+    const texts = value && Array.isArray(value.text) ? value.text : value;
+    if (plain(value)) return [made("p", String(value))];
+    if (Array.isArray(texts) && texts.every(plain)) {
+      const labels = value.label || [];
+      return [list(texts.map((text, place) => (plain(labels[place]) ? `${labels[place]}: ${text}` : text)))];
+    }
+    if (Array.isArray(value) && value.every((turn) => turn && turn.role && plain(turn.content))) {
+      return value.map((turn) => {
+        const line = document.createElement("p");
+        made("strong", `${turn.role}: `, line);
+        line.append(turn.content);
+        return line;
+      });
+    }
+    return [made("p", JSON.stringify(value, null, 1))];
+  };
+  const write = (text, asObject) => {
+    row = null;
+    isObject = asObject;
+    for (const button of at("rows").querySelectorAll("button")) button.setAttribute("aria-pressed", "false");
+    show(false);
+    at("prompt").value = text;
+    at("prompt-help").textContent = asObject ? "The row's columns, as JSON." : help;
+    at("prompt").focus();
+  };
+  const help = at("prompt-help").textContent;
+  const asking = () => { // the row that is asked, if any is
+    if (row && filled !== null && at("prompt").value !== filled) return null;
+    return row;
+  };
+  const question = () => {
+    const asked = asking(), isRaw = at("raw").checked;
+    if (asked && !isRaw) return { test_row: { study: asked.study, index: asked.index } };
+    if (asked) return { prompt: asked.prompt };
+    if (!isObject || isRaw) return { prompt: at("prompt").value };
+    try {
+      return { row: JSON.parse(at("prompt").value) };
+    } catch {
+      throw new Error("The row's columns are no JSON.");
+    }
+  };
+  const hint = () => {
+    const columns = (chosen()[0] || models[0] || { columns: [] }).columns;
+    at("prompt").placeholder = columns.length > 1
+      ? JSON.stringify(Object.fromEntries(columns.map((name) => [name, "…"]))) : "";
   };
 
   // Marks what of a text is not, in this order, in another one.
@@ -160,8 +245,8 @@
     return body;
   };
 
-  const finish = (shown) => {
-    const reference = row && row.prompt === at("prompt").value ? row.reference : null;
+  const finish = (shown, asked) => {
+    const reference = asked ? asked.reference : null;
     at("reference").hidden = !reference;
     if (reference) at("reference").querySelector(".text").textContent = reference;
     const first = shown.find((one) => one.done && !one.done.error);
@@ -198,9 +283,10 @@
     at("run").disabled = true;
     at("stop").disabled = false;
     say("The models are writing …");
-    const prompt = at("prompt").value;
+    const asked = asking();
+    const prompt = asked ? asked.prompt : at("prompt").value;
     try {
-      const body = { models: picked.map((model) => model.id), prompt, stream: true, ...settings() };
+      const body = { models: picked.map((model) => model.id), stream: true, ...question(), ...settings() };
       await events(await ask("/compare", body, running.signal), (event) => {
         const one = by.get(event.model);
         if (event.text) { one.text += event.text; one.body.textContent = one.text; one.figures.textContent = "writing"; }
@@ -211,12 +297,17 @@
           one.figures.textContent = event.done.error.message;
         } else {
           if (!one.text) { one.body.textContent = "(empty answer)"; one.body.classList.add("empty"); }
-          const { completion_tokens: tokens, seconds, first_token_seconds: first } = event.done;
-          one.figures.textContent = isBlind ? `${tokens} tokens`
-            : `${tokens} tokens in ${seconds.toFixed(2)} s, the first after ${first.toFixed(2)} s`;
+          const { completion_tokens: tokens, seconds, first_token_seconds: first, scores } = event.done;
+          if (scores) {
+            const share = Math.max(...scores.map((choice) => choice.score));
+            one.figures.textContent = isBlind ? "chosen" : `chosen with ${(100 * share).toFixed(0)} % in ${seconds.toFixed(2)} s`;
+          } else {
+            one.figures.textContent = isBlind ? `${tokens} tokens`
+              : `${tokens} tokens in ${seconds.toFixed(2)} s, the first after ${first.toFixed(2)} s`;
+          }
         }
       });
-      finish(shown);
+      finish(shown, asked);
       say("All have answered.");
       if (isBlind && shown.every((one) => one.done && !one.done.error)) {
         pair = { picked, shown, prompt };
@@ -279,7 +370,9 @@
   });
   at("stop").addEventListener("click", () => running && running.abort());
   at("search").addEventListener("input", find);
-  at("models").addEventListener("change", () => { find(); tally(); });
+  at("models").addEventListener("change", () => { hint(); find(); tally(); });
+  at("edit").addEventListener("click", () => write(JSON.stringify(row.row, null, 2), true));
+  at("unpick").addEventListener("click", () => write("", false));
   at("prompt").addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
   });

@@ -121,6 +121,7 @@ class Compared(BaseModel):
     completion_tokens: int | None = None
     first_token_seconds: float | None = None
     seconds: float | None = None
+    scores: list[LabelScore] | None = None
     error: dict[str, Any] | None = None
 
 

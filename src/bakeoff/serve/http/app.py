@@ -228,11 +228,12 @@ def _own(app: FastAPI, state: State) -> None:
     @app.post("/compare", response_model=None, responses=answers(CompareAnswer, streams=True))
     async def compare(body: CompareBody, request: Request) -> Response:
         """One prompt through many models, in one batch."""
-        compared = await compare_flow(state.engine, body)
+        compared = await compare_flow(state.engine, body, state.pickers)
         turns = [message.content for message in body.messages or ()]
-        _log_prompt(state, body.prompt or body.row or turns)
+        place = None if body.test_row is None else body.test_row.model_dump()
+        _log_prompt(state, body.prompt or body.row or place or turns)
         if body.stream:
-            return FlowStream(compared[0], streamed_comparison(compared))
+            return FlowStream(compared.flow, streamed_comparison(compared))
         return Json(await whole_comparison(compared, request))
 
     @app.get("/rows")
@@ -240,11 +241,11 @@ def _own(app: FastAPI, state: State) -> None:
         study: Annotated[str, Query(max_length=300)] = "",
         search: Annotated[str, Query(max_length=300)] = "",
     ) -> dict[str, Any]:
-        """Test rows of a study whose text holds all the words."""
+        """Test rows of a study that hold all the words; ``/compare`` takes one as ``test_row``."""
         _ = state.engine
         picker = state.pickers.get(study)
         if picker is None:
-            return {"object": "list", "total": 0, "data": []}
+            return {"object": "list", "total": 0, "note": None, "data": []}
         return await asyncio.to_thread(picker.search, search)
 
     @app.get("/votes")
@@ -280,6 +281,7 @@ def _shown(model: Served) -> dict[str, Any]:
         "candidate": model.candidate,
         "task": None if model.asking.task is None else model.asking.task.kind,
         "columns": list(model.asking.columns),
+        "chooses": model.asking.chooses,
         "trained_parameters": model.parameters,
         "slower": model.has_own_base,
     }

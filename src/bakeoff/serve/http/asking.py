@@ -12,6 +12,7 @@ from bakeoff.errors import DataError
 from bakeoff.serve.engine import Engine
 from bakeoff.serve.http.bodies import ChatBody, CompletionBody, Message, Settings
 from bakeoff.serve.http.faults import ApiError, bad
+from bakeoff.serve.picking import PickedRow
 from bakeoff.serve.served import Prompt, Served
 
 _SEED_STEP = 0x9E3779B97F4A7C15
@@ -89,6 +90,21 @@ def row_prompt(model: Served, row: Mapping[str, object], param: str) -> Prompt:
     if not asking.writes:
         raise bad("this model has no task with inputs, so it takes prompts as they are", param)
     return _guarded(lambda: asking.of_row(row), param)
+
+
+def test_row_prompt(model: Served, picked: PickedRow) -> tuple[Prompt, bool]:
+    """(a test row's prompt, whether it is taken as it is): what ``bakeoff predict`` asks with.
+
+    A model of another study lays the row's columns out in its own way; one without a task reads
+    the row as a reader does.
+
+    Raises:
+        ApiError: 400.
+    """
+    asking, values = model.asking, picked.values
+    if values is None or not asking.writes:
+        return text_prompt(model, picked.text, raw=False)
+    return _guarded(lambda: asking.of_test_row(values), "test_row"), False
 
 
 def chat_prompt(

@@ -124,12 +124,22 @@ class ScoreBody(_Body):
     raw: bool = False
 
 
+class TestRow(_Body):
+    """One of the rows that ``/rows`` lists."""
+
+    study: Annotated[str, Field(max_length=300)] = ""
+    index: Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
 class CompareBody(Settings):
     """``/compare``."""
 
     models: Annotated[list[Name], Field(min_length=1, max_length=64)]
     prompt: Text | None = None
     row: Row | None = None
+    test_row: TestRow | None = Field(
+        default=None, description="A study's test row, cut where the study cuts."
+    )
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
 

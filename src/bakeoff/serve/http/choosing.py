@@ -38,28 +38,21 @@ async def classify(engine: Engine, body: ClassifyBody, request: Request) -> dict
                 prompt, _ = text_prompt(model, one, raw=False)
             else:
                 prompt = row_prompt(model, one, "rows")
-            found.append((prompt, _choices(engine, model, prompt, prompt.choices)))
+            found.append((prompt, choice_ids(engine, model, prompt, prompt.choices)))
         return found
 
     ready = await asyncio.to_thread(prompts)
     found = await _scored(engine, model, ready, request)
-    task = model.asking.task
-    assert task is not None
     data = []
     for index, ((prompt, _), scored) in enumerate(zip(ready, found, strict=True)):
-        shown = [task.answer_shown(choice) for choice in prompt.choices]
-        shares = _softmax([-nats for nats in scored.nats])
-        best = min(range(len(shown)), key=scored.nats.__getitem__)
+        label, scores = chosen(model, prompt, scored)
         data.append(
             {
                 "index": index,
-                "label": shown[best],
-                "num_classes": len(shown),
-                "probs": shares,
-                "scores": [
-                    {"label": label, "score": share, "nll": nats}
-                    for label, share, nats in zip(shown, shares, scored.nats, strict=True)
-                ],
+                "label": label,
+                "num_classes": len(scores),
+                "probs": [one["score"] for one in scores],
+                "scores": scores,
             }
         )
     return {
@@ -83,7 +76,7 @@ async def score(engine: Engine, body: ScoreBody, request: Request) -> dict[str, 
             prompt = row_prompt(model, body.row, "row")
         else:
             prompt, _ = text_prompt(model, body.prompt or "", raw=body.raw)
-        return prompt, _choices(engine, model, prompt, tuple(body.choices), body.prompt or "")
+        return prompt, choice_ids(engine, model, prompt, tuple(body.choices), body.prompt or "")
 
     prompt, choices = await asyncio.to_thread(ready)
     [scored] = await _scored(engine, model, [(prompt, choices)], request)
@@ -110,7 +103,21 @@ async def score(engine: Engine, body: ScoreBody, request: Request) -> dict[str, 
     }
 
 
-def _choices(
+def chosen(model: Served, prompt: Prompt, scored: Scored) -> tuple[str, list[dict[str, Any]]]:
+    """(the likeliest of a prompt's choices, each choice with its share and its nats)"""
+    task = model.asking.task
+    assert task is not None
+    shown = [task.answer_shown(choice) for choice in prompt.choices]
+    shares = _softmax([-nats for nats in scored.nats])
+    best = min(range(len(shown)), key=scored.nats.__getitem__)
+    scores = [
+        {"label": label, "score": share, "nll": nats}
+        for label, share, nats in zip(shown, shares, scored.nats, strict=True)
+    ]
+    return shown[best], scores
+
+
+def choice_ids(
     engine: Engine, model: Served, prompt: Prompt, choices: tuple[str, ...], raw: str = ""
 ) -> list[list[int]]:
     """Tokens of the choices, which all fit behind the prompt."""

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from bakeoff.engine.serving.limits import QueueFullError
+from bakeoff.engine.serving.limits import QueueFullError, TooManyRowsError
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import Drawn, Sampling
 from bakeoff.serve.engine import Engine
-from bakeoff.serve.http.faults import ApiError, of_row
+from bakeoff.serve.http.faults import ApiError, bad, of_row
 from bakeoff.serve.served import Served
 
 Found = TypeVar("Found")
@@ -82,10 +82,13 @@ class Flow:
         """Queues the rows.
 
         Raises:
-            ApiError: 429 where too many wait, 503 where the server stops.
+            ApiError: 429 where too many wait, 400 where they are too many by themselves, 503 where
+                the server stops.
         """
         try:
             self._engine.batcher.submit(self.rows)
+        except TooManyRowsError as error:
+            raise bad(f"{error}; ask for fewer at once", code="too_many_rows") from None
         except QueueFullError as error:
             if "stopping" in str(error):
                 raise ApiError(503, str(error), "stopping") from None
