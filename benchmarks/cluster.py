@@ -27,8 +27,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -189,10 +190,10 @@ def placements(arguments: argparse.Namespace) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         ways: dict[str, Callable[[Path], None]] = {
-            "local": lambda out, given=given: _command("run", *given, "--out", str(out)),
-            "one worker": lambda out, given=given: _on_ray(out, *given, "--workers", "1"),
-            "two workers": lambda out, given=given: _on_ray(out, *given, "--workers", "2"),
-            "two nodes": lambda out, given=given: _on_nodes(out, *given),
+            "local": partial(_here, given),
+            "one worker": partial(_on_ray, (*given, "--workers", "1")),
+            "two workers": partial(_on_ray, (*given, "--workers", "2")),
+            "two nodes": partial(_on_nodes, given),
         }
         if not given:
             ways["four shards"] = _in_shards
@@ -234,11 +235,15 @@ def _command(*given: str) -> None:
         raise SystemExit(f"bakeoff {' '.join(given)}: code {done.returncode}\n{done.stderr}")
 
 
-def _on_ray(out: Path, *given: str) -> None:
+def _here(given: Sequence[str], out: Path) -> None:
+    _command("run", *given, "--device", "cpu", "--out", str(out))
+
+
+def _on_ray(given: Sequence[str], out: Path) -> None:
     _command("run", "--executor", "ray", *given, "--device", "cpu", "--out", str(out))
 
 
-def _on_nodes(out: Path, *given: str) -> None:
+def _on_nodes(given: Sequence[str], out: Path) -> None:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -247,7 +252,7 @@ def _on_nodes(out: Path, *given: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.add_node(num_cpus=1)
-        _on_ray(out, *given, "--address", cluster.address)
+        _on_ray((*given, "--address", cluster.address), out)
     finally:
         cluster.shutdown()
 
