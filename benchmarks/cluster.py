@@ -3,13 +3,16 @@
     python benchmarks/cluster.py speed  [--rounds 3]
     python benchmarks/cluster.py losses [--workers 20] [--drivers 5]
     python benchmarks/cluster.py candidates [--candidates 1000]
+    python benchmarks/cluster.py placements
 
 ``speed`` runs one study of several cohorts by the executor ``local`` and with one and two workers,
 one thread each and in turn, and prints the stages' seconds, ratios of the whole, and what `plan
 --workers` says of it. ``losses`` kills random workers and drivers of one study with SIGKILL, starts
 lost drivers again with the same command, and compares all results with those of one process.
 ``candidates`` leads a study of a thousand candidates through the driver over actors that are no
-processes and train nothing, and prints its seconds and the memory that it came to.
+processes and train nothing, and prints its seconds and the memory that it came to. ``placements``
+runs the demo, and the demo with a search, in one process, on one worker, on two, on two nodes of a
+cluster on this machine, and the demo in four shards that are joined, and compares all results.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +46,7 @@ _METHODS: Final = {
     "bitfit": {"kind": "bitfit"},
     "bottleneck": {"kind": "bottleneck"},
 }
+_SEARCH: Final = "search={learning_rates: 3}"
 _WAIT: Final = (12.0, 30.0)
 """Seconds between two kills: a worker takes about ten until its first epoch."""
 
@@ -176,6 +180,86 @@ def losses(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def placements(arguments: argparse.Namespace) -> None:
+    """Runs the demo wherever its jobs may run; one thread each, float32 on the processor."""
+    place: Path = arguments.out
+    differ = []
+    for name, given in {"demo": (), "demo, searched": ("--set", _SEARCH)}.items():
+        folder = place / name.replace(", ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        ways: dict[str, Callable[[Path], None]] = {
+            "local": lambda out, given=given: _command("run", *given, "--out", str(out)),
+            "one worker": lambda out, given=given: _on_ray(out, *given, "--workers", "1"),
+            "two workers": lambda out, given=given: _on_ray(out, *given, "--workers", "2"),
+            "two nodes": lambda out, given=given: _on_nodes(out, *given),
+        }
+        if not given:
+            ways["four shards"] = _in_shards
+        whole: dict[str, Any] | None = None
+        for way, run in ways.items():
+            out = folder / way.replace(" ", "-")
+            begun = time.perf_counter()
+            run(out)
+            seconds = time.perf_counter() - begun
+            found = without_times(results_in(out))
+            whole = whole or found
+            equal = _but_for_execution(found) == _but_for_execution(whole)
+            differ += [] if equal else [f"{name}, {way}"]
+            words = "equal" if equal else "DIFFERENT"
+            print(f"{name:16} {way:12} {seconds:6.1f} s  {words}", flush=True)
+    if differ:
+        sys.exit(1)
+
+
+def _but_for_execution(results: dict[str, Any]) -> dict[str, Any]:
+    """Results without the settings that say where jobs run."""
+    study = {key: value for key, value in results["study"].items() if key != "execution"}
+    return {**results, "study": study}
+
+
+def _command(*given: str) -> None:
+    """One call of bakeoff with a thread for each process.
+
+    Raises:
+        SystemExit: it failed; its output is printed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "bakeoff", *given],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"bakeoff {' '.join(given)}: code {done.returncode}\n{done.stderr}")
+
+
+def _on_ray(out: Path, *given: str) -> None:
+    _command("run", "--executor", "ray", *given, "--device", "cpu", "--out", str(out))
+
+
+def _on_nodes(out: Path, *given: str) -> None:
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        cluster.add_node(num_cpus=1)
+        _on_ray(out, *given, "--address", cluster.address)
+    finally:
+        cluster.shutdown()
+
+
+def _in_shards(out: Path) -> None:
+    parts = [f"{out}-{number}" for number in range(1, 5)]
+    for number, part in enumerate(parts, start=1):
+        _command("run", "--shard", f"{number}/4", "--out", part)
+    _command("join", *parts, "--out", str(out))
+    _command("run", str(out))
+
+
 def candidates(arguments: argparse.Namespace) -> None:
     """The driver alone: what it takes to hand out jobs and to take what comes of them."""
     from contextlib import contextmanager
@@ -237,7 +321,7 @@ def kill_session(run: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """Measures one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=("speed", "losses", "candidates"))
+    parser.add_argument("part", choices=("speed", "losses", "candidates", "placements"))
     parser.add_argument("--out", type=Path, default=Path("build/cluster"))
     parser.add_argument("--epochs", type=positive, default=4)
     parser.add_argument("--rounds", type=positive, default=3)
@@ -249,7 +333,12 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve() / arguments.part
     arguments.out.mkdir(parents=True, exist_ok=True)
-    parts = {"speed": speed, "losses": losses, "candidates": candidates}
+    parts = {
+        "speed": speed,
+        "losses": losses,
+        "candidates": candidates,
+        "placements": placements,
+    }
     parts[arguments.part](arguments)
 
 

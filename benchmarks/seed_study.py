@@ -63,7 +63,7 @@ def study_of(arguments: argparse.Namespace, source: Path) -> dict[str, Any]:
             "epochs": arguments.epochs,
             "micro_batch_size": arguments.micro_batch_size,
             "grad_accum_steps": arguments.accumulate,
-            "clip_norm": 1.0,
+            "max_grad_norm": 1.0,
             "weight_decay": 0.01,
             "schedule": "constant",
             "patience": None,

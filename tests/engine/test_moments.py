@@ -28,7 +28,7 @@ def optimizer(num_slots: int = 1, num_values: int = SIZE, **options: object) -> 
         num_slots,
         num_values,
         device=CPU,
-        clip_norm=None,
+        max_grad_norm=None,
         **{"states": "8bit", **options},  # type: ignore[arg-type]
     )
     for slot in range(num_slots):

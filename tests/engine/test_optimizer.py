@@ -48,15 +48,15 @@ def advance(optimizer: SlotAdamW, grads: Tensor, rates_K: Tensor) -> Tensor:
     return optimizer.step(rates_K, torch.zeros(len(grads)))
 
 
-def plain(slot: int, *, weight_decay: float, clip_norm: float | None) -> list[Tensor]:
+def plain(slot: int, *, weight_decay: float, max_grad_norm: float | None) -> list[Tensor]:
     """One slot's values after each update by PyTorch's single-tensor AdamW."""
     value = torch.nn.Parameter(start()[slot].clone())
     optimizer = torch.optim.AdamW([value], lr=1.0, weight_decay=weight_decay, foreach=False)
     trail = []
     for update in range(NUM_UPDATES):
         value.grad = gradients(update)[slot].clone()
-        if clip_norm is not None:
-            clip_grad_norm_([value], clip_norm)
+        if max_grad_norm is not None:
+            clip_grad_norm_([value], max_grad_norm)
         optimizer.param_groups[0]["lr"] = rates_at(update)[slot].item()
         optimizer.step()
         trail.append(value.detach().clone())
@@ -65,8 +65,8 @@ def plain(slot: int, *, weight_decay: float, clip_norm: float | None) -> list[Te
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.3])
 def test_without_clip_equal_to_pytorch_to_the_bit(weight_decay: float) -> None:
-    optimizer = optimizer_of(start(), weight_decay=weight_decay, clip_norm=None)
-    expected = [plain(k, weight_decay=weight_decay, clip_norm=None) for k in range(NUM_SLOTS)]
+    optimizer = optimizer_of(start(), weight_decay=weight_decay, max_grad_norm=None)
+    expected = [plain(k, weight_decay=weight_decay, max_grad_norm=None) for k in range(NUM_SLOTS)]
     for update in range(NUM_UPDATES):
         norm_K = advance(optimizer, gradients(update), rates_at(update))
         torch.testing.assert_close(norm_K, gradients(update).norm(dim=1))
@@ -74,10 +74,10 @@ def test_without_clip_equal_to_pytorch_to_the_bit(weight_decay: float) -> None:
             assert torch.equal(optimizer.values_Kn[slot], expected[slot][update]), (update, slot)
 
 
-@pytest.mark.parametrize("clip_norm", [0.5, 1e9])
-def test_with_clip_equal_to_clip_grad_norm(clip_norm: float) -> None:
-    optimizer = optimizer_of(start(), weight_decay=0.01, clip_norm=clip_norm)
-    expected = [plain(k, weight_decay=0.01, clip_norm=clip_norm) for k in range(NUM_SLOTS)]
+@pytest.mark.parametrize("max_grad_norm", [0.5, 1e9])
+def test_with_clip_equal_to_clip_grad_norm(max_grad_norm: float) -> None:
+    optimizer = optimizer_of(start(), weight_decay=0.01, max_grad_norm=max_grad_norm)
+    expected = [plain(k, weight_decay=0.01, max_grad_norm=max_grad_norm) for k in range(NUM_SLOTS)]
     for update in range(NUM_UPDATES):
         advance(optimizer, gradients(update), rates_at(update))
         for slot in range(NUM_SLOTS):
@@ -89,18 +89,18 @@ def test_with_clip_equal_to_clip_grad_norm(clip_norm: float) -> None:
 def test_the_clip_is_each_slots_own() -> None:
     """A neighbour with a huge gradient is clipped; a small gradient stays as it is."""
     grads = torch.stack([torch.full((4,), 0.1), torch.full((4,), 1e6)])
-    optimizer = optimizer_of(torch.zeros(2, 4), clip_norm=1.0)
+    optimizer = optimizer_of(torch.zeros(2, 4), max_grad_norm=1.0)
     advance(optimizer, grads, torch.zeros(2, dtype=torch.float64))
     assert torch.equal(optimizer.grads_Kn[0], grads[0])
     torch.testing.assert_close(optimizer.grads_Kn[1].norm(), torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("max_grad_norm", [None, 1.0])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e38])
 def test_a_slot_that_is_not_finite_stops_and_its_neighbours_do_not_notice(
-    clip_norm: float | None, poison: float
+    max_grad_norm: float | None, poison: float
 ) -> None:
-    sick, tame = (optimizer_of(start(), clip_norm=clip_norm) for _ in range(2))
+    sick, tame = (optimizer_of(start(), max_grad_norm=max_grad_norm) for _ in range(2))
     for update in range(8):
         grads = gradients(update)
         advance(tame, grads, rates_at(update))
@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_stops_its_slot() -> None:
 
 def test_a_reset_slot_starts_anew_and_the_others_go_on() -> None:
     """Slot 2 diverges, is vacated, and its next candidate trains as if it were the first."""
-    optimizer, undisturbed = (optimizer_of(start(), clip_norm=None) for _ in range(2))
+    optimizer, undisturbed = (optimizer_of(start(), max_grad_norm=None) for _ in range(2))
     for update in range(10):
         grads = gradients(update)
         advance(undisturbed, grads, rates_at(update))
@@ -143,7 +143,7 @@ def test_a_reset_slot_starts_anew_and_the_others_go_on() -> None:
         assert optimizer.alive_K[2].item() == (update < 3 or update >= 6)
     assert torch.equal(optimizer.values_Kn[[0, 1, 3]], undisturbed.values_Kn[[0, 1, 3]])
 
-    fresh = optimizer_of(start(9), clip_norm=None)
+    fresh = optimizer_of(start(9), max_grad_norm=None)
     for update in range(6, 10):
         advance(fresh, gradients(update), rates_at(update))
     assert torch.equal(optimizer.values_Kn[2], fresh.values_Kn[2])
@@ -152,7 +152,7 @@ def test_a_reset_slot_starts_anew_and_the_others_go_on() -> None:
 def test_an_overflow_halves_the_scale_and_skips_the_update() -> None:
     """The same update is tried until its scale is small enough, and leaves no other trace."""
     grads = [gradients(update) for update in range(5)]
-    optimizer = optimizer_of(start(), clip_norm=None, scales_loss=True)
+    optimizer = optimizer_of(start(), max_grad_norm=None, scales_loss=True)
     [initial] = set(optimizer.loss_scale_K.tolist())
     ceiling = grads[3].abs().max() * initial / 5  # as float16's largest number
     skipped = 0
@@ -176,7 +176,7 @@ def test_an_overflow_halves_the_scale_and_skips_the_update() -> None:
     assert skipped == 3
     assert optimizer.loss_scale_K.tolist() == [initial / 8] * NUM_SLOTS
 
-    undisturbed = optimizer_of(start(), clip_norm=None)
+    undisturbed = optimizer_of(start(), max_grad_norm=None)
     for update, grad in enumerate(grads):
         advance(undisturbed, grad, rates_at(update))
     # Scales are powers of two, so that an unscaled gradient has the very bits of a plain one.
@@ -268,10 +268,10 @@ class ShortMemory(TorchDispatchMode):
 
 def test_every_slot_has_a_weight_decay_of_its_own() -> None:
     decays = [0.0, 0.01, 0.3, 0.01]
-    optimizer = optimizer_of(start(), clip_norm=None)
+    optimizer = optimizer_of(start(), max_grad_norm=None)
     for slot, decay in enumerate(decays):
         optimizer.reset(slot, weight_decay=decay)
-    expected = [plain(k, weight_decay=decays[k], clip_norm=None) for k in range(NUM_SLOTS)]
+    expected = [plain(k, weight_decay=decays[k], max_grad_norm=None) for k in range(NUM_SLOTS)]
     for update in range(NUM_UPDATES):
         advance(optimizer, gradients(update), rates_at(update))
         for slot in range(NUM_SLOTS):

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 NUM_UPDATES = 20
 SEED = 5
-PROTOCOL = ProtocolOptions(micro_batch_size=3, grad_accum_steps=2, clip_norm=0.5, weight_decay=0.05)
+PROTOCOL = ProtocolOptions(
+    micro_batch_size=3, grad_accum_steps=2, max_grad_norm=0.5, weight_decay=0.05
+)
 LORA_TARGETS = {
     "gpt_neo": ("q_proj", "v_proj", "c_fc"),
     "llama": ("q_proj", "v_proj", "down_proj"),
@@ -118,7 +120,7 @@ def run_plain(plain: Plain, plan: BatchPlan, rate: float) -> Iterator[tuple[floa
         grads = plain.named(
             {n: p.grad.clone() for n, p in plain.trained.items() if p.grad is not None}
         )
-        clip_grad_norm_(parameters, PROTOCOL.clip_norm or 0.0)
+        clip_grad_norm_(parameters, PROTOCOL.max_grad_norm or 0.0)
         optimizer.step()
         yield total, grads
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
 
 PROTOCOL = ProtocolOptions(
-    epochs=5, micro_batch_size=4, grad_accum_steps=2, clip_norm=1.0, patience=None
+    epochs=5, micro_batch_size=4, grad_accum_steps=2, max_grad_norm=1.0, patience=None
 )
 LORA = {
     "gpt_neo": ("q_proj", "v_proj"),
@@ -108,16 +108,16 @@ def test_candidates_follow_their_solo_curves(
     assert bench.untouched()
 
 
-@pytest.mark.parametrize(("wild_rate", "clip_norm"), [(1e6, 1.0), (1e20, None)])
+@pytest.mark.parametrize(("wild_rate", "max_grad_norm"), [(1e6, 1.0), (1e20, None)])
 def test_a_diverging_neighbour_changes_no_bit_of_the_others(
-    kit: Kit, wild_rate: float, clip_norm: float | None
+    kit: Kit, wild_rate: float, max_grad_norm: float | None
 ) -> None:
     """At 1e6 the weight decay compounds until a gradient overflows; at 1e20 the losses are NaN."""
     protocol = ProtocolOptions(
         epochs=3,
         micro_batch_size=4,
         grad_accum_steps=2,
-        clip_norm=clip_norm,
+        max_grad_norm=max_grad_norm,
         weight_decay=0.01,
         schedule="constant",
         patience=None,

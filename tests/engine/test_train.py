@@ -55,7 +55,7 @@ def first_gradients(kit: Kit, bench: Bench, protocol: ProtocolOptions, plan: Bat
             tensors = kit.perturbed(candidate.method, seed=slot)
             cohort.seat(slot, candidate.method, tensors)
         assert cohort.optimizer is not None
-        cohort.optimizer.clip_norm = None
+        cohort.optimizer.max_grad_norm = None
         steps = [plan.epoch(c.seed, 0)[0] for c in candidates]
         rates_K = torch.zeros(2, dtype=torch.float64)
         train_step(cohort, TokenSource(CPU), plan, steps, rates_K, protocol.micro_batch_size)

@@ -24,7 +24,7 @@ PROTOCOL = {
     "warmup_ratio": 0.1,
     "patience": None,
     "seeds": [3],
-    "clip_norm": 0.5,
+    "max_grad_norm": 0.5,
 }
 AXOLOTL = [
     "adapter",

@@ -339,7 +339,7 @@ def test_loraplus_has_the_rates_that_pefts_optimizer_gives(
     plain = build(kind, base_of("llama"), **options)
     theirs: Any = peft.get_peft_model(fresh("llama"), peft_config("llama", plus))
     tensors, rates = perturbed(plus), [3e-2, 1e-2, 2e-3]
-    protocol = ProtocolOptions(clip_norm=None, weight_decay=0.1)
+    protocol = ProtocolOptions(max_grad_norm=None, weight_decay=0.1)
     with Cohort(plus.base, [plus, plain], 2, protocol) as cohort:
         optimizer, stack = cohort.optimizer, cohort.stacks[kind]
         assert optimizer is not None

@@ -83,7 +83,8 @@ def test_the_mended_study_runs_in_the_same_folder(run_small: Run, trained: list[
 
 
 @pytest.mark.parametrize(
-    "override", ["protocol.clip_norm=2.0", "protocol.epoch=2", "task.document=body", "base=no/such"]
+    "override",
+    ["protocol.max_grad_norm=2.0", "protocol.epoch=2", "task.document=body", "base=no/such"],
 )
 def test_earlier_results_are_not_touched(
     run_small: Run,

@@ -147,7 +147,7 @@ def test_adapters_do_not_decay_and_weights_of_the_base_do() -> None:
 
 
 def test_the_seeds_study_and_the_demo_name_their_protocol() -> None:
-    named = {"epochs", "micro_batch_size", "grad_accum_steps", "clip_norm", "weight_decay"}
+    named = {"epochs", "micro_batch_size", "grad_accum_steps", "max_grad_norm", "weight_decay"}
     named |= {"schedule", "warmup_ratio", "patience", "seeds"}
     for name in ("seed", "demo"):
         path = STUDIES / f"{name}.yaml"

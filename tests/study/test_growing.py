@@ -99,7 +99,7 @@ def test_a_name_keeps_its_meaning_after_its_method_was_left_out(
     [
         ({"base": "tiny"}, ["base: 'scratch:tiny-gpt-neo' and 'tiny'", "another base"]),
         ({"task": {"max_length": 90}}, ["task.max_length: 96 and 90"]),
-        ({"protocol": {"clip_norm": 2.0}}, ["protocol.clip_norm: 1.0 and 2.0"]),
+        ({"protocol": {"max_grad_norm": 2.0}}, ["protocol.max_grad_norm: 1.0 and 2.0"]),
         (
             {"protocol": {"epochs": 2, "schedule": "cosine"}},
             ["protocol.epochs: 1 and 2", "protocol.schedule: 'constant' and 'cosine'"],

@@ -165,7 +165,7 @@ def test_of_a_search_the_chosen_settings_go_on(run_small: Run, results: Results)
             {"epochs": 4, "warmup_ratio": 0.1},
             "protocol.warmup_ratio is a share of all updates",
         ),
-        ({"epochs": 2}, {"epochs": 4, "clip_norm": 2.0}, "protocol.clip_norm: 1.0 and 2.0"),
+        ({"epochs": 2}, {"epochs": 4, "max_grad_norm": 2.0}, "protocol.max_grad_norm: 1.0 and 2.0"),
     ],
 )
 def test_where_it_cannot_go_on_it_says_why_and_changes_nothing(

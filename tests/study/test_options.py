@@ -114,7 +114,7 @@ def test_defaults_are_written_out() -> None:
         "epochs": 2,
         "micro_batch_size": 16,
         "grad_accum_steps": 2,
-        "clip_norm": 1.0,
+        "max_grad_norm": 1.0,
         "weight_decay": None,
         "betas": [0.9, 0.999],
         "optimizer_states": "32bit",
@@ -225,9 +225,9 @@ def test_a_name_that_cannot_name_a_folder_is_refused(name: str) -> None:
         ("task.max_length=10", ["task.max_length is 10", "66"]),
         ("task.cleaning=[upper]", ["task.cleaning[0]", "lowercase"]),
         ("methods.lora=3", ["methods.lora", "3"]),
-        ("protocol.clip_norm=.inf", ["protocol.clip_norm: inf", "finite", "give one"]),
-        ("protocol.clip_norm=1e-300", ["protocol.clip_norm: 1e-300", "1e-12", "null"]),
-        ("protocol.clip_norm=1e20", ["protocol.clip_norm: 1e+20", "1000000", "null"]),
+        ("protocol.max_grad_norm=.inf", ["protocol.max_grad_norm: inf", "finite", "give one"]),
+        ("protocol.max_grad_norm=1e-300", ["protocol.max_grad_norm: 1e-300", "1e-12", "null"]),
+        ("protocol.max_grad_norm=1e20", ["protocol.max_grad_norm: 1e+20", "1000000", "null"]),
         ("protocol.weight_decay=1e20", ["protocol.weight_decay: 1e+20", "1000000"]),
         ("protocol.epochs=1" + "0" * 29, ["protocol.epochs: ", "30 digits", "below 2^63"]),
         ("protocol.epochs=" + "9" * 5000, ["protocol.epochs=999", "4300 digits"]),
@@ -349,7 +349,7 @@ def test_the_seed_study_holds_the_seeds_values() -> None:
     protocol = resolved["protocol"]
     assert (protocol["epochs"], protocol["patience"], protocol["schedule"]) == (10, 2, "constant")
     assert (protocol["micro_batch_size"], protocol["grad_accum_steps"]) == (16, 4)
-    assert (protocol["clip_norm"], protocol["weight_decay"]) == (1.0, 0.01)
+    assert (protocol["max_grad_norm"], protocol["weight_decay"]) == (1.0, 0.01)
     assert protocol["betas"] == [0.9, 0.999]
     assert protocol["seeds"] == [0]
     assert resolved["methods"] == {

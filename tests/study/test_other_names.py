@@ -50,7 +50,7 @@ def names(options: Any) -> set[str]:
         ("num_train_epochs", "protocol.epochs"),
         ("protocol.num_train_epochs", "protocol.epochs"),
         ("epochs", "protocol.epochs"),
-        ("max_grad_norm", "protocol.clip_norm"),
+        ("max_grad_norm", "protocol.max_grad_norm"),
         ("lr_scheduler_type", "protocol.schedule"),
         ("warmup_steps", "protocol.warmup_ratio"),
         ("per_device_train_batch_size", "protocol.micro_batch_size"),

@@ -36,7 +36,7 @@ _CORPUS_SEED: Final = 977
 _PROTOCOL: Final = {
     "micro_batch_size": 4,
     "grad_accum_steps": 1,
-    "clip_norm": 1.0,
+    "max_grad_norm": 1.0,
     "weight_decay": 0.01,
     "schedule": "cosine",
     "warmup_ratio": 0.0,
@@ -157,7 +157,7 @@ def _given_data(data: str, base: str) -> ClaimData:
     study = init(data, base=base).at(Path("claims"))
     task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
     protocol = study.resolved["protocol"]
-    kept = ("micro_batch_size", "grad_accum_steps", "clip_norm", "weight_decay")
+    kept = ("micro_batch_size", "grad_accum_steps", "max_grad_norm", "weight_decay")
     return ClaimData(
         task=task,
         protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},

@@ -40,7 +40,7 @@ _PROTOCOL: Final = {
         "accumulate_grad_batches",
         "accumulation_steps",
     ),
-    "clip_norm": ("max_grad_norm", "clip_norm", "gradient_clip_val", "clip_grad_norm"),
+    "max_grad_norm": ("max_grad_norm", "clip_norm", "gradient_clip_val", "clip_grad_norm"),
     "schedule": ("lr_scheduler_type", "lr_scheduler", "scheduler", "schedule"),
     "warmup_ratio": ("warmup_steps", "warmup_ratio", "num_warmup_steps", "warmup"),
     "weight_decay": ("weight_decay",),

@@ -75,7 +75,7 @@ class Cohort:
                 num_values,
                 device=base.device,
                 betas=protocol.betas,
-                clip_norm=protocol.clip_norm,
+                max_grad_norm=protocol.max_grad_norm,
                 scales_loss=base.compute_dtype == torch.float16,
                 has_ratio_n=has_ratio_n,
                 num_replicated=num_values - sum(s.num_sharded for s in self.stacks.values()),

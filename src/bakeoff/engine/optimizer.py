@@ -47,7 +47,7 @@ class SlotAdamW:
         device: torch.device,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        clip_norm: float | None = 1.0,
+        max_grad_norm: float | None = 1.0,
         scales_loss: bool = False,
         has_ratio_n: Tensor | None = None,
         num_replicated: int | None = None,
@@ -57,7 +57,8 @@ class SlotAdamW:
 
         Args:
             num_slots: K. num_values: n, those that this process holds. device: of all tensors.
-            betas, eps: AdamW's. clip_norm: largest norm of a slot's gradient; None does not clip.
+            betas, eps: AdamW's. max_grad_norm: of a slot's gradient, which is scaled down to it;
+                None does not clip.
             scales_loss: for float16 compute.
             has_ratio_n: [n] bool, the values whose rate is a slot's ``rate_ratio`` times its own;
                 None where no slot has another than 1.
@@ -72,7 +73,7 @@ class SlotAdamW:
         self.states = states
         self._first, self._second = _moments(states, num_slots, num_values, device)
         self.betas, self.eps = betas, eps
-        self.clip_norm = clip_norm
+        self.max_grad_norm = max_grad_norm
         self.scales_loss = scales_loss
         self.num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
         self.alive_K = torch.zeros(num_slots, dtype=torch.bool, device=device)
@@ -162,8 +163,8 @@ class SlotAdamW:
         else:
             self.alive_K &= finite_K
         clip_K = None
-        if self.clip_norm is not None:
-            clip_K = (self.clip_norm / (norm_K + 1e-6)).clamp(max=1.0)
+        if self.max_grad_norm is not None:
+            clip_K = (self.max_grad_norm / (norm_K + 1e-6)).clamp(max=1.0)
         self.num_updates_K += updates_K
         self._update(torch.where(updates_K, rates_K, 0.0), updates_K, clip_K, scratch)
         return norm_K

@@ -15,7 +15,7 @@ SEARCHED_OF_PROTOCOL: Final = (
     "epochs",
     "micro_batch_size",
     "grad_accum_steps",
-    "clip_norm",
+    "max_grad_norm",
     "weight_decay",
     "warmup_ratio",
 )
@@ -94,8 +94,9 @@ class ProtocolOptions:
     grad_accum_steps: int = 2
     """Micro-batches of one update. A study has as many as make its kind's rows of one: 16 for
     labels and choices, 32 for the others."""
-    clip_norm: float | None = 1.0
-    """Largest norm of a candidate's gradient; null does not clip."""
+    max_grad_norm: float | None = 1.0
+    """Largest norm of a candidate's gradient; null does not clip. ``clip_norm`` is an older name of
+    this key."""
     weight_decay: float | None = None
     """AdamW's decoupled weight decay; null takes each method's own: none for adapters, 0.01 for the
     base's own weights."""
@@ -124,9 +125,10 @@ class ProtocolOptions:
         for key in ("epochs", "patience"):
             counts = (getattr(self, key) or 0) <= _MOST_EPOCHS
             _require(counts, key, getattr(self, key), f"at most {_MOST_EPOCHS}")
-        clip_counts = self.clip_norm is None or _SMALLEST_NORM <= self.clip_norm <= _LARGEST
+        clip_counts = self.max_grad_norm is None or _SMALLEST_NORM <= self.max_grad_norm <= _LARGEST
         rule = f"from {_SMALLEST_NORM:g} to {_LARGEST:.0f}, or null for no clipping"
-        _require(clip_counts, "clip_norm", self.clip_norm, rule)
+        rule += " (clip_norm is an older name of this key)"
+        _require(clip_counts, "max_grad_norm", self.max_grad_norm, rule)
         for key in ("micro_batch_size", "grad_accum_steps"):
             _require(getattr(self, key) <= _MOST_ROWS, key, getattr(self, key), "at most 65536")
         decay_counts = self.weight_decay is None or 0 <= self.weight_decay <= _LARGEST

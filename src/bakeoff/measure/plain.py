@@ -122,8 +122,8 @@ def time_plain_epoch(
         loss(train, train.micro_batches(step, rows)[0]).backward()
 
     def update() -> None:
-        if protocol.clip_norm is not None:
-            nn.utils.clip_grad_norm_(trained, protocol.clip_norm)
+        if protocol.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(trained, protocol.max_grad_norm)
         optimizer.step()
 
     model.train()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.config.former_names import present_overrides, with_present_names
 from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys
 from bakeoff.engine.options import AdaptiveSeeds
@@ -109,7 +110,8 @@ def study_from_mapping(
     seeds: int | None = None,
 ) -> Study:
     """Checks a study given as a plain mapping; see ``load_study``."""
-    merged = apply_overrides(mapping, overrides)
+    check_numbers(mapping)  # before a key is renamed, so that the error has the name in the file
+    merged = apply_overrides(with_present_names(mapping), present_overrides(overrides))
     if seeds is not None:
         if isinstance(merged.get("search"), dict):
             merged["search"].pop("seeds", None)

@@ -10,6 +10,7 @@ from typing import Final
 
 import torch
 
+from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.executors import Elsewhere, Executor
@@ -20,6 +21,7 @@ from bakeoff.execution.ray.options import RayOptions
 from bakeoff.ranks import ranks
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
+from bakeoff.search.groups import group_of
 from bakeoff.study.estimates import job_seconds
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.sharding import taking_of
@@ -88,6 +90,7 @@ class OnRay:
             opens_within=max(
                 _OPENS_WITHIN, _TIMES_DRIVER * stages.findings.wall_seconds.get("load", 0.0)
             ),
+            coming=_cohorts_coming(stages),
         )
         self._open.callback(found.close)
         _log.info("jobs run on Ray, with %s workers", self._options.workers)
@@ -99,6 +102,16 @@ class OnRay:
     def close(self) -> None:
         """See ``ElsewherePlan``."""
         self._open.close()
+
+
+def _cohorts_coming(stages: Stages) -> int:
+    """How many cohorts training begins with, about: those that exist already count too."""
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in stages.findings.candidates:
+        if not candidate.state.is_final:
+            groups.setdefault(group_of(candidate).key, []).append(candidate)
+    num_slots = stages.bench.num_slots
+    return sum(-(-len(some) // num_slots(some)) for some in groups.values())
 
 
 def _devices_in_words(cluster: Cluster, device: str) -> str:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.ray.actor import JobWorker
 from bakeoff.execution.ray.checks import Checks
 from bakeoff.runs.folder import file_records
+from tests.object_store import object_store
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with object_store() as address:
+        yield address
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> RemoteFiles:
-    address = f"file://{tmp_path}/far" if request.param == "file" else f"memory://{tmp_path.name}"
+    if request.param == "s3":
+        address = f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    else:
+        address = (
+            f"file://{tmp_path}/far" if request.param == "file" else f"memory://{tmp_path.name}"
+        )
     found = RemoteFiles(address, "run")
     found.check()
     return found
@@ -66,6 +79,13 @@ def test_what_a_job_reads_is_offered_by_its_content(files: RemoteFiles, tmp_path
 def test_an_address_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"execution.files: nothere://a cannot be opened"):
         RemoteFiles("nothere://a", "run")
+
+
+def test_a_misspelt_bucket_is_refused_and_not_made(bucket: str) -> None:
+    files = RemoteFiles("s3://bakeof/runs", "run")
+    with pytest.raises(StoreError, match=r"execution.files: s3://bakeof/runs cannot be written"):
+        files.check()
+    assert files._system.ls("") == ["bakeoff"]
 
 
 def test_a_worker_sees_whether_it_reaches_the_drivers_address(

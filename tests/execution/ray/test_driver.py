@@ -56,6 +56,19 @@ def test_tests_follow_where_the_budget_ends_the_training(tmp_path: Path, saves: 
     assert actor.given().count("run") == (3 if saves else 1)
 
 
+def test_workers_of_the_training_open_the_study_beside_the_baselines(tmp_path: Path) -> None:
+    executor = executor_of(tmp_path, *(Actor() for _ in range(4)))
+    executor.coming = 3
+    executor.run([job_named("baseline-0", "baseline")])
+    assert [actor.given() for actor in executor.cluster.made] == [
+        ["about", "open", "run"],
+        *[["about", "open"]] * 2,
+    ]
+    executor.close()
+    executor.run([job_named("train-base-0")])
+    assert len(executor.cluster.made) == 4
+
+
 def test_a_node_that_comes_late_and_does_not_fit_is_left_out(tmp_path: Path) -> None:
     about = Call({**GOOD, "host": "b", "device": "NVIDIA T4"}, is_over=False)
     jobs = [job_named(f"train-base-{number}", seed=number) for number in range(4)]

@@ -8,15 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from bakeoff.execution.apart.news import News
 from bakeoff.execution.ray.workers import RemoteWorker
 from tests.execution.apart.test_shards import METHODS, results_of, write
+from tests.object_store import object_store
 from tests.studies import Outcome, without_times
 
 Cli = Callable[..., Outcome]
 pytestmark = pytest.mark.soak
+
+
+@pytest.fixture(params=["file", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a folder, or of a bucket of a store whose server the workers ask as well."""
+    if request.param == "file":
+        yield f"file://{tmp_path}/far"
+        return
+    with object_store() as bucket:
+        yield f"{bucket}/runs"
 
 
 @pytest.fixture
@@ -67,11 +79,11 @@ def test_two_nodes_find_what_one_process_finds_also_where_one_is_removed(
 
 @pytest.mark.usefixtures("quick")
 def test_workers_that_do_not_see_the_folder_leave_what_they_make_at_an_address(
-    place: Path, cli: Cli, nodes: Any
+    place: Path, cli: Cli, address: str, nodes: Any
 ) -> None:
     study = write(place, methods=METHODS, slots=2, protocol={"epochs": 2, "seeds": [0, 1, 2]})
     assert cli("run", study, "--out", "whole").code == 0
-    far = f"execution.files=file://{place}/far"
+    far = f"execution.files={address}"
     found = cli("run", study, "--executor", "ray", "--out", "ray", "--set", far)
     assert found.code == 0, found.err
     whole = without_times(results_of(place / "whole"))
@@ -79,5 +91,6 @@ def test_workers_that_do_not_see_the_folder_leave_what_they_make_at_an_address(
     for results in (whole, apart):
         del results["study"]["execution"]
     assert apart == whole
-    left = [file for file in (place / "far").rglob("*") if "attempt" in str(file)]
-    assert not left
+    system, folder = fsspec.core.url_to_fs(address)
+    system.invalidate_cache()
+    assert not [file for file in system.find(folder) if "attempt" in str(file)]

@@ -101,7 +101,7 @@ def test_adalora_moves_its_budget_as_in_pefts_own_loop(
     method = build("peft", base_of("llama"), **ADALORA, target_r=2, deltaT=1, lora_alpha=6)
     assert isinstance(method, PeftMethod)
     initial = method.initial(torch.Generator().manual_seed(3))
-    protocol = ProtocolOptions(weight_decay=0.01, clip_norm=None)
+    protocol = ProtocolOptions(weight_decay=0.01, max_grad_norm=None)
     theirs = method.wrap(fresh("llama"))
     parameters = {n: p for n, p in theirs.named_parameters() if p.requires_grad}
     with torch.no_grad():

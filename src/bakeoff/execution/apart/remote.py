@@ -20,6 +20,10 @@ _INPUTS: Final = "inputs"
 _SEEN: Final = "seen"
 _CHANGING: Final = (OUTCOME_FILE, "record.json", "events.jsonl", "notes.json", "metrics.jsonl")
 """Files whose name stays where their content changes; those of states hold their checksum."""
+_OBJECT_STORES: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss"}
+)
+"""Kinds of address that have no folders: a key is written as it is."""
 
 
 class RemoteFiles:
@@ -38,6 +42,10 @@ class RemoteFiles:
         self.address, self.run_id = address, run_id
         try:
             self._system, path = fsspec.core.url_to_fs(address)
+            kinds = self._system.protocol
+            self._has_folders = _OBJECT_STORES.isdisjoint(
+                (kinds,) if isinstance(kinds, str) else kinds
+            )
         except (ImportError, ValueError) as error:
             raise ConfigError(
                 f"execution.files: {address} cannot be opened ({error}); install the library that "
@@ -149,6 +157,6 @@ class RemoteFiles:
         return int(found) if found is not None else None
 
     def _write(self, name: str, content: bytes) -> None:
-        parent = name.rpartition("/")[0]
-        self._system.makedirs(parent, exist_ok=True)
+        if self._has_folders:  # an object store would make a bucket whose name is misspelt
+            self._system.makedirs(name.rpartition("/")[0], exist_ok=True)
         self._system.pipe_file(name, content)

@@ -63,6 +63,8 @@ class RayExecutor:
         threads: of each worker. gpu: whether an actor has one. lost_after: see ``RayOptions``.
         files: where workers leave what they make, if they do not share the run's folder.
         left: nothing; it runs all. opens_within: seconds in which a worker opens the study.
+        coming: jobs that training will begin with. Their workers open the study while its first
+            job, that of the baselines, keeps but one of them busy.
     """
 
     taking: Taking
@@ -77,6 +79,7 @@ class RayExecutor:
     files: RemoteFiles | None = None
     left: list[CohortJob] = field(default_factory=list)
     opens_within: float = 900.0
+    coming: int = 0
 
     def __post_init__(self) -> None:
         self.crew = Crew(
@@ -130,6 +133,8 @@ class RayExecutor:
                 self.local.run([job])
                 self._submit(batch.then(job), batch)
                 continue
+            if job.kind == "train":
+                self.coming = 0  # from here on the queue says what there is
             batch.pending.add(job.cohort)
             self._batches[job.cohort] = batch
             self._enqueue(job)
@@ -141,7 +146,7 @@ class RayExecutor:
         """Whatever can be done now; waits a moment where nothing can."""
         self._stop_if_asked()
         running = sum(worker.state == "running" for worker in self.workers)
-        self.crew.grow(running + self.waiting)
+        self.crew.grow(max(running + self.waiting, self.coming))
         self._assign()
         ready = self._ready()
         for worker, what, reference in ready:

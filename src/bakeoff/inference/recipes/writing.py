@@ -155,7 +155,7 @@ def _script(winner: Winner, name: str, base: BaseName, folder: Path, script: str
         "optimizer_states": protocol.optimizer_states,
         "eps": EPS,
         "weight_decay": protocol.decay_of(winner.method.spec.weight_decay),
-        "clip_norm": protocol.clip_norm,
+        "max_grad_norm": protocol.max_grad_norm,
         "micro_batch_size": protocol.micro_batch_size,
         "grad_accum_steps": protocol.grad_accum_steps,
     }

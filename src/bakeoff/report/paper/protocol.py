@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bakeoff.config.former_names import with_present_names
 from bakeoff.decide.sentences import margin_words
 from bakeoff.decide.verdicts import label_of, metric_words
 from bakeoff.formatting import join, shown_whole
@@ -79,7 +80,7 @@ def _base_and_data(results: Results) -> Iterator[str]:
 
 
 def _training(results: Results) -> Iterator[str]:
-    protocol = setting(results.study, "protocol")
+    protocol = setting(with_present_names(results.study), "protocol")
     if not isinstance(protocol, Mapping):
         return
     yield f"The methods are {join([_method(results, name) for name in results.methods])}."
@@ -108,8 +109,8 @@ def _training(results: Results) -> Iterator[str]:
         parts.append(
             "each method's own weight decay" if decay is None else f"weight decay {decay:g}"
         )
-    if "clip_norm" in protocol:
-        clip = protocol["clip_norm"]
+    if "max_grad_norm" in protocol:
+        clip = protocol["max_grad_norm"]
         parts.append("no clipping" if clip is None else f"gradients clipped at a norm of {clip:g}")
     if "patience" in protocol:
         patience = protocol["patience"]

@@ -134,8 +134,8 @@ def main() -> None:
                 loss = loss / supervised
                 loss.backward()
                 total += float(loss.detach())
-            if run["clip_norm"] is not None:
-                nn.utils.clip_grad_norm_([p for _, p in named], run["clip_norm"])
+            if run["max_grad_norm"] is not None:
+                nn.utils.clip_grad_norm_([p for _, p in named], run["max_grad_norm"])
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()

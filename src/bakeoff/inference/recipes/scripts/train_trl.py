@@ -151,7 +151,7 @@ def main() -> None:
             per_device_train_batch_size=size,
             gradient_accumulation_steps=number,
             learning_rate=run["learning_rate"],
-            max_grad_norm=0.0 if run["clip_norm"] is None else run["clip_norm"],
+            max_grad_norm=0.0 if run["max_grad_norm"] is None else run["max_grad_norm"],
             max_steps=len(steps),
             max_length=None,
             packing=False,
