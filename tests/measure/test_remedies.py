@@ -21,8 +21,7 @@ from bakeoff.measure.plan import predictor_for
 from bakeoff.measure.quantizing import OverQuantized
 from bakeoff.measure.remedies import Fitting, remedies_of
 from bakeoff.study.loading import load_study
-from bakeoff.study.opening import open_workbench
-from bakeoff.study.planning import schedule_of
+from bakeoff.study.opening import open_workbench, schedule_of
 from tests.studies import small_study
 
 WITH_FULL: dict[str, Any] = {

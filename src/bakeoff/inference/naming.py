@@ -150,9 +150,8 @@ def _of_card(text: str) -> Any:
         found = load_yaml(rest.partition("\n---")[0] + "\n", where=_CARD)
     except BakeoffError:
         return None
-    if not isinstance(found, Mapping):
-        return None
-    stated, name = found.get("license"), found.get("license_name")
+    front = found if isinstance(found, Mapping) else {}
+    stated, name = front.get("license"), front.get("license_name")
     return name if stated == "other" and name else stated
 
 

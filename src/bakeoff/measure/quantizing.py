@@ -47,7 +47,7 @@ def predictor_over(bench: Workbench, predictor: Predictor, kind: Quantization) -
     )
 
 
-def held_in(bench: Workbench, entry: MethodEntry) -> Quantization:
+def held_in(bench: Workbench, entry: MethodEntry) -> str:
     """In what the base is held that a method trains on."""
     methods = bench.methods.get(entry.name) or {}
     return next((m.base.choice.quantization for m in methods.values()), bench.base.quantization)
@@ -76,7 +76,7 @@ def over_quantized(
     for kind in _KINDS:
         if len(found) == len(able):
             break
-        if kinds <= {kind} or any(_KINDS.index(k) > _KINDS.index(kind) for k in kinds - {"none"}):
+        if kinds <= {kind} or not kinds <= {"none", *_KINDS[: _KINDS.index(kind) + 1]}:
             continue
         try:
             other = predictor_over(bench, predictor, kind)
