@@ -24,7 +24,8 @@ demo: $(VENV)/installed ## install and run a whole study on the embedded base an
 	@$(BIN)/bakeoff run $(ARGS)
 
 test: $(VENV)/installed-dev ## install and run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not browser and not soak" $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+	    -m "not browser and not soak" $(ARGS)
 
 test-extension: $(VENV)/installed-dev ## install examples/extension into build/ and run its tests
 	@rm -rf build/extension && mkdir -p build && cp -r examples/extension build/extension
@@ -33,7 +34,8 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
-	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -m browser tests/report tests/serve tests/documents $(ARGS)
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadfile -m browser \
+	    tests/report tests/serve tests/documents tests/audits $(ARGS)
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run
 	@seed=$$(date +%s); echo "kills drawn with BAKEOFF_KILL_SEED=$$seed"; \

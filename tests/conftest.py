@@ -19,6 +19,16 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 SEED = 0
+LONGEST = (
+    *("tests/engine/backends/test_acceleration.py", "tests/execution/ray/test_ray.py"),
+    *("tests/fake_cuda/test_matrix.py", "tests/faults/test_faults.py"),
+    *("tests/measure/test_traced.py", "tests/study/test_whole_study.py"),
+    *("tests/study/test_learning_curve.py", "tests/measure/test_fit.py"),
+    *("tests/fake_cuda/test_budgets.py", "tests/fake_cuda/test_probes.py"),
+    *("tests/execution/test_checkpoints.py", "tests/execution/test_ranks.py"),
+    *("tests/stories/test_maintainer.py", "tests/engine/test_together.py"),
+)
+"""Files that take longest come first, so that none is left alone at the end of ``make test``."""
 
 pytest_plugins = ["tests.browser", "tests.studies"]
 
@@ -49,7 +59,9 @@ def _no_network() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked ``gpu`` where there is no CUDA device."""
+    """Puts the longest files first and skips ``gpu`` tests where there is no CUDA device."""
+    place = {file: number for number, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

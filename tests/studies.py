@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,6 +168,42 @@ def run_small(place: Path, cli: Callable[..., Outcome]) -> Callable[..., Outcome
     return call
 
 
+@pytest.fixture(scope="session")
+def _finished_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """Folders of studies that this process has run to their ends, by all that made them."""
+    return tmp_path_factory.mktemp("finished"), {}
+
+
+@pytest.fixture
+def finished(
+    place: Path,
+    run_small: Callable[..., Outcome],
+    request: pytest.FixtureRequest,
+    _finished_runs: tuple[Path, dict[str, Path]],
+) -> Callable[..., None]:
+    """Leaves in ``out`` what ``run_small`` leaves of a study that ends well.
+
+    Trained once in a process and copied, so it is for tests of what happens to such a folder;
+    whatever makes the run another one must be in its arguments or in ``rows``.
+    """
+    kept_in, known = _finished_runs
+
+    def call(*arguments: object, **changes: Any) -> None:
+        rows = {file.name: file.read_text("utf-8") for file in sorted((place / "rows").iterdir())}
+        is_quick = "quick" in request.fixturenames
+        made_from = json.dumps([arguments, changes, rows, is_quick])
+        if made_from not in known:
+            outcome = run_small(*arguments, **changes)
+            assert outcome.code == 0, outcome.err
+            kept = kept_in / str(len(known))
+            known[made_from] = Path(shutil.copytree(place / "out", kept))
+            return
+        (place / "study.yaml").write_text(dump_yaml(small_study(**changes)), encoding="utf-8")
+        shutil.copytree(known[made_from], place / "out")
+
+    return call
+
+
 class ScorerHere:
     """Scores in this process what ``RougeScorer`` scores in workers."""
 
@@ -217,6 +254,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bakeoff.metrics.background.RougeScorer", ScorerHere)
     monkeypatch.setattr("bakeoff.study.costs.measure_costs", measured_here)
     monkeypatch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
+
+
+@pytest.fixture
+def quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans time one step instead of seconds of them, and hold the base in no other format."""
+    monkeypatch.setattr("bakeoff.measure.plan.SAMPLE", NO_TIME)
+    monkeypatch.setattr("bakeoff.measure.plan.held_plans", lambda *_: ())
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bakeoff.study.measuring import register_again, registered_by
 from bakeoff.study.runner import Runner
 from tests.studies import SIZES
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "quick_plans")
 Rows = dict[str, list[dict[str, Any]]]
 ID = "lora-lr0.01-s0"
 

@@ -214,9 +214,17 @@ class Case:
         return sorted(self.places.path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Each kind by one rhythm of interruptions; by the other under ``make soak``.
+@pytest.mark.parametrize(
+    ("kind", "chances"),
+    [
+        pytest.param(kind, chances, marks=[pytest.mark.soak] if number % 2 == at else [])
+        for number, kind in enumerate(KINDS)
+        for at, chances in enumerate((8, 5))  # no fewer: a resumed epoch's end has four before it
+    ],
+)
 def test_interrupted_at_any_moment_the_same_bits_follow(
-    base: Base, tmp_path: Path, kind: str
+    base: Base, tmp_path: Path, kind: str, chances: int
 ) -> None:
     """Inside an epoch, between validations and between epochs, with slots that refill."""
     whole = Case(base, kind, tmp_path / "whole")
@@ -224,17 +232,16 @@ def test_interrupted_at_any_moment_the_same_bits_follow(
     states = [c.state for c in schedule.candidates]
     assert states.count(RunState.DIVERGED) == 2
     assert RunState.STOPPED in states
-    for chances in (5, 8):  # no fewer: a resumed epoch's end has four before the next step
-        case, calls = Case(base, kind, tmp_path / f"every{chances}"), 0
-        while True:
-            calls += 1
-            try:
-                last = case.train(chances)
-                break
-            except BreakError:
-                torch.manual_seed(calls)  # as another process would have it
-        assert calls > 2
-        assert case.outcome(last) == expected, chances
+    case, calls = Case(base, kind, tmp_path / "often"), 0
+    while True:
+        calls += 1
+        try:
+            last = case.train(chances)
+            break
+        except BreakError:
+            torch.manual_seed(calls)  # as another process would have it
+    assert calls > 2
+    assert case.outcome(last) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -337,7 +344,7 @@ def test_two_and_the_last_between_epochs_are_kept_and_their_numbers_rise(
     assert {entry.name for entry in case.places.path.iterdir()} == {f.name for f in case.files()}
 
 
-@pytest.mark.parametrize("chances", [5, 8])
+@pytest.mark.parametrize("chances", [5, pytest.param(8, marks=pytest.mark.soak)])
 def test_a_folder_of_before_there_were_jobs_goes_on(
     base: Base, tmp_path: Path, chances: int
 ) -> None:

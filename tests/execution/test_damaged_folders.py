@@ -29,9 +29,9 @@ def as_partial(folder: Path) -> None:
 
 
 def test_every_torn_part_is_named_and_made_again(
-    run_small: Run, place: Path, results: Callable[[], dict[str, Any]]
+    finished: Run, run_small: Run, place: Path, results: Callable[[], dict[str, Any]]
 ) -> None:
-    assert run_small().code == 0
+    finished()
     before = results()
     as_partial(place / "out")
     zero_shot = place / "out/baselines/zero_shot/record.json"
@@ -55,9 +55,9 @@ def test_every_torn_part_is_named_and_made_again(
 
 @pytest.mark.parametrize("content", ["", "[]", None])
 def test_parts_without_the_inputs_that_they_were_made_from_are_refused(
-    run_small: Run, place: Path, content: str | None
+    finished: Run, run_small: Run, place: Path, content: str | None
 ) -> None:
-    assert run_small().code == 0
+    finished()
     as_partial(place / "out")
     before = (place / "out/results.json").read_bytes()
     inputs = place / "out/inputs.json"
@@ -71,8 +71,8 @@ def test_parts_without_the_inputs_that_they_were_made_from_are_refused(
     assert (place / "out/results.json").read_bytes() == before
 
 
-def test_torn_results_are_named_and_kept(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_torn_results_are_named_and_kept(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     file = place / "out/results.json"
     torn = file.read_bytes()[:-9]
     file.write_bytes(torn)
@@ -99,9 +99,9 @@ def test_kept_results_are_not_replaced_by_ones_that_hold_less(tmp_path: Path) ->
 
 
 def test_predict_and_export_read_results_as_the_report_does(
-    run_small: Run, cli: Run, place: Path
+    finished: Run, cli: Run, place: Path
 ) -> None:
-    assert run_small().code == 0
+    finished()
     (place / "one.txt").write_text("The fair of Arden drew 100 people.", encoding="utf-8")
     commands = (
         ("predict", "out", "one.txt", "--candidate", "lora-lr0.01-s0"),
@@ -172,9 +172,13 @@ def flip(file: Path) -> None:
 
 
 def test_a_complete_run_looks_at_every_file_that_it_promises(
-    run_small: Run, cli: Run, place: Path, results: Callable[[], dict[str, Any]], trained: list[str]
+    finished: Run,
+    run_small: Run,
+    place: Path,
+    results: Callable[[], dict[str, Any]],
+    trained: list[str],
 ) -> None:
-    assert run_small().code == 0
+    finished()
     out, before = place / "out", results()
     trained.clear()
     promised = {
@@ -198,8 +202,8 @@ def test_a_complete_run_looks_at_every_file_that_it_promises(
     assert trained == []
 
 
-def test_the_report_says_which_of_its_files_changed(run_small: Run, cli: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_the_report_says_which_of_its_files_changed(finished: Run, cli: Run, place: Path) -> None:
+    finished()
     for name in ("results.json", "examples.jsonl", "candidates/lora-lr0.01-s0/predictions.jsonl"):
         whole = (place / "out" / name).read_bytes()
         flip(place / "out" / name)
@@ -211,9 +215,9 @@ def test_the_report_says_which_of_its_files_changed(run_small: Run, cli: Run, pl
 
 
 def test_a_state_for_more_epochs_that_is_torn_is_named_and_removed(
-    run_small: Run, place: Path, trained: list[str]
+    finished: Run, run_small: Run, place: Path, trained: list[str]
 ) -> None:
-    assert run_small().code == 0
+    finished()
     [file] = place.glob("out/candidates/lora-lr0.01-s0/last-*.safetensors")
     flip(file)
     trained.clear()
@@ -230,9 +234,9 @@ def test_no_state_for_more_epochs_is_kept_where_the_rate_falls(run_small: Run, p
 
 @pytest.mark.parametrize("name", ["costs.json", "candidates/lora-lr0.01-s0/record.json"])
 def test_a_changed_number_of_an_incomplete_run_is_never_taken_up(
-    run_small: Run, place: Path, results: Callable[[], dict[str, Any]], name: str
+    finished: Run, run_small: Run, place: Path, results: Callable[[], dict[str, Any]], name: str
 ) -> None:
-    assert run_small().code == 0
+    finished()
     before = results()
     as_partial(place / "out")
     file = place / "out" / name
@@ -244,8 +248,8 @@ def test_a_changed_number_of_an_incomplete_run_is_never_taken_up(
     assert without_times(results()["candidates"]) == without_times(before["candidates"])
 
 
-def test_a_changed_event_is_refused_by_its_line(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_a_changed_event_is_refused_by_its_line(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     as_partial(place / "out")
     file = place / "out/events.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -257,8 +261,10 @@ def test_a_changed_event_is_refused_by_its_line(run_small: Run, place: Path) -> 
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped"])
-def test_a_changed_study_is_refused_by_its_own_name(run_small: Run, place: Path, harm: str) -> None:
-    assert run_small().code == 0
+def test_a_changed_study_is_refused_by_its_own_name(
+    finished: Run, run_small: Run, place: Path, harm: str
+) -> None:
+    finished()
     file = place / "out/study.yaml"
     text = file.read_text(encoding="utf-8")
     at = text.index("  temperature:")

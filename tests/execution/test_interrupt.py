@@ -180,6 +180,7 @@ def test_a_real_interrupt_ends_with_130(place: Path, small: Run) -> None:
     assert (place / "out/report.html").exists()
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_disk_that_is_full_to_the_last_byte_takes_results_and_a_report(
     run_small: Run,
     place: Path,
@@ -187,6 +188,7 @@ def test_a_disk_that_is_full_to_the_last_byte_takes_results_and_a_report(
     results: Callable[[], dict[str, Any]],
 ) -> None:
     """What the run keeps back is all the room that there is."""
+    monkeypatch.setattr("bakeoff.report.write_report", write_report)
     reserve = place / "out" / RESERVE_FILE
     write, save = files.write_bytes, Checkpoints.save
     saved = 0

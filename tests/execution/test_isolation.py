@@ -145,9 +145,9 @@ def test_an_adapter_that_cannot_be_saved_fails_alone(
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
 def test_a_damaged_adapter_does_not_pass_as_complete(
-    run_small: Run, place: Path, results: Results, trained: list[str], harm: str
+    finished: Run, run_small: Run, place: Path, results: Results, trained: list[str], harm: str
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     before = results()
     file = place / "out/candidates/two-lr0.01-s0/adapter/adapter_model.safetensors"
     content = file.read_bytes()
@@ -170,9 +170,9 @@ def test_a_damaged_adapter_does_not_pass_as_complete(
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "scores/test.npz"])
 def test_damaged_scores_are_made_again_without_training(
-    run_small: Run, place: Path, results: Results, trained: list[str], name: str
+    finished: Run, run_small: Run, place: Path, results: Results, trained: list[str], name: str
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     before = results()["methods"]["two"]["test"]
     file = place / "out/candidates/two-lr0.01-s0" / name
     file.write_bytes(file.read_bytes()[:-3])
@@ -184,9 +184,9 @@ def test_damaged_scores_are_made_again_without_training(
 
 
 def test_results_that_hold_more_are_kept_beside_poorer_ones(
-    run_small: Run, place: Path, results: Results, monkeypatch: pytest.MonkeyPatch
+    finished: Run, run_small: Run, place: Path, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     before = results()
     shutil.rmtree(place / "out/candidates/two-lr0.01-s0")
     fail_in_epoch(monkeypatch, "two", 1)
@@ -197,9 +197,9 @@ def test_results_that_hold_more_are_kept_beside_poorer_ones(
 
 
 def test_results_of_two_versions_are_mixed_only_on_request(
-    run_small: Run, place: Path, results: Results
+    finished: Run, run_small: Run, place: Path, results: Results
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     (place / "out/results.json").unlink()
     inputs = place / "out/inputs.json"
     content = json.loads(inputs.read_text(encoding="utf-8"))
@@ -213,9 +213,9 @@ def test_results_of_two_versions_are_mixed_only_on_request(
 
 
 def test_a_key_that_an_earlier_version_did_not_have_is_no_other_study(
-    run_small: Run, place: Path, trained: list[str]
+    finished: Run, run_small: Run, place: Path, trained: list[str]
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     file = place / "out/study.yaml"
     text = file.read_text(encoding="utf-8")
     assert "  deterministic: false\n" in text
@@ -228,9 +228,9 @@ def test_a_key_that_an_earlier_version_did_not_have_is_no_other_study(
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "scores/test.npz", "record.json"])
 def test_a_damaged_baseline_does_not_pass_as_complete(
-    run_small: Run, place: Path, results: Results, trained: list[str], name: str
+    finished: Run, run_small: Run, place: Path, results: Results, trained: list[str], name: str
 ) -> None:
-    assert run_small(methods=THREE).code == 0
+    finished(methods=THREE)
     before = results()["baselines"]["zero_shot"]["test"]
     file = place / "out/baselines/zero_shot" / name
     file.write_bytes(file.read_bytes()[:-5])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +24,8 @@ class Children:
     """Processes that run named pieces of work, one process a group, side by side on the cores."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+        self._at_once = min(4, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(max_workers=self._at_once)
         self._environment = guard.environment()
         self._started: dict[str, Future[dict[str, Outcome]]] = {}
 
@@ -33,6 +34,14 @@ class Children:
         listed = list(names)
         future = self._pool.submit(self._run, listed)
         self._started |= dict.fromkeys(listed, future)
+
+    def spread(self, groups: Iterable[Sequence[str]]) -> None:
+        """Starts groups in as many processes as run at once: each costs seconds of imports."""
+        processes: list[list[str]] = [[] for _ in range(self._at_once)]
+        for names in sorted(groups, key=len, reverse=True):
+            min(processes, key=len).extend(names)
+        for listed in filter(None, processes):
+            self.start(listed)
 
     def found(self, name: str) -> Any:
         """What a piece of work found; fails where it raised, with its own trace."""
@@ -73,13 +82,11 @@ def children() -> Iterator[Children]:
 @pytest.fixture(scope="session")
 def found_of(children: Children, request: pytest.FixtureRequest) -> Callable[[Case], Any]:
     """What a case of the matrix found; all those that this run has asked for are started at once,
-    a process for each base."""
+    those of a base in one process."""
     groups: dict[str, list[str]] = {}
     for item in request.session.items:
         case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
         if isinstance(case, Case):
             groups.setdefault(case.base, []).append(case.id)
-    # The longest first, so that none is left alone at the end.
-    for names in sorted(groups.values(), key=len, reverse=True):
-        children.start(names)
+    children.spread(groups.values())
     return lambda case: children.found(case.id)

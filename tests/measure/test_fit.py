@@ -182,7 +182,7 @@ def test_force_goes_on(
     assert results()["status"] == "complete"
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick", "quick_plans")
 def test_a_budget_below_the_bare_arithmetic_is_told_and_not_refused(
     run_small: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from tests.studies import telling
 
 Run = Callable[..., Any]
 TWO = {"lora": {"rank": 2}, "head": {}}
+pytestmark = pytest.mark.usefixtures("quick_plans")
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ class TestWhatIsSaid:
         assert typical_of("macro_f1") is None
 
 
+@pytest.mark.usefixtures("quick_plans")
 class TestCommand:
     @pytest.fixture
     def plan(self, place: Path, cli: Callable[..., Any]) -> Callable[..., Any]:

@@ -49,6 +49,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lora_all": {"kind": "lora", "target_modules": "all-linear", "rank": 4},
 }
 
+OF_EACH_SORT = ("head", "lora", "dora", "soft_prompt", "prefix", "bottleneck", "full", "peft")
+SOME_VARIANTS = [
+    pytest.param(name, marks=[] if name in OF_EACH_SORT else pytest.mark.soak) for name in VARIANTS
+]
+"""What methods of one sort share is asked of one of each; of all of them under ``make soak``."""
+
 
 @contextmanager
 def one_thread() -> Iterator[None]:
@@ -151,6 +157,17 @@ def test_more_rows_hold_more(bench: Workbench, predictor: Predictor) -> None:
     assert one.tokens * 4 == four.tokens
 
 
+def test_what_is_asked_again_is_not_traced_again(bench: Workbench, predictor: Predictor) -> None:
+    entry = entry_of(bench, "lora")
+    found = predictor.training(entry, "", ROWS)
+    assert predictor.training(entry, "", ROWS) is found
+    assert predictor.training(entry, "", ROWS, study=bench) is found
+    assert predictor.training(entry, "", 1) is not found
+    changed = replace(bench, engine=EngineOptions(gradient_checkpointing=True))
+    changed.__dict__["plans"] = bench.plans
+    assert predictor.training(entry, "", ROWS, study=changed) != found
+
+
 def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor: Predictor) -> None:
     """Forward and backward of every frozen product, and of the head on whole chunks."""
     work = predictor.training(entry_of(bench, "soft_prompt"), "", ROWS)
@@ -178,12 +195,13 @@ def test_writing_grows_with_the_tokens_asked_for(bench: Workbench, predictor: Pr
     assert found.peak_bytes == pytest.approx(whole, rel=0.05)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", SOME_VARIANTS)
 def test_tracing_leaves_nothing_behind(bench: Workbench, predictor: Predictor, name: str) -> None:
     """No fake tensor stays in a cache where training would find it and compute nothing."""
     modules = [type(module) for module in bench.base.model.modules()]
     before = losses_of(bench, name)
     windows._band_masks.clear()  # as in a process that has not trained yet
+    predictor._trainings.clear()
     predictor.training(entry_of(bench, name), "", ROWS)
     predictor.writing(entry_of(bench, name), "", ROWS)
     assert [type(module) for module in bench.base.model.modules()] == modules
@@ -236,7 +254,7 @@ def on_gpu(bench: Workbench) -> Predictor:
     return Predictor(bench, dtype=torch.float16, gpu=GPU)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", SOME_VARIANTS)
 def test_a_gpus_pass_is_traced_without_one(bench: Workbench, on_gpu: Predictor, name: str) -> None:
     """State and gradients are the least, whatever is computed; no method is left out."""
     found = on_gpu.training(entry_of(bench, name), "", ROWS)

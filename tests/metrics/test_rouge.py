@@ -101,6 +101,24 @@ def test_only_many_pairs_go_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(sent) == len(predictions) and len(sent) == 4
 
 
+def test_few_pairs_start_few_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def kept(self: RougeScorer, predictions: list[str], references: list[str]) -> rouge.Rows:
+        sent.append(len(predictions))
+        return rouge._score_rows(predictions, references)
+
+    monkeypatch.setattr(rouge, "_worker_count", lambda workers: workers or 4)
+    monkeypatch.setattr(RougeScorer, "_score", kept)
+    predictions, references = make_pairs(20)
+    with RougeScorer() as scorer:
+        scorer.submit(predictions[:5], references[:5]).result()
+        assert sent == [5]
+        found = scorer.submit(predictions, references).result()
+    assert sorted(sent[1:]) == [4, 8, 8]
+    assert np.array_equal(found, rouge_scores(predictions, references))
+
+
 def test_a_lost_worker_costs_no_score(caplog: pytest.LogCaptureFixture) -> None:
     predictions, references = make_pairs(5)
     expected = rouge_scores(predictions, references)

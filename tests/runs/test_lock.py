@@ -151,8 +151,10 @@ def test_a_fault_lets_go_of_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_complete_study_is_not_held_and_names_no_holder(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_a_complete_study_is_not_held_and_names_no_holder(
+    finished: Run, run_small: Run, place: Path
+) -> None:
+    finished()
     assert HOLDER_FILE not in names(place / "out")
     assert run_small().code == 0
 
@@ -174,8 +176,8 @@ def test_fresh_puts_a_run_aside_that_nobody_holds_and_holds_the_new_one(tmp_path
 
 
 @pytest.mark.usefixtures("quick")
-def test_fresh_is_refused_while_somebody_runs(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_fresh_is_refused_while_somebody_runs(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     with locked(place / "out", keeps=STUDY_FILE):
         before = names(place / "out")
         outcome = run_small("--fresh")

@@ -87,12 +87,13 @@ def test_the_mended_study_runs_in_the_same_folder(run_small: Run, trained: list[
     ["protocol.max_grad_norm=2.0", "protocol.epoch=2", "task.document=body", "base=no/such"],
 )
 def test_earlier_results_are_not_touched(
+    finished: Run,
     run_small: Run,
     place: Path,
     contents: Callable[[Path], Mapping[str, bytes]],
     override: str,
 ) -> None:
-    run_small()
+    finished()
     before = contents(place / "out")
     assert "results.json" in before
 
@@ -101,8 +102,10 @@ def test_earlier_results_are_not_touched(
     assert contents(place / "out") == before
 
 
-def test_a_folder_of_another_study_names_the_keys_that_differ(run_small: Run) -> None:
-    run_small()
+def test_a_folder_of_another_study_names_the_keys_that_differ(
+    finished: Run, run_small: Run
+) -> None:
+    finished()
     outcome = run_small("--set", "protocol.epochs=2", "--set", "methods.lora.rank=4")
     assert_refused(
         outcome,
@@ -115,9 +118,9 @@ def test_a_folder_of_another_study_names_the_keys_that_differ(run_small: Run) ->
 
 
 def test_fresh_puts_an_earlier_run_aside(
-    run_small: Run, place: Path, contents: Callable[[Path], Mapping[str, bytes]]
+    finished: Run, run_small: Run, place: Path, contents: Callable[[Path], Mapping[str, bytes]]
 ) -> None:
-    run_small()
+    finished()
     before = contents(place / "out")
     assert run_small("--fresh", "--set", "methods.lora.rank=4").code == 0
     [aside] = place.glob("out.before-*")
@@ -135,8 +138,8 @@ def test_a_folder_with_other_files_is_left_alone(
     assert [file.name for file in place.glob("out*/*")] == ["letter.txt"]
 
 
-def test_a_torn_study_file_is_refused(run_small: Run, place: Path) -> None:
-    run_small()
+def test_a_torn_study_file_is_refused(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     (place / "out/study.yaml").write_text("name: [", encoding="utf-8")
     assert_refused(run_small(), "out/study.yaml", "cannot be read back", "--fresh")
 

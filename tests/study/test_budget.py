@@ -22,7 +22,7 @@ from bakeoff.study import budget
 from bakeoff.study.budget import Fitted, Shape, filled, shapes
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "quick_plans")
 Run = Callable[..., Any]
 LONG: dict[str, Any] = {
     "methods": {"lora": {"rank": 2, "learning_rate": 1e-2}, "head": {"learning_rate": 1e-2}},
@@ -84,21 +84,23 @@ def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> No
 
 
 def test_a_study_that_fits_is_not_cut(run_small: Run, results: Run, place: Path) -> None:
-    outcome = run_small("--budget", "9h", **LONG)
+    fitting = {**LONG, "protocol": {**LONG["protocol"], "epochs": 2, "seeds": 2}}
+    outcome = run_small("--budget", "9h", **fitting)
     assert outcome.code == 0, outcome.err
     assert "holds the whole study" in outcome.out
     kept = json.loads((place / "out/budget.json").read_text())
     assert kept["overrides"] == []
     found = results()
     assert found["status"] == "complete"
-    assert found["study"]["protocol"]["epochs"] == 8
+    assert found["study"]["protocol"]["epochs"] == 2
+    assert found["study"]["protocol"]["seeds"] == 2
 
 
 def test_one_that_does_not_fit_is_cut_and_says_so(
     run_small: Run, results: Run, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "make_plan", slow(20.0))
-    outcome = run_small("--budget", "30m", **LONG)
+    outcome = run_small("--budget", "12m", **LONG)
     assert outcome.code == 0, outcome.err
     found = results()
     assert found["status"] == "complete"
@@ -247,7 +249,7 @@ def test_bases_and_prompts_are_cut_alike(
     kept: list[float] = []
     monkeypatch.setattr(StopSignals, "keep", lambda _, seconds: kept.append(seconds))
     monkeypatch.setattr(budget, "make_plan", slow(20.0))
-    outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu", "--budget", "60m")
+    outcome = cli("run", "study.yaml", "--out", "out", "--device", "cpu", "--budget", "16m")
     assert outcome.code == 0, outcome.err
     found = read_results(place / "out")
     assert found.status == "complete"

@@ -113,8 +113,10 @@ def test_predictions_and_adapters_of_a_run_score_as_its_own_to_the_last_digit(
     assert results()["methods"]["ours"]["test"]["rouge1"]["per_seed"][0] == 0.0
 
 
-def test_missing_double_and_foreign_rows_are_named(place: Path, run_small: Run, cli: Run) -> None:
-    assert run_small().code == 0
+def test_missing_double_and_foreign_rows_are_named(
+    place: Path, finished: Run, run_small: Run, cli: Run
+) -> None:
+    finished()
     assert cli("template", "out", "--out", "prompts.jsonl").code == 0
     rows = [json.loads(line) for line in (place / "prompts.jsonl").read_text().splitlines()]
     assert len(rows) == 4 and all(row["prediction"] is None for row in rows)
@@ -171,9 +173,9 @@ def test_what_names_no_entrant_is_refused_by_its_path(
 
 
 def test_a_merged_checkpoint_scores_as_the_adapter_that_is_in_it(
-    place: Path, run_small: Run, results: Results, cli: Run
+    place: Path, finished: Run, run_small: Run, results: Results, cli: Run
 ) -> None:
-    assert run_small().code == 0
+    finished()
     merged = cli("export", "out", "--to", "merged", "--candidate", "lora-lr0.01-s0", "--out", "m")
     assert merged.code == 0, merged.err
     methods = {"lora": LORA, "whole": {"kind": "external", "checkpoint": "m"}}

@@ -40,11 +40,12 @@ def candidates(results: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def test_a_method_more_trains_and_tests_its_own_candidates_alone(
-    run_small: Run, place: Path, trained: list[str], tested: list[str], results: Results,
+    finished: Run, run_small: Run, place: Path, trained: list[str], tested: list[str],
+    results: Results,
     contents: Contents,
 ) -> None:  # fmt: skip
     protocol = {"seeds": [0, 1]}
-    assert run_small(protocol=protocol).code == 0
+    finished(protocol=protocol)
     before, study = contents(place / "out"), (place / "out/study.yaml").read_bytes()
     trained.clear()
     tested.clear()
@@ -65,10 +66,15 @@ def test_a_method_more_trains_and_tests_its_own_candidates_alone(
 
 
 def test_a_method_less_stays_in_the_folder_and_comes_back_untrained(
-    run_small: Run, place: Path, trained: list[str], results: Results, contents: Contents
+    finished: Run,
+    run_small: Run,
+    place: Path,
+    trained: list[str],
+    results: Results,
+    contents: Contents,
 ) -> None:
     both = {"lora": LORA, "head": HEAD}
-    assert run_small(methods=both).code == 0
+    finished(methods=both)
     before, first = contents(place / "out"), results()
     trained.clear()
     assert run_small(methods={"head": HEAD}).code == 0
@@ -82,9 +88,9 @@ def test_a_method_less_stays_in_the_folder_and_comes_back_untrained(
 
 
 def test_a_name_keeps_its_meaning_after_its_method_was_left_out(
-    run_small: Run, place: Path, contents: Contents
+    finished: Run, run_small: Run, place: Path, contents: Contents
 ) -> None:
-    assert run_small(methods={"lora": LORA, "head": HEAD}).code == 0
+    finished(methods={"lora": LORA, "head": HEAD})
     assert run_small(methods={"head": HEAD}).code == 0
     before = contents(place / "out")
     outcome = run_small(methods={"head": HEAD, "lora": {**LORA, "rank": 4}})
@@ -205,10 +211,11 @@ def test_an_unfinished_folder_grows_and_shrinks_and_keeps_what_was_trained(
 
 
 def test_metrics_come_from_the_answers_that_were_kept(
-    run_small: Run, place: Path, trained: list[str], tested: list[str], results: Results,
+    finished: Run, run_small: Run, place: Path, trained: list[str], tested: list[str],
+    results: Results,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    assert run_small().code == 0
+    finished()
     before = results()["methods"]["lora"]["test"]
     trained.clear()
     tested.clear()
@@ -232,9 +239,9 @@ def test_metrics_come_from_the_answers_that_were_kept(
 
 
 def test_a_baseline_that_means_something_else_is_made_again_alone(
-    run_small: Run, trained: list[str], tested: list[str], results: Results
+    finished: Run, run_small: Run, trained: list[str], tested: list[str], results: Results
 ) -> None:
-    assert run_small().code == 0
+    finished()
     before = results()
     trained.clear()
     tested.clear()
@@ -245,9 +252,9 @@ def test_a_baseline_that_means_something_else_is_made_again_alone(
 
 
 def test_a_moved_folder_goes_on_by_its_own_study(
-    run_small: Run, cli: Run, place: Path, trained: list[str]
+    finished: Run, cli: Run, place: Path, trained: list[str]
 ) -> None:
-    assert run_small().code == 0
+    finished()
     (place / "far").mkdir()
     shutil.move(place / "out", place / "far/run")
     shutil.move(place / "rows", place / "far/rows")
@@ -274,8 +281,8 @@ def test_a_folder_without_a_study_is_no_run(cli: Run, place: Path) -> None:
     assert "rows: is a folder without study.yaml" in outcome.message
 
 
-def test_a_locked_folder_does_not_grow(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_a_locked_folder_does_not_grow(finished: Run, run_small: Run, place: Path) -> None:
+    finished()
     before = (place / "out/study.yaml").read_bytes()
     with locked(place / "out", keeps="study.yaml"):
         outcome = run_small(methods={"lora": LORA, "head": HEAD})
@@ -308,9 +315,13 @@ def test_a_half_deleted_folder_is_made_whole_and_what_was_missing_is_named(
 
 
 def test_a_growing_study_that_is_killed_goes_on_and_is_not_taken_for_complete(
-    run_small: Run, monkeypatch: pytest.MonkeyPatch, trained: list[str], results: Results
+    finished: Run,
+    run_small: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    trained: list[str],
+    results: Results,
 ) -> None:
-    assert run_small().code == 0
+    finished()
 
     class KilledError(BaseException):
         pass

@@ -57,9 +57,9 @@ def test_metrics_that_would_change_what_decides_are_refused(
 
 
 def test_that_it_grew_is_said_also_after_a_process_died(
-    run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
+    finished: Run, run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_small().code == 0
+    finished()
 
     class KilledError(BaseException):
         pass
@@ -80,9 +80,9 @@ def test_that_it_grew_is_said_also_after_a_process_died(
 
 
 def test_a_complete_folder_whose_data_changed_is_not_taken_for_complete(
-    run_small: Run, place: Path
+    finished: Run, run_small: Run, place: Path
 ) -> None:
-    assert run_small().code == 0
+    finished()
     assert "nothing is trained" in run_small().out
     test = place / "rows/test.jsonl"
     before = test.read_text(encoding="utf-8")
@@ -98,9 +98,9 @@ def test_a_complete_folder_whose_data_changed_is_not_taken_for_complete(
 
 
 def test_what_an_earlier_call_kept_does_not_decide_the_order(
-    run_small: Run, results: Results, place: Path
+    finished: Run, run_small: Run, results: Results, place: Path
 ) -> None:
-    assert run_small().code == 0
+    finished()
     before = without_times(results())
     (place / "out/results.json").unlink()
     for file in (place / "out/baselines/lead").rglob("*"):
@@ -112,8 +112,10 @@ def test_what_an_earlier_call_kept_does_not_decide_the_order(
     assert after["comparisons"] == before["comparisons"]
 
 
-def test_a_study_in_the_folder_that_is_none_is_another_one(run_small: Run, place: Path) -> None:
-    assert run_small().code == 0
+def test_a_study_in_the_folder_that_is_none_is_another_one(
+    finished: Run, run_small: Run, place: Path
+) -> None:
+    finished()
     text = "name: small\nbase: tiny\nmethods: 3\ntask: 4\nprotocol: x\n"
     (place / "out/study.yaml").write_text(text, encoding="utf-8")
     refused = run_small()
@@ -122,9 +124,9 @@ def test_a_study_in_the_folder_that_is_none_is_another_one(run_small: Run, place
 
 
 def test_a_torn_log_is_refused_before_the_folder_becomes_another_study(
-    run_small: Run, place: Path
+    finished: Run, run_small: Run, place: Path
 ) -> None:
-    assert run_small().code == 0
+    finished()
     log = place / "out/events.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([lines[0], b'{"event": \n', *lines[1:]]))

@@ -23,8 +23,8 @@ METHODS: dict[str, Any] = {
     "lora": {"rank": 2, "dropout": 0.2, "learning_rate": 1e-2},
     "full": {"learning_rate": 1e-3},
 }
-SHORT: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 2, "seeds": [0, 1]}}
-LONG: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 4, "seeds": [0, 1]}}
+SHORT: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 1, "seeds": [0, 1]}}
+LONG: dict[str, Any] = {"methods": METHODS, "protocol": {"epochs": 2, "seeds": [0, 1]}}
 
 
 def figures(tree: Any) -> Any:
@@ -61,29 +61,29 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_training_goes_on_from_the_last_epoch_to_the_results_of_training_at_once(
-    run_small: Run, results: Results, place: Path, steps: list[int]
+    finished: Run, run_small: Run, results: Results, place: Path, steps: list[int]
 ) -> None:
     assert run_small(**LONG).code == 0
     whole, at_once = figures(results()), sum(steps)
     (place / "out").rename(place / "at_once")
-    assert run_small(**SHORT).code == 0
+    finished(**SHORT)
     steps.clear()
     outcome = run_small(**LONG)
     assert outcome.code == 0, outcome.err
-    assert "lora-lr0.01-s0 goes on after epoch 2" in " ".join(outcome.out.split())
-    assert 2 * sum(steps) == at_once  # the first two epochs are not trained again
+    assert "lora-lr0.01-s0 goes on after epoch 1" in " ".join(outcome.out.split())
+    assert 2 * sum(steps) == at_once  # the first epoch is not trained again
     assert figures(results()) == whole
     assert load_study(place / "study.yaml").resolved == results()["study"]
     assert "nothing is trained" in run_small(**LONG).out
 
 
 def test_a_run_that_is_stopped_as_it_goes_on_does_so_again(
-    run_small: Run, results: Results, place: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Run, run_small: Run, results: Results, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_small(**LONG).code == 0
+    finished(**LONG)
     whole = figures(results())
     (place / "out").rename(place / "at_once")
-    assert run_small(**SHORT).code == 0
+    finished(**SHORT)
     step, counted = train.train_step, [0]
 
     def broken(*arguments: Any) -> Any:
@@ -102,12 +102,12 @@ def test_a_run_that_is_stopped_as_it_goes_on_does_so_again(
 
 @pytest.mark.parametrize("harm", ["missing", pytest.param("torn", marks=pytest.mark.soak)])
 def test_one_whose_last_state_is_lost_is_trained_from_the_start(
-    run_small: Run, results: Results, place: Path, harm: str
+    finished: Run, run_small: Run, results: Results, place: Path, harm: str
 ) -> None:
-    assert run_small(**LONG).code == 0
+    finished(**LONG)
     whole = results()
     (place / "out").rename(place / "at_once")
-    assert run_small(**SHORT).code == 0
+    finished(**SHORT)
     [file] = place.glob("out/candidates/lora-lr0.01-s0/last-*.safetensors")
     if harm == "missing":
         file.unlink()
@@ -169,6 +169,7 @@ def test_of_a_search_the_chosen_settings_go_on(run_small: Run, results: Results)
     ],
 )
 def test_where_it_cannot_go_on_it_says_why_and_changes_nothing(
+    finished: Run,
     run_small: Run,
     place: Path,
     contents: Callable[[Path], Any],
@@ -176,7 +177,7 @@ def test_where_it_cannot_go_on_it_says_why_and_changes_nothing(
     now: dict[str, Any],
     why: str,
 ) -> None:
-    assert run_small(protocol=before).code == 0
+    finished(protocol=before)
     kept = contents(place / "out")
     outcome = run_small(protocol=now)
     assert outcome.code == 2

@@ -107,6 +107,8 @@ class Predictor:
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
         self._dtype = dtype
+        self._trainings: dict[tuple[str, str, int, int], Prediction] = {}
+        """What has been traced of the study as it is, which is asked for several times."""
         with traced(self._world, gpu=self.gpu):
             held = {real.choice: MetaBase(real, dtype=dtype) for real in bench.held_bases}
         self._bases = held
@@ -128,7 +130,14 @@ class Predictor:
             rows: of a micro-batch.
             study: the study with other engine options or rows; as it is without.
         """
-        study = study or self.bench
+        if study is not None and study is not self.bench:
+            return self._trained(entry, label, rows, study)
+        key = (entry.name, label, rows, worker_threads_of(self.bench.base).num)
+        if key not in self._trainings:
+            self._trainings[key] = self._trained(entry, label, rows, self.bench)
+        return self._trainings[key]
+
+    def _trained(self, entry: MethodEntry, label: str, rows: int, study: Workbench) -> Prediction:
         stages: dict[Stage, tuple[int, int, Work]] = {}
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label, study)

@@ -35,6 +35,8 @@ ROUGE_KEYS: Final = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 # Below this many pairs the workers' start (about a second of imports) costs more than they save.
 MIN_POOL_PAIRS: Final = 200
 _MAX_CHUNK: Final = 64
+_MIN_CHUNK: Final = 8
+"""So few pairs are not worth the start of another worker."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class RougeScorer:
         if self._threads is None:
             raise RuntimeError("RougeScorer.submit outside its with block; enter the block first")
         _check(predictions, references)
-        size = min(_MAX_CHUNK, max(1, -(-len(predictions) // self._workers)))
+        size = min(_MAX_CHUNK, max(_MIN_CHUNK, -(-len(predictions) // self._workers)))
         return PendingScores(
             [
                 self._threads.submit(

@@ -6,8 +6,8 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 
-import peft
 import torch
 import transformers
 
@@ -21,7 +21,8 @@ VERSIONED = ("bakeoff", "torch", "transformers", "peft")
 
 def versions() -> dict[str, str]:
     """The versions that results depend on, by library."""
-    found = (__version__, torch.__version__, transformers.__version__, peft.__version__)
+    # PEFT is imported where a method needs it: with what it imports it takes seconds.
+    found = (__version__, torch.__version__, transformers.__version__, version("peft"))
     return dict(zip(VERSIONED, found, strict=True))
 
 
