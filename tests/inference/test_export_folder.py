@@ -16,9 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.config import load_yaml
+from bakeoff.errors import ConfigError
 from bakeoff.inference import naming
 from bakeoff.inference.finished import FinishedRun
-from bakeoff.inference.naming import SMOLLM2_HUB, base_license, named_base
+from bakeoff.inference.licenses import license_lines
+from bakeoff.inference.naming import SMOLLM2_HUB, base_license, for_others, named_base
 from bakeoff.runs.reading import read_results
 
 Run = Callable[..., Any]
@@ -82,7 +84,7 @@ def test_peft_loads_the_folder_by_itself(run: Path, cli: Run, place: Path) -> No
 def test_the_card_says_what_it_is_and_what_it_reached(run: Path, cli: Run, place: Path) -> None:
     assert cli("export", "out", "--candidate", IDS["lora"], "--to", "peft", "--out", "p").code == 0
     front = front_matter(place / "p")
-    assert front["base_model"] == "tiny" and front["library_name"] == "peft"
+    assert "base_model" not in front and front["library_name"] == "peft"
     assert front["license"] == "apache-2.0"  # of the shipped base's own card
     assert {"bakeoff", "lora", "summarize"} <= set(front["tags"])
     text = (place / "p/README.md").read_text("utf-8")
@@ -145,6 +147,78 @@ def test_the_task_comes_with_it_and_no_local_path(run: Path, cli: Run, place: Pa
     assert "vllm serve m" in text and "PeftModel" not in text and str(place) not in text
     with silence_libraries():
         assert Auto.from_pretrained(str(place / "m")).config.model_type == "gpt_neo"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_what_is_pushed_over_a_base_of_ours_loads_from_the_repository_alone(
+    run: Path, cli: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    from tests.inference.test_export_predict import candidate_logits
+
+    class Hub:
+        """Keeps repositories below ``hub``, where they are found as relative folders."""
+
+        def create_repo(self, repo: str, **options: Any) -> str:
+            return f"https://huggingface.co/{repo}"
+
+        def upload_folder(self, *, repo_id: str, folder_path: Path, **options: Any) -> None:
+            shutil.copytree(folder_path, place / "hub" / repo_id)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    ids, expected = candidate_logits(run, IDS["lora"])
+    exported = ("export", "out", "--candidate", IDS["lora"], "--to", "peft", "--out", "kept")
+    assert cli(*exported).code == 0
+    pushes = {"me/run": ("out", "--candidate", IDS["lora"]), "me/export": ("kept",)}
+    for repo, arguments in pushes.items():
+        done = cli("push", *arguments, "--repo", repo)
+        assert (done.code, done.err) == (0, "")
+        addresses = [f"https://huggingface.co/{one}" for one in (f"{repo}-base", repo)]
+        assert done.out.split() == addresses
+        uploaded = place / "hub" / repo
+        with monkeypatch.context() as patch, silence_libraries(), torch.no_grad():
+            patch.chdir(place / "hub")  # here a repository's id is a path
+            tuned: Any = peft.AutoPeftModelForCausalLM.from_pretrained(repo)
+            assert tuned.peft_config["default"].base_model_name_or_path == f"{repo}-base"
+            assert (tuned.eval()(input_ids=ids).logits - expected).abs().max() <= 1e-5
+            AutoTokenizer.from_pretrained(f"{repo}-base")
+        files = [*uploaded.rglob("*"), *uploaded.with_name(f"{uploaded.name}-base").rglob("*")]
+        text = "".join(p.read_text("utf-8") for p in files if p.suffix in (".json", ".md"))
+        assert "bakeoff-push-" not in text and str(place) not in text
+        assert f"`hf download {repo} --local-dir" in text and "/base" not in text
+        assert f'AutoModelForCausalLM.from_pretrained("{repo}-base")' in text
+        assert f"vllm serve {repo}-base --enable-lora" in text
+        front = front_matter(uploaded)
+        assert (front["base_model"], front["license"]) == (f"{repo}-base", "apache-2.0")
+        assert front_matter(uploaded.with_name(f"{uploaded.name}-base"))["license"] == "apache-2.0"
+        assert not (uploaded / "base").exists()
+
+
+def test_a_run_over_a_folder_is_not_pushed_without_its_bases_id(run: Path, place: Path) -> None:
+    finished = TestNames().of(run, "mine")
+    (place / "mine").mkdir()
+    base = named_base(finished, place / "x")
+    with pytest.raises(ConfigError, match=r"on this machine alone.*--base OWNER/NAME"):
+        for_others(base, None)
+    found = for_others(base, "org/base")
+    assert found.is_on_the_hub and found.path == "org/base" and not found.caution
+    hub = named_base(TestNames().of(run, "smollm2-135m"), place / "x")
+    assert for_others(hub, None) is hub
+
+
+@pytest.mark.parametrize(
+    ("stated", "lines"),
+    [
+        ("apache-2.0", ['license: "apache-2.0"']),
+        ("MIT", ['license: "mit"']),
+        ("Qwen Research", ['license: "other"', 'license_name: "qwen-research"']),
+        ("other", ['license: "other"']),
+        (None, []),
+    ],
+)
+def test_a_licence_is_an_identifier_of_the_hubs(stated: str | None, lines: list[str]) -> None:
+    assert license_lines(stated) == lines
 
 
 class TestNames:

@@ -23,6 +23,7 @@ class Hub:
 
     calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
     error: ClassVar[Exception | None] = None
+    stored: ClassVar[dict[str, dict[str, str]]] = {}
 
     def create_repo(self, repo_id: str, **options: Any) -> str:
         self.calls.append(("create_repo", {"repo_id": repo_id, **options}))
@@ -33,6 +34,12 @@ class Hub:
     def upload_folder(self, **options: Any) -> None:
         files = sorted(path.name for path in Path(options["folder_path"]).iterdir())
         self.calls.append(("upload_folder", {**options, "files": files}))
+        found = Path(options["folder_path"])
+        self.stored[options["repo_id"]] = {
+            path.relative_to(found).as_posix(): path.read_text("utf-8", errors="replace")
+            for path in sorted(found.rglob("*"))
+            if path.is_file()
+        }
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +48,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(Hub, "calls", [])
     monkeypatch.setattr(Hub, "error", None)
+    monkeypatch.setattr(Hub, "stored", {})
     return Hub
 
 
@@ -75,12 +83,36 @@ def test_the_folder_goes_up_as_it_is(
     assert "token" not in made and "token" not in uploaded
 
 
-def test_a_base_that_is_a_folder_is_told(export: Path) -> None:
-    base = {"base_model_name_or_path": "/home/me/base"}
+def test_a_base_that_is_a_folder_is_refused_until_its_id_is_given(
+    hub: type[Hub], export: Path
+) -> None:
+    base = {"base_model_name_or_path": "/home/me/base", "r": 8}
     (export / "adapter_config.json").write_text(json.dumps(base), encoding="utf-8")
+    card = (
+        "---\nlicense: mit\n---\n\nAn adapter of `base`, tuned by lora\n\nThe base is the folder "
+        '/home/me/base of the machine\n\nbase = from_pretrained("/home/me/base")\n'
+        "`hf download owner/name --local-dir lora` brings this folder from the hub.\n"
+    )
+    (export / "README.md").write_text(card, encoding="utf-8")
     done = push(export, "--repo", "me/lora")
-    assert done.exit_code == 0
-    assert "names the base '/home/me/base', which is a folder of this machine" in done.output
+    assert isinstance(done.exception, ConfigError) and hub.calls == []
+    said = str(done.exception)
+    assert "adapter_config.json: the base is /home/me/base, which is on this machine alone" in said
+    assert "--base OWNER/NAME" in said and "\n" not in said
+
+    done = push(export, "--repo", "me/lora", "--base", "org/base")
+    assert done.exit_code == 0, done.output
+    uploaded = hub.stored["me/lora"]
+    config = json.loads(uploaded["adapter_config.json"])
+    assert config == {"base_model_name_or_path": "org/base", "r": 8}
+    text = uploaded["README.md"]
+    assert "/home/me" not in text and 'from_pretrained("org/base")' in text
+    assert text.startswith('---\nbase_model: "org/base"\nlicense: mit\n')
+    assert "An adapter of `org/base`" in text and "hf download me/lora --local-dir lora" in text
+    # The export itself stays as it was.
+    assert (export / "README.md").read_text("utf-8") == card
+    done = push(export, "--repo", "me/lora", "--base", "../base")
+    assert "--base '../base': is not a hub id" in str(done.exception)
 
 
 @pytest.mark.parametrize(

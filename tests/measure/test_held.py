@@ -16,7 +16,7 @@ from bakeoff.base.weights.sources import load_source
 from bakeoff.config import dump_yaml
 from bakeoff.engine.options import EngineOptions
 from bakeoff.measure.cards import CARDS
-from bakeoff.measure.fit import fit_of, fitted, needs_of
+from bakeoff.measure.fit import fitted, needs_of
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.schedule import first_candidates
 from bakeoff.study.loading import study_from_mapping
@@ -68,18 +68,6 @@ def test_methods_that_need_a_whole_base_are_planned_with_one(
 ) -> None:
     plan = planned(place, cli, methods={"head": {}})
     assert [row["quantization"] for row in plan["held"]] == ["none"]
-
-
-def test_a_quantised_base_is_a_remedy(place: Path) -> None:
-    study = study_from_mapping(small_study(), folder=place)
-    bench = open_workbench(study, "cpu")
-    predictor = Predictor(bench)
-    needs = needs_of(bench, predictor, first_candidates(bench, None))
-    found = fit_of(bench, predictor, needs, predictor.base_bytes - 1)
-    assert not found.remedies or "quantization" in found.remedies[0] or "base" in found.remedies[0]
-    eighth = predictor.bytes_in("int8") + needs[0].alone.slot_bytes
-    if eighth < predictor.base_bytes:
-        assert "--set quantization=int8" in fit_of(bench, predictor, needs, eighth).remedies[0]
 
 
 def test_activations_are_computed_again_where_nothing_else_fits(place: Path) -> None:

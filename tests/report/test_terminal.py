@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,14 +54,20 @@ def test_nothing_is_cut_at_the_width_of_a_terminal(tmp_path: Path, width: int) -
     text = "\n".join(lines)
     assert "…" not in text
     assert max(map(len, lines)) <= width
-    # What is written counts beside the score that decides; more scores where there is room.
-    more = ["R-1", "R-2", "R-L"] if width == 120 else []
-    counted = ["empty", "unfinished"]
+    # A second score counts for more than the shares of empty and unfinished outputs.
+    more = ["R-1", "R-2", "R-L"]
+    counted = ["empty", "unfinished"] if width == 120 else []
     heads = ["method", "test", "NLL", *more, *counted, "params", "epoch", "memory", "adapter"]
     assert lines[1].split() == heads
+    said = [line for line in lines if line.startswith("Only in the report: ")]
+    missing = "ROUGE-Lsum, empty outputs and unfinished outputs"
+    if width == 120:
+        missing = "ROUGE-Lsum"
+    assert said == [f"Only in the report: {missing}."]
     row = next(line for line in lines if line.startswith("full "))
     scores = "12.3456" + len(more) * " 34.6"
-    assert " ".join(row.split()) == f"full {scores} 10.4 % 0 % 125 M 1234.5 s 9.58 GiB 478 MiB"
+    shares = " 10.4 % 0 %" if counted else ""
+    assert " ".join(row.split()) == f"full {scores}{shares} 125 M 1234.5 s 9.58 GiB 478 MiB"
     zero = golden("four").baselines["zero_shot"].test["nll"].mean
     assert next(line for line in lines if line.startswith("zero-shot")).split()[1] == f"{zero:.4f}"
     assert next(line for line in lines if line.startswith("lead-3")).split()[1] == "–"
@@ -68,7 +75,7 @@ def test_nothing_is_cut_at_the_width_of_a_terminal(tmp_path: Path, width: int) -
     start = next(i for i, line in enumerate(lines) if line.startswith("lora_on"))
     name = "".join(line.split()[0] for line in lines[start:] if line.startswith(tuple(LONG)))
     assert LONG in name
-    outputs = ["50", "%", "2.08", "%"]
+    outputs = ["50", "%", "2.08", "%"] if counted else []
     assert lines[start].split()[1:] == ["–"] * (1 + len(more)) + outputs + ["–"] * 4
 
 
@@ -143,6 +150,24 @@ def test_a_narrow_terminal_has_a_block_for_each_method(tmp_path: Path, width: in
     zero = lines.index("zero-shot")
     assert not any(line.startswith("  params") for line in lines[zero : lines.index("lead-3")])
     assert max(i for i, line in enumerate(lines) if line.startswith("  adapter")) < len(lines) - 1
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_two_metrics_are_kept_and_what_is_left_out_is_said(tmp_path: Path, width: int) -> None:
+    def by_rouge(results: Results) -> Results:
+        metrics = tuple(replace(m, primary=m.name == "rouge1") for m in results.task.metrics)
+        return replace(results, task=replace(results.task, metrics=metrics))
+
+    lines = summary(tmp_path, by_rouge, width)
+    text = " ".join(lines)
+    for metric in ("test ROUGE-1", "NLL"):
+        assert metric in text
+    left_out = next((line for line in lines if line.startswith("Only in the report: ")), "")
+    for title, short in (("ROUGE-2", "R-2"), ("ROUGE-L", "R-L"), ("ROUGE-Lsum", "R-Lsum")):
+        assert (f" {short}" in text) != (title in re.split("[:;,. ]+", left_out))
+    assert ("empty outputs" in left_out) == (width == 80)
+    if width > 60:
+        assert lines[1].index("test ROUGE-1") < lines[1].index("NLL")
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])

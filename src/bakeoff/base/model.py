@@ -127,6 +127,8 @@ class Base(SourceParameters):
             probe=False,
         )
         base._captures = other._captures
+        # Where they are read as they are held, no float32 original stays beside them.
+        base.source = replace(source, weights=other.source.weights)
         return base
 
     def _held_of(self, original: PreTrainedModel, *, probe: bool) -> PreTrainedModel:

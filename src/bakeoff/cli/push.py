@@ -36,30 +36,66 @@ def push(
             help="Of a run: which; of the recommended method the run nearest the mean without.",
         ),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The hub id of an adapter's base, where that was a folder of this machine.",
+        ),
+    ] = None,
 ) -> None:
     """Uploads an export to the Hugging Face hub; a run's folder is exported first.
 
-    The token is the library's: HF_TOKEN, or that of `hf auth login`.
+    What goes up names a base that others find: its hub id, or, for a base that comes with bakeoff,
+    a second repository OWNER/NAME-base, where the base goes first. The token is the library's:
+    HF_TOKEN, or that of `hf auth login`.
     """
-    from bakeoff.inference.push import caution_on, check_repo, push_export
+    from bakeoff.inference.push import (
+        address,
+        base_repo,
+        check_base,
+        check_export,
+        check_repo,
+        made_findable,
+        push_export,
+        push_folder,
+    )
     from bakeoff.runs.folder import STUDY_FILE
 
     check_repo(repo)
+    check_base(base)
+    given = base
     with tempfile.TemporaryDirectory(prefix="bakeoff-push-") as place:
         if (folder / STUDY_FILE).is_file():
             from bakeoff.inference.export import export_candidate, target_of
+            from bakeoff.inference.naming import for_others
 
             made = Path(place) / repo.rpartition("/")[2]
             target = target_of(to or "peft")
-            export_candidate(finished_run(folder), candidate, target, made)
-            folder = made
+            if base is not None and target.is_whole:
+                raise ConfigError(
+                    f"--base {base}: a merged model is whole and needs no base; leave it out"
+                )
+            export_candidate(
+                finished_run(folder),
+                candidate,
+                target,
+                made,
+                named=lambda found: for_others(found, base),
+            )
+            folder, given = made, None
         elif to is not None or candidate is not None:
             raise ConfigError(
                 f"{'--to' if to else '--candidate'}: is for a run's folder, and {folder} is none; "
                 "an export goes as it is, so leave it out"
             )
-        address = push_export(folder, repo, private=private)
-        caution = caution_on(folder)
-    if caution:
-        Console(stderr=True).print(escape(caution), soft_wrap=True, highlight=False)
-    Console().print(escape(address), soft_wrap=True, highlight=False)
+        check_export(folder)
+        folder, beside = made_findable(folder, repo, given, Path(place))
+        if folder.is_relative_to(place):
+            address(folder, repo)
+        addresses = []
+        if beside is not None:  # first, so that the adapter never names what is not there
+            addresses.append(push_folder(beside, base_repo(repo), private=private))
+        addresses.append(push_export(folder, repo, private=private))
+    for found in addresses:
+        Console().print(escape(found), soft_wrap=True, highlight=False)

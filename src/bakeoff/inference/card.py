@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any, Final
 from bakeoff.decide.verdicts import ZERO_SHOT, unit_words
 from bakeoff.formatting import MISSING, scale_of, shown_rate, shown_whole
 from bakeoff.inference.finished import FinishedRun, Kept
+from bakeoff.inference.licenses import license_lines
 from bakeoff.inference.loading import how_to_load
-from bakeoff.inference.naming import BaseName
+from bakeoff.inference.naming import BASE_FOLDER, BaseName
 from bakeoff.runs.records import Estimate, MethodRecord, MetricRecord
 
 TASK_FILE: Final = "bakeoff_task.json"
+_CAUTION_ON_FOLDER: Final = "The base is the folder "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,50 @@ def code(text: str) -> str:
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
+def renamed_base(text: str, was: str, hub_id: str) -> str:
+    """A card whose base is named by its hub id, instead of what an export called it.
+
+    Args:
+        text: the card. was: what ``adapter_config.json`` named. hub_id: of the base.
+    """
+    lines = []
+    for line in text.splitlines():
+        if line.startswith((_CAUTION_ON_FOLDER, "base_model:")):
+            continue
+        named = line.replace(f'f"{{folder}}/{BASE_FOLDER}"', f'"{hub_id}"').replace(was, hub_id)
+        if line.startswith("vllm serve "):
+            named = re.sub(
+                r"^vllm serve \S+ --enable-lora", f"vllm serve {hub_id} --enable-lora", named
+            )
+        elif line.startswith("An adapter of `"):
+            named = re.sub(r"^An adapter of `[^`]*`", f"An adapter of {code(hub_id)}", named)
+        lines.append(named)
+    head = f"base_model: {json.dumps(hub_id)}"
+    return "\n".join([lines[0], head, *lines[1:]]) + "\n"
+
+
+def base_card_text(text: str, repo: str) -> str:
+    """The card of a base that goes up with its adapter.
+
+    Args:
+        text: the adapter's card. repo: the adapter's.
+    """
+    front = [line for line in text.splitlines() if line.startswith("license")]
+    named = re.search(r"^An adapter of (`[^`]*`)", text, re.MULTILINE)
+    what = "The base" if named is None else f"{named[1]}, the base"
+    return "\n".join(
+        [
+            *("---", "library_name: transformers", *front),
+            *("pipeline_tag: text-generation", "tags:", '- "bakeoff"', "---", ""),
+            f"# Base of {repo}",
+            "",
+            f"{what} of the adapter [{repo}](https://huggingface.co/{repo}), as bakeoff has it: it "
+            "is no model that the hub had already.",
+            "",
+        ]
+    )
+
+
 def _is_merged_locally(card: Card) -> bool:
     """A whole model needs no base, so that a warning on where that is says nothing."""
     return card.is_merged and not card.base.is_on_the_hub
@@ -105,9 +152,10 @@ def _front(card: Card) -> list[str]:
         tags.append("adapter")
     return [
         "---",
-        f"base_model: {json.dumps(card.base.card, ensure_ascii=False)}",
+        # The hub links it, so that a folder's name or one of our own would be an error there.
+        *([f"base_model: {json.dumps(card.base.card)}"] if card.base.is_on_the_hub else []),
         f"library_name: {'transformers' if card.is_merged else 'peft'}",
-        *([f"license: {json.dumps(card.license)}"] if card.license is not None else []),
+        *license_lines(card.license),
         "pipeline_tag: text-generation",
         "tags:",
         *(f"- {json.dumps(tag)}" for tag in dict.fromkeys(tags)),

@@ -77,6 +77,7 @@ def export_candidate(
     rank: int | None = None,
     precision: torch.dtype = torch.float32,
     note: Note = lambda _: None,
+    named: Callable[[BaseName], BaseName] = lambda base: base,
 ) -> Kept:
     """Writes one candidate for other libraries.
 
@@ -91,6 +92,7 @@ def export_candidate(
         rank: of a LoRA that is made; None takes the smallest that loses nothing, at most 64.
         precision: of a merged model's weights.
         note: called with sentences on what was chosen and lost.
+        named: changes how an adapter names its base, as where it is to leave this machine.
 
     Returns:
         The candidate that was exported.
@@ -109,8 +111,10 @@ def export_candidate(
     run = run.of([kept.id])
     if to is Target.GGUF_LORA:
         check_architecture(run.base)
-    write = _writer(run, kept, to, rank, precision, note)
     base = named_base(run, out)
+    if not to.is_whole:
+        base = named(base)
+    write = _writer(run, kept, to, rank, precision, note)
     with disk_errors(out), new_folder(out, existing="refuse") as beside:
         write(beside)
         if to.is_whole and kept.method.base.quantization != "none":

@@ -11,6 +11,9 @@ from bakeoff.inference.gguf_lora import FILE as GGUF_FILE
 from bakeoff.inference.naming import BASE_FOLDER, BaseName
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+DOWNLOAD: Final = "hf download"
+REPO: Final = "owner/name"
+"""Stands in a card for a repository that is not known yet."""
 _VLLM_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM's ``--max-lora-rank`` takes, from its default region on."""
 
@@ -32,8 +35,10 @@ def how_to_load(
         conversion: what was left out of the candidate, if anything was.
     """
     place = [
+        f"`{DOWNLOAD} {REPO} --local-dir {folder}` brings this folder from the hub.",
+        "",
         "```python",
-        f'folder = "{folder}"  # or huggingface_hub.snapshot_download("owner/name")',
+        f'folder = "{folder}"',
         "```",
         "",
     ]

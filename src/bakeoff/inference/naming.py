@@ -14,7 +14,7 @@ from bakeoff.base.weights.references import SCRATCH_PREFIX, SMOLLM2_REFERENCE, T
 from bakeoff.base.weights.smollm2 import find_smollm2
 from bakeoff.base.wire_bases.shapes import FAMILY, here
 from bakeoff.config import load_yaml
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.files import cache_folder
 from bakeoff.inference.finished import FinishedRun
 
@@ -75,6 +75,32 @@ def named_base(run: FinishedRun, out: Path) -> BaseName:
     )
 
 
+def for_others(base: BaseName, given: str | None) -> BaseName:
+    """How an export that leaves this machine names its base.
+
+    Args:
+        base: as the export would name it here; one that lies in the export may leave with it.
+        given: the base's hub id, where the user says it.
+
+    Raises:
+        ConfigError: the base is a folder of this machine, and no id is given.
+    """
+    if given is not None:
+        return BaseName(path=given, card=given)
+    if not base.is_on_the_hub and not base.beside:
+        raise ConfigError(only_here(base.path))
+    return base
+
+
+def only_here(base: str) -> str:
+    """What to do where others lack the base of what is pushed."""
+    return (
+        f"the base is {base}, which is on this machine alone, so that nobody could load the "
+        "adapter; name the base's hub id with --base OWNER/NAME, or push a whole model, from the "
+        "run's folder with --to merged"
+    )
+
+
 def base_license(run: FinishedRun) -> str | None:
     """The licence that the base's own card, configuration or GGUF file states; else None."""
     reference = run.study.options.base
@@ -116,7 +142,7 @@ def _of_card_file(card: Path | None) -> Any:
 
 
 def _of_card(text: str) -> Any:
-    """``license`` of a card's front matter."""
+    """``license`` of a card's front matter, or the name of one that the hub has no id for."""
     start, _, rest = text.partition("---\n")
     if start.strip() or "\n---" not in rest:
         return None
@@ -124,7 +150,9 @@ def _of_card(text: str) -> Any:
         found = load_yaml(rest.partition("\n---")[0] + "\n", where=_CARD)
     except BakeoffError:
         return None
-    return found.get("license") if isinstance(found, Mapping) else None
+    front = found if isinstance(found, Mapping) else {}
+    stated, name = front.get("license"), front.get("license_name")
+    return name if stated == "other" and name else stated
 
 
 def _of_gguf(file: Path | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bakeoff.base.choice import BaseChoice
@@ -13,6 +13,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.forecasts import margin
+from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, recomputing_of, remedies_of
 from bakeoff.measure.traced import Prediction, Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
@@ -23,6 +24,10 @@ _PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
 _MARGIN: Final = 4
 _STATE_BYTES: Final = 64
 _LAYER_NUMBERS: Final = 64
+_NEVER: Final = (
+    "a smaller base: no method of this study fits, however small its batches are and in however "
+    "few bits the base is held"
+)
 
 
 class DoesNotFitError(BakeoffError, MemoryError):
@@ -153,19 +158,19 @@ def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], availa
     Fewer slots change nothing that is learned and come first; for the others see ``remedies``.
     """
     if any(need.bases_bytes > available for need in needs):
-        never = {
+        found = {
             need.entry.name: Fitting(
                 name=need.entry.name, micro_batch_size=need.alone.rows, rows=None
             )
             for need in needs
         }
-        return Fit(methods=never, remedies=tuple(smaller_bases(bench, predictor, needs, available)))
-    found = {
-        need.entry.name: fitting_of(
-            bench, predictor, need.entry, need.label, need.alone, available - need.other_bases
-        )
-        for need in needs
-    }
+    else:
+        found = {
+            need.entry.name: fitting_of(
+                bench, predictor, need.entry, need.label, need.alone, available - need.other_bases
+            )
+            for need in needs
+        }
     over = [need for need in needs if need.bytes > available]
     if not over:
         return Fit(methods=found, remedies=())
@@ -173,35 +178,31 @@ def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], availa
     if slots >= 1:
         fewer = f"fewer candidates in one pass: --set slots={slots}"
         return Fit(methods=found, remedies=(fewer,))
+    found = _with_quantized(bench, predictor, needs, available, found)
     seats_several = any(need.slots > 1 for need in needs)
     changes = remedies_of(bench, list(found.values()), seats_several=seats_several)
-    if not changes:
-        changes = smaller_bases(bench, predictor, needs, available)
-    return Fit(methods=found, remedies=tuple(changes))
+    return Fit(methods=found, remedies=tuple(changes) or (_NEVER,))
 
 
-def smaller_bases(
-    bench: Workbench, predictor: Predictor, needs: Sequence[Need], available: int
-) -> list[str]:
-    """The changes with which the base itself takes less, as text, the smallest first."""
-    found = []
-    if predictor.all_bytes > predictor.base_bytes:
-        found.append("one base instead of several: the same quantization for every method")
-    is_whole = all(not need.entry.spec.whole_base for need in needs)
-    for kind in ("int8", "nf4"):
-        if bench.base.quantization == "none" and is_whole:
-            less = predictor.bytes_in(kind)
-            if all(less + n.alone.reserved_bytes - n.alone.base_bytes <= available for n in needs):
-                found.append(
-                    f"a quantised base, of {shown_bytes(less)}: --set quantization={kind} "
-                    f"{_alone(bench, needs)}".strip()
-                )
-                break
-    return found or ["a smaller base: no method of this study fits, however small its batches"]
-
-
-def _alone(bench: Workbench, needs: Sequence[Need]) -> str:
-    return "--set slots=1" if any(need.slots > 1 for need in needs) else ""
+def _with_quantized(
+    bench: Workbench,
+    predictor: Predictor,
+    needs: Sequence[Need],
+    available: int,
+    found: Mapping[str, Fitting],
+) -> dict[str, Fitting]:
+    """Says of each method besides how it fits over the study's base in fewer bits."""
+    # On a CPU what the base no longer takes is free memory, of which a part is not counted on.
+    not_counted = margin() if predictor.gpu is None else 0.0
+    quantized = over_quantized(bench, predictor, needs, available, not_counted)
+    return {
+        need.entry.name: replace(
+            found[need.entry.name],
+            quantized=quantized.get(need.entry.name),
+            needs_whole_base=bool(need.entry.spec.whole_base),
+        )
+        for need in needs
+    }
 
 
 def remedy(

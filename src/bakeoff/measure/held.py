@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from bakeoff.base.model import Base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.cards import CARDS
 from bakeoff.measure.fit import Need
+from bakeoff.measure.quantizing import predictor_over
 from bakeoff.measure.traced import Predictor
 from bakeoff.types import Quantization
 
@@ -78,14 +78,4 @@ def _held(
         peak_memory_bytes=alone.peak_bytes,
         left=1 - needed / available,
         cards=tuple(fits) if predictor.gpu is not None else (),
-    )
-
-
-def predictor_over(bench: Workbench, predictor: Predictor, kind: Quantization) -> Predictor:
-    """What traces the study's methods over its base held in another way, by shapes alone."""
-    base = Base.of_shapes(bench.base, kind)
-    other = replace(bench, base=base, bases={}, methods={})
-    other.__dict__["plans"] = bench.plans
-    return Predictor(
-        other, dtype=predictor.base.compute_dtype, gpu=predictor.gpu, cost=predictor.cost
     )

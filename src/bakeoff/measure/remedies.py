@@ -1,8 +1,8 @@
 """With what a method fits that does not fit as the study has it.
 
 Each change is traced, not guessed. They are tried in an order: a smaller micro-batch changes
-rounding alone, recomputed activations only time, shorter rows the task, and a method that is left
-out the question.
+rounding alone, recomputed activations only time, a quantised base what is trained over, shorter
+rows the task, and a method that is left out the question.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.workbench import Workbench, plan_of
 from bakeoff.formatting import join
+from bakeoff.measure.quantizing import OverQuantized, needed_first
 from bakeoff.measure.traced import Prediction, Predictor
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import SPLITS
@@ -37,6 +38,8 @@ class Fitting:
         rows: of the largest micro-batch that fits, with all else as it is.
         checkpointed_rows: the same with recomputed activations.
         max_length: a length at which one row fits.
+        quantized: the same as ``rows`` over a quantised base.
+        needs_whole_base: whether it cannot be trained over one.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Fitting:
     rows: int | None
     checkpointed_rows: int | None = None
     max_length: int | None = None
+    quantized: OverQuantized | None = None
+    needs_whole_base: bool = False
 
     @property
     def says(self) -> str:
@@ -56,6 +61,11 @@ class Fitting:
             return (
                 "fits with recomputed activations (engine.gradient_checkpointing) and "
                 f"micro-batches of {_rows(self.checkpointed_rows)}"
+            )
+        if self.quantized is not None:
+            return (
+                f"fits over the base in {self.quantized.kind} with micro-batches of "
+                f"{_rows(self.quantized.rows)}"
             )
         if self.max_length is not None:
             return f"fits with one row at a time of at most {self.max_length} tokens"
@@ -176,28 +186,37 @@ def recomputing_of(bench: Workbench) -> Workbench:
 def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bool) -> list[str]:
     """The changes with which the study fits, in order, as text; none where no method ever fits.
 
+    A quantised base leaves methods out that need a whole one, and is named in its place
+    all the same, unless leaving just those out is enough.
+
     Args:
         bench: the study. found: of each of its methods, those that fit as they are included.
         seats_several: whether the study would seat several candidates in one pass.
     """
     alone = " --set slots=1" if seats_several else ""
     changes = []
-    left_out: str | None = None
-    for level in (_smaller, _recomputing, _shorter):
+    left_out: tuple[list[str], str] | None = None
+    for level in (_smaller, _recomputing, _quantized, _shorter):
         kept = [one for one in found if level(bench, [one]) is not None]
         change = level(bench, kept) if kept else None
         if not change:
             continue
-        if len(kept) == len(found):
+        out = [one.name for one in found if one not in kept]
+        whole = [one.name for one in found if one.needs_whole_base]
+        if not out:
             changes.append(f"{change}{alone}")
+        elif level is _quantized and out == whole and (left_out is None or left_out[0] != whole):
+            changes.append(f"{change} {_without(out)}{alone}")
         elif left_out is None:
-            out = [one.name for one in found if one not in kept]
-            left_out = f"leaving out {join([f'methods.{name}' for name in out])}: " + " ".join(
-                f"--set methods.{name}=null" for name in out
-            )
-            if any(one.rows != one.micro_batch_size for one in kept):
-                left_out += f", with {change}{alone}"
-    return [*changes, *([left_out] if left_out else [])]
+            said = f"leaving out {join([f'methods.{name}' for name in out])}: {_without(out)}"
+            if level is _quantized or any(one.rows != one.micro_batch_size for one in kept):
+                said += f", with {change}{alone}"
+            left_out = out, said
+    return [*changes, *([left_out[1]] if left_out else [])]
+
+
+def _without(names: Sequence[str]) -> str:
+    return " ".join(f"--set methods.{name}=null" for name in names)
 
 
 def _smaller(bench: Workbench, found: Sequence[Fitting]) -> str | None:
@@ -213,6 +232,18 @@ def _recomputing(bench: Workbench, found: Sequence[Fitting]) -> str | None:
         return None
     batches = f" {_sets(bench, min(rows))}" if min(rows) < found[0].micro_batch_size else ""
     return f"recomputed activations: --set engine.gradient_checkpointing=true{batches}"
+
+
+def _quantized(bench: Workbench, found: Sequence[Fitting]) -> str | None:
+    over = [one.quantized for one in found if one.quantized is not None]
+    if len(over) < len(found):
+        return None
+    held = " ".join(
+        f"--set {key}" for key in dict.fromkeys(k for one in over for k in one.settings)
+    )
+    rows = min(one.rows for one in over)
+    batches = f" {_sets(bench, rows)}" if rows < found[0].micro_batch_size else ""
+    return f"a quantised base{needed_first()}: {held}{batches}"
 
 
 def _shorter(bench: Workbench, found: Sequence[Fitting]) -> str | None:

@@ -10,7 +10,6 @@ import torch
 
 from bakeoff.base.devices import GpuProfile, profile_of
 from bakeoff.base.meta_model import MetaBase
-from bakeoff.base.quantized.models import quantized_bytes
 from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
@@ -23,7 +22,6 @@ from bakeoff.measure.dry_run import Stage, dry_run, seated, widest_step, write_s
 from bakeoff.measure.tracing import Trace, Work, fake_world, traced
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
-from bakeoff.types import Quantization
 
 Cost = Callable[[float, float, torch.dtype], float]
 _TENSOR_ENTRY_BYTES = 96
@@ -121,16 +119,6 @@ class Predictor:
 
     def _bytes_of(self, base: MetaBase) -> int:
         return base.held_bytes + (0 if self._on_gpu else base.source_bytes)
-
-    def bytes_in(self, kind: Quantization) -> int:
-        """What the study's base would take, held in another format; tensors of no size are made."""
-        base = self.bench.base
-        if kind == self.base.quantization:
-            return self.base.held_bytes
-        if kind == "none":
-            width = self.base.compute_dtype.itemsize
-            return width * sum(p.numel() for p in base.source.model.parameters())
-        return quantized_bytes(base.source.model, self.base.compute_dtype, kind)
 
     def training(
         self, entry: MethodEntry, label: str, rows: int, *, study: Workbench | None = None

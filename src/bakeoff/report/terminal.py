@@ -11,13 +11,20 @@ from rich.table import Table
 
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
-from bakeoff.formatting import MISSING, TIMES_100, shown_bytes, shown_count, shown_share
+from bakeoff.formatting import (
+    MISSING,
+    TIMES_100,
+    join,
+    shown_bytes,
+    shown_count,
+    shown_share,
+)
 from bakeoff.report.also import AlsoTable, also_tables
 from bakeoff.report.answer import lowered, verdict_words
 from bakeoff.report.factors import FactorsView, factors_view
 from bakeoff.report.learning_curve import CurveTable, curve_table
 from bakeoff.report.load import read_priced
-from bakeoff.report.table import OUTPUTS, build_rows
+from bakeoff.report.table import OUTPUTS, Column, build_rows
 from bakeoff.runs.records import Estimate, MetricRecord, Results
 from bakeoff.tables import NARROW, fits, print_table
 from bakeoff.types import RunState
@@ -33,16 +40,24 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         StoreError: as ``read_results`` does.
     """
     results = read_priced(folder)
-    # As many metrics as there is room for; a narrow terminal has a line for each of them.
-    most = results.task.metrics[:_MOST_METRICS]
-    counts = range(len(most), 0, -1)
-    # Outputs that say little of a method beside its scores, where there is room for that.
-    faulty = any(row.value(column.key) for row in build_rows(results) for column in OUTPUTS)
-    choices = [_table(results, most[:count], counted=True) for count in counts if faulty]
-    choices += [_table(results, most[:count]) for count in counts]
-    table = next((one for one in choices if fits(one, console)), choices[0])
+    # What decided comes first, then as many metrics as there is room for; a narrow terminal has a
+    # line for each of them.
+    metrics = sorted(results.task.metrics, key=lambda metric: not metric.primary)
+    choices = _choices(results, metrics)
+    drawn = ((shown, c, _table(results, shown, counted=c)) for shown, c in choices)
+    found = next((one for one in drawn if fits(one[2], console)), None)
+    shown, counted = found[:2] if found else choices[0]
+    table = found[2] if found else _table(results, shown, counted=counted)
     console.print()
     print_table(table, console)
+    left_out = [m.title for m in metrics if m not in shown]
+    left_out += [] if counted else [f"{c.key} outputs" for c in _faulty(results)]
+    if left_out:
+        console.print(
+            f"Only in the report: {join([escape(title) for title in left_out])}.",
+            style="dim",
+            highlight=False,
+        )
     console.print()
     for also in also_tables(results):
         if console.width < NARROW:
@@ -67,6 +82,31 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
         console.print("The study is not complete; the same command tries the rest again.")
 
 
+def _faulty(results: Results) -> list[Column]:
+    """Shares of outputs that say little of some method: empty, unfinished or invalid ones."""
+    rows = build_rows(results)
+    return [column for column in OUTPUTS if any(row.value(column.key) for row in rows)]
+
+
+def _choices(
+    results: Results, metrics: Sequence[MetricRecord]
+) -> list[tuple[Sequence[MetricRecord], bool]]:
+    """Metrics to show, and whether shares of faulty outputs are shown, what is best first.
+
+    Two metrics are worth more than the shares, which are worth more than further metrics.
+    """
+    most = metrics[:_MOST_METRICS]
+    counts = list(range(len(most), 0, -1))
+    at_least_two, one = (counts[:-1], counts[-1:]) if len(counts) > 1 else (counts, [])
+    ways = (True, False) if _faulty(results) else (False,)
+    return [
+        (most[:count], counted)
+        for some in (at_least_two, one)
+        for counted in ways
+        for count in some
+    ]
+
+
 def _table(results: Results, metrics: Sequence[MetricRecord], *, counted: bool = False) -> Table:
     """A line for each baseline and method.
 
@@ -77,7 +117,7 @@ def _table(results: Results, metrics: Sequence[MetricRecord], *, counted: bool =
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
     rows = {row.name: row for row in build_rows(results)}
-    shares = [c for c in OUTPUTS if counted and any(row.value(c.key) for row in rows.values())]
+    shares = _faulty(results) if counted else []
     heads = [f"test {m.title}" if m.primary else m.title.replace("ROUGE", "R") for m in metrics]
     for title in (*heads, *(c.key for c in shares), "params", "epoch", "memory", "adapter"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -58,11 +58,11 @@ def made(folder: Path) -> set[str]:
     ("arguments", "files"),
     [
         ((), {"report.html", "report.md", "figures/cost.svg", "figures/cost.png"}),
-        (("--format", "csv"), {"report.csv", "scores.csv"}),
+        (("--format", "csv"), {"report.csv", "scores.csv", "scores.parquet"}),
         (("--format", "json,parquet"), {"report.json", "scores.parquet"}),
         (
             ("--format", "latex", "--format", "csv"),
-            {"report.tex", "references.bib", "report.csv", "scores.csv"}
+            {"report.tex", "references.bib", "report.csv", "scores.csv", "scores.parquet"}
             | {f"figures/cost-{width}mm.pdf" for width in (85, 175)},
         ),
         (
@@ -187,24 +187,25 @@ class TestReferences:
     @pytest.mark.parametrize(
         ("text", "key", "author", "arxiv"),
         [
-            ("Hu et al. 2021, arXiv:2106.09685", "hu2021-2106.09685", "{Hu} and others",
+            ("Hu et al. 2021, arXiv:2106.09685", "hu2021-2106.09685", "Hu, Edward J.",
              "2106.09685"),
             ("feature-based transfer, as in Howard & Ruder 2018, arXiv:1801.06146",
-             "howard2018-1801.06146", "{Howard} and {Ruder}", "1801.06146"),
+             "howard2018-1801.06146", "Howard, Jeremy and Ruder", "1801.06146"),
             ("Ben Zaken et al. 2022, arXiv:2106.10199", "benzaken2022-2106.10199",
-             "{Ben Zaken} and others", "2106.10199"),
+             "Ben Zaken, Elad and", "2106.10199"),
         ],
     )  # fmt: skip
     def test_a_paper_is_taken_apart(self, text: str, key: str, author: str, arxiv: str) -> None:
         [found] = references_in(text)
-        assert (found.key, found.author, found.arxiv) == (key, author, arxiv)
+        assert (found.key, found.arxiv) == (key, arxiv)
+        assert str(found.author).startswith(author)
 
     def test_what_names_no_paper_has_no_entry(self) -> None:
         assert references_in("the ordinary fine-tuning that the others are compared with") == []
 
     def test_only_what_took_part_is_there_once(self) -> None:
         text = bibliography(golden("four"))
-        keys = re.findall(r"@misc\{([^,]+),", text)
+        keys = re.findall(r"@\w+\{([^,]+),", text)
         assert len(keys) == len(set(keys))
         for key in ("hu2021-2106.09685", "howard2018-1801.06146", "holm1979", "lin2004",
                     "schuirmann1987"):  # fmt: skip

@@ -1,14 +1,13 @@
 """``references.bib``: the methods, metrics and tests of this very study.
 
-Only what the code itself states is written: authors as they are named there, the year, the number
-at arXiv, and a title where it is given. Complete the entries from the papers.
+What is known is in ``works``; a method of another package is cited as far as its code states.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +15,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.registry import spec_of
 from bakeoff.report.paper.latex import escaped
 from bakeoff.report.paper.protocol import main_comparisons, raises_variances
+from bakeoff.report.paper.works import METHODS, METRICS, PEFT, SOFTWARE, TESTS, Work
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 
@@ -26,25 +26,22 @@ _CITED: Final = re.compile(
     r"(?=;|$))?"
 )
 _HARNESS: Final = "lm-evaluation-harness"
-_LIN: Final = 'Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"'
-_SQUAD: Final = "Rajpurkar et al. 2018, arXiv:1806.03822"
-_POST: Final = 'Post 2018, "A Call for Clarity in Reporting BLEU Scores", arXiv:1804.08771'
+_BAKEOFF: Final = (
+    "bakeoff: fine-tuning methods compared under one protocol, with the certainty of the answer"
+)
+"""As CITATION.cff has it."""
+_BAKEOFF_YEAR: Final = "2026"
 _OF_METRICS: Final = {
-    "rouge": _LIN,
-    "bleu": _POST,
-    "chrf": f'{_POST}; Popović 2015, "chrF: character n-gram F-score for automatic MT evaluation"',
-    "exact_match": _SQUAD,
-    "f1": _SQUAD,
-    "mcc": 'Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation '
-    'coefficient"',
-    "brier": 'Brier 1950, "Verification of forecasts expressed in terms of probability"',
+    "rouge": ("Lin 2004",),
+    "bleu": ("Post 2018",),
+    "chrf": ("Post 2018", "Popovic 2015"),
+    "exact_match": ("Rajpurkar 2018",),
+    "f1": ("Rajpurkar 2018",),
+    "macro_f1": ("Opitz 2019",),
+    "mcc": ("Gorodkin 2004",),
+    "brier": ("Brier 1950",),
 }
-"""As the metrics' own code cites them; a name that begins with the key counts."""
-_HOLM: Final = 'Holm 1979, "A simple sequentially rejective multiple test procedure"'
-_SCHUIRMANN: Final = 'Schuirmann 1987, "A comparison of the two one-sided tests procedure"'
-_SMYTH: Final = 'Smyth 2004, "Linear models and empirical Bayes methods"'
-_HALVING: Final = 'Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"'
-_RANDOM: Final = 'Bergstra and Bengio 2012, "Random search for hyper-parameter optimization"'
+"""As the metrics' own code cites them; a name that begins with ``rouge`` counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +50,9 @@ class Reference:
 
     Attributes:
         key: for ``\\cite``. author: names with ``and`` between, ``others`` for the rest.
-        title, year, arxiv, url, note: as they are written, before escaping.
+        title, year, arxiv, url, note: as they are written, before escaping; of a known work
+            author and title are LaTeX already.
+        venue: the journal or the proceedings. kind: of BibTeX entry.
     """
 
     key: str
@@ -63,6 +62,8 @@ class Reference:
     arxiv: str | None = None
     url: str | None = None
     note: str | None = None
+    venue: str | None = None
+    kind: str = "misc"
 
 
 def cited(results: Results) -> dict[str, list[str]]:
@@ -74,9 +75,7 @@ def bibliography(results: Results) -> str:
     """The whole file; an entry for each source, once."""
     entries = {entry.key: entry for found in _all(results).values() for entry in found}
     head = (
-        "% References of this study: methods, metrics and tests that took part in it.\n"
-        "% Authors and titles are given as far as bakeoff states them; complete them from the\n"
-        "% papers.\n"
+        "% References of this study: methods, metrics, tests and software that took part in it.\n"
     )
     return head + "".join(f"\n{_entry(entries[key])}" for key in sorted(entries))
 
@@ -90,17 +89,42 @@ def references_in(text: str) -> list[Reference]:
         who, year = match["who"], match["year"]
         first = re.split(r" et al\.| & | and ", who)[0]
         arxiv, site = match["arxiv"], match["site"]
+        key = f"{_ascii(first)}{year}{'' if arxiv is None else f'-{arxiv}'}"
+        known = METHODS.get(arxiv or "") or (PEFT if (site or "").endswith("/peft") else None)
+        if known is not None:
+            found.append(_of(known, key))
+            continue
         found.append(
             Reference(
-                key=f"{_ascii(first)}{year}{'' if arxiv is None else f'-{arxiv}'}",
+                key=key,
                 author=_authors(who),
                 year=year,
-                title=match["title"],
+                # What an entry must have; a package of somebody else's may not say it.
+                title=escaped(match["title"] or (f"arXiv:{arxiv}" if arxiv else str(site))),
                 arxiv=arxiv,
                 url=f"https://{site}" if site else None,
             )
         )
     return found
+
+
+def _of(work: Work, key: str, note: str | None = None) -> Reference:
+    return Reference(
+        key=key,
+        author=work.author,
+        year=work.year,
+        title=work.title,
+        arxiv=work.arxiv,
+        url=work.url,
+        note=note,
+        venue=work.venue,
+        kind=work.kind,
+    )
+
+
+def _known(name: str, works: Mapping[str, Work], note: str | None = None) -> Reference:
+    """A known work by its first author and year."""
+    return _of(works[name], _ascii(name).lower(), note)
 
 
 def _all(results: Results) -> dict[str, list[Reference]]:
@@ -125,56 +149,51 @@ def _metrics(results: Results) -> Iterator[tuple[str, list[Reference]]]:
     metrics = [*results.task.metrics]
     metrics += [metric for found in results.also_test.values() for metric in found.metrics]
     for metric in metrics:
-        stated = next((t for k, t in _OF_METRICS.items() if _is_of(metric, k)), "")
-        yield metric.title, [*references_in(stated), *_library(metric)]
+        names = next((names for k, names in _OF_METRICS.items() if _is_of(metric, k)), ())
+        found = [_known(name, METRICS) for name in names]
+        if _HARNESS in metric.signature:
+            found.append(_known("Gao 2021", METRICS))
+        yield metric.title, found
 
 
 def _is_of(metric: MetricRecord, key: str) -> bool:
     return metric.name.startswith(key) if key == "rouge" else metric.name == key
 
 
-def _library(metric: MetricRecord) -> list[Reference]:
-    """The library of a metric's signature, whose settings are the note."""
-    signature = metric.signature
-    if signature.startswith("rouge_score "):
-        library, _, settings = signature.partition(", ")
-    elif signature.startswith("sacrebleu "):
-        version = re.search(r"version:([\w.]+)", signature)
-        library, settings = f"sacrebleu {version[1] if version else ''}".rstrip(), signature
-    elif signature.startswith("jsonschema "):
-        library, _, settings = signature.partition(", ")
-    elif _HARNESS in signature:
-        library, settings = _HARNESS, signature
-    else:
-        return []
-    key = _ascii(f"{library.partition(' ')[0]}-{metric.name}")
-    return [Reference(key=key, title=library, note=f"{metric.title}: {settings}")]
-
-
 def _tests(results: Results) -> Iterator[tuple[str, list[Reference]]]:
     pairs = main_comparisons(results)
     if pairs and (results.decision is None or any(pair.why is None for pair in pairs)):
-        yield "correction over pairs", references_in(_HOLM)
+        yield "correction over pairs", [_known("Holm 1979", TESTS)]
+        if results.decision is not None:
+            yield "degrees of freedom", [_known("Satterthwaite 1946", TESTS)]
         if any(pair.margin is not None for pair in pairs):
-            yield "equivalence", references_in(_SCHUIRMANN)
+            yield "equivalence", [_known("Schuirmann 1987", TESTS)]
         if results.decision is not None and raises_variances(results):
-            yield "variances from seed to seed", references_in(_SMYTH)
+            yield "variances from seed to seed", [_known("Smyth 2004", TESTS)]
     if setting(results.study, "search.pruner") == "halving":
-        yield "successive halving", references_in(_HALVING)
+        yield "successive halving", [_known("Li 2020", TESTS)]
     if setting(results.study, "search.strategy") == "random":
-        yield "random search", references_in(_RANDOM)
+        yield "random search", [_known("Bergstra 2012", TESTS)]
 
 
 def _software(results: Results) -> list[Reference]:
     where = results.environment
     versions = {
-        "bakeoff": where.bakeoff,
         "torch": where.torch,
         "transformers": where.transformers,
         "peft": where.peft,
     }
-    return [
-        Reference(key=f"software-{name}", title=f"{name} {version}")
+    found = [
+        Reference(
+            key="software-bakeoff",
+            author="{The bakeoff contributors}",
+            title=escaped(_BAKEOFF),
+            year=_BAKEOFF_YEAR,
+            note=f"version {where.bakeoff}",
+        )
+    ]
+    return found + [
+        _of(SOFTWARE[name], f"software-{name}", f"version {version}")
         for name, version in versions.items()
         if version
     ]
@@ -187,19 +206,19 @@ def _authors(who: str) -> str:
 
 
 def _entry(entry: Reference) -> str:
+    venue = {"article": "journal", "inproceedings": "booktitle"}.get(entry.kind, "howpublished")
     fields = {
         "author": entry.author,
-        # What BibTeX sorts by where there is no author.
-        "key": None if entry.author or entry.title is None else f"{{{escaped(entry.title)}}}",
-        "title": None if entry.title is None else f"{{{escaped(entry.title)}}}",
+        "title": None if entry.title is None else f"{{{entry.title}}}",
         "year": entry.year,
+        venue: entry.venue,
         "eprint": entry.arxiv,
         "archivePrefix": None if entry.arxiv is None else "arXiv",
         "url": f"https://arxiv.org/abs/{entry.arxiv}" if entry.arxiv else entry.url,
         "note": None if entry.note is None else escaped(entry.note),
     }
     lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value is not None]
-    return f"@misc{{{entry.key},\n" + ",\n".join(lines) + "\n}\n"
+    return f"@{entry.kind}{{{entry.key},\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _ascii(text: str) -> str:

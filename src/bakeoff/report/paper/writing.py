@@ -36,8 +36,8 @@ def write_forms(
     Args:
         folder: the run's.
         formats: of ``FORMATS``. ``md`` comes with ``protocol.md`` and its figures, ``latex`` with
-            ``references.bib`` and its figures as PDF, ``csv`` with ``scores.csv``, ``parquet`` is
-            ``scores.parquet`` alone.
+            ``references.bib`` and its figures as PDF, ``csv`` with ``scores.csv`` and
+            ``scores.parquet``, which ``parquet`` writes alone.
         figures: of ``FIGURE_FILES``: each figure of the report at the widths of a column and of a
             page.
         limits: what the recommended method may cost at most. overrides: of the study's prices.
@@ -119,8 +119,8 @@ def _scores(run: Run, formats: Sequence[str]) -> dict[str, bytes]:
     files = {}
     if "csv" in formats:
         files["scores.csv"] = frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
-    if "parquet" in formats:
-        stream = io.BytesIO()
-        frame.to_parquet(stream, index=False)
-        files["scores.parquet"] = stream.getvalue()
+    # With the CSV as well: the same table, for whoever has many rows to read.
+    stream = io.BytesIO()
+    frame.to_parquet(stream, index=False)
+    files["scores.parquet"] = stream.getvalue()
     return files
