@@ -89,6 +89,18 @@ def test_rows_of_all_methods_are_computed_as_each_alone(
     cohort.__enter__()
 
 
+def test_hooks_of_what_stays_as_it_is_compute_the_same(cohort: Cohort, ids: Tensor) -> None:
+    """To the bit, as they leave out calls and no arithmetic; and twice, as they write in place."""
+    settled = {slot: cohort.acting(slot, settled=True) for slot in set(ROWS)}
+    with RowPass(cohort, ROWS) as rows:
+        expected_RTD, _ = rows.hidden_states(ids)
+    with RowPass(cohort, ROWS, settled) as rows:
+        first_RTD, _ = rows.hidden_states(ids)
+        second_RTD, _ = rows.hidden_states(ids)
+    assert torch.equal(first_RTD, expected_RTD)
+    assert torch.equal(second_RTD, expected_RTD)
+
+
 def test_heads_and_embeddings_are_each_rows_own(cohort: Cohort, ids: Tensor) -> None:
     draw = torch.Generator().manual_seed(5)
     hidden_RD = torch.randn(len(ROWS), cohort.base.width, generator=draw)

@@ -110,8 +110,7 @@ class LinearSite(_Slotted):
         products = [acting.products.get(self.name) for acting in groups.acting]
         hooks = [acting.linear.get(self.name) for acting in groups.acting]
         if any(inputs):
-            parts = zip(groups.split(x), inputs, strict=True)
-            x = groups.join([x_1ND if f is None else f(x_1ND) for x_1ND, f in parts], x)
+            x = _read(groups, inputs, x)
         if any(products):
             parts = zip(groups.split(x), products, strict=True)
             y = groups.join([self.linear(p) if f is None else f(p) for p, f in parts], x)
@@ -148,6 +147,18 @@ class NormSite(_Slotted):
         return _as_before(y_KND, y)
 
 
+def _read(groups: RowGroups, hooks: Sequence[InputHook | None], x: Tensor) -> Tensor:
+    """What a layer reads, as each group's hook has it; ``x`` stays, as others read it too."""
+    if torch.is_grad_enabled():
+        parts = zip(groups.split(x), hooks, strict=True)
+        return groups.join([x_1ND if f is None else f(x_1ND) for x_1ND, f in parts], x)
+    x = x.clone(memory_format=torch.contiguous_format)
+    for x_1ND, hook in zip(groups.split(x), hooks, strict=True):
+        if hook is not None:
+            _put(x_1ND, hook(x_1ND))
+    return x
+
+
 def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y: Tensor) -> Tensor:
     """A layer's output ``y`` for the input ``x``, as each group's hook has it.
 
@@ -159,12 +170,17 @@ def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y:
     if torch.is_grad_enabled():
         parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
         return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
-    x_ND, y_NE = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-    for (start, stop), hook in zip(groups.spans(len(y_NE)), hooks, strict=True):
+    y = y.contiguous()  # so that its parts are views, and not of a copy
+    for x_1ND, y_1NE, hook in zip(groups.split(x), groups.split(y), hooks, strict=True):
         if hook is not None:
-            part_NE = y_NE[start:stop]
-            part_NE.copy_(hook(x_ND[None, start:stop], part_NE[None])[0])
-    return y_NE.view(y.shape)
+            _put(y_1NE, hook(x_1ND, y_1NE))
+    return y
+
+
+def _put(part: Tensor, found: Tensor) -> None:
+    """Writes what a hook found over a part, unless it has done so itself."""
+    if found is not part:
+        part.copy_(found)
 
 
 Site = LinearSite | NormSite | ExpertsSite

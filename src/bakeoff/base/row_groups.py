@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -53,21 +53,18 @@ class RowGroups:
 
     sizes: Sequence[int]
     acting: Sequence[Acting]
+    _sizes: dict[int, list[int]] = field(default_factory=dict, repr=False)
 
-    def split(self, x: Tensor) -> list[Tensor]:
+    def split(self, x: Tensor) -> Sequence[Tensor]:
         """[..., D] as one [1, N, D] view for each group, whatever a model has made of the axes."""
-        flat = x.reshape(-1, x.shape[-1])
-        positions = len(flat) // sum(self.sizes)
-        parts = flat.split([size * positions for size in self.sizes])
-        return [part[None] for part in parts]
-
-    def spans(self, num_positions: int) -> Iterator[tuple[int, int]]:
-        """(first, past the last) of each group among so many positions of all rows."""
-        each = num_positions // sum(self.sizes)
-        start = 0
-        for size in self.sizes:
-            yield start, start + size * each
-            start += size * each
+        flat_1MD = x.reshape(1, -1, x.shape[-1])
+        sizes = self._sizes.get(flat_1MD.shape[1])
+        if sizes is None:
+            positions = flat_1MD.shape[1] // sum(self.sizes)
+            sizes = self._sizes[flat_1MD.shape[1]] = [size * positions for size in self.sizes]
+        # The function that Tensor.split calls, which takes thrice as long: a pass asks often.
+        parts: Sequence[Tensor] = torch.split_with_sizes(flat_1MD, sizes, 1)
+        return parts
 
     def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
         """The opposite of ``split``: [..., E] with the leading axes of ``like``."""

@@ -147,15 +147,20 @@ class Cohort:
                 self._select(before)
 
     @torch.no_grad()
-    def acting(self, slot: int) -> StackHooks:
+    def acting(self, slot: int, *, settled: bool = False) -> StackHooks:
         """Where the slot's candidate acts, on views of its tensors; an empty slot's does nowhere.
 
         It holds until the slot is seated or vacated, or something is trained.
+
+        Args:
+            slot: which. settled: whether what follows from the tensors is computed once and kept,
+                which takes at most another copy of them in compute dtype.
         """
         method = self.seated[slot]
         if method is None:
             return StackHooks()
-        return self.stacks[method.kind].hooks(range(slot, slot + 1))
+        stack = self.stacks[method.kind]
+        return stack.settled_hooks(slot) if settled else stack.hooks(range(slot, slot + 1))
 
     @property
     def slots(self) -> list[int]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
 from bakeoff.methods.bottleneck import MLP, Activation, Bottleneck
 from bakeoff.methods.contract import Method
 from bakeoff.methods.padded import PaddedStack
-from bakeoff.methods.stack import StackHooks
+from bakeoff.methods.stack import ByDtype, StackHooks
 
 
 class BottleneckStack(PaddedStack):
@@ -68,17 +70,36 @@ class BottleneckStack(PaddedStack):
         the residual stream."""
         return StackHooks(
             linear={
-                layer: partial(self.apply, place, slots) for place, layer in self._layers.items()
+                layer: partial(self.apply, place, slots, None)
+                for place, layer in self._layers.items()
             },
             norms={norm: partial(self.see, place, slots) for place, norm in self._norms.items()},
         )
+
+    def settled_hooks(self, slot: int) -> StackHooks:
+        """The same, of one slot outside of training; what reads no residual stream sees no norm."""
+        slots = range(slot, slot + 1)
+        hooks = self.hooks(slots)
+        linear: dict[str, LinearHook] = {
+            layer: partial(self.apply, place, slots, ByDtype(partial(self._weights, place, slots)))
+            for place, layer in self._layers.items()
+        }
+        sees = bool(self.narrowed(self._reads_stream_K11, slots).any())
+        return replace(hooks, linear=linear, norms=hooks.norms if sees else {})
 
     def see(self, place: str, slots: Sequence[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """Keeps the norm's input for the place that follows in the same block."""
         vars(self._present)[_seen(place, slots)] = x_KND
         return y_KND
 
-    def apply(self, place: str, slots: Sequence[int], x_KNE: Tensor, y_KND: Tensor) -> Tensor:
+    def apply(
+        self,
+        place: str,
+        slots: Sequence[int],
+        settled: ByDtype | None,
+        x_KNE: Tensor,
+        y_KND: Tensor,
+    ) -> Tensor:
         """Adds each slot's scaled bottleneck to the output of a block's part.
 
         Source: Houlsby et al. 2019, arXiv:1902.00751, section 2.1; in parallel He et al. 2022,
@@ -86,6 +107,7 @@ class BottleneckStack(PaddedStack):
 
         Args:
             place: which. slots: which slots the rows belong to, in order.
+            settled: gives ``_weights``, where they stay as they are.
             x_KNE: [K, N, E] the last layer's input, not used.
             y_KND: [K, N, D] its output.
 
@@ -101,17 +123,28 @@ class BottleneckStack(PaddedStack):
                 for t in (self._reads_output_K11, self._reads_stream_K11)
             )
             read_KND = y_KND * reads_output_K11 + stream_KND * reads_stream_K11
+        down_KDM, down_K1M, up_KMD, up_K1D, scale_K11 = (
+            self._weights(place, slots, dtype) if settled is None else settled(dtype)
+        )
+        hidden_KNM = torch.baddbmm(down_K1M, read_KND, down_KDM)
+        added_KND = torch.baddbmm(up_K1D, self._activate(hidden_KNM, slots), up_KMD)
+        if settled is not None:
+            return y_KND.addcmul_(added_KND, scale_K11)
+        return torch.addcmul(y_KND, added_KND, scale_K11)
+
+    def _weights(self, place: str, slots: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """[K, D, M] and [K, 1, M] of the layer down, [K, M, D] and [K, 1, D] of the one up, and
+        [K, 1, 1] the scale, which is zero where a slot has nothing at the place."""
         down_KMD, down_KM, up_KDM, up_KD = (
             self.of(f"{place}.{part}", slots).to(dtype)
             for part in ("down.weight", "down.bias", "up.weight", "up.bias")
         )
-        hidden_KNM = torch.baddbmm(down_KM[:, None], read_KND, down_KMD.transpose(1, 2))
-        added_KND = torch.baddbmm(
-            up_KD[:, None], self._activate(hidden_KNM, slots), up_KDM.transpose(1, 2)
-        )
         held_K11 = self.held(f"{place}.up.bias", slots)[:, None, None]
         scale_K11 = self.narrowed(self._scale_K11, slots) * held_K11
-        return torch.addcmul(y_KND, added_KND, scale_K11.to(dtype))
+        return (
+            *(down_KMD.transpose(1, 2), down_KM[:, None]),
+            *(up_KDM.transpose(1, 2), up_KD[:, None], scale_K11.to(dtype)),
+        )
 
     def _activate(self, hidden_KNM: Tensor, slots: Sequence[int]) -> Tensor:
         """Each slot's own activation; all of them map zero to zero, so that padding stays zero."""

@@ -6,7 +6,7 @@ its width out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from bakeoff.methods.files import (
 from bakeoff.methods.low_rank.updates import oriented
 from bakeoff.methods.padded import PaddedStack
 from bakeoff.methods.specs.ia3 import SPEC, Ia3Options
-from bakeoff.methods.stack import StackHooks
+from bakeoff.methods.stack import ByDtype, StackHooks
 
 _OUTPUT, _INPUT = ".output_factors", ".input_factors"
 
@@ -190,6 +190,29 @@ class Ia3Stack(PaddedStack):
             },
         )
 
+    def settled_hooks(self, slot: int) -> StackHooks:
+        """The same, of one slot outside of training."""
+        slots = range(slot, slot + 1)
+
+        def settled(name: str) -> Callable[[Tensor], Tensor]:
+            beyond_one = ByDtype(lambda dtype: (self._beyond_one(name, slots).to(dtype),))
+
+            def scale(x_1ND: Tensor) -> Tensor:
+                (beyond_one_11D,) = beyond_one(x_1ND.dtype)
+                return x_1ND.addcmul_(x_1ND, beyond_one_11D)
+
+            return scale
+
+        outputs = {n.removesuffix(_OUTPUT): settled(n) for n in self.shapes if n.endswith(_OUTPUT)}
+        return StackHooks(
+            linear={name: partial(_on_output, scale) for name, scale in outputs.items()},
+            inputs={
+                name.removesuffix(_INPUT): settled(name)
+                for name in self.shapes
+                if name.endswith(_INPUT)
+            },
+        )
+
     def scale_output(self, name: str, slots: Sequence[int], x_KND: Tensor, y_KNE: Tensor) -> Tensor:
         """[K, N, E] the frozen layer's output, each feature times its slot's factor."""
         return self.scale(name, slots, y_KNE)
@@ -206,9 +229,15 @@ class Ia3Stack(PaddedStack):
         Returns:
             [K, N, D]. Equal to ``x_KND`` until the first update: the factors start at one.
         """
-        # As x + x (l - 1): a factor near one would round to one in bfloat16.
-        beyond_one_KD = self.held_or(name, slots, 1.0) - 1.0
-        return torch.addcmul(x_KND, x_KND, beyond_one_KD[:, None].to(x_KND.dtype))
+        return torch.addcmul(x_KND, x_KND, self._beyond_one(name, slots).to(x_KND.dtype))
+
+    def _beyond_one(self, name: str, slots: Sequence[int]) -> Tensor:
+        """[K, 1, D] l - 1 of each slot, as a factor near one would round to one in bfloat16."""
+        return (self.held_or(name, slots, 1.0) - 1.0)[:, None]
+
+
+def _on_output(scale: Callable[[Tensor], Tensor], x_1ND: Tensor, y_1NE: Tensor) -> Tensor:
+    return scale(y_1NE)
 
 
 def _peft_name(name: str) -> str:

@@ -258,7 +258,36 @@ class Stack(ABC):
         """
         return StackHooks()
 
+    def settled_hooks(self, slot: int) -> StackHooks:
+        """Where one slot acts in passes without gradients while its tensors stay as they are.
+
+        What follows from the tensors alone is computed once, where that is worth it: a pass over a
+        token of few rows is short, and spends its time on calls. For the same reason a hook may
+        write into what it is given to change, and give that back.
+        """
+        return self.hooks(range(slot, slot + 1))
+
     @property
     def own_base(self) -> Base | None:
         """The base that this stack trains as a whole, instead of the shared one."""
         return None
+
+
+class ByDtype:
+    """Tensors that a hook needs in the format of its input, computed when they are first asked for.
+
+    Args:
+        make: gives them; called without gradients.
+    """
+
+    def __init__(self, make: Callable[[torch.dtype], tuple[Tensor, ...]]) -> None:
+        self._make = make
+        self._made: dict[torch.dtype, tuple[Tensor, ...]] = {}
+
+    def __call__(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """The tensors in one format."""
+        found = self._made.get(dtype)
+        if found is None:
+            with torch.no_grad():
+                found = self._made[dtype] = self._make(dtype)
+        return found

@@ -99,6 +99,10 @@ class DoraStack(LoraStack):
             linear={layer: partial(apply, layer, slots, kept) for layer in self.layers}
         )
 
+    def settled_hooks(self, slot: int) -> StackHooks:
+        """The same of one slot: its factors are remembered as it is."""
+        return self.hooks(range(slot, slot + 1))
+
     def apply_dora(
         self,
         layer: str,

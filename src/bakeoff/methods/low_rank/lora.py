@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,7 +40,7 @@ from bakeoff.methods.low_rank.updates import (
 )
 from bakeoff.methods.specs.lora import SPEC
 from bakeoff.methods.specs.low_rank import LowRankOptions
-from bakeoff.methods.stack import Stack, StackHooks
+from bakeoff.methods.stack import ByDtype, Stack, StackHooks
 
 
 class Lora(Method):
@@ -208,6 +209,26 @@ class LowRankHook:
         return torch.baddbmm(y_KNE, torch.bmm(x_KND, self._a_KDR.to(dtype)), scaled_KRE)
 
 
+class SettledHook:
+    """``LowRankHook`` of one slot whose tensors stay as they are: the same products, no others,
+    into the layer's output itself.
+
+    Args:
+        factors: gives ([1, D, R], [1, R, E] scaled) of the update, and before them the two of the
+            principal part, if there is one.
+    """
+
+    def __init__(self, factors: ByDtype) -> None:
+        self._factors = factors
+
+    def __call__(self, x_1ND: Tensor, y_1NE: Tensor) -> Tensor:
+        """See ``LowRankHook``."""
+        *fixed, a_1DR, scaled_1RE = self._factors(x_1ND.dtype)
+        if fixed:
+            y_1NE.baddbmm_(torch.bmm(x_1ND, fixed[0]), fixed[1])
+        return y_1NE.baddbmm_(torch.bmm(x_1ND, a_1DR), scaled_1RE)
+
+
 class LoraStack(Stack):
     """K slots' low-rank updates; ranks that differ are padded with zeros to the largest."""
 
@@ -288,6 +309,22 @@ class LoraStack(Stack):
             linear={layer: self._hook(layer, slots) for layer in self.layers},
             experts={layer: self._experts_hook(layer, slots) for layer in layers},
         )
+
+    def settled_hooks(self, slot: int) -> StackHooks:
+        """The same, of one slot outside of training, with the scale in a factor."""
+        slots = range(slot, slot + 1)
+        hooks = self.hooks(slots)
+
+        def settled(layer: str) -> LinearHook:
+            fixed = self._principal.get(layer, ())
+
+            def factors(dtype: torch.dtype) -> tuple[Tensor, ...]:
+                principal = (self.narrowed(factor, slots) for factor in fixed)
+                return tuple(t.to(dtype) for t in (*principal, *self._factors(layer, slots)))
+
+            return SettledHook(ByDtype(factors))
+
+        return replace(hooks, linear={layer: settled(layer) for layer in self.layers})
 
     @property
     def is_compilable(self) -> bool:
