@@ -15,7 +15,7 @@ from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.serving.batcher import Batcher
 from bakeoff.engine.serving.limits import Limits, QueueFullError
-from bakeoff.engine.serving.residents import Lane
+from bakeoff.engine.serving.residents import Lane, OwnSeats, make_resident
 from bakeoff.engine.serving.rows import Ended, Event, Failed, Fault, Row, Scored, Wrote
 from bakeoff.engine.serving.sampling import Sampling
 from bakeoff.engine.serving.text import TextStream
@@ -377,3 +377,16 @@ def test_a_stop_text_is_found_across_tokens_and_never_shown(bench: Bench) -> Non
             break
     assert shown + stream.end() == "An EN ENDING"
     assert stream.is_stopped
+
+
+def test_a_principal_part_counts_as_memory(kit: Kit) -> None:
+    bench = kit.bench("gpt_neo")
+    lane = Lane(bench.base, 1, 64)
+    sizes = []
+    for init in ("kaiming", "pissa"):
+        method = bench.method("lora", rank=3, init=init)
+        with lane.untouched():
+            tensors = kit.perturbed(method, seed=1)
+            sizes.append(make_resident(1, lane, method, tensors, OwnSeats()).num_bytes)
+    lane.close()
+    assert sizes[1] == 2 * sizes[0]

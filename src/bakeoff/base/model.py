@@ -260,6 +260,12 @@ class Base(SourceParameters):
         return str(self.model.config.model_type)
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of its weights as it holds them; those in few bits are buffers."""
+        held = (*self.model.parameters(), *self.model.buffers())
+        return sum(tensor.nbytes for tensor in held)
+
+    @property
     def width(self) -> int:
         """D, the width of the hidden states that the head reads."""
         return self.head.in_features

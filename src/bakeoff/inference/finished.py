@@ -16,6 +16,7 @@ from bakeoff.decide.representative import own_score, representative
 from bakeoff.errors import CheckpointError, ConfigError, StoreError
 from bakeoff.formatting import scale_of
 from bakeoff.methods.contract import Method, Tensors
+from bakeoff.methods.entries import MethodEntry
 from bakeoff.runs.folder import INPUTS_FILE, STUDY_FILE, damaged
 from bakeoff.runs.hashes import changed_file
 from bakeoff.runs.places import candidate_folder, cell_folder
@@ -99,18 +100,22 @@ class FinishedRun:
         Raises:
             StoreError: if its weights are not those that the candidates were trained over.
         """
-        return self._base_of(choice_of(self.study))
+        return self.base_of(choice_of(self.study))
 
-    def share(self, base: Base) -> None:
-        """Takes a base that another run over the same one has loaded.
+    def share(self, base: Base, choice: BaseChoice) -> None:
+        """Takes a held base that another run over the same one has loaded.
 
         Raises:
             StoreError: as of ``base``.
         """
-        self._bases[choice_of(self.study)] = self._checked(base)
+        self._bases[choice] = self._checked(base)
 
-    def _base_of(self, choice: BaseChoice) -> Base:
-        """One of the bases that the study holds, loaded once."""
+    def base_of(self, choice: BaseChoice) -> Base:
+        """One of the bases that the study holds, loaded once.
+
+        Raises:
+            StoreError: as of ``base``.
+        """
         if choice not in self._bases:
             base = load_base(self.study, self.device, choice=choice)
             self._bases[choice] = self._checked(base)
@@ -125,6 +130,15 @@ class FinishedRun:
                 "began, so its candidates do not fit it; restore the base that was there"
             )
         return base
+
+    def choice(self, candidate_id: str) -> BaseChoice:
+        """The held base that one of the run's candidates was trained on.
+
+        Raises:
+            StoreError: the study has no method of the candidate's.
+        """
+        entry = self._entry(candidate_id, self.results.candidates[candidate_id])
+        return choice_of(self.study, entry)
 
     @property
     def kept(self) -> dict[str, CandidateRecord]:
@@ -232,13 +246,20 @@ class FinishedRun:
         return f"test {metric.title} {write(own)}; the mean of {name}'s runs is {write(mean)}"
 
     def _method(self, candidate_id: str, record: CandidateRecord) -> Method:
+        entry = self._entry(candidate_id, record)
+        found = entry.build(self.base_of(choice_of(self.study, entry))).get(record.variant)
+        if found is None:
+            raise self._changed(candidate_id, record)
+        return found
+
+    def _entry(self, candidate_id: str, record: CandidateRecord) -> MethodEntry:
         for entry in self.study.entries:
             if entry.name == record.method:
-                base = self._base_of(choice_of(self.study, entry))
-                found = entry.build(base).get(record.variant)
-                if found is not None:
-                    return found
-        raise StoreError(
+                return entry
+        raise self._changed(candidate_id, record)
+
+    def _changed(self, candidate_id: str, record: CandidateRecord) -> StoreError:
+        return StoreError(
             f"{self.path / RESULTS_FILE}: {candidate_id} is of the method {record.method!r}, "
             f"variant {record.variant!r}, which {self.path / STUDY_FILE} does not have; restore "
             "the file that was changed"

@@ -103,6 +103,11 @@ class Stack(ABC):
         """Numbers that one slot's row of the optimizer holds for this stack."""
         return sum(prod(shape) for shape in self.shapes.values())
 
+    @property
+    def num_fixed(self) -> int:
+        """Numbers that one slot holds beside them, of the size of what is trained."""
+        return 0
+
     def has_ratio(self) -> Tensor:
         """[num_values] bool, which numbers of a slot's row are of ``parts_of_ratio``."""
         found_n = torch.zeros(self.num_values, dtype=torch.bool)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import torch
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
 from bakeoff.base.weights.sources import load_source
@@ -24,6 +26,7 @@ from bakeoff.methods.entries import CROSSED
 from bakeoff.serve.options import ServeOptions
 from bakeoff.serve.peft_folder import peft_method
 from bakeoff.serve.served import Asking, Served
+from bakeoff.study.opening import choice_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,8 +70,11 @@ def open_catalogue(options: ServeOptions) -> Catalogue:
         prefix = f"{study}/" if len(options.runs) > 1 else ""
         for behind, part in _parts(run, options):
             catalogue.runs[f"{study}{behind}"] = part
-            lane = _lane_of(part, catalogue, shared)
-            for model in _of_run(part, f"{study}{behind}", lane, prefix, behind):
+
+            def lane_of(choice: BaseChoice, run: FinishedRun = part) -> str:
+                return _lane_of(run, choice, catalogue, shared)
+
+            for model in _of_run(part, f"{study}{behind}", lane_of, prefix, behind):
                 catalogue.add(model)
     if options.base is not None:
         _add_base(options, catalogue, shared)
@@ -111,21 +117,29 @@ def _study_name(run: FinishedRun, catalogue: Catalogue) -> str:
     )
 
 
-def _lane_of(run: FinishedRun, catalogue: Catalogue, shared: dict[tuple[object, ...], str]) -> str:
-    """The lane of the run's base, which studies over the same one share."""
+def _lane_of(
+    run: FinishedRun,
+    choice: BaseChoice,
+    catalogue: Catalogue,
+    shared: dict[tuple[object, ...], str],
+) -> str:
+    """The lane of one of the run's bases, which studies over the same one share."""
     options = run.study.options
     known = options.base in ("tiny", "smollm2-135m")
     root = None if known else str(run.study.root)
-    key = (options.base, options.revision, options.precision, options.quantization, root)
+    key = (options.base, options.revision, options.precision, choice, root)
     if key not in shared:
         shared[key] = f"base{len(shared)}"
-        catalogue.bases[shared[key]] = run.base
+        catalogue.bases[shared[key]] = run.base_of(choice)
     else:
-        run.share(catalogue.bases[shared[key]])
+        run.share(catalogue.bases[shared[key]], choice)
     return shared[key]
 
 
-def _of_run(run: FinishedRun, study: str, lane: str, prefix: str, behind: str) -> Iterator[Served]:
+def _of_run(
+    run: FinishedRun, study: str, lane_of: Callable[[BaseChoice], str], prefix: str, behind: str
+) -> Iterator[Served]:
+    lane = lane_of(choice_of(run.study))
     asking = Asking(run.base, run.task, run.study.options.generation)
     yield _untuned(f"{prefix}{ZERO_SHOT}{behind}", study, lane, asking)
     root = run.path.resolve()
@@ -139,7 +153,9 @@ def _of_run(run: FinishedRun, study: str, lane: str, prefix: str, behind: str) -
     for name in run.results.methods:
         chosen = representative(run.results, name, kept)
         if chosen is not None:
-            yield _of_kept(run.candidate(chosen), f"{prefix}{name}", study, lane, asking)
+            # Before its method is made, which is for the very base of the lane.
+            own = lane_of(run.choice(chosen))
+            yield _of_kept(run.candidate(chosen), f"{prefix}{name}", study, own, asking)
 
 
 def _untuned(name: str, study: str, lane: str, asking: Asking) -> Served:
@@ -157,7 +173,9 @@ def _untuned(name: str, study: str, lane: str, asking: Asking) -> Served:
 
 def _of_kept(kept: Kept, name: str, study: str, lane: str, asking: Asking) -> Served:
     def load() -> tuple[Method | None, Tensors]:
-        return kept.method, kept.load()
+        # Of a copy, so that what a method remembers leaves memory with its adapter.
+        method = copy.copy(kept.method)
+        return method, replace(kept, method=method).load()
 
     return _made(kept.method, name, study, lane, asking, load, kept.id)
 
@@ -171,6 +189,7 @@ def _made(
     load: object,
     candidate: str | None,
 ) -> Served:
+    has_own_base = method.execution_path is ExecutionPath.OWN_BASE
     return Served(
         name=name,
         kind=method.kind,
@@ -181,8 +200,9 @@ def _made(
         loader=load,  # type: ignore[arg-type]
         extra_positions=method.extra_positions,
         candidate=candidate,
-        has_own_base=method.execution_path is ExecutionPath.OWN_BASE,
+        has_own_base=has_own_base,
         parameters=method.num_trainable,
+        least_bytes=method.base.num_bytes if has_own_base else 4 * method.num_trainable,
     )
 
 
@@ -211,14 +231,17 @@ def _add_base(
 def _add_adapters(options: ServeOptions, catalogue: Catalogue) -> None:
     if not options.adapters:
         return
-    lanes = list(catalogue.bases)
+    # The first lane of a base is the study's own; others hold it in fewer bits.
+    lanes: dict[str, str] = {}
+    for name, base in catalogue.bases.items():
+        lanes.setdefault(base.source.reference, name)
     if len(lanes) > 1 and options.base is None:
         raise ConfigError(
-            "--adapter: the runs have several bases; say with --base which the adapters are for"
+            f"--adapter: the runs have several bases, {', '.join(lanes)}; say with --base which "
+            "of them the adapters are for"
         )
-    lane = next(
-        (n for n, b in catalogue.bases.items() if b.source.reference == options.base), lanes[-1]
-    )
+    last = list(lanes.values())[-1]
+    lane = last if options.base is None else lanes.get(options.base, last)
     base = catalogue.bases[lane]
     # An adapter is asked as the study asks, where only one is served over its base.
     alike = {m.study: m.asking for m in catalogue.models.values() if m.lane == lane and m.study}

@@ -75,7 +75,7 @@ class Engine:
 
 def _room(options: ServeOptions, bases: list[Base]) -> int:
     """Bytes for caches and adapters."""
-    weights = sum(sum(p.nbytes for p in base.model.parameters()) for base in bases)
+    weights = sum(base.num_bytes for base in bases)
     if options.max_memory is not None:
         room = options.max_memory - weights
         if room <= 0:

@@ -211,7 +211,7 @@ class Served:
         lane: the shared base's name. asking: how prompts are made.
         loader: gives its method and tensors. extra_positions: see ``Method``.
         candidate: which run of the method it is. has_own_base: whether it runs by itself, slower.
-        parameters: that were trained; 0 for the base. adapter_bytes: on disk, where known.
+        parameters: that were trained; 0 for the base. least_bytes: see ``Source``.
     """
 
     name: str
@@ -225,13 +225,7 @@ class Served:
     candidate: str | None = None
     has_own_base: bool = False
     parameters: int = 0
-
-    @property
-    def least_bytes(self) -> int:
-        """See ``Source``."""
-        if self.has_own_base:
-            return sum(p.nbytes for p in self.asking.base.model.parameters())
-        return 4 * self.parameters
+    least_bytes: int = 0
 
     def load(self) -> tuple[Method | None, Tensors]:
         """See ``Source``."""

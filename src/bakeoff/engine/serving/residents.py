@@ -236,12 +236,12 @@ def make_resident(
         return Resident(number, lane, StackHooks())
     cohort = Cohort(method.base, [method], 1)
     cohort.seat(0, method, tensors)
-    num_values = sum(stack.num_values for stack in cohort.stacks.values())
+    num_values = sum(s.num_values + s.num_fixed for s in cohort.stacks.values())
     # In float32, and what is computed from it once in compute dtype.
     num_bytes = num_values * (4 + lane.base.compute_dtype.itemsize)
     if cohort.base is not method.base:
         private = Lane(cohort.base, own.num_seats, lane.capacity, cohort)
-        num_bytes = sum(p.nbytes for p in cohort.base.model.parameters()) + private.cache.nbytes
+        num_bytes = cohort.base.num_bytes + private.cache.nbytes
         return Resident(number, private, StackHooks(), num_bytes=num_bytes, owns_lane=True)
     acting = cohort.acting(0, settled=True)
     before: Sequence[Layer] = ()

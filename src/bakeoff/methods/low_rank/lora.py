@@ -277,6 +277,12 @@ class LoraStack(Stack):
         """Padded shapes of one slot."""
         return self._shapes
 
+    @property
+    def num_fixed(self) -> int:
+        """Those of the principal parts."""
+        fixed = (tensor for pair in self._principal.values() for tensor in pair)
+        return sum(tensor[0].numel() for tensor in fixed)
+
     def place(self, slot: int, method: Method, tensors: dict[str, Tensor]) -> None:  # type: ignore[override]
         """Seats a candidate with its own scales and dropout."""
         assert isinstance(method, Lora)
