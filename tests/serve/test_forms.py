@@ -85,14 +85,17 @@ def test_answers_are_as_the_schema_says(served: Server) -> None:
             assert content[key] == value
 
 
-@pytest.mark.parametrize("prompt", [TEXT, [5, 6, 7]], ids=["text", "ids"])
-def test_offsets_go_through_the_whole_text(served: Server, prompt: Any) -> None:
-    given = {"prompt": prompt, "logprobs": 1, "echo": True, "max_tokens": 6, "raw": True}
+@pytest.mark.parametrize(
+    ("prompt", "raw"), [(TEXT, True), (TEXT, False), ([5, 6, 7], True)], ids=["raw", "text", "ids"]
+)
+def test_offsets_go_through_the_whole_text(served: Server, prompt: Any, raw: bool) -> None:
+    given = {"prompt": prompt, "logprobs": 1, "echo": True, "max_tokens": 6, "raw": raw}
     given |= {"logit_bias": {"0": -100}, "no_repeat_ngram": 0}
     whole = completed(served, **given).json()["choices"][0]
     tokens, offsets = whole["logprobs"]["tokens"], whole["logprobs"]["text_offset"]
     for token, offset in zip(tokens, offsets, strict=True):
-        assert whole["text"][offset : offset + len(token)] == token
+        shown = token if raw or offset > offsets[0] else token.lstrip()
+        assert whole["text"][offset : offset + len(shown)] == shown
     assert offsets[0] > 0 and len(offsets) > 1
     text, streamed = "", []
     for line in completed(served, stream=True, **given).text.split("\n\n"):
@@ -103,6 +106,17 @@ def test_offsets_go_through_the_whole_text(served: Server, prompt: Any) -> None:
         text += choice["text"]
         streamed += (choice["logprobs"] or {"text_offset": []})["text_offset"]
     assert text == whole["text"] and streamed == offsets
+
+
+def test_a_refusal_says_what_is_wrong_with_the_form_that_was_given(served: Server) -> None:
+    for given, words in (
+        ({"prompt": []}, "prompt: List should have at least 1 item"),
+        ({"stop": ["."] * 17}, "stop: List should have at most 16 items"),
+        ({"prompt": {"a": 1}}, "prompt: Input should be a valid string"),
+        ({"model": "lor" + "a" * 200}, "there is no model 'lor" + "a" * 77 + "...'; /v1/models"),
+    ):
+        message = completed(served, **given).json()["error"]["message"]
+        assert message.startswith(words), message
 
 
 def test_a_row_is_not_echoed(served: Server) -> None:

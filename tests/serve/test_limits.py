@@ -61,6 +61,7 @@ def test_a_key_is_asked_for_everywhere_but_where_one_looks_first(
         ({"host": "0.0.0.0"}, "--no-auth if that is meant"),
         ({"keys": (KEY,), "no_auth": True}, "no effect"),
         ({"runs": ()}, "nothing to serve"),
+        ({"base": "tiny"}, "no effect without --adapter"),
         ({"port": 70000}, "is no port"),
         ({"max_seats": 0}, "below 1"),
     ],

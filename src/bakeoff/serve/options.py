@@ -69,6 +69,11 @@ class ServeOptions:
             raise ConfigError(
                 "nothing to serve: give a run's folder, or --base with --adapter NAME=PATH"
             )
+        if self.runs and self.base is not None and not self.adapters:
+            raise ConfigError(
+                f"--base {self.base}: is of adapters, and beside runs it has no effect without "
+                "--adapter NAME=PATH; give one, or remove it"
+            )
         if not self.is_local and not self.keys and not self.no_auth:
             raise ConfigError(
                 f"--host {self.host}: other machines could ask it without a key; give "

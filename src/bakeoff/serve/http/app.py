@@ -44,7 +44,7 @@ from bakeoff.serve.http.completing import (
     whole_chat,
     whole_completion,
 )
-from bakeoff.serve.http.faults import ApiError, bad
+from bakeoff.serve.http.faults import ApiError, bad, no_model
 from bakeoff.serve.http.guard import Guard
 from bakeoff.serve.http.responses import FlowStream, Json
 from bakeoff.serve.http.schema import ERRORS, answers, describe
@@ -112,7 +112,11 @@ def _errors(app: FastAPI) -> None:
 
 def _explained(error: RequestValidationError) -> ApiError:
     """The first fault of a body, by the field's name; what was given is not repeated."""
-    first = error.errors()[0]
+    faults = error.errors()
+    # Of a field that may have several forms, what is wrong in the one that it has: the others say
+    # that it is none of theirs.
+    same = [one for one in faults if one.get("loc", ())[:2] == faults[0].get("loc", ())[:2]]
+    first = next((one for one in same if not str(one.get("type")).endswith("_type")), faults[0])
     if first.get("type") == "json_invalid":
         return bad(f"the body is no JSON (at character {first['loc'][-1]})")
     place = [str(part) for part in first.get("loc", ()) if part not in ("body", "query")]
@@ -184,7 +188,7 @@ def _openai(app: FastAPI, state: State) -> None:
         """One model."""
         found = state.engine.catalogue.models.get(name)
         if found is None:
-            raise ApiError(404, "there is no such model", "model_not_found", "model")
+            raise no_model(name)
         return _shown(found)
 
     @app.post(

@@ -11,7 +11,7 @@ from bakeoff.engine.serving.sampling import Sampling
 from bakeoff.errors import DataError
 from bakeoff.serve.engine import Engine
 from bakeoff.serve.http.bodies import ChatBody, CompletionBody, Message, Settings
-from bakeoff.serve.http.faults import ApiError, bad
+from bakeoff.serve.http.faults import bad, no_model
 from bakeoff.serve.picking import PickedRow
 from bakeoff.serve.served import Prompt, Served
 
@@ -26,9 +26,7 @@ def model_of(engine: Engine, name: str) -> Served:
     """
     found = engine.catalogue.models.get(name)
     if found is None:
-        raise ApiError(
-            404, "there is no such model; /v1/models lists them", "model_not_found", "model"
-        )
+        raise no_model(name)
     return found
 
 

@@ -24,6 +24,7 @@ from bakeoff.serve.http.bodies import ChatBody, CompletionBody, Settings
 from bakeoff.serve.http.faults import bad, of_row
 from bakeoff.serve.http.flow import Answer, Flow
 from bakeoff.serve.http.forms import (
+    Places,
     chat_logprobs,
     finish_reason,
     new_id,
@@ -64,6 +65,11 @@ class Job:
             "system_fingerprint": None,
             "choices": choices,
         }
+
+    def places(self) -> list[Places]:
+        """Of each row, where its tokens are in its text."""
+        rows = zip(self.heads, self.flow.rows, strict=True)
+        return [Places(len(head), strips=row.strips) for head, row in rows]
 
 
 async def completion_job(engine: Engine, body: CompletionBody) -> Job:
@@ -161,10 +167,10 @@ async def whole_completion(job: Job, request: Request) -> dict[str, Any]:
         {
             "index": index,
             "text": job.heads[index] + answer.text,
-            "logprobs": text_logprobs(job.model, answer.drawn, job.logprobs, len(job.heads[index])),
+            "logprobs": text_logprobs(job.model, answer.drawn, job.logprobs, places),
             "finish_reason": finish_reason(answer),
         }
-        for index, answer in enumerate(answers)
+        for index, (answer, places) in enumerate(zip(answers, job.places(), strict=True))
     ]
     return {**job.envelope("text_completion", choices), "usage": _usage(job, answers)}
 
@@ -196,14 +202,12 @@ async def streamed_completion(job: Job) -> AsyncIterator[bytes]:
         if head:
             yield sse(job.envelope(kind, [_text_choice(index, head, None, None)]))
     written = 0
-    places = [len(head) for head in job.heads]
+    places = job.places()
     async for index, event in job.flow.events():
         if isinstance(event, Wrote):
             logprobs = None
             if event.drawn:
                 logprobs = text_logprobs(job.model, [event.drawn], job.logprobs, places[index])
-            if logprobs:
-                places[index] += len(logprobs["tokens"][0])
             if event.text or logprobs:
                 yield sse(job.envelope(kind, [_text_choice(index, event.text, logprobs, None)]))
         elif isinstance(event, Ended):

@@ -7,6 +7,8 @@ from typing import Any, Final
 from bakeoff.engine.serving.rows import Failed, Fault
 
 RETRY_SECONDS: Final = 1
+_SHOWN: Final = 80
+"""Characters of a name that an error repeats."""
 
 _STATUS: Final = {
     Fault.ADAPTER: 503,
@@ -63,3 +65,10 @@ def of_row(failed: Failed) -> ApiError:
 def bad(message: str, param: str | None = None, code: str = "invalid_request") -> ApiError:
     """400."""
     return ApiError(400, message, code, param)
+
+
+def no_model(name: str) -> ApiError:
+    """404."""
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+    message = f"there is no model {shown!r}; /v1/models lists them"
+    return ApiError(404, message, "model_not_found", "model")

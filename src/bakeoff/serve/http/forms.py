@@ -33,22 +33,39 @@ def usage(prompts: Sequence[Prompt], num_written: int) -> dict[str, int]:
     }
 
 
-def text_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None, place: int = 0) -> Any:
-    """``logprobs`` of ``/v1/completions``, from a place of the text on."""
+class Places:
+    """Where in its text each token of an answer begins.
+
+    Args:
+        start: where the answer does. strips: whether white space at its beginning is left out.
+    """
+
+    def __init__(self, start: int, *, strips: bool) -> None:
+        self._next = start
+        self._strips = strips
+
+    def of(self, spelt: str) -> int:
+        """The place of the next token."""
+        place = self._next
+        shown = spelt.lstrip() if self._strips else spelt
+        self._strips = self._strips and not shown
+        self._next += len(shown)
+        return place
+
+
+def text_logprobs(
+    model: Served, drawn: Sequence[Drawn], wanted: int | None, places: Places
+) -> dict[str, Any] | None:
+    """``logprobs`` of ``/v1/completions``, for an answer's next tokens."""
     if wanted is None:
         return None
-    tokens, offsets = [], []
-    for one in drawn:
-        spelt = model.asking.token_text(one.id)
-        tokens.append(spelt)
-        offsets.append(place)
-        place += len(spelt)
+    tokens = [model.asking.token_text(one.id) for one in drawn]
     tops = [{model.asking.token_text(i): value for i, value in one.top} for one in drawn]
     return {
         "tokens": tokens,
         "token_logprobs": [one.logprob for one in drawn],
         "top_logprobs": tops if wanted else None,
-        "text_offset": offsets,
+        "text_offset": [places.of(spelt) for spelt in tokens],
     }
 
 
