@@ -44,7 +44,7 @@ def answered(run: FinishedRun, method: str) -> list[str]:
 
     chosen = representative(run.results, method, run.results.candidates)
     inputs = [Input("-", None, {"text": text}) for text in TEXTS]
-    return [p.answer for p in predict(run, [run.candidate(chosen)], inputs)]  # type: ignore[misc]
+    return [p.answer for p in predict(run, [run.candidate(chosen)], inputs)]
 
 
 def test_each_method_answers_over_the_base_that_it_was_trained_on(
