@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bakeoff.inference.finished import FinishedRun
 
 pytest.importorskip("bitsandbytes")
+pytestmark = pytest.mark.slow
 
 _PISSA: dict[str, Any] = {"kind": "lora", "rank": 4, "init": "pissa", "learning_rate": 1e-2}
 METHODS: dict[str, Any] = {
