@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -28,13 +28,16 @@ class OverQuantized:
 
     Attributes:
         kind: in what the base's linear layers are held.
-        rows: of the largest micro-batch that fits.
+        rows: of the largest micro-batch that fits; None where it fits with recomputed activations
+            alone.
+        recomputed_rows: the same with recomputed activations, where that is more.
         settings: that hold the base so for the study and for this method.
     """
 
     kind: Quantization
-    rows: int
+    rows: int | None
     settings: tuple[str, ...]
+    recomputed_rows: int | None = None
 
 
 def predictor_over(bench: Workbench, predictor: Predictor, kind: Quantization) -> Predictor:
@@ -82,11 +85,9 @@ def over_quantized(
             other = predictor_over(bench, predictor, kind)
             room = available - int(margin * max(0, predictor.all_bytes - other.all_bytes))
             fitting = {
-                need.entry.name: OverQuantized(
-                    kind=kind, rows=rows, settings=_settings(bench, need.entry, kind)
-                )
+                need.entry.name: one
                 for need in able
-                if (rows := _rows(other, need, room)) is not None
+                if (one := _over(bench, other, need, kind, room)) is not None
             }
         except ConfigError:  # bitsandbytes is not here, and 4 bits are not traced without it
             continue
@@ -95,16 +96,52 @@ def over_quantized(
     return found
 
 
-def _rows(other: Predictor, need: Need, available: int) -> int | None:
-    """Rows of the largest micro-batch that fits; one row is traced first, as it may not."""
+def _over(
+    bench: Workbench, other: Predictor, need: Need, kind: Quantization, available: int
+) -> OverQuantized | None:
+    """With what a method fits over a base held in another way; None where it does not."""
+    size = need.alone.rows
 
-    def fits(rows: int) -> bool:
-        return other.training(need.entry, need.label, rows).reserved_bytes <= available
+    def reserved(rows: int, study: Workbench | None = None) -> int:
+        return other.training(need.entry, need.label, rows, study=study).reserved_bytes
 
-    if not fits(1):
+    rows = most_rows(reserved, size, available)
+    recomputed = None
+    if not bench.engine.recomputes and (rows is None or rows < size):
+        study = recomputing_of(bench)
+        recomputed = most_rows(lambda number: reserved(number, study), size, available)
+    if rows is None and recomputed is None:
         return None
-    rows = need.alone.rows
-    while rows > 1 and not fits(rows):
+    more = recomputed if recomputed is not None and recomputed > (rows or 0) else None
+    settings = _settings(bench, need.entry, kind)
+    return OverQuantized(kind=kind, rows=rows, recomputed_rows=more, settings=settings)
+
+
+def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int | None:
+    """Rows of the largest micro-batch that fits: the study's, or the half, or its half, ...
+
+    One row and all are traced; memory grows evenly with rows, so that what lies between is first
+    guessed and then traced until it fits.
+
+    Args:
+        reserved: bytes that so many rows take, traced. size: rows that the study has.
+
+    Returns:
+        None where not even one fits.
+    """
+    one = reserved(1)
+    if one > available:
+        return None
+    if size == 1:
+        return 1
+    whole = reserved(size)
+    if whole <= available:
+        return size
+    a_row = max(1.0, (whole - one) / (size - 1))
+    rows = size // 2
+    while rows > 1 and one + a_row * (rows - 1) > available:
+        rows //= 2
+    while rows > 1 and reserved(rows) > available:
         rows //= 2
     return max(1, rows)
 
@@ -118,3 +155,14 @@ def _settings(bench: Workbench, entry: MethodEntry, kind: Quantization) -> tuple
 def needed_first() -> str:
     """What must be installed before a base can be quantised; empty where it is."""
     return "" if find_spec("bitsandbytes") is not None else f" (after {_EXTRA})"
+
+
+def _with(bench: Workbench, **changes: object) -> Workbench:
+    changed = replace(bench, **changes)  # type: ignore[arg-type]  # fields of its own
+    changed.__dict__["plans"] = bench.plans
+    return changed
+
+
+def recomputing_of(bench: Workbench) -> Workbench:
+    """The study with recomputed activations."""
+    return _with(bench, engine=replace(bench.engine, gradient_checkpointing=True))

@@ -18,7 +18,12 @@ from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.workbench import Workbench, plan_of
 from bakeoff.formatting import join
-from bakeoff.measure.quantizing import OverQuantized, needed_first
+from bakeoff.measure.quantizing import (
+    OverQuantized,
+    most_rows,
+    needed_first,
+    recomputing_of,
+)
 from bakeoff.measure.traced import Prediction, Predictor
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import SPLITS
@@ -63,9 +68,11 @@ class Fitting:
                 f"micro-batches of {_rows(self.checkpointed_rows)}"
             )
         if self.quantized is not None:
+            over = self.quantized
+            recomputing = "" if over.rows else " and recomputed activations"
             return (
-                f"fits over the base in {self.quantized.kind} with micro-batches of "
-                f"{_rows(self.quantized.rows)}"
+                f"fits over the base in {over.kind}{recomputing} with micro-batches of "
+                f"{_rows(over.rows or over.recomputed_rows or 1)}"
             )
         if self.max_length is not None:
             return f"fits with one row at a time of at most {self.max_length} tokens"
@@ -95,22 +102,19 @@ def fitting_of(
     if alone.reserved_bytes <= available:
         return Fitting(name=entry.name, micro_batch_size=size, rows=size)
 
+    def reserved(rows: int, study: Workbench | None = None) -> int:
+        if rows == size and study is None:
+            return alone.reserved_bytes
+        return predictor.training(entry, label, rows, study=study).reserved_bytes
+
     def fits(rows: int, study: Workbench | None = None) -> bool:
-        found = predictor.training(entry, label, rows, study=study)
-        return found.reserved_bytes <= available
+        return reserved(rows, study) <= available
 
-    def most_rows(study: Workbench | None, rows: int) -> int | None:
-        if not fits(1, study):
-            return None
-        while rows > 1 and not fits(rows, study):
-            rows //= 2
-        return max(1, rows)
-
-    rows = most_rows(None, size // 2) if size > 1 else None
+    rows = most_rows(reserved, size, available) if size > 1 else None
     recomputing = None
     if not bench.engine.recomputes:
         recomputed = recomputing_of(bench)
-        recomputing = most_rows(recomputed, size)
+        recomputing = most_rows(lambda number: reserved(number, recomputed), size, available)
     length = None
     if rows is None:
         length = _length(bench, predictor, entry, label, available, fits)
@@ -172,17 +176,6 @@ def shortened(bench: Workbench, length: int) -> Workbench:
     return changed
 
 
-def _with(bench: Workbench, **changes: object) -> Workbench:
-    changed = replace(bench, **changes)  # type: ignore[arg-type]  # fields of its own
-    changed.__dict__["plans"] = bench.plans
-    return changed
-
-
-def recomputing_of(bench: Workbench) -> Workbench:
-    """The study with recomputed activations."""
-    return _with(bench, engine=replace(bench.engine, gradient_checkpointing=True))
-
-
 def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bool) -> list[str]:
     """The changes with which the study fits, in order, as text; none where no method ever fits.
 
@@ -196,7 +189,7 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
     alone = " --set slots=1" if seats_several else ""
     changes = []
     left_out: tuple[list[str], str] | None = None
-    for level in (_smaller, _recomputing, _quantized, _shorter):
+    for level in (_smaller, _recomputing, _quantized, _quantized_recomputing, _shorter):
         kept = [one for one in found if level(bench, [one]) is not None]
         change = level(bench, kept) if kept else None
         if not change:
@@ -205,11 +198,13 @@ def remedies_of(bench: Workbench, found: Sequence[Fitting], *, seats_several: bo
         whole = [one.name for one in found if one.needs_whole_base]
         if not out:
             changes.append(f"{change}{alone}")
-        elif level is _quantized and out == whole and (left_out is None or left_out[0] != whole):
+        elif (
+            level in _OVER_QUANTIZED and out == whole and (left_out is None or left_out[0] != whole)
+        ):
             changes.append(f"{change} {_without(out)}{alone}")
         elif left_out is None:
             said = f"leaving out {join([f'methods.{name}' for name in out])}: {_without(out)}"
-            if level is _quantized or any(one.rows != one.micro_batch_size for one in kept):
+            if level in _OVER_QUANTIZED or any(one.rows != one.micro_batch_size for one in kept):
                 said += f", with {change}{alone}"
             left_out = out, said
     return [*changes, *([left_out[1]] if left_out else [])]
@@ -235,15 +230,37 @@ def _recomputing(bench: Workbench, found: Sequence[Fitting]) -> str | None:
 
 
 def _quantized(bench: Workbench, found: Sequence[Fitting]) -> str | None:
-    over = [one.quantized for one in found if one.quantized is not None]
-    if len(over) < len(found):
+    over = [one.quantized for one in found]
+    rows = [one.rows for one in over if one is not None and one.rows is not None]
+    if len(rows) < len(found):
         return None
-    held = " ".join(
-        f"--set {key}" for key in dict.fromkeys(k for one in over for k in one.settings)
+    return f"a quantised base{needed_first()}: {_held(over)}{_batches(bench, found, min(rows))}"
+
+
+def _quantized_recomputing(bench: Workbench, found: Sequence[Fitting]) -> str | None:
+    over = [one.quantized for one in found]
+    if not any(one is not None and one.recomputed_rows for one in over):
+        return None
+    rows = [one.recomputed_rows or one.rows for one in over if one is not None]
+    known = [number for number in rows if number is not None]
+    if len(known) < len(found):
+        return None
+    return (
+        f"a quantised base and recomputed activations{needed_first()}: {_held(over)} "
+        f"--set engine.gradient_checkpointing=true{_batches(bench, found, min(known))}"
     )
-    rows = min(one.rows for one in over)
-    batches = f" {_sets(bench, rows)}" if rows < found[0].micro_batch_size else ""
-    return f"a quantised base{needed_first()}: {held}{batches}"
+
+
+_OVER_QUANTIZED: Final = (_quantized, _quantized_recomputing)
+
+
+def _held(over: Sequence[OverQuantized | None]) -> str:
+    keys = dict.fromkeys(key for one in over if one is not None for key in one.settings)
+    return " ".join(f"--set {key}" for key in keys)
+
+
+def _batches(bench: Workbench, found: Sequence[Fitting], rows: int) -> str:
+    return f" {_sets(bench, rows)}" if rows < found[0].micro_batch_size else ""
 
 
 def _shorter(bench: Workbench, found: Sequence[Fitting]) -> str | None:
