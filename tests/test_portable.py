@@ -30,8 +30,11 @@ _MODULES = ("resource", "fcntl", "pwd", "grp")
 
 
 @pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A system with Python's portable functions alone, and neither /proc nor /sys."""
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system with Python's portable functions alone, and neither /proc nor /sys.
+
+    ``tmp_path`` comes first: pytest asks for the user's number when it makes the first folder.
+    """
     import_module("bakeoff.study.runner")  # PyTorch and Transformers are loaded by then
     for name in _OF_OS:
         monkeypatch.delattr(os, name, raising=False)

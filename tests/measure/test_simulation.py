@@ -30,6 +30,14 @@ def test_the_longest_job_goes_first_and_workers_share_the_rest() -> None:
     assert played([[jobs]], 64) == pytest.approx(6)
 
 
+def test_workers_that_share_cores_are_slower_each() -> None:
+    shared = fleet(4)
+    shared.slowdown = 2.0
+    jobs = [SimulatedJob(region=0, seconds=6.0, kept_every=1.0) for _ in range(8)]
+    ended = _train(shared, [deque([jobs])], 10.0) - 10.0
+    assert ended == pytest.approx(2 * (12.0 + JOB_SECONDS))
+
+
 def test_a_round_waits_for_its_slowest_job_and_no_other_path_does() -> None:
     search = [[job(8), job(2)], [job(3)]]
     other = [[job(1, 1)], [job(1, 1)], [job(1, 1)]]

@@ -357,7 +357,8 @@ def plan(
         report: called with what is being done.
         like: an earlier run, whose scores show how this study's will vary; without it the study's
             own folder, or what is typical.
-        workers: whose schedule is simulated besides, each with a device of its own.
+        workers: whose schedule is simulated besides, each with a device of its own; on a processor
+            they share this machine's cores.
         price: of an hour of one of them. loss_rate: how often an hour one of them is lost.
 
     Returns:

@@ -33,7 +33,9 @@ def plan(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Simulates the schedule on so many workers, each with such a device."
+            min=1,
+            help="Simulates the schedule on so many workers, each with such a device; on a "
+            "processor all of them share this machine's cores.",
         ),
     ] = None,
     price: Annotated[

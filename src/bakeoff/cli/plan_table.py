@@ -80,8 +80,13 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         lost = f", {found.losses} losses" if found.losses else ""
         if found.given_up:
             lost += f", {found.given_up} jobs given up as they were lost too often"
+        shared = (
+            f" that share this machine's cores, {found.slowdown:.1f} times slower each"
+            if found.slowdown > 1
+            else ""
+        )
         console.print(
-            f"On {found.workers} workers: about [bold]{about}"
+            f"On {found.workers} workers{shared}: about [bold]{about}"
             f"{shown_seconds(found.makespan_seconds)}[/] for {found.jobs} jobs{lost}; busy "
             f"{found.utilisation:.0%} of {found.worker_seconds / 3600:,.2f} worker hours{cost}.",
             highlight=False,

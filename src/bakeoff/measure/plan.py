@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -220,6 +221,7 @@ def _planned(
             price=fleet.price,
             loss_rate=fleet.loss_rate,
             is_card=card is not None,
+            cores=_cores_for(bench) if card is None else math.inf,
         )
     return StudyPlan(
         schedule=simulated,
@@ -332,6 +334,17 @@ def _prompt_tokens(bench: Workbench) -> int:
     """Padded tokens of the traced batch of documents."""
     lengths = bench.data.splits["test"].prompts.lengths
     return largest_batch(bench) * int(lengths.max())
+
+
+def _cores_for(bench: Workbench) -> float:
+    """Of this machine's cores, in such as one worker computes on; a GPU is a worker's own."""
+    if bench.base.device.type != "cpu":
+        return math.inf
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # there is none on macOS and Windows
+        cores = os.cpu_count() or 1
+    return max(1.0, cores / torch.get_num_threads())
 
 
 def _device(

@@ -43,6 +43,7 @@ class Simulation:
         cost: of the workers' time, where an hour has a price.
         parts: seconds of loading, baselines, training, test and costs.
         given_up: jobs that were lost too often to come to an end.
+        slowdown: times that a job takes longer as workers share this machine's cores.
     """
 
     workers: int
@@ -54,6 +55,7 @@ class Simulation:
     cost: float | None
     parts: Mapping[str, float]
     given_up: int = 0
+    slowdown: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +84,19 @@ class _Fleet:
     losses: int = 0
     jobs: int = 0
     given_up: int = 0
+    slowdown: float = 1.0
 
     def run(self, job: SimulatedJob, ready: float) -> float:
         """Gives a job to the worker that is free first; returns when it is over."""
         begins = max(heapq.heappop(self.free), ready)
-        left, now = job.seconds + JOB_SECONDS, begins
+        left, now = job.seconds * self.slowdown + JOB_SECONDS, begins
         in_vain = 0
         while True:
             lost_after = self.draw.expovariate(self.rate / _HOUR) if self.rate > 0 else math.inf
             if lost_after >= left:
                 break
-            kept = min(left, lost_after // job.kept_every * job.kept_every) if job.kept_every else 0
+            every = job.kept_every * self.slowdown
+            kept = min(left, lost_after // every * every) if every else 0
             self.losses += 1
             self.busy += kept
             left -= kept
@@ -120,6 +124,7 @@ def simulate(
     price: float | None = None,
     loss_rate: float = 0.0,
     is_card: bool = False,
+    cores: float = math.inf,
 ) -> Simulation | None:
     """Plays a study's schedule.
 
@@ -130,6 +135,8 @@ def simulate(
         workers: how many. price: of one worker's hour. loss_rate: losses of a worker an hour.
         is_card: whether candidates that share a pass take less than one after the other, as on a
             GPU that one of them does not fill.
+        cores: of one worker's speed that the workers have together; without a bound each worker
+            has a device of its own.
 
     Returns:
         None where the time of a method is not known.
@@ -138,12 +145,16 @@ def simulate(
         return None
     known = {name: found for name, found in seconds.items() if found is not None}
     shared = bench.useful_slots() if is_card else 1
-    load = wall.get("load", 0.0) + START_SECONDS
+    rounds = [deque(found) for found in rounds_of(schedule, known, slots, shared)]
+    # As many workers are made as there are jobs at once.
+    at_once = min(workers, max((len(one) for found in rounds for one in found), default=1))
+    slowdown = max(1.0, at_once / cores)
+    load = (wall.get("load", 0.0) + START_SECONDS) * slowdown
     draw = random.Random(_SEED)
     fleet = _Fleet([load] * workers, load, loss_rate, draw)
     asked = SimulatedJob(region=0, seconds=wall.get("baselines", 0.0), kept_every=0.0)
     baselines = fleet.run(asked, 0.0)
-    rounds = [deque(found) for found in rounds_of(schedule, known, slots, shared)]
+    fleet.slowdown = slowdown  # from here on they work side by side
     trained = _train(fleet, rounds, baselines)
     ended = trained
     for job in sorted(
@@ -168,6 +179,7 @@ def simulate(
             "costs": wall.get("costs", 0.0),
         },
         given_up=fleet.given_up,
+        slowdown=slowdown,
     )
 
 
