@@ -250,6 +250,8 @@ def test_a_run_that_is_stopped_reports_and_then_goes_on_to_the_same_results(
     assert len(reports) == 1
     assert f"{why} What is there: out/report.html" in outcome.out
     assert "The same command goes on with the rest." in outcome.out
+    ends_with_answer = "Undecided: " in outcome.out or "No recommendation: " in outcome.out
+    assert ends_with_answer is (code == 0), outcome.out
     assert outcome.err == ""
     assert results()["status"] == "partial"
 

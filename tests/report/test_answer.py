@@ -70,6 +70,29 @@ def test_what_the_referee_warns_of_is_said_of_the_metrics_that_are_shown() -> No
     assert caveats(replace(results, decision=None))
 
 
+def test_what_a_budget_cut_is_said_on_the_first_screen() -> None:
+    results = golden("four")
+    said = "for the budget of 2.0 min the study was cut: epochs 5 to 4"
+    whole = f"{said} (in all at most 55.4 s: load 1.0 s)"
+    shown = "For the budget of 2.0 min the study was cut: epochs 5 to 4."
+    assert shown in caveats(replace(results, notes=(*results.notes, whole)))
+    held = "the budget of 2.0 min holds the whole study (in all at most 55.4 s: load 1.0 s)"
+    assert not any("budget" in text for text in caveats(replace(results, notes=(held,))))
+
+
+def test_a_study_that_was_cut_off_names_what_is_missing() -> None:
+    results = golden("four")
+    full, lora = results.methods["full"], results.methods["lora"]
+    changed = with_methods(
+        replace(results, status="partial"),
+        full={"test": {}},
+        lora={"cost": replace(lora.cost, epoch_seconds=None)},
+    )
+    assert full.test and lora.test
+    [said] = [text for text in caveats(changed) if text.startswith("The study was cut off")]
+    assert said.endswith(" Not tested: full. Costs not measured: lora.")
+
+
 def test_a_method_that_diverged_is_said_with_its_reason() -> None:
     wild = golden("partial").methods["wild"]
     assert wild.state is RunState.DIVERGED

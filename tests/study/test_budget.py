@@ -146,6 +146,8 @@ def test_a_budget_that_holds_no_baseline_is_refused_and_leaves_nothing(
     assert outcome.code == 2
     assert "--budget 60.0 s: " in outcome.message
     assert "does not hold the baselines of this study (80.0 s)" in outcome.message
+    outcome = run_small("--budget", "1ms", **LONG)
+    assert "nothing of it is left after planning" in outcome.message and "µs" not in outcome.message
     assert not (place / "out").exists()
 
 

@@ -70,6 +70,8 @@ def names(options: Any) -> set[str]:
         ("methods.lora.r", "methods.lora.rank"),
         ("methods.lora.lora_alpha", "methods.lora.alpha"),
         ("methods.lora.num_train_epochs", "protocol.epochs"),
+        ("methods.lora.lr", "methods.lora.learning_rate"),
+        ("methods.lora.use_dora", "methods.lora.kind"),
         ("methods.soft_prompt.num_virtual_tokens", "methods.soft_prompt.prompt_length"),
         ("methods.prefix.num_virtual_tokens", "methods.prefix.prefix_length"),
         ("lora.r", "methods"),
@@ -84,7 +86,10 @@ def test_a_name_of_another_tool_is_given_its_key(given: str, key: str) -> None:
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", ["qlora", "load_in_4bit", "optim", "output_dir", "max_steps"])
+@pytest.mark.parametrize(
+    "name",
+    ["qlora", "load_in_4bit", "optim", "output_dir", "max_steps", "eval_steps", "logging_steps"],
+)
 def test_what_has_no_key_has_a_remedy(name: str) -> None:
     assert f"unknown key; {NO_KEY[name]}" in refusal(f"{name}=true")
 

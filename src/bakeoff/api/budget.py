@@ -107,9 +107,10 @@ def within_budget(
     least = fitted.seconds["load"] + fitted.seconds["baselines"]
     if not fitted.fits and left < least:
         needed = budget - left + sum(fitted.seconds.values())
+        there = f"{shown_seconds(left)} of it are" if left > 0.0 else "nothing of it is"
         raise ConfigError(
-            f"--budget {shown_seconds(budget)}: {shown_seconds(max(0.0, left))} of it are left "
-            "after planning and for the report, which does not hold the baselines of this study "
+            f"--budget {shown_seconds(budget)}: {there} left after planning and for the report, "
+            "which does not hold the baselines of this study "
             f"({shown_seconds(least)}); give about {shown_seconds(needed)} for its smallest form"
         )
     note = fitted.said(budget)

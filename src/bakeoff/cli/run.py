@@ -26,6 +26,7 @@ from bakeoff.cli.common import (
     named_methods,
 )
 from bakeoff.cli.completing import any_files
+from bakeoff.cli.exit_codes import OK
 from bakeoff.cli.init import print_guess
 from bakeoff.errors import ConfigError
 
@@ -215,12 +216,15 @@ def run_in(study: Study, place: Path, console: Console, settings: RunSettings) -
         Exit: with the code of a run that was asked to stop.
     """
     from bakeoff.api import StoppedEarly, execute
+    from bakeoff.report.terminal import print_summary
 
     try:
         report = execute(study, place, console, settings)
     except StoppedEarly as early:
         there = "Nothing is trained yet."
         if early.report is not None:
+            if early.exit_code == OK:  # the budget's end, which is no interruption
+                print_summary(place, console, settings.limits, is_ending=False)
             there = f"What is there: {escape(str(early.report))}"
         console.print(
             f"\n{early} {there}\n{escape(early.advice)}",

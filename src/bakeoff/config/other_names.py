@@ -7,11 +7,15 @@ name is taken for another silently: the error of an unknown key says which one i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
 _ANY: Final = "NAME"
 """Stands in a path for the study's own name of a method."""
+_OF_ANY_METHOD: Final = ("kind", "learning_rate")
+"""Keys that stand beside a method's own options, whichever method it is."""
+_METHODS_ROOM: Final = re.compile(r"methods\.[^.]+\.")
 
 _METHOD: Final = {
     "rank": ("r", "lora_r", "lora_rank", "rank", "lora_dim"),
@@ -175,6 +179,9 @@ _ADAMW: Final = (
     "moments in 8 bits by protocol.optimizer_states: 8bit"
 )
 _BY_EPOCHS: Final = "training is counted in epochs; the key is protocol.epochs"
+_EVERY_EPOCH: Final = (
+    "every epoch is validated and logged, so there is nothing to choose; leave it out"
+)
 NO_KEY: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("qlora", "load_in_4bit", "load_in_8bit", "quantization_config", "bnb_4bit_quant_type"),
@@ -182,6 +189,8 @@ NO_KEY: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("optim", "optimizer"), _ADAMW),
     **dict.fromkeys(("max_steps", "num_steps"), _BY_EPOCHS),
+    **dict.fromkeys(("eval_steps", "eval_strategy", "evaluation_strategy"), _EVERY_EPOCH),
+    **dict.fromkeys(("logging_steps", "logging_strategy"), _EVERY_EPOCH),
     "output_dir": "the run's folder is given on the command line; use bakeoff run --out DIR",
     "device": "the device is given on the command line; use bakeoff run --device cuda",
 }
@@ -204,7 +213,8 @@ def other_name_rule(place: str, name: str, known: list[str]) -> str | None:
     remark = f" ({REMARKS[name]})" if name in REMARKS else ""
     for path in paths:
         key = path.rpartition(".")[2]
-        if key in known and key != name and _room(path).startswith(_kind_of(room)):
+        is_here = key in known or (key in _OF_ANY_METHOD and _METHODS_ROOM.fullmatch(room))
+        if is_here and key != name and _room(path).startswith(_kind_of(room)):
             return f"unknown key; the key is {room}{key}{remark}"
     of_method = f", where {_ANY} is a method's" if f".{_ANY}." in paths[0] else ""
     return f"unknown key; the key is {paths[0]}{of_method}{remark}"

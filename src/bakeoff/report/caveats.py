@@ -27,7 +27,8 @@ def caveats(
     if is_running:
         found.append("The study is running: this is what there is so far.")
     elif results.status == "partial":
-        found.append("The study was cut off: this report shows what there was at that moment.")
+        found.append(_cut_off(results))
+    found += _cut_to_budget(results)
     for row in rows:
         if row.state is not None and not row.ended_well:
             reason = f": {row.reason}" if row.reason else ""
@@ -42,6 +43,32 @@ def caveats(
     found += _warnings(results)
     found += [searched.warning for searched in searched_methods(results) if searched.warning]
     return found + _of_the_data(results)
+
+
+def _cut_off(results: Results) -> str:
+    """What a study that ended early has not come to."""
+    untested = [name for name, method in results.methods.items() if not method.test]
+    unmeasured = [
+        name
+        for name, method in results.methods.items()
+        if method.test and method.external is None and method.cost.epoch_seconds is None
+    ]
+    text = "The study was cut off: this report shows what there was at that moment."
+    if untested:
+        text += f" Not tested: {join(untested)}."
+    if unmeasured:
+        text += f" Costs not measured: {join(unmeasured)}."
+    return text
+
+
+def _cut_to_budget(results: Results) -> list[str]:
+    """What ``--budget`` took from the study before it began; the times planned are in the notes."""
+    said = (note.partition(" (in all at most")[0] for note in results.notes)
+    return [
+        f"{note[0].upper()}{note[1:].rstrip('.')}."
+        for note in said
+        if note.startswith("for the budget of ")
+    ]
 
 
 def _short_training(results: Results) -> list[str]:

@@ -33,8 +33,14 @@ _MOST_METRICS = 4
 """As many as 80 columns hold."""
 
 
-def print_summary(folder: Path, console: Console, limits: Limits | None = None) -> None:
+def print_summary(
+    folder: Path, console: Console, limits: Limits | None = None, *, is_ending: bool = True
+) -> None:
     """Prints the table of a run and what it recommends, within limits where there are any.
+
+    Args:
+        folder: the run's. console: where to. limits: of the recommended method's costs.
+        is_ending: whether nothing follows that says how an unfinished study goes on.
 
     Raises:
         StoreError: as ``read_results`` does.
@@ -78,7 +84,7 @@ def print_summary(folder: Path, console: Console, limits: Limits | None = None) 
             reason = escape(method.reason or "no reason is known")
             state = method.state.lower()
             console.print(f"[yellow]{escape(name)}[/] {state}: {reason}", highlight=False)
-    if results.status == "partial":
+    if is_ending and results.status == "partial":
         console.print("The study is not complete; the same command tries the rest again.")
 
 

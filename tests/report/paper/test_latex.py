@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from bakeoff.report.load import load_run
 from bakeoff.report.paper.document import latex_text
-from bakeoff.report.paper.latex import escaped
+from bakeoff.report.paper.latex import PREAMBLE, escaped
 from bakeoff.runs.records import Results
 from tests.golden_folders import copy_of, renamed
 
@@ -116,4 +118,32 @@ def test_intervals_and_verdicts_are_marked(tmp_path: Path) -> None:
     assert r"& 13.1\textsuperscript{?} {[}" in lora
     assert "& equivalent " in text
     assert r"% \usepackage{booktabs,graphicx" in text
-    assert r"\documentclass" not in text
+
+
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "as a part"])
+def test_pdflatex_reads_it_alone_and_as_a_part_of_a_document(
+    tmp_path: Path, is_alone: bool
+) -> None:
+    copy_of("four", tmp_path)
+    text = latex_text(load_run(tmp_path), [])
+    (tmp_path / "report.tex").write_text(text, encoding="utf-8")
+    if not is_alone:
+        (tmp_path / "report.tex").rename(tmp_path / "part.tex")
+        packages = PREAMBLE.replace("% ", "")
+        (tmp_path / "report.tex").write_text(
+            f"\\documentclass{{article}}\n{packages}\n\\begin{{document}}\n"
+            "\\input{part}\\input{part}\n\\end{document}\n",
+            encoding="utf-8",
+        )
+    assert text.endswith("\n\\bakeoffend\n")
+    if (pdflatex := shutil.which("pdflatex")) is None:
+        pytest.skip("pdflatex is not here")
+    made = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout[-1500:]
+    assert b"incomplete" not in made.stdout, "a conditional is left open"
+    assert (tmp_path / "report.pdf").stat().st_size > 0

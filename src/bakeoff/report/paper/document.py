@@ -1,4 +1,4 @@
-"""``report.tex``: tables with intervals and verdicts, figures and the protocol, to be \\input."""
+"""``report.tex``: tables with intervals and verdicts, figures, protocol; to be \\input or alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from bakeoff.report.answer import build_answer
 from bakeoff.report.load import Run
 from bakeoff.report.page import compared, in_order
 from bakeoff.report.paper.bibliography import cited
-from bakeoff.report.paper.latex import CHARACTER_MACRO, PREAMBLE, escaped, label_part, table
+from bakeoff.report.paper.latex import (
+    ALONE,
+    CHARACTER_MACRO,
+    END,
+    PREAMBLE,
+    escaped,
+    label_part,
+    table,
+)
 from bakeoff.report.paper.protocol import protocol_sentences
 from bakeoff.report.table import Column, Row, build_marks, build_rows, shown_columns
 from bakeoff.runs.records import Results
@@ -44,16 +52,18 @@ def latex_text(run: Run, figures: Sequence[Figure], limits: Limits | None = None
         r"\paragraph{Protocol.} " + " ".join(map(escaped, protocol_sentences(results))),
         _citations(results),
         *(_figure(figure, label) for figure in figures),
+        END,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _head(run: Run) -> str:
     return (
-        f"% Made by bakeoff {label_part(run.results.environment.bakeoff)} for \\input{{report}}.\n"
-        f"% The document needs:\n{PREAMBLE}\n"
+        f"% Made by bakeoff {label_part(run.results.environment.bakeoff)}, for \\input{{report}} "
+        "or alone.\n"
+        f"% A document that reads it needs:\n{PREAMBLE}\n"
         "% Figures are read from figures/, references from references.bib.\n"
-        f"{CHARACTER_MACRO}"
+        f"{ALONE}\n{CHARACTER_MACRO}"
     )
 
 

@@ -7,9 +7,26 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-PREAMBLE: Final = r"""% \usepackage[T1]{fontenc}
-% \usepackage{booktabs,graphicx,textcomp}"""
+_PACKAGES: Final = (r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs,graphicx,textcomp}")
+PREAMBLE: Final = "\n".join(f"% {line}" for line in _PACKAGES)
 """What a document that reads the file must load, as comments."""
+
+# LaTeX lets \@nodocument be \relax once \begin{document} is behind it.
+ALONE: Final = "\n".join(
+    [
+        r"\expandafter\ifx\csname @nodocument\endcsname\relax",
+        r"  \def\bakeoffend{}",
+        r"\else",
+        r"  \documentclass{article}",
+        *(f"  {line}" for line in _PACKAGES),
+        r"  \def\bakeoffend{\bibliographystyle{plain}\bibliography{references}\end{document}}",
+        r"  \begin{document}",
+        r"\fi",
+    ]
+)
+"""Makes the file a document of its own where it is not read by one; ``END`` ends it."""
+
+END: Final = r"\bakeoffend"
 
 CHARACTER_MACRO: Final = r"""\ifdefined\XeTeXrevision
   \providecommand{\bakeoffchar}[2]{#1}
