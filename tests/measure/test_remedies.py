@@ -16,7 +16,8 @@ from bakeoff.base.weights.scratch import scratch_config
 from bakeoff.config import dump_yaml
 from bakeoff.measure import quantizing
 from bakeoff.measure.cards import CARDS, Card
-from bakeoff.measure.fit import Fit, Need, fitted
+from bakeoff.measure.fit import Fit, fitted
+from bakeoff.measure.needs import Need
 from bakeoff.measure.plan import predictor_for
 from bakeoff.measure.quantizing import OverQuantized
 from bakeoff.measure.remedies import Fitting, remedies_of

@@ -31,7 +31,7 @@ from bakeoff.measure.dry_run import (
     widest_step,
     write_summaries,
 )
-from bakeoff.measure.fit import Need
+from bakeoff.measure.needs import Need
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.measure.tracing import Trace
 from bakeoff.methods.registry import METHODS

@@ -13,11 +13,11 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.forecasts import margin
+from bakeoff.measure.needs import Need
 from bakeoff.measure.quantizing import over_quantized, recomputing_of
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
-from bakeoff.measure.traced import Prediction, Predictor, most_demanding
+from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
-from bakeoff.methods.entries import MethodEntry
 from bakeoff.search.schedule import StudySchedule
 
 _PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
@@ -32,40 +32,6 @@ _NEVER: Final = (
 
 class DoesNotFitError(BakeoffError, MemoryError):
     """A study that needs more memory than there is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """What one method of a study needs.
-
-    Attributes:
-        entry: the method. label: of the variant that trains most.
-        alone: one candidate of it, alone.
-        slots: the candidates that the study would seat in one pass.
-        other_bases: bytes of bases that the study holds for other methods.
-    """
-
-    entry: MethodEntry
-    label: str
-    alone: Prediction
-    slots: int
-    other_bases: int = 0
-
-    @property
-    def bytes(self) -> int:
-        """At the peak of training, all bases included."""
-        alone = self.alone
-        return self.bases_bytes + self.slots * alone.slot_bytes + alone.beside_bytes
-
-    @property
-    def bases_bytes(self) -> int:
-        """Of all bases that the study holds."""
-        return self.alone.base_bytes + self.other_bases
-
-    def fitting_slots(self, available: int) -> int:
-        """Candidates of this method in one pass that the memory holds; zero where none fits."""
-        room = available - self.bases_bytes - self.alone.beside_bytes
-        return max(0, room // max(1, self.alone.slot_bytes))
 
 
 def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) -> list[Need]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.cards import CARDS
-from bakeoff.measure.fit import Need
+from bakeoff.measure.needs import Need
 from bakeoff.measure.quantizing import predictor_over
 from bakeoff.measure.traced import Predictor
 from bakeoff.types import Quantization

@@ -20,8 +20,9 @@ from bakeoff.measure.cards import (
     Card,
 )
 from bakeoff.measure.costs import GENERATION_ROWS
-from bakeoff.measure.fit import Fit, Need, available_for, fitted
+from bakeoff.measure.fit import Fit, available_for, fitted
 from bakeoff.measure.held import HeldPlan, held_plans
+from bakeoff.measure.needs import Need
 from bakeoff.measure.power import PowerPlan
 from bakeoff.measure.simulation import Simulation, simulate
 from bakeoff.measure.time_estimate import (

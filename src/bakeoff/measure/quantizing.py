@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bakeoff.base.model import Base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
+from bakeoff.measure.needs import Need
 from bakeoff.measure.traced import Predictor
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import Quantization
-
-if TYPE_CHECKING:
-    from bakeoff.measure.fit import Need
 
 _KINDS: Final[tuple[Quantization, ...]] = ("int8", "nf4")
 """By what they take, the most first; what is rounded more is tried last."""
@@ -84,11 +82,15 @@ def over_quantized(
         try:
             other = predictor_over(bench, predictor, kind)
             room = available - int(margin * max(0, predictor.all_bytes - other.all_bytes))
-            fitting = {
-                need.entry.name: one
-                for need in able
-                if (one := _over(bench, other, need, kind, room)) is not None
-            }
+            fitting, known = {}, {}
+            for need in able:
+                # Methods that differ in nothing but what they are over now take the same there.
+                key = (need.entry.kind, repr(sorted(need.entry.given.items())), need.label)
+                if key not in known:
+                    known[key] = _over(bench, other, need, kind, room)
+                if (one := known[key]) is not None:
+                    settings = _settings(bench, need.entry, kind)
+                    fitting[need.entry.name] = replace(one, settings=settings)
         except ConfigError:  # bitsandbytes is not here, and 4 bits are not traced without it
             continue
         if len(fitting) > len(found):

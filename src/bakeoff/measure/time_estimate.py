@@ -12,7 +12,7 @@ import torch
 from bakeoff.base.products import product
 from bakeoff.data.subsets import SubsetOrder
 from bakeoff.engine.workbench import Workbench
-from bakeoff.measure.fit import Need
+from bakeoff.measure.needs import Need
 from bakeoff.measure.repeated import FEWEST
 from bakeoff.measure.rounds import GENERATION_ROWS, SAMPLE
 from bakeoff.measure.timing import seconds_of

@@ -142,17 +142,24 @@ def _reasons(
     evidence: Evidence, choice: Choice, baselines: Sequence[int], question: Question
 ) -> list[str]:
     """Why pairs that block the answer were not judged at all."""
-    names, found = evidence.names, []
+    names = evidence.names
+    withheld: list[str] = []
+    untested: dict[str, list[tuple[str, str]]] = {}
     for i, j in _blocking(choice, baselines):
         if evidence.tests.tested[i, j]:
             continue
         why = evidence.whys.get((min(i, j), max(i, j)), "no comparison of them is known")
         if _is_withheld(evidence, i, j):
-            found.append(f"Nothing is judged, as {why}")
-        else:
-            a, b = question.called(sorted((names[i], names[j])))
-            found.append(wording.untested(a, b, why))
-    return list(dict.fromkeys(found))
+            withheld.append(f"Nothing is judged, as {why}")
+            continue
+        a, b = question.called(sorted((names[i], names[j])))
+        pairs = untested.setdefault(why, [])
+        if (a, b) not in pairs:
+            pairs.append((a, b))
+    return [
+        *dict.fromkeys(withheld),
+        *(wording.untested(pairs, why) for why, pairs in untested.items()),
+    ]
 
 
 def _blocking(choice: Choice, baselines: Sequence[int]) -> list[tuple[int, int]]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.formatting import join as joined
 from bakeoff.runs.decisions import Needs
+
+_MOST_PAIRS: Final = 3
+"""That a sentence names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +165,16 @@ def few_pair_seeds(names: Sequence[str]) -> str:
     return f"{joined(names)} {have} fewer than {MIN_SEEDS} seeds"
 
 
-def untested(a: str, b: str, why: str) -> str:
-    """A reason in a recommendation."""
-    return f"{a} and {b} are not compared: {why}"
+def untested(pairs: Sequence[tuple[str, str]], why: str) -> str:
+    """A reason in a recommendation, which may hold for several pairs."""
+    if len(pairs) == 1:
+        a, b = pairs[0]
+        return f"{a} and {b} are not compared: {why}"
+    named = [f"{a} with {b}" for a, b in pairs[:_MOST_PAIRS]]
+    rest = len(pairs) - len(named)
+    if rest:
+        named.append(f"{rest} other pair{'s' if rest > 1 else ''}")
+    return f"{joined(named)} are not compared: {why}"
 
 
 def skewed_rows(pairs: Sequence[tuple[str, str]]) -> str:
