@@ -298,8 +298,8 @@ def measure(reference: str, given: argparse.Namespace) -> None:
         a == b for a, b in zip(found["four loras"], found["peft, four loras"], strict=True)
     )
     for number in CLIENTS:
-        told = latency(batcher, mixed, number, given.asks, given.new, given.seed)
-        shown_times = {k: round(v, 2) for k, v in told.items()}
+        found_times = latency(batcher, mixed, number, given.asks, given.new, given.seed)
+        shown_times = {k: round(v, 2) for k, v in found_times.items()}
         print(json.dumps({"base": reference, "clients": number, **shown_times}), flush=True)
     batcher.stop()
     lane.close()

@@ -82,7 +82,7 @@ def test_rows_that_can_sit_at_once_do_not_wait(bench: Bench, lora: Known) -> Non
     try:
         pairs = [asked(lora, range(3), max_tokens=2) for _ in range(5)]
         batcher.submit([row for row, _ in pairs])
-        # Those of which some would never find a place are told so, whoever else waits.
+        # Those of which some would never find a place get another error, even if no others wait.
         with pytest.raises(TooManyRowsError, match="10 rows are more than all seats"):
             batcher.submit([asked(lora, range(3))[0] for _ in range(10)])
     finally:

@@ -38,7 +38,7 @@ TWO_BASES: dict[str, Any] = {
 @pytest.fixture
 def wide(place: Path) -> Path:
     """The configuration of a base whose weights are most of what a study takes."""
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason="needs the extra quantization")
     config = scratch_config("scratch:tiny-llama")
     config.hidden_size, config.intermediate_size, config.num_hidden_layers = 1024, 4096, 3
     config.num_attention_heads = config.num_key_value_heads = 8

@@ -15,7 +15,7 @@ from tests.studies import small_study, write_rows
 if TYPE_CHECKING:
     from bakeoff.inference.finished import FinishedRun
 
-pytest.importorskip("bitsandbytes")
+pytest.importorskip("bitsandbytes", reason="needs the extra quantization")
 pytestmark = pytest.mark.slow
 
 _PISSA: dict[str, Any] = {"kind": "lora", "rank": 4, "init": "pissa", "learning_rate": 1e-2}

@@ -95,7 +95,7 @@ def for_others(base: BaseName, given: str | None) -> BaseName:
 def only_here(base: str) -> str:
     """What to do where others lack the base of what is pushed."""
     return (
-        f"the base is {base}, which is on this machine alone, so that nobody could load the "
+        f"the base is {base}, which is on this machine alone, so that no one could load the "
         "adapter; name the base's hub id with --base OWNER/NAME, or push a whole model, from the "
         "run's folder with --to merged"
     )

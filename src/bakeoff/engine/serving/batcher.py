@@ -96,7 +96,7 @@ class Batcher:
 
         Raises:
             QueueFullError: too many others wait, or the engine is stopping.
-            TooManyRowsError: they are too many whoever else waits.
+            TooManyRowsError: they are too many even if no others wait.
         """
         most, asking = self._limits.max_queue, [row.source for row in rows]
         if self.pool.num_seatless(asking, if_idle=True) > most:

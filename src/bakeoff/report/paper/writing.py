@@ -119,7 +119,7 @@ def _scores(run: Run, formats: Sequence[str]) -> dict[str, bytes]:
     files = {}
     if "csv" in formats:
         files["scores.csv"] = frame.to_csv(index=False, lineterminator="\n").encode("utf-8")
-    # With the CSV as well: the same table, for whoever has many rows to read.
+    # With the CSV as well: the same table, for those with many rows to read.
     stream = io.BytesIO()
     frame.to_parquet(stream, index=False)
     files["scores.parquet"] = stream.getvalue()
