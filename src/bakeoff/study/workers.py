@@ -22,7 +22,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
-from bakeoff.measure.quantizing import recomputing_of
+from bakeoff.measure.needs import recomputing_of
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
