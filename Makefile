@@ -45,7 +45,7 @@ soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fa
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak $(ARGS)
 	@$(BIN)/python -m tests.faults.soak
 
-stories: $(VENV)/installed-dev ## follow all tutorials, notebooks and stories, from the installed wheel
+stories: $(VENV)/installed-dev ## follow all tutorials (from the sources), notebooks and stories (from the installed wheel)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile tests/tutorials tests/stories $(ARGS)
 
 check: $(VENV)/installed-dev ## lint, format, types and import contracts
