@@ -5,7 +5,7 @@
     python benchmarks/referee.py --json out.json
 
 Every cell is a design (methods, seeds, rows, how much each varies), and every figure a share of its
-studies. ``docs/referee.md`` has the rules in words, what is asked of them, and this table.
+studies. ``docs/referee.md`` has the rules in words, their targets, and this table.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(table.markdown(part, results), end="\n\n", flush=True)
     asked = what_is_asked(found)
     if asked:
-        print("### What is asked\n\n| figure | asked | found | |\n| --- | --- | --- | --- |")
+        print("### Targets\n\n| figure | target | found | |\n| --- | --- | --- | --- |")
     for one in asked:
         print(f"| {one.what} | {one.asked} | {one.found} | {'met' if one.met else '**missed**'} |")
     seconds = time.perf_counter() - started

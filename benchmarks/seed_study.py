@@ -1,4 +1,4 @@
-"""The study that this project began with, on made-up words, run by the command line.
+"""The study of ``studies/seed.yaml``, on made-up words, run by the command line.
 
 Its sizes and protocol are those of ``studies/seed.yaml``; it differs where a benchmark must: no
 candidate stops early, so that the work is known; all rates are one rate that no random base

@@ -46,7 +46,8 @@ def _curve(values: Values) -> Curve | None:
 CLAIM = Claim(
     name="full_rank_lora_is_full",
     title="LoRA whose rank is the width reaches what full tuning reaches",
-    source="Hu et al. 2021, arXiv:2106.09685, section 4.1; seed document, section 2.4.2",
+    source="Hu et al. 2021, arXiv:2106.09685, section 4.1; An analysis of fine-tuning methods on "
+    "GPT-Neo (2024), section 2.4.2",
     hypothesis="LoRA on all linear layers with the width as its rank, each at its own best rate, "
     "ends within 0.02 nats per token of full tuning.",
     supported_if="the two differ by less than 0.02 nats per token",

@@ -1,4 +1,4 @@
-"""A soft prompt takes room from the input (the seed document, 2.3.2)."""
+"""A soft prompt takes room from the input (Hu et al. 2021, section 3)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
 CLAIM = Claim(
     name="prompts_cost_length",
     title="The room that a soft prompt takes from the input costs quality",
-    source="Hu et al. 2021, arXiv:2106.09685, section 3; seed document, section 2.3.2",
+    source="Hu et al. 2021, arXiv:2106.09685, section 3; An analysis of fine-tuning methods on "
+    "GPT-Neo (2024), section 2.3.2",
     hypothesis="Where prompt and row together are limited to 160 tokens, a prompt of 64 leaves 96 "
     "to the row, and its test loss is over 0.01 nats per token above the same prompt's beside 160.",
     supported_if="the difference is above 0.01 nats per token",

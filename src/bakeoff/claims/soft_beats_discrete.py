@@ -1,4 +1,4 @@
-"""A trained prompt beats the best written one (the seed document, 2.1; Lester et al. 2021)."""
+"""A trained prompt beats the best written one (Lester et al. 2021)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def _world(soft: float) -> dict[str, float]:
 CLAIM = Claim(
     name="soft_beats_discrete",
     title="A soft prompt beats the best of eight written prompts and of prompts with examples",
-    source="seed document, section 2.1.1; Lester et al. 2021, arXiv:2104.08691, section 1",
+    source="An analysis of fine-tuning methods on GPT-Neo (2024), section 2.1.1; Lester et al. "
+    "2021, arXiv:2104.08691, section 1",
     hypothesis="With all training rows of the design, a soft prompt's test loss is at least 0.02 "
     "nats per token below the best of eight written prompts and of prompts with worked examples.",
     supported_if="the best written one exceeds it by more than 0.02 nats per token",

@@ -39,7 +39,8 @@ def _curve(values: Values) -> Curve | None:
 CLAIM = Claim(
     name="subtracting_gives_the_base_back",
     title="Subtracting BA from the merged weights gives the base's weights back",
-    source="Hu et al. 2021, arXiv:2106.09685, section 4.1; seed document, section 2.3.2",
+    source="Hu et al. 2021, arXiv:2106.09685, section 4.1; An analysis of fine-tuning methods on "
+    "GPT-Neo (2024), section 2.3.2",
     hypothesis="W + BA - BA, computed in the weights' own number format, equals W in all but a "
     "thousandth of the weights, in float32, bfloat16 and float16.",
     supported_if="the share of changed weights is below 0.001 in all three",

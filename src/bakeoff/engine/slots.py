@@ -16,7 +16,7 @@ from bakeoff.methods.contract import Method
 MOST_SLOTS = 32
 SATURATING_TOKENS = {"cpu": 4096, "cuda": 32768}
 """Tokens of all slots in one pass beyond which more bring nothing: on a CPU by measurement
-(``docs/performance.md``, "How many slots"), on a GPU what the design's prototype still gained from.
+(``docs/performance.md``, "How many slots"), on a GPU an estimate.
 """
 _ACTIVATIONS_A_LAYER = 17
 """Numbers of the hidden width that a transformer layer keeps for its backward pass, a token.

@@ -1,10 +1,11 @@
-"""The one training loop: slots, epochs, refilling, early stopping.
+"""The one training loop: slots, epochs, early stopping.
 
 All slots go through epochs of the same length in step. A candidate that ends or pauses frees its
-slot, and the next one is seated at the next epoch with its own data order, step count and schedule.
-The cohort is as wide as candidates are seated: an unused slot costs nothing. What an epoch computes
-follows from which candidate has which slot: training that goes on from a ``Position`` makes the
-same updates as training that never stopped, on a CPU in float32 to the bit (for a GPU see
+slot. Where the schedule holds more candidates than slots, which no job of a study does, the next
+one is seated at the next epoch with its own data order, step count and schedule. The cohort is as
+wide as candidates are seated: an unused slot costs nothing. What an epoch computes follows from
+which candidate has which slot: training that goes on from a ``Position`` makes the same updates as
+training that never stopped, on a CPU in float32 to the bit (for a GPU see
 ``EngineOptions.deterministic``).
 """
 
