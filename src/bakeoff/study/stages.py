@@ -128,7 +128,10 @@ class Stages:
         bench, findings, archive = self.bench, self.findings, self.recall.archive
         questions = Questions(bench, archive, self.view)
         further = also_questions(questions)
-        askers = askers_of(self.study, bench, questions, further, findings)
+        askers = askers_of(
+            *(self.study, bench, questions, further, findings),
+            measures_costs=self.measures_costs,
+        )
         costs = CostsWorker(self.study, bench, findings, archive, self.view)
         local = LocalExecutor({**askers, "measure": costs})
         apart = None if self.elsewhere is None else self.elsewhere.executor(self, local)

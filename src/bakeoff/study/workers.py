@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
 from bakeoff.measure.quantizing import recomputing_of
+from bakeoff.measure.rounds import GENERATION_ROWS
+from bakeoff.measure.timing import time_answers
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
@@ -43,18 +46,22 @@ def askers_of(
     questions: Questions,
     further: Mapping[str, Questions],
     findings: Findings,
+    *,
+    measures_costs: bool = True,
 ) -> dict[JobKind, Worker]:
     """Who asks held-out sets and baselines, by kind of job.
 
     Args:
         study, bench, findings: the run's. questions: on its own sets. further: on others, by name.
+        measures_costs: whether the answers of baselines are timed.
     """
     selection = selection_of(study, bench)
     testing, asking = also_workers(further, findings)
     choosing: dict[str, Worker] = {}
     if selection is not None:
         choosing["validation"] = ChoiceWorker(questions, findings, selection)
-    asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench))
+    timer = partial(time_answers, bench, rows=GENERATION_ROWS) if measures_costs else None
+    asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench), timer)
     tested = {
         "test": TestingWorker(questions, findings),
         CURVE_SET: CurveWorker(questions, findings),
