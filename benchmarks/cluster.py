@@ -3,7 +3,7 @@
     python benchmarks/cluster.py speed  [--rounds 3]
     python benchmarks/cluster.py losses [--workers 20] [--drivers 5]
     python benchmarks/cluster.py candidates [--candidates 1000]
-    python benchmarks/cluster.py placements
+    python benchmarks/cluster.py placements [--only demo]
 
 ``speed`` runs one study of several cohorts by the executor ``local`` and with one and two workers,
 one thread each and in turn, and prints the stages' seconds, ratios of the whole, and what `plan
@@ -185,7 +185,10 @@ def placements(arguments: argparse.Namespace) -> None:
     """Runs the demo wherever its jobs may run; one thread each, float32 on the processor."""
     place: Path = arguments.out
     differ = []
-    for name, given in {"demo": (), "demo, searched": ("--set", _SEARCH)}.items():
+    studies: dict[str, tuple[str, ...]] = {"demo": (), "demo, searched": ("--set", _SEARCH)}
+    for name, given in studies.items():
+        if arguments.only not in (None, name.split()[-1]):
+            continue
         folder = place / name.replace(", ", "-")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -335,6 +338,7 @@ def main() -> None:
     parser.add_argument("--drivers", type=int, default=5, help="that are killed")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--candidates", type=positive, default=1000)
+    parser.add_argument("--only", choices=("demo", "searched"), help="of the placed studies")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve() / arguments.part
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -122,6 +122,7 @@ def by_bakeoff(
                 "source": folder,
                 "template": layout.template,
                 "target": layout.target,
+                "chat_template": "none",  # TRL, too, is given texts and no messages
                 "max_length": 4096,
                 "allow_overlap": True,  # the splits are one file on purpose
             }

@@ -31,7 +31,8 @@ from bakeoff.measure.dry_run import (
     widest_step,
     write_summaries,
 )
-from bakeoff.measure.needs import Need
+from bakeoff.measure.needs import Need, recomputing_of
+from bakeoff.measure.remedies import shortened
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.measure.tracing import Trace
 from bakeoff.methods.registry import METHODS
@@ -159,13 +160,22 @@ def test_more_rows_hold_more(bench: Workbench, predictor: Predictor) -> None:
 
 def test_what_is_asked_again_is_not_traced_again(bench: Workbench, predictor: Predictor) -> None:
     entry = entry_of(bench, "lora")
+    predictor.known.clear()
     found = predictor.training(entry, "", ROWS)
-    assert predictor.training(entry, "", ROWS) is found
-    assert predictor.training(entry, "", ROWS, study=bench) is found
-    assert predictor.training(entry, "", 1) is not found
-    changed = replace(bench, engine=EngineOptions(gradient_checkpointing=True))
-    changed.__dict__["plans"] = bench.plans
+    assert predictor.training(entry, "", ROWS) == found
+    assert predictor.training(entry, "", ROWS, study=bench) == found
+    assert len(predictor.known) == 1
+    assert predictor.training(entry, "", 1) != found
+    changed = recomputing_of(bench)
     assert predictor.training(entry, "", ROWS, study=changed) != found
+    assert len(predictor.known) == 3
+    # Another predictor of the same rows takes what this one has traced, but its own base.
+    other = Predictor(changed, known=predictor.known)
+    assert other.training(entry, "", ROWS) == predictor.training(entry, "", ROWS, study=changed)
+    assert len(predictor.known) == 3
+    # Shorter rows are other passes.
+    shorter = predictor.training(entry, "", ROWS, study=shortened(bench, 32))
+    assert shorter.tokens < found.tokens and len(predictor.known) == 3
 
 
 def test_arithmetic_of_a_step_is_that_of_the_shapes(bench: Workbench, predictor: Predictor) -> None:
@@ -201,7 +211,7 @@ def test_tracing_leaves_nothing_behind(bench: Workbench, predictor: Predictor, n
     modules = [type(module) for module in bench.base.model.modules()]
     before = losses_of(bench, name)
     windows._band_masks.clear()  # as in a process that has not trained yet
-    predictor._trainings.clear()
+    predictor.known.clear()
     predictor.training(entry_of(bench, name), "", ROWS)
     predictor.writing(entry_of(bench, name), "", ROWS)
     assert [type(module) for module in bench.base.model.modules()] == modules

@@ -188,6 +188,19 @@ def test_a_resumed_run_writes_trials_that_were_ahead_anew(url: str) -> None:
     assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {1: 3.0})
 
 
+def test_a_search_that_was_made_and_never_signed_is_made_again(url: str) -> None:
+    """As by a run that was killed in between; what somebody has filled is not."""
+    optuna.create_study(storage=url, study_name="study/head")
+    keep(url, [train(candidate(), 3.0)])
+    [trial] = trials(url, "head").values()
+    assert trial.intermediate_values == {1: 3.0}
+    optuna.delete_study(storage=url, study_name="study/head")
+    made = optuna.create_study(storage=url, study_name="study/head")
+    made.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(StoreError, match=r"'study/head' of another run"):
+        keep(url, [candidate()])
+
+
 def test_a_search_of_another_run_is_refused_and_stays_as_it_was(url: str) -> None:
     keep(url, [train(candidate(), 3.0)], owner="one")
     with pytest.raises(StoreError, match=r"search\.storage: .*'study/\w+' of another run"):

@@ -202,9 +202,10 @@ def is_norm(layer: nn.Module) -> bool:
 
     Transformers has no common class for them: a norm is what is called one and has such a weight.
     """
+    if "norm" not in type(layer).__name__.lower():
+        return False  # before its weight is asked for, which a quantised layer would unpack
     weight = getattr(layer, "weight", None)
-    is_called_one = "norm" in type(layer).__name__.lower()
-    return is_called_one and isinstance(weight, Tensor) and weight.dim() == 1
+    return isinstance(weight, Tensor) and weight.dim() == 1
 
 
 def unsited(module: nn.Module) -> nn.Module:

@@ -13,8 +13,8 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.forecasts import margin
-from bakeoff.measure.needs import Need
-from bakeoff.measure.quantizing import over_quantized, recomputing_of
+from bakeoff.measure.needs import Need, recomputing_of
+from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method

@@ -1,9 +1,11 @@
-"""What one method of a study needs of memory."""
+"""What one method of a study needs of memory, and how many of its rows fit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.traced import Prediction
 from bakeoff.methods.entries import MethodEntry
 
@@ -40,3 +42,39 @@ class Need:
         """Candidates of this method in one pass that the memory holds; zero where none fits."""
         room = available - self.bases_bytes - self.alone.beside_bytes
         return max(0, room // max(1, self.alone.slot_bytes))
+
+
+def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int | None:
+    """Rows of the largest micro-batch that fits: the study's, or the half, or its half, ...
+
+    One row and all are traced; memory grows evenly with rows, so that what lies between is first
+    guessed and then traced until it fits.
+
+    Args:
+        reserved: bytes that so many rows take, traced. size: rows that the study has.
+
+    Returns:
+        None where not even one fits.
+    """
+    one = reserved(1)
+    if one > available:
+        return None
+    if size == 1:
+        return 1
+    whole = reserved(size)
+    if whole <= available:
+        return size
+    a_row = max(1.0, (whole - one) / (size - 1))
+    rows = size // 2
+    while rows > 1 and one + a_row * (rows - 1) > available:
+        rows //= 2
+    while rows > 1 and reserved(rows) > available:
+        rows //= 2
+    return max(1, rows)
+
+
+def recomputing_of(bench: Workbench) -> Workbench:
+    """The study with recomputed activations."""
+    changed = replace(bench, engine=replace(bench.engine, gradient_checkpointing=True))
+    changed.__dict__["plans"] = bench.plans
+    return changed

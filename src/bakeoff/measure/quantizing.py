@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from bakeoff.base.model import Base
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
-from bakeoff.measure.needs import Need
+from bakeoff.measure.needs import Need, most_rows, recomputing_of
 from bakeoff.measure.traced import Predictor
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import Quantization
@@ -44,7 +44,11 @@ def predictor_over(bench: Workbench, predictor: Predictor, kind: Quantization) -
     other = replace(bench, base=base, bases={}, methods={})
     other.__dict__["plans"] = bench.plans
     return Predictor(
-        other, dtype=predictor.base.compute_dtype, gpu=predictor.gpu, cost=predictor.cost
+        other,
+        dtype=predictor.base.compute_dtype,
+        gpu=predictor.gpu,
+        cost=predictor.cost,
+        known=predictor.known,
     )
 
 
@@ -82,15 +86,11 @@ def over_quantized(
         try:
             other = predictor_over(bench, predictor, kind)
             room = available - int(margin * max(0, predictor.all_bytes - other.all_bytes))
-            fitting, known = {}, {}
-            for need in able:
-                # Methods that differ in nothing but what they are over now take the same there.
-                key = (need.entry.kind, repr(sorted(need.entry.given.items())), need.label)
-                if key not in known:
-                    known[key] = _over(bench, other, need, kind, room)
-                if (one := known[key]) is not None:
-                    settings = _settings(bench, need.entry, kind)
-                    fitting[need.entry.name] = replace(one, settings=settings)
+            fitting = {
+                need.entry.name: one
+                for need in able
+                if (one := _over(bench, other, need, kind, room)) is not None
+            }
         except ConfigError:  # bitsandbytes is not here, and 4 bits are not traced without it
             continue
         if len(fitting) > len(found):
@@ -119,35 +119,6 @@ def _over(
     return OverQuantized(kind=kind, rows=rows, recomputed_rows=more, settings=settings)
 
 
-def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int | None:
-    """Rows of the largest micro-batch that fits: the study's, or the half, or its half, ...
-
-    One row and all are traced; memory grows evenly with rows, so that what lies between is first
-    guessed and then traced until it fits.
-
-    Args:
-        reserved: bytes that so many rows take, traced. size: rows that the study has.
-
-    Returns:
-        None where not even one fits.
-    """
-    one = reserved(1)
-    if one > available:
-        return None
-    if size == 1:
-        return 1
-    whole = reserved(size)
-    if whole <= available:
-        return size
-    a_row = max(1.0, (whole - one) / (size - 1))
-    rows = size // 2
-    while rows > 1 and one + a_row * (rows - 1) > available:
-        rows //= 2
-    while rows > 1 and reserved(rows) > available:
-        rows //= 2
-    return max(1, rows)
-
-
 def _settings(bench: Workbench, entry: MethodEntry, kind: Quantization) -> tuple[str, ...]:
     shared = () if bench.base.quantization == kind else (f"quantization={kind}",)
     has_own = entry.quantization not in (None, kind)
@@ -157,14 +128,3 @@ def _settings(bench: Workbench, entry: MethodEntry, kind: Quantization) -> tuple
 def needed_first() -> str:
     """What must be installed before a base can be quantised; empty where it is."""
     return "" if find_spec("bitsandbytes") is not None else f" (after {_EXTRA})"
-
-
-def _with(bench: Workbench, **changes: object) -> Workbench:
-    changed = replace(bench, **changes)  # type: ignore[arg-type]  # fields of its own
-    changed.__dict__["plans"] = bench.plans
-    return changed
-
-
-def recomputing_of(bench: Workbench) -> Workbench:
-    """The study with recomputed activations."""
-    return _with(bench, engine=replace(bench.engine, gradient_checkpointing=True))

@@ -18,12 +18,8 @@ from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.workbench import Workbench, plan_of
 from bakeoff.formatting import join
-from bakeoff.measure.quantizing import (
-    OverQuantized,
-    most_rows,
-    needed_first,
-    recomputing_of,
-)
+from bakeoff.measure.needs import most_rows, recomputing_of
+from bakeoff.measure.quantizing import OverQuantized, needed_first
 from bakeoff.measure.traced import Prediction, Predictor
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.types import SPLITS

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from bakeoff.base.choice import BaseChoice
 from bakeoff.base.devices import GpuProfile, profile_of
 from bakeoff.base.meta_model import MetaBase
 from bakeoff.engine.backends.memory import rows_that_fit
@@ -15,6 +16,7 @@ from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import writes_frozen
 from bakeoff.engine.generation.rows import largest_power_of_two
+from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.step import MOST_WORKER_BYTES
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError, ConfigError
@@ -66,6 +68,24 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traced:
+    """What a ``Prediction`` depends on, of one study's rows: what is equal is traced once.
+
+    Attributes:
+        kind, options, label: of a method's variant. rows: of a micro-batch.
+        base: that it is on. engine: options. workers: threads of a narrow base.
+    """
+
+    kind: str
+    options: str
+    label: str
+    rows: int
+    base: BaseChoice
+    engine: EngineOptions
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Writing:
     """Writing summaries, one batch of them.
 
@@ -87,7 +107,9 @@ class Predictor:
         bench: the study, with or without a real base; nothing of it is changed.
         dtype: what the base computes in; the bench's own without.
         gpu: what the passes are traced for; the bench's own device without.
-        cost: see ``engine.tracing.Trace``.
+        cost: see ``measure.tracing.Trace``.
+        known: what another predictor has traced, of the same rows by the same device, format and
+            cost; it is added to.
     """
 
     def __init__(
@@ -97,6 +119,7 @@ class Predictor:
         dtype: torch.dtype | None = None,
         gpu: GpuProfile | None = None,
         cost: Cost | None = None,
+        known: dict[Traced, Prediction] | None = None,
     ) -> None:
         self.gpu = gpu or profile_of(bench.base.device)
         # There the base's float32 original is not where what is traced is.
@@ -107,8 +130,8 @@ class Predictor:
         """Methods whose passes cannot be traced, by name, and why."""
         self._world = fake_world()
         self._dtype = dtype
-        self._trainings: dict[tuple[str, str, int, int], Prediction] = {}
-        """What has been traced of the study as it is, which is asked for several times."""
+        self.known: dict[Traced, Prediction] = {} if known is None else known
+        """What has been traced of the study's own rows, which is asked for several times."""
         with traced(self._world, gpu=self.gpu):
             held = {real.choice: MetaBase(real, dtype=dtype) for real in bench.held_bases}
         self._bases = held
@@ -130,12 +153,23 @@ class Predictor:
             rows: of a micro-batch.
             study: the study with other engine options or rows; as it is without.
         """
-        if study is not None and study is not self.bench:
+        study = study or self.bench
+        if study.plans is not self.bench.plans:
             return self._trained(entry, label, rows, study)
-        key = (entry.name, label, rows, worker_threads_of(self.bench.base).num)
-        if key not in self._trainings:
-            self._trainings[key] = self._trained(entry, label, rows, self.bench)
-        return self._trainings[key]
+        base = self._base_of(entry)
+        key = Traced(
+            kind=entry.kind,
+            options=repr(sorted(entry.given.items())),
+            label=label,
+            rows=rows,
+            base=base.choice,
+            engine=study.engine,
+            workers=worker_threads_of(self.bench.base).num,
+        )
+        if key not in self.known:
+            self.known[key] = self._trained(entry, label, rows, study)
+        # What is kept beside the held weights differs from study to study.
+        return replace(self.known[key], base_bytes=self._bytes_of(base))
 
     def _trained(self, entry: MethodEntry, label: str, rows: int, study: Workbench) -> Prediction:
         stages: dict[Stage, tuple[int, int, Work]] = {}
@@ -178,14 +212,21 @@ class Predictor:
         found: dict[int, tuple[int, Work]] = {}
         with _tracing_errors(entry), traced(self._world, gpu=self.gpu):
             bench, method = self._meta(entry, label)
-            for num_tokens in (short, long):
-                trace = self._trace(self._base_of(entry))
-                with trace, seated(bench, method) as cohort:
-                    trace.begin()
-                    # The cache has room for all tokens from the start, so that all are asked for.
-                    with suppress(_EnoughError), _stopped_after(cohort, num_tokens):
-                        write_summaries(bench, cohort, rows, wanted)
-                    found[num_tokens] = trace.peak_bytes, trace.work
+            trace = self._trace(self._base_of(entry))
+            with trace, seated(bench, method) as cohort:
+                trace.begin()
+
+                def written(num_tokens: int) -> None:
+                    if num_tokens in (short, long):
+                        found[num_tokens] = trace.peak_bytes, trace.work
+                    if num_tokens == long:
+                        raise _EnoughError
+
+                # The cache has room for all tokens from the start, so that all are asked for.
+                with suppress(_EnoughError), _after_each_token(cohort, written):
+                    write_summaries(bench, cohort, rows, wanted)
+                for num_tokens in (short, long):
+                    found.setdefault(num_tokens, (trace.peak_bytes, trace.work))
         more = long - short
         # What looks at the cache grows with what is written.
         growth = max(0, found[long][0] - found[short][0]) / more
@@ -253,15 +294,15 @@ class _EnoughError(Exception):
 
 
 @contextmanager
-def _stopped_after(cohort: Cohort, num_tokens: int) -> Iterator[None]:
-    """Raises ``_EnoughError`` where the decoder is called for one more token."""
+def _after_each_token(cohort: Cohort, written: Callable[[int], None]) -> Iterator[None]:
+    """Calls ``written`` with the tokens written so far where the decoder is to write one more."""
     calls = 0
 
     def count(*_: object) -> None:
         nonlocal calls
+        if calls:
+            written(calls)
         calls += 1
-        if calls > num_tokens:
-            raise _EnoughError
 
     handle = cohort.base.decoder.register_forward_pre_hook(count)
     try:

@@ -30,6 +30,7 @@ from bakeoff.engine.backends.gpu_kernels import GpuAttention
 # These read of their first input no more than they write.
 _GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
 _ATTENTION: Final = "_scaled_dot_product_flash_attention_for_cpu"
+_DEVICE: Final = torch.ops.prim.device.default
 _WINDOWED: Final = ("_flash_attention_forward", "_flash_attention_backward")
 
 
@@ -94,6 +95,8 @@ class Trace(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is _DEVICE and not args[0].fake_mode.in_kernel_invocation:
+            return args[0].fake_device  # what the world would say; a third of all calls ask it
         packet = func.overloadpacket
         if packet is torch.ops.aten._local_scalar_dense and isinstance(args[0], FakeTensor):
             # Code that asks for a number that is not known goes on as if nothing had happened: no

@@ -109,7 +109,10 @@ class SearchStorage:
         for method in self.searched:
             name = f"{self.study_name}/{method}"
             if name in known:
-                if known[name].user_attrs.get(_OWNER) != self.owner:
+                there = known[name]
+                # One that was killed between making a search and signing it left an empty one.
+                is_unsigned = not there.user_attrs and not there.n_trials
+                if not is_unsigned and there.user_attrs.get(_OWNER) != self.owner:
                     raise StoreError(
                         f"search.storage: it holds a search called {name!r} of another run; give "
                         "the study another name, or another database"

@@ -39,7 +39,7 @@ from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
-from bakeoff.measure.quantizing import recomputing_of
+from bakeoff.measure.needs import recomputing_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes

@@ -23,9 +23,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
-from bakeoff.measure.quantizing import recomputing_of
-from bakeoff.measure.rounds import GENERATION_ROWS
-from bakeoff.measure.timing import time_answers
+from bakeoff.measure.needs import recomputing_of
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
@@ -60,7 +58,13 @@ def askers_of(
     choosing: dict[str, Worker] = {}
     if selection is not None:
         choosing["validation"] = ChoiceWorker(questions, findings, selection)
-    timer = partial(time_answers, bench, rows=GENERATION_ROWS) if measures_costs else None
+    timer = None
+    if measures_costs:
+        # What measures is imported where it does, as other workers start without it.
+        from bakeoff.measure.rounds import GENERATION_ROWS
+        from bakeoff.measure.timing import time_answers
+
+        timer = partial(time_answers, bench, rows=GENERATION_ROWS)
     asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench), timer)
     tested = {
         "test": TestingWorker(questions, findings),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from bakeoff.errors import CheckpointError, StoreError
@@ -17,7 +18,7 @@ from bakeoff.execution.apart.exchange import (
     outcome_from,
 )
 from bakeoff.execution.apart.places import attempts
-from bakeoff.execution.states import COHORTS
+from bakeoff.execution.states import COHORTS, PAUSED
 from bakeoff.files import write_bytes
 from bakeoff.runs.events import CohortJob
 from bakeoff.types import RunState
@@ -77,8 +78,10 @@ class Library:
     def __init__(self, folders: Iterable[Path] = ()) -> None:
         self._known: dict[str, tuple[Outcome, Path]] = {}
         for folder in folders:
-            for outcome in outcomes_in(folder):
-                self._known.setdefault(key_of(outcome.job), (outcome, folder))
+            outcomes = list(outcomes_in(folder))
+            for outcome in outcomes:
+                left = _without_used(outcome, outcomes, folder)
+                self._known.setdefault(key_of(outcome.job), (left, folder))
 
     def of(self, job: CohortJob) -> tuple[Outcome, Path] | None:
         """What came of a job somewhere, and the folder that its files are below."""
@@ -92,6 +95,34 @@ def outcomes_in(folder: Path) -> Iterator[Outcome]:
         if found is None:
             raise StoreError(f"{file}: is torn; copy the shard's folder again")
         yield found
+
+
+def _without_used(outcome: Outcome, all_: Iterable[Outcome], folder: Path) -> Outcome:
+    """An outcome without the paused states that its shard has used and removed.
+
+    They are no longer needed once the shard has trained the next round of their method.
+    """
+    if outcome.job.kind != "train":
+        return outcome
+    latest: dict[str, int] = {}
+    for other in all_:
+        if other.job.kind == "train" and other.job.group == outcome.job.group:
+            for seat in other.job.seats:
+                method = seat.spec.method
+                latest[method] = max(latest.get(method, 0), seat.start)
+    used = {
+        f"{record.id}-{len(record.epochs)}-"
+        for record in outcome.records
+        if len(record.epochs) <= latest.get(record.method, 0)
+    }
+    gone = {
+        name
+        for name in outcome.files
+        if (path := PurePosixPath(name)).parent.name == PAUSED
+        and any(path.name.startswith(prefix) for prefix in used)
+        and not (folder / name).exists()
+    }
+    return replace(outcome, files={k: v for k, v in outcome.files.items() if k not in gone})
 
 
 def _read(file: Path) -> Outcome | None:
