@@ -15,7 +15,7 @@ from tests.golden_folders import golden
 
 HOUR = 3.6
 """A tenth of a cent a second."""
-TOKENS = {"input_tokens": 3.0, "output_tokens": 15.0}
+TOKENS: dict[str, Any] = {"input_tokens": 3.0, "output_tokens": 15.0}
 ZERO = BaselineCost(tokens_read=120.0, tokens_written=30.0, generation_rows_per_second=80.0)
 FEW = BaselineCost(
     tokens_read=480.0, tokens_written=30.0, generation_rows_per_second=20.0, search_seconds=40.0

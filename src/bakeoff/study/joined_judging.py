@@ -111,7 +111,7 @@ class JoinedSet:
         if is_judged(metric):
             found, rows = rows_judged_for_all(found)
             if groups is not None and rows is not None:
-                groups = [groups[row] for row in np.flatnonzero(rows)]
+                groups = [groups[row] for row in np.flatnonzero(rows).tolist()]
         first = next(iter(self.cells.values()))
         task = first.task if self.name == TEST else first.also[self.name]
         return MetricScores(
