@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bakeoff.config import dump_yaml, load_yaml
+from bakeoff.formatting import shown_amount
 from bakeoff.page.palette import NEUTRAL, Look
 from bakeoff.report.figures.costs import tradeoff_figures
 from bakeoff.report.load import read_priced
@@ -74,6 +76,41 @@ def test_a_price_for_one_report_stays_out_of_the_folder(
     assert refused.code == 2 and "changes nothing of its study but prices" in refused.message
     wrong = cli("report", folder, "--set", "prices.device_our=9")
     assert wrong.code == 2 and "prices.device_our" in wrong.message
+
+
+def test_examples_in_prompts_stand_where_methods_money_stands(
+    folder: Path, cli: Callable[..., Any]
+) -> None:
+    add_prices(folder)
+    path = folder / "results.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    cost = {"tokens_read": 480.0, "tokens_written": 30.0, "search_seconds": 40.0}
+    cost["generation_rows_per_second"] = 20.0
+    zero = content["baselines"]["zero_shot"]
+    content["baselines"]["few_shot"] = {**zero, "shots": 2, "cost": cost}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    results = read_priced(folder)
+    rows = build_rows(results)
+    [few] = [row for row in rows if row.name == "few_shot"]
+    assert few.value("serving_cost") == pytest.approx(1e5 / 20 * 2.5 / 3600)
+    assert few.value("training_cost") is None and few.value("search_cost") is not None
+    drawn = {f.name: f for f in tradeoff_figures(results, rows, looks(rows))}
+    assert "few-shot" in drawn["pareto_cost"].svg and "few-shot" not in drawn["pareto_time"].svg
+    outcome = cli("report", folder, "--format", "md,html,csv", "--max-cost", "$0.02")
+    assert outcome.code == 0, outcome.err
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "an answer of few-shot costs" in text and "cheaper than few-shot" in text, name
+    lines_of_it = [
+        line
+        for line in (folder / "report.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| few") and shown_amount(few.value("serving_cost")) in line
+    ]
+    assert len(lines_of_it) == 1
+    with (folder / "report.csv").open(encoding="utf-8", newline="") as file:
+        lines = {line["name"]: line for line in csv.DictReader(file)}
+    assert float(lines["few_shot"]["serving_cost_per_month"]) > 0
+    assert lines["few_shot"]["break_even_answers"] != ""
 
 
 def looks(rows: Any) -> dict[str, Look]:

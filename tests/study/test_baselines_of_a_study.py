@@ -105,11 +105,18 @@ def test_the_base_with_solved_examples_is_compared_with_a_draw_for_each_seed(
         (c["b"], c["a"]) for c in found["comparisons"]
     }
     assert ("lora", "few_shot") in pairs
+    # What an answer costs is counted of the prompts as they were asked, whatever number was best.
+    zero, own = found["baselines"]["zero_shot"]["cost"], few["cost"]
+    assert found["baselines"]["lead"]["cost"] is None and zero["search_seconds"] is None
+    assert own["search_seconds"] > 0.0 and own["generation_rows_per_second"] > 0.0
+    assert own["tokens_read"] == pytest.approx(read_of(few["shots"], place))
+    assert zero["tokens_read"] == pytest.approx(read_of(0, place))
     # Kept, and taken up by the next call.
     (place / "out/results.json").unlink()
     before = (place / "out/events.jsonl").read_bytes()
     assert run_small(**STUDY, baselines=wanted).code == 0
     assert without_times(results()) == without_times(found)
+    assert results()["baselines"]["few_shot"]["cost"] == own
     assert (place / "out/events.jsonl").read_bytes() == before
     # Left out again, it stays in the folder.
     assert run_small(**STUDY, baselines=["zero_shot"]).code == 0
@@ -147,6 +154,18 @@ def test_rows_with_solved_examples_are_the_texts_behind_each_other(
             assert np.array_equal(part.tokens[index], again[split].tokens[index])
         assert part.references == plain.references
         assert not np.array_equal(part.tokens[0], other[split].tokens[0])
+
+
+def read_of(shots: int, place: Path) -> float:
+    """Tokens of an average test prompt with so many rows before it, over the study's draws."""
+    study = study_from_mapping(small_study(**STUDY, baselines=["few_shot"]), folder=place)
+    bench = open_workbench(study, "cpu")
+    assert bench.shots is not None
+    parts = [bench.data.splits["test"]]
+    if shots:
+        drawn = [bench.shots.of(shots, seed) for seed in (0, 1, 2)]
+        parts = [one["test"] for one in drawn if one is not None]
+    return float(np.mean([[len(part.prompts[i]) for i in range(len(part))] for part in parts]))
 
 
 def rows_of(tokens: Any) -> list[Any]:

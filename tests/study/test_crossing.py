@@ -21,6 +21,8 @@ STUDY: dict[str, Any] = {
     "protocol": {"epochs": 1, "seeds": 3},
     "methods": {"lora": {"rank": 2, "learning_rate": 0.01}, "slow": {"kind": "lora"}},
 }
+JUDGE = {"endpoint": "http://127.0.0.1:1/v1", "model": "m"}
+JUDGED = {**STUDY["task"], "metrics": ["rouge1", "judge"]}
 
 
 def read(**changes: Any) -> Study:
@@ -84,6 +86,7 @@ def test_it_is_read_back_as_it_was_written() -> None:
         read(also_test=also),
         read(templates=None),
         read(bases=None, base="tiny"),
+        read(task=JUDGED, judge={**JUDGE, "against": "zero_shot@tiny@long"}),
     ):
         again = study_from_mapping(study.resolved, folder=Path.cwd())
         assert again.resolved == study.resolved
@@ -163,7 +166,13 @@ def test_a_study_grows_by_bases_and_prompts() -> None:
             {"protocol": {"seeds": {"at_least": 3, "at_most": 10}}},
             "protocol.seeds: seeds that follow",
         ),
-        ({"judge": {"endpoint": "http://127.0.0.1:1/v1", "model": "m"}}, "judge: is not asked"),
+        ({"judge": JUDGE}, "judge: has no effect, as task.metrics has no judge"),
+        ({"task": JUDGED}, "judge: is missing, as task.metrics has judge"),
+        (
+            {"task": JUDGED, "judge": {**JUDGE, "against": "lead"}},
+            "judge.against: 'lead' is no baseline of this study; give one of reference, "
+            "zero_shot@tiny@short, zero_shot@tiny@long, zero_shot@smollm2-135m@short and",
+        ),
         ({"task": {**STUDY["task"], "template": "{prompt}{completion}"}}, "both lay rows out"),
         ({"task": {"kind": "chat", "source": "x"}}, "a task of the kind chat has no template"),
     ],

@@ -17,7 +17,7 @@ from bakeoff.decide.prices import PriceOptions
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import shown_whole
 from bakeoff.metrics.judge import TokenPrices
-from bakeoff.runs.records import MethodRecord, Results
+from bakeoff.runs.records import BaselineRecord, MethodRecord, Results
 from bakeoff.runs.settings import setting
 
 _EXTERNAL: Final = "external"
@@ -113,7 +113,7 @@ def money_of(results: Results, method: MethodRecord) -> Money:
 
 
 def prompted_call(
-    results: Results, prices: PriceOptions, method: MethodRecord | None = None
+    results: Results, prices: PriceOptions, method: MethodRecord | BaselineRecord | None = None
 ) -> float | None:
     """What a prompted model's answer to an average test row costs.
 
@@ -189,7 +189,9 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def tokens_of_a_call(results: Results, method: MethodRecord | None = None) -> tuple[float, float]:
+def tokens_of_a_call(
+    results: Results, method: MethodRecord | BaselineRecord | None = None
+) -> tuple[float, float]:
     """Tokens of an average test row in the base's own: what is read, and what is written.
 
     Args:
@@ -245,7 +247,7 @@ def _prompted_notes(results: Results, prices: PriceOptions) -> list[str]:
         call = None if entrant is None else _given_call(results, entrant)
         if call is None:
             return []
-        month = _month_words(prices, call, call)
+        month = month_words(prices, call, call)
         return [
             f"money: an answer of {entrant} costs {prices.shown(call)}, as the study's "
             f"methods.{entrant}.price says, and stands for a prompted model's{month}"
@@ -263,10 +265,11 @@ def _prompted_notes(results: Results, prices: PriceOptions) -> list[str]:
     )
     if len(calls) > 1:
         text += ", each method's with its own base and prompt"
-    return [text + _month_words(prices, low, high)]
+    return [text + month_words(prices, low, high)]
 
 
-def _month_words(prices: PriceOptions, low: float, high: float) -> str:
+def month_words(prices: PriceOptions, low: float, high: float) -> str:
+    """What a month of answers costs, to end a sentence with; nothing without their number."""
     if prices.calls_per_month is None:
         return ""
     amounts = dict.fromkeys(prices.shown(one * prices.calls_per_month) for one in (low, high))

@@ -24,6 +24,7 @@ from bakeoff.methods.contract import Tensors
 from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Metric
 from bakeoff.runs.arrays import arrays_bytes
+from bakeoff.runs.baseline_cost import BaselineCost
 from bakeoff.runs.folder import EXAMPLES_FILE, RunFolder, damaged, file_records
 from bakeoff.runs.reading import to_json
 from bakeoff.runs.records import (
@@ -335,12 +336,14 @@ class Archive:
         answers: Sequence[str],
         *draws: Mapping[str, SetScores],
         shots: int | None = None,
+        cost: BaselineCost | None = None,
     ) -> None:
         """Writes a baseline's scores by set, for each draw, and its first answers to the test rows.
 
         Args:
             baseline: which. answers: of the first draw. draws: scores by set.
             shots: how many training rows were before each prompt.
+            cost: of an answer; without it what is known of that stays.
         """
         name = baseline.name
         self.findings.baselines[name] = [sets["test"] for sets in draws]
@@ -348,6 +351,9 @@ class Archive:
         self.findings.baselines_made_with[name] = self.made_with
         if shots is not None:
             self.findings.baseline_shots[name] = shots
+        if cost is not None:
+            self.findings.baseline_costs[name] = cost
+        known = self.findings.baseline_costs.get(name)
         place = f"baselines/{name}"
         self._keep_predictions(place, answers, draws[0])
         for draw, sets in enumerate(draws[1:], start=1):
@@ -362,6 +368,7 @@ class Archive:
             "title": baseline.title,
             "draws": len(draws),
             "shots": shots,
+            "cost": None if known is None else to_json(known),
             "metrics": self.metric_names,
             "made_with": to_json(self.made_with),
             "files": {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.cohort import Cohort
@@ -17,6 +20,7 @@ from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, ModelOutputs
+from bakeoff.runs.baseline_cost import BaselineCost
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.search.selection import ROWS_OF_TEXT
 from bakeoff.tasks.contract import Baseline
@@ -41,14 +45,26 @@ def ask_baselines(
         events.accept(job, [name for name in job.baselines if name in findings.baselines])
 
 
+TimeAnswers = Callable[[Cohort, SplitData], float | None]
+"""Rows of a set per second that a cohort's first slot answers; None where it answers nothing."""
+
+
 class BaselineWorker:
     """Asks the baselines of a job; one that fails fails alone.
 
     Args:
         questions, findings: the run's. deciding: the metric by which the number of shots is chosen.
+        time_answers: times the base, whose calls are priced by it; None leaves that out.
     """
 
-    def __init__(self, questions: Questions, findings: Findings, deciding: str) -> None:
+    def __init__(
+        self,
+        questions: Questions,
+        findings: Findings,
+        deciding: str,
+        time_answers: TimeAnswers | None = None,
+    ) -> None:
+        self._time_answers = time_answers
         self._questions, self._findings = questions, findings
         self._deciding = next(m for m in questions.metrics if m.name == deciding)
         self._bench, self._archive, self._view = questions.bench, questions.archive, questions.view
@@ -74,12 +90,13 @@ class BaselineWorker:
         if baseline.shots:
             self._ask_with_shots(baseline)
             return
-        splits = self._bench.data.splits
+        splits, cost = self._bench.data.splits, None
         if baseline.outputs is None:
             with Cohort(self._bench.base, [], 1) as cohort:
                 [(validation, outputs)] = self._questions.outcomes(
                     cohort, [0], f"{baseline.title} answers", validate=True
                 )
+                cost = self._cost(cohort, [(splits["test"], outputs)])
         else:
             validation = baseline.outputs(splits["train"], splits["validation"])
             outputs = baseline.outputs(splits["train"], splits["test"])
@@ -87,7 +104,27 @@ class BaselineWorker:
         if validation is not None:
             sets["validation"] = self._questions.scores(validation, "validation")
         answers = answers_of(self._bench.task, outputs, self._bench.data.splits["test"])
-        self._keep(baseline, answers, sets)
+        self._keep(baseline, answers, sets, cost=cost)
+
+    def _cost(
+        self, cohort: Cohort, asked: Sequence[tuple[SplitData, ModelOutputs]]
+    ) -> BaselineCost:
+        """What an answer takes.
+
+        Args:
+            cohort: entered, with the base alone. asked: of each draw the test set and what came.
+        """
+        first, _ = asked[0]
+        return BaselineCost(
+            tokens_read=fmean(float(part.prompts.lengths.mean()) for part, _ in asked),
+            tokens_written=fmean(
+                float((part.target_counts if o.written_N is None else o.written_N).mean())
+                for part, o in asked
+            ),
+            generation_rows_per_second=None
+            if self._time_answers is None
+            else self._time_answers(cohort, first),
+        )
 
     def _keep(
         self,
@@ -95,6 +132,7 @@ class BaselineWorker:
         answers: Sequence[str],
         *draws: Mapping[str, SetScores],
         shots: int | None = None,
+        cost: BaselineCost | None = None,
     ) -> None:
         if not all(scores.statistics for sets in draws for scores in sets.values()):
             self._questions.note(
@@ -110,7 +148,7 @@ class BaselineWorker:
                         "so it takes no part in the comparisons"
                     )
                     return
-        self._archive.keep_baseline(baseline, answers, *draws, shots=shots)
+        self._archive.keep_baseline(baseline, answers, *draws, shots=shots, cost=cost)
         self._view.say(f"  {baseline.title:<28} {self._questions.shown(draws[0]['test'])}")
 
     def _ask_with_shots(self, baseline: Baseline) -> None:
@@ -121,10 +159,11 @@ class BaselineWorker:
         source = self._bench.shots
         assert source is not None, "a baseline with shots needs rows for them"
         with Cohort(self._bench.base, [], 1) as cohort:
-            number = self._number_of_shots(baseline, cohort, source)
+            number, searched = self._number_of_shots(baseline, cohort, source)
             seeds = self._bench.protocol.seed_list if number else (0,)
             draws: list[dict[str, SetScores]] = []
             answers: list[str] = []
+            asked: list[tuple[SplitData, ModelOutputs]] = []
             for seed in seeds:
                 parts = source.of(number, seed) if number else self._bench.data.splits
                 if parts is None:
@@ -140,13 +179,22 @@ class BaselineWorker:
                     outputs = self._outputs(cohort, parts[split], wanted, length, baseline.title)
                     expected = parts[split].expected
                     sets[split] = SetScores.of(self._questions.metrics, outputs, expected)
-                    if split == "test" and not answers:
-                        answers = answers_of(self._bench.task, outputs, parts[split])
+                    if split == "test":
+                        asked.append((parts[split], outputs))
+                        answers = answers or answers_of(self._bench.task, outputs, parts[split])
                 draws.append(sets)
-        self._keep(baseline, answers, *draws, shots=number)
+            cost = replace(self._cost(cohort, asked), search_seconds=searched)
+        self._keep(baseline, answers, *draws, shots=number, cost=cost)
 
-    def _number_of_shots(self, baseline: Baseline, cohort: Cohort, source: ShotData) -> int:
-        """The best number by the deciding metric on validation; the fewest among equals."""
+    def _number_of_shots(
+        self, baseline: Baseline, cohort: Cohort, source: ShotData
+    ) -> tuple[int, float]:
+        """The best number by the deciding metric on validation; the fewest among equals.
+
+        Returns:
+            It, and the seconds that all numbers were asked for.
+        """
+        seconds = 0.0
         metric, found = self._deciding, dict[int, float]()
         left_out = []
         for number in (0, *baseline.shots):
@@ -162,7 +210,9 @@ class BaselineWorker:
                 part = part.first(ROWS_OF_TEXT)
             asks, length = frozenset({metric.asks}), source.max_length(number)
             title = f"{baseline.title} {number}"
+            before = time.perf_counter()
             outputs = self._outputs(cohort, part, asks, length, title)
+            seconds += time.perf_counter() - before
             sums = metric.statistics(outputs, part.expected).sum(axis=0)
             found[number] = float(metric.value(sums)) * (1.0 if metric.higher_is_better else -1.0)
         best = max(found, key=lambda number: found[number])
@@ -171,7 +221,7 @@ class BaselineWorker:
         if left_out:
             text += f"; {join(list(map(str, left_out)))} do not fit"
         self._questions.note(text)
-        return best
+        return best, seconds
 
     def _outputs(
         self, cohort: Cohort, part: SplitData, asks: frozenset[Ask], max_length: int, title: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.scores import SetScores
+from bakeoff.runs.baseline_cost import BaselineCost
 from bakeoff.runs.judged import JudgeRecord
 from bakeoff.runs.records import CandidateRecord, CostRecord, Provenance
 from bakeoff.search.schedule import StudySchedule
@@ -27,6 +28,7 @@ class Findings:
         failed_entrants: ids of runs from elsewhere that could not be tested; their scores stand
             among the candidates'.
         baseline_shots: by name how many training rows were before each prompt.
+        baseline_costs: by name what an answer costs, of those that ask the base.
         costs: by method. costs_of: by method, the label of the searched options that were
             measured, where it is known.
         judge: how the judge of the answers judged. failed_judge: whether it could not be asked to
@@ -43,6 +45,7 @@ class Findings:
     also_baselines: dict[str, dict[str, SetScores]] = field(default_factory=dict)
     failed_also: set[tuple[str, str]] = field(default_factory=set)
     baseline_shots: dict[str, int] = field(default_factory=dict)
+    baseline_costs: dict[str, BaselineCost] = field(default_factory=dict)
     baselines_made_with: dict[str, Provenance] = field(default_factory=dict)
     failed_baselines: set[str] = field(default_factory=set)
     failed_entrants: set[str] = field(default_factory=set)

@@ -59,11 +59,13 @@ def ask(
         sets = [part.choice_sets[chosen].tokens for chosen in part.choice_set]
         choices = list(choose(cohort, slots, prompts, sets, progress=counted("choices")))
     texts = {slot: scoring.texts(part.expected) for slot in slots}
+    lengths = {slot: np.zeros(len(part), dtype=np.int64) for slot in slots}
     if Ask.TEXT in asks:
         longest = generation.max_new_tokens
 
         def written(slot: int, chosen: NDArray[np.int64], ids: list[list[int]]) -> None:
             unfinished = [len(row) >= longest for row in ids]
+            lengths[slot][chosen] = [min(len(row) + 1, longest) for row in ids]
             texts[slot].add(chosen, decode(cohort.base, ids), unfinished)
 
         generate(
@@ -88,6 +90,7 @@ def ask(
             else np.array([int(np.argmin(nlls_M)) for nlls_M in chosen], dtype=np.int64),
             texts=texts[slot].texts if Ask.TEXT in asks else None,
             unfinished_N=texts[slot].unfinished_N if Ask.TEXT in asks else None,
+            written_N=lengths[slot] if Ask.TEXT in asks else None,
         )
         for slot, nll_N, chosen in zip(slots, nlls, choices, strict=True)
     ]

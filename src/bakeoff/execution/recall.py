@@ -27,6 +27,7 @@ from bakeoff.execution.scores import SetScores
 from bakeoff.files import folder_bytes
 from bakeoff.metrics.contract import Ask
 from bakeoff.runs.arrays import read_arrays
+from bakeoff.runs.baseline_cost import BaselineCost
 from bakeoff.runs.hashes import HASHES_FILE, changed_file, damaged
 from bakeoff.runs.reading import RESULTS_FILE, from_json, read_results, to_json
 from bakeoff.runs.records import (
@@ -270,6 +271,8 @@ class Recall:
         try:
             files = {k: from_json(FileRecord, v, where=where) for k, v in kept["files"].items()}
             made_with = from_json(Provenance, kept.get("made_with"), where=where)
+            cost = kept.get("cost")  # those of older versions have none
+            known = None if cost is None else from_json(BaselineCost, cost, where=where)
         except StoreError as error:
             self._keep_fault(f"{error}. What it held is made again")
             return
@@ -282,6 +285,8 @@ class Recall:
         if number > 1 and (is_new or number != len(self.bench.protocol.seed_list)):
             return  # made again
         place = f"baselines/{name}"
+        if known is not None:
+            self.findings.baseline_costs[name] = known
         found = [self._recall_scores(place, files, draw) for draw in range(number)]
         if is_new:
             new = self._with_new_metrics(place, found[0])

@@ -19,6 +19,7 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan, MicroBatch, Step
+from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.capture import StepTimer
 from bakeoff.engine.batch_source import BatchSource
@@ -191,15 +192,29 @@ def time_generation(
 
     What is captured once for many batches is left out, and so is warming up.
     """
-    if Ask.TEXT not in bench.task.asks:
-        return time_choosing(bench, method, rows, tensors)
-    test = bench.data.splits["test"]
-    prompts = [test.prompts[i] for i in range(min(rows, len(test)))]
-    options, device = bench.generation, bench.base.device
+    if not bench.task.asks & {Ask.TEXT, Ask.CHOICE}:
+        return None
     with seated(bench, method, tensors=tensors) as cohort:
-        _warm_up(cohort, prompts, options)
-        timer = _StartUp(device)
-        seconds = seconds_of(device, lambda: generate(cohort, [0], prompts, options, timer=timer))
+        return time_answers(bench, cohort, bench.data.splits["test"], rows)
+
+
+def time_answers(bench: Workbench, cohort: Cohort, part: SplitData, rows: int) -> float | None:
+    """Rows per second that whoever sits in the first slot answers, ``rows`` of them in a batch.
+
+    Args:
+        bench: what is asked, and how it is written. cohort: entered; an empty slot is the base.
+        part: whose first rows.
+
+    Returns:
+        None where the task asks for neither a text nor a choice.
+    """
+    if Ask.TEXT not in bench.task.asks:
+        return _choices_per_second(bench, cohort, part, rows)
+    prompts = [part.prompts[i] for i in range(min(rows, len(part)))]
+    options, device = bench.generation, bench.base.device
+    _warm_up(cohort, prompts, options)
+    timer = _StartUp(device)
+    seconds = seconds_of(device, lambda: generate(cohort, [0], prompts, options, timer=timer))
     return len(prompts) / max(seconds - timer.starting, _LEAST_SECONDS)
 
 
@@ -230,15 +245,22 @@ def time_choosing(
     """
     if Ask.CHOICE not in bench.task.asks:
         return None
-    test = bench.data.splits["test"]
-    count = min(rows, len(test))
-    prompts = [test.prompts[i] for i in range(count)]
-    choices = [test.choice_sets[test.choice_set[i]].tokens for i in range(count)]
     with seated(bench, method, tensors=tensors) as cohort:
-        choose(cohort, [0], prompts[:1], choices[:1])
-        seconds = seconds_of(
-            bench.base.device, lambda: choose(cohort, [0], prompts, choices, batch_rows=count)
-        )
+        return _choices_per_second(bench, cohort, bench.data.splits["test"], rows)
+
+
+def _choices_per_second(
+    bench: Workbench, cohort: Cohort, part: SplitData, rows: int
+) -> float | None:
+    if Ask.CHOICE not in bench.task.asks:
+        return None
+    count = min(rows, len(part))
+    prompts = [part.prompts[i] for i in range(count)]
+    choices = [part.choice_sets[part.choice_set[i]].tokens for i in range(count)]
+    choose(cohort, [0], prompts[:1], choices[:1])
+    seconds = seconds_of(
+        bench.base.device, lambda: choose(cohort, [0], prompts, choices, batch_rows=count)
+    )
     return count / max(seconds, _LEAST_SECONDS)
 
 

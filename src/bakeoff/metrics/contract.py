@@ -54,6 +54,7 @@ class ModelOutputs:
             says.
         texts: [N] what was written.
         unfinished_N: [N] whether the text has no end within the tokens allowed.
+        written_N: [N] tokens of the text, its end included.
         preferred_N: [N] by how much a judge preferred the text to another one, 0..1; NaN where it
             was not asked.
     """
@@ -65,6 +66,7 @@ class ModelOutputs:
     chosen_N: Ints | None = None
     texts: Sequence[str] | None = None
     unfinished_N: NDArray[np.bool_] | None = None
+    written_N: Ints | None = None
     preferred_N: Floats | None = None
 
 

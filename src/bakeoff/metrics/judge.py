@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bakeoff.errors import ConfigError
 from bakeoff.metrics.base import MeanMetric
-from bakeoff.metrics.contract import Ask, Expected, Metric, ModelOutputs
+from bakeoff.metrics.contract import Ask, Expected, Floats, Metric, ModelOutputs
 
 NAME: Final = "judge"
 REFERENCE: Final = "reference"
@@ -181,7 +181,16 @@ class Judge(MeanMetric):
 
     def _statistics(self, outputs: ModelOutputs, examples: Sequence[Expected]) -> NDArray[Any]:
         assert outputs.preferred_N is not None
-        found_N = np.asarray(outputs.preferred_N, dtype=np.float64)
+        return self.statistics_of(outputs.preferred_N)
+
+    @staticmethod
+    def statistics_of(preferred_N: Floats) -> NDArray[Any]:
+        """[N, 2] what rows add.
+
+        Args:
+            preferred_N: [N] by how much the judge preferred the answer, NaN where it was not asked.
+        """
+        found_N = np.asarray(preferred_N, dtype=np.float64)
         is_judged_N = np.isfinite(found_N)
         return np.stack([np.where(is_judged_N, found_N, 0.0), is_judged_N], axis=1)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
+from bakeoff.decide.baseline_money import baseline_money_notes
 from bakeoff.decide.money import money_notes
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.decide.representative import representative
@@ -94,6 +95,7 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     """
     results = read_priced(folder, overrides)
     notes: list[str] = [*changed_files(folder, results), *money_notes(results)]
+    notes += baseline_money_notes(results)
     examples = [
         Example(
             index=row["index"],

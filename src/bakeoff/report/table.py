@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bakeoff.decide.baseline_money import money_of_baseline
 from bakeoff.decide.money import Money, money_of, prices_of, shown_volume
 from bakeoff.decide.verdicts import LEAD, ZERO_SHOT, cheapest, verdict_of
 from bakeoff.decide.verdicts import baseline_label as baseline_label
@@ -154,7 +155,7 @@ def build_rows(results: Results) -> list[Row]:
     rows = [_method(results, name, record) for name, record in results.methods.items()]
     first = [name for name in _BASELINES if name in results.baselines]
     names = dict.fromkeys([*first, *results.baselines])
-    return rows + [_baseline(name, results.baselines[name]) for name in names]
+    return rows + [_baseline(results, name, results.baselines[name]) for name in names]
 
 
 def build_marks(results: Results, rows: Sequence[Row]) -> dict[tuple[str, str], str]:
@@ -243,7 +244,7 @@ def _method(results: Results, name: str, record: MethodRecord) -> Row:
 
 
 def _money(found: Money) -> dict[str, Cell]:
-    """What is known of a method in money; ``total_cost`` is for figures."""
+    """What is known of a method or baseline in money; ``total_cost`` is for figures."""
     thousand = None if found.call is None else found.call.times(1000.0)
     amounts = {
         "training_cost": found.training,
@@ -262,14 +263,19 @@ def _money(found: Money) -> dict[str, Cell]:
     )
 
 
-def _baseline(name: str, record: BaselineRecord) -> Row:
+def _baseline(results: Results, name: str, record: BaselineRecord) -> Row:
     return Row(
         name=name,
         label=baseline_label(name, record),
         is_baseline=True,
         state=None,
         reason=None,
-        cells={m: _cell(found) for m, found in record.test.items()} | _counted(record.outputs),
+        cells={
+            **{metric: _cell(found) for metric, found in record.test.items()},
+            **_counted(record.outputs),
+            **_money(money_of_baseline(results, record)),
+        },
+        currency=prices_of(results).currency,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bakeoff.formatting import shown_whole
+from bakeoff.runs.baseline_cost import BaselineCost as BaselineCost
 from bakeoff.runs.candidates import CandidateRecord as CandidateRecord
 from bakeoff.runs.candidates import CandidateSpec as CandidateSpec
 from bakeoff.runs.candidates import EpochRecord as EpochRecord
@@ -246,6 +247,7 @@ class BaselineRecord:
         title: for readers. sentences: of the lead baseline, in older results.
         also_test: by further test set, then by metric.
         shots: training rows before each prompt, where validation chose a number of them.
+        cost: of an answer, where the base is asked; None of others, and in older results.
         cell: of a crossed study, where it was asked. plain_name: what it is called there.
     """
 
@@ -258,6 +260,7 @@ class BaselineRecord:
     confusion: Confusion | None = None
     sentences: int | None = None
     shots: int | None = None
+    cost: BaselineCost | None = None
     cell: str | None = None
     plain_name: str | None = None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bakeoff.errors import ConfigError
+from bakeoff.formatting import join
+from bakeoff.metrics.judge import REFERENCE
 from bakeoff.study.crossing import (
     BASES,
     TEMPLATES,
@@ -56,6 +59,7 @@ def crossed(
             merged, levels, deciding=deciding, metrics=tuple(task.metric_names)
         )
     )
+    check_against(study, cells)
     decided = [] if levels.bases is None else next(iter(levels.bases.values())).keys
     crossing = Crossing(
         levels=levels,
@@ -66,6 +70,30 @@ def crossed(
     )
     found: dict[str, Any] = {key: levels.resolved.get(key) for key in (BASES, TEMPLATES)}
     return replace(study, options=replace(study.options, **found), crossing=crossing)
+
+
+def check_against(study: Study, cells: Sequence[Cell]) -> None:
+    """Holds what a judge compares with against what the cells have.
+
+    Raises:
+        ConfigError: it is none of their baselines.
+    """
+    judge = study.options.judge
+    if judge is None or judge.against is None:
+        return
+    crossed = {
+        cell.place.variant(one.name): None
+        for cell in cells
+        for one in cell.study.baselines
+        if one.outputs is None
+    }
+    known = [REFERENCE, *(one.name for one in study.baselines if one.outputs is not None), *crossed]
+    # A plain name is the first cell's.
+    if judge.against not in (*known, *(one.name for one in study.baselines)):
+        raise ConfigError(
+            f"judge.against: {judge.against!r} is no baseline of this study; give one of "
+            f"{join(known)}, and all answers of all bases and prompts are compared with it"
+        )
 
 
 def _as_given(task: Mapping[str, Any]) -> dict[str, Any]:

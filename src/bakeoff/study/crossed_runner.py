@@ -15,11 +15,15 @@ from bakeoff.execution.stopping import StopSignals
 from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
-from bakeoff.study.cells import OpenedCell, check_cells, deciding_metric, open_cells
+from bakeoff.study.cells import TEST, OpenedCell, check_cells, deciding_metric, open_cells
 from bakeoff.study.crossing import PER_TOKEN
 from bakeoff.study.environment import versions
 from bakeoff.study.growing import outline_of
-from bakeoff.study.joining import folder_of, join_results
+from bakeoff.study.joined_answers import judge_cells
+from bakeoff.study.joined_judging import JudgedCells
+from bakeoff.study.joined_scores import folder_of, shared_rows
+from bakeoff.study.joining import join_results
+from bakeoff.study.judged_notes import JUDGED_ABOVE, has_new_votes, judge_plan
 from bakeoff.study.longer import why_not_longer
 from bakeoff.study.runner import Runner
 from bakeoff.study.stages import ElsewherePlan
@@ -67,6 +71,8 @@ class CrossedRunner:
         self._opened: dict[str, OpenedCell] = {}
         self._present: tuple[int, Runner] | None = None
         self._grown: list[str] = []
+        self._judged: JudgedCells | None = None
+        self._is_judging = False
 
     def is_complete(self) -> bool:
         """Whether the folder holds the whole study already, and every file as it was written."""
@@ -80,6 +86,8 @@ class CrossedRunner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
+        if has_new_votes(self.study, path, results):
+            return False
         places = [folder_of(path, cell.place.label) for cell in self.cells]
         if not all((place / STUDY_FILE).exists() for place in places):
             return False
@@ -88,6 +96,8 @@ class CrossedRunner:
 
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""
+        if self._is_judging:
+            return {"text": "judging the answers"}
         if self._present is None:
             return {"text": "looking at the bases and the data"}
         number, runner = self._present
@@ -125,6 +135,8 @@ class CrossedRunner:
                 for number, (cell, runner) in enumerate(runners):
                     self._present = number, runner
                     self._run(number, cell, runner)
+                if self.study.options.judge is not None:
+                    self._judge()
             except StoreError:
                 raise
             except (KeyboardInterrupt, Exception):
@@ -133,6 +145,20 @@ class CrossedRunner:
         results = self._write(at_end=True)
         assert results is not None
         return results
+
+    def _judge(self) -> None:
+        """Judges the answers of all cells, with one journal and the same rows for all."""
+        self._is_judging = True
+        text = "judging the answers"
+        with self.console.status(text) as status:
+            self._judged = judge_cells(
+                self.study,
+                self.folder.path,
+                self._opened,
+                self.stop,
+                progress=lambda done, total: status.update(f"{text}: {done} of {total} rows"),
+                warn=self._note,
+            )
 
     def _run(self, number: int, cell: Cell, runner: Runner) -> None:
         place = f"{number + 1} of {len(self.cells)}"
@@ -147,6 +173,7 @@ class CrossedRunner:
     def _runners(self, stack: ExitStack) -> list[tuple[Cell, Runner]]:
         """A runner for each cell, whose folders are held until the stack ends."""
         found = []
+        judged = () if self.study.options.judge is None else (JUDGED_ABOVE,)
         kept = [[seconds] for seconds in self.after_training] or [[]] * len(self.cells)
         for cell, after_training in zip(self.cells, kept, strict=True):
             folder = stack.enter_context(
@@ -166,10 +193,11 @@ class CrossedRunner:
                 force=self.force,
                 mix_versions=self.mix_versions,
                 on_news=None if self.on_news is None else self._news,
-                notes=self.notes,
+                notes=(*self.notes, *judged),
                 elsewhere=self.elsewhere,
                 measures_costs=self.measures_costs,
                 after_training=after_training,
+                judges=False,
             )
             found.append((cell, runner))
         return found
@@ -186,7 +214,12 @@ class CrossedRunner:
             read_results(folder_of(path, cell.place.label)).status == "complete"
             for cell in self.cells
         )
-        results = join_results(self.study, path, self._opened, complete=complete, notes=self._grown)
+        results = join_results(
+            *(self.study, path, self._opened),
+            complete=complete and not (self._judged is not None and self._judged.failed),
+            notes=self._grown,
+            judged=self._judged,
+        )
         if results is not None:
             self.folder.write_results(results)
         return results
@@ -209,6 +242,16 @@ class CrossedRunner:
             highlight=False,
             soft_wrap=True,
         )
+        asked = sum(one.outputs is None for one in self.study.baselines)
+        elsewhere = sum(len(one.places) for one in self.study.externals)
+        seeds = len(self.study.options.protocol.seed_list)
+        alone = len(self.study.baselines) - asked + elsewhere
+        for note in judge_plan(
+            self.study.options.judge,
+            rows=len(shared_rows(self._opened, TEST)),
+            runs=len(self.cells) * (seeds * len(self.study.entries) + asked) + alone,
+        ):
+            self._note(note)
         named = self.study.options.decision.metric
         deciding = deciding_metric(self.study, self._opened)
         if named in PER_TOKEN and deciding != named:

@@ -241,12 +241,6 @@ def first_of(merged: Mapping[str, Any], levels: Levels) -> dict[str, Any]:
                 f"methods.{name}: {CROSSED!r} stands between a method and its base or prompt; "
                 "choose another name"
             )
-    if merged.get("judge") is not None:
-        raise ConfigError(
-            "judge: is not asked in a study with bases or templates, as each of its parts would "
-            "be judged against another answer; remove judge and task.metrics' judge, or study one "
-            "base and one prompt"
-        )
     protocol = merged.get("protocol")
     if isinstance(protocol, Mapping) and isinstance(protocol.get("seeds"), Mapping):
         raise ConfigError(

@@ -13,14 +13,17 @@ from bakeoff.decide.factors import Key, with_components
 from bakeoff.decide.judged import MetricJudgement, MetricScores, judge_metric
 from bakeoff.decide.margins import MetricScale, decision_of
 from bakeoff.formatting import shown_whole
-from bakeoff.metrics.base import MeanMetric
+from bakeoff.metrics.base import MeanMetric, is_judged
 from bakeoff.metrics.contract import Metric
+from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.factors import FactorsRecord
 from bakeoff.runs.records import (
     BaselineRecord,
     DecisionRecord,
     DecisionWarning,
     Estimate,
+    JudgeRecord,
+    Margin,
     MethodRecord,
 )
 from bakeoff.study.cells import TEST, OpenedCell, one_tokenizer
@@ -32,8 +35,25 @@ from bakeoff.study.joined_scores import (
     on_rows,
     shared_rows,
 )
-from bakeoff.study.judging import bounds_of, withheld_of
+from bakeoff.study.judging import bounds_of, rows_judged_for_all, withheld_of
 from bakeoff.study.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedCells:
+    """What a judge said of all cells' answers.
+
+    Attributes:
+        record: how it judged. failed: whether it was given up.
+        statistics: by name, by run, [M, 2]; of a baseline of its first draw.
+        seconds: that it took. notes: what a reader must know besides.
+    """
+
+    record: JudgeRecord
+    statistics: Mapping[str, Sequence[NDArray[Any]]]
+    failed: bool
+    seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +83,35 @@ class JoinedSet:
         task = first.task if self.name == TEST else first.also[self.name]
         return comparable(task.metrics, self.cells)
 
+    def with_judge(self, found: Mapping[str, Sequence[NDArray[Any]]]) -> JoinedSet:
+        """With what a judge gave.
+
+        Args:
+            found: by name, by run, statistics [M, C]; of a baseline that of its first draw.
+        """
+        runs: dict[str, Sequence[Arrays]] = dict(self.runs)
+        for name, statistics in found.items():
+            own = list(runs.get(name, ()))
+            if len(own) == len(statistics) or (own and name in self.fixed):
+                for place, array in enumerate(statistics):
+                    own[place] = {**own[place], JUDGE: array}
+                runs[name] = own
+        return replace(self, runs=runs)
+
     def scores(self, metric: Metric) -> MetricScores:
         """What all runs reached by one metric."""
         found: dict[str, list[NDArray[Any]]] = {}
-        for name, runs in self.runs.items():
+        groups = self.groups
+        for name, all_runs in self.runs.items():
+            # Of a baseline's draws the judge is given the first.
+            runs = all_runs[:1] if is_judged(metric) and name in self.fixed else all_runs
             own = [run[metric.name] for run in runs if metric.name in run]
             if own and len(own) == len(runs):
                 found[name] = own
+        if is_judged(metric):
+            found, rows = rows_judged_for_all(found)
+            if groups is not None and rows is not None:
+                groups = [groups[row] for row in np.flatnonzero(rows).tolist()]
         first = next(iter(self.cells.values()))
         task = first.task if self.name == TEST else first.also[self.name]
         return MetricScores(
@@ -79,7 +121,7 @@ class JoinedSet:
             runs=found,
             value=metric.value,
             is_ratio=isinstance(metric, MeanMetric),
-            groups=self.groups,
+            groups=groups,
             bounds=bounds_of(metric),
             withheld=withheld_of(self.gold, task, metric),
         )
@@ -140,9 +182,13 @@ def decision_across(
     metrics: Sequence[Metric],
     methods: Mapping[str, MethodRecord],
     baselines: Mapping[str, BaselineRecord],
+    judge: JudgeRecord | None = None,
 ) -> DecisionRecord:
-    """By what the verdicts across cells are reached: the margins follow from validation alone."""
-    return decision_of(
+    """By what the verdicts across cells are reached: the margins follow from validation alone.
+
+    Nothing is called equal by a judge that prefers by place.
+    """
+    found = decision_of(
         replace(study.options.decision, metric=deciding),
         [
             MetricScale(
@@ -156,6 +202,13 @@ def decision_across(
         {name: record.validation for name, record in baselines.items()},
         primary=deciding,
     )
+    if judge is None:
+        return found
+    if judge.by_place_too_often:
+        found = replace(found, margins={**found.margins, JUDGE: Margin(value=0.0, source="judge")})
+    flags = (f"the judge: {flag}" for flag in judge.flags)
+    warnings = [DecisionWarning(set=TEST, metric=JUDGE, text=flag) for flag in flags]
+    return replace(found, warnings=(*found.warnings, *warnings))
 
 
 def across(

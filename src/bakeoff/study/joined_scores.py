@@ -5,7 +5,7 @@ Axis letters: N rows of one cell's set, M rows that all cells share, C columns o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +13,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.errors import StoreError
 from bakeoff.execution.archive import RECORD_FILE, SCORE_FILES, also_files, score_file
+from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.arrays import read_arrays
-from bakeoff.runs.places import BASELINES, CANDIDATES
-from bakeoff.runs.reading import read_json
+from bakeoff.runs.places import BASELINES, CANDIDATES, CELLS
+from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 from bakeoff.runs.records import Results
 from bakeoff.study.cells import TEST, OpenedCell, SetRows
+from bakeoff.study.study import Study
 
 _COUNTED: Final = frozenset({"empty", "unfinished", "invalid"})
+_NOT_HERE: Final = _COUNTED | {JUDGE}
+"""A cell that someone had judged alone was judged against an answer of its own."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -34,6 +39,47 @@ class CellScores:
 
     methods: Mapping[str, Sequence[Arrays]]
     baselines: Mapping[str, Sequence[Arrays]]
+
+
+def folder_of(place: Path, label: str) -> Path:
+    """A cell's folder below its study's."""
+    return place / CELLS / label
+
+
+def read_cells(place: Path, labels: Iterable[str]) -> dict[str, Results]:
+    """By label the results of the cells that have any.
+
+    Args:
+        place: the study's folder. labels: of all cells.
+    """
+    found: dict[str, Results] = {}
+    for label in labels:
+        folder = folder_of(place, label)
+        if (folder / RESULTS_FILE).is_file():
+            try:
+                found[label] = read_results(folder)
+            except StoreError:
+                continue  # torn; its run writes it again
+    return found
+
+
+def baseline_names(
+    study: Study, cells: Mapping[str, Results], opened: Mapping[str, OpenedCell]
+) -> dict[tuple[str, str], str]:
+    """By (label, plain name) what a baseline is called in the study.
+
+    One that asks no model says the same in every cell, and stands there once.
+    """
+    without = {one.name for one in study.baselines if one.outputs is not None}
+    found: dict[tuple[str, str], str] = {}
+    for label, results in cells.items():
+        place = opened[label].cell.place
+        for plain in results.baselines:
+            if plain not in without:
+                found[label, plain] = place.variant(plain)
+            elif plain not in found.values():
+                found[label, plain] = plain
+    return found
 
 
 def read_scores(folder: Path, results: Results, rows: SetRows, name: str) -> CellScores:
@@ -67,7 +113,7 @@ def _read(path: Path, size: int) -> Arrays | None:
     found = read_arrays(path)
     if found is None or any(len(array) != size for array in found.values()):
         return None
-    return {key: array for key, array in found.items() if key not in _COUNTED and array.ndim == 2}
+    return {key: array for key, array in found.items() if key not in _NOT_HERE and array.ndim == 2}
 
 
 def shared_rows(opened: Mapping[str, OpenedCell], name: str) -> NDArray[np.int64]:
@@ -77,6 +123,17 @@ def shared_rows(opened: Mapping[str, OpenedCell], name: str) -> NDArray[np.int64
     for numbers in others:
         shared = np.intersect1d(shared, numbers)
     return shared
+
+
+def single_rows(
+    opened: Mapping[str, OpenedCell], name: str, shared: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Those of the shared rows that became several in no cell, ascending."""
+    found = shared
+    for cell in opened.values():
+        numbers, counts = np.unique(cell.rows[name].numbers, return_counts=True)
+        found = np.intersect1d(found, numbers[counts == 1])
+    return found
 
 
 def on_rows(statistics: NDArray[Any], rows: SetRows, shared: NDArray[np.int64]) -> NDArray[Any]:

@@ -16,11 +16,9 @@ from typing import Any
 from bakeoff.decide.factors import factors_sentence
 from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
-from bakeoff.errors import StoreError
 from bakeoff.formatting import join
 from bakeoff.runs.factors import CellRecord, FactorsRecord
 from bakeoff.runs.places import CELLS
-from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import (
     BaselineRecord,
     Estimate,
@@ -34,6 +32,7 @@ from bakeoff.study.cells import TEST, OpenedCell, deciding_metric, one_tokenizer
 from bakeoff.study.crossing import BITS_PER_BYTE, PER_TOKEN
 from bakeoff.study.joined_judging import (
     JoinedSet,
+    JudgedCells,
     across,
     comparable,
     decision_across,
@@ -42,14 +41,10 @@ from bakeoff.study.joined_judging import (
     warnings_across,
     with_factors,
 )
-from bakeoff.study.joined_scores import read_scores
+from bakeoff.study.joined_scores import baseline_names, folder_of, read_cells, read_scores
+from bakeoff.study.judged_notes import JUDGED_ABOVE, judge_notes
 from bakeoff.study.results import metric_records
 from bakeoff.study.study import Study
-
-
-def folder_of(place: Path, label: str) -> Path:
-    """A cell's folder below its study's."""
-    return place / CELLS / label
 
 
 def join_results(
@@ -59,34 +54,30 @@ def join_results(
     *,
     complete: bool,
     notes: Sequence[str] = (),
+    judged: JudgedCells | None = None,
 ) -> Results | None:
     """Puts together what the cells have found so far.
 
     Args:
         study: crossed. place: its folder. opened: all cells. complete: whether nothing is left.
-        notes: what a reader must know besides.
+        notes: what a reader must know besides. judged: what a judge said of all answers, if known.
 
     Returns:
         None while no cell has results.
     """
-    cells: dict[str, Results] = {}
-    for label in opened:
-        folder = folder_of(place, label)
-        if (folder / RESULTS_FILE).is_file():
-            try:
-                cells[label] = read_results(folder)
-            except StoreError:
-                continue  # torn; its run writes it again
+    cells = read_cells(place, opened)
     if not cells:
         return None
-    return _Joining(study, place, opened, cells).results(complete=complete, notes=notes)
+    joining = _Joining(study, place, opened, cells, judged)
+    return joining.results(complete=complete, notes=notes)
 
 
 class _Joining:
     """One set of results in the making.
 
     Args:
-        study, place, opened: see ``join_results``. cells: by label the results that are there.
+        study, place, opened, judged: see ``join_results``.
+        cells: by label the results that are there.
     """
 
     def __init__(
@@ -95,20 +86,27 @@ class _Joining:
         place: Path,
         opened: Mapping[str, OpenedCell],
         cells: Mapping[str, Results],
+        judged: JudgedCells | None,
     ) -> None:
+        self.judged = judged
+        self.record = None if judged is None else judged.record
         self.study, self.place = study, place
         self.opened, self.cells = opened, cells
         self.first = next(iter(cells.values()))
         self.deciding = deciding_metric(study, opened)
         self.metrics = comparable(next(iter(opened.values())).task.metrics, opened)
-        self.names = self._baseline_names()
+        self.names = baseline_names(study, cells, opened)
 
     def results(self, *, complete: bool, notes: Sequence[str]) -> Results:
         """All of them, with the recommendation."""
         methods, baselines = self._methods(), self._baselines()
-        decision = decision_across(self.study, self.deciding, self.metrics, methods, baselines)
+        decision = decision_across(
+            self.study, self.deciding, self.metrics, methods, baselines, self.record
+        )
         margins = {name: margin.value for name, margin in decision.margins.items()}
         joined = self._joined(TEST)
+        if self.judged is not None:
+            joined = joined.with_judge(self.judged.statistics)
         judged = judge_across(joined, margins, decision.level)
         warnings = [*warnings_across(joined, judged, self.deciding)]
         also: dict[str, dict[str, MetricJudgement]] = {}
@@ -141,16 +139,22 @@ class _Joining:
                 for found in one.values()
                 for comparison in found.comparisons
             ),
-            decision=replace(decision, warnings=tuple(warnings)),
+            decision=replace(decision, warnings=(*decision.warnings, *warnings)),
             recommendation=Recommendation(method=None, verdict="undecided", why=""),
             search=self._search(),
             also_test=self._sets(),
             learning_curve={
                 k: v for one in self.cells.values() for k, v in one.learning_curve.items()
             },
-            judge=None,
+            judge=self.record,
             factors=factors,
-            notes=(*self._notes(factors), *notes, *self._cells_notes()),
+            notes=(
+                *self._notes(factors),
+                *notes,
+                *judge_notes(self.record),
+                *(() if self.judged is None else self.judged.notes),
+                *self._cells_notes(),
+            ),
         )
         return replace(record, recommendation=recommend(record))
 
@@ -162,22 +166,6 @@ class _Joining:
             for label, results in self.cells.items()
         }
         return join_sets(scored, self.opened, name, self.names)
-
-    def _baseline_names(self) -> dict[tuple[str, str], str]:
-        """By (label, plain name) what a baseline is called here.
-
-        One that asks no model says the same in every cell, and stands here once.
-        """
-        without = {one.name for one in self.study.baselines if one.outputs is not None}
-        found: dict[tuple[str, str], str] = {}
-        for label, results in self.cells.items():
-            place = self.opened[label].cell.place
-            for plain in results.baselines:
-                if plain not in without:
-                    found[label, plain] = place.variant(plain)
-                elif plain not in found.values():
-                    found[label, plain] = plain
-        return found
 
     def _baselines(self) -> dict[str, BaselineRecord]:
         found = {}
@@ -238,6 +226,9 @@ class _Joining:
         for one in self.cells.values():
             for stage, spent in one.environment.wall_seconds.items():
                 seconds[stage] = round(seconds.get(stage, 0.0) + spent, 3)
+        if self.judged is not None:
+            seconds["judge"] = round(self.judged.seconds, 3)
+            seconds["total"] = round(seconds.get("total", 0.0) + self.judged.seconds, 3)
         bases = list(dict.fromkeys(one.environment.base for one in self.cells.values()))
         prints = dict.fromkeys(one.environment.base_fingerprint for one in self.cells.values())
         return replace(
@@ -333,6 +324,8 @@ class _Joining:
         said: dict[str, list[str]] = {}
         for label, results in self.cells.items():
             for note in results.notes:
+                if note == JUDGED_ABOVE:
+                    continue  # here it is
                 said.setdefault(note, []).append(label)
         every = len(self.cells)
         return [

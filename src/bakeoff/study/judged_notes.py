@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+
+from bakeoff.errors import DataError
+from bakeoff.execution.judging.judging import votes_file
+from bakeoff.execution.judging.votes import read_votes
 from bakeoff.formatting import shown_money, shown_whole
 from bakeoff.metrics.judge import JudgeOptions
 from bakeoff.runs.judged import HumanVotes, JudgeRecord, Share
+from bakeoff.runs.records import Results
+from bakeoff.study.study import Study
+
+JUDGED_ABOVE: Final = (
+    "the answers are judged in the study's own folder, over all bases and prompts at once"
+)
+"""Of a cell of a crossed study."""
 
 
 def judge_plan(judge: JudgeOptions | None, *, rows: int, runs: int) -> list[str]:
@@ -34,6 +47,21 @@ def judge_notes(judge: JudgeRecord | None) -> list[str]:
     if judge.pairs:
         notes.append(f"judge: {'; '.join(_agreement(judge))}")
     return notes + [f"the judge is flagged: {flag}" for flag in judge.flags]
+
+
+def has_new_votes(study: Study, folder: Path, results: Results) -> bool:
+    """Whether people have voted since the judge was compared with them."""
+    judge = study.options.judge
+    path = None if judge is None else votes_file(judge, folder)
+    if path is None or results.judge is None:
+        return False
+    try:
+        votes, lost = read_votes(path)
+    except DataError:
+        return True  # which the stage says
+    human = results.judge.human
+    known = 0 if human is None else human.votes + human.left_out
+    return len(votes) + lost != known
 
 
 def _how(judge: JudgeRecord) -> str:

@@ -197,8 +197,23 @@ def judged_runs(
     for name, scored in runs.items():
         some = scored[:1] if name in baselines else scored
         own = [s.statistics[metric.name] for s in some if metric.name in s.statistics]
-        if own and len(own) == len(some) and all(one[:, 1].any() for one in own):
+        if own and len(own) == len(some):
             found[name] = own
+    return rows_judged_for_all(found)
+
+
+def rows_judged_for_all(
+    runs: Mapping[str, Sequence[NDArray[Any]]],
+) -> tuple[dict[str, list[NDArray[Any]]], NDArray[np.bool_] | None]:
+    """The statistics of a judged metric on the rows that were judged for all.
+
+    Args:
+        runs: by name, [N, C] each; one without any judged row has no part in it.
+
+    Returns:
+        See ``judged_runs``.
+    """
+    found = {n: list(own) for n, own in runs.items() if all(one[:, 1].any() for one in own)}
     if not found:
         return {}, None
     judged = [one[:, 1] > 0 for own in found.values() for one in own]

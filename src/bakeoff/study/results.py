@@ -227,6 +227,7 @@ def _baseline(
         outputs=_summed([scores.outputs for scores in findings.baselines[name]]),
         confusion=_confusion(bench, findings.baselines[name]),
         shots=findings.baseline_shots.get(name),
+        cost=findings.baseline_costs.get(name),
     )
 
 

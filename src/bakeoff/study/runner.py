@@ -22,14 +22,12 @@ from rich.markup import escape
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
 from bakeoff.engine.workbench import Workbench
-from bakeoff.errors import DataError, StoreError
+from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.execution.clock import StudyClock
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.integrity import damaged_part
-from bakeoff.execution.judging.stage import votes_file
-from bakeoff.execution.judging.votes import read_votes
 from bakeoff.execution.last_states import forget_torn
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
@@ -57,7 +55,7 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
-from bakeoff.study.judged_notes import judge_plan
+from bakeoff.study.judged_notes import has_new_votes, judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -91,6 +89,8 @@ class Runner:
         elsewhere: how jobs run apart from this process; None runs all of them here.
         measures_costs: whether the methods' costs are measured at the end.
         after_training: seconds of the budget that are kept for what follows training; one or none.
+        judges: whether a judge that the study has is asked here; the answers of a cell are
+            judged with those of all cells.
 
     Attributes:
         clock: how far the study has come; None before it begins.
@@ -111,7 +111,9 @@ class Runner:
         elsewhere: ElsewherePlan | None = None,
         measures_costs: bool = True,
         after_training: Sequence[float] = (),
+        judges: bool = True,
     ) -> None:
+        self.judges = judges
         self.elsewhere = elsewhere
         self.study = study
         self.clock: StudyClock | None = None
@@ -137,7 +139,7 @@ class Runner:
             return False
         if results.status != "complete" or not self.folder.holds(results):
             return False
-        if self._has_new_votes(results):
+        if has_new_votes(self.study, self.folder.path, results):
             return False
         known, now = self.folder.sources(), sources_of(self.study)
         if known and now and known != now:
@@ -151,20 +153,6 @@ class Runner:
         if not (self.folder.path / HASHES_FILE).exists():
             self.folder.write_hashes()  # the run was cut off before it, or is of an older version
         return True
-
-    def _has_new_votes(self, results: Results) -> bool:
-        """Whether people have voted since the judge was compared with them."""
-        judge = self.study.options.judge
-        path = None if judge is None else votes_file(judge, self.folder.path)
-        if path is None or results.judge is None:
-            return False
-        try:
-            votes, lost = read_votes(path)
-        except DataError:
-            return True  # which the stage says
-        human = results.judge.human
-        known = 0 if human is None else human.votes + human.left_out
-        return len(votes) + lost != known
 
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""
@@ -249,7 +237,7 @@ class Runner:
             schedule.left_out = self.folder.left_out
             start = checkpoints.load(schedule, recall.ended_candidates)
             epochs = self.study.options.protocol.epochs
-            clock = self.clock = clock_of(bench, schedule)
+            clock = self.clock = clock_of(bench, schedule, judges=self.judges)
             with ProgressView(self.console, epochs=epochs, study=clock) as view:
                 for note in self.notes:
                     archive.keep_note(note)
@@ -278,6 +266,7 @@ class Runner:
                     followers=followers,
                     elsewhere=self.elsewhere,
                     measures_costs=self.measures_costs,
+                    judges=self.judges,
                 ).run(start)
             # A driver whose jobs run apart holds no adapters.
             trained_here = self.elsewhere is None or self.elsewhere.is_part
@@ -428,7 +417,7 @@ class Runner:
         seeds = len(bench.protocol.seed_list)
         elsewhere = sum(len(entrant.runs) for entrant in bench.entrants)
         said += judge_plan(
-            options.judge,
+            options.judge if self.judges else None,
             rows=len(bench.data.splits["test"]),
             runs=seeds * len(bench.entries) + elsewhere + len(bench.baselines),
         )

@@ -98,7 +98,7 @@ class Stages:
         view, clock, followers: follow how it goes. stop: when it is to end early.
         storage: where the search is written for its dashboard, or None.
         elsewhere: how jobs run apart from this process; None runs all here.
-        measures_costs: whether the last stage is run.
+        measures_costs: whether the last stage is run. judges: whether the judge's is.
     """
 
     study: Study
@@ -114,6 +114,7 @@ class Stages:
     followers: Sequence[Follower]
     elsewhere: ElsewherePlan | None = None
     measures_costs: bool = True
+    judges: bool = True
 
     def run(self, start: Progress | None) -> None:
         """Runs all stages.
@@ -128,7 +129,10 @@ class Stages:
         bench, findings, archive = self.bench, self.findings, self.recall.archive
         questions = Questions(bench, archive, self.view)
         further = also_questions(questions)
-        askers = askers_of(self.study, bench, questions, further, findings)
+        askers = askers_of(
+            *(self.study, bench, questions, further, findings),
+            measures_costs=self.measures_costs,
+        )
         costs = CostsWorker(self.study, bench, findings, archive, self.view)
         local = LocalExecutor({**askers, "measure": costs})
         apart = None if self.elsewhere is None else self.elsewhere.executor(self, local)
@@ -142,7 +146,7 @@ class Stages:
         training = self._training(questions, executor, apart)
         options = self.study.options
         judging = None
-        if options.judge is not None:
+        if options.judge is not None and self.judges:
             judging = JudgeStage(options.judge, options.prices, questions, self.stop)
         late: TrainingTimeSpent | None = None
         for candidate in findings.schedule.candidates:
@@ -234,11 +238,15 @@ class Stages:
         return bool(new)
 
 
-def clock_of(bench: Workbench, schedule: StudySchedule) -> StudyClock:
-    """Follows a study through the stages that it has."""
+def clock_of(bench: Workbench, schedule: StudySchedule, *, judges: bool = True) -> StudyClock:
+    """Follows a study through the stages that it has.
+
+    Args:
+        bench, schedule: the study's. judges: whether a judge is asked that it has.
+    """
     has = {
         "entrants": bool(bench.entrants),
-        "judge": any(is_judged(metric) for metric in bench.task.metrics),
+        "judge": judges and any(is_judged(metric) for metric in bench.task.metrics),
         "learning_curve": bool(bench.curve.sizes),
         "also_test": bool(bench.also),
     }

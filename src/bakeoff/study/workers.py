@@ -6,6 +6,7 @@ import atexit
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,28 @@ def askers_of(
     questions: Questions,
     further: Mapping[str, Questions],
     findings: Findings,
+    *,
+    measures_costs: bool = True,
 ) -> dict[JobKind, Worker]:
     """Who asks held-out sets and baselines, by kind of job.
 
     Args:
         study, bench, findings: the run's. questions: on its own sets. further: on others, by name.
+        measures_costs: whether the answers of baselines are timed.
     """
     selection = selection_of(study, bench)
     testing, asking = also_workers(further, findings)
     choosing: dict[str, Worker] = {}
     if selection is not None:
         choosing["validation"] = ChoiceWorker(questions, findings, selection)
-    asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench))
+    timer = None
+    if measures_costs:
+        # What measures is imported where it does, as other workers start without it.
+        from bakeoff.measure.rounds import GENERATION_ROWS
+        from bakeoff.measure.timing import time_answers
+
+        timer = partial(time_answers, bench, rows=GENERATION_ROWS)
+    asked = BaselineWorker(questions, findings, deciding_before_judging(study, bench), timer)
     tested = {
         "test": TestingWorker(questions, findings),
         CURVE_SET: CurveWorker(questions, findings),

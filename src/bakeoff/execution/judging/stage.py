@@ -6,24 +6,17 @@ is known costs nothing, and a bound that was raised or a seed that was added ask
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.engine.candidate import Candidate
-from bakeoff.errors import ConfigError, DataError, EndpointError
+from bakeoff.errors import DataError
 from bakeoff.execution.archive import PREDICTIONS_FILE
-from bakeoff.execution.judging.asking import Asking, Contestant, Pair, Rows, preference
-from bakeoff.execution.judging.client import ChatClient
-from bakeoff.execution.judging.journal import CallJournal
-from bakeoff.execution.judging.statistics import Judged, human_votes, reliability
-from bakeoff.execution.judging.votes import VOTES_FILE, KeptAnswers, placed_votes
+from bakeoff.execution.judging.asking import Contestant, Rows
+from bakeoff.execution.judging.judging import Contest, Judging
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
 from bakeoff.execution.stopping import StopSignals
@@ -31,14 +24,7 @@ from bakeoff.formatting import join
 from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.judge import REFERENCE, JudgeOptions
-from bakeoff.runs.judged import HumanVotes, JudgeRecord, Tally
 from bakeoff.tasks.contract import ZERO_SHOT
-
-_log = logging.getLogger(__name__)
-_MOST_UNREAD: Final = 0.2
-"""Of the answers, beyond which it is flagged that they hold no verdict."""
-Preferences = dict[str, dict[int, tuple[float, float]]]
-"""By run, then by row: what each order prefers."""
 
 
 class JudgeStage:
@@ -59,9 +45,7 @@ class JudgeStage:
         self._options, self._questions, self._stop = options, questions, stop
         self._bench, self._archive = questions.bench, questions.archive
         self._findings = questions.archive.findings
-        own = options.prices
-        self._prices = own if own.is_known else prices.tokens
-        self._currency = prices.currency
+        self._prices = prices
 
     def run(self) -> None:
         """Asks for what is missing, and scores all that was judged.
@@ -72,44 +56,25 @@ class JudgeStage:
             self._run()
 
     def _run(self) -> None:
-        findings = self._findings
-        journal = CallJournal(self._archive.folder.path)
-        findings.failed_judge = False
-        against, why = "", None
-        preferences: Preferences = {}
-        contestants: list[Contestant] = []
-        pairs: list[Pair] = []
-        asking: Asking | None = None
-        try:
-            against = self._against()
-            contestants = self._contestants(against)
-            cancelled = threading.Event()
-            asking = Asking(
-                self._options,
-                self._prices,
-                ChatClient(self._options, cancelled),
-                cancelled,
-                journal,
-                stop=self._stop.ask,
-                progress=lambda done, total: self._questions.view.count("judge", done, total),
-            )
-            for of_row in asking.run(self._rows(against), contestants):
-                found = [(pair, preference(pair, journal)) for pair in of_row]
-                # A row counts for all or for none.
-                if all(said is not None for _, said in found):
-                    for pair, said in found:
-                        assert said is not None
-                        preferences.setdefault(pair.contestant.run, {})[pair.row] = said
-                        pairs.append(pair)
-        except (EndpointError, DataError, ConfigError) as error:
-            why = str(error)
-            findings.failed_judge = True
-            _log.exception("the judge was given up")
-            # The record says it in the report, where a later call may take it back.
-            self._questions.view.on_note(f"the judge was given up: {error}")
-        self._keep_scores(against, contestants, preferences)
-        why = why or (None if asking is None else asking.why_fewer)
-        findings.judge = self._record(against, contestants, preferences, pairs, journal, why)
+        questions, findings = self._questions, self._findings
+        judging = Judging(
+            options=self._options,
+            prices=self._prices,
+            folder=self._archive.folder.path,
+            stop=self._stop.ask,
+            progress=lambda done, total: questions.view.count("judge", done, total),
+            warn=questions.view.on_note,
+            note=questions.note,
+        )
+        verdicts = judging.judge(self._contest, len(self._bench.data.splits["test"]))
+        findings.failed_judge = verdicts.failed
+        self._keep_scores(verdicts.preferred())
+        findings.judge = verdicts.record
+
+    def _contest(self) -> Contest:
+        against = self._against()
+        contestants = self._contestants(against)
+        return Contest(against=against, contestants=contestants, rows=self._rows(against))
 
     def _against(self) -> str:
         """What everything is compared with.
@@ -194,18 +159,13 @@ class JudgeStage:
             against=fixed,
         )
 
-    def _keep_scores(
-        self, against: str, contestants: Sequence[Contestant], preferences: Preferences
-    ) -> None:
-        """Writes the metric's statistics beside those of the others, where they are new."""
+    def _keep_scores(self, preferred: Mapping[str, Mapping[int, float]]) -> None:
+        """Writes the metric's statistics beside those of the others, where they are new.
+
+        Args:
+            preferred: by run, then by row.
+        """
         findings, number = self._findings, len(self._bench.data.splits["test"])
-        rows = {row for found in preferences.values() for row in found}
-        preferred = {
-            one.run: {row: sum(said) / 2 for row, said in preferences.get(one.run, {}).items()}
-            for one in contestants
-        }
-        if against in findings.baselines:
-            preferred[against] = dict.fromkeys(rows, 0.5)
         for baseline in self._bench.baselines:
             scored = findings.baselines.get(baseline.name)
             if scored is None or baseline.name not in preferred:
@@ -254,108 +214,3 @@ class JudgeStage:
         if before is not None and np.array_equal(before, statistics):
             return None
         return replace(scores, statistics={**scores.statistics, metric.name: statistics})
-
-    def _record(
-        self,
-        against: str,
-        contestants: Sequence[Contestant],
-        preferences: Preferences,
-        pairs: Sequence[Pair],
-        journal: CallJournal,
-        why_fewer: str | None,
-    ) -> JudgeRecord:
-        judged: dict[tuple[str, str], Judged] = {}
-        tallies: dict[str, list[int]] = {one.name: [0, 0, 0, 0] for one in contestants}
-        for pair in pairs:
-            said, tally = preferences[pair.contestant.run][pair.row], tallies[pair.contestant.name]
-            if pair.keys is None:
-                tally[3] += 1
-                continue
-            for value in said:
-                tally[0 if value == 1.0 else 1 if value == 0.5 else 2] += 1
-            # Equal answers of two seeds are one question.
-            judged[pair.keys] = Judged(
-                shown_first=said[0],
-                shown_second=said[1],
-                longer=len(pair.question.a.strip()) - len(pair.question.b.strip()),
-            )
-        found = reliability(list(judged.values()))
-        flags, known = list(found.flags), len(journal.verdicts)
-        if known and journal.unreadable > _MOST_UNREAD * known:
-            flags.append(f"{journal.unreadable} of {known} of its answers hold no verdict")
-        number = len(self._bench.data.splits["test"])
-        rows = len({row for by_row in preferences.values() for row in by_row})
-        if why_fewer is None and rows < (self._options.rows or number):
-            why_fewer = "the judge gave no verdict on the others"
-        return JudgeRecord(
-            model=self._options.model,
-            endpoint=self._options.endpoint,
-            rubric=self._options.criteria,
-            against=against,
-            rows=rows,
-            rows_of_test=number,
-            why_fewer=why_fewer,
-            pairs=found.pairs,
-            calls=journal.requests,
-            unreadable=journal.unreadable,
-            failed=journal.failed,
-            input_tokens=journal.input_tokens,
-            output_tokens=journal.output_tokens,
-            estimated_tokens=journal.has_estimates,
-            cost=self._prices.of_tokens(journal.input_tokens, journal.output_tokens),
-            currency=self._currency,
-            consistent=found.consistent,
-            by_position=found.by_position,
-            first=found.first,
-            longer=found.longer,
-            length_correlation=found.length_correlation,
-            tallies={
-                name: Tally(wins=w, ties=t, losses=lost, identical=same)
-                for name, (w, t, lost, same) in tallies.items()
-            },
-            human=self._human(against, contestants, preferences),
-            flags=tuple(flags),
-            by_place_too_often=found.by_place_too_often,
-        )
-
-    def _human(
-        self, against: str, contestants: Sequence[Contestant], preferences: Preferences
-    ) -> HumanVotes | None:
-        """People's votes, where there are any, against the judge's."""
-        path = votes_file(self._options, self._archive.folder.path)
-        if path is None:
-            return None
-        try:
-            votes, faults = placed_votes(path, self._kept_answers(against, contestants))
-        except DataError as error:
-            self._questions.note(str(error))
-            return None
-        scores: dict[str, dict[int, float]] = {}
-        sums: dict[str, dict[int, list[float]]] = {}
-        for one in contestants:
-            for row, said in preferences.get(one.run, {}).items():
-                scores.setdefault(one.run, {})[row] = sum(said) / 2
-                sums.setdefault(one.name, {}).setdefault(row, []).append(sum(said) / 2)
-        for name, by_row in sums.items():
-            scores[name] = {row: sum(found) / len(found) for row, found in by_row.items()}
-        rows = {row for by_row in preferences.values() for row in by_row}
-        scores[against] = dict.fromkeys(rows, 0.5)
-        return human_votes(votes, scores, len(faults), first=min(faults, default=None))
-
-    def _kept_answers(self, against: str, contestants: Sequence[Contestant]) -> KeptAnswers:
-        """What blind votes are matched with: of runs, of methods, and what all is compared with."""
-        answers: dict[str, dict[str, Sequence[str]]] = {}
-        for one in contestants:
-            answers.setdefault(one.name, {})[one.run] = one.answers
-            answers.setdefault(one.run, {})[one.run] = one.answers
-        if against in self._findings.baselines:
-            answers[against] = {against: self._answers(f"baselines/{against}")}
-        return KeptAnswers(self._bench.data.splits["test"].shown, answers)
-
-
-def votes_file(options: JudgeOptions, folder: Path) -> Path | None:
-    """Where people's votes are; None where there are none."""
-    if options.votes is not None:
-        return Path(options.votes)
-    path = folder / VOTES_FILE
-    return path if path.is_file() else None

@@ -44,8 +44,9 @@ def tradeoff_figures(
         ("cost", "total_cost", f"{_cost_words(results)} ({money.currency})", 1.0, _money(money)),
     )
     for name, key, title, divisor, write in prices:
-        items = _priced(results, rows, look, key, divisor, write)
-        if len(items) < 2:
+        shown = [row for row in rows if row.ended_well and row.value(key) is not None]
+        items = _priced(results, shown, look, key, divisor, write)
+        if len(items) < 2 or all(row.is_baseline for row in shown):
             continue
         front = tradeoff.front(items, higher_is_better=primary.higher_is_better)
         yield render(
@@ -59,8 +60,9 @@ def tradeoff_figures(
             name=f"pareto_{name}",
             group="tradeoff",
             title=f"{metric_label(primary)} against {title.split(' (')[0]}",
-            caption=f"{corner} left is better. The step line joins the methods that no other beats "
-            "on both." + (" Dashed: the untuned base, where it fits." if base else ""),
+            caption=f"{corner} left is better. The step line joins "
+            f"{'those' if any(row.is_baseline for row in shown) else 'the methods'} that no other "
+            "beats on both." + (" Dashed: the untuned base, where it fits." if base else ""),
             alt=f"{metric_label(primary)} against {title}. On the Pareto front: "
             f"{join([item.point.label for item in front])}.",
         )
@@ -88,13 +90,12 @@ def _priced(
 ) -> list[tradeoff.Priced]:
     primary = results.primary
     scale = scale_of(primary.unit)
-    methods = [row for row in rows if not row.is_baseline and row.ended_well]
     points = {
         point.series: point
-        for point in points_of(methods, primary.name, scale.write, look, factor=scale.factor)
+        for point in points_of(rows, primary.name, scale.write, look, factor=scale.factor)
     }
     items = []
-    for row in methods:
+    for row in rows:
         price, quality = row.value(key), row.value(primary.name)
         if price is None or quality is None:
             continue

@@ -24,7 +24,7 @@ from bakeoff.report.paper.latex import (
     table,
 )
 from bakeoff.report.paper.protocol import protocol_sentences
-from bakeoff.report.table import Column, Row, build_marks, build_rows, shown_columns
+from bakeoff.report.table import MONEY, Column, Row, build_marks, build_rows, shown_columns
 from bakeoff.runs.records import Results
 
 _METRICS_A_TABLE: Final = 3
@@ -124,11 +124,16 @@ def _value(row: Row, column: Column, mark: str | None) -> str:
 def _costs(results: Results, rows: Sequence[Row], label: str) -> list[str]:
     """Turned round, as there are more costs than fit beside each other."""
     shown = [c for c in shown_columns(results.task.metrics, rows) if c.metric is None]
-    methods = [row for row in in_order(results, rows) if not row.is_baseline]
+    # Baselines have costs in money alone, and those only that ask the base.
+    priced = [
+        row
+        for row in in_order(results, rows)
+        if not row.is_baseline or any(row.value(c.key) is not None for c in MONEY)
+    ]
     marks = build_marks(results, rows)
     tables = []
-    for number, start in enumerate(range(0, len(methods), _METHODS_A_TABLE)):
-        beside = methods[start : start + _METHODS_A_TABLE]
+    for number, start in enumerate(range(0, len(priced), _METHODS_A_TABLE)):
+        beside = priced[start : start + _METHODS_A_TABLE]
         body = [
             [_title(c), *(_value(row, c, marks.get((row.name, c.key))) for row in beside)]
             for c in shown

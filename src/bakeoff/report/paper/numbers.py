@@ -87,7 +87,7 @@ def _line(results: Results, row: Row, given: Recommendation) -> dict[str, Value]
         if column.key in _WITH_BOUNDS:
             line[f"{name}_low"] = None if cell is None else cell.low
             line[f"{name}_high"] = None if cell is None else cell.high
-    if prices_of(results).device_hour is not None:
+    if prices_of(results).device_hour is not None or prices_of(results).tokens.is_known:
         line |= {name: row.value(key) for key, name in _MONEY_NAMES.items()}
     return line
 
