@@ -24,7 +24,7 @@ import torch
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device
 from bakeoff.base.quantized.models import linear_modules
-from bakeoff.base.weights.sources import load_source
+from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.files import cache_folder
@@ -45,8 +45,11 @@ def status_bytes(key: str) -> int:
     raise KeyError(key)
 
 
-def held(reference: str, kind: Quantization, dtype: torch.dtype) -> Base:
-    source = load_source(reference, root=Path.cwd(), cache_dir=cache_folder(), lean=True)
+def source_of(reference: str) -> Source:
+    return load_source(reference, root=Path.cwd(), cache_dir=cache_folder(), lean=True)
+
+
+def held(source: Source, kind: Quantization, dtype: torch.dtype) -> Base:
     return Base(source, device=choose_device("auto"), dtype=dtype, quantization=kind)
 
 
@@ -104,7 +107,8 @@ def timed(bases: dict[Quantization, Base], arguments: argparse.Namespace) -> Non
 
 def compare(arguments: argparse.Namespace) -> None:
     dtype = getattr(torch, arguments.precision)
-    bases = {kind: held(arguments.base, kind, dtype) for kind in get_args(Quantization)}
+    source = source_of(arguments.base)
+    bases = {kind: held(source, kind, dtype) for kind in get_args(Quantization)}
     whole = bases["none"]
     for kind, base in bases.items():
         print_record(
@@ -119,12 +123,13 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def loading(arguments: argparse.Namespace) -> None:
-    """The child: what is imported for any base does not count."""
+    """The child: what is imported for any base does not count, nor does the tokenizer."""
     give_back_at_once()  # so that memory follows what is held, as where costs are measured
     dtype = getattr(torch, arguments.precision)
-    held("scratch:tiny-llama", arguments.quantization, dtype)
+    held(source_of("scratch:tiny-llama"), arguments.quantization, dtype)
+    source = source_of(arguments.load)
     before = status_bytes("VmRSS")
-    base = held(arguments.load, arguments.quantization, dtype)
+    base = held(source, arguments.quantization, dtype)
     with torch.no_grad():
         ids = torch.arange(16)[None]
         base.hidden_states(base.embedding(ids), ids)  # looks at every weight

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bakeoff.base.products import FrozenLinear
 
-_LARGE: Final = 1 << 24
+_LARGE: Final = 1 << 21
 """Numbers of a weight that is widened whole, at most."""
 _LINEAR: Final = (nn.Linear, FrozenLinear)
 

@@ -21,6 +21,7 @@ from bakeoff.base.quantized.models import (
     quantize,
     to_device,
 )
+from bakeoff.base.quantized.pieces import InPieces
 from bakeoff.base.quantized.storage import bitsandbytes
 from bakeoff.base.sizes import model_bytes
 from bakeoff.base.upcast import computing_in_float32
@@ -138,7 +139,12 @@ class FolderWeights(Weights):
             options["device_map"] = {"": device}
         is_mapped = device.type == "cpu" and quantization == "none" and own is None
         model_type: Any = type(self._skeleton)
-        with silence_libraries(), translated(self._folder, CheckpointError), one_by_one():
+        with (
+            silence_libraries(),
+            translated(self._folder, CheckpointError),
+            one_by_one(),
+            InPieces(),
+        ):
             model, report = model_type.from_pretrained(
                 None,
                 config=config,
