@@ -19,6 +19,9 @@ class InPieces(TorchDispatchMode):
     each by itself, so that the packed weight is the same.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
