@@ -147,10 +147,9 @@ def course(
 @pytest.mark.parametrize(
     ("base_kind", "kinds"),
     [
-        ("gpt2", LORA_AND_PROMPT),
         *(
             pytest.param(base_kind, LORA_AND_PROMPT, marks=pytest.mark.soak)
-            for base_kind in ("gpt_neo", "llama", "opt")
+            for base_kind in ("gpt2", "gpt_neo", "llama", "opt")
         ),
         ("gpt_neo", COMPILED),
         ("llama", PROMPTS),
