@@ -199,7 +199,7 @@ def time_generation(
 
 
 def time_answers(bench: Workbench, cohort: Cohort, part: SplitData, rows: int) -> float | None:
-    """Rows per second that whoever sits in the first slot answers, ``rows`` of them in a batch.
+    """Rows per second that the candidate in the first slot answers, ``rows`` of them in a batch.
 
     Args:
         bench: what is asked, and how it is written. cohort: entered; an empty slot is the base.

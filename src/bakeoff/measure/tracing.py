@@ -95,8 +95,8 @@ class Trace(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is _DEVICE and not args[0].fake_mode.in_kernel_invocation:
-            return args[0].fake_device  # what the world would say; a third of all calls ask it
+        if func is _DEVICE and _is_outside_of_kernels(args[0]):
+            return args[0].fake_device  # as its world says; most calls ask for this alone
         packet = func.overloadpacket
         if packet is torch.ops.aten._local_scalar_dense and isinstance(args[0], FakeTensor):
             # Code that asks for a number that is not known goes on as if nothing had happened: no
@@ -181,6 +181,10 @@ def _traced(world: FakeTensorMode) -> Iterator[None]:
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         with masks_apart(), world:
             yield
+
+
+def _is_outside_of_kernels(tensor: Tensor) -> bool:
+    return isinstance(tensor, FakeTensor) and not tensor.fake_mode.in_kernel_invocation
 
 
 def _bytes(tensor: Tensor) -> int:

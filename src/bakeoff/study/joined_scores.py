@@ -68,7 +68,7 @@ def baseline_names(
 ) -> dict[tuple[str, str], str]:
     """By (label, plain name) what a baseline is called in the study.
 
-    One that asks no model says the same in every cell, and stands there once.
+    One that asks no model says the same in every cell, and is named once.
     """
     without = {one.name for one in study.baselines if one.outputs is not None}
     found: dict[tuple[str, str], str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -79,8 +79,9 @@ class Library:
         self._known: dict[str, tuple[Outcome, Path]] = {}
         for folder in folders:
             outcomes = list(outcomes_in(folder))
+            latest = _latest_starts(outcomes)
             for outcome in outcomes:
-                left = _without_used(outcome, outcomes, folder)
+                left = _without_used(outcome, latest, folder)
                 self._known.setdefault(key_of(outcome.job), (left, folder))
 
     def of(self, job: CohortJob) -> tuple[Outcome, Path] | None:
@@ -97,23 +98,25 @@ def outcomes_in(folder: Path) -> Iterator[Outcome]:
         yield found
 
 
-def _without_used(outcome: Outcome, all_: Iterable[Outcome], folder: Path) -> Outcome:
+def _latest_starts(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], int]:
+    """By group and method, the most epochs after which one of its candidates went on."""
+    latest: dict[tuple[str, str], int] = {}
+    for outcome in outcomes:
+        for seat in outcome.job.seats if outcome.job.kind == "train" else ():
+            key = outcome.job.group, seat.spec.method
+            latest[key] = max(latest.get(key, 0), seat.start)
+    return latest
+
+
+def _without_used(outcome: Outcome, latest: Mapping[tuple[str, str], int], folder: Path) -> Outcome:
     """An outcome without the paused states that its shard has used and removed.
 
     They are no longer needed once the shard has trained the next round of their method.
     """
-    if outcome.job.kind != "train":
-        return outcome
-    latest: dict[str, int] = {}
-    for other in all_:
-        if other.job.kind == "train" and other.job.group == outcome.job.group:
-            for seat in other.job.seats:
-                method = seat.spec.method
-                latest[method] = max(latest.get(method, 0), seat.start)
     used = {
         f"{record.id}-{len(record.epochs)}-"
         for record in outcome.records
-        if len(record.epochs) <= latest.get(record.method, 0)
+        if len(record.epochs) <= latest.get((outcome.job.group, record.method), 0)
     }
     gone = {
         name
