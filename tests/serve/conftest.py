@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from bakeoff.config import dump_yaml
 from tests.studies import ScorerHere, measured_here, small_study, write_rows
 
 if TYPE_CHECKING:
+    from bakeoff.engine.serving.rows import Row
     from bakeoff.serve.running import Server
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -119,6 +121,58 @@ def served(finished: Path) -> Iterator[Server]:
     """A server of the run of summaries, for tests that leave it as it is."""
     with made([finished], {}) as server:
         yield server
+
+
+class Leavers:
+    """Counts the rows of a server whose clients leave; none of them writes before that.
+
+    A small model may write its last token before the server notices that a client has gone, so
+    rows that write are held until all of them have been cancelled.
+    """
+
+    def __init__(self, server: Server, patch: pytest.MonkeyPatch) -> None:
+        self.batcher = server.state.engine.batcher
+        self.settle()
+        self._before = self._counted
+        write, cancel = self.batcher._write, self.batcher.cancel
+        changed = threading.Condition()
+
+        def cancelling(rows: Sequence[Row]) -> None:
+            cancel(rows)
+            with changed:
+                changed.notify_all()
+
+        def writing(rows: Sequence[Row]) -> None:
+            with changed:
+                changed.wait_for(lambda: all(row.cancelled for row in rows), 30.0)
+            write(rows)
+
+        patch.setattr(self.batcher, "cancel", cancelling)
+        patch.setattr(self.batcher, "_write", writing)
+
+    @property
+    def _counted(self) -> int:
+        return self.batcher.counts.faults.get("cancelled", 0)
+
+    def settle(self) -> None:
+        """Waits until no row is in a seat or waits for one."""
+        while self.batcher.num_running or self.batcher.num_waiting:
+            pass
+
+    @property
+    def num_cancelled(self) -> int:
+        """Rows that were cancelled since, once no row is left."""
+        self.settle()
+        return self._counted - self._before
+
+
+LeaversOf = Callable[["Server"], Leavers]
+
+
+@pytest.fixture
+def leavers_of(monkeypatch: pytest.MonkeyPatch) -> LeaversOf:
+    """See ``Leavers``; the server writes as before once the test has ended."""
+    return lambda server: Leavers(server, monkeypatch)
 
 
 @pytest.fixture(scope="package")

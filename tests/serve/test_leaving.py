@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,12 +12,10 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from bakeoff.engine.serving.rows import Row
     from bakeoff.serve.running import Server
-    from tests.serve.conftest import Serve
+    from tests.serve.conftest import LeaversOf, Serve
 
 TEXT = "The fair of Arden drew 100 people."
 LONG: dict[str, Any] = {
@@ -29,16 +26,6 @@ LONG: dict[str, Any] = {
 }
 
 
-def cancelled(server: Server) -> int:
-    return server.state.engine.batcher.counts.faults.get("cancelled", 0)
-
-
-def settled(server: Server) -> None:
-    batcher = server.state.engine.batcher
-    while batcher.num_running or batcher.num_waiting:
-        pass
-
-
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -47,44 +34,28 @@ def settled(server: Server) -> None:
     ],
 )
 def test_a_client_that_leaves_without_a_stream_is_noticed(
-    served: Server, path: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    served: Server, path: str, body: dict[str, Any], leavers_of: LeaversOf
 ) -> None:
-    batcher = served.state.engine.batcher
-    settled(served)
-    before = cancelled(served)
-    noticed = threading.Event()
-    write, cancel = batcher._write, batcher.cancel
-
-    def cancelling(rows: Sequence[Row]) -> None:
-        cancel(rows)
-        noticed.set()
-
-    def writing(rows: Sequence[Row]) -> None:
-        noticed.wait(30.0)  # no row ends before the client has left
-        noticed.set()
-        write(rows)
-
-    monkeypatch.setattr(batcher, "cancel", cancelling)
-    monkeypatch.setattr(batcher, "_write", writing)
+    leavers = leavers_of(served)
     host, port = served.address.removeprefix("http://").split(":")
     content = json.dumps({**body, **LONG}).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     client = socket.create_connection((host, int(port)))
     client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-    while not batcher.num_running:
+    while not leavers.batcher.num_running:
         pass
     client.close()
-    settled(served)
-    assert cancelled(served) == before + len(body.get("models", ["one"]))
+    assert leavers.num_cancelled == len(body.get("models", ["one"]))
 
 
-def test_a_client_that_leaves_before_its_stream_begins_is_noticed(served: Server) -> None:
+def test_a_client_that_leaves_before_its_stream_begins_is_noticed(
+    served: Server, leavers_of: LeaversOf
+) -> None:
     from bakeoff.serve.http.bodies import CompletionBody
     from bakeoff.serve.http.completing import completion_job, streamed_completion
     from bakeoff.serve.http.responses import FlowStream
 
-    settled(served)
-    before = cancelled(served)
+    leavers = leavers_of(served)
 
     async def gone(_: Any) -> None:
         raise OSError
@@ -98,10 +69,10 @@ def test_a_client_that_leaves_before_its_stream_begins_is_noticed(served: Server
         response = FlowStream(job.flow, streamed_completion(job))
         with pytest.raises(ClientDisconnect):
             await response({"type": "http", "asgi": {"spec_version": "2.4"}}, nothing, gone)
-        await asyncio.to_thread(settled, served)
+        await asyncio.to_thread(leavers.settle)
 
     asyncio.run(asked())
-    assert cancelled(served) == before + 1
+    assert leavers.num_cancelled == 1
 
 
 def test_what_fails_before_the_first_token_has_a_status(copied: Path, serve: Serve) -> None:

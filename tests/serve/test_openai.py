@@ -15,6 +15,7 @@ from tests.studies import CITIES
 
 if TYPE_CHECKING:
     from bakeoff.serve.running import Server
+    from tests.serve.conftest import LeaversOf
 
 TEXTS = [f"The fair of {city} drew {10 * i} people, they said." for i, city in enumerate(CITIES)]
 MIXED = ("lora", "soft_prompt", "bottleneck", "ia3", "prefix", "last_layers", "full")
@@ -170,9 +171,10 @@ def test_errors_are_those_that_the_client_knows(client: openai.OpenAI, served: S
     assert refused.status_code == 400 and refused.json()["error"]["message"]
 
 
-def test_a_client_that_goes_gives_its_seat_back(client: openai.OpenAI, served: Server) -> None:
-    batcher = served.state.engine.batcher
-    before = batcher.counts.faults.get("cancelled", 0)
+def test_a_client_that_goes_gives_its_seat_back(
+    client: openai.OpenAI, served: Server, leavers_of: LeaversOf
+) -> None:
+    leavers = leavers_of(served)
     stream = client.completions.create(
         model="lora",
         prompt=TEXTS[0],
@@ -183,9 +185,7 @@ def test_a_client_that_goes_gives_its_seat_back(client: openai.OpenAI, served: S
     )
     next(iter(stream))
     stream.close()
-    while batcher.num_running or batcher.num_waiting:
-        pass
-    assert batcher.counts.faults.get("cancelled", 0) == before + 1
+    assert leavers.num_cancelled == 1
 
 
 def test_one_prompt_through_many_models(served: Server, expected: Expected) -> None:

@@ -358,6 +358,9 @@ class Batcher:
     def _leave(self, row: Row, event: Event) -> None:
         """A row goes, from its seat or from the queue, and hears why."""
         row.is_settled = True
+        if isinstance(event, Failed):
+            # Before it leaves, so that no reader finds the seat free and the row not counted.
+            self.counts.faults[event.fault] = self.counts.faults.get(event.fault, 0) + 1
         with self._changed:
             if row in self._queue:
                 self._queue.remove(row)
@@ -373,8 +376,6 @@ class Batcher:
         self._tell(row, event)
 
     def _tell(self, row: Row, event: Event) -> None:
-        if isinstance(event, Failed):
-            self.counts.faults[event.fault] = self.counts.faults.get(event.fault, 0) + 1
         try:
             row.listener(event)
         except Exception:  # a listener that has gone must not stop the others
