@@ -138,3 +138,16 @@ def test_a_machine_without_memory_is_no_fault_of_its_own(
     assert outcome.code == 2
     assert "this machine has no memory left" in outcome.message
     assert "Traceback" not in outcome.err
+
+
+def test_an_error_needs_no_colours_to_be_said(
+    run_small: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("bakeoff.study.runner.open_workbench", failing)
+    monkeypatch.setattr("bakeoff.cli.main.Console.print", failing)
+    outcome = run_small()
+    assert outcome.code == 2
+    assert "Error: this machine has no memory left" in outcome.message

@@ -74,9 +74,12 @@ def _refuse_paths(error: Exception) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    Console(stderr=True).print(
-        f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False
-    )
+    try:
+        Console(stderr=True).print(
+            f"[bold red]Error:[/] {escape(message)}", soft_wrap=True, highlight=False
+        )
+    except MemoryError:  # colours take modules and tables of their own; plain text takes a line
+        sys.stderr.write(f"Error: {message}\n")
     sys.exit(BAD_INPUT)
 
 
