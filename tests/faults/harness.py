@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import io
 import json
+import math
+import operator
 import os
 import shutil
 import sys
@@ -20,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import load
 
 import bakeoff.report
 from bakeoff.cli.main import main
@@ -37,6 +42,10 @@ from tests.studies import ScorerHere, measured_here, without_times
 _SAYS_OTHERWISE = ("notes", "environment")
 WRONG = ("Traceback (most recent call last)", "Logging error", "a fault of bakeoff's own")
 """What no run may print, whatever happens to it."""
+_ROUNDING = 1e-4
+"""How far numbers may lie apart, relative and absolute, where passes were made smaller."""
+_ZIP = b"PK"
+"""What an ``.npz`` begins with."""
 
 
 _COSTS: dict[str, CostRecord] = {}
@@ -183,13 +192,19 @@ def numbers(folder: Path, *, without: str = "") -> dict[str, Any]:
 
 
 def fault_of(
-    ended: Ended, folder: Path, whole: Mapping[str, Any], *, without: str = ""
+    ended: Ended,
+    folder: Path,
+    whole: Mapping[str, Any],
+    *,
+    without: str = "",
+    rounds: bool = False,
 ) -> str | None:
     """What is wrong with a run that was resumed: nothing where it has all numbers.
 
     Args:
         ended: how. folder: its. whole: the right numbers.
         without: the name of a file that may be gone, as the run says.
+        rounds: whether numbers may differ by rounding, as memory made passes smaller.
     """
     if any(words in ended.out for words in WRONG):
         return f"printed a traceback: {ended.out[-1500:]}"
@@ -199,21 +214,50 @@ def fault_of(
     if found["results"]["status"] != "complete":
         return f"is {found['results']['status']}: {ended.words[-600:]}"
     right = {k: v for k, v in whole.items() if not without or not k.endswith(f"/{without}")}
-    return _difference(found, right)
+    return _difference(found, right, _is_close if rounds else operator.eq)
 
 
-def _difference(found: Any, right: Any, where: str = "") -> str | None:
+def _is_close(one: object, other: object) -> bool:
+    """Whether two numbers, or the tensors of two files, differ by rounding alone."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    if isinstance(one, bytes) and isinstance(other, bytes):
+        arrays, others = _arrays(one), _arrays(other)
+        return arrays.keys() == others.keys() and all(
+            np.allclose(arrays[name], others[name], rtol=_ROUNDING, atol=_ROUNDING)
+            for name in arrays
+        )
+    return one == other
+
+
+def _arrays(content: bytes) -> dict[str, Any]:
+    """What a ``.npz`` or a ``.safetensors`` holds, by name."""
+    if content.startswith(_ZIP):
+        with np.load(io.BytesIO(content)) as found:
+            return dict(found)
+    return dict(load(content))
+
+
+def _difference(
+    found: Any, right: Any, equal: Callable[[Any, Any], bool], where: str = ""
+) -> str | None:
     """The first place where two contents differ."""
     if found == right:
         return None
     if isinstance(found, dict) and isinstance(right, dict):
-        for key in sorted({*found, *right}):
-            if said := _difference(found.get(key), right.get(key), f"{where}/{key}"):
-                return said
-    if isinstance(found, list) and isinstance(right, list) and len(found) == len(right):
-        for number, (one, other) in enumerate(zip(found, right, strict=True)):
-            if said := _difference(one, other, f"{where}/{number}"):
-                return said
+        keys = sorted({*found, *right})
+        pairs = [(key, found.get(key), right.get(key)) for key in keys]
+    elif isinstance(found, list) and isinstance(right, list) and len(found) == len(right):
+        pairs = [(n, *both) for n, both in enumerate(zip(found, right, strict=True))]
+    elif equal(found, right):
+        return None
+    else:
+        pairs = []
+    for key, one, other in pairs:
+        if said := _difference(one, other, equal, f"{where}/{key}"):
+            return said
+    if pairs:
+        return None
     return f"other numbers: {where}: {found!r:.200}, not {right!r:.200}"
 
 
