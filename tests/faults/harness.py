@@ -220,9 +220,17 @@ def fault_of(
     return _difference(found, right, operator.eq)
 
 
-def _without_hashes(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Files under names that do not follow from their content to the bit."""
-    return {re.sub(r"/last-[0-9a-f]+\.", "/last.", name): value for name, value in found.items()}
+def _without_hashes(found: Any) -> Any:
+    """Contents without what follows from files to the bit: their hashes, sizes and such names."""
+    if isinstance(found, list):
+        return [_without_hashes(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    return {
+        re.sub(r"\blast-[0-9a-f]+\.", "last.", name): _without_hashes(value)
+        for name, value in found.items()
+        if name not in ("sha256", "bytes")
+    }
 
 
 def _is_close(one: object, other: object) -> bool:
