@@ -221,7 +221,7 @@ def fault_of(
 
 
 def _without_hashes(found: Any) -> Any:
-    """Contents without what follows from files to the bit: their hashes, sizes and such names."""
+    """Contents without what memory changes: hashes, sizes, slots and rows of a pass."""
     if isinstance(found, list):
         return [_without_hashes(one) for one in found]
     if not isinstance(found, dict):
@@ -229,7 +229,7 @@ def _without_hashes(found: Any) -> Any:
     return {
         re.sub(r"\blast-[0-9a-f]+\.", "last.", name): _without_hashes(value)
         for name, value in found.items()
-        if name not in ("sha256", "bytes")
+        if name not in ("sha256", "bytes", "made_with")
     }
 
 
