@@ -168,6 +168,12 @@ def test_null_leaves_a_method_out(tmp_path: Path) -> None:
     assert [e.name for e in loaded("methods.full=null", methods=two).entries] == ["lora"]
     assert [e.name for e in loaded(methods={**two, "full": None}).entries] == ["lora"]
     assert "full" not in loaded("methods.full=null", methods=two).resolved["methods"]
+    # Left out before, or mistyped.
+    assert [e.name for e in loaded("methods.full=null", methods={"lora": {}}).entries] == ["lora"]
+    with pytest.raises(
+        ConfigError, match=r"^methods\.lorra = null: .*; did you mean lora\? The study has: full"
+    ):
+        loaded("methods.lorra=null", methods=two)
     # What a file names and gives nothing may be forgotten as well as meant.
     file = tmp_path / "study.yaml"
     text = dump_yaml(given(methods=two))

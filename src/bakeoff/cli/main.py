@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _is_short_of_memory(error: Exception) -> bool:
-    """Whether an exception means that no memory is left, whoever says so."""
+    """Whether an exception means that no memory is left, in any form of it."""
     if "torch" not in sys.modules:  # which knows more forms of it, and takes seconds to load
         return isinstance(error, MemoryError)
     from bakeoff.engine.backends.memory import is_out_of_memory

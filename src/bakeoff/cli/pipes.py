@@ -17,7 +17,7 @@ from bakeoff.errors import StoreError
 
 @contextmanager
 def pipes_may_close(*, goes_on: bool) -> Iterator[None]:
-    """Lets the block write to pipes that nobody reads any more.
+    """Lets the block write to pipes that are read no more.
 
     Args:
         goes_on: whether the block goes on without its output; otherwise it ends with exit code 141,

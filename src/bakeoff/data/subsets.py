@@ -31,7 +31,7 @@ class SubsetOrder:
 
     Seeds draw rows of other lengths, but share a pass, whose steps have one width for all. So a
     step is as wide as the widest that any of the seeds has at its place: it follows from the seeds
-    that a job was packed with, whoever of them still trains. Rows keep their numbers in the
+    that a job was packed with, whichever of them still train. Rows keep their numbers in the
     whole split, so that batches are made, and hidden states found, as for all of it. A subset of
     all rows has the epochs of the split itself.
 
@@ -64,7 +64,7 @@ class SubsetOrder:
     def epoch(self, seed: int, epoch: int) -> list[Step]:
         """The steps of one epoch of one candidate; the same for the same seed and epoch."""
         rows, (widths, takes) = self._rows[seed], self._sizes[seed]
-        # By its own widths, so that an update sees the same rows whoever is beside it.
+        # By its own widths, so that an update sees the same rows whatever is beside it.
         own = dealt(self._buckets[seed], widths, takes, seed, epoch)
         return [
             Step(examples=rows[step.examples], width=width)

@@ -78,7 +78,7 @@ class CohortJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """A job was packed: its cohort keeps its candidates, whoever comes or goes."""
+    """A job was packed: its cohort keeps its candidates, whichever come or go."""
 
     job: CohortJob
 

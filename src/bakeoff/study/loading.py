@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.config.former_names import present_overrides, with_present_names
+from bakeoff.config.messages import nearest_names
 from bakeoff.config.numbers import check_numbers
 from bakeoff.config.yaml_file import blank_keys
 from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.errors import ConfigError
 from bakeoff.methods.entries import check_quantized, entry_of
 from bakeoff.methods.external import external_of, is_external
+from bakeoff.methods.registry import method_kinds
 from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import read_also
 from bakeoff.study.crossed import crossed
@@ -121,6 +123,7 @@ def study_from_mapping(
     _move_other_keys(merged)
     if isinstance(merged.get("methods"), dict):
         # So that --set methods.full=null leaves a method of the file out.
+        _check_left_out(mapping.get("methods"), merged["methods"])
         merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
     levels = levels_of(merged)
     if levels is not None:
@@ -199,6 +202,23 @@ def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
         ConfigError: where it has keys that this version does not know.
     """
     return study_from_mapping(_without_second_name_of_seeds(mapping), folder=folder)
+
+
+def _check_left_out(given: Any, merged: Mapping[str, Any]) -> None:
+    """Refuses null for what the study does not have, unless it is a method's own name.
+
+    A run's own file does not have any more what an earlier ``--set`` has left out.
+    """
+    there = [name for name, of in merged.items() if of is not None]
+    there += list(given) if isinstance(given, Mapping) else []
+    for name, of in merged.items():
+        if of is None and name not in (*there, *method_kinds()):
+            near = nearest_names(name, there, most=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise ConfigError(
+                f"methods.{name} = null: there is no such method to be left out{hint} "
+                f"The study has: {', '.join(dict.fromkeys(there))}"
+            )
 
 
 def _move_other_keys(merged: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from bakeoff.base.families import gpt_neo
 def replace_layers(model: PreTrainedModel) -> None:
     """Replaces them in place; names and parameters stay. Other models stay as they are."""
     gpt_neo.replace_attention(model)
-    # Whoever has none of these families does not load their code.
+    # Their code is loaded only where a base is of one of these families.
     kind = str(model.config.get_text_config().model_type)
     for module in list(model.modules()):
         if kind in ("gptj", "codegen"):

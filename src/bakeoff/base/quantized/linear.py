@@ -23,7 +23,7 @@ from bakeoff.base.quantized.storage import Kind, Layout, pack, unpacked
 class QuantizedLinear(nn.Linear):
     """Computes what a linear layer of the unpacked weight computes.
 
-    It is a ``nn.Linear`` to whoever asks, and whoever reads its ``weight`` gets it unpacked.
+    It looks like a ``nn.Linear``, and reading its ``weight`` gives it unpacked.
 
     Attributes:
         layout: of the packed weight, whose tensors are buffers.

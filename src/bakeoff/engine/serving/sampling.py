@@ -1,4 +1,4 @@
-"""The next token of one row: its own rules, its own generator, whoever the neighbours are.
+"""The next token of one row: its own rules, its own generator, whatever its neighbours do.
 
 Axis letters: ``V`` vocabulary.
 """

@@ -38,7 +38,7 @@ _REPORT: Final = "/report.html"
 _STATE: Final = "/state.json"
 """How far the study has come: not a file, but asked for at each request."""
 _WATCHED_SECONDS: Final = 12.0
-"""Whoever has asked within so many seconds is still looking."""
+"""Readers that have asked within so many seconds are still looking."""
 _WAITING: Final = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>bakeoff</title>"
     b"<p style='font:16px system-ui;margin:2rem'>Nothing is trained yet. This page fills as the "
