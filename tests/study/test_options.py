@@ -163,17 +163,20 @@ def test_an_unknown_key_names_its_place_and_the_nearest_name(
     assert f"did you mean {hint}?" in message
 
 
+def test_null_for_a_method_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(dump_yaml(given(methods={"full": {}, "lora": {}})), encoding="utf-8")
+    rule = r"^methods\.lorra = null: .*; did you mean lora\? The study has: full, lora$"
+    with pytest.raises(ConfigError, match=rule):
+        load_study(file, ["methods.lorra=null"])
+    assert [e.name for e in load_study(file, ["methods.ia3=null"]).entries] == ["full", "lora"]
+
+
 def test_null_leaves_a_method_out(tmp_path: Path) -> None:
     two: dict[str, dict[str, object]] = {"full": {}, "lora": {}}
     assert [e.name for e in loaded("methods.full=null", methods=two).entries] == ["lora"]
     assert [e.name for e in loaded(methods={**two, "full": None}).entries] == ["lora"]
     assert "full" not in loaded("methods.full=null", methods=two).resolved["methods"]
-    # Left out before, or mistyped.
-    assert [e.name for e in loaded("methods.full=null", methods={"lora": {}}).entries] == ["lora"]
-    with pytest.raises(
-        ConfigError, match=r"^methods\.lorra = null: .*; did you mean lora\? The study has: full"
-    ):
-        loaded("methods.lorra=null", methods=two)
     # What a file names and gives nothing may be forgotten as well as meant.
     file = tmp_path / "study.yaml"
     text = dump_yaml(given(methods=two))

@@ -95,6 +95,8 @@ def load_study(
     if is_run:
         mapping = _without_second_name_of_seeds(mapping)
     study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
+    if not is_run:  # whose file does not have any more what the same command left out before
+        _check_left_out(mapping, overrides)
     storage = study.options.search and study.options.search.storage
     if is_run and storage and "***" in storage:
         raise ConfigError(
@@ -123,7 +125,6 @@ def study_from_mapping(
     _move_other_keys(merged)
     if isinstance(merged.get("methods"), dict):
         # So that --set methods.full=null leaves a method of the file out.
-        _check_left_out(mapping.get("methods"), merged["methods"])
         merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
     levels = levels_of(merged)
     if levels is not None:
@@ -204,20 +205,18 @@ def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
     return study_from_mapping(_without_second_name_of_seeds(mapping), folder=folder)
 
 
-def _check_left_out(given: Any, merged: Mapping[str, Any]) -> None:
-    """Refuses null for what the study does not have, unless it is a method's own name.
-
-    A run's own file does not have any more what an earlier ``--set`` has left out.
-    """
-    there = [name for name, of in merged.items() if of is not None]
-    there += list(given) if isinstance(given, Mapping) else []
-    for name, of in merged.items():
+def _check_left_out(mapping: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuses ``methods.NAME=null`` where there is no such method."""
+    merged = apply_overrides(with_present_names(mapping), present_overrides(overrides))
+    given, methods = mapping.get("methods"), merged.get("methods")
+    there = list(given) if isinstance(given, Mapping) else []
+    for name, of in methods.items() if isinstance(methods, Mapping) else ():
         if of is None and name not in (*there, *method_kinds()):
             near = nearest_names(name, there, most=1)
             hint = f"; did you mean {near[0]}?" if near else "."
             raise ConfigError(
                 f"methods.{name} = null: there is no such method to be left out{hint} "
-                f"The study has: {', '.join(dict.fromkeys(there))}"
+                f"The study has: {', '.join(there)}"
             )
 
 
