@@ -1,7 +1,8 @@
 """Results of recorded runs: their tables and reports, made of what the runs left.
 
-A recorded run is a folder of ``docs/recorded/`` with the study, ``results.json``, the test rows and
-the predictions of a run that took place. Nothing is trained here.
+A recorded run is a folder of ``docs/recorded/`` with the study, ``results.json`` and the command of
+a run that took place. Where its rows belong to the project it has the test rows and the predictions
+as well, of which its report is written. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from bakeoff.runs.records import BaselineRecord, Estimate, MethodRecord, MetricR
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "docs" / "recorded"
-COMMANDS = {"demo": "bakeoff run"}
-"""What ran each of them."""
+COMMAND = "command.txt"
+"""What ran it."""
 
 
 def recorded_page() -> str:
@@ -30,16 +31,25 @@ def recorded_page() -> str:
         "Made of what runs left in `docs/recorded`, at each build of this site; the reports are "
         "written by the present code. The rules of what is said are [the referee's](referee.md).\n",
     ]
-    for folder in sorted(path for path in RECORDED.iterdir() if path.is_dir()):
+    for folder in recorded():
         parts += _run(folder)
     return "\n".join(parts)
 
 
+def recorded() -> list[Path]:
+    """The folders of all recorded runs."""
+    return sorted(path for path in RECORDED.iterdir() if path.is_dir())
+
+
+def _has_rows(folder: Path) -> bool:
+    return (folder / "examples.jsonl").exists()
+
+
 def write_reports(site_source: Path) -> None:
-    """Writes the recorded runs' reports into ``recorded/`` of the site's sources."""
+    """Writes reports, of those that have their rows, into ``recorded/`` of the site's sources."""
     from bakeoff.report import write_report
 
-    for folder in sorted(path for path in RECORDED.iterdir() if path.is_dir()):
+    for folder in filter(_has_rows, recorded()):
         with tempfile.TemporaryDirectory() as temporary:
             copy = Path(temporary) / folder.name
             shutil.copytree(folder, copy)
@@ -55,13 +65,15 @@ def _run(folder: Path) -> list[str]:
     study = load_yaml((folder / "study.yaml").read_text(encoding="utf-8"), where="study.yaml")
     return [
         f"## {study['name']}\n",
-        f"```\n{COMMANDS[folder.name]}\n```\n",
+        f"```\n{(folder / COMMAND).read_text(encoding='utf-8').strip()}\n```\n",
         f"{results.data.train.examples} rows to train on, {results.data.test.examples} to test on; "
         f"{environment.base}; bakeoff {environment.bakeoff}, PyTorch {environment.torch}, "
         f"{environment.device}, {environment.finished[:10]}.\n",
         f"**Verdict: {results.recommendation.verdict}.** {results.recommendation.why}\n",
         results_table(results),
-        f"[The whole report](recorded/{folder.name}.html).\n",
+        f"[The whole report](recorded/{folder.name}.html).\n"
+        if _has_rows(folder)
+        else "Its rows are not part of this project, so that its report is not here.\n",
     ]
 
 
