@@ -76,7 +76,9 @@ def test_the_break_even_is_what_was_spent_over_what_an_answer_saves() -> None:
     cheap = priced(device_hour=HOUR, input_tokens=0.0, output_tokens=0.01)
     assert money_of(cheap, cheap.methods["full"]).break_even == math.inf
     assert any("never pays off" in note for note in money_notes(cheap))
-    assert any("pays off against it from" in note for note in money_notes(results))
+    own = f"(${spent:.2g} to make, ${found.call.mean:.2g} an answer)"
+    words = f"full pays off against it from {shown_volume(found.break_even)} answers on {own}"
+    assert any(words in note for note in money_notes(results))
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,9 @@ class Drop:
         return Breach(reason=reason, excess=loss.bound / self.most if self.most else math.inf)
 
     def kept(self, results: Results, method: str) -> str:
-        """What a method that keeps the limit is shown to lose, as a sentence; empty elsewhere."""
+        """What a method that keeps the limit is shown to lose, as a sentence."""
         loss = self.loss(results, method)
-        if loss is None or loss.bound > self.most:
-            return ""
+        assert loss is not None  # or it would not be shown to keep it
         lost = f"at most {self._written(loss.bound)}" if loss.bound > 0.0 else "nothing"
         return (
             f"In {self._what} {method} is shown to lose {lost} against zero-shot, where "

@@ -224,7 +224,7 @@ def money_notes(results: Results) -> list[str]:
     notes += _prompted_notes(results, prices)
     for name, method in results.methods.items():
         found = money_of(results, method)
-        if found.break_even is None or found.call is None:
+        if found.break_even is None or found.call is None or found.training is None:
             continue
         own = prices.shown(found.call.mean)
         if found.break_even == float("inf"):
@@ -232,10 +232,10 @@ def money_notes(results: Results) -> list[str]:
                 f"money: {name} never pays off against it, as an answer of its own costs {own}"
             )
             continue
-        spent = found.training.plus(found.search) if found.training is not None else None
+        spent = found.training.plus(found.search)
         notes.append(
-            f"money: {name} pays off against it from {shown_volume(found.break_even)} answers on"
-            + ("" if spent is None else f" ({prices.shown(spent.mean)} to make, {own} an answer)")
+            f"money: {name} pays off against it from {shown_volume(found.break_even)} answers on "
+            f"({prices.shown(spent.mean)} to make, {own} an answer)"
         )
     return notes
 
