@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics import metric_of
+from bakeoff.metrics.confusion import confusion
 from bakeoff.metrics.contract import Ask, ModelOutputs
 from tests.metrics.examples import Given, whole, with_gold
 
@@ -74,6 +75,13 @@ def test_statistics_are_small() -> None:
     assert (counts.shape, counts.dtype) == ((2, 3000), np.dtype(np.uint8))
     assert np.flatnonzero(counts[0]).tolist() == [5, 1005, 2005]
     assert np.flatnonzero(counts[1]).tolist() == [2999]
+
+
+def test_the_table_has_right_labels_as_lines_answers_as_columns_and_invalid_ones_last() -> None:
+    metric = metric_of("macro_f1", labels=["a", "b"])
+    outputs = ModelOutputs(chosen_N=np.array([0, 1, 1, -1]))
+    table = confusion(metric.statistics(outputs, with_gold([0, 0, 0, 1], "ab")))
+    assert table.tolist() == [[1, 2, 0], [0, 0, 1]]
 
 
 def test_choices_may_differ_by_row() -> None:

@@ -9,6 +9,7 @@ import pytest
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics import metric_of
 from bakeoff.metrics.contract import ModelOutputs
+from bakeoff.tasks.registry import read_task
 from tests.metrics.examples import Given, whole, with_references
 
 SOURCE = """
@@ -65,6 +66,13 @@ def test_one_of_several_numbers(file: str) -> None:
         assert whole(metric, outputs, examples) == right
     metric = metric_of(f"python: {file}:several", options={"key": "right", "name": "mine"})
     assert (metric.name, metric.title) == ("mine", "mine")
+
+
+def test_a_task_that_has_it_keeps_its_rows_whole(file: str) -> None:
+    source = dict.fromkeys(("train", "validation", "test"), "rows.jsonl")
+    given = {"kind": "summarize", "source": source}
+    assert read_task({**given, "metrics": [f"python: {file}:score"]}).reads_whole_rows
+    assert not read_task(given).reads_whole_rows
 
 
 def test_the_signature_follows_the_file(file: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bakeoff.base.choice import THE_BASE
 from bakeoff.engine.candidate import Candidate
 from bakeoff.methods.contract import ExecutionPath
-from bakeoff.runs.records import EpochRecord
+from bakeoff.runs.records import CandidateSpec, EpochRecord
 from bakeoff.search.method_search import record_of
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import MethodSearch, StudySchedule, rungs_of
@@ -425,3 +425,14 @@ def test_what_is_missing_of_a_run_without_checkpoints_is_trained() -> None:
     again.schedule.take_up(records)
     waiting = [c.id for c in again.schedule.candidates if c.state is RunState.WAITING]
     assert waiting == ["m-lr1-s1"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "seed", "has_place"), [(10.0, 0, True), (10.0, 1, False), (5.0, 0, False)]
+)
+def test_a_checkpoints_candidate_has_a_place_by_its_rate_and_its_seed(
+    rate: float, seed: int, has_place: bool
+) -> None:
+    schedule = Study(is_searched=False).schedule
+    spec = CandidateSpec(method="m", variant="", learning_rate=rate, seed=seed)
+    assert schedule.has_place_for(spec) == has_place
