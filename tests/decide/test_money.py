@@ -179,6 +179,19 @@ def test_without_texts_an_answer_is_its_tokens_latency() -> None:
     assert found.high == pytest.approx(2 * found.mean)
 
 
+@pytest.mark.parametrize(("rows_per_second", "seconds"), [(0.5, 2.0), (0.0, 575 / 16 * 0.01)])
+def test_an_answer_takes_what_rows_took_however_slow(
+    rows_per_second: float, seconds: float
+) -> None:
+    results = priced(device_hour=HOUR)
+    cost = CostRecord(
+        generation_rows_per_second=rows_per_second,
+        token_latency_seconds=Estimate(mean=0.01, low=0.008, high=0.02),
+    )
+    found = money_of(results, replace(results.methods["lora"], cost=cost)).call
+    assert found is not None and found.mean == pytest.approx(seconds * 0.001)
+
+
 def test_a_limit_of_money_holds_for_the_upper_bound() -> None:
     results = priced(device_hour=HOUR, currency="EUR")
     cost = CostRecord(epoch_seconds=EpochSeconds(mean=1000.0, low=900.0, high=1100.0))
