@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from bakeoff.execution import archive
 from bakeoff.files import folder_bytes
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import finite
+from tests.golden_folders import golden, save
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}
@@ -171,6 +173,33 @@ def test_fresh_refuses_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds files but no study"):
         RunFolder(tmp_path / "run", STUDY, fresh=True)
     assert (tmp_path / "run/letter").exists()
+
+
+ROWS = "rows-" + 32 * "a"
+
+
+def test_rows_that_were_given_before_the_first_run_do_not_refuse_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "data" / ROWS).mkdir(parents=True)
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    assert (tmp_path / "study.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["data/letters", f"photos/{ROWS}"])
+def test_a_folder_that_holds_other_folders_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(StoreError, match="holds files but no study"):
+        RunFolder(tmp_path, STUDY)
+
+
+def test_a_study_file_that_was_changed_after_its_run_is_named(tmp_path: Path) -> None:
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    save(tmp_path, replace(golden("four"), study=STUDY))
+    (tmp_path / "study.yaml").write_text("name: y\n", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"study\.yaml: was changed since this study ran here"):
+        RunFolder(tmp_path, STUDY)
+    with pytest.raises(StoreError) as caught:
+        RunFolder(tmp_path, {"name": "z"})
+    assert "was changed" not in str(caught.value)
 
 
 def test_fresh_works_from_inside_the_folder(

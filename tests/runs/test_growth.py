@@ -66,6 +66,12 @@ def test_what_may_not_differ_and_why() -> None:
     assert "such as a_2" in why and "another protocol of training" in why
 
 
+def test_another_decision_is_refused_with_its_own_reason() -> None:
+    found = growth_of(outline(), outline(decision={"metric": "f1"}))
+    assert found.refused == ("decision: (not set) and {'metric': 'f1'}",)
+    assert found.why[0] == "What counts as better is fixed before the test set is opened."
+
+
 @pytest.mark.parametrize("why_not", [None, "It cannot."])
 def test_more_epochs_are_asked_for_by_themselves(why_not: str | None) -> None:
     asked: list[Any] = []

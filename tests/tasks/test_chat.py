@@ -429,6 +429,9 @@ def test_what_is_asked_and_scored() -> None:
     assert task.asks == {Ask.LIKELIHOOD, Ask.TEXT}
     assert [baseline.name for baseline in task.baselines] == ["zero_shot"]
     assert (task.options.max_length, task.options.max_target_tokens) == (2048, 256)
+    # A score of the text that the study names decides.
+    named = task_of(kind="chat", metrics=["rougeL"])
+    assert [metric.name for metric in named.metrics] == ["rougeL", "nll"]
 
 
 # Bad input

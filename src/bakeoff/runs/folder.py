@@ -48,9 +48,9 @@ INPUTS_FILE = "inputs.json"
 PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 DATA_FOLDER = "data"
+"""Rows that were given in Python, each lot in a folder that a hash of its content names."""
 CLAIMS_NOTE = "CLAIMS.md"
 """Beside the folders of studies that ``bakeoff claims`` ran: the names of its claims."""
-"""Rows that were given in Python, each lot in a folder that a hash of its content names."""
 _PARTS = (
     *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
     *("cohorts", EVENTS_FILE),

@@ -191,10 +191,9 @@ def _reasons(keys: Iterable[str], names: Iterable[str], why_not_longer: str) -> 
     found = []
     if methods:
         found.append(_SETTINGS.format(names=", ".join(methods), example=methods[0]))
-    rest = [key for key in keys if not key.startswith("methods.")]
     if why_not_longer:
         found.append(why_not_longer)
-    if any(_is_below(key, ("decision",)) for key in rest):
+    if any(_is_below(key, ("decision",)) for key in keys):
         found.append(_DECISION)
     return [*found, _GROWTH]
 

@@ -1,0 +1,23 @@
+"""Which column names the right choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bakeoff.data.columns import Table
+from bakeoff.tasks.guess.guess_choices import guess_choices
+
+
+@pytest.mark.parametrize(("answered", "is_found"), [(20, True), (10, True), (9, False)])
+def test_an_answer_must_be_there_in_half_of_the_rows(answered: int, is_found: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "question": f"Which of them hit town {i}?",
+            "choices": [f"storm {i}", f"flood {i}", f"fire {i}"],
+            "answer": i % 3 if i < answered else None,
+        }
+        for i in range(20)
+    ]
+    assert (guess_choices(Table.of(rows)) is not None) is is_found
