@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bakeoff.base.devices import GpuProfile, standing_for
 from bakeoff.engine import loss
 from bakeoff.engine.loss import chunk_tokens, linear_cross_entropy
 
@@ -140,6 +141,20 @@ def test_without_gradients_no_gradient_is_computed(monkeypatch: pytest.MonkeyPat
         linear_cross_entropy(hidden, weight, None, targets, mask)
     with pytest.raises(AssertionError, match="computed a gradient"):
         linear_cross_entropy(hidden, weight, None, targets, mask)
+
+
+@pytest.mark.parametrize("per_slot", [False, True])
+def test_a_gpu_s_products_give_the_same_gradients(per_slot: bool) -> None:
+    hidden, weight, targets, mask = make((3 if per_slot else 1, 40, 6, 15), per_slot=per_slot)
+    outcomes = []
+    for profile in (None, GpuProfile(is_ampere=True)):
+        x, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        with standing_for(profile):
+            sums, _ = linear_cross_entropy(x, w, None, targets, mask)
+            sums.sum().backward()
+        outcomes.append((sums.detach(), x.grad, w.grad))
+    for expected, actual in zip(*outcomes, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_no_tokens_give_zero_and_zero_gradients() -> None:

@@ -114,6 +114,24 @@ def test_a_name_that_was_used_keeps_its_meaning_over_several_studies(tmp_path: P
     called(methods={"b": {"kind": "head"}, "a": {"kind": "lora", "rank": 2}})
 
 
+def test_what_a_study_grew_by_on_the_way_stays_known(tmp_path: Path) -> None:
+    def called(**changes: Any) -> list[str]:
+        found = outline(**changes)
+        folder = RunFolder(tmp_path, found.resolved, outline_of=lambda m: outline(**m))
+        return folder.claim({}, {})
+
+    with_c = {**STUDY["methods"], "c": {"kind": "lora", "rank": 8}}
+    assert called() == []
+    grown = called(methods=with_c)
+    assert grown == [
+        "the study in this folder changed: methods.c: (not set) and {'kind': 'lora', 'rank': 8}"
+    ]
+    assert called(methods=with_c) == grown
+    called()
+    with pytest.raises(StoreError, match=r"methods\.c\.rank: 8 and 9"):
+        called(methods={**with_c, "c": {"kind": "lora", "rank": 9}})
+
+
 def test_a_ledger_that_was_harmed_adds_nothing() -> None:
     now = outline()
     for ledger in ({}, {"settings": [], "searched": 3}, {"settings": {"c": 1, "d": {"": 2}}}):

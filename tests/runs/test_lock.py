@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import signal
@@ -17,7 +18,7 @@ import torch
 
 from bakeoff.errors import StoreError
 from bakeoff.runs.folder import STUDY_FILE, open_run
-from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
+from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, is_running, locked
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}
@@ -64,6 +65,25 @@ def another_process(folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]
 
 def names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("holder", "runs"),
+    [
+        ({"pid": os.getppid(), "host": platform.node()}, True),
+        ({"pid": os.getpid(), "host": platform.node()}, False),
+        ({"pid": os.getppid(), "host": "another machine"}, False),
+        ({"pid": "1", "host": platform.node()}, False),
+        ({"pid": os.getppid()}, False),
+        (None, False),
+    ],
+)
+def test_a_run_goes_on_where_another_process_of_this_machine_holds_it(
+    tmp_path: Path, holder: dict[str, object] | None, runs: bool
+) -> None:
+    if holder is not None:
+        (tmp_path / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+    assert is_running(tmp_path) is runs
 
 
 def test_a_second_process_is_told_who_holds_the_folder(run_small: Run, place: Path) -> None:

@@ -21,3 +21,16 @@ def test_an_answer_must_be_there_in_half_of_the_rows(answered: int, is_found: bo
         for i in range(20)
     ]
     assert (guess_choices(Table.of(rows)) is not None) is is_found
+
+
+@pytest.mark.parametrize(("odd", "is_found"), [(0, True), (1, True), (2, False)])
+def test_a_rule_must_fit_nineteen_of_twenty_rows(odd: int, is_found: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "question": f"Which of them hit town {i}?",
+            "choices": [f"storm {i}", f"flood {i}", f"fire {i}"],
+            "answer": "neither of them" if i < odd else f"flood {i}",
+        }
+        for i in range(20)
+    ]
+    assert (guess_choices(Table.of(rows)) is not None) is is_found

@@ -1,11 +1,12 @@
-"""How pairs of texts are joined where no template says it."""
+"""Which texts are pairs, and how they are joined where no template says it."""
 
 from __future__ import annotations
 
 import pytest
 
 from bakeoff.data.columns import Table
-from bakeoff.tasks.guess.guess_texts import guess_completions
+from bakeoff.tasks.guess.guess_texts import guess_completions, guess_summaries
+from bakeoff.tasks.guess.guessing import guess_task
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,25 @@ def test_words_of_prompt_and_completion_are_kept_apart(
     found = guess_completions(Table.of(rows))
     assert found is not None
     assert found.plain_template == template
+
+
+def test_a_column_that_is_called_a_prompt_outweighs_one_of_few_numbers() -> None:
+    rows = [
+        {"prompt": f"The storm hit {i}.", "remark": f"So the coast {i} flooded.", "n": i % 3}
+        for i in range(40)
+    ]
+    best = guess_task(Table.of(rows)).best
+    assert (best.kind, best.options["completion"]) == ("complete", "remark")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "is_by_name"),
+    [("summary", 20, True), ("title", 20, False), ("title", 40, True)],
+)
+def test_a_title_is_of_a_text_three_times_its_length(
+    name: str, words: int, is_by_name: bool
+) -> None:
+    rows = [{"body": f"{i} " + "storm " * words, name: f"{i} " + "town " * 10} for i in range(20)]
+    found = guess_summaries(Table.of(rows))
+    assert found is not None
+    assert found.reasons["kind"].startswith(f"'{name}' by its name") is is_by_name
