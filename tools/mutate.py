@@ -1,11 +1,12 @@
 """Changes one place of the code at a time and looks whether a test of its own notices.
 
-``python tools/mutate.py --count 60`` draws places at random from the rooms that matter most, with a
+``python -m tools.mutate --count 60`` draws places at random from the rooms that matter most, with a
 fixed seed: mutant number n is the same in every call. Each is run in a process that is forked from
 this one, which has imported the libraries and nothing of bakeoff: the changed source is imported in
-place of the file, and the file's own tests run in that process until one fails. What was found is
-kept in ``build/mutants.jsonl``, so that a later call goes on; ``--again`` runs the survivors again,
-and ``--at FILE:LINE`` every change of one line.
+place of the file, and the file's own tests run in that process until one fails. Where ``python -m
+tools.covering`` has kept which tests run the line, these are run first and their files next, and no
+others. What was found is kept in ``build/mutants.jsonl``, so that a later call goes on; ``--again``
+runs the survivors again, and ``--at FILE:LINE`` every change of one line.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).parents[1]
-SOURCE: Final = ROOT / "src" / "bakeoff"
+from tools.covering import LEFT_OUT, ROOT, SOURCE, Covering
+
 KEPT: Final = ROOT / "build" / "mutants.jsonl"
 ROOMS: Final = (
     *("decide", "metrics", "runs", "search", "tasks", "engine/step.py", "engine/optimizer.py"),
@@ -44,7 +45,6 @@ _LIBRARIES: Final = (
     *("sklearn.metrics", "sacrebleu", "rouge_score.rouge_scorer", "hypothesis", "pytest"),
     *("transformers.models.gpt_neo.modeling_gpt_neo", "jsonschema", "psutil", "filelock"),
 )
-_LEFT_OUT: Final = "not slow and not soak and not browser and not gpu and not fake_cuda"
 _SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
     **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
@@ -52,6 +52,8 @@ _SWAPPED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
 }
 _SHOWN: Final = 160
+_FIRST: Final = 40
+"""Of the tests that run a line, how many are run before their files."""
 LATE: Final = "timeout"
 """Where the tests take too long to say anything."""
 Change = Callable[[], None]
@@ -160,7 +162,32 @@ def files_of(rooms: Sequence[str]) -> list[Path]:
 
 
 def tests_of(mutant: Mutant) -> list[list[str]]:
-    """What is run, in this order: the tests that import the module, then the rest of its room's."""
+    """What is run, in this order: those that run the line, or that import the module."""
+    parts = mutant.file.relative_to(SOURCE).parts
+    running = _covered(ROOT / "tests" / parts[0], mutant)
+    return _importing(mutant) if running is None else running
+
+
+@cache
+def _known() -> Covering | None:
+    try:
+        return Covering()
+    except OSError:
+        return None
+
+
+def _covered(room: Path, mutant: Mutant) -> list[list[str]] | None:
+    """The tests of a room that run the line, then their files; None where that is not known."""
+    known = _known()
+    tests = None if known is None else known.tests_of(mutant.file, mutant.line)
+    if tests is None:
+        return None
+    mine = [test for test in tests if room in (ROOT / test).parents] or tests
+    return [mine[:_FIRST], sorted({str(ROOT / test.partition("::")[0]) for test in mine})]
+
+
+def _importing(mutant: Mutant) -> list[list[str]]:
+    """The tests that import the module, then the rest of its room's."""
     parts = mutant.file.relative_to(SOURCE).parts
     room = ROOT / "tests" / parts[0]
     texts = {test: test.read_text("utf-8") for test in (ROOT / "tests").rglob("test_*.py")}
@@ -264,7 +291,7 @@ def _become_tests(mutant: Mutant | None, tests: list[str], writing: int) -> None
         if mutant is not None:
             sys.meta_path.insert(0, _Changed(mutant))
         first = _First()
-        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", _LEFT_OUT]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", LEFT_OUT]
         code = pytest.main([*options, *tests], plugins=[first])
         # 5: none of them is to be run here.
         found = "survived" if code in (0, 5) else first.name or f"pytest ended with {int(code)}"
