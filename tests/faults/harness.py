@@ -17,6 +17,7 @@ import operator
 import os
 import re
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,6 +154,9 @@ def _become_run(
     code = 99
     try:
         os.setpgid(0, 0)
+        # A campaign behind nohup, or in the background of a script, is deaf to them.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
