@@ -67,7 +67,8 @@ def test_a_client_that_leaves_before_its_stream_begins_is_noticed(
         body = CompletionBody(model="lora", prompt=TEXT, stream=True, **LONG)
         job = await completion_job(served.state.engine, body)
         response = FlowStream(job.flow, streamed_completion(job))
-        with pytest.raises(ClientDisconnect):
+        # Starlette before 0.39 lets the group of its tasks fail instead.
+        with pytest.raises((ClientDisconnect, ExceptionGroup)):
             await response({"type": "http", "asgi": {"spec_version": "2.4"}}, nothing, gone)
         await asyncio.to_thread(leavers.settle)
 
