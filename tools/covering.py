@@ -63,7 +63,7 @@ def measure(rooms: list[str]) -> None:
         for file in found.measured_files()
     }
     KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(json.dumps(lines), encoding="utf-8")
+    KEPT.write_text(json.dumps({"rooms": rooms, "lines": lines}), encoding="utf-8")
     print(f"{len(lines)} files, {sum(map(len, lines.values()))} lines in {KEPT}")
 
 
@@ -75,12 +75,21 @@ class Covering:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, dict[str, list[str]]] = json.loads(KEPT.read_text(encoding="utf-8"))
+        found = json.loads(KEPT.read_text(encoding="utf-8"))
+        self._rooms: list[str] = found["rooms"]
+        self._lines: dict[str, dict[str, list[str]]] = found["lines"]
+
+    def has_passed(self, test: str) -> bool:
+        """Whether a test was among those that were run, all of which passed."""
+        return Path(test.partition("::")[0]).parts[1:2] in [(room,) for room in self._rooms]
 
     def tests_of(self, file: Path, line: int) -> list[str] | None:
-        """The tests that run a line's statement; None where importing runs it, or none is known."""
+        """The tests that run a line's statement.
+
+        None where importing runs it, and where the tests of its room were not run.
+        """
         name = str(file.relative_to(ROOT))
-        if name not in self._lines:
+        if name not in self._lines or file.relative_to(SOURCE).parts[0] not in self._rooms:
             return None
         start, stop = _statement_at(ast.parse(file.read_text(encoding="utf-8")), line)
         found: dict[str, None] = {}

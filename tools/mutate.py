@@ -323,7 +323,8 @@ def tried(mutant: Mutant, seconds: float, *, own: bool = False) -> dict[str, Any
         by = fate(mutant, tests, max(5.0, left))
         if by is not None:
             break
-    if by is not None and "::" in by:
+    known = _known()
+    if by is not None and "::" in by and not (known is not None and known.has_passed(by)):
         check_unchanged(by, seconds)
     spent = round(time.monotonic() - started, 1)
     word = "late    " if by == LATE else "noticed " if by else "SURVIVED"
