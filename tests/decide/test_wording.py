@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bakeoff.decide.limits import limits_from
 from bakeoff.decide.recommendation import recommend
 from bakeoff.decide.sentences import reached
-from bakeoff.decide.verdicts import label_of
+from bakeoff.decide.verdicts import best_baseline, label_of
 from bakeoff.formatting import MISSING
+from tests.decide.made import study_of
 from tests.decide.said import SAID
 from tests.decide.situations import SITUATIONS
 
@@ -55,3 +58,13 @@ def test_the_first_sentence_says_what_the_best_baseline_reaches(name: str) -> No
 def test_nothing_is_said_of_baselines_that_are_not_there() -> None:
     made, _ = SITUATIONS["best without baselines"]
     assert reached(made(), None) == ""
+
+
+def test_of_baselines_that_reach_the_same_the_first_by_name_is_named() -> None:
+    made = study_of({"lora": 2.0}, {"zero_shot": 3.0, "lead": 4.0})
+    equal = {
+        name: replace(b, test=made.baselines["lead"].test) for name, b in made.baselines.items()
+    }
+    assert list(equal) == ["zero_shot", "lead"]
+    found = best_baseline(replace(made, baselines=equal), "nll")
+    assert found is not None and found[0] == "lead"

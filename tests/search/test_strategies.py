@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.runs.records import CandidateSpec
+from bakeoff.runs.records import CandidateRecord, CandidateSpec
 from bakeoff.search.options import Range, SearchOptions
-from bakeoff.search.rounds import first_specs
+from bakeoff.search.rounds import decide, first_specs
 from bakeoff.search.space import MethodSpace, Values
 from bakeoff.search.strategies.registry import STRATEGIES
+from bakeoff.types import RunState
 
 DRAWN = "import tests.search.test_strategies as t; print(t.rates(t.space(seed=5)))"
 RANKS = {"rank": (4, 16, 64)}
@@ -157,3 +158,20 @@ def test_suggestions_are_plain_data_whose_ids_name_the_setting(strategy: str) ->
         CandidateSpec(method="m", variant="rank2", options={"rank": 2}, learning_rate=0.25, seed=7)
     ]
     assert first_specs(one)[0].id == "m-rank2-lr0.25-s7"
+
+
+def test_a_search_of_which_no_setting_ended_well_is_over_without_a_choice() -> None:
+    one = grid(growth=0)
+    lost = [
+        CandidateRecord(
+            method="m",
+            learning_rate=rate,
+            seed=0,
+            state=RunState.DIVERGED,
+            best_epoch=None,
+            epochs=(),
+        )
+        for rate in rates(one)
+    ]
+    found = decide(one, lost, 1)
+    assert found.is_final and found.chosen is None
