@@ -78,3 +78,10 @@ def test_outputs_that_never_change_are_found_at_once() -> None:
         typical_spread(row=0.0, seed=0.0), seeds=3, rows=50, num_methods=2, margin=0.1, alpha=0.05
     )
     assert (found.detectable, found.recognised, found.limit) == (0.0, 1.0, None)
+
+
+def test_without_a_margin_none_are_equivalent() -> None:
+    found = pair_power(
+        typical_spread(row=0.0, seed=0.0), seeds=3, rows=50, num_methods=2, margin=0.0, alpha=0.05
+    )
+    assert (found.detectable, found.recognised, found.needs) == (0.0, 0.0, None)
