@@ -91,15 +91,22 @@ def test_a_grid_grows_beyond_its_own_ends_whatever_its_order(order: tuple[float,
     assert grown(order, 10.0, upward=False) == 0.0001
 
 
+@pytest.mark.parametrize("factor", [SearchOptions().grid_factor, 1.01])
 @pytest.mark.parametrize("count", [3, 6])
 @pytest.mark.parametrize("upward", [True, False])
-def test_a_grown_grid_is_the_larger_grid_of_its_rule(count: int, upward: bool) -> None:
-    centre, factor = 1e-3, SearchOptions().grid_factor
+def test_a_grown_grid_is_the_larger_grid_of_its_rule(
+    factor: float, count: int, upward: bool
+) -> None:
+    centre = 1e-3
     rates = grid(centre, count, factor)
     for _ in range(4):
         rates = (*rates, grown(rates, factor, upward=upward, centre=centre))
     larger = grid(centre, count + 8, factor)
     assert sorted(rates) == list(larger[4:] if upward else larger[: count + 4])
+
+
+def test_a_grid_that_another_rule_left_grows_from_its_own_edge() -> None:
+    assert grown((0.01, 0.06), 10.0, upward=True, centre=0.01) == 0.6
 
 
 @pytest.mark.parametrize("factor", [1.00001, 1.0004])

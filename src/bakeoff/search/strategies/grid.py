@@ -103,7 +103,8 @@ def grown(
     if centre is not None:
         steps = math.log(edge / centre) / math.log(factor)
         nearest = round(2 * steps) / 2  # an even grid is half a step beside its centre
-        if abs(steps - nearest) < 0.01:
+        # Rounding moves a rate by 0.05 of the closest steps; further off it is of another grid.
+        if abs(steps - nearest) < 0.1:
             edge = centre * factor**nearest
     return rounded(edge * factor if upward else edge / factor)
 
