@@ -68,6 +68,16 @@ def test_every_name_is_its_metrics_own(tmp_path: Path) -> None:
         assert (metric.unit == PERCENT) == (metric.default_margin == 0.01 and metric.name in SHARES)
 
 
+def test_a_default_margin_is_a_hundredth_except_where_the_unit_is_another() -> None:
+    """Answers of a study hang on it where its decision names none."""
+    options = {"schema_valid": {"schema": {"type": "object"}}}
+    others = {"nll": 0.02, "perplexity": 0.2, "mcc": 0.02, "label_nll": 0.02, "judge": 0.05}
+    others |= {"bleu": 1.0, "chrf": 1.0}
+    for name in set(METRIC_NAMES) - {"python"}:
+        metric = metric_of(name, labels=["a", "b"], options=options.get(name))
+        assert metric.default_margin == others.get(name, 0.01), name
+
+
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"'rogue1' is not a metric; did you mean 'rouge1'\?"):
         metric_of("rogue1")

@@ -140,6 +140,17 @@ def test_the_block_leaves_no_process_behind() -> None:
     assert worker._process.returncode is not None
 
 
+def test_leaving_the_block_waits_for_what_was_submitted_and_takes_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RougeScorer, "_score", lambda self, *pair: rouge._score_rows(*pair))
+    with RougeScorer(workers=1) as scorer:
+        pending = scorer.submit(*make_pairs(20))
+    assert pending.done()
+    with pytest.raises(RuntimeError, match="enter the block"):
+        scorer.submit(["a"], ["a"])
+
+
 def test_workers_stay_light() -> None:
     """A worker must not load torch, and who scores nothing must not load the library either."""
     code = (

@@ -427,6 +427,19 @@ def test_what_is_missing_of_a_run_without_checkpoints_is_trained() -> None:
     assert waiting == ["m-lr1-s1"]
 
 
+def test_further_seeds_are_taken_up_where_the_studys_looks_may_ask_for_them() -> None:
+    losses = {rate: [rate, rate] for rate in RATES}
+    study = Study("a", "b").run(losses)
+    study.schedule.train_more(["a"], 3)
+    study.run(losses)
+    records = {c.id: record_of(c) for c in study.schedule.candidates}
+    for most, found in ((3, ["a-lr1-s0", "a-lr1-s1", "a-lr1-s2"]), (2, ["a-lr1-s0", "a-lr1-s1"])):
+        again = Study("a", "b")
+        again.schedule.most_seeds = most
+        again.schedule.take_up(records)
+        assert (again.finals("a"), again.finals("b")) == (found, ["b-lr1-s0"])
+
+
 @pytest.mark.parametrize(
     ("rate", "seed", "has_place"), [(10.0, 0, True), (10.0, 1, False), (5.0, 0, False)]
 )

@@ -114,9 +114,9 @@ class RougeScorer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=kind is not None)
-            self._threads = None
+        assert self._threads is not None
+        self._threads.shutdown(wait=True, cancel_futures=kind is not None)
+        self._threads = None
         while self._idle:
             self._idle.pop().close()
 
