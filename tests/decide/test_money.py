@@ -170,6 +170,19 @@ def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt() -> None:
     assert "119 to 490 tokens read and 10 to 36 written" in note
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+def test_tokens_of_a_call_are_known_of_a_single_test_row_too(rows: int) -> None:
+    results = golden("four")
+    test = replace(
+        results.data.test,
+        examples=rows,
+        tokens_raw=30 * rows,
+        tokens_supervised=10 * rows,
+    )
+    results = replace(results, data=replace(results.data, test=test))
+    assert tokens_of_a_call(results) == (20.0 * rows, 10.0 * rows)
+
+
 def test_without_texts_an_answer_is_its_tokens_latency() -> None:
     results = priced(device_hour=HOUR)
     cost = CostRecord(token_latency_seconds=Estimate(mean=0.01, low=0.008, high=0.02))

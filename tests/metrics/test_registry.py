@@ -102,6 +102,12 @@ def test_a_registered_metric_is_found_by_its_name() -> None:
             register_metric(taken, make_named)
 
 
+@pytest.mark.parametrize(("name", "factory"), [(1, make_named), ("mine", "make_named")])
+def test_what_is_registered_is_a_name_and_a_function(name: Any, factory: Any) -> None:
+    with pytest.raises(ConfigError, match="give a name and a function that makes the metric"):
+        register_metric(name, factory)
+
+
 def test_an_installed_package_brings_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, theirs=f"{__name__}:make_named")
     assert metric_of("theirs").title == "theirs () {}"
