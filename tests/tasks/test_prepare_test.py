@@ -1,0 +1,44 @@
+"""A further test set by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bakeoff.tasks.preparation.prepare_test import prepare_test
+from tests.tasks.preparing import Row, Write, task_of
+
+ROWS: list[Row] = [{"document": "the storm hit the coast " * 40, "summary": "towns"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "room", "trained", "length"),
+    [
+        (None, 96, {}, 96),
+        (None, 96, {"max_length": 64}, 64),
+        (80, 96, {"max_length": 64}, 80),
+    ],
+)
+def test_rows_are_cut_to_the_set_s_own_length_or_training_s(
+    write: Write,
+    tokenizer: Any,
+    given: int | None,
+    room: int,
+    trained: dict[str, Any],
+    length: int,
+) -> None:
+    root = write("test.jsonl", ROWS).parent
+    task = task_of(source="test.jsonl", max_length=given, max_target_tokens=16)
+    found = prepare_test(
+        task,
+        tokenizer,
+        where="also_test.more",
+        root=root,
+        cache_dir=None,
+        tokenizer_id="small",
+        trained=trained,
+        room=room,
+    )
+    assert found.task.max_length == length
+    assert len(found.data.prompts[0]) == length - 16
