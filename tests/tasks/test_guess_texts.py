@@ -31,6 +31,17 @@ def test_words_of_prompt_and_completion_are_kept_apart(
     assert found.plain_template == template
 
 
+@pytest.mark.parametrize(("ending", "is_apart"), [(10, True), (9, False)])
+def test_white_space_in_half_of_the_rows_is_enough(ending: int, is_apart: bool) -> None:
+    rows = [
+        {"prompt": f"The storm hit town {i}" + " " * (i < ending), "completion": f"The {i} coast"}
+        for i in range(20)
+    ]
+    found = guess_completions(Table.of(rows))
+    assert found is not None
+    assert (found.plain_template is None) is is_apart
+
+
 def test_a_column_that_is_called_a_prompt_outweighs_one_of_few_numbers() -> None:
     rows = [
         {"prompt": f"The storm hit {i}.", "remark": f"So the coast {i} flooded.", "n": i % 3}
