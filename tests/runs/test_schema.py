@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
-from bakeoff.runs.schema import results_schema, shipped_schema
+import pytest
+
+from bakeoff.runs.schema import SCHEMA_FILE, results_schema, shipped_schema
 
 
 def without_descriptions(found: Any) -> Any:
@@ -22,6 +28,21 @@ def test_the_shipped_schema_is_that_of_the_records() -> None:
         shipped = without_descriptions(shipped)
         present = without_descriptions(present)
     assert shipped == present, "run python -m bakeoff.runs.schema"
+
+
+def test_only_its_command_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, str]] = []
+
+    def write(path: Path, text: str, **options: Any) -> None:
+        written.append((path.name, text))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    monkeypatch.delitem(sys.modules, "bakeoff.runs.schema")
+    runpy.run_module("bakeoff.runs.schema", run_name="imported")
+    assert written == []
+    runpy.run_module("bakeoff.runs.schema", run_name="__main__")
+    [(name, text)] = written
+    assert name == SCHEMA_FILE and json.loads(text) == results_schema()
 
 
 def test_it_names_every_key_of_the_results() -> None:
