@@ -1,9 +1,9 @@
 """Which tests run which lines of the code, for ``tools.mutate``.
 
-``python -m tools.covering ROOMS`` runs the tests of some rooms under coverage.py (``pip install
-coverage``) and keeps what each line was run by in ``build/covering.json``: by file, by line, the
-tests, and whether it ran while modules were imported, where any test may notice a change. Only
-what a test's own process runs is seen.
+``python -m tools.covering ROOMS`` runs the tests of some rooms under coverage.py and keeps what
+each line was run by in ``build/covering.json``: by file, by line, the tests, and whether it ran
+while modules were imported, where any test may notice a change. Only what a test's own process runs
+is seen.
 """
 
 from __future__ import annotations
