@@ -76,6 +76,7 @@ def test_what_the_study_sets_goes_first() -> None:
             {"margin": {"nll": -0.1}},
             "decision.margin.nll: -0.1 is not a finite number of zero or more; give",
         ),
+        ({"level": 0.0}, "decision.level: 0.0 is not between 0 and 1; give a share, such as 0.95"),
         ({"level": 1.0}, "decision.level: 1.0 is not between 0 and 1; give a share, such as 0.95"),
         ({"level": 95}, "decision.level: 95.0 is not between 0 and 1"),
         ({"tolerance": -1}, "decision.tolerance: -1.0 is not a finite number of zero or more"),
