@@ -47,12 +47,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 RATES = {
     "head": (3.0, 1e30),
-    "lora": (3.0, 1e30),
+    "lora": (1e-14, 3.0, 1e30),
     "soft_prompt": (300.0, 1e30),
     "full": (0.1, 1e30),
     "peft": (0.3, 1e30),
 }
-"""Too high to learn for long, and so high that it diverges."""
+"""Too high to learn for long, and so high that it diverges; of ``lora`` also too low to change
+anything, as whether a high one stops depends on how a processor rounds."""
 
 
 class BreakError(Exception):
@@ -127,7 +128,7 @@ class Ended:
 
 @dataclass
 class Case:
-    """Four candidates of one kind, two of which diverge, in three slots where they share a base."""
+    """Candidates of one kind, two of which diverge, in three slots where they share a base."""
 
     base: Base
     kind: str

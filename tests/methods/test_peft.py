@@ -25,7 +25,8 @@ from bakeoff.methods.low_rank.updates import peft_name
 # Transformers warns of a name that PEFT still reads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
-LOGITS = 1e-5
+LOGITS = 3e-5
+"""Processors add up in other orders: 1.2e-5 was seen."""
 GRADIENTS = 1e-4
 LENGTHS_B = torch.tensor([12, 9, 4])
 ARCHITECTURES = ("gpt_neo", "llama", "gpt2", "gpt_neox")
@@ -308,7 +309,7 @@ def test_pissa_starts_and_is_converted_as_by_peft(
         # Singular vectors have no sign, so their products are compared.
         expected = b_ER @ a_RD
         ours = (initial[f"{name}.lora_a"] @ initial[f"{name}.lora_b"]).t()
-        assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert (ours - expected).abs().max() <= 1e-4 * expected.abs().max()
     theirs.save_pretrained(str(tmp_path / "initial"))
     tensors = perturbed(method)
     with torch.no_grad():

@@ -125,7 +125,8 @@ def test_one_whose_last_state_is_lost_is_trained_from_the_start(
 
 
 def test_one_that_its_patience_stopped_stays_stopped(run_small: Run, results: Results) -> None:
-    methods = {"wild": {"kind": "lora", "learning_rate": 3.0}}
+    # Too low to change a bit of what validation finds, on whatever processor.
+    methods = {"still": {"kind": "lora", "learning_rate": 1e-14}}
     protocol = {"epochs": 4, "patience": 1}
     assert run_small(methods=methods, protocol=protocol).code == 0
     [before] = results()["candidates"].values()
