@@ -84,12 +84,15 @@ class Mutant:
 
 
 def changes(tree: ast.Module) -> Iterator[tuple[ast.AST, Change]]:
-    """Each place of a module that can be changed, with what changes it; annotations stay."""
+    """Each place of a module that can be changed, with what changes it.
+
+    Annotations stay, and decorators: of a frozen dataclass as of another nothing differs.
+    """
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop(0)
         for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns"):
+            if name in ("annotation", "returns", "decorator_list"):
                 continue
             within = value if isinstance(value, list) else [value]
             waiting += [one for one in within if isinstance(one, ast.AST)]
