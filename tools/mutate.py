@@ -295,6 +295,8 @@ def _become_tests(mutant: Mutant | None, tests: list[str], writing: int) -> None
             sys.meta_path.insert(0, _Changed(mutant))
         first = _First()
         options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", LEFT_OUT]
+        # By default pytest imports ``*_test.py`` itself, as tests, and so without the change.
+        options += ["-o", "python_files=test_*.py"]
         code = pytest.main([*options, *tests], plugins=[first])
         # 5: none of them is to be run here.
         found = "survived" if code in (0, 5) else first.name or f"pytest ended with {int(code)}"
