@@ -22,6 +22,8 @@ def test_four_bits(
     try:
         packed, state = quantise(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
     except RuntimeError:
+        if weight.numel() % 2 == 0:
+            raise
         pytest.skip("bitsandbytes before 0.50 packs no odd number of weights on a CPU")
     monkeypatch.setattr(pieces, "_NUMBERS", 1024)
     with pieces.InPieces():
