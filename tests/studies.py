@@ -72,6 +72,11 @@ class Outcome:
         """Standard error with its line ends as spaces."""
         return " ".join(self.err.split())
 
+    @property
+    def words(self) -> str:
+        """All that it printed with its line ends as spaces."""
+        return " ".join(f"{self.out} {self.err}".split())
+
 
 def write_rows(folder: Path) -> Path:
     """One JSON-lines file a split: documents of about 60 bytes, summaries of about 15."""

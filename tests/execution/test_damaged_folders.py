@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bakeoff.runs.folder import PREVIOUS_FILE, RunFolder
+from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import RESULTS_FILE, read_results
+from bakeoff.runs.storage import PREVIOUS_FILE
 from tests.studies import without_times
 
 Run = Callable[..., Any]
@@ -260,20 +261,32 @@ def test_a_changed_event_is_refused_by_its_line(finished: Run, run_small: Run, p
     assert "events.jsonl, line 1: changed since it was written" in outcome.message
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped"])
-def test_a_changed_study_is_refused_by_its_own_name(
-    finished: Run, run_small: Run, place: Path, harm: str
+@pytest.mark.parametrize("harm", ["cut", "flipped", "torn"])
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_changed_study_is_written_again(
+    finished: Run, run_small: Run, place: Path, harm: str, is_complete: bool
 ) -> None:
     finished()
+    if not is_complete:
+        as_partial(place / "out")
     file = place / "out/study.yaml"
     text = file.read_text(encoding="utf-8")
     at = text.index("  temperature:")
-    changed = text[:at] if harm == "cut" else text.replace("  temperature:", "  temp%rature:")
+    changed = {
+        "cut": text[:at],
+        "flipped": text.replace("  temperature:", "  temp%rature:"),
+        "torn": text[: at + 5],
+    }[harm]
     file.write_text(changed, encoding="utf-8")
-    outcome = run_small()
-    assert outcome.code == 2
-    assert "out/study.yaml: was changed since this study ran here" in outcome.message
-    if harm == "flipped":  # of many keys only some are shown
-        assert "generation.temperature: (not set)" in outcome.message
     other = run_small(protocol={"weight_decay": 0.5})
     assert other.code == 2 and "holds the results of another study" in other.message
+    assert "protocol.weight_decay" in other.message
+    assert "out/study.yaml: was torn or edited since this run wrote it" in other.message
+    assert file.read_text(encoding="utf-8") == changed
+
+    outcome = run_small()
+    assert outcome.code == 0, outcome.err
+    assert "out/study.yaml: was torn or edited since this run wrote it" in outcome.words
+    assert file.read_text(encoding="utf-8") == text
+    assert (place / "out/study.previous.yaml").read_text(encoding="utf-8") == changed
+    assert "torn or edited" not in run_small().words

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import pytest
 
 from bakeoff import files as store
+from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import StoreError
 from bakeoff.execution import archive
 from bakeoff.files import folder_bytes
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import finite
-from tests.golden_folders import golden, save
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}
@@ -191,15 +190,63 @@ def test_a_folder_that_holds_other_folders_is_refused(tmp_path: Path, name: str)
         RunFolder(tmp_path, STUDY)
 
 
-def test_a_study_file_that_was_changed_after_its_run_is_named(tmp_path: Path) -> None:
+def test_a_study_that_was_cut_at_its_first_write_is_written_again(tmp_path: Path) -> None:
+    """As the power leaves it: whole YAML with fewer keys, and nothing trained."""
     RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
-    save(tmp_path, replace(golden("four"), study=STUDY))
-    (tmp_path / "study.yaml").write_text("name: y\n", encoding="utf-8")
-    with pytest.raises(StoreError, match=r"study\.yaml: was changed since this study ran here"):
-        RunFolder(tmp_path, STUDY)
+    whole = (tmp_path / "study.yaml").read_text(encoding="utf-8")
+    (tmp_path / "study.yaml").write_text("name: x\n", encoding="utf-8")
+    notes = RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    assert len(notes) == 1 and "study.yaml: was torn or edited" in notes[0]
+    assert (tmp_path / "study.yaml").read_text(encoding="utf-8") == whole
+    assert (tmp_path / "study.previous.yaml").read_text(encoding="utf-8") == "name: x\n"
+    assert RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"}) == []
+
+
+def test_a_study_file_that_was_edited_is_compared_by_what_the_run_kept(tmp_path: Path) -> None:
+    """``bakeoff run DIR`` takes the edited file for the study: its keys are what differs."""
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    edited = {"name": "x", "protocol": {"epochs": 2}}
+    (tmp_path / "study.yaml").write_text("name: x\nprotocol: {epochs: 2}\n", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"protocol\.epochs: 1 and 2") as caught:
+        RunFolder(tmp_path, edited)
+    assert "study.yaml: was torn or edited since this run wrote it" in str(caught.value)
     with pytest.raises(StoreError) as caught:
-        RunFolder(tmp_path, {"name": "z"})
-    assert "was changed" not in str(caught.value)
+        RunFolder(tmp_path, {"name": "z", "protocol": {"epochs": 1}})
+    assert "epochs" not in str(caught.value)
+
+
+def test_a_study_that_grew_by_an_edited_file_keeps_the_one_before(tmp_path: Path) -> None:
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    grown = {**STUDY, "methods": {"lora": {"kind": "lora"}}}
+    (tmp_path / "study.yaml").write_text(dump_yaml(grown), encoding="utf-8")
+    notes = RunFolder(tmp_path, grown).claim({}, {"torch": "1"})
+    assert len(notes) == 1 and "the study in this folder changed: methods" in notes[0]
+    assert load_yaml((tmp_path / "study.previous.yaml").read_text(), where="previous") == STUDY
+    assert load_yaml((tmp_path / "study.yaml").read_text(), where="study") == grown
+    assert RunFolder(tmp_path, grown).claim({}, {"torch": "1"}) == notes
+
+
+def test_prices_may_be_edited(tmp_path: Path) -> None:
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    with (tmp_path / "study.yaml").open("a", encoding="utf-8") as file:
+        file.write("prices: {device_hour: 2.5}\n")
+    priced = {**STUDY, "prices": {"device_hour": 2.5}}
+    assert RunFolder(tmp_path, priced).claim({}, {"torch": "1"}) == []
+
+
+def test_a_study_without_what_the_run_kept_of_it_is_refused_where_it_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    """As in a folder of an older version."""
+    RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"})
+    inputs = json.loads((tmp_path / "inputs.json").read_text(encoding="utf-8"))
+    (tmp_path / "inputs.json").write_text(json.dumps(inputs | {"study": "name: ["}))
+    assert RunFolder(tmp_path, STUDY).claim({}, {"torch": "1"}) == []
+    assert json.loads((tmp_path / "inputs.json").read_text(encoding="utf-8")) == inputs
+    (tmp_path / "inputs.json").unlink()
+    (tmp_path / "study.yaml").write_text("name: [", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"study\.yaml: cannot be read back"):
+        RunFolder(tmp_path, STUDY)
 
 
 def test_fresh_works_from_inside_the_folder(

@@ -115,7 +115,11 @@ def test_what_an_earlier_call_kept_does_not_decide_the_order(
 def test_a_study_in_the_folder_that_is_none_is_another_one(
     finished: Run, run_small: Run, place: Path
 ) -> None:
+    """Where ``inputs.json`` does not keep the study: in a folder of an older version."""
     finished()
+    inputs = json.loads((place / "out/inputs.json").read_text(encoding="utf-8"))
+    del inputs["study"]
+    (place / "out/inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
     text = "name: small\nbase: tiny\nmethods: 3\ntask: 4\nprotocol: x\n"
     (place / "out/study.yaml").write_text(text, encoding="utf-8")
     refused = run_small()

@@ -1,11 +1,10 @@
-"""The run's folder: what is written where, whole or not at all."""
+"""The run's folder: whose it is, and what it may grow to."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,8 +14,7 @@ from typing import Any
 
 from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
-from bakeoff.files import PART, disk_errors, new_folder, remove_parts, write_bytes
-from bakeoff.runs.checksums import with_checksum
+from bakeoff.files import PART, disk_errors, remove_parts
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.growth import (
     Growth,
@@ -26,26 +24,20 @@ from bakeoff.runs.growth import (
     growth_of,
     ledger_of,
     with_ledger,
+    without_free_keys,
 )
-from bakeoff.runs.hashes import HASHES_FILE, hashes_content
 from bakeoff.runs.hashes import damaged as damaged
 from bakeoff.runs.hashes import file_records as file_records
 from bakeoff.runs.lock import HOLDER_FILE, LOCK_FILE, locked
 from bakeoff.runs.reading import EXAMPLES_FILE as EXAMPLES_FILE
-from bakeoff.runs.reading import (
-    RESULTS_FILE,
-    finite,
-    read_json,
-    results_from,
-    to_json,
-)
+from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.runs.reading import STUDY_FILE as STUDY_FILE
 from bakeoff.runs.records import Results
 from bakeoff.runs.reserve import RESERVE_FILE, Reserve
+from bakeoff.runs.storage import Storage
 
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
-PREVIOUS_FILE = "results.previous.json"
 SEARCH_FILE = "study.db"
 DATA_FOLDER = "data"
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
@@ -62,14 +54,16 @@ GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
 differ in nothing else, and the folder: None where it may, else why not."""
 _SOURCES_KEY = "sources"
 _GROWN_KEY = "grown"
+_STUDY_KEY = "study"
+"""The text of ``study.yaml``, so that a torn or edited one is not taken for another study."""
 _VERSIONS_KEY = "versions"
 
 
-class RunFolder:
+class RunFolder(Storage):
     """One study's folder of results.
 
     Attributes:
-        path: the folder. resolved: the study as a plain mapping.
+        resolved: the study as a plain mapping.
         is_fresh: whether an earlier run was put aside for it.
         growth: what differs from the study that the folder holds, all of it allowed.
     """
@@ -96,8 +90,10 @@ class RunFolder:
             StoreError: if the folder holds another study, or something else, or cannot be written.
         """
         path = path.resolve() if fresh else path  # "." has no name to put aside
-        self.path = path
+        super().__init__(path)
         self.resolved = resolved
+        self._is_kept = False  # the study, in ``inputs.json``
+        self._is_astray = False  # study.yaml, which differs from it
         self.growth = Growth()
         self._outline_of = outline_of
         self._outline = self._before = outline_of(resolved)
@@ -181,10 +177,10 @@ class RunFolder:
                 )
             notes = self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
             known = {**before, **also, _SOURCES_KEY: list(sources)}
-            return [*notes, *self._grow(known, before)]
+            return [*notes, *self._grow(known, before), *self.restore_study()]
         ledger = ledger_of(self._before, self._outline)
         content = {**inputs, **also, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions)}
-        content |= {**ledger, _SOURCES_KEY: list(sources)}
+        content |= {**ledger, _SOURCES_KEY: list(sources), _STUDY_KEY: self._text}
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
@@ -196,6 +192,8 @@ class RunFolder:
             inputs: what is to be known of them. before: what is.
         """
         content = {**inputs, **ledger_of(self._before, self._outline)}
+        if self.growth or not self._is_kept:
+            content[_STUDY_KEY] = self._text
         kept = before.get(_GROWN_KEY)
         notes = list(map(str, kept)) if isinstance(kept, list) else []
         if self.growth.changed:
@@ -209,6 +207,23 @@ class RunFolder:
             self.write_json(INPUTS_FILE, content)
         self._write_study()
         return notes
+
+    def restore_study(self) -> list[str]:
+        """Writes ``study.yaml`` again where it is not the study that ``inputs.json`` keeps.
+
+        Returns:
+            What a reader must know of that.
+        """
+        if not self._is_astray:
+            return []
+        self._is_astray = False
+        with disk_errors(self.path / STUDY_FILE):
+            self.write_bytes(PREVIOUS_STUDY_FILE, (self.path / STUDY_FILE).read_bytes())
+        self.write_text(STUDY_FILE, self._text)
+        return [
+            f"{self.path / STUDY_FILE}: was torn or edited since this run wrote it, and was "
+            f"written again; what was found there is in {PREVIOUS_STUDY_FILE}"
+        ]
 
     def keep_prices(self, results: Results) -> Results:
         """Results at this study's prices, which decide nothing; written where they are new."""
@@ -231,10 +246,21 @@ class RunFolder:
         place = self.path / STUDY_FILE
         if place.exists():
             if self.growth:
-                self.write_bytes(PREVIOUS_STUDY_FILE, place.read_bytes())
-            elif self._has_these_prices(place):
+                self._keep_previous(place)
+            elif self._is_astray or self._has_these_prices(place):
                 return
-        self.write_text(STUDY_FILE, dump_yaml(dict(self.resolved)))
+        self.write_text(STUDY_FILE, self._text)
+
+    def _keep_previous(self, place: Path) -> None:
+        if self._is_astray:
+            self._is_astray = False
+            self.write_text(PREVIOUS_STUDY_FILE, dump_yaml(dict(self._before.resolved)))
+        else:
+            self.write_bytes(PREVIOUS_STUDY_FILE, place.read_bytes())
+
+    @property
+    def _text(self) -> str:
+        return dump_yaml(dict(self.resolved))
 
     def _has_these_prices(self, place: Path) -> bool:
         known = load_yaml(place.read_text(encoding="utf-8"), where=str(place))
@@ -282,26 +308,20 @@ class RunFolder:
         return str(inputs.get(_ID_KEY, "")) if isinstance(inputs, dict) else ""
 
     def _check(self, known: Path, goes_on: GoesOn) -> None:
-        try:
-            mapping = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
-        except (ConfigError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{known}: cannot be read back ({error}); give another folder with --out, or start "
-                "again with --fresh"
-            ) from None
-        inputs = self.read_json(INPUTS_FILE)
-        before = self._outline_of(mapping)
-        self._before = with_ledger(before, inputs if isinstance(inputs, dict) else {})
+        kept = self.read_json(INPUTS_FILE)
+        inputs = kept if isinstance(kept, dict) else {}
+        before = self._outline_of(self._study_before(known, str(inputs.get(_STUDY_KEY, ""))))
+        self._before = with_ledger(before, inputs)
         self.growth = growth_of(
             self._before, self._outline, lambda before, now: goes_on(before, now, self.path)
         )
         if self.growth.refused:
             shown = "\n  ".join([*self.growth.refused, *self.growth.moved][:12])
             changed = ""
-            if self._has_run():
+            if self._is_astray:
                 changed = (
-                    f"\n{known}: was changed since this study ran here, if it is the same one; "
-                    "then restore the file."
+                    f"\n{known}: was torn or edited since this run wrote it; the study that it "
+                    f"held is under {_STUDY_KEY} of {INPUTS_FILE}."
                 )
             raise StoreError(
                 f"{self.path}: holds the results of another study. These keys of {STUDY_FILE} "
@@ -310,13 +330,28 @@ class RunFolder:
                 "run aside with --fresh"
             )
 
-    def _has_run(self) -> bool:
-        """Whether the folder's results are of this study, whatever ``study.yaml`` says by now."""
+    def _study_before(self, known: Path, text: str) -> Mapping[str, Any]:
+        """The study that the folder holds.
+
+        Args:
+            known: the path of ``study.yaml``. text: what ``inputs.json`` keeps of it, if anything.
+        """
         try:
-            before = results_from(self.read_json(RESULTS_FILE), where=RESULTS_FILE).study
-            return not growth_of(self._outline_of(before), self._outline).refused
-        except (StoreError, ConfigError):
-            return False
+            study = load_yaml(text, where=f"{self.path / INPUTS_FILE}: {_STUDY_KEY}")
+        except ConfigError:
+            study = {}
+        self._is_kept = bool(study)
+        try:
+            found = load_yaml(known.read_text(encoding="utf-8"), where=str(known))
+        except (ConfigError, UnicodeDecodeError) as error:
+            if not study:
+                raise StoreError(
+                    f"{known}: cannot be read back ({error}); give another folder with --out, or "
+                    "start again with --fresh"
+                ) from None
+            found = {}
+        self._is_astray = bool(study) and without_free_keys(found) != without_free_keys(study)
+        return study or found
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -326,108 +361,6 @@ class RunFolder:
     def holds(self, results: Results) -> bool:
         """Whether results are of this study, and not of one that it grew from."""
         return not growth_of(self._outline_of(results.study), self._outline)
-
-    def write_text(self, name: str, text: str) -> None:
-        """Writes a file, whole or not at all."""
-        with disk_errors(self.path / name):
-            write_bytes(self.path / name, text.encode("utf-8", "replace"))
-
-    def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file, whole or not at all."""
-        with disk_errors(self.path / name):
-            write_bytes(self.path / name, content)
-
-    def write_json(self, name: str, content: Any, *, checksum: bool = False) -> None:
-        """Writes JSON; numbers that are not finite become null.
-
-        Args:
-            name: of the file. content: plain values.
-            checksum: of all keys goes last, by which ``read_json`` sees whether they changed.
-        """
-        plain = finite(content)
-        plain = with_checksum(plain) if checksum else plain
-        text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
-        self.write_text(name, text + "\n")
-
-    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes JSON lines."""
-        self.write_text(name, _lines_of(rows))
-
-    def keep_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes JSON lines where the file does not hold them already."""
-        text, path = _lines_of(rows), self.path / name
-        with disk_errors(path):
-            before = path.read_bytes() if path.is_file() else None
-        if before != text.encode("utf-8", "replace"):
-            self.write_text(name, text)
-
-    def write_results(self, results: Results) -> None:
-        """Writes ``results.json``; results that hold more, or are torn, are kept beside it.
-
-        What is kept already is never replaced by something that holds less.
-        """
-        path = self.path / RESULTS_FILE
-        with disk_errors(path):
-            before = path.read_bytes() if path.is_file() else b""
-        if before.strip():
-            held, now = self._holding(RESULTS_FILE), holding(results)
-            if held is None or any(was > new for was, new in zip(held, now, strict=True)):
-                kept = self._holding(PREVIOUS_FILE)
-                # Whatever a file is that cannot be read, it may be worth a look.
-                if kept is None or (held is not None and held >= kept):
-                    self.write_bytes(PREVIOUS_FILE, before)
-        with disk_errors(self.path):
-            (self.path / HASHES_FILE).unlink(missing_ok=True)
-        self.write_json(RESULTS_FILE, to_json(results))
-        if results.status == "complete":
-            self.write_hashes()
-
-    def write_hashes(self) -> None:
-        """Writes ``hashes.json`` of a complete run's folder as it is now."""
-        with disk_errors(self.path):
-            content = hashes_content(self.path)
-        self.write_json(HASHES_FILE, content)
-
-    def _holding(self, name: str) -> tuple[int, int, int, int] | None:
-        """How much a file of results holds, or None where it cannot be read."""
-        try:
-            return holding(results_from(self.read_json(name), where=name))
-        except StoreError:
-            return None
-
-    def read_json(self, name: str) -> Any | None:
-        """The content of a JSON file, or None where it is missing or torn."""
-        return read_json(self.path / name)
-
-    def read_lines(self, name: str) -> list[dict[str, Any]] | None:
-        """The rows of a JSON-lines file, or None where it is missing or torn."""
-        try:
-            text = (self.path / name).read_text(encoding="utf-8")
-            rows = [json.loads(line) for line in text.split("\n") if line]
-        except (OSError, ValueError, RecursionError):
-            return None
-        return rows if all(isinstance(row, dict) for row in rows) else None
-
-    @contextmanager
-    def new_folder(self, name: str) -> Iterator[Path]:
-        """A folder that appears under ``name`` only when the context ends well."""
-        with disk_errors(self.path / name), new_folder(self.path / name) as beside:
-            yield beside
-
-
-def _lines_of(rows: Iterable[Mapping[str, Any]]) -> str:
-    lines = [json.dumps(finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
-    return "".join(line + "\n" for line in lines)
-
-
-def holding(results: Results) -> tuple[int, int, int, int]:
-    """How much results hold: whether complete, epochs, tested runs, measured methods."""
-    return (
-        int(results.status == "complete"),
-        sum(len(candidate.epochs) for candidate in results.candidates.values()),
-        sum(len(method.seeds) for method in results.methods.values()),
-        sum(method.cost.epoch_seconds is not None for method in results.methods.values()),
-    )
 
 
 @contextmanager

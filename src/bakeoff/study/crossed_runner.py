@@ -92,7 +92,11 @@ class CrossedRunner:
         if not all((place / STUDY_FILE).exists() for place in places):
             return False
         with ExitStack() as stack:
-            return all(runner.is_complete() for _, runner in self._runners(stack))
+            if not all(runner.is_complete() for _, runner in self._runners(stack)):
+                return False
+        for note in self.folder.restore_study():
+            _log.warning("%s", note)
+        return True
 
     def state(self) -> dict[str, Any]:
         """How far the study has come, as plain values and as ``text``."""

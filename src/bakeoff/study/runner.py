@@ -148,7 +148,7 @@ class Runner:
         if fault is not None:
             self._note(f"{fault}; what rests on it is made again")
             return False
-        for note in forget_torn(self.folder.path):
+        for note in (*forget_torn(self.folder.path), *self.folder.restore_study()):
             self._note(note)
         if not (self.folder.path / HASHES_FILE).exists():
             self.folder.write_hashes()  # the run was cut off before it, or is of an older version
