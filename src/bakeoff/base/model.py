@@ -19,6 +19,7 @@ from bakeoff.base.attention.interface import (
     decoding,
     register_attention,
 )
+from bakeoff.base.attention.kernels import know_card
 from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, layers_of, most_positions
@@ -112,6 +113,7 @@ class Base(SourceParameters):
                 with computing_in_float32(model):
                     self._check(expected)
         self._adopt(model)
+        know_card(device)
         prepare_windows(self.config, device, dtype)
 
     @classmethod
@@ -376,6 +378,7 @@ class Base(SourceParameters):
         shard_layers(self.model, self.decoder, layers_of(self.decoder, self.config), device)
         self.device = device
         self.is_sharded, self.may_capture = True, False
+        know_card(device)
         prepare_windows(self.config, device, self.compute_dtype)
 
     def private_copy(

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.base.attention.interface import attend_one
+from bakeoff.base.attention.kernels import fused_attention
 from bakeoff.base.attention.windows import windowed_attention
 from bakeoff.base.devices import GpuProfile, kind_of, present_profile, profile_of, standing_for
 from bakeoff.engine.acceleration import accelerated
@@ -127,6 +129,44 @@ def test_attention_is_by_the_kernel_that_the_gpu_would_choose(
         )
 
     assert kernel(profile, work) == expected
+
+
+@pytest.mark.parametrize(
+    ("profile", "dtype", "is_masked", "expected"),
+    [
+        (AMPERE, torch.bfloat16, False, FLASH),
+        (AMPERE, torch.bfloat16, True, EFFICIENT),
+        (AMPERE, torch.float32, False, EFFICIENT),
+        (AMPERE, torch.float32, True, EFFICIENT),
+        (TURING, torch.float16, False, EFFICIENT),
+        (TURING, torch.float16, True, EFFICIENT),
+    ],
+)
+def test_grouped_keys_never_make_all_scores(
+    profile: GpuProfile, dtype: torch.dtype, is_masked: bool, expected: str
+) -> None:
+    def work() -> Tensor:
+        mask = torch.ones(20, 20, dtype=torch.bool).tril() if is_masked else None
+        return fused_attention(*heads(dtype, keys=2), mask=mask, is_causal=not is_masked)
+
+    assert kernel(profile, work) == expected
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_keys_for_every_head_are_the_same_attention(is_masked: bool) -> None:
+    draw = torch.Generator().manual_seed(3)
+    query, key, value = (
+        torch.randn(part.shape, generator=draw).requires_grad_()
+        for part in heads(torch.float32, keys=2)
+    )
+    mask = torch.ones(20, 20, dtype=torch.bool).tril() if is_masked else None
+    found = []
+    for profile in (None, AMPERE):
+        with standing_for(profile):
+            output = fused_attention(query, key, value, mask=mask, is_causal=not is_masked)
+        found.append([output, *torch.autograd.grad(output.square().sum(), (query, key, value))])
+    for grouped, spread in zip(*found, strict=True):
+        assert_close(spread, grouped, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("profile", "expected"), [(AMPERE, FLASH), (TURING, EFFICIENT)])

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.base.attention.cpu import blockwise_attention, serves
 from bakeoff.base.attention.decoding import DecodingState
+from bakeoff.base.attention.kernels import fused_attention
 from bakeoff.base.attention.terms import Terms, attend_with_terms
 from bakeoff.base.attention.windows import band_mask, windowed_attention
 from bakeoff.base.devices import kind_of
@@ -128,10 +128,6 @@ def attend(
         return attend_with_terms(
             query, *visible(module, key, value, query.shape[2], window), scaling, terms
         )
-    # A branch, and not the comparison's own value: compiled code must know which it is.
-    grouped = False
-    if query.shape[1] != key.shape[1]:
-        grouped = True
     seen: Tensor | None
     if _present.decoding is not None:
         keys, values = _present.decoding.append(module, key, value)
@@ -143,22 +139,16 @@ def attend(
             ):
                 found = attend_one(query, keys, values, seen, scaling)
             else:
-                found = F.scaled_dot_product_attention(
-                    query, keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
-                )
+                found = fused_attention(query, keys, values, mask=seen, scaling=scaling)
             return _present.decoding.in_row_order(found)
     if _present.extension is not None:
         keys, values, mask = _present.extension(module, key, value, window, None)
-        return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped
-        )
+        return fused_attention(query, keys, values, mask=mask, scaling=scaling)
     if serves(query, key):
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
     if window is not None and (_present.windows_always or query.shape[2] > window):
         return windowed_attention(query, key, value, scaling=scaling, window=window)
-    return F.scaled_dot_product_attention(
-        query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
-    )
+    return fused_attention(query, key, value, is_causal=True, scaling=scaling)
 
 
 def visible(
@@ -294,14 +284,7 @@ def lent_attention_forward(
         assert mask is not None, "asked for in `full_mask`"
         output = attend_with_terms(query, key, value, mask, scaling, terms)
         return output.transpose(1, 2), None
-    output = F.scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    output = fused_attention(query, key, value, mask=mask, scaling=scaling)
     return output.transpose(1, 2), None
 
 

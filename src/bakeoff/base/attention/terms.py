@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from bakeoff.base.attention.kernels import fused_attention
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,11 +54,8 @@ def attend_with_terms(
         bias = _bias(mask, terms.slopes_H, query.dtype) * terms.bias_factor
     if terms.softcap is None and terms.sinks_H is None:
         assert bias is not None, "a layer without terms has a kernel"
-        grouped = query.shape[1] != keys.shape[1]
         shown = torch.where(mask, bias, float("-inf"))
-        return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=shown, scale=scaling, enable_gqa=grouped
-        )
+        return fused_attention(query, keys, values, mask=shown, scaling=scaling)
     rows, heads, queries, width = query.shape
     groups = keys.shape[1]
     factor = width**-0.5 if scaling is None else scaling

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
+from bakeoff.base.attention.kernels import fused_attention
 from bakeoff.base.devices import kind_of, present_profile
 
 _FORMATS = (torch.float16, torch.bfloat16)
@@ -114,14 +114,8 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, win
 def _masked(
     query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int
 ) -> Tensor:
-    # A branch, and not the comparison's own value: compiled code must know which it is.
-    grouped = False
-    if query.shape[1] != key.shape[1]:
-        grouped = True
     mask = band_mask(query.shape[2], window, query.device)
-    return F.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scaling, enable_gqa=grouped
-    )
+    return fused_attention(query, key, value, mask=mask, scaling=scaling)
 
 
 def band_mask(num_positions: int, window: int, device: torch.device) -> Tensor:
