@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from bakeoff.base.devices import GpuProfile, standing_for
 from bakeoff.engine import loss
 from bakeoff.engine.loss import chunk_tokens, linear_cross_entropy
+from bakeoff.measure.tracing import Trace, traced
 
 CHUNK_TOKENS = chunk_tokens(torch.device("cpu"))
 
@@ -155,6 +156,58 @@ def test_a_gpu_s_products_give_the_same_gradients(per_slot: bool) -> None:
         outcomes.append((sums.detach(), x.grad, w.grad))
     for expected, actual in zip(*outcomes, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("per_slot", [False, True])
+def test_a_gpu_s_products_of_few_bits_give_the_gradients_within_their_rounding(
+    monkeypatch: pytest.MonkeyPatch, per_slot: bool, dtype: torch.dtype
+) -> None:
+    """Also with a scale of the loss that would carry hidden states out of float16."""
+    # As the card computes it: a CPU has no product of few bits that is written in float32.
+    monkeypatch.setattr(loss, "wide_product", lambda left, right: left.float() @ right.float())
+    hidden, weight, targets, mask = make((3 if per_slot else 1, 40, 6, 15), per_slot=per_slot)
+    hidden *= 100
+    weight /= 100
+    scale_K = torch.full((len(hidden),), 2.0**11)
+    outcomes = []
+    for given, profile in ((torch.float32, None), (dtype, GpuProfile(is_ampere=True))):
+        x = hidden.to(given).detach().requires_grad_()
+        w = weight.clone().requires_grad_()
+        with standing_for(profile):
+            sums, _ = linear_cross_entropy(x, w, None, targets, mask, scale_K)
+            sums.sum().backward()
+        assert x.grad is not None and w.grad is not None and w.grad.dtype == torch.float32
+        outcomes.append((sums.detach(), x.grad.float(), w.grad))
+    for expected, actual in zip(*outcomes, strict=True):
+        assert actual.isfinite().all()
+        assert (actual - expected).norm() / expected.norm() < (
+            1e-2 if dtype == torch.bfloat16 else 2e-3
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("per_slot", [False, True])
+def test_no_product_of_the_vocabulary_on_a_gpu_is_in_float32(
+    per_slot: bool, dtype: torch.dtype
+) -> None:
+    """At least 14 ms of an update of a head of 50,257 x 768 on an H100, and 117 ms on a T4."""
+    slots, tokens, width, vocabulary = 2 if per_slot else 1, 300, 16, 1000
+    shape = (slots, vocabulary, width) if per_slot else (vocabulary, width)
+    with traced(gpu=GpuProfile(is_ampere=True)):
+        hidden = torch.empty(slots, tokens, width, dtype=dtype, requires_grad=True)
+        weight = torch.empty(shape, requires_grad=True)
+        targets = torch.empty(slots, tokens, dtype=torch.int64)
+        with Trace() as trace:
+            sums, _ = linear_cross_entropy(hidden, weight, None, targets, targets.bool())
+            sums.sum().backward()
+    size = chunk_tokens(torch.device("cuda"))
+    product = 2.0 * slots * -(-tokens // size) * size * width * vocabulary
+    assert trace.work.flops == {dtype: 3 * product}
+    # A chunk's logits and slopes, the head's copy in few bits and its gradient; padded hidden
+    # states and their gradient are small beside them.
+    logits = slots * size * vocabulary
+    assert trace.peak_bytes < 1.25 * (logits * (4 + 2) + weight.numel() * (2 + 4))
 
 
 def test_no_tokens_give_zero_and_zero_gradients() -> None:

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from bakeoff.base.devices import kind_of
 from bakeoff.base.products import product
+from bakeoff.base.wide_products import add_wide_product, wide_product
+from bakeoff.engine.slopes import slopes_of
 
 _OUTER_VALUES = 1 << 22
 """Values of a weight's gradient that are computed at a time on a CPU."""
@@ -45,23 +47,27 @@ def chunk_tokens(device: torch.device, head_values: int = 0) -> int:
 
 def _logits(hidden_KCD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """[K, C, V] float32 logits; ``weight`` is [V, D] for all slots or [K, V, D] for each."""
-    logits = _products(hidden_KCD, weight).float()
+    logits = _products(hidden_KCD, weight)
     return logits if bias is None else logits.add_(bias.float())
 
 
 def _products(x_KCD: Tensor, weight: Tensor) -> Tensor:
-    """[K, C, E] products with a [E, D] weight for all slots, or a [K, E, D] one for each."""
-    if weight.dim() == 2:
-        return product(x_KCD, weight)
+    """[K, C, E] float32 products with a [E, D] weight for all slots, or a [K, E, D] for each."""
     if kind_of(x_KCD.device) != "cpu":
-        return torch.bmm(x_KCD, weight.transpose(1, 2))
-    if len(weight) == 1:
-        return product(x_KCD, weight[0])
-    return torch.stack([product(x, own) for x, own in zip(x_KCD, weight, strict=True)])
+        if weight.dim() == 3:
+            return wide_product(x_KCD, weight.transpose(1, 2))
+        return wide_product(x_KCD.flatten(0, 1)[None], weight.t()[None]).view(*x_KCD.shape[:2], -1)
+    if weight.dim() == 2 or len(weight) == 1:
+        return product(x_KCD, weight if weight.dim() == 2 else weight[0]).float()
+    products = [product(x, own).float() for x, own in zip(x_KCD, weight, strict=True)]
+    return torch.stack(products)
 
 
 def _add_outer(total: Tensor, left_KCV: Tensor, right_KCD: Tensor) -> None:
-    """Adds the sums over ``C`` of ``left * right`` to [K, V, D], or over all slots to [V, D]."""
+    """Adds the sums over ``C`` of ``left * right`` to [K, V, D], or over all slots to [V, D].
+
+    On a CPU both sides are float32; on a GPU they are in compute dtype, and the sums in float32.
+    """
     if total.dim() == 2:
         total, left_KCV, right_KCD = (
             total[None],
@@ -74,7 +80,16 @@ def _add_outer(total: Tensor, left_KCV: Tensor, right_KCD: Tensor) -> None:
             for part, slopes in zip(own.split(size), left.split(size, dim=1), strict=True):
                 part.add_(product(slopes.t(), right.t()))
     else:
-        total.baddbmm_(left_KCV.transpose(1, 2), right_KCD)
+        add_wide_product(total, left_KCV.transpose(1, 2), right_KCD)
+
+
+def _sides(slope_KCV: Tensor, hidden_KCD: Tensor, factor_KC1: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sides of the head's gradient, with a factor for each token."""
+    if slope_KCV.dtype == torch.float16:
+        # On the slopes, which are at most one: hidden states times a scale of the loss may be
+        # beyond this format. A slope that is beyond it here is met by a smaller scale.
+        return torch.mul(slope_KCV, factor_KC1, out=torch.empty_like(slope_KCV)), hidden_KCD
+    return slope_KCV, (hidden_KCD.float() * factor_KC1).to(slope_KCV.dtype)
 
 
 class _LinearCrossEntropy(Function):
@@ -109,40 +124,28 @@ class _LinearCrossEntropy(Function):
             mask_KC1, targets_KC1 = mask_KN[:, chunk, None], targets_KN[:, chunk, None]
             # What is masked may be anything, and nothing times zero is not always zero.
             hidden_KCD = hidden_KND[:, chunk].masked_fill(~mask_KC1, 0.0)
-            logits_KCV = _logits(hidden_KCD, low_weight, bias)
-            damped_KCV = None
-            if cap is not None:
-                logits_KCV = logits_KCV.div_(cap).tanh_()
-                damped_KCV = 1 - logits_KCV.square()
-                logits_KCV = logits_KCV.mul_(cap)
-            top_KC1 = logits_KCV.amax(dim=-1, keepdim=True)
-            own_KC1 = logits_KCV.gather(-1, targets_KC1)
-            # The one matrix of the vocabulary's size is used up in place: from logits to
-            # unnormalised probabilities to the loss's slope times their sum. What is left, a factor
-            # a token, goes to the narrow side of the products below.
-            powers_KCV = logits_KCV.sub_(top_KC1).exp_()
-            total_KC1 = powers_KCV.sum(dim=-1, keepdim=True)
-            nll_KC1 = total_KC1.log() + top_KC1 - own_KC1
+            nll_KC1, slope_KCV, factor_KC1 = slopes_of(
+                _logits(hidden_KCD, low_weight, bias),
+                targets_KC1,
+                mask_KC1,
+                cap=cap,
+                dtype=hidden_KND.dtype,
+                are_needed=any(ctx.needs_input_grad[:3]),
+            )
             nll_KN[:, chunk] = torch.where(mask_KC1, nll_KC1, 0.0).squeeze(-1)
-            if not any(ctx.needs_input_grad[:3]):
+            if slope_KCV is None or factor_KC1 is None:
                 continue
-            slope_KCV = powers_KCV.scatter_add_(-1, targets_KC1, -total_KC1)
-            if damped_KCV is not None:
-                slope_KCV = slope_KCV.mul_(damped_KCV)
-            factor_KC1 = torch.where(mask_KC1, 1.0 / total_KC1, 0.0)
-            if hidden_KCD.dtype == torch.float16:
-                # A sum over a large vocabulary is beyond this format.
-                slope_KCV.mul_(factor_KC1)
-                factor_KC1 = torch.ones_like(factor_KC1)
             factor_KC1 = factor_KC1 * scale_K11
             if grad_hidden is not None:
-                low = slope_KCV.to(hidden_KCD.dtype)
+                low_KCV = slope_KCV.to(hidden_KND.dtype)
                 turned = low_weight.transpose(-1, -2)
-                grad_hidden[:, chunk] = _products(low, turned).float() * factor_KC1
+                grad_hidden[:, chunk] = _products(low_KCV, turned) * factor_KC1
+                del low_KCV
             if grad_bias is not None:
                 grad_bias += (slope_KCV * factor_KC1).sum(dim=(0, 1))
             if grad_weight is not None:
-                _add_outer(grad_weight, slope_KCV, hidden_KCD.float() * factor_KC1)
+                _add_outer(grad_weight, *_sides(slope_KCV, hidden_KCD, factor_KC1))
+            del slope_KCV  # before the next chunk's logits are there
         ctx.save_for_backward(grad_hidden, None if grad_weight is into else grad_weight, grad_bias)
         ctx.mark_non_differentiable(nll_KN)
         return nll_KN.sum(dim=1) * scale_K, nll_KN

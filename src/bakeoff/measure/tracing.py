@@ -29,6 +29,7 @@ from bakeoff.engine.backends.gpu_kernels import GpuAttention
 
 # These read of their first input no more than they write.
 _GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
+_WIDE: Final = (torch.ops.aten.mm, torch.ops.aten.bmm)
 _ATTENTION: Final = "_scaled_dot_product_flash_attention_for_cpu"
 _DEVICE: Final = torch.ops.prim.device.default
 _WINDOWED: Final = ("_flash_attention_forward", "_flash_attention_backward")
@@ -133,13 +134,17 @@ class Trace(TorchDispatchMode):
         if name.startswith(_WINDOWED):
             flops = _windowed_flops(args, backward=name.endswith("_backward"))
         elif packet in flop_registry:
-            # Of two batched products, one says its output's format besides.
-            args = args[:2] if packet is torch.ops.aten.bmm else args
+            # Of two products, one says its output's format besides.
+            args = args[:2] if packet in _WIDE else args
             flops = float(flop_registry[packet](*args, **kwargs, out_val=result))
+        elif packet is torch.ops.bakeoff.add_wide_product:
+            flops = 2.0 * args[1].numel() * args[2].shape[-1]
         elif name.startswith(_ATTENTION):
             flops = _attention_flops(args, backward=name.endswith("_backward"))
         dtype = outputs[0].dtype
         if flops:
+            # A product is as fast as its operands' format, whatever it is written in.
+            dtype = min((t.dtype for t in inputs), key=lambda found: found.itemsize)
             self._flops[dtype] = self._flops.get(dtype, 0.0) + flops
         self._operations += 1
         self._moved += read + written

@@ -29,6 +29,7 @@ from bakeoff.base.attention.kernels import fused_attention
 from bakeoff.base.attention.terms import Terms, attend_with_terms
 from bakeoff.base.attention.windows import band_mask, windowed_attention
 from bakeoff.base.devices import kind_of
+from bakeoff.base.wide_products import wide_product
 from bakeoff.errors import BaseModelError
 
 ATTENTION_NAME: Final = "bakeoff"
@@ -192,22 +193,13 @@ def attend_one(
     groups = keys.shape[1]
     factor = width**-0.5 if scaling is None else scaling
     query_NhC = query.reshape(rows * groups, heads // groups, width)
-    scores_BGhS = _exact_scores(query_NhC, keys.flatten(0, 1)).mul_(factor)
+    # Not rounded to the format of queries and keys: GPT-Neo does not scale its scores, and one of a
+    # hundred, rounded to bfloat16, is half a nat off.
+    scores_BGhS = wide_product(query_NhC, keys.flatten(0, 1).transpose(1, 2)).mul_(factor)
     scores_BGhS = scores_BGhS.view(rows, groups, heads // groups, -1)
     shares_BGhS = scores_BGhS.masked_fill_(~mask, float("-inf")).softmax(dim=-1)
     found_BGhC = torch.matmul(shares_BGhS.to(values.dtype), values)
     return found_BGhC.reshape(rows, heads, 1, values.shape[3])
-
-
-def _exact_scores(query_NhC: Tensor, keys_NSC: Tensor) -> Tensor:
-    """[N, h, S] float32 products, not rounded to the format of what they are products of.
-
-    GPT-Neo does not scale its scores, and one of a hundred, rounded to bfloat16, is half a nat off.
-    """
-    across_NCS = keys_NSC.transpose(1, 2)
-    if kind_of(query_NhC.device) == "cuda" and query_NhC.dtype != torch.float32:
-        return torch.bmm(query_NhC, across_NCS, out_dtype=torch.float32)
-    return torch.bmm(query_NhC.float(), across_NCS.float())
 
 
 def attention_forward(
