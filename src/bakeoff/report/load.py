@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.decide.baseline_money import baseline_money_notes
@@ -24,6 +25,7 @@ from bakeoff.runs.reading import EXAMPLES_FILE, STUDY_FILE, read_results
 from bakeoff.runs.records import MetricRecord, Results
 from bakeoff.runs.settings import setting
 
+T = TypeVar("T")
 PREDICTIONS_FILE = "predictions.jsonl"
 _PRICES = "prices"
 
@@ -108,14 +110,16 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
     predictions: dict[str, dict[int, Prediction]] = {}
     chosen: dict[str, str] = {}
     for name in results.baselines:
-        place = baseline_folder(folder, results, name)
-        if is_folder_name(name) and (found := _predictions(place, notes)):
+        place, cell = baseline_folder(folder, results, name), results.baselines[name].cell
+        found = _predictions(place, notes) if is_folder_name(name) else {}
+        if found := shown_by(examples_of(folder, results, cell), found):
             predictions[name] = found
     for name in results.methods:
         in_order = candidates_in_order(results, name)
-        shown = representative(results, name, in_order)
+        shown, cell = representative(results, name, in_order), results.methods[name].cell
         for candidate in sorted(in_order, key=lambda c: c != shown):
-            if found := _predictions(candidate_folder(folder, results, candidate), notes):
+            found = _predictions(candidate_folder(folder, results, candidate), notes)
+            if found := shown_by(examples_of(folder, results, cell), found):
                 predictions[name], chosen[name] = found, candidate
                 break
     return Run(
@@ -136,6 +140,45 @@ def _examples_file(folder: Path, results: Results) -> Path:
         if (place := cell_folder(folder, results, label) / EXAMPLES_FILE).is_file():
             return place
     return folder / EXAMPLES_FILE
+
+
+def examples_of(folder: Path, results: Results, label: str | None) -> dict[int, int] | None:
+    """By a row's index in a cell that of the example that it is.
+
+    The cells of a crossed study count their own rows, of which a base or prompt may leave some out.
+
+    Returns:
+        None where the two are the same.
+    """
+    shown, own = _examples_file(folder, results), cell_folder(folder, results, label)
+    if own / EXAMPLES_FILE == shown:
+        return None
+    known = {piece: index for index, piece in _pieces(shown).items()}
+    found = _pieces(own / EXAMPLES_FILE)
+    if not known or not found:
+        return None  # an older run, which does not number its rows
+    return {index: known[piece] for index, piece in found.items() if piece in known}
+
+
+def shown_by(index_of: Mapping[int, int] | None, rows: Mapping[int, T]) -> dict[int, T]:
+    """Rows of a cell by the index of the example that each is; see ``examples_of``."""
+    if index_of is None:
+        return dict(rows)
+    return {index_of[index]: row for index, row in rows.items() if index in index_of}
+
+
+def _pieces(path: Path) -> dict[int, tuple[int, int, int]]:
+    """By index the number in the source, which piece of that row it is, and of how many.
+
+    What is one row of several pieces under one tokenizer is another text than under the next.
+    """
+    numbers = {row["index"]: row["row"] for row in lines(path, []) if type(row.get("row")) is int}
+    counts, before = Counter(numbers.values()), Counter[int]()
+    found = {}
+    for index, number in sorted(numbers.items()):
+        found[index] = number, before[number], counts[number]
+        before[number] += 1
+    return found
 
 
 def candidates_in_order(results: Results, method: str) -> list[str]:

@@ -10,7 +10,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bakeoff.report.load import PREDICTIONS_FILE, Run, candidates_in_order, lines
+from bakeoff.report.load import (
+    PREDICTIONS_FILE,
+    Run,
+    candidates_in_order,
+    examples_of,
+    lines,
+    shown_by,
+)
 from bakeoff.runs.places import candidate_folder
 
 Floats = NDArray[np.float64]
@@ -59,9 +66,10 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
 
     of_row = _READERS.get(metric, own)
     found: list[tuple[Floats, Floats]] = []
+    index_of = examples_of(run.folder, run.results, run.results.methods[method].cell)
     for candidate in candidates_in_order(run.results, method):
         path = candidate_folder(run.folder, run.results, candidate) / PREDICTIONS_FILE
-        rows = {row["index"]: row for row in lines(path, [])}
+        rows = shown_by(index_of, {row["index"]: row for row in lines(path, [])})
         pairs = [of_row(rows.get(index, {}), size[index]) for index in indices]
         columns = [_column([pair[side] for pair in pairs]) for side in (0, 1)]
         if columns[0] is not None and columns[1] is not None and columns[1].sum() > 0.0:
