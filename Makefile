@@ -12,7 +12,7 @@ SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-extension test-browser soak stories check docs bench clean
+.PHONY: help demo test test-extension test-browser kernels soak stories check docs bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -36,6 +36,18 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadfile -m browser \
 	    tests/report tests/serve tests/documents tests/audits $(ARGS)
+
+# Beside the rest: where Triton can be imported, every start of PyTorch would import it.
+TRITON := build/triton/3.9.0
+$(TRITON):
+	@echo 'Installing Triton into $(TRITON) ...'
+	@rm -rf build/triton && $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --no-deps --only-binary :all: --target $(TRITON).part triton==$(notdir $(TRITON)) && mv $(TRITON).part $@
+
+kernels: $(VENV)/installed-dev | $(TRITON) ## compile the Triton kernels for four kinds of cards, and test them interpreted
+	@OMP_NUM_THREADS=1 TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) $(BIN)/python -m pytest -q \
+	    tests/engine/backends/test_triton_kernels.py $(ARGS)
+	@TRITON_DEFAULT_FP_FUSION=1 PYTHONPATH=$(TRITON) $(BIN)/python -m tools.compile_kernels
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run
 	@seed=$$(date +%s); echo "kills drawn with BAKEOFF_KILL_SEED=$$seed"; \

@@ -19,6 +19,7 @@ from bakeoff.base.experts import ExpertsSite
 from bakeoff.base.injection import LinearSite, Site
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
+from bakeoff.engine.backends.fused import prepare_fused
 from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
@@ -57,6 +58,7 @@ class Cohort:
         self.num_slots = num_slots
         self._protocol = protocol
         self.seated: list[Method | None] = [None] * num_slots
+        prepare_fused(base.device)  # before any pass: a captured one could not try it
         self.stacks: dict[str, Stack] = {}
         for kind in kinds:
             chosen = [method for method in methods if method.kind == kind]

@@ -43,30 +43,34 @@ class Moment(Protocol):
 
 
 class WholeMoment:
-    """Float32."""
+    """Float32.
+
+    Attributes:
+        values_Kn: [K, n].
+    """
 
     def __init__(self, num_slots: int, num_values: int, device: torch.device) -> None:
-        self._values_Kn = torch.zeros((num_slots, num_values), device=device)
+        self.values_Kn = torch.zeros((num_slots, num_values), device=device)
 
     def read(self, start: int, scratch: Tensor) -> Tensor:
         """A view, which is changed in place."""
-        return self._values_Kn[:, start : start + scratch.shape[1]]
+        return self.values_Kn[:, start : start + scratch.shape[1]]
 
     def write(self, start: int, value_Km: Tensor, updates_K: Tensor) -> None:
         """Nothing is left to do."""
 
     def reset(self, slot: int) -> None:
         """See ``Moment``."""
-        self._values_Kn[slot] = 0
+        self.values_Kn[slot] = 0
 
     def rows(self, slot: int) -> dict[str, Tensor]:
         """See ``Moment``."""
-        return {"": self._values_Kn[slot]}
+        return {"": self.values_Kn[slot]}
 
     def set_rows(self, slot: int, rows: dict[str, Tensor]) -> None:
         """See ``Moment``."""
-        if rows[""].data_ptr() != self._values_Kn[slot].data_ptr():
-            self._values_Kn[slot].copy_(rows[""])
+        if rows[""].data_ptr() != self.values_Kn[slot].data_ptr():
+            self.values_Kn[slot].copy_(rows[""])
 
 
 class EightBitMoment:

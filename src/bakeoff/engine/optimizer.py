@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
+from bakeoff.engine.backends.fused import fused_kernels
 from bakeoff.engine.moments import BLOCK, EightBitMoment, Moment, WholeMoment
 from bakeoff.ranks import add_up
 from bakeoff.types import OptimizerStates
@@ -73,6 +74,7 @@ class SlotAdamW:
         self.states = states
         self._first, self._second = _moments(states, num_slots, num_values, device)
         self.betas, self.eps = betas, eps
+        self._kernels = fused_kernels(self.values_Kn) if states == "32bit" else None
         self.max_grad_norm = max_grad_norm
         self.scales_loss = scales_loss
         self.num_updates_K = torch.zeros(num_slots, dtype=torch.float64, device=device)
@@ -188,6 +190,8 @@ class SlotAdamW:
 
     def _scratch(self) -> tuple[Tensor, ...]:
         """[K, m] tensors of any content, for one block of the update."""
+        if self._kernels is not None:
+            return ()
         num_slots, num_values = self.values_Kn.shape
         shape = (num_slots, min(num_values, self._block_width))
         return tuple(self.values_Kn.new_empty(shape) for _ in range(_NUM_SCRATCH[self.states]))
@@ -220,10 +224,16 @@ class SlotAdamW:
         idle_K1 = ~updates_K[:, None]
         weight_K1 = torch.where(updates_K, 1 - beta1, 0.0)[:, None]
         decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
-        size = self._block_width
         other = None
         if self._has_ratio_n is not None:
             other = self._has_ratio_n, *self._factors(rates_K * self.rate_ratio_K, count_K)
+        if self._kernels is not None:
+            clips_K1 = torch.ones_like(root_K1) if clip_K is None else clip_K[:, None]
+            own = (clips_K1, updates_K[:, None].float(), weight_K1, decay_K1, root_K1)
+            others = (rate_K1, kept_K1) if other is None else other[1:]
+            self._in_one_pass((*own, rate_K1, kept_K1, *others))
+            return
+        size = self._block_width
         for start in range(0, self.values_Kn.shape[1], size):
             values, grads = (t[:, start : start + size] for t in (self.values_Kn, self.grads_Kn))
             if values.shape != scratch[0].shape:
@@ -247,6 +257,18 @@ class SlotAdamW:
             values.addcdiv_(torch.mul(first, rate_Km, out=scratch[1]), denominator)
             self._first.write(start, first, updates_K)
             self._second.write(start, second, updates_K)
+
+    def _in_one_pass(self, numbers: tuple[Tensor, ...]) -> None:
+        """The update by a kernel, from [K, 1] numbers in its order."""
+        assert self._kernels is not None
+        assert isinstance(self._first, WholeMoment) and isinstance(self._second, WholeMoment)
+        self._kernels.update(
+            *(self.values_Kn, self.grads_Kn, self._first.values_Kn, self._second.values_Kn),
+            torch.cat([number.float() for number in numbers], dim=1),
+            self._has_ratio_n,
+            eps=self.eps,
+            beta2=self.betas[1],
+        )
 
     def _factors(self, rates_K: Tensor, count_K: Tensor) -> tuple[Tensor, Tensor]:
         """([K, 1] minus the corrected rate, [K, 1] what decay leaves of a value), float32."""

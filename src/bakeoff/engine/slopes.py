@@ -5,12 +5,14 @@ Axis letters: ``K`` slots, ``C`` tokens of a chunk, ``V`` vocabulary.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
+from bakeoff.engine.backends.fused import fused_kernels
 
 
 class Slopes(NamedTuple):
@@ -45,6 +47,9 @@ def slopes_of(
         cap: soft cap of the logits. dtype: in which the slopes are multiplied.
         are_needed: whether there are slopes, or losses alone.
     """
+    kernels = fused_kernels(logits_KCV)
+    if kernels is not None:
+        return _fused(kernels, logits_KCV, targets_KC1, mask_KC1, cap, dtype, are_needed)
     damped_KCV = None
     if cap is not None:
         logits_KCV = logits_KCV.div_(cap).tanh_()
@@ -71,3 +76,28 @@ def slopes_of(
     if kind_of(slope_KCV.device) != "cpu":
         slope_KCV = slope_KCV.to(dtype)
     return Slopes(nll_KC1, slope_KCV, factor_KC1)
+
+
+def _fused(
+    kernels: ModuleType,
+    logits_KCV: Tensor,
+    targets_KC1: Tensor,
+    mask_KC1: Tensor,
+    cap: float | None,
+    dtype: torch.dtype,
+    are_needed: bool,
+) -> Slopes:
+    """The same in one kernel: 10 bytes moved for a logit instead of some 36."""
+    logits_NV = logits_KCV.flatten(0, 1)
+    slopes_NV = None
+    if are_needed:  # what is read last may be written over
+        slopes_NV = (
+            logits_NV if dtype == torch.float32 else torch.empty_like(logits_NV, dtype=dtype)
+        )
+    nll_N: Tensor = kernels.cross_entropy(
+        logits_NV, targets_KC1.flatten(), mask_KC1.flatten(), cap, slopes_NV
+    )
+    nll_KC1 = nll_N.view(targets_KC1.shape)
+    if slopes_NV is None:
+        return Slopes(nll_KC1, None, None)
+    return Slopes(nll_KC1, slopes_NV.view(logits_KCV.shape), torch.ones_like(nll_KC1))
