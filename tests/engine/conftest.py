@@ -113,8 +113,11 @@ class Bench:
         tied: bool = True,
         dtype: torch.dtype = torch.float32,
         device: torch.device = CPU,
+        num_layers: int | None = None,
     ) -> Bench:
         config = config_of(kind, tied=tied)
+        if num_layers is not None:
+            config.num_hidden_layers = num_layers
         model = scratch_model(config, MODEL_SEED)
         generator = torch.Generator().manual_seed(MODEL_SEED)
         with torch.no_grad():

@@ -30,6 +30,22 @@ LinearProduct = Callable[[Tensor], Tensor]
 """Maps a linear layer's [K, N, D] input to its [K, N, E] output, in place of the frozen layer."""
 
 
+class Apart:
+    """A hook that runs as it is written, between parts of a layer that are compiled.
+
+    For one that knows its layer's name or counts passes: compiled with the layer, it would be
+    compiled again for every layer, or in every pass.
+    """
+
+    def __init__(self, hook: Callable[..., Tensor]) -> None:
+        self._hook = hook
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """As the hook."""
+        return self._hook(*tensors)
+
+
 class _Slotted(nn.Module):
     """What a frozen layer is wrapped in while something acts on it.
 

@@ -96,7 +96,7 @@ class Cohort:
             start = stop
         self._sites: dict[str, Site] = {}
         self._slots: list[int] = list(range(num_slots))
-        self._hooks = [stack.hooks(self._slots) for stack in self.stacks.values()]
+        self._hooks = self._hooks_of(self._slots)
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -116,9 +116,13 @@ class Cohort:
         self._exit.close()
         self._sites = {}
 
+    def _hooks_of(self, slots: list[int]) -> list[StackHooks]:
+        found = [(stack, stack.hooks(slots)) for stack in self.stacks.values()]
+        return [hooks if stack.is_compilable else hooks.apart() for stack, hooks in found]
+
     def _select(self, slots: list[int]) -> None:
         self._slots = slots
-        self._hooks = [stack.hooks(slots) for stack in self.stacks.values()]
+        self._hooks = self._hooks_of(slots)
         hooks = [{**found.linear, **found.norms} for found in self._hooks]
         inputs = [found.inputs for found in self._hooks]
         products = {name: p for found in self._hooks for name, p in found.products.items()}
@@ -236,8 +240,9 @@ class Cohort:
 
     @property
     def is_compilable(self) -> bool:
-        """Whether one compilation of a layer serves all layers with what acts in them."""
-        return all(stack.is_compilable for stack in self.stacks.values())
+        """Whether one compilation of a layer serves all layers, with or around what acts in
+        them."""
+        return all(stack.is_compilable or stack.stays_apart for stack in self.stacks.values())
 
     def take(self, slot: int) -> Tensors:
         """Copies the tensors of the slot's candidate to the CPU."""

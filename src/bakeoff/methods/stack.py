@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.experts import ExpertsHook
-from bakeoff.base.injection import InputHook, LinearHook, LinearProduct
+from bakeoff.base.injection import Apart, InputHook, LinearHook, LinearProduct
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix
 from bakeoff.methods.contract import Method, Tensors
@@ -62,6 +62,16 @@ class StackHooks:
         """Names of the layers that something acts on, each once."""
         named = (*self.linear, *self.inputs, *self.products, *self.norms, *self.experts)
         return list(dict.fromkeys(named))
+
+    def apart(self) -> StackHooks:
+        """The same, where hooks on linear layers and norms stay out of compiled code."""
+        return replace(
+            self,
+            linear={name: Apart(hook) for name, hook in self.linear.items()},
+            inputs={name: Apart(hook) for name, hook in self.inputs.items()},
+            products={name: Apart(product) for name, product in self.products.items()},
+            norms={name: Apart(hook) for name, hook in self.norms.items()},
+        )
 
     @property
     def act_in_layers(self) -> bool:
@@ -234,10 +244,19 @@ class Stack(ABC):
     def is_compilable(self) -> bool:
         """Whether one compilation of a layer of the base serves all layers with its hooks.
 
-        Hooks that know their layer's name would be compiled layer by layer, and so would a prefix,
-        which each layer finds by its number. Those of no layer are none.
+        Hooks that know their layer's name would be compiled layer by layer. Those of no layer are
+        none.
         """
         return not self.hooks(range(self.num_slots)).act_in_layers
+
+    @property
+    def stays_apart(self) -> bool:
+        """Whether layers are compiled around its hooks where they are not compiled with them.
+
+        Not around a prefix, which each layer finds by its number, nor around experts.
+        """
+        hooks = self.hooks(range(self.num_slots))
+        return not hooks.experts and hooks.prefix is None
 
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""

@@ -248,7 +248,7 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
         if spec.trains_alone:
             continue
         cohort = seated(bench, [(kind, {})] * 2)
-        if cohort.is_compilable:
+        if all(stack.is_compilable for stack in cohort.stacks.values()):
             torch._dynamo.reset()
             counting = Counting()
             with cohort, compiled_layers(bench.base, 15, counting):
@@ -256,6 +256,38 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
                     trained(cohort, *shape)
             graphs[kind] = counting.graphs
     assert graphs == dict.fromkeys(("head", "lora", "soft_prompt", "p_tuning"), 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("dora", {"rank": 2, "target_modules": ("q_proj",)}),
+        pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
+        pytest.param(("lora", {"rank": 2, "dropout": 0.5}), marks=pytest.mark.soak),
+        pytest.param(("ia3", {}), marks=pytest.mark.soak),
+        pytest.param(("bottleneck", {}), marks=pytest.mark.soak),
+    ],
+    ids=lambda other: "-".join((other[0], *other[1])),
+)
+def test_layers_are_compiled_around_what_is_not_compiled_with_them(
+    kit: Kit, counting: Counting, other: tuple[str, dict[str, Any]]
+) -> None:
+    """One such method does not make its whole cohort uncompiled; the parts are for all layers."""
+    kinds = [KINDS[0], other]
+    shapes = ((3, 7), (2, 9))
+    counts = []
+    for num_layers in (2, 3):
+        bench = kit.bench("llama", num_layers=num_layers)
+        assert len(decoder_layers(bench.base)) == num_layers
+        assert seated(bench, kinds).is_compilable
+        torch._dynamo.reset()
+        counting.graphs = 0
+        plain = gradients(bench, kinds, lambda base: nullcontext(), shapes)
+        compiled = gradients(bench, kinds, lambda base: compiled_layers(base, 9, counting), shapes)
+        for ours, expected in zip(compiled, plain, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+        counts.append(counting.graphs)
+    assert counts[0] == counts[1] > 1
 
 
 def test_the_number_of_compilations_is_not_pytorchs(kit: Kit, counting: Counting) -> None:
@@ -310,7 +342,7 @@ def test_what_is_kept_for_the_backward_pass_shrinks(bench: Bench) -> None:
 def test_only_what_allows_it_is_compiled(bench: Bench) -> None:
     torch._dynamo.reset()
     options = EngineOptions(compile=True, cuda_graph=False)
-    expectations = {"lora": True, "soft_prompt": True, "ia3": False, "dora": False, "prefix": False}
+    expectations = {"lora": True, "soft_prompt": True, "ia3": True, "dora": True, "prefix": False}
     for kind, expected in expectations.items():
         cohort = Cohort(bench.base, [bench.method(kind)], 1, ProtocolOptions())
         with cohort, accelerated(cohort, 20, options) as graphs:
