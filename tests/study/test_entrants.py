@@ -133,6 +133,12 @@ def test_missing_double_and_foreign_rows_are_named(
     assert "line 1: has no key prediction" in other.message
     assert "it has id and answer" in other.message
 
+    # As a table writes a cell without an answer.
+    write(place / "prompts.jsonl", [{**row, "prediction": float("nan")} for row in rows])
+    nothing = run_small(methods=methods)
+    assert nothing.code == 2
+    assert f"the prediction of id {rows[0]['id']} is NaN, not a text" in nothing.message
+
     filled = [{**row, "prediction": "x"} for row in rows]
     bad = [filled[0], filled[1], filled[1], {"id": "f00d", "prediction": "x"}]
     write(place / "prompts.jsonl", bad)
@@ -235,7 +241,8 @@ def test_labels_are_read_as_choices_and_others_are_wrong(
         {"id": row["id"], "prediction": text} for row, text in zip(prompts, answers, strict=True)
     ]
     write(place / "filled.jsonl", filled)
-    write(place / "own.jsonl", predictions(place, 0))
+    own = write(place / "own.jsonl", predictions(place, 0))
+    own.write_text(own.read_text("utf-8"), "utf-8-sig")  # some programs begin a file so
     mapping["methods"] |= {
         "ours": {"kind": "external", "predictions": "filled.jsonl"},
         "own": {"kind": "external", "predictions": "own.jsonl"},

@@ -8,6 +8,7 @@ by ``index``, the row's place in the test set from 0.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ def _fault(found: Sequence[str], one: str, many: str) -> str:
 def _lines(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """(its number from 1, its content) of each line that is not blank."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # As the study's own rows, with the mark that some programs put before UTF-8.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{where} cannot be read ({error}); give a file of JSON lines. {_TEMPLATE}"
@@ -133,14 +135,18 @@ def _place_of(
 
 
 def _text_of(row: dict[str, Any], at: str, named: str, where: str) -> str:
-    """The answer; a number, as a label may be, is its digits."""
+    """The answer; a number, as a label may be, is its digits.
+
+    NaN, as tables have it where nothing is, is no answer.
+    """
     if "prediction" not in row:
         raise DataError(
             f"{where}: {at}: has no key prediction, which holds the answer to {named}; it has "
             f"{join(list(row))}"
         )
     found = row["prediction"]
-    if isinstance(found, bool) or not isinstance(found, str | int | float):
+    is_text = isinstance(found, str | int | float) and not isinstance(found, bool)
+    if not is_text or (isinstance(found, float) and not math.isfinite(found)):
         raise DataError(
             f"{where}: {at}: the prediction of {named} is {json.dumps(found)}, not a text; fill in "
             'what was answered, or "" for an empty answer'
