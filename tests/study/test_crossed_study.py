@@ -16,6 +16,7 @@ from bakeoff.errors import BaseModelError, ConfigError, DataError
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.effort import effort_figures
 from bakeoff.report.load import load_run
+from bakeoff.report.scores import all_scores
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
@@ -228,6 +229,35 @@ def test_nothing_is_decided_per_token_across_tokenizers(
 def test_labels_are_counted_on_the_shared_rows_alone() -> None:
     rows = SetRows(numbers=np.array([1, 2, 3, 4]), groups=None, labels=np.array([0, 1, 0, 1]))
     assert rows.gold(np.array([1, 2, 3])) == {0: 2, 1: 1}
+
+
+def test_answers_are_shown_beside_their_own_rows(run: Callable[..., Outcome], place: Path) -> None:
+    """A prompt that reads another column leaves out a row that the other prompt has."""
+    for path in (place / "rows").glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [{**row, "more": "No more."} for row in rows]
+        if path.stem == "test":
+            rows[1]["more"] = {"no": "text"}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    study = crossed()
+    task = {**study["task"], "on_bad_row": "skip"}
+    templates = {**TEMPLATES, "long": "{text}\n{more}\n{short}"}
+    outcome = run(task=task, bases=BASES[:1], templates=templates, protocol={"seeds": [0]})
+    assert outcome.code == 0, outcome.err
+    found = load_run(place / "out")
+    label = LABELS[1]
+    for name, rows in found.predictions.items():
+        assert set(rows) == ({0, 2, 3} if name.endswith(label) else {0, 1, 2, 3})
+    for where, name in (
+        (f"candidates/lora@{label}-lr0.01-s0", f"lora@{label}"),
+        ("baselines/zero_shot", f"zero_shot@{label}"),
+    ):
+        path = place / f"out/cells/{label}" / where / "predictions.jsonl"
+        kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        shown = [found.predictions[name][index] for index in (0, 2, 3)]
+        assert [row["nll"] / row["tokens"] for row in kept] == [one.scores["nll"] for one in shown]
+    columns = all_scores(found, f"lora@{LABELS[0]}", "nll")
+    assert columns is not None and all_scores(found, f"lora@{label}", "nll") is None
 
 
 def test_a_run_that_was_cut_off_goes_on(
