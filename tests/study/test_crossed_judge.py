@@ -116,6 +116,36 @@ def test_answers_of_all_cells_are_judged_against_one(
     assert voted is not None and voted.human is not None and voted.human.votes == 1
 
 
+def test_a_vote_names_its_row_as_the_report_does(run: Run, place: Path, judge: Judge) -> None:
+    """A prompt that reads another column leaves out the first row."""
+    for path in (place / "rows").glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [{**row, "more": "No more."} for row in rows]
+        if path.stem == "test":
+            rows[0]["more"] = {"no": "text"}
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    templates = {**TEMPLATES, "long": "{text}\n{more}\n{short}"}
+    (place / "votes.jsonl").write_text(
+        "".join(
+            json.dumps({"index": n, "a": "lora@short", "b": "zero_shot@short", "vote": "tie"})
+            + "\n"
+            for n in (0, 3)
+        ),
+        encoding="utf-8",
+    )
+    outcome = run(
+        task={**TASK, "on_bad_row": "skip"},
+        templates=templates,
+        protocol={"epochs": 1, "seeds": [0]},
+        judge=judge(by_content).section(votes="votes.jsonl"),
+    )
+    assert outcome.code == 0, outcome.err
+    record = read_results(place / "out").judge
+    assert record is not None and record.rows == 3 and record.human is not None
+    assert (record.human.votes, record.human.left_out) == (1, 1)
+    assert record.human.first_left_out == "line 1: row 0 is not one that all were asked"
+
+
 def test_a_judge_that_fails_or_looks_at_places_alone(run: Run, place: Path, judge: Judge) -> None:
     double = judge(position_voter, fails=[401] * 20)
     section = double.section(parallel=1, against="reference")

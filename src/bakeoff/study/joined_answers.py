@@ -144,7 +144,7 @@ class _Answers:
                     if eligible and self._has_texts(label, where):
                         answers = self._read(label, where)
                         found.append(Contestant(run=id, name=name, answers=answers))
-        tasks, right = self._examples()
+        tasks, right, indices = self._examples()
         is_shown = self.options.show_reference and against != REFERENCE
         return Contest(
             against=against,
@@ -154,6 +154,7 @@ class _Answers:
                 references=[text if is_shown and text else None for text in right],
                 against=right if against == REFERENCE else self._read(*baselines[against]),
             ),
+            indices=indices,
         )
 
     def statistics(self, preferred: Mapping[int, float]) -> NDArray[Any]:
@@ -204,8 +205,11 @@ class _Answers:
             )
         return [answers[one] for one in places]
 
-    def _examples(self) -> tuple[list[str], list[str]]:
-        """What ``rows`` ask, and what is right, as the first cell has them."""
+    def _examples(self) -> tuple[list[str], list[str], list[int]]:
+        """What ``rows`` ask, what is right, and their indices, as the first cell has them.
+
+        These are the indices that the report shows.
+        """
         label = next(iter(self.cells), next(iter(self.opened)))
         path = folder_of(self.place, label) / EXAMPLES_FILE
         by_number = {row.get("row"): row for row in _lines(path)}
@@ -217,7 +221,8 @@ class _Answers:
                 "command again, which writes it again"
             )
         tasks = [str(row.get("input") or "") for row in known]
-        return tasks, [str(row.get("reference") or "") for row in known]
+        right = [str(row.get("reference") or "") for row in known]
+        return tasks, right, [int(row["index"]) for row in known]
 
 
 def _lines(path: Path) -> Sequence[dict[str, Any]]:

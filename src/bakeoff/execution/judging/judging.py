@@ -41,11 +41,13 @@ class Contest:
     Attributes:
         against: what everything is compared with. contestants: all others that wrote answers.
         rows: what was asked, and the answers of ``against``.
+        indices: what people's votes call each of them; its place without.
     """
 
     against: str
     contestants: Sequence[Contestant]
     rows: Rows
+    indices: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,7 @@ def _kept_answers(contest: Contest) -> KeptAnswers:
         answers.setdefault(one.run, {})[one.run] = one.answers
     if contest.against != REFERENCE:
         answers[contest.against] = {contest.against: contest.rows.against}
-    return KeptAnswers(contest.rows.tasks, answers)
+    return KeptAnswers(contest.rows.tasks, answers, contest.indices)
 
 
 def votes_file(options: JudgeOptions, folder: Path) -> Path | None:

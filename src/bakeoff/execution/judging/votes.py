@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,16 +52,29 @@ class KeptAnswers:
     Args:
         shown: [N] inputs of the test rows.
         answers: by a method's, a baseline's or a run's name, by the run's: [N] answers.
+        indices: [N] what votes call each row; its place without.
     """
 
     def __init__(
-        self, shown: Sequence[str], answers: Mapping[str, Mapping[str, Sequence[str]]]
+        self,
+        shown: Sequence[str],
+        answers: Mapping[str, Mapping[str, Sequence[str]]],
+        indices: Sequence[int] | None = None,
     ) -> None:
+        self._places = None if indices is None else {n: row for row, n in enumerate(indices)}
         self._answers = answers
         self._rows: dict[str, list[int]] = defaultdict(list)
         for row, text in enumerate(shown):
             for one in dict.fromkeys((text, _in_a_browser(text))):
                 self._rows[_hash_of(one)].append(row)
+
+    def numbered(self, vote: Vote) -> Vote | VoteFault:
+        """A vote that names its row, with the row's place here."""
+        if self._places is None:
+            return vote
+        if (place := self._places.get(vote.row)) is None:
+            return VoteFault(vote.line, f"row {vote.row} is not one that all were asked")
+        return replace(vote, row=place)
 
     def placed(self, vote: BlindVote) -> Vote | VoteFault:
         """The vote on a row and two runs, or why it is on none."""
@@ -107,7 +120,10 @@ def placed_votes(path: Path, kept: KeptAnswers) -> tuple[list[Vote], list[VoteFa
     votes: list[Vote] = []
     faults: list[VoteFault] = []
     for one in _read(path):
-        placed = kept.placed(one) if isinstance(one, BlindVote) else one
+        if isinstance(one, BlindVote):
+            placed = kept.placed(one)
+        else:
+            placed = kept.numbered(one) if isinstance(one, Vote) else one
         if isinstance(placed, VoteFault):
             faults.append(placed)
         else:
