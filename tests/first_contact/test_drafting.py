@@ -66,6 +66,42 @@ def test_a_long_text_is_cut_to_the_base_s_positions(place: Path) -> None:
     assert any("longer than task.max_length (192)" in note for note in draft.notes)
 
 
+def test_documents_that_are_cut_are_counted_whole(place: Path) -> None:
+    rows = [{"article": f"{i} " + "word " * 100, "summary": f"{i} is here now"} for i in range(40)]
+    file = place / "long.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE, kind="summarize")
+    assert draft.mapping["task"]["max_length"] == 256 - 64
+    why = draft.comments["task.max_length"]
+    assert "half of the rows have at most 5" in why and "100 % are cut" in why
+
+
+def test_room_for_an_answer_counts_as_rows_are_cut_by_it(place: Path) -> None:
+    """A short answer keeps as much of a row free as the longest one."""
+    rows = [
+        {"prompt": "say " + "so " * 20 + f"{i:03d}", "completion": "ab " * (1 if i % 2 else 14)}
+        for i in range(40)
+    ]
+    file = place / "said.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = draft_study(file, base=BASE, kind="complete").mapping["task"]
+    # 67 bytes, two line ends, and room for an answer: nothing is cut.
+    assert task["max_length"] >= 69 + task["max_target_tokens"]
+
+
+def test_a_long_talk_with_a_short_answer_is_no_bad_row(place: Path) -> None:
+    messages = [
+        {"role": "user", "content": "Say it once more. " * 6},
+        {"role": "assistant", "content": "It"},
+    ]
+    rows = [{"messages": [messages[0], {**messages[1], "content": str(i)}]} for i in range(40)]
+    file = place / "talks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["max_target_tokens"] <= 16
+    assert draft.comments["task.on_bad_row"].endswith("there was none so far")
+
+
 def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:
     draft = draft_study(write(place, 100), base=BASE)
     assert draft.mapping["task"]["split_by_hash"] == {"validation": 0.2, "test": 0.2}

@@ -243,9 +243,10 @@ class _Draft:
             if self._chooses:
                 answer = max(answer, longest)
         usual = int(np.percentile(lengths.rows, 99))
-        wanted = _up(max(usual, answer + 16), 16)
+        needed = lengths.needed(answer)
+        wanted = _up(max(int(np.percentile(needed, 99)), answer + 16), 16)
         found["max_length"] = max(min(wanted, self._longest), answer + 16)
-        cut = float((lengths.rows > found["max_length"]).mean())
+        cut = float((needed > found["max_length"]).mean())
         self.comments["task.max_length"] = (
             f"tokens: half of the rows have at most {int(np.median(lengths.rows))}, 99 % at most "
             f"{usual}; {shown_share(cut)} are cut; the base has {self.base.positions} positions"

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.base.weights.sources import load_source
+from bakeoff.data.hygiene.lengths import ANSWER, ROW
 from bakeoff.data.taskdata import SplitData
 from bakeoff.files import cache_folder
+from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import template_for
 from bakeoff.tasks.preparation.prepare import prepare
@@ -47,15 +49,21 @@ class Lengths:
     """Tokens of the rows that were measured.
 
     Attributes:
-        rows: [rows] of whole rows. answers: [rows] of what is learnt or chosen from, the longest
-            choice of each row; of a conversation its last answer.
+        rows: [rows] of whole rows, before anything is cut. learnt: [rows] of what is supervised
+            in them. answers: [rows] of what is learnt or chosen from, the longest choice of each
+            row; of a conversation its last answer.
         skipped: rows that cannot be used. warnings: of the preparation.
     """
 
     rows: NDArray[np.int64]
+    learnt: NDArray[np.int64]
     answers: NDArray[np.int64]
     skipped: int
     warnings: tuple[str, ...]
+
+    def needed(self, answer: int) -> NDArray[np.int64]:
+        """[rows] the least ``max_length`` of each, with ``answer`` tokens free for its answer."""
+        return self.rows + np.maximum(0, answer - self.learnt)
 
 
 def base_facts(reference: str) -> BaseFacts:
@@ -91,8 +99,11 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
         DataError: rows that cannot be used at all.
     """
     given: dict[str, Any] = {"max_length": room}
-    if task_type(section["kind"]).starting.max_target_tokens > 1:
-        given["max_target_tokens"] = room // 2
+    if _has_answers(section):
+        # Every choice must fit; any other answer's length is yet to be found, and what is kept
+        # free for it would only keep rows out.
+        chooses = Ask.CHOICE in read_task(section).asks
+        given["max_target_tokens"] = room // 2 if chooses else 1
     examples = dict.fromkeys(SPLITS, most)
     # Splits that are the same are the user's to put right, after the first look.
     looking = {"examples": examples, "on_bad_row": "skip", "allow_overlap": True}
@@ -109,12 +120,21 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
         "that a run stops before it trains; give other files, or set task.allow_overlap: true."
         for found in data.overlap.contained
     ]
+    # A text without an answer becomes several rows, each of which is counted.
+    whole = _has_answers(section)
+    rows = train.lengths[:, ROW] if whole else np.diff(train.tokens.offsets)
+    learnt = train.lengths[:, ANSWER] if whole else train.target_counts
     return Lengths(
-        rows=np.diff(train.tokens.offsets),
+        rows=rows,
+        learnt=learnt,
         answers=_answers(train, base.tokenizer),
         skipped=sum(part.rows_skipped for part in data.splits.values()),
         warnings=tuple(warnings),
     )
+
+
+def _has_answers(section: Mapping[str, Any]) -> bool:
+    return task_type(section["kind"]).starting.max_target_tokens > 1
 
 
 def _answers(part: SplitData, tokenizer: PreTrainedTokenizerBase) -> NDArray[np.int64]:
