@@ -246,7 +246,17 @@ def test_a_label_that_training_does_not_have_is_a_bad_row(write: Write, tokenize
         write, tokenizer, ROWS, ROWS[:1], test, kind="classify", on_bad_row="skip"
     )
     assert len(data.splits["test"]) == 1
-    assert "1 bad row of test was left out." in data.warnings
+    [warning] = [text for text in data.warnings if "left out" in text]
+    assert warning.startswith("1 bad row of test was left out; in row 2 the label (column 'label')")
+
+
+def test_whole_floats_are_labels_and_nan_is_none(write: Write, tokenizer: Any) -> None:
+    rows = [{**row, "label": float(i % 2)} for i, row in enumerate(ROWS)]
+    rows.append({**ROWS[0], "label": float("nan")})
+    with pytest.raises(DataError, match=rf"row {len(rows)} the label .* is missing"):
+        prepared_rows(write, tokenizer, rows, kind="classify")
+    task, _ = prepared_rows(write, tokenizer, rows[:-1], kind="classify")
+    assert task.labels == ("0", "1")
 
 
 def test_a_label_that_the_study_leaves_out_is_a_bad_row(write: Write, tokenizer: Any) -> None:

@@ -206,7 +206,8 @@ def test_a_summary_that_leaves_no_room_is_an_error_with_the_remedy(
     data = prepared(task_of(**lengths, on_bad_row="skip"), tokenizer, tmp_path)
     assert data.splits["train"].rows.tolist() == [1, 3]
     assert data.splits["train"].rows_skipped == 1
-    assert "1 bad row of train was left out." in data.warnings
+    why = f"row 2 does not fit task.max_length ({least - 1})"
+    assert f"1 bad row of train was left out; {why}." in data.warnings
     fitting = prepared(task_of(**{**lengths, "max_length": least}), tokenizer, tmp_path)
     assert len(fitting.splits["train"].tokens[1]) == least
 
@@ -287,7 +288,7 @@ def test_counts(write: Write, tokenizer: Any) -> None:
     assert data.overlap.train_test == 0
     assert data.warnings == [
         "task.examples.train asks for 10 rows; of those that there are, 5 are usable.",
-        "1 bad row of train was left out.",
+        "1 bad row of train was left out; in row 6 the document (column 'document') is empty.",
         "1 row of validation has a document that is in train too.",
     ]
 

@@ -15,7 +15,7 @@ from bakeoff.data.readers.fields import MARK, field_of
 
 Shape = Literal["empty", "text", "number", "boolean", "list", "object", "mixed"]
 MOST_LABELS: Final = 1000
-_WHOLE: Final = re.compile(r"[+-]?\d{1,18}")
+_WHOLE: Final = re.compile(r"[+-]?\d{1,18}(\.0*)?")
 _NUMBER: Final = re.compile(r"[+-]?(\d[\d,]*(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _BOOLEAN: Final = re.compile(r"true|false", re.IGNORECASE)
 _DATE: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]\d.*)?")
@@ -85,7 +85,7 @@ class Column:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether it holds whole numbers."""
+        """Whether it holds whole numbers, also as 2.0: so tables write them where some miss."""
         return self.shape == "number" and all(map(_WHOLE.fullmatch, self.texts))
 
     @cached_property

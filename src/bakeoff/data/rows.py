@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,12 +28,14 @@ class Rows:
         place: where they are, for messages.
         records: as found. examples: as the task lays them out.
         num_skipped: bad rows met before the last usable one was found.
+        skipped_why: what is wrong with the first of them, with its name; None where there is none.
     """
 
     place: str
     records: list[Record] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     num_skipped: int = 0
+    skipped_why: str | None = None
 
     @property
     def numbers(self) -> list[int]:
@@ -75,6 +78,8 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
             "rows out."
         )
     rows.num_skipped = len(bad)
+    if bad:
+        rows.skipped_why = f"in {bad[0][0].name} {bad[0][1]}"
     if not rows:
         seen = f"all of its {len(bad)} rows are bad" if bad else "it has no rows"
         first = f" (in {bad[0][0].name} {bad[0][1]})" if bad else ""
@@ -121,7 +126,7 @@ def rows_text(numbers: Sequence[int]) -> str:
 
 def text_problem(value: object) -> str | None:
     """Why a value is not a usable text, or None."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # as tables say it
         return "is missing"
     if not isinstance(value, str):
         if isinstance(value, bytes):

@@ -21,7 +21,7 @@ _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
 _ARRAYS: Final = ("rows", "is_target", "gold", "choice_set", "lengths")
 _COUNTS: Final = (
-    *("tokens_raw", "rows_cut", "rows_skipped", "at_least", "rows_at_least"),
+    *("tokens_raw", "rows_cut", "rows_skipped", "skipped_why", "at_least", "rows_at_least"),
     *("groups", "references", "whole_rows"),
 )
 
@@ -70,7 +70,8 @@ class SplitData:
             ``hygiene.lengths``. They are the whole split's, as its counts are.
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there.
-        rows_skipped: rows left out under ``on_bad_row: skip``.
+        rows_skipped: rows left out under ``on_bad_row: skip``. skipped_why: what is wrong with
+            one of them, with its name, as the end of a sentence; None where none was left out.
         rows_at_least: rows whose texts are so long that they were not read to their end; their
             ``lengths`` and tokens in ``tokens_raw`` are lower bounds.
         at_least: the least of such lengths, None where there are none.
@@ -92,6 +93,7 @@ class SplitData:
     tokens_raw: int
     rows_cut: int
     rows_skipped: int
+    skipped_why: str | None = None
     rows_at_least: int = 0
     at_least: int | None = None
 

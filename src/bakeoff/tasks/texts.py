@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 from bakeoff.data.cleaning import clean, clean_inside, is_blank
 from bakeoff.data.options import CleaningStep
 from bakeoff.data.rows import text_problem
 from bakeoff.errors import DataError
+
+_COUNT: Final = re.compile(r"(\d{1,9})(\.0*)?")
 
 
 def text_of(
@@ -109,12 +112,14 @@ def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
         DataError: it is missing, no label, or empty.
     """
     value = row.get(column)
+    if isinstance(value, float) and value.is_integer():
+        # Tables write whole numbers so as soon as one of them is missing.
+        value = int(value)
     if isinstance(value, int):  # as booleans are
         return str(value).lower(), int(value)
     word = text_of(row, "label", column, ()).strip()
-    return word, int(word) if word.isdecimal() and len(
-        word
-    ) < 10 else -1  # a CSV file's numbers are texts
+    found = _COUNT.fullmatch(word)  # a CSV file's numbers are texts
+    return word, int(found[1]) if found else -1
 
 
 def choice_text(

@@ -265,6 +265,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         if not row.missing and not prompt.missing and row.is_target.any()
     ]
     check_fit(task, rows, laid, prompts, kept)
+    fit = set(kept)
     found = _choices(task, layout, rows, laid, kept)
     pieces = {i: windows(laid[i], task.max_length) for i in found.kept}
     counts = [len(of_row) for of_row in pieces.values()]
@@ -297,9 +298,23 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         tokens_raw=sum(row.num_data for row in fitting),
         rows_cut=sum(row.is_cut for row in fitting),
         rows_skipped=rows.num_skipped + len(rows) - len(pieces),
+        skipped_why=rows.skipped_why or _why_left(task, rows, laid, fit, found),
         rows_at_least=sum(row.is_at_least for row in laid),
         at_least=min((row.lengths[ROW] for row in laid if row.is_at_least), default=None),
     )
+
+
+def _why_left(
+    task: Task, rows: Rows, laid: list[Laid], fit: set[int], found: _Choices
+) -> str | None:
+    """Why the first row that was read and could not be used is left out."""
+    for index, row in enumerate(laid):
+        if index not in fit:
+            name = rows.records[index].name
+            if not row.is_target.any():
+                return f"in {name} the {task.output_word} has no tokens to learn"
+            return f"{name} does not fit task.max_length ({task.max_length})"
+    return found.why_bad
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -314,13 +329,15 @@ class _Choices:
 
     Attributes:
         kept: [rows] indices of those that stay. gold, chosen: as ``SplitData.gold`` and
-            ``choice_set``, of these. sets: the different sets.
+            ``choice_set``, of these. sets: the different sets. why_bad: what is wrong with the
+            choices of one that does not.
     """
 
     kept: list[int]
     gold: NDArray[np.int64]
     chosen: NDArray[np.int64]
     sets: tuple[ChoiceSet, ...]
+    why_bad: str | None
 
 
 def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Choices:
@@ -366,6 +383,7 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
         gold=np.array([-1 if g is None else g for g in gold], dtype=np.int64),
         chosen=np.array(chosen, dtype=np.int64),
         sets=tuple(sets),
+        why_bad=None if last is None else str(last).removeprefix("task.source: ").rstrip("."),
     )
 
 
@@ -383,6 +401,11 @@ def _num_joined(part: SplitData) -> int:
         mask = part.is_target[part.tokens.offsets[i] : part.tokens.offsets[i + 1]]
         count += not np.array_equal(part.tokens[i][mask][: len(asked)], asked)
     return count
+
+
+def because(part: SplitData) -> str:
+    """How a sentence on rows that were left out ends: with what is wrong with one of them."""
+    return f"; {part.skipped_why}." if part.skipped_why else "."
 
 
 def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
@@ -414,9 +437,10 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
             warnings.append(
                 counted(
                     part.rows_skipped,
-                    f"bad row of {split} was left out.",
-                    f"bad rows of {split} were left out.",
+                    f"bad row of {split} was left out",
+                    f"bad rows of {split} were left out",
                 )
+                + because(part)
             )
         if joined := _num_joined(part):
             warnings.append(

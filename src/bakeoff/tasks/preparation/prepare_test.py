@@ -19,12 +19,19 @@ from bakeoff.data.rows import take_rows
 from bakeoff.data.sources import open_test_source
 from bakeoff.data.taskdata import SplitData, TaskData
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.formatting import counted
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.preparation.checks import check_input
 from bakeoff.tasks.preparation.examined import benchmark_caution, benchmark_named
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand, with_found
-from bakeoff.tasks.preparation.prepare import MAX_LENGTH, Preparation, cached, longest_of
+from bakeoff.tasks.preparation.prepare import (
+    MAX_LENGTH,
+    Preparation,
+    because,
+    cached,
+    longest_of,
+)
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"
@@ -146,7 +153,8 @@ def _warnings(task: Task, part: SplitData) -> list[str]:
             "usable ones."
         )
     if part.rows_skipped:
-        warnings.append(f"{part.rows_skipped} bad rows were left out.")
+        rows = counted(part.rows_skipped, "bad row was left out", "bad rows were left out")
+        warnings.append(f"{rows}{because(part)}")
     return warnings
 
 
