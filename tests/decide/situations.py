@@ -141,6 +141,10 @@ SITUATIONS: dict[str, tuple[Callable[[], Results], dict[str, str]]] = {
         {},
     ),
     "one seed, costs not known": (lambda: without_costs(study_of(CLEAR, seeds=1)), {}),
+    "one seed, a baseline alike": (
+        lambda: study_of({"lora": 9.0, "head": 9.5}, {"zero_shot": 9.0}, seeds=1, spread=0.0),
+        {},
+    ),
     "one seed, two alike": (lambda: study_of({"lora": 3.0, "head": 3.0, "ia3": 3.5}, seeds=1), {}),
     "a label is rare": (lambda: study_of(CLEAR, withheld="the label no has 3 test rows only"), {}),
     "few rows differ": (lambda: of_choices(6), {}),

@@ -187,16 +187,18 @@ def fallback_words(results: Results, decision: DecisionRecord, found: Fallback) 
 
 
 def _alike(results: Results, name: str) -> list[str]:
-    """Those whose test mean is written like the method's, itself among them."""
+    """Methods and baselines whose test mean is written like one's, itself among them."""
     metric = results.primary.name
-    best = results.methods[name].test.get(metric) if name in results.methods else None
+    tested = {one: record.test for one, record in results.methods.items()}
+    tested |= {one: record.test for one, record in results.baselines.items()}
+    best = tested.get(name, {}).get(metric)
     if best is None:
         return []
     write = scale_of(results.primary.unit).write
     return [
         label_of(results, other)
-        for other, record in results.methods.items()
-        if (found := record.test.get(metric)) is not None and write(found.mean) == write(best.mean)
+        for other, test in tested.items()
+        if (found := test.get(metric)) is not None and write(found.mean) == write(best.mean)
     ]
 
 
