@@ -158,6 +158,37 @@ def test_a_split_s_file_is_called_after_its_folder(
     assert name_of(tmp_path / "mail/train.csv") == "mail"
 
 
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("The box was late and wet\tbad", True),
+        ("5\tThe box was late and wet", True),
+        ("bad\treview", False),  # a name that is also one of its labels
+        ("review\tlabel", False),
+    ],
+)
+def test_a_file_without_a_header_is_noticed(tmp_path: Path, header: str, says: bool) -> None:
+    first = header.startswith(("5", "bad"))
+    labels = ("5", "1") if header.startswith("5") else ("bad", "good")
+    rows = [(labels[i % 2], f"The parcel {i} came late") for i in range(40)]
+    file = tmp_path / "reviews.tsv"
+    file.write_text(
+        "\n".join([header, *("\t".join(r if first else r[::-1]) for r in rows)]) + "\n",
+        encoding="utf-8",
+    )
+    notes = [note for note in look_at(file, first=5).notes if "seems to be data" in note]
+    assert bool(notes) is says
+    if says:
+        assert "also stands in it 20 times" in notes[0]
+
+
+def test_a_folder_of_texts_says_what_to_write(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.pdf"):
+        (tmp_path / name).write_text("words", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no data files, but 2 files ending in \.txt.*one JSON"):
+        look_at(tmp_path, first=5)
+
+
 def test_a_column_without_a_name_is_not_looked_at(tmp_path: Path) -> None:
     # pandas writes its index so.
     file = tmp_path / "rows.csv"

@@ -387,6 +387,24 @@ def test_missing_values_and_a_few_odd_ones_change_nothing() -> None:
     assert dict(guessed(row).best.options) == {"text": "note", "label": "class"}
 
 
+@pytest.mark.parametrize("spelt", [str, float], ids=["csv", "parquet"])
+def test_whole_numbers_are_labels_as_tables_with_gaps_write_them(
+    spelt: Callable[[float], object],
+) -> None:
+    gap = "" if spelt is str else float("nan")
+    found = guessed(
+        lambda w, i: {"text": w.text(9), "label": gap if i % 11 == 0 else spelt(float(i % 3))}
+    )
+    assert found.best.kind == "classify"
+    assert dict(found.best.options) == {"text": "text", "label": "label"}
+
+
+def test_several_labels_in_a_row_get_a_hint() -> None:
+    found = guessed(lambda w, i: {"text": w.text(9), "labels": ["late", "wet"][: i % 3]})
+    assert found.best.kind == "text"
+    assert any(note.startswith("'labels' holds lists of labels") for note in found.best.notes)
+
+
 def test_a_kind_of_one_s_own_guesses_too(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shout(Summarize):
         kind = "shout"

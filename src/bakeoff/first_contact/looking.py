@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from bakeoff.data.columns import Table
+from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
 from bakeoff.data.readers import ENDINGS, OptionalColumn, Record
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
@@ -23,6 +23,7 @@ Place = Path | SourceOption
 _ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
+_WORDS_OF_TEXT: Final = 3
 _SEED: Final = 0
 
 
@@ -97,6 +98,7 @@ def look_at(place: Place, *, first: int) -> Data:
             f"{shown}: all values of all {found:,} rows are missing (columns: {listed}). Give data "
             "with texts"
         )
+    notes += _notes_of_header(table)
     return Data(
         source=given,
         is_whole=is_whole(source),
@@ -154,6 +156,33 @@ def _check_header(path: str, names: list[str]) -> None:
             f"{path}: its header is one column, {names[0]!r}, which {character} seem to divide. "
             "Save it with commas (CSV, UTF-8)"
         )
+
+
+def _notes_of_header(table: Table) -> list[str]:
+    """That a file seems to have no header: the names of two columns are like their own values."""
+    columns = [c for c in table.columns if c.present]
+    repeated = [c for c in columns if c.is_label_like and _num_named(c) > 1]
+    if not repeated or sum(map(_is_named_as_value, columns)) < min(2, len(columns)):
+        return []
+    column = repeated[0]
+    return [
+        f"{column.name!r} is the name of a column and also stands in it {_num_named(column):,} "
+        "times, so the first row seems to be data, which is not read as such; write a row of names "
+        "above it"
+    ]
+
+
+def _num_named(column: Column) -> int:
+    """How often a column holds its own name."""
+    return sum(text.strip() == column.name.strip() for text in column.texts)
+
+
+def _is_named_as_value(column: Column) -> bool:
+    """Whether its name could be one of its values."""
+    if column.is_prose:
+        return num_words(column.name) >= max(_WORDS_OF_TEXT, column.words / 3)
+    alone = Column(name=column.name, values=[column.name])
+    return _num_named(column) > 1 or (column.shape == "number" and alone.shape == "number")
 
 
 def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:

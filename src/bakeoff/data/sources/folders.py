@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,12 @@ from bakeoff.data.sources.contract import ALIASES
 from bakeoff.data.sources.paths import in_natural_order
 from bakeoff.data.sources.saved import saved_files, saved_splits
 from bakeoff.errors import DataError
+from bakeoff.formatting import counted
 from bakeoff.types import SPLITS, Split
 
 Splits = Mapping[Split, tuple[Path, ...]]
 _DATA: Final = "data"
+_TEXTS: Final = (".txt", ".md", ".text")
 _NUMBERED: Final = re.compile(r"-(\d+)-of-(\d+)\b")
 
 
@@ -47,7 +50,7 @@ def data_files(folder: Path) -> list[Path]:
 def lacking(folder: Path, splits: Iterable[Split]) -> DataError:
     """The error for a folder that has no files for some splits."""
     files = data_files(folder)
-    listing = ", ".join(path.name for path in files) or "no data files"
+    listing = ", ".join(path.name for path in files) or f"no data files{_others(folder)}"
     wanted = list(splits)
     names = ", none for ".join(wanted)
     remedy = "Rename files" if "train" in wanted else "Hold out rows of your own as test"
@@ -59,6 +62,19 @@ def lacking(folder: Path, splits: Iterable[Split]) -> DataError:
         "validation: file, test: file}; one file that holds everything may be named itself, as "
         "may several (folder/*.jsonl), and is split by a hash of each input."
     )
+
+
+def _others(folder: Path) -> str:
+    """What a folder without data holds instead, by its most frequent ending."""
+    if not folder.is_dir():
+        return ""
+    endings = Counter(p.suffix for p in sorted(folder.iterdir()) if p.is_file() and p.suffix)
+    if not endings:
+        return ""
+    [(ending, count)] = endings.most_common(1)
+    found = counted(count, f"file ending in {ending}", f"files ending in {ending}")
+    lines = ' (of texts, write a table: one JSON line {"text": ...} for each)'
+    return f", but {found}, which are not read{lines if ending in _TEXTS else ''}"
 
 
 def _of_saved(folder: Path, names: list[str]) -> Splits | tuple[Path, ...]:

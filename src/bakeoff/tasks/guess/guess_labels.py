@@ -45,7 +45,8 @@ def guess_labels(table: Table) -> Guess | None:
     notes = []
     if others:
         notes.append(
-            f"The label could also be {quoted([c.name for c in others])}, which hold few values too"
+            f"The label could also be {quoted([c.name for c in others])}, which "
+            f"{'holds' if len(others) == 1 else 'hold'} few values too"
         )
     if left:
         notes.append(unread([c.name for c in left]))

@@ -23,7 +23,11 @@ def guess_talks(table: Table) -> Guess | None:
         if any(c.name == "tools" and c.shape != "empty" for c in table.columns):
             options["tools"] = "tools"
             reasons["tools"] = "descriptions of what may be called"
-        notes = [f"{quoted([c.name for c in found[1:]])} hold messages too"] if found[1:] else []
+        notes = []
+        if further := [c.name for c in found[1:]]:
+            notes.append(
+                f"{quoted(further)} {'holds' if len(further) == 1 else 'hold'} messages too"
+            )
         return Guess(
             kind="chat",
             options=options,

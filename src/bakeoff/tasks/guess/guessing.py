@@ -10,6 +10,7 @@ from bakeoff.data.readers.fields import MARK
 from bakeoff.errors import DataError
 from bakeoff.tasks.guess.guesses import FORCED, Guess, quoted
 from bakeoff.tasks.registry import task_kinds, task_type
+from bakeoff.tasks.role_names import LABEL, is_called
 
 _NAMED_FROM: Final = 0.3
 _FIELDS_SHOWN: Final = 6
@@ -62,6 +63,11 @@ def _unread(table: Table, guess: Guess | None) -> list[str]:
         named = f"; a study may name its fields: {quoted(fields[:_FIELDS_SHOWN])}" if fields else ""
         notes.append(f"{nested!r} holds objects, which are not read{named}")
     for column in table.columns:
+        if column.is_references and is_called(column, LABEL) and column.name not in used:
+            notes.append(
+                f"{column.name!r} holds lists of labels, and a row has one label here; to learn to "
+                "write them all, make a column of them joined as one text, such as 'a, b'"
+            )
         spoken = {text.strip().lower() for text in column.texts} if column.is_label_like else set()
         if spoken & _ASKING and spoken & _ANSWERING and spoken <= _SPEAKERS:
             notes.append(
