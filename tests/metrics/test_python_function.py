@@ -90,7 +90,7 @@ def test_the_signature_follows_the_file(file: str) -> None:
         ("broken", None, "text", "it returned '1'; return a finite number"),
         ("broken", None, "none", "it returned None; return a finite number"),
         ("fails", None, "x", "it raised KeyError: 'x'; mend it"),
-        ("several", None, "x", "it returned a mapping; choose one .* by `key`: right, row"),
+        ("several", None, "x", "a mapping; choose one .* by `key`: right, row.*several, key: NAME"),
         ("several", "left", "x", "which has no key 'left'"),
         ("score", "left", "x", "it returned 1, which has no key 'left'"),
     ],

@@ -108,7 +108,8 @@ class PythonMetric(MeanMetric):
         elif isinstance(found, Mapping):
             raise DataError(
                 f"{place}: it returned a mapping; choose one of its numbers by `key`: "
-                f"{', '.join(map(str, found))}"
+                f"{', '.join(map(str, found))}. In a study that is {{python: "
+                f"{{function: {self.options.function}, key: NAME}}}}"
             )
         try:
             number = float(found)  # type: ignore[arg-type]
