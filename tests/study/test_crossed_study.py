@@ -246,8 +246,8 @@ def test_answers_are_shown_beside_their_own_rows(run: Callable[..., Outcome], pl
     assert outcome.code == 0, outcome.err
     found = load_run(place / "out")
     label = LABELS[1]
-    for name, rows in found.predictions.items():
-        assert set(rows) == ({0, 2, 3} if name.endswith(label) else {0, 1, 2, 3})
+    for name, answers in found.predictions.items():
+        assert set(answers) == ({0, 2, 3} if name.endswith(label) else {0, 1, 2, 3})
     for where, name in (
         (f"candidates/lora@{label}-lr0.01-s0", f"lora@{label}"),
         ("baselines/zero_shot", f"zero_shot@{label}"),
