@@ -46,7 +46,7 @@ $(TRITON):
 
 kernels: $(VENV)/installed-dev | $(TRITON) ## compile the Triton kernels for four kinds of cards, and test them interpreted
 	@OMP_NUM_THREADS=1 TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) $(BIN)/python -m pytest -q \
-	    tests/engine/backends/test_triton_kernels.py $(ARGS)
+	    tests/base/kernels/test_triton_kernels.py $(ARGS)
 	@TRITON_DEFAULT_FP_FUSION=1 PYTHONPATH=$(TRITON) $(BIN)/python -m tools.compile_kernels
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run

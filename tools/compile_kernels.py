@@ -13,7 +13,7 @@ from triton import compile as compiled
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from bakeoff.engine.backends import triton_kernels
+from bakeoff.base.kernels import triton_kernels
 
 CARDS: Final = (75, 80, 90, 100)
 FORMATS: Final = ("fp32", "fp16", "bf16")
@@ -41,6 +41,13 @@ def forms() -> list[tuple[str, Any, dict[str, str], dict[str, Any], int]]:
         constants = {"NUM": triton_kernels.SLOT_NUMBERS, "HAS_RATIO": has_ratio, "BLOCK": 1024}
         name = f"AdamW{', two rates' if has_ratio else ''}"
         found.append((name, triton_kernels.adamw, types, constants, 4))
+    for given in FORMATS:
+        types = {"given": f"*{given}", "kept": f"*{given}", "seeds": "*i64", "updates": "*i64"}
+        types |= {"thresholds": "*i32", "scales": "*fp32"}
+        types |= dict.fromkeys(
+            ("layer_key", "first_row", "row_length", "num_positions", "width"), "i32"
+        )
+        found.append((f"dropout, {given}", triton_kernels.dropout, types, {"BLOCK": 1024}, 4))
     return found
 
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bakeoff.base.attention.decoding import DecodingState
+from bakeoff.base.attention.fused import know_card
 from bakeoff.base.attention.interface import (
     ATTENTION_NAME,
     decoding,
     register_attention,
 )
-from bakeoff.base.attention.kernels import know_card
 from bakeoff.base.attention.windows import prepare_windows
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, layers_of, most_positions

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from bakeoff.base.experts import ExpertsSite
 from bakeoff.base.injection import LinearSite, Site
+from bakeoff.base.kernels.fused import prepare_fused
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
-from bakeoff.engine.backends.fused import prepare_fused
 from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
-from bakeoff.engine.backends.fused import fused_kernels
+from bakeoff.base.kernels.fused import fused_kernels
 from bakeoff.engine.moments import BLOCK, EightBitMoment, Moment, WholeMoment
 from bakeoff.ranks import add_up
 from bakeoff.types import OptimizerStates

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.devices import kind_of
-from bakeoff.engine.backends.fused import fused_kernels
+from bakeoff.base.kernels.fused import fused_kernels
 
 
 class Slopes(NamedTuple):

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bakeoff.base.attention.fused import fused_attention
 from bakeoff.base.attention.interface import attend_one
-from bakeoff.base.attention.kernels import fused_attention
 from bakeoff.base.attention.windows import windowed_attention
 from bakeoff.base.devices import GpuProfile, kind_of, present_profile, profile_of, standing_for
 from bakeoff.engine.acceleration import accelerated

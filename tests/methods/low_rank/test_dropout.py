@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bakeoff.base.kernels.fused import DROPOUT_BITS
 from bakeoff.methods.low_rank.dropout import dropped, threshold
 from bakeoff.methods.training_pass import TrainingPass
 
@@ -33,6 +34,16 @@ def mask(
     scale_K = torch.tensor([1 / (1 - share) for share in shares])
     found = dropped(ones, now, layer, threshold_K, scale_K)
     return found.view(len(shares), now.num_rows, num_tokens, width)
+
+
+def test_what_kernels_are_tried_against_is_what_is_drawn() -> None:
+    now = TrainingPass(
+        seed_K=torch.tensor([7, 1 << 40]), update_K=torch.tensor([3, 0]), first_row=2, num_rows=3
+    )
+    threshold_K = torch.tensor([1 << 30, 1 << 29], dtype=torch.int32)
+    scale_K = torch.tensor([2.0, 4 / 3])
+    left = dropped(torch.ones(2, 6, 8), now, 123456789, threshold_K, scale_K) != 0
+    assert int("".join(str(int(bit)) for bit in left.flatten().tolist()), 2) == DROPOUT_BITS
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.9])

@@ -25,7 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bakeoff.base.attention.cpu import blockwise_attention, serves
 from bakeoff.base.attention.decoding import DecodingState
-from bakeoff.base.attention.kernels import fused_attention
+from bakeoff.base.attention.fused import fused_attention
 from bakeoff.base.attention.terms import Terms, attend_with_terms
 from bakeoff.base.attention.windows import band_mask, windowed_attention
 from bakeoff.base.devices import kind_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bakeoff.base.attention.kernels import fused_attention
+from bakeoff.base.attention.fused import fused_attention
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from bakeoff.base.attention.kernels import fused_attention
+from bakeoff.base.attention.fused import fused_attention
 from bakeoff.base.devices import kind_of, present_profile
 
 _FORMATS = (torch.float16, torch.bfloat16)

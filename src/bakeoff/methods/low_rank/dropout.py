@@ -9,11 +9,14 @@ Axis letters: ``K`` slots, ``B`` rows, ``T`` positions of a row, ``N`` = B * T, 
 
 from __future__ import annotations
 
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
+from bakeoff.base.kernels.fused import fused_kernels
 from bakeoff.methods.training_pass import TrainingPass
 
 _BITS: Final = 31
@@ -43,9 +46,46 @@ def dropped(
     Returns:
         [K, N, D]. A slot whose probability is zero keeps its numbers, to the bit.
     """
+    kernels = fused_kernels(x_KND)
+    if kernels is not None:
+        found: Tensor = _Dropped.apply(  # type: ignore[no-untyped-call]
+            x_KND, kernels, training, layer_key, threshold_K, scale_K
+        )
+        return found
     keep_KND = _hashes(x_KND.shape, training, layer_key) >= threshold_K[:, None, None]
     factor_KND = keep_KND * scale_K[:, None, None].to(x_KND.dtype)
     return x_KND * factor_KND
+
+
+class _Dropped(Function):
+    """By one kernel; the backward pass draws the mask again, so that none is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_KND: Tensor,
+        kernels: ModuleType,
+        training: TrainingPass,
+        layer_key: int,
+        threshold_K: Tensor,
+        scale_K: Tensor,
+    ) -> Tensor:
+        def apply(given_KND: Tensor) -> Tensor:
+            found: Tensor = kernels.dropped(
+                given_KND.contiguous(),
+                *(training.seed_K, training.update_K, threshold_K, scale_K),
+                layer_key=layer_key,
+                first_row=training.first_row,
+                num_rows=training.num_rows,
+            )
+            return found
+
+        ctx.drop = apply
+        return apply(x_KND)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.drop(grad_outputs[0]), None, None, None, None, None
 
 
 def _hashes(shape_KND: torch.Size, training: TrainingPass, layer_key: int) -> Tensor:

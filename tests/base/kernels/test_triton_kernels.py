@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from bakeoff.base.kernels.fused import first_fault, fused_kernels
 from bakeoff.engine import optimizer as optimizers
 from bakeoff.engine import slopes
-from bakeoff.engine.backends.fused import first_fault, fused_kernels
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import SlotAdamW
+from bakeoff.methods.low_rank import dropout
+from bakeoff.methods.training_pass import TrainingPass
 
 CPU = torch.device("cpu")
 needs_interpreter = pytest.mark.skipif(
@@ -25,7 +27,7 @@ needs_interpreter = pytest.mark.skipif(
 
 @pytest.fixture
 def kernels() -> ModuleType:
-    from bakeoff.engine.backends import triton_kernels
+    from bakeoff.base.kernels import triton_kernels
 
     return triton_kernels
 
@@ -44,8 +46,11 @@ def test_a_fault_of_a_kernel_is_found_before_it_is_used(
     with monkeypatch.context() as patch:
         patch.setattr(kernels, "cross_entropy", wrong)
         assert first_fault(kernels, CPU) == "losses of logits differ"
-    monkeypatch.setattr(kernels, "update", lambda *given, **named: None)
-    assert first_fault(kernels, CPU) == "AdamW's update differs"
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "update", lambda *given, **named: None)
+        assert first_fault(kernels, CPU) == "AdamW's update differs"
+    monkeypatch.setattr(kernels, "dropped", lambda x, *given, **named: x)
+    assert first_fault(kernels, CPU) == "dropout leaves other numbers"
 
 
 @needs_interpreter
@@ -107,6 +112,43 @@ def test_an_update_is_that_of_plain_pytorch(
     for slot in range(3):
         for name, row in plain.moments(slot).items():
             torch.testing.assert_close(fused.moments(slot)[name], row, rtol=1e-6, atol=1e-7)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("width", [5, 1100])
+def test_dropout_leaves_what_plain_pytorch_leaves(
+    kernels: ModuleType, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, width: int
+) -> None:
+    """Forward and backward, also of views and for a slot without dropout.
+
+    To the bit, but in bfloat16, to which Triton's interpreter does not round but cuts.
+    """
+    draw = torch.Generator().manual_seed(6)
+    x = torch.randn(3, width, 12, generator=draw).to(dtype).transpose(1, 2)
+    slope = torch.randn(3, 12, width, generator=draw).to(dtype)
+    now = TrainingPass(
+        seed_K=torch.tensor([1, 2**31 + 5, -3]),
+        update_K=torch.tensor([0, 7, 2**20]),
+        first_row=5,
+        num_rows=4,
+    )
+    shares = (0.1, 0.0, 0.6)
+    threshold_K = torch.tensor([dropout.threshold(share) for share in shares], dtype=torch.int32)
+    scale_K = torch.tensor([1 / (1 - share) for share in shares])
+    found = []
+    for chosen in (None, kernels):
+        monkeypatch.setattr(dropout, "fused_kernels", lambda tensor, chosen=chosen: chosen)
+        leaf = x.detach().requires_grad_()
+        left = dropout.dropped(leaf, now, 987654321, threshold_K, scale_K)
+        left.backward(slope)
+        assert leaf.grad is not None
+        found.append((left.detach(), leaf.grad))
+    for plain, fused in zip(*found, strict=True):
+        assert torch.equal(plain == 0, fused == 0)
+        near = 8e-3 if dtype == torch.bfloat16 else 0
+        torch.testing.assert_close(fused, plain, rtol=near, atol=0)
+    assert torch.equal(found[1][0][1], x[1]) and not torch.equal(found[1][0][0], x[0])
 
 
 def test_without_a_card_plain_pytorch_computes() -> None:

@@ -122,6 +122,51 @@ def adamw(
     tl.store(values + place, value + m * rate / below, mask=is_there)
 
 
+@triton.jit
+def _mix(x):
+    x ^= x >> 16
+    x *= 0x7FEB352D
+    x ^= x >> 15
+    x *= 0x846CA68B
+    return x ^ (x >> 16)
+
+
+@triton.jit
+def dropout(
+    given,
+    kept,
+    seeds,
+    updates,
+    thresholds,
+    scales,
+    layer_key,
+    first_row,
+    row_length,
+    num_positions,
+    width,
+    BLOCK: tl.constexpr,
+):
+    """One position of a slot: its numbers that the hash leaves, scaled up."""
+    at_position = tl.program_id(0).to(tl.int64)
+    slot = at_position // num_positions
+    place = (at_position % num_positions).to(tl.int32)
+    golden = 0x9E3779B9
+    key = _mix(tl.load(seeds + slot).to(tl.uint32) + golden)
+    key = _mix(key ^ tl.load(updates + slot).to(tl.uint32))
+    key = _mix(key + layer_key.to(tl.uint32))
+    row = _mix((place // row_length + first_row).to(tl.uint32))
+    key = _mix(key ^ _mix(row ^ (place % row_length).to(tl.uint32)))
+    threshold = tl.load(thresholds + slot).to(tl.uint32)
+    scale = tl.load(scales + slot)
+    for start in range(0, width, BLOCK):
+        feature = start + tl.arange(0, BLOCK)
+        is_there = feature < width
+        x = tl.load(given + at_position * width + feature, mask=is_there, other=0.0)
+        hashed = _mix(key ^ _mix(feature.to(tl.uint32) * golden)) & 0x7FFFFFFF
+        left = x.to(tl.float32) * tl.where(hashed >= threshold, scale, 0.0)
+        tl.store(kept + at_position * width + feature, left.to(x.dtype), mask=is_there)
+
+
 SLOT_NUMBERS = 9
 """What ``adamw`` reads of each slot: clip, whether it updates, the first moment's weight, the
 second's decay, the root of its correction, the rate and what decay leaves, and both of other
@@ -197,3 +242,34 @@ def update(
         HAS_RATIO=has_ratio_n is not None,
         BLOCK=_VALUES,
     )
+
+
+def dropped(
+    x_KND: Tensor,
+    seed_K: Tensor,
+    update_K: Tensor,
+    threshold_K: Tensor,
+    scale_K: Tensor,
+    *,
+    layer_key: int,
+    first_row: int,
+    num_rows: int,
+) -> Tensor:
+    """As ``bakeoff.methods.low_rank.dropout.dropped``, of a contiguous tensor, in one pass."""
+    num_slots, num_positions, width = x_KND.shape
+    kept_KND = torch.empty_like(x_KND)
+    dropout[(num_slots * num_positions,)](
+        x_KND,
+        kept_KND,
+        seed_K,
+        update_K,
+        threshold_K,
+        scale_K.to(x_KND.dtype).float(),  # rounded as the numbers that it is multiplied with
+        layer_key,
+        first_row,
+        num_positions // num_rows,
+        num_positions,
+        width,
+        BLOCK=min(_VALUES, triton.next_power_of_2(width)),
+    )
+    return kept_KND

@@ -17,8 +17,10 @@ from torch import Tensor
 from bakeoff.base.devices import present_profile
 
 _log = logging.getLogger(__name__)
-_MODULE = "bakeoff.engine.backends.triton_kernels"
+_MODULE = "bakeoff.base.kernels.triton_kernels"
 _TOLERANCE = 1e-5
+DROPOUT_BITS = 0x30FA4160F5B2EF03E1F3BEFA
+"""What plain PyTorch leaves of 2 x 6 x 8 ones, a bit for each."""
 _ready: dict[int, ModuleType | None] = {}
 """By the number of the device."""
 
@@ -57,6 +59,8 @@ def first_fault(kernels: ModuleType, device: torch.device) -> str | None:
     for is_ratio in (False, True):
         if not _same_update(kernels, device, is_ratio):
             return "AdamW's update differs"
+    if not _same_dropout(kernels, device):
+        return "dropout leaves other numbers"
     return None
 
 
@@ -106,6 +110,21 @@ def _same_update(kernels: ModuleType, device: torch.device, has_ratio: bool) -> 
     second = second * decay + (1 - beta2) * grads.square()
     values = values * kept + first * rate / (second.sqrt() / root + eps)
     return all(map(_near, found, (values, grads, first, second)))
+
+
+def _same_dropout(kernels: ModuleType, device: torch.device) -> bool:
+    left = kernels.dropped(
+        torch.ones(2, 6, 8, device=device),
+        torch.tensor([7, 1 << 40], device=device),
+        torch.tensor([3, 0], device=device),
+        torch.tensor([1 << 30, 1 << 29], dtype=torch.int32, device=device),
+        torch.tensor([2.0, 4 / 3], device=device),
+        layer_key=123456789,
+        first_row=2,
+        num_rows=3,
+    )
+    bits = "".join(str(int(number)) for number in (left != 0).flatten().tolist())
+    return int(bits, 2) == DROPOUT_BITS and float(left.max()) == 2.0
 
 
 def _near(found: Tensor, expected: Tensor) -> bool:

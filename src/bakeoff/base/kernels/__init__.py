@@ -1,0 +1,1 @@
+"""Kernels of our own for GPUs, and whether they are used."""
