@@ -40,6 +40,13 @@ def _basics() -> Iterator[Stage]:
         limit=60,
     )
 
+    yield Stage(
+        name="kernels",
+        question="whether our own kernels compute what plain PyTorch computes, and how fast",
+        module="gpu.stages.kernels",
+        limit=90,
+    )
+
 
 def _tests() -> Iterator[Stage]:
     for name in gpu_tests(GPU_TESTS):

@@ -407,4 +407,6 @@ class Cohort:
         """Like ``losses``, from hidden states at the supervised positions."""
         weight, bias = self.head()
         cap = self.base.logit_cap
+        # Under mixed precision the last norm gives float32, and so would the vocabulary's products.
+        hidden_KND = hidden_KND.to(self.base.compute_dtype)
         return linear_cross_entropy(hidden_KND, weight, bias, targets_KN, mask_KN, scale_K, cap)
