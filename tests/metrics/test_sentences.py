@@ -55,6 +55,7 @@ def test_nothing_is_lost(name: str) -> None:
 
 def test_lead() -> None:
     assert lead("He won. She lost.\nThey left.", 2) == "He won.\nShe lost."
+    assert lead("He won. She lost.", 1) == "He won."
     assert lead("He won.", 3) == "He won."
     assert lead("", 3) == ""
     with pytest.raises(ConfigError, match="k is 0"):

@@ -74,6 +74,14 @@ class TestFirstEdition:
         assert {c.examples for c in new} == {10}
         assert {(c.margin, c.level, c.set) for c in new} == {(None, 0.95, "test")}
 
+    def test_a_recommendation_keeps_its_limits_and_those_that_miss_them(self) -> None:
+        content = content_of("schema1")
+        old = content["recommendation"]
+        old |= {"limits": ["2 GiB"], "outside": [{"method": "head", "reasons": ["3 GiB"]}]}
+        new = results_from(content, where="x").recommendation
+        assert new.limits == ("2 GiB",) and new.changes == tuple(old["changes"])
+        assert [(one.method, one.reasons) for one in new.outside] == [("head", ("3 GiB",))]
+
     def test_an_interrupted_run_reads_as_far_as_it_came(self) -> None:
         found = golden("schema1_partial")
         assert found.status == "partial"

@@ -253,6 +253,14 @@ def test_an_answer_that_is_no_choice_is_a_bad_row(
     assert data.splits["train"].gold.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(("choices", "last"), [(25, "Y"), (26, "Z"), (27, "Z")])
+def test_a_message_names_the_last_letter_that_is_a_choice_s(
+    write: Write, tokenizer: Any, choices: int, last: str
+) -> None:
+    row = {"question": "What?", "choices": [f"town {i}" for i in range(choices)], "answer": "sea"}
+    assert f"a letter from A to {last} or" in message_of(write, tokenizer, [row])
+
+
 def labelled(answer: object, *labels: object) -> Row:
     choices = {"text": WORDS[: len(labels)], "label": labels}
     return {"question": f"What came with {answer}?", "choices": choices, "answer": answer}

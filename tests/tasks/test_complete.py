@@ -224,8 +224,9 @@ def test_words_that_run_together_are_a_warning(write: Write, tokenizer: Any) -> 
     [warning] = [w for w in data.warnings if "one word" in w]
     assert warning.startswith("In 1 of 2 training rows nothing stands between the last word")
     assert '"{prompt}\\n{completion}"' in warning
-    _, data = completed(write, tokenizer, SKY)
-    assert not any("one word" in w for w in data.warnings)
+    for others in (SKY, [*rows, SKY[0]]):
+        _, data = completed(write, tokenizer, others)
+        assert not any("one word" in w for w in data.warnings)
 
 
 def test_equal_contexts_with_other_questions_are_no_overlap(write: Write, tokenizer: Any) -> None:

@@ -62,3 +62,35 @@ def test_a_title_is_of_a_text_three_times_its_length(
     found = guess_summaries(Table.of(rows))
     assert found is not None
     assert found.reasons["kind"].startswith(f"'{name}' by its name") is is_by_name
+
+
+@pytest.mark.parametrize(("copied", "is_summary"), [("storm", True), ("cloud", False)])
+def test_short_words_say_nothing_of_what_a_summary_is_of(copied: str, is_summary: bool) -> None:
+    rows = [
+        {"one": f"{i} the storm and the sea " * 10, "other": f"the {copied} and the sea {i}"}
+        for i in range(20)
+    ]
+    found = guess_summaries(Table.of(rows))
+    assert found is not None
+    assert found.reasons["kind"].startswith("what 'other' says is in 'one'") is is_summary
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        # A name with a brace cannot stand in a template.
+        (("{place}", "news"), {"prompt": "news", "completion": "answer"}),
+        (("{place}", "{news}"), {"prompt": "{place}", "completion": "answer"}),
+    ],
+)
+def test_a_column_with_braces_in_its_name_is_read_alone_or_not_at_all(
+    names: tuple[str, str], options: dict[str, str]
+) -> None:
+    rows = [
+        {name: f"The storm hit {name} {i} and went on" for name in names} | {"answer": f"The {i}"}
+        for i in range(20)
+    ]
+    found = guess_completions(Table.of(rows))
+    assert found is not None
+    assert {key: found.options[key] for key in options} == options
+    assert "template" not in found.options

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bakeoff.tasks.complete import Complete
 from bakeoff.tasks.preparation.prepare_test import prepare_test
 from tests.tasks.preparing import Row, Write, task_of
 
@@ -42,3 +43,32 @@ def test_rows_are_cut_to_the_set_s_own_length_or_training_s(
     )
     assert found.task.max_length == length
     assert len(found.data.prompts[0]) == length - 16
+
+
+@pytest.mark.parametrize(
+    ("trained", "cut"),
+    [
+        ({}, "context"),
+        ({"cut": "question"}, "question"),
+        ({"cut": "document"}, "context"),  # of a study with another template
+    ],
+)
+def test_what_gives_way_is_what_training_cut_where_the_set_has_it(
+    write: Write, tokenizer: Any, trained: dict[str, Any], cut: str
+) -> None:
+    row = {"context": "the storm hit the coast", "question": "When?", "answer": "on Monday"}
+    root = write("test.jsonl", [row]).parent
+    template = "{context}\n\nQ: {question}\nA: {answer}"
+    task = task_of(kind="complete", source="test.jsonl", template=template, target="answer")
+    found = prepare_test(
+        task,
+        tokenizer,
+        where="also_test.more",
+        root=root,
+        cache_dir=None,
+        tokenizer_id="small",
+        trained=trained,
+        room=256,
+    )
+    assert isinstance(found.task, Complete)
+    assert found.task.cut_field == cut

@@ -72,11 +72,10 @@ class Conversation:
         """
         first = 1 if self.messages and self.messages[0]["role"] == SYSTEM else 0
         asked = [i for i, m in enumerate(self.messages) if m["role"] == USER]
-        # What an assistant says before anyone asks it goes with the first question.
-        following = [i for i in asked if i > first and i != asked[0]]
-        if not following:
+        if len(asked) < 2:
             return None
-        kept = (*self.messages[:first], *self.messages[following[0] :])
+        # What an assistant says before anyone asks it goes with the first question.
+        kept = (*self.messages[:first], *self.messages[asked[1] :])
         return Conversation(messages=kept, tools=self.tools, num_left_out=self.num_left_out)
 
 
