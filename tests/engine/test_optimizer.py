@@ -86,6 +86,17 @@ def test_with_clip_equal_to_clip_grad_norm(max_grad_norm: float) -> None:
             assert gap < 1e-6, (update, slot)
 
 
+def test_the_clip_is_by_all_values_where_other_processes_hold_some() -> None:
+    grads = torch.stack([torch.full((4,), 3.0), torch.full((4,), 0.1)])
+    rates_K = torch.zeros(2, dtype=torch.float64)
+    whole, parted = (
+        optimizer_of(torch.zeros(2, 4), max_grad_norm=1.0, num_replicated=own) for own in (None, 1)
+    )
+    torch.testing.assert_close(advance(parted, grads, rates_K), torch.tensor([6.0, 0.2]))
+    advance(whole, grads, rates_K)
+    torch.testing.assert_close(parted.grads_Kn, whole.grads_Kn)
+
+
 def test_the_clip_is_each_slots_own() -> None:
     """A neighbour with a huge gradient is clipped; a small gradient stays as it is."""
     grads = torch.stack([torch.full((4,), 0.1), torch.full((4,), 1e6)])

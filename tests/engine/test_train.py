@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from bakeoff.engine.batch_source import Packed, TokenSource
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.schedule import Position, SaveNothing
 from bakeoff.engine.step import train_step
+from bakeoff.engine.train import Trainer
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Tensors
 from bakeoff.types import RunState
@@ -258,6 +260,27 @@ def test_patience_and_the_best_epochs_tensors(
     assert torch.equal(kept, next(iter(saved[best - 1].values())))
     if best != num_epochs:
         assert not torch.equal(kept, next(iter(saved[-1].values())))
+
+
+class Bounded(SaveNothing):
+    """Keeps where each epoch begins, and fails where there are more than so many of them."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.begun = most, list[Position]()
+
+    def between_epochs(self, position: Callable[[], Position]) -> None:
+        assert len(self.begun) < self.most
+        self.begun.append(position())
+
+
+def test_all_that_are_seated_are_judged_after_each_epoch(kit: Kit, bench: Bench) -> None:
+    candidates, saver, plan = pair(kit, bench), Bounded(most=2), kit.plan(8)
+    protocol, seen = protocol_of(8, epochs=2), kit.recorder()
+    trainer = Trainer(bench.base, TokenSource(CPU), plan, plan, protocol, seen, 2, saver=saver)
+    trainer.run(candidates)
+    assert seen.epochs == [(c.id, number) for number in (1, 2) for c in candidates]
+    assert [one.seated for one in saver.begun] == [candidates] * 2
+    assert {(one.step, *one.train_nll, *one.train_tokens) for one in saver.begun} == {(0,) * 5}
 
 
 def test_a_validation_that_is_not_finite_is_divergence(

@@ -186,3 +186,10 @@ def test_wrong_workers() -> None:
 def test_no_more_workers_than_cores() -> None:
     count = rouge._worker_count
     assert count(10**6) == count(None) >= count(1) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not say which cores are allowed")
+def test_no_more_workers_than_this_process_may_use_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = {0: {3}, os.getpid(): {3}}  # zero is the process that asks
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores.get(pid, set(range(8))))
+    assert rouge._worker_count(8) == rouge._worker_count(None) == 1

@@ -19,6 +19,7 @@ from bakeoff.execution import archive
 from bakeoff.files import folder_bytes
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.reading import finite
+from tests.golden_folders import golden
 
 Run = Callable[..., Any]
 STUDY = {"name": "x", "protocol": {"epochs": 1}}
@@ -321,3 +322,26 @@ def test_other_inputs_under_the_same_study_are_refused(tmp_path: Path) -> None:
     again.claim({"base": "a", "data": "b"}, {"torch": "1"})
     with pytest.raises(StoreError, match="the data changed since"):
         again.claim({"base": "a", "data": "c"}, {"torch": "1"})
+    again.claim({"base": "a", "data": "b"}, {"torch": "1"}, also={"more": "d"})
+    again.claim({"base": "a", "data": "b"}, {"torch": "1"}, also={"more": "d"})
+    with pytest.raises(StoreError, match="the more changed since it was first asked"):
+        again.claim({"base": "a", "data": "b"}, {"torch": "1"}, also={"more": "e"})
+    with pytest.raises(StoreError, match="the data changed since this run began"):
+        again.claim({"base": "a", "data": "c"}, {"torch": "1"}, also={"more": "e"})
+
+
+def test_results_of_a_study_that_has_grown_since_are_not_the_folder_s(tmp_path: Path) -> None:
+    results = golden("four")
+    grown = {**results.study, "also_test": {"more": {}}}
+    assert RunFolder(tmp_path / "a", results.study).holds(results)
+    assert not RunFolder(tmp_path / "b", grown).holds(results)
+
+
+def test_lines_are_written_only_where_the_file_holds_others(tmp_path: Path) -> None:
+    folder, file = RunFolder(tmp_path, STUDY), tmp_path / "a.jsonl"
+    for rows in ([{"a": 1}], [{"a": 1}, {"a": 2}]):
+        folder.keep_lines("a.jsonl", rows)
+        assert folder.read_lines("a.jsonl") == rows
+    before = file.stat().st_ino
+    folder.keep_lines("a.jsonl", [{"a": 1}, {"a": 2}])
+    assert file.stat().st_ino == before, "a file that is written is another one"

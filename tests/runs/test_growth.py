@@ -96,6 +96,10 @@ def test_base_and_data_at_another_place_are_compared_by_their_content(tmp_path: 
     moved = outline(base=there, task={**STUDY["task"], "source": there})
     found = growth_of(outline(), moved)
     assert not found.refused and len(found.moved) == 2
+    for train, is_refused in ((there, False), (f"{there}/gone", True)):
+        several = {"train": train, "test": [there, there]}
+        found = growth_of(outline(), outline(task={**STUDY["task"], "source": several}))
+        assert bool(found.refused) is is_refused and bool(found.moved) is not is_refused
     rows = "rows-" + 32 * "a"
     given = [outline(task={"source": f"{place}/data/{rows}"}) for place in ("a", "b/c")]
     assert not growth_of(given[0], given[1])
@@ -167,7 +171,20 @@ def test_events_are_read_back_and_a_torn_line_is_removed(tmp_path: Path) -> None
     assert found.as_narrowed(replace(job, group="other")) == replace(job, group="other")
     found.add(events[0])
     assert EventLog(tmp_path).events == [*events, events[0]]
-    with (tmp_path / EVENTS_FILE).open("ab") as file:
-        file.write(b'{"event": "unheard of"}\n')
-    with pytest.raises(StoreError, match=r"events\.jsonl, line 4: is no event of this version"):
-        EventLog(tmp_path)
+    for line in (b'{"event": "unheard of"}', b"null"):
+        assert "events.jsonl, line 4: is no event of this version" in refused(tmp_path, line)
+    [first, *_] = (tmp_path / EVENTS_FILE).read_bytes().splitlines()
+    changed = first.replace(b'"width": 2', b'"width": 3')
+    assert changed != first
+    assert "events.jsonl, line 4: changed since it was written" in refused(tmp_path, changed)
+
+
+def refused(folder: Path, line: bytes) -> str:
+    """What is said of a log with one line more, which is then taken away again."""
+    file = folder / EVENTS_FILE
+    before = file.read_bytes()
+    file.write_bytes(before + line + b"\n")
+    with pytest.raises(StoreError) as caught:
+        EventLog(folder)
+    file.write_bytes(before)
+    return str(caught.value)

@@ -418,6 +418,12 @@ def test_candidates_whose_checkpoints_are_gone_are_taken_up_from_their_records()
     assert not again.round(lambda c: losses[c.learning_rate])
 
 
+def test_rounds_that_were_over_are_those_of_the_methods_that_are_still_there() -> None:
+    study = Study("a", "b")
+    study.schedule.recall([], {}, {"a": 2, "gone": 1})
+    assert {m.name: m.num_rounds for m in study.schedule.methods.values()} == {"a": 2, "b": 0}
+
+
 def test_what_is_missing_of_a_run_without_checkpoints_is_trained() -> None:
     study = Study(seeds=(0, 1)).run({rate: [rate, rate] for rate in RATES})
     records = {c.id: record_of(c) for c in study.schedule.candidates if c.seed != 1}

@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.runs.records import CandidateRecord, CandidateSpec
+from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.options import Range, SearchOptions
 from bakeoff.search.rounds import decide, first_specs
+from bakeoff.search.selection import Selection
 from bakeoff.search.space import MethodSpace, Values
 from bakeoff.search.strategies.registry import STRATEGIES
 from bakeoff.types import RunState
@@ -175,3 +177,45 @@ def test_a_search_of_which_no_setting_ended_well_is_over_without_a_choice() -> N
     ]
     found = decide(one, lost, 1)
     assert found.is_final and found.chosen is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "chosen"),
+    [
+        (None, {}, "learning rate 1, validation NLL 2.0000"),
+        ("f1", {"f1": 0.25}, "learning rate 1, validation f1 0.2500, NLL 2.0000"),
+        ("f1", {"f1": None}, "learning rate 1, validation NLL 2.0000"),  # could not be scored
+    ],
+)
+def test_the_choice_is_said_with_what_it_was_chosen_by(
+    metric: str | None, values: Mapping[str, float | None], chosen: str
+) -> None:
+    selection = None if metric is None else Selection(metric=metric, higher_is_better=True, rows=9)
+    one = replace(grid(rates=(1.0,), growth=0), selection=selection)
+    record = replace(ended(1.0, loss=2.0), validation=dict(values))
+    assert decide(one, [record], 1).text == f"m: chosen is {chosen}"
+
+
+def ended(rate: float, loss: float) -> CandidateRecord:
+    return CandidateRecord(
+        method="m",
+        learning_rate=rate,
+        seed=0,
+        state=RunState.COMPLETE,
+        best_epoch=1,
+        epochs=(EpochRecord(epoch=1, train_nll=1.0, val_nll=loss, seconds=0.0),),
+    )
+
+
+@pytest.mark.parametrize(("own", "new"), [(False, 0.01), (True, 0.009999)])
+def test_a_grid_of_the_rule_grows_by_it_and_the_study_s_own_from_its_edge(
+    own: bool, new: float
+) -> None:
+    by_rule = (0.0003162, 0.001, 0.003162)
+    one = grid(
+        rates=by_rule if own else None, learning_rates=3, growth=1, grid_factor=3.1623, pruner=None
+    )
+    assert rates(one) == list(by_rule)
+    found = decide(one, [ended(rate, loss=1.0 - rate) for rate in by_rule], 1)
+    assert [spec.learning_rate for spec in found.new] == [new]
+    assert found.text.endswith(f"is at the edge of its grid; {new:g} is tried as well")

@@ -106,6 +106,16 @@ def test_choices_follow_the_prompt_for_an_answer(write: Write, shape: str) -> No
     assert not [w for w in data.warnings if "a token holds" in w]
 
 
+def test_data_of_solved_examples_are_data_too() -> None:
+    task = chat_of("summarize", "chatml")
+    own, *others = (task.example(row) for row in ROWS)
+    spans = [own.text[a:b] for a, b in own.literal_spans]
+    assert spans == [ROWS[0]["document"], ROWS[0]["summary"]]
+    found = task.example(ROWS[0], others)
+    before = [text for one in ROWS[1:] for text in (f"{one['document']}\n\nTL;DR:", one["summary"])]
+    assert [found.text[a:b] for a, b in found.literal_spans] == [*before, *spans]
+
+
 @pytest.mark.parametrize("template", ["{text}\n{label}", "{text}: {label}\n###", "{text}({label})"])
 def test_a_choice_is_shown_as_the_references_spell_it(template: str) -> None:
     labels = ["a (b)", "###"]

@@ -155,6 +155,15 @@ CASES: dict[str, Case] = {
             "metrics": ["exact_match", "f1"],
         },
     ),
+    "a question of an article": (
+        lambda w, i: {"article": w.text(60), "question": w.asked(6), "answer": w.text(2)},
+        "complete",
+        {
+            "template": "Article: {article}\n\nQuestion: {question}\n\nAnswer: {answer}",
+            "target": "answer",
+            "metrics": ["exact_match", "f1"],
+        },
+    ),
     "worked answers": (
         lambda w, i: {"question": w.asked(20), "answer": f"{w.text(20)}\n#### {i:,}"},
         "complete",
@@ -337,6 +346,24 @@ def test_another_kind_that_fits_is_named() -> None:
     )
     assert found.best.kind == "classify"
     assert "summarize" in [other.kind for other in found.others]
+
+
+def test_a_summary_by_its_name_outweighs_instructions() -> None:
+    found = guessed(
+        lambda w, i: {"instruction": w.text(9), "response": w.text(60), "summary": w.text(5)}
+    )
+    assert found.best.kind == "summarize"
+    assert "chat" in [other.kind for other in found.others]
+
+
+def test_the_form_of_messages_is_named() -> None:
+    for name, form in (
+        ("messages", "role and content, OpenAI's"),
+        ("messages as JSON, in a column of any name", "from and value, ShareGPT's"),
+    ):
+        best = guessed(CASES[name][0]).best
+        assert best.reasons["messages"] == form
+        assert best.reasons["kind"].endswith(f"holds messages ({form})")
 
 
 def test_which_of_two_texts_is_to_be_written_is_not_decided_in_silence() -> None:

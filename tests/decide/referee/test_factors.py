@@ -9,7 +9,7 @@ import pytest
 
 from bakeoff.decide.referee.components import Components, components_of
 from bakeoff.decide.referee.factors import factor_shares
-from bakeoff.decide.referee.influence import of_ratios
+from bakeoff.decide.referee.influence import of_means, of_ratios
 from bakeoff.errors import DataError
 
 FACTORS = ("base", "template", "method")
@@ -59,6 +59,20 @@ def test_estimates_are_the_true_variances_on_average() -> None:
     for name in ("method", "together", "seeds"):
         assert sums[name] == pytest.approx(true[name] ** 2, rel=0.35), name
     assert sums["template"] < 0.02
+
+
+def test_what_few_rows_put_into_it_is_taken_off() -> None:
+    """Two cells over three rows, with seeds that make no difference: by hand."""
+    rows = {"a": [3.0, 6.0, 9.0], "b": [2.0, 3.0, 1.0]}
+    cells: dict[tuple[str, ...], Components] = {
+        (name,): components_of(of_means(np.array([row, row]))) for name, row in rows.items()
+    }
+    differences = np.subtract(rows["a"], rows["b"])
+    between = differences.mean() ** 2 / 2
+    by_chance = differences.var(ddof=1) / 3 / 2
+    [factor, _, seeds] = factor_shares(cells, ("base",), draws=2)
+    assert factor.deviation**2 == pytest.approx(between - by_chance)
+    assert seeds.deviation == 0.0
 
 
 def test_a_design_with_a_hole_is_refused_by_name() -> None:

@@ -62,6 +62,15 @@ def test_rows_where_no_seeds_would_do() -> None:
     assert not decides(spread, 5, found.rows - 1, 0.02)
 
 
+def test_rows_go_before_seeds_even_where_seeds_take_most_of_the_variance() -> None:
+    spread = PairSpread(row=0.09, seeds=(1e-4,) * 2, residuals=(0.0, 0.0))
+    found = needed(spread, seeds=5, rows=300, margin=0.02, alpha=ALPHA)
+    assert found is not None
+    assert found.seeds is None
+    assert found.rows is not None and decides(spread, 5, found.rows, 0.02)
+    assert not decides(spread, 5, 10**8, 0.02 / math.sqrt(2.0))
+
+
 def test_both_where_both_are_too_few() -> None:
     spread = PairSpread(row=0.09, seeds=(4e-4,) * 2, residuals=(0.0, 0.0))
     found = needed(spread, seeds=3, rows=300, margin=0.02, alpha=ALPHA)

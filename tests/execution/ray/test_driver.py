@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bakeoff.execution.ray.losses import Losses, epochs_saved
 from bakeoff.execution.ray.workers import RemoteWorker
 from bakeoff.execution.states import COHORTS, write_state
 from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
+from bakeoff.runs.events import Seat
 from bakeoff.runs.workers import workers_in_words
 from tests.execution.ray.fakes import GOOD, Actor, Call, done, executor_of, job_named
 
@@ -193,6 +195,18 @@ def test_an_actor_that_opens_a_large_study_is_not_forgotten() -> None:
     assert [*found, worker.is_forgotten()] == [False, False]
     worker._heard -= LONG
     assert worker.is_forgotten()
+
+
+def test_a_job_that_trains_nothing_may_be_silent_as_long_as_one_of_one_epoch(
+    tmp_path: Path,
+) -> None:
+    executor, [two_epochs] = executor_of(tmp_path), job_named("train-base-0").seats
+    executor.seconds_of = lambda job: LONG
+    one, two, none = (
+        replace(job_named("a"), seats=(seat,))
+        for seat in (replace(two_epochs, stop=1), two_epochs, Seat(spec=two_epochs.spec))
+    )
+    assert executor.silence(none) == executor.silence(one) == 2 * executor.silence(two)
 
 
 def test_a_worker_says_how_far_its_job_is() -> None:

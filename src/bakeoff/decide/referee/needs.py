@@ -50,12 +50,11 @@ def needed(
         enough = _least_seeds(spread, seeds, rows, margin, alpha)
         if enough <= _LAST_LOOK:
             return Needs(seeds=enough, rows=None)
+    found = _with_rows(spread, seeds, seeds, rows, margin, alpha)
+    if found is not None:
+        return found
     # Half of the variance allowed to the seeds, half to the rows.
     half = margin / math.sqrt(2.0)
-    if _decides(spread, seeds, _MAX_ROWS, margin, alpha):
-        found = _with_rows(spread, seeds, seeds, rows, margin, alpha)
-        if found is not None:
-            return found
     if not _decides(spread, _MAX_SEEDS, _MAX_ROWS, half, alpha):
         return None
     more = _least_seeds(spread, seeds, _MAX_ROWS, half, alpha)
