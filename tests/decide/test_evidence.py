@@ -142,3 +142,12 @@ def test_the_spread_is_that_of_one_row_and_one_seed() -> None:
         s**2 / 10 + r**2 / 20_000 for s, r in zip(between.seeds, between.scores, strict=True)
     )
     assert pair.error**2 == pytest.approx(rebuilt)
+
+
+def test_what_is_fixed_is_known_without_a_comparison() -> None:
+    means = dict.fromkeys(("a", "one", "base", "many"), 1.0)
+    seeds = {"a": 5, "one": 1, "base": 1, "many": 3}
+    found = evidence_from(means, seeds, (), 100, ["base", "many"])
+    assert found.fixed == (False, False, True, False)
+    ready = np.array([True, False, True, True])
+    assert (found.tests.has_seeds == (ready[:, None] & ready)).all()

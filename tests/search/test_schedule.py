@@ -418,6 +418,22 @@ def test_candidates_whose_checkpoints_are_gone_are_taken_up_from_their_records()
     assert not again.round(lambda c: losses[c.learning_rate])
 
 
+@pytest.mark.parametrize("state", [RunState.COMPLETE, RunState.WAITING])
+def test_only_a_search_that_goes_on_takes_its_choice_back(state: RunState) -> None:
+    study = Study(seeds=(0, 1)).run({rate: [rate, rate] for rate in RATES})
+    done = study.schedule.methods["m"]
+    again = Study(seeds=(0, 1))
+    method = again.schedule.methods["m"]
+    method.searched = [*done.searched]
+    assert done.chosen is not None
+    done.searched[-1].state = state
+    again.schedule.recall(done.finals, {"m": done.chosen}, {"m": 1})
+    if state is RunState.COMPLETE:
+        assert (method.chosen, method.finals) == (done.chosen, done.finals)
+    else:
+        assert (method.chosen, method.finals) == (None, [])
+
+
 def test_rounds_that_were_over_are_those_of_the_methods_that_are_still_there() -> None:
     study = Study("a", "b")
     study.schedule.recall([], {}, {"a": 2, "gone": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -273,3 +274,17 @@ def test_a_database_that_cannot_be_opened_is_refused_without_its_password(place:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+def test_what_the_database_refuses_is_said_in_its_words(url: str) -> None:
+    storage = opened(url)
+    storage.begin([])
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        database.execute("DROP TABLE trials")
+    database.close()
+    with pytest.raises(StoreError) as caught:
+        storage.write(record_of(candidate()))
+    storage.close()
+    begun, _, rest = str(caught.value).partition(" (")
+    assert begun == "search.storage: the database refused" and "\n" not in rest
+    assert not rest.startswith("None)") and "); make room or repair it, and run the same" in rest

@@ -31,6 +31,12 @@ LABELLED: list[Row] = [
     {"text": "Shares rose on Tuesday.", "label": "business"},
     {"text": "Storm leaves towns without power.", "label": "weather"},
 ]
+DIFFERING = "{{ 'asked ' if add_generation_prompt else 'told: ' }}" + (
+    (SHAPES["chatml"] + "{% if not add_generation_prompt %}{% endif %}")
+    .replace("{% for message in messages %}", "{% for message in messages %}{% generation %}")
+    .replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
+)
+"""A prompt's own beginning differs from the whole's."""
 NOTE = "The base's chat template is used: the prompt is the user's message"
 
 
@@ -106,8 +112,10 @@ def test_choices_follow_the_prompt_for_an_answer(write: Write, shape: str) -> No
     assert not [w for w in data.warnings if "a token holds" in w]
 
 
-def test_data_of_solved_examples_are_data_too() -> None:
-    task = chat_of("summarize", "chatml")
+@pytest.mark.parametrize("template", ["auto", DIFFERING], ids=["auto", "differing"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_data_of_solved_examples_are_data_too(shape: str, template: str) -> None:
+    task = chat_of("summarize", shape, chat_template=template)
     own, *others = (task.example(row) for row in ROWS)
     spans = [own.text[a:b] for a, b in own.literal_spans]
     assert spans == [ROWS[0]["document"], ROWS[0]["summary"]]
@@ -205,16 +213,12 @@ def test_long_documents_are_cut_inside_the_message(write: Write, shape: str) -> 
 
 def test_words_give_way_where_tokens_cannot(write: Write) -> None:
     """The prompt's own beginning differs from the whole's, so that one cut does not fit both."""
-    template = SHAPES["chatml"] + "{% if not add_generation_prompt %}{% endif %}"
-    template = "{{ 'asked ' if add_generation_prompt else 'told: ' }}" + template.replace(
-        "{% for message in messages %}", "{% for message in messages %}{% generation %}"
-    ).replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
     rows: list[Row] = [{"document": "the storm " * 40, "summary": "Storm."}]
     _, data = prepared_rows(
         write,
         chat_tokenizer(None),
         rows,
-        chat_template=template,
+        chat_template=DIFFERING,
         max_length=90,
         max_target_tokens=20,
     )

@@ -64,6 +64,16 @@ def test_a_title_is_of_a_text_three_times_its_length(
     assert found.reasons["kind"].startswith(f"'{name}' by its name") is is_by_name
 
 
+@pytest.mark.parametrize(("words", "is_summary"), [(2, False), (3, True), (14, True), (15, False)])
+def test_what_a_document_says_too_is_its_summary_in_a_third_of_the_words(
+    words: int, is_summary: bool
+) -> None:
+    rows = [{"one": f"storm{i} " * 44, "other": f"storm{i} " * words} for i in range(20)]
+    found = guess_summaries(Table.of(rows))
+    assert found is not None
+    assert found.reasons["kind"].startswith("what 'other' says is in 'one'") is is_summary
+
+
 @pytest.mark.parametrize(("copied", "is_summary"), [("storm", True), ("cloud", False)])
 def test_short_words_say_nothing_of_what_a_summary_is_of(copied: str, is_summary: bool) -> None:
     rows = [

@@ -32,6 +32,7 @@ def test_a_spread_gives_back_the_variance_that_it_came_from() -> None:
             methods[i], methods[j], (float(own.variance[i]), float(own.variance[j]))
         )
         assert spread.variance(4, 50) == pytest.approx(tests.variance[i, j])
+        assert spread.freedom(4, 50) == pytest.approx(tests.freedom[i, j])
         assert spread.variance(10**9, 50) == pytest.approx(spread.row / 50, rel=1e-6)
 
 

@@ -50,6 +50,21 @@ def test_rows_are_named_before_seeds() -> None:
     assert (wild.limit, wild.needs) == ("rows", None)
 
 
+@pytest.mark.parametrize(("row", "limit"), [(0.01, "seeds"), (1.0, "rows")])
+def test_where_no_number_of_seeds_helps_rows_are_named_only_if_they_are_too_few(
+    row: float, limit: str
+) -> None:
+    found = pair_power(
+        typical_spread(row=row, seed=1e3),
+        seeds=5,
+        rows=3000,
+        num_methods=2,
+        margin=0.02,
+        alpha=0.05,
+    )
+    assert (found.limit, found.needs) == (limit, None)
+
+
 def test_more_methods_find_less() -> None:
     spread = typical_spread(row=0.08, seed=0.005)
     two, ten = (
