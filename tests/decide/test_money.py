@@ -252,3 +252,9 @@ def test_prices_that_are_none_are_refused(given: dict[str, Any], message: str) -
 )
 def test_volumes_are_written_to_two_digits(value: float | None, shown: str) -> None:
     assert shown_volume(value) == shown
+
+
+@pytest.mark.parametrize("currency", ["", " ", "dollars of Hong Kong"])
+def test_a_currency_is_a_few_characters(currency: str) -> None:
+    with pytest.raises(ConfigError, match=f"currency: '{currency}' is not 1 to "):
+        PriceOptions(currency=currency)

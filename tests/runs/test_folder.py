@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from bakeoff.errors import StoreError
 from bakeoff.execution import archive
 from bakeoff.files import folder_bytes
 from bakeoff.runs.folder import RunFolder
-from bakeoff.runs.reading import finite
+from bakeoff.runs.reading import finite, results_from
 from tests.golden_folders import golden
 
 Run = Callable[..., Any]
@@ -345,3 +346,24 @@ def test_lines_are_written_only_where_the_file_holds_others(tmp_path: Path) -> N
     before = file.stat().st_ino
     folder.keep_lines("a.jsonl", [{"a": 1}, {"a": 2}])
     assert file.stat().st_ino == before, "a file that is written is another one"
+
+
+def test_results_that_hold_more_are_kept_until_there_are_some_that_hold_as_much(
+    tmp_path: Path,
+) -> None:
+    whole = golden("four")
+    less, least = replace(whole, status="partial"), replace(whole, status="partial", candidates={})
+    folder, kept = RunFolder(tmp_path, STUDY), tmp_path / "results.previous.json"
+    folder.write_results(less)
+    folder.write_results(less)
+    assert not kept.exists()
+    for results, held in ((least, less), (whole, less), (less, whole), (least, whole)):
+        folder.write_results(results)
+        assert results_from(folder.read_json(kept.name), where="kept") == held
+    (tmp_path / "results.json").write_bytes(b"torn")
+    folder.write_results(less)
+    assert results_from(folder.read_json(kept.name), where="kept") == whole
+    kept.unlink()
+    (tmp_path / "results.json").write_bytes(b"torn")
+    folder.write_results(less)
+    assert kept.read_bytes() == b"torn"

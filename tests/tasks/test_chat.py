@@ -467,6 +467,22 @@ def test_bad_conversations_name_column_message_and_rule(talk: Any, words: str) -
     assert words in message_of(talk)
 
 
+def test_what_is_said_is_cleaned_and_nothing_else() -> None:
+    talk: list[dict[str, Any]] = [
+        {"role": "user", "content": "A  Storm?"},
+        {"role": "assistant", "tool_calls": [{"name": "Look", "arguments": {"A": "B  C"}}]},
+        {"role": "tool", "name": "Look", "content": "Two  Towns"},
+        {"role": "assistant", "content": "Two."},
+    ]
+    task = task_of(kind="chat", cleaning=["lowercase", "collapse_whitespace"])
+    found = with_found(task, {"messages": "messages"}).example({"messages": talk})
+    assert isinstance(found.made_of, Conversation)
+    asked, call, *rest = found.made_of.messages
+    assert asked["content"] == "a storm?"
+    assert [message["content"] for message in rest] == ["two towns", "two."]
+    assert call["content"] is None and call["tool_calls"][0]["function"]["name"] == "Look"
+
+
 def test_bad_tools_are_named() -> None:
     task = with_found(task_of(kind="chat", tools="tools"), {"messages": "messages"})
     for tools, words in (
