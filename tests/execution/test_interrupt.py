@@ -208,7 +208,7 @@ def test_a_disk_that_is_full_to_the_last_byte_takes_results_and_a_report(
         save(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bakeoff.runs.folder.write_bytes", bounded)
+        patch.setattr("bakeoff.runs.storage.write_bytes", bounded)
         patch.setattr(Checkpoints, "save", full)
         outcome = run_small(methods=METHODS, protocol={"epochs": 2})
     assert outcome.code == 2 and "the disk is full" in outcome.err

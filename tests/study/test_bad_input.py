@@ -139,7 +139,11 @@ def test_a_folder_with_other_files_is_left_alone(
 
 
 def test_a_torn_study_file_is_refused(finished: Run, run_small: Run, place: Path) -> None:
+    """Where ``inputs.json`` does not keep the study: in a folder of an older version."""
     finished()
+    inputs = json.loads((place / "out/inputs.json").read_text(encoding="utf-8"))
+    del inputs["study"]
+    (place / "out/inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
     (place / "out/study.yaml").write_text("name: [", encoding="utf-8")
     assert_refused(run_small(), "out/study.yaml", "cannot be read back", "--fresh")
 
