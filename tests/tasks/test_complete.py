@@ -272,6 +272,8 @@ def test_other_kinds_templates_take_other_columns_too() -> None:
     assert example.text[slice(*example.cut_span)] == "A storm."
     assert example.shown == " A storm. "
     assert task.prompt({k: v for k, v in row.items() if k != "short"}).prompt == example.prompt
+    with pytest.raises(DataError, match=r"the value \(column 'year'\) is missing"):
+        task.example({**row, "year": None})
 
 
 # Bad input
