@@ -31,7 +31,7 @@ LABELLED: list[Row] = [
     {"text": "Shares rose on Tuesday.", "label": "business"},
     {"text": "Storm leaves towns without power.", "label": "weather"},
 ]
-DIFFERING = "{{ 'asked ' if add_generation_prompt else 'told: ' }}" + (
+DIFFERING = "{{ 'asked ' if add_generation_prompt else 'said: ' }}" + (
     (SHAPES["chatml"] + "{% if not add_generation_prompt %}{% endif %}")
     .replace("{% for message in messages %}", "{% for message in messages %}{% generation %}")
     .replace("{% endfor %}", "{% endgeneration %}{% endfor %}")
