@@ -172,6 +172,20 @@ def test_null_for_a_method_that_there_is_not_is_refused(tmp_path: Path) -> None:
     assert [e.name for e in load_study(file, ["methods.ia3=null"]).entries] == ["full", "lora"]
 
 
+def test_null_leaves_a_further_test_set_out(tmp_path: Path) -> None:
+    sets = {name: {"kind": "text", "source": "wire"} for name in ("plain", "other")}
+    file = tmp_path / "study.yaml"
+    file.write_text(dump_yaml(given(also_test=sets)), encoding="utf-8")
+    assert list(load_study(file, ["also_test.other=null"]).also) == ["plain"]
+    assert not load_study(file, ["also_test=null"]).also
+    rule = r"^also_test\.plian = null: .* test set .*; did you mean plain\? The study has: plain, "
+    with pytest.raises(ConfigError, match=rule):
+        load_study(file, ["also_test.plian=null"])
+    file.write_text(file.read_text(encoding="utf-8") + "  third:\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^also_test\.third: nothing follows it .*, or null"):
+        load_study(file)
+
+
 def test_null_leaves_a_method_out(tmp_path: Path) -> None:
     two: dict[str, dict[str, object]] = {"full": {}, "lora": {}}
     assert [e.name for e in loaded("methods.full=null", methods=two).entries] == ["lora"]

@@ -34,6 +34,8 @@ from bakeoff.study.study import Study, task_of
 from bakeoff.tasks.baselines import read_baselines
 
 _DEMO: Final = "demo.yaml"
+# Sections of named entries, of which null leaves one out, and what an entry is.
+_NAMED: Final = {"methods": "method", "also_test": "test set"}
 _MOST_BYTES: Final = 10_000_000
 """Of a study's file."""
 _KEPT_AS: Final = "study.yaml"
@@ -87,11 +89,12 @@ def load_study(
             "or none for the embedded demo"
         ) from None
     mapping: Mapping[str, Any] = load_yaml(text, where=str(path))
-    for name in blank_keys(text, "methods"):
-        raise ConfigError(
-            f"methods.{name}: nothing follows it in {path}; give {{}} for the method's defaults, "
-            "or null to leave it out"
-        )
+    for section, full in (("methods", "{} for the method's defaults"), ("also_test", "its keys")):
+        for name in blank_keys(text, section):
+            raise ConfigError(
+                f"{section}.{name}: nothing follows it in {path}; give {full}, or null to leave "
+                "it out"
+            )
     if is_run:
         mapping = _without_second_name_of_seeds(mapping)
     study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
@@ -123,9 +126,13 @@ def study_from_mapping(
     check_numbers(merged)
     locate(merged, folder)
     _move_other_keys(merged)
-    if isinstance(merged.get("methods"), dict):
-        # So that --set methods.full=null leaves a method of the file out.
-        merged["methods"] = {name: of for name, of in merged["methods"].items() if of is not None}
+    for section in _NAMED:
+        if isinstance(merged.get(section), dict):
+            # So that --set methods.full=null leaves a method of the file out.
+            kept = {name: of for name, of in merged[section].items() if of is not None}
+            merged[section] = kept
+    if merged.get("also_test", ...) is None:
+        del merged["also_test"]
     levels = levels_of(merged)
     if levels is not None:
         return crossed(merged, levels, lambda one: study_from_mapping(one, folder=folder))
@@ -206,18 +213,21 @@ def recorded(mapping: Mapping[str, Any], *, folder: Path) -> Study:
 
 
 def _check_left_out(mapping: Mapping[str, Any], overrides: Sequence[str]) -> None:
-    """Refuses ``methods.NAME=null`` where there is no such method."""
+    """Refuses ``methods.NAME=null`` and ``also_test.NAME=null`` where there is no such name."""
     merged = apply_overrides(with_present_names(mapping), present_overrides(overrides))
-    given, methods = mapping.get("methods"), merged.get("methods")
-    there = list(given) if isinstance(given, Mapping) else []
-    for name, of in methods.items() if isinstance(methods, Mapping) else ():
-        if of is None and name not in (*there, *method_kinds()):
-            near = nearest_names(name, there, most=1)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            raise ConfigError(
-                f"methods.{name} = null: there is no such method to be left out{hint} "
-                f"The study has: {', '.join(there)}"
-            )
+    for section, what in _NAMED.items():
+        given, entries = mapping.get(section), merged.get(section)
+        there = list(given) if isinstance(given, Mapping) else []
+        # A kind of method may be left out of a study that does not have it, as a habit.
+        may_lack = method_kinds() if section == "methods" else ()
+        for name, of in entries.items() if isinstance(entries, Mapping) else ():
+            if of is None and name not in (*there, *may_lack):
+                near = nearest_names(name, there, most=1)
+                hint = f"; did you mean {near[0]}?" if near else "."
+                raise ConfigError(
+                    f"{section}.{name} = null: there is no such {what} to be left out{hint} "
+                    f"The study has: {', '.join(there) or 'none'}"
+                )
 
 
 def _move_other_keys(merged: dict[str, Any]) -> None:
