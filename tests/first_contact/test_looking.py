@@ -103,7 +103,7 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
     "Latin-1": (
         b"text,label\n" + "Das Gerät läuft,1\n".encode("latin-1") * 20,
         "x.csv",
-        ["20 of 20 rows are not UTF-8", "row 1", "iconv -f latin1 -t utf-8"],
+        ["20 of 20 rows are not UTF-8", "row 1", "iconv -f cp1252 -t utf-8"],
     ),
     "UTF-16": ("text,label\n".encode("utf-16"), "x.csv", ["is UTF-16"]),
     "no JSON": (b"a b c\n" * 20, "x.jsonl", ["holds 0 usable rows", "row 1", "not JSON"]),

@@ -125,6 +125,25 @@ def test_the_beginning_of_a_long_question_gives_way(write: Write, tokenizer: Any
     assert tokenizer.decode(learnt_of(train, 0)) == " towns"
 
 
+def test_the_end_of_a_long_passage_gives_way_before_the_question(
+    write: Write, tokenizer: Any
+) -> None:
+    rows = [{**rows_of(2)[0], "passage": "coast " * 90, "question": "What has no power?"}]
+    options = {"max_length": 64, "max_target_tokens": 16}
+    template = "{passage}\nQ: {question}\nA: {answer}"
+    _, data = chosen(write, tokenizer, rows, template=template, **options)
+    assert data.found["cut"] == "passage"
+    train = data.splits["train"]
+    assert train.rows_cut == 1
+    text = tokenizer.decode(train.prompts[0])
+    assert text.startswith("coast coast") and text.endswith("\nQ: What has no power?\nA:")
+
+
+def test_what_gives_way_must_be_in_the_template() -> None:
+    with pytest.raises(ConfigError, match=r"task\.cut is 'passage', which is none of 'question'"):
+        task_of(kind="choose", source="x", cut="passage")
+
+
 def test_a_row_without_its_answer_can_be_asked() -> None:
     task = Choose(ChooseOptions(source="x", answer_is="index"))
     prompt = task.prompt({"question": "what?", "choices": ["a", "b"]})

@@ -274,6 +274,58 @@ CASES: dict[str, Case] = {
             "answer_is": "text",
         },
     ),
+    "a passage beside the question": (
+        lambda w, i: {
+            "article": w.text(60),
+            "question": w.asked(9),
+            "options": [w.text(n) for n in (2, 3, 4)],
+            "answer": "ABC"[i % 3],
+            "explanation": w.text(20),
+        },
+        "choose",
+        {
+            "question": "question",
+            "choices": "options",
+            "answer": "answer",
+            "answer_is": "letter",
+            "template": "{article}\n\nQuestion: {question}\nAnswer: {answer}",
+        },
+    ),
+    "a premise beside a question of one word": (
+        lambda w, i: {
+            "premise": w.text(12),
+            "question": ["cause", "effect"][i % 2],
+            "choice1": w.text(5),
+            "choice2": w.text(6),
+            "label": i % 2,
+        },
+        "choose",
+        {
+            "question": "question",
+            "choices": ["choice1", "choice2"],
+            "answer": "label",
+            "answer_is": "index",
+            "template": "{premise}\n\nQuestion: {question}\nAnswer: {answer}",
+        },
+    ),
+    "a number for two texts": (
+        lambda w, i: {
+            "sentence1": w.text(9),
+            "sentence2": w.text(9),
+            "score": round(w.random.random() * 5, 2),
+        },
+        "complete",
+        {
+            "template": "Sentence1: {sentence1}\n\nSentence2: {sentence2}\n\nScore: {score}",
+            "target": "score",
+            "metrics": ["number", "exact_match"],
+        },
+    ),
+    "a number for a text": (
+        lambda w, i: {"essay": w.text(40), "grade": i / 7},
+        "complete",
+        {"prompt": "essay", "completion": "grade", "metrics": ["number", "exact_match"]},
+    ),
     "texts with what says where they are from": (
         lambda w, i: {"url": f"https://a.example/{i}", "text": w.text(80), "date": f"2020-01-{i}"},
         "text",
@@ -327,6 +379,47 @@ def test_where_numbers_begin_is_not_decided_in_silence(
     )
     assert found.best.options["answer_is"] == rule
     assert any("may count from 0 or from 1" in note for note in found.best.notes) is not is_sure
+
+
+def test_what_may_give_a_choice_away_is_not_read_and_said() -> None:
+    best = guessed(CASES["a passage beside the question"][0]).best
+    assert "'explanation' is not read" in best.notes
+    assert best.reasons["template"] == "'article' and 'question' are all read"
+
+
+def test_numbers_that_measure_are_said_to_be_written() -> None:
+    best = guessed(CASES["a number for two texts"][0]).best
+    assert "are right where they are equal" in best.notes[0]
+    # Texts that are written by their names go before a number beside them.
+    found = guessed(lambda w, i: {"prompt": w.text(9), "response": w.text(9), "score": i / 7})
+    assert dict(found.best.options)["completion"] == "response"
+
+
+@pytest.mark.parametrize(
+    ("row", "note"),
+    [
+        (
+            lambda w, i: {"tokens": w.text(3 + i % 5).split(), "tags": [i % 3] * (3 + i % 5)},
+            "'tags' holds a value for each piece of another list",
+        ),
+        (
+            lambda w, i: {"title": f"T{i}", "paragraphs": [{"context": w.text(9), "qas": []}]},
+            "'paragraphs' holds lists of objects; write a row for each",
+        ),
+    ],
+)
+def test_lists_that_no_kind_reads_are_explained(
+    row: Callable[[Writer, int], Row], note: str
+) -> None:
+    with pytest.raises(DataError, match=note):
+        guessed(row)
+
+
+def test_lists_of_one_length_are_not_taken_for_tags() -> None:
+    best = guessed(
+        lambda w, i: {"text": w.text(20), "topics": ["a", "b"], "scores": [i % 2, 1]}
+    ).best
+    assert not any("each piece of another list" in note for note in best.notes)
 
 
 def test_a_rare_first_choice_still_counts_from_0() -> None:

@@ -192,7 +192,7 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         row, problem = unreadable[0]
         raise DataError(
             f"{path}: {len(unreadable):,} of {total:,} rows are not UTF-8, the first one {row} "
-            f"({problem}). Save the file as UTF-8, such as with iconv -f latin1 -t utf-8"
+            f"({problem}). Save the file as UTF-8, such as with iconv -f cp1252 -t utf-8"
         )
     if found < _FEWEST_ROWS:
         first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from bakeoff.data.cleaning import clean
 from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
-from bakeoff.data.options import TaskOptions
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.from_template import FromTemplateOptions
 from bakeoff.tasks.guess.guess_choices import guess_choices
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
@@ -23,14 +23,14 @@ from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChooseOptions(TaskOptions):
+class ChooseOptions(FromTemplateOptions):
     """The options of ``choose``."""
 
     kind: str = "choose"
     """A question in, one of the row's own choices out."""
 
     question: str = "question"
-    """The column with the question; where it is too long, its beginning gives way."""
+    """The column with the question; where it is what gives way, its beginning does."""
 
     choices: str | tuple[str, ...] = "choices"
     """The column with the list of choices, or with {text: a list, label: a list}; or a column for
@@ -45,7 +45,8 @@ class ChooseOptions(TaskOptions):
     rows: label where choices have some, else index, letter or text."""
 
     template: str = "Question: {question}\nAnswer: {answer}"
-    """The layout of one example: {question} once, then {answer}, the choice, once."""
+    """The layout of one example: {question} once, then {answer}, the choice, once; before it also
+    other columns of the data, such as a passage, by their names in braces. {{ and }} are braces."""
 
     max_target_tokens: int = 64
     """Tokens kept free for a choice; none may have more."""
@@ -104,10 +105,11 @@ class Choose(TwoColumns):
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What the answer's column holds, where the study does not say it."""
+        found = super().found(rows)
         if self.options.answer_is is not None:
-            return {}
+            return found
         answers = [self._answer(row, self._choices(row)) for row in rows]
-        return {"answer_is": found_rule(answers, self.options.answer)}
+        return {**found, "answer_is": found_rule(answers, self.options.answer)}
 
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """By which rule answers are read, where the training rows decided it."""
@@ -131,8 +133,8 @@ class Choose(TwoColumns):
             laid,
             choices=tuple(self.template.answer(choice) for choice in choices),
             gold=choices.index(answers[0]) if answers else None,
-            # What is asked stands at the end of a long question.
-            cut_start=True,
+            # What is asked stands at the end of a long question; of a text before it the end goes.
+            cut_start=self.cut_field == self.input_key,
             shown="\n".join([laid.shown, *(f"- {choice}" for choice in choices)]),
         )
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
+from bakeoff.tasks.from_template import FromTemplateOptions
 from bakeoff.tasks.guess.guess_labels import guess_labels
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"[+-]?\d+|true|false", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(TaskOptions):
+class ClassifyOptions(FromTemplateOptions):
     """The options of ``classify``."""
 
     kind: str = "classify"
@@ -125,15 +125,16 @@ class Classify(TwoColumns):
 
     def found(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The labels of the training rows, sorted, where the study names none."""
+        found = super().found(rows)
         if self.options.labels is not None:
-            return {}
+            return found
         labels = sorted({self.answer_of(row) for row in rows})
         if len(labels) < 2:
             raise DataError(
                 f"task.label: all training rows have the label {labels[0]!r}, so there is nothing "
                 "to learn. Give training rows with two labels or more, or name another column."
             )
-        return {"labels": labels}
+        return {**found, "labels": labels}
 
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """Labels without training rows, and more labels than are sensible."""

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from bakeoff.data.cleaning import is_blank
 from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.template import Template, field_names
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import join
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row
-from bakeoff.tasks.from_template import FromTemplate, check_fields, column_of
+from bakeoff.tasks.from_template import (
+    FromTemplate,
+    FromTemplateOptions,
+    check_cut,
+    check_fields,
+    column_of,
+)
 from bakeoff.tasks.guess.guess_texts import guess_completions
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.texts import plain_text_of, plain_texts_of
@@ -26,7 +31,7 @@ _EXAMPLE: Final = "{context}\\n\\nQ: {question}\\nA: {answer}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompleteOptions(TaskOptions):
+class CompleteOptions(FromTemplateOptions):
     """The options of ``complete``."""
 
     kind: str = "complete"
@@ -46,10 +51,6 @@ class CompleteOptions(TaskOptions):
 
     target: str = "completion"
     """What is learnt, as it stands in the template's braces."""
-
-    cut: str | None = None
-    """What gives way where a row is too long, as it stands in the template's braces; null takes
-    the one that is longest on average in the training rows."""
 
     def validate(self, path: str = "task") -> None:
         """See ``TaskOptions.validate``."""
@@ -84,12 +85,7 @@ class CompleteOptions(TaskOptions):
                     f"({self.template!r}) does not have {{{role}}}. Put it there, or remove "
                     f"{path}.{role}."
                 )
-        if self.cut is not None and self.cut not in inputs:
-            raise ConfigError(
-                f"{path}.cut is {self.cut!r}, which is none of {join([repr(i) for i in inputs])}: "
-                f"it must stand in {path}.template before what is learnt. Name one of these, or "
-                "leave it out."
-            )
+        check_cut(self.cut, inputs, path)
         super().validate(path)
 
 
@@ -115,28 +111,6 @@ class Complete(FromTemplate):
         """The study's, taken apart."""
         return _template_of(self.options, "task")
 
-    @property
-    def cut_field(self) -> str:
-        """The study's, or the one that the training rows decided."""
-        return self.options.cut or self._inputs[0]
-
-    @property
-    def _inputs(self) -> tuple[str, ...]:
-        return self.template.fields[:-1]
-
-    def found(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Which input is longest on average, where there are several and the study says nothing."""
-        if self.options.cut is not None or len(self._inputs) == 1:
-            return {}
-        lengths = {
-            field: sum(len(self.input_of(row, field)) for row in rows) for field in self._inputs
-        }
-        return {"cut": max(lengths, key=lambda field: lengths[field])}
-
-    def may_take(self, key: str, value: Any) -> bool:
-        """What gives way must be an input of this template."""
-        return key != "cut" or (len(self._inputs) > 1 and value in self._inputs)
-
     def input_of(self, row: Row, field: str) -> str:
         """See ``FromTemplate.input_of``; the only input must hold something."""
         return plain_text_of(
@@ -144,7 +118,7 @@ class Complete(FromTemplate):
             self.column_of(field),
             self._word_of(field),
             self.options.cleaning,
-            may_be_empty=len(self._inputs) > 1,
+            may_be_empty=len(self.inputs) > 1,
         )
 
     def answers_of(self, row: Row) -> tuple[str, ...]:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import cut_tail
+from bakeoff.data.options import TaskOptions
 from bakeoff.data.shots import after_shots
 from bakeoff.data.template import Template
 from bakeoff.errors import ConfigError
+from bakeoff.formatting import join
 from bakeoff.tasks.contract import Row, Task
 from bakeoff.tasks.texts import plain_text_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromTemplateOptions(TaskOptions):
+    """The options of every kind that lays a row out by a template."""
+
+    cut: str | None = None
+    """What gives way where a row is too long, as it stands in the template's braces; null takes
+    the one that is longest on average in the training rows."""
 
 
 class FromTemplate(Task):
@@ -38,9 +50,29 @@ class FromTemplate(Task):
         """The study's, taken apart."""
 
     @property
-    @abstractmethod
     def cut_field(self) -> str:
-        """The field that gives way where a row is too long."""
+        """The field that gives way where a row is too long: the study's, or the training rows'."""
+        # A kind of an extension may have no such option: its first input gives way.
+        return getattr(self.options, "cut", None) or self.inputs[0]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The fields that are read."""
+        return self.template.fields[:-1]
+
+    def found(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Which input is longest on average, where there are several and the study says nothing."""
+        is_open = getattr(self.options, "cut", "") is None
+        if not is_open or len(self.inputs) == 1:
+            return {}
+        lengths = {
+            field: sum(len(self.input_of(row, field)) for row in rows) for field in self.inputs
+        }
+        return {"cut": max(lengths, key=lambda field: lengths[field])}
+
+    def may_take(self, key: str, value: Any) -> bool:
+        """What gives way must be an input of this template."""
+        return key != "cut" or (len(self.inputs) > 1 and value in self.inputs)
 
     @abstractmethod
     def answers_of(self, row: Row) -> tuple[str, ...]:
@@ -136,6 +168,16 @@ def column_of(options: Any, field: str, roles: Sequence[str]) -> str:
 def key_of(field: str, roles: Sequence[str]) -> str:
     """How an error names the place of a field: an option of the task."""
     return field if field in roles else f"template's {{{field}}}"
+
+
+def check_cut(cut: str | None, inputs: Sequence[str], path: str) -> None:
+    """Raises ConfigError where what gives way is none of the template's inputs."""
+    if cut is not None and cut not in inputs:
+        raise ConfigError(
+            f"{path}.cut is {cut!r}, which is none of {join([repr(i) for i in inputs])}: "
+            f"it must stand in {path}.template before what is learnt. Name one of these, or "
+            "leave it out."
+        )
 
 
 def check_fields(options: Any, template: Template, roles: Sequence[str], path: str) -> None:

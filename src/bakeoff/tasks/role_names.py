@@ -26,6 +26,11 @@ WEAK_LABEL: Final = _words(
     language lang kategorie art typ thema abteilung sprache dringlichkeit categoria tipo tema
     categorie genero kategoria категория тип тема 主题 分类 カテゴリ 카테고리"""
 )
+NUMBER: Final = LABEL | _words(
+    """grade similarity relatedness value price quality note nota punteggio puntuacion puntaje
+    prix preis wert ahnlichkeit similitude prijs waarde cena оценка цена 评分 分数 価格 スコア
+    점수"""
+)
 SUMMARY: Final = _words(
     """summary summaries highlights highlight abstract tldr tl_dr gist digest zusammenfassung
     kurzfassung resumen resume sommaire riassunto sintesi resumo samenvatting streszczenie аннотация

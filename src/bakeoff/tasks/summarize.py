@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from bakeoff.data.cleaning import clean
 from bakeoff.data.columns import Table
-from bakeoff.data.options import TaskOptions, at_least
+from bakeoff.data.options import at_least
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.metrics.sentences import lead
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
+from bakeoff.tasks.from_template import FromTemplateOptions
 from bakeoff.tasks.guess.guess_texts import guess_summaries
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.starting import StartingValues
@@ -18,7 +19,7 @@ from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummarizeOptions(TaskOptions):
+class SummarizeOptions(FromTemplateOptions):
     """The options of ``summarize``."""
 
     kind: str = "summarize"

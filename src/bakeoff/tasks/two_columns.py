@@ -10,7 +10,7 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.template import Template
 from bakeoff.errors import ConfigError
 from bakeoff.tasks.contract import Row
-from bakeoff.tasks.from_template import FromTemplate, check_fields
+from bakeoff.tasks.from_template import FromTemplate, check_cut, check_fields
 from bakeoff.tasks.texts import text_of
 
 
@@ -44,8 +44,8 @@ class TwoColumns(FromTemplate):
 
     @property
     def cut_field(self) -> str:
-        """The input."""
-        return self.input_key
+        """See ``FromTemplate.cut_field``; the input where nothing says another."""
+        return getattr(self.options, "cut", None) or self.input_key
 
     def answer_of(self, row: Row) -> str:
         """The right answer as a text.
@@ -95,3 +95,4 @@ def check_columns(options: TaskOptions, input_key: str, answer_key: str, path: s
         )
     template = read_template(options, input_key, answer_key, path)
     check_fields(options, template, (input_key, answer_key), path)
+    check_cut(getattr(options, "cut", None), template.fields[:-1], path)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bakeoff.data.options import TaskOptions
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline
+from bakeoff.tasks.from_template import FromTemplateOptions
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrectOptions(TaskOptions):
+class CorrectOptions(FromTemplateOptions):
     """The options of ``correct``, beside those of every task."""
 
     kind: str = "correct"

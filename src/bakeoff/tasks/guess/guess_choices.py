@@ -7,9 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, quoted, unread
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
-from bakeoff.tasks.role_names import ANSWER, INPUT, LABEL, QUESTION, first_called, is_called
+from bakeoff.tasks.role_names import (
+    ANSWER,
+    DOCUMENT,
+    INPUT,
+    LABEL,
+    QUESTION,
+    first_called,
+    is_called,
+)
 
 _MOST_OF: Final = 0.95
 _LAST: Final = re.compile(r"(.*?)[\W_]*([a-h]|\d)")
@@ -31,7 +39,11 @@ def guess_choices(table: Table) -> Guess | None:
             question = question or max(asked, key=lambda c: c.chars, default=None)
             if question is not None:
                 others = [c for c, _ in fitting if c is not answer]
-                return _guess(question, choices, answer, rule, lists, others)
+                prose = [c for c in asked if c.is_prose and c is not question]
+                # By their names alone: others, as an explanation, may say which choice is right.
+                read = [c for c in prose if is_called(c, DOCUMENT | INPUT) and _may_be_field(c)]
+                left = [c for c in prose if c not in read]
+                return _guess(question, choices, answer, rule, lists, others, read, left)
     return None
 
 
@@ -42,6 +54,8 @@ def _guess(
     rule: AnswerRule,
     lists: Sequence[Any],
     others: Sequence[Column],
+    read: Sequence[Column],
+    left: Sequence[Column],
 ) -> Guess:
     is_list = len(choices) == 1
     sizes = {len(found[0]) for found in lists if found is not None}
@@ -55,24 +69,38 @@ def _guess(
             "No answer is 0 and none is the last number, so they may count from 0 or from 1; "
             "look at task.answer_is"
         )
+    if left:
+        notes.append(unread([c.name for c in left]))
     options: dict[str, Any] = {
         "question": question.name,
         "choices": choices[0].name if is_list else [c.name for c in choices],
         "answer": answer.name,
         "answer_is": rule,
     }
+    reasons = {
+        "kind": f"{answer.name!r} names one of the {count} choices of its row",
+        "question": f"texts of {question.words:.0f} words",
+        "choices": "lists of texts" if is_list else "a column for each",
+        "answer_is": RULES[rule],
+    }
+    if read:
+        options["template"] = (
+            "".join(f"{{{c.name}}}\n\n" for c in read) + "Question: {question}\nAnswer: {answer}"
+        )
+        names = quoted([*(c.name for c in read), question.name])
+        reasons["template"] = f"{names} are all read"
     return Guess(
         kind="choose",
         options=options,
         likelihood=CERTAIN + 0.02,
-        reasons={
-            "kind": f"{answer.name!r} names one of the {count} choices of its row",
-            "question": f"texts of {question.words:.0f} words",
-            "choices": "lists of texts" if is_list else "a column for each",
-            "answer_is": RULES[rule],
-        },
+        reasons=reasons,
         notes=tuple(notes),
     )
+
+
+def _may_be_field(column: Column) -> bool:
+    """Whether a template can name the column; its own fields come first."""
+    return not set("{}") & set(column.name) and column.name not in ("question", "answer")
 
 
 def _choices(columns: Sequence[Column]) -> Iterator[list[Column]]:

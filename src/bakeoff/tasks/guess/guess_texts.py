@@ -13,6 +13,7 @@ from bakeoff.tasks.role_names import (
     DOCUMENT,
     INPUT,
     LANGUAGES,
+    NUMBER,
     QUESTION,
     SUMMARY,
     TITLE,
@@ -90,6 +91,7 @@ class _Pair:
     likelihood: float
     why: str
     other_way: bool = False
+    is_measure: bool = False
 
 
 def guess_completions(table: Table) -> Guess | None:
@@ -103,6 +105,12 @@ def guess_completions(table: Table) -> Guess | None:
         notes.append(
             f"No name says which of {quoted([inputs[-1].name, answer.name])} is to be written; if "
             f"it is {inputs[-1].name!r}, swap them"
+        )
+    if pair.is_measure:
+        notes.append(
+            f"{answer.name!r} holds numbers, which are learnt as texts and are right where they "
+            "are equal; to score how far off they are, name a function of yours: task.metrics: "
+            '["python: FILE.py:FUNCTION"]'
         )
     left = [c.name for c in table.prose if c not in (*inputs, answer)]
     if left:
@@ -164,6 +172,16 @@ def _pair(table: Table) -> _Pair | None:
                 likelihood=likelihood,
                 why=f"{answer.name!r} is to be written, by its name",
             )
+    measures = tuple(c for c in table.columns if _is_measure(c))
+    measure = first_called(measures, NUMBER)
+    if prose and measure is not None:
+        return _Pair(
+            inputs=_inputs(prose),
+            answer=measure,
+            likelihood=POSSIBLE + 0.25,
+            why=f"{measure.name!r} holds numbers that are to be written, by its name",
+            is_measure=True,
+        )
     if len(prose) >= 2:
         asked = [c for c in prose if _asks(c)]
         if len(asked) == 1:
@@ -211,6 +229,12 @@ def _inputs(columns: tuple[Column, ...]) -> list[Column]:
 
 def _may_be_answer(column: Column) -> bool:
     return column.shape in ("text", "number", "boolean") and not column.is_constant
+
+
+def _is_measure(column: Column) -> bool:
+    """Whether it holds numbers that neither count labels nor name rows."""
+    is_other = column.is_reference or column.is_label_like or column.is_constant
+    return column.shape == "number" and not is_other
 
 
 def _asks(column: Column) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bakeoff.data.columns import Table
+from bakeoff.data.columns import Column, Table
 from bakeoff.data.readers.fields import MARK
 from bakeoff.errors import DataError
 from bakeoff.tasks.guess.guesses import FORCED, Guess, quoted
@@ -62,6 +63,17 @@ def _unread(table: Table, guess: Guess | None) -> list[str]:
         fields = [c.name for c in table.columns if c.name.startswith(f"{nested}{MARK}")]
         named = f"; a study may name its fields: {quoted(fields[:_FIELDS_SHOWN])}" if fields else ""
         notes.append(f"{nested!r} holds objects, which are not read{named}")
+    for column in (c for c in table.columns if c.shape == "list" and c.name not in used):
+        if _holds_objects(column):
+            notes.append(
+                f"{column.name!r} holds lists of objects; write a row for each of them, with what "
+                "it is part of beside it"
+            )
+        elif any(c.name not in used and _tags(column, c) for c in table.columns):
+            notes.append(
+                f"{column.name!r} holds a value for each piece of another list, as tags of words "
+                "do; no kind learns tags. To have them written, join each list into one text"
+            )
     for column in table.columns:
         if column.is_references and is_called(column, LABEL) and column.name not in used:
             notes.append(
@@ -76,3 +88,28 @@ def _unread(table: Table, guess: Guess | None) -> list[str]:
                 '({"role": ..., "content": ...})'
             )
     return notes
+
+
+def _holds_objects(column: Column) -> bool:
+    """Whether its lists hold objects, such as paragraphs with questions of their own."""
+    items = _items(column)
+    return bool(items) and all(isinstance(item, dict) for item in items)
+
+
+def _tags(column: Column, other: Column) -> bool:
+    """Whether its lists are as long as another column's, and of fewer different values."""
+    if column is other or other.shape != "list":
+        return False
+    sizes = {
+        (len(a), len(b))
+        for a, b in zip(column.values, other.values, strict=True)
+        if isinstance(a, Sequence) and isinstance(b, Sequence)
+    }
+    # Lists of one length in all rows are choices, or what belongs to them.
+    if len(sizes) < 2 or any(a != b for a, b in sizes):
+        return False
+    return len(set(map(str, _items(column)))) < len(set(map(str, _items(other))))
+
+
+def _items(column: Column) -> list[object]:
+    return [item for value in column.present if isinstance(value, Sequence) for item in value]
