@@ -63,9 +63,11 @@ class ExpertsSite(nn.Module):
         """What the experts give for positions [N, D] and what is said of each, as slots have it."""
         groups = present_groups()
         if groups is not None:
-            hooks = [acting.experts.get(self.name) for acting in groups.acting]
-            own = [{} if hook is None else dict(hook()[0]) for hook in hooks]
-            return self._by_slot(own, groups.sizes, args, kwargs)
+            own = []
+            for acting, num in zip(groups.acting, groups.slots_of_each, strict=True):
+                hook = acting.experts.get(self.name)
+                own += [{}] * num if hook is None else [dict(weights) for weights in hook()]
+            return self._by_slot(own, groups.sizes_by_slot, args, kwargs)
         if not self.hooks:
             found: Tensor = self.experts(*args, **kwargs)
             return found

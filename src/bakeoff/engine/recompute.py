@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from bakeoff.base.attention.interface import extended, present_extension
 from bakeoff.base.compiled import decoder_layers
 from bakeoff.base.model import Base
+from bakeoff.base.row_groups import grouped, present_groups
 from bakeoff.methods.training_pass import present_training, training_pass
 
 
@@ -40,7 +41,7 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
         if not torch.is_grad_enabled():
             return forward(layer, *arguments, **named)
         # The second time may be in another thread, and after what surrounds the first has ended.
-        extension, training = present_extension(), present_training()
+        extension, training, groups = present_extension(), present_training(), present_groups()
         modes = _get_current_function_mode_stack()
 
         def compute(*again: Any, **named_again: Any) -> Any:
@@ -53,6 +54,8 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
                     stack.enter_context(extended(extension))
                 if training is not None and present_training() is None:
                     stack.enter_context(training_pass(training))
+                if groups is not None and present_groups() is None:
+                    stack.enter_context(grouped(groups))
                 return forward(layer, *again, **named_again)
 
         return checkpoint(compute, *arguments, use_reentrant=False, **named)

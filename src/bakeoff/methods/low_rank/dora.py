@@ -136,7 +136,7 @@ class DoraStack(LoraStack):
                 kept[layer] = (self._version, self._factor(layer, slots, a_KDR, b_KRE))
             factor_K1E = kept[layer][1]
         frozen_KNE, bias = y_KNE, self._biases[layer]
-        seen_KND = self._dropped(layer, x_KND)
+        seen_KND = self._dropped(layer, slots, x_KND)
         if seen_KND is not x_KND:
             frozen_KNE = self._frozen[layer].matmul(seen_KND)
         elif isinstance(bias, Tensor):

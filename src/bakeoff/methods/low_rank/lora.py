@@ -346,7 +346,7 @@ class LoraStack(Stack):
             b_KRE=of(self.tensors[f"{layer}.lora_b"]),
             scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
             principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
-            drop=partial(self._dropped, layer) if self._has_dropout else None,
+            drop=partial(self._dropped, layer, slots) if self._has_dropout else None,
         )
 
     def _experts_hook(self, layer: str, slots: Sequence[int]) -> ExpertsUpdate:
@@ -379,9 +379,13 @@ class LoraStack(Stack):
         # Without gradients they are to look like a part of more slots: compiled code asks.
         return lambda tensor: tensor if torch.is_grad_enabled() else tensor.detach()
 
-    def _dropped(self, layer: str, x_KND: Tensor) -> Tensor:
+    def _dropped(self, layer: str, slots: Sequence[int], x_KND: Tensor) -> Tensor:
         """The update's input: in training without what dropout takes."""
-        if self.training is None or not self._has_dropout:
+        now = self.training
+        if now is None or not self._has_dropout:
             return x_KND
         key = zlib.crc32(layer.encode()) >> 1
-        return dropped(x_KND, self.training, key, self._threshold_K, self._kept_scale_K)
+        of = self._of(slots)
+        if not self.are_all(slots):
+            now = replace(now, seed_K=of(now.seed_K), update_K=of(now.update_K))
+        return dropped(x_KND, now, key, of(self._threshold_K), of(self._kept_scale_K))

@@ -1,0 +1,64 @@
+"""Neighbouring slots of one kind, on which that kind's stack acts alone.
+
+Axis letters: ``K`` slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+
+from bakeoff.base.row_groups import RowGroups, grouped
+from bakeoff.methods.contract import Method
+from bakeoff.methods.stack import Stack, StackHooks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotGroups:
+    """The slots of a pass in groups of neighbours that hold one kind.
+
+    Attributes:
+        counts: slots of each group. hooks: what acts on each; nothing on empty slots.
+    """
+
+    counts: tuple[int, ...]
+    hooks: tuple[StackHooks, ...]
+
+    @classmethod
+    def of(
+        cls, stacks: Mapping[str, Stack], seated: Sequence[Method | None], slots: Sequence[int]
+    ) -> SlotGroups:
+        """The groups of a pass.
+
+        Args:
+            stacks: by kind. seated: what each slot holds. slots: of the pass, in its order.
+        """
+        kinds = [None if (method := seated[slot]) is None else method.kind for slot in slots]
+        counts, hooks, start = [], [], 0
+        for kind, run in groupby(kinds):
+            count = len(list(run))
+            counts.append(count)
+            own = slots[start : start + count]
+            hooks.append(StackHooks() if kind is None else stacks[kind].hooks(_seen(own)))
+            start += count
+        return cls(counts=tuple(counts), hooks=tuple(hooks))
+
+    def acting(self, rows: int) -> AbstractContextManager[None]:
+        """Makes the base's layers see the groups in passes inside.
+
+        Args:
+            rows: of each slot.
+        """
+        sizes = [count * rows for count in self.counts]
+        return grouped(RowGroups(sizes=sizes, acting=self.hooks, slots=self.counts))
+
+
+def _seen(slots: Sequence[int]) -> Sequence[int]:
+    """The slots as ``Stack.narrowed`` is to take them: a view where gradients go back through it,
+    and else a copy, so that a slot has the same bits wherever it is."""
+    is_run = list(slots) == list(range(slots[0], slots[0] + len(slots)))
+    return range(slots[0], slots[-1] + 1) if is_run and torch.is_grad_enabled() else list(slots)
