@@ -32,7 +32,7 @@ from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.runs.events import EventLog
-from bakeoff.search.groups import PassGroup
+from bakeoff.search.groups import PassGroup, has_long_rows
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
@@ -141,7 +141,9 @@ class Case:
         options = chosen.read_options(KINDS[self.kind])
         self.method: Method = chosen(options, self.base, where="methods.m")
         self.num_slots = 1 if self.kind in ("full", "peft") else 3
-        self.group = PassGroup(execution_path=self.method.execution_path)
+        self.group = PassGroup(
+            execution_path=self.method.execution_path, is_long=has_long_rows(self.method)
+        )
         self.places = Checkpoints(self.folder)
 
     def schedule(self) -> StudySchedule:

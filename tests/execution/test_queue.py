@@ -29,7 +29,9 @@ PATHS = {"a": ExecutionPath.BASE, "b": ExecutionPath.BASE, "c": ExecutionPath.HI
 def schedule() -> StudySchedule:
     methods = []
     for name, path in PATHS.items():
-        method: Any = SimpleNamespace(execution_path=path, base=SimpleNamespace(choice=THE_BASE))
+        method: Any = SimpleNamespace(
+            execution_path=path, lengthens_rows=False, base=SimpleNamespace(choice=THE_BASE)
+        )
         methods.append(MethodSearch(name=name, variants={"": method}, rates=(1.0, 2.0)))
     return StudySchedule(methods, (0,), 4, None)
 

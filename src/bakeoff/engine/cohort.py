@@ -100,6 +100,7 @@ class Cohort:
             start = stop
         self._sites: dict[str, Site] = {}
         self._slots: list[int] = list(range(num_slots))
+        self._kinds: list[str | None] = [None] * num_slots
         self._groups: SlotGroups | None = None
         self._hooks = self._hooks_of(self._slots)
         self._exit = ExitStack()
@@ -224,6 +225,8 @@ class Cohort:
         stack = self.stacks[method.kind]
         stack.place(slot, method, tensors)
         self.seated[slot], self._groups = method, None
+        # It stays when the candidate leaves: the others' groups, and with them every bit, stay.
+        self._kinds[slot] = method.kind
         if self.optimizer is not None:
             assert self._protocol is not None
             decay = self._protocol.decay_of(method.spec.weight_decay)
@@ -375,7 +378,7 @@ class Cohort:
             return nullcontext()
         groups = self._groups
         if groups is None:
-            groups = SlotGroups.of(self.stacks, self.seated, self._slots)
+            groups = SlotGroups.of(self.stacks, self._kinds, self._slots)
             if not torch.is_grad_enabled():
                 self._groups = groups
         return groups.acting(rows)

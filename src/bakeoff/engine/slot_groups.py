@@ -1,7 +1,4 @@
-"""Neighbouring slots of one kind, on which that kind's stack acts alone.
-
-Axis letters: ``K`` slots.
-"""
+"""Neighbouring slots of one kind, on which that kind's stack acts alone."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from itertools import groupby
 import torch
 
 from bakeoff.base.row_groups import RowGroups, grouped
-from bakeoff.methods.contract import Method
 from bakeoff.methods.stack import Stack, StackHooks
 
 
@@ -22,7 +18,7 @@ class SlotGroups:
     """The slots of a pass in groups of neighbours that hold one kind.
 
     Attributes:
-        counts: slots of each group. hooks: what acts on each; nothing on empty slots.
+        counts: slots of each group. hooks: what acts on each.
     """
 
     counts: tuple[int, ...]
@@ -30,16 +26,16 @@ class SlotGroups:
 
     @classmethod
     def of(
-        cls, stacks: Mapping[str, Stack], seated: Sequence[Method | None], slots: Sequence[int]
+        cls, stacks: Mapping[str, Stack], kinds: Sequence[str | None], slots: Sequence[int]
     ) -> SlotGroups:
         """The groups of a pass.
 
         Args:
-            stacks: by kind. seated: what each slot holds. slots: of the pass, in its order.
+            stacks: by kind. kinds: of each slot, None where nothing has been seated.
+            slots: of the pass, in its order.
         """
-        kinds = [None if (method := seated[slot]) is None else method.kind for slot in slots]
         counts, hooks, start = [], [], 0
-        for kind, run in groupby(kinds):
+        for kind, run in groupby(kinds[slot] for slot in slots):
             count = len(list(run))
             counts.append(count)
             own = slots[start : start + count]

@@ -175,7 +175,12 @@ class TrainingWorker:
 
     def _group(self, job: CohortJob) -> PassGroup:
         """Who may share the job's pass."""
-        return next(group_of(c) for c in self.schedule.candidates if group_of(c).key == job.group)
+        found = [group_of(c) for c in self.schedule.candidates if group_of(c).key == job.group]
+        if found:
+            return found[0]
+        # A job of a version that seated them otherwise.
+        seated = {seat.id for seat in job.seats}
+        return next(group_of(c) for c in self.schedule.candidates if c.id in seated)
 
     def _set_back(self, failure: _Failure, queue: JobQueue) -> list[Candidate]:
         """Sets the candidates that were in the failed pass back to their last whole epoch.

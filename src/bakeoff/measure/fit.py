@@ -18,6 +18,7 @@ from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
+from bakeoff.search.groups import has_long_rows
 from bakeoff.search.schedule import StudySchedule
 
 _PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
@@ -41,11 +42,11 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     not known, and that does not stop the study.
     """
     found = []
-    by_group: dict[tuple[ExecutionPath, BaseChoice], int] = {}
+    by_group: dict[tuple[ExecutionPath, bool, BaseChoice], int] = {}
     candidates = schedule.candidates
     for entry in bench.entries:
         label, method = most_demanding(bench, entry)
-        group = method.execution_path, method.base.choice
+        group = _group(method)
         if group not in by_group:
             here = [c for c in candidates if _group(c.method) == group]
             by_group[group] = bench.num_slots(here)
@@ -67,8 +68,8 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     return found
 
 
-def _group(method: Method) -> tuple[ExecutionPath, BaseChoice]:
-    return method.execution_path, method.base.choice
+def _group(method: Method) -> tuple[ExecutionPath, bool, BaseChoice]:
+    return method.execution_path, has_long_rows(method), method.base.choice
 
 
 def available_for(bench: Workbench, predictor: Predictor) -> int:

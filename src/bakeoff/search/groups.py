@@ -9,7 +9,7 @@ from typing import Any
 from bakeoff.base.choice import THE_BASE, BaseChoice
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import SEARCHED_OF_PROTOCOL
-from bakeoff.methods.contract import ExecutionPath
+from bakeoff.methods.contract import ExecutionPath, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +20,15 @@ class PassGroup:
     size are a group of their own.
 
     Attributes:
+        is_long: of methods that put positions of their own into the rows, where others would pay
+            for them; see ``has_long_rows``.
         overrides: searched settings of the protocol, by name.
         rows: of the subset of the training rows; None for all of them.
         choice: of the held base that they train on.
     """
 
     execution_path: ExecutionPath
+    is_long: bool = False
     overrides: tuple[tuple[str, Any], ...] = ()
     rows: int | None = None
     choice: BaseChoice = THE_BASE
@@ -36,12 +39,15 @@ class PassGroup:
         rows = [] if self.rows is None else [("rows", self.rows)]
         named = [f"{key}={value}" for key, value in (*self.overrides, *rows)]
         base = [self.choice.label] if self.choice.label else []
-        return ",".join([self.execution_path.value, *base, *named])
+        long = ["long"] if self.is_long else []
+        return ",".join([self.execution_path.value, *long, *base, *named])
 
     @property
     def as_tested(self) -> PassGroup:
         """Those that are tested with it: how they were trained does not matter."""
-        return PassGroup(execution_path=self.execution_path, choice=self.choice)
+        return PassGroup(
+            execution_path=self.execution_path, is_long=self.is_long, choice=self.choice
+        )
 
     @property
     def on_all_rows(self) -> PassGroup:
@@ -53,11 +59,21 @@ class PassGroup:
         return group_of(candidate) == self
 
 
+def has_long_rows(method: Method) -> bool:
+    """Whether a method's candidates have passes of their own, apart from others of their path.
+
+    A soft prompt's vectors are padding in the rows of whoever shares its pass. On a CPU, whose time
+    goes by the position, that costs more than a larger pass saves; a GPU is seldom full.
+    """
+    return method.lengthens_rows and method.base.device.type == "cpu"
+
+
 def group_of(candidate: Candidate) -> PassGroup:
     """The group that a candidate trains in."""
     overrides = {k: v for k, v in candidate.options.items() if k in SEARCHED_OF_PROTOCOL}
     return PassGroup(
         execution_path=candidate.method.execution_path,
+        is_long=has_long_rows(candidate.method),
         overrides=tuple(sorted(overrides.items())),
         rows=candidate.rows,
         choice=candidate.method.base.choice,
