@@ -424,4 +424,5 @@ class _OurDropout(torch.nn.Module):
         self.stack, self.layer = stack, layer
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return self.stack._dropped(self.layer, x_BTD.flatten(0, -2)[None])[0].view(x_BTD.shape)
+        x_1ND = x_BTD.flatten(0, -2)[None]
+        return self.stack._dropped(self.layer, range(1), x_1ND)[0].view(x_BTD.shape)
