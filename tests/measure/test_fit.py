@@ -15,12 +15,14 @@ from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import fit, forecasts
 from bakeoff.measure.fit import fit_of, needs_of, remedy, surely_fits
+from bakeoff.measure.needs import Need, neighbours_of
 from bakeoff.measure.remedies import Fitting, remedies_of, shortened
 from bakeoff.measure.traced import Predictor
 from bakeoff.search.options import SearchOptions
 from bakeoff.search.schedule import first_candidates
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
+from tests.studies import small_study
 
 Run = Callable[..., Any]
 MANY = {
@@ -275,3 +277,47 @@ def test_a_study_within_the_margin_is_refused(
         fit.check_fit(bench, schedule)
     monkeypatch.setattr(fit, "free_bytes", lambda device: int(free * 1.2))
     assert fit.check_fit(bench, schedule)[1] == most
+
+
+def _mixed(place: Path, **changes: Any) -> dict[str, Need]:
+    methods = {
+        "lora": {"rank": 2, "learning_rate": 1e-3},
+        "narrow": {"kind": "bottleneck", "size": 2, "learning_rate": 1e-3},
+        "wide": {"kind": "bottleneck", "size": 4, "learning_rate": 1e-3},
+        "soft": {"kind": "soft_prompt", "prompt_length": 3, "learning_rate": 1e-2},
+    }
+    study = study_from_mapping(small_study(methods=methods, **changes), folder=place)
+    bench = open_workbench(study, "cpu")
+    found = needs_of(bench, Predictor(bench), first_candidates(bench, None))
+    return {need.entry.name: need for need in found}
+
+
+def test_a_slot_has_room_for_every_kind_of_its_pass(place: Path) -> None:
+    needs = _mixed(place, slots=3)
+    held = {name: need.alone.held_bytes for name, need in needs.items()}
+    # Both bottlenecks are one kind, padded to the wider; a prompt has a pass of its own on a CPU.
+    assert needs["lora"].neighbour_bytes == held["wide"] > held["narrow"] > 0
+    assert needs["narrow"].neighbour_bytes == needs["wide"].neighbour_bytes == held["lora"]
+    assert needs["soft"].neighbour_bytes == 0
+    lora = needs["lora"]
+    more = lora.slots * lora.neighbour_bytes
+    assert lora.bytes == lora.alone.base_bytes + lora.slots * lora.alone.slot_bytes + more
+    assert lora.fitting_slots(lora.bytes) == lora.slots == 3
+    assert lora.fitting_slots(lora.bytes - 1) == 2
+    # One alone has none beside it.
+    assert lora.fitting_slots(lora.alone.base_bytes + lora.alone.slot_bytes) == 1
+    assert lora.fitting_slots(lora.alone.base_bytes + lora.alone.slot_bytes - 1) == 0
+
+
+def test_who_does_not_share_a_pass_adds_nothing(place: Path) -> None:
+    # Two seeds of each method in passes of two: every pass is of one kind.
+    needs = _mixed(place, slots=2, protocol={"epochs": 1, "seeds": [0, 1]})
+    assert [need.neighbour_bytes for need in needs.values()] == [0, 0, 0, 0]
+
+
+def test_what_acts_on_all_slots_keeps_its_activations_there(place: Path) -> None:
+    together = [need for name, need in _mixed(place, slots=3).items() if name != "soft"]
+    own = neighbours_of(together, is_eager=True)
+    everywhere = neighbours_of(together, is_eager=False)
+    assert all(everywhere[name] >= own[name] for name in own)
+    assert sum(everywhere.values()) > sum(own.values())

@@ -13,7 +13,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.forecasts import margin
-from bakeoff.measure.needs import Need, recomputing_of
+from bakeoff.measure.needs import Need, neighbours_of, recomputing_of
 from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Predictor, most_demanding
@@ -43,6 +43,7 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     """
     found = []
     by_group: dict[tuple[ExecutionPath, bool, BaseChoice], int] = {}
+    groups: dict[str, tuple[ExecutionPath, bool, BaseChoice]] = {}
     candidates = schedule.candidates
     for entry in bench.entries:
         label, method = most_demanding(bench, entry)
@@ -65,7 +66,39 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
                 other_bases=predictor.all_bytes - alone.base_bytes,
             )
         )
-    return found
+        groups[entry.name] = group
+    return [
+        replace(need, neighbour_bytes=more)
+        for need in found
+        for more in [_neighbour_bytes(need, found, groups, schedule, predictor)]
+    ]
+
+
+def _neighbour_bytes(
+    need: Need,
+    needs: Sequence[Need],
+    groups: Mapping[str, tuple[ExecutionPath, bool, BaseChoice]],
+    schedule: StudySchedule,
+    predictor: Predictor,
+) -> int:
+    """See ``neighbours_of``: the most that any pass of the method's has."""
+    name = need.entry.name
+    sharing = {one.entry.name: one for one in needs if groups[one.entry.name] == groups[name]}
+    most = 0
+    for count in (None, len(schedule.seeds)):  # of the first round, and of the chosen settings
+        queue = [
+            other
+            for other, method in schedule.methods.items()
+            if other in sharing
+            for _ in range(count or len(method.candidates))
+        ]
+        for start in range(0, len(queue), need.slots):
+            seated = dict.fromkeys(queue[start : start + need.slots])
+            if name in seated:
+                together = [sharing[other] for other in seated]
+                found = neighbours_of(together, is_eager=predictor.gpu is None)
+                most = max(most, found[name])
+    return most
 
 
 def _group(method: Method) -> tuple[ExecutionPath, bool, BaseChoice]:

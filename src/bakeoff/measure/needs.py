@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bakeoff.engine.workbench import Workbench
@@ -19,6 +19,7 @@ class Need:
         alone: one candidate of it, alone.
         slots: the candidates that the study would seat in one pass.
         other_bases: bytes of bases that the study holds for other methods.
+        neighbour_bytes: what each slot holds besides, for the kinds of methods that share the pass.
     """
 
     entry: MethodEntry
@@ -26,12 +27,13 @@ class Need:
     alone: Prediction
     slots: int
     other_bases: int = 0
+    neighbour_bytes: int = 0
 
     @property
     def bytes(self) -> int:
         """At the peak of training, all bases included."""
-        alone = self.alone
-        return self.bases_bytes + self.slots * alone.slot_bytes + alone.beside_bytes
+        slots = self.slots * (self.alone.slot_bytes + self.neighbour_bytes)
+        return self.bases_bytes + slots + self.alone.beside_bytes
 
     @property
     def bases_bytes(self) -> int:
@@ -41,7 +43,38 @@ class Need:
     def fitting_slots(self, available: int) -> int:
         """Candidates of this method in one pass that the memory holds; zero where none fits."""
         room = available - self.bases_bytes - self.alone.beside_bytes
-        return max(0, room // max(1, self.alone.slot_bytes))
+        if room < self.alone.slot_bytes:
+            return 0
+        # One candidate alone has no neighbours.
+        return max(1, room // max(1, self.alone.slot_bytes + self.neighbour_bytes))
+
+
+def neighbours_of(together: Sequence[Need], *, is_eager: bool) -> dict[str, int]:
+    """What each slot of a pass holds for kinds of methods that it does not seat.
+
+    Every slot has room for a candidate of every kind of its pass. Where that is compiled or
+    captured, each kind also acts on every slot, and keeps what its gradients need.
+
+    Args:
+        together: the methods of one pass. is_eager: whether each acts on its own slots alone.
+
+    Returns:
+        Bytes by the method's name.
+    """
+    held: dict[str, int] = {}
+    acting: dict[str, int] = {}
+    for need in together:
+        kind, alone = need.entry.kind, need.alone
+        held[kind] = max(held.get(kind, 0), alone.held_bytes)
+        acting[kind] = max(acting.get(kind, 0), alone.slot_bytes - alone.held_bytes)
+    shared = 0 if is_eager else min(acting.values(), default=0)
+    found = {}
+    for need in together:
+        others = [kind for kind in held if kind != need.entry.kind]
+        found[need.entry.name] = sum(held[kind] for kind in others)
+        if not is_eager:
+            found[need.entry.name] += sum(acting[kind] - shared for kind in others)
+    return found
 
 
 def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int | None:
