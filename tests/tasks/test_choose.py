@@ -135,6 +135,8 @@ def test_the_end_of_a_long_passage_gives_way_before_the_question(
     assert data.found["cut"] == "passage"
     train = data.splits["train"]
     assert train.rows_cut == 1
+    # A reader sees all that is read.
+    assert train.shown[0].startswith(f"{rows[0]['passage']}\nWhat has no power?\n- ")
     text = tokenizer.decode(train.prompts[0])
     assert text.startswith("coast coast") and text.endswith("\nQ: What has no power?\nA:")
 

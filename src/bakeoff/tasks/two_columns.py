@@ -67,8 +67,10 @@ class TwoColumns(FromTemplate):
         return text_of(row, field, self.column_of(field), self.options.cleaning)
 
     def shown(self, row: Row, prompt: str) -> str:
-        """The input as found."""
-        return str(row[self.column_of(self.input_key)])
+        """The input as found; where answers are not made from it alone, with all that is read."""
+        fields = (self.input_key,) if self.has_free_answers else self.inputs
+        found = [row.get(self.column_of(field)) for field in fields]
+        return "\n".join(str(value) for value in found if value is not None)
 
 
 def read_template(options: Any, input_key: str, answer_key: str, path: str) -> Template:
