@@ -367,7 +367,7 @@ class Cohort:
         """On a CPU, lets every stack act on the slots of its own kind alone in the pass inside.
 
         Acting on all slots, with the null element in those of other kinds, is one piece of work
-        whoever is seated, as compiled and captured passes need it. On a CPU each kind's work on
+        for all seats, as compiled and captured passes need it. On a CPU each kind's work on
         others' slots is time and memory: with seven kinds seven times.
 
         Args:

@@ -68,9 +68,8 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
         )
         groups[entry.name] = group
     return [
-        replace(need, neighbour_bytes=more)
+        replace(need, neighbour_bytes=_neighbour_bytes(need, found, groups, schedule, predictor))
         for need in found
-        for more in [_neighbour_bytes(need, found, groups, schedule, predictor)]
     ]
 
 

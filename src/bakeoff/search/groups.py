@@ -62,8 +62,8 @@ class PassGroup:
 def has_long_rows(method: Method) -> bool:
     """Whether a method's candidates have passes of their own, apart from others of their path.
 
-    A soft prompt's vectors are padding in the rows of whoever shares its pass. On a CPU, whose time
-    goes by the position, that costs more than a larger pass saves; a GPU is seldom full.
+    A soft prompt's vectors are padding in the rows of all who share its pass. On a CPU, whose time
+    goes by the position, that costs more than a larger pass saves. On a GPU it is not measured.
     """
     return method.lengthens_rows and method.base.device.type == "cpu"
 

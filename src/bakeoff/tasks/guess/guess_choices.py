@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, quoted, unread
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, unread
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -41,7 +41,11 @@ def guess_choices(table: Table) -> Guess | None:
                 others = [c for c, _ in fitting if c is not answer]
                 prose = [c for c in asked if c.is_prose and c is not question]
                 # By their names alone: others, as an explanation, may say which choice is right.
-                read = [c for c in prose if is_called(c, DOCUMENT | INPUT) and _may_be_field(c)]
+                read = [
+                    c
+                    for c in prose
+                    if is_called(c, DOCUMENT | INPUT) and may_be_field(c, ("question", "answer"))
+                ]
                 left = [c for c in prose if c not in read]
                 return _guess(question, choices, answer, rule, lists, others, read, left)
     return None
@@ -96,11 +100,6 @@ def _guess(
         reasons=reasons,
         notes=tuple(notes),
     )
-
-
-def _may_be_field(column: Column) -> bool:
-    """Whether a template can name the column; its own fields come first."""
-    return not set("{}") & set(column.name) and column.name not in ("question", "answer")
 
 
 def _choices(columns: Sequence[Column]) -> Iterator[list[Column]]:

@@ -7,7 +7,16 @@ from typing import Any, Final
 
 from bakeoff.data.columns import MOST_LABELS, Column, Table
 from bakeoff.errors import DataError
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted, unread
+from bakeoff.tasks.guess.guesses import (
+    CERTAIN,
+    FORCED,
+    LIKELY,
+    POSSIBLE,
+    Guess,
+    may_be_field,
+    quoted,
+    unread,
+)
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
 _MANY_COLUMNS: Final = 3
@@ -33,7 +42,9 @@ def guess_labels(table: Table) -> Guess | None:
     if not texts:
         return None
     text = max(texts, key=lambda c: (is_called(c, DOCUMENT), c.chars))
-    beside = [c for c in texts if c is not text and _may_be_field(c)][: _MANY_COLUMNS - 1]
+    beside = [c for c in texts if c is not text and may_be_field(c, ("text", "label"))][
+        : _MANY_COLUMNS - 1
+    ]
     left = [c for c in texts if c is not text and c not in beside]
     texts = [c for c in texts if c is text or c in beside]
     strong, weak = is_called(label, LABEL), is_called(label, WEAK_LABEL)
@@ -76,11 +87,6 @@ def guess_labels(table: Table) -> Guess | None:
         reasons=reasons,
         notes=tuple(notes),
     )
-
-
-def _may_be_field(column: Column) -> bool:
-    """Whether a template can name the column; its own fields come first."""
-    return not set("{}") & set(column.name) and column.name not in ("text", "label")
 
 
 def _fitness(column: Column) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bakeoff.data.columns import Column
 from bakeoff.formatting import join
 
 CERTAIN: Final = 0.95
@@ -36,6 +37,11 @@ class Guess:
     reasons: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     plain_template: str | None = None
+
+
+def may_be_field(column: Column, roles: Sequence[str]) -> bool:
+    """Whether a template can name the column; the names of the kind's own fields come first."""
+    return not set("{}") & set(column.name) and column.name not in roles
 
 
 def quoted(names: Sequence[str]) -> str:
