@@ -50,7 +50,7 @@ def gradient(cohort: Cohort, plan: BatchPlan) -> Tensor:
     cohort.optimizer.zero_grad()
     source = TokenSource(CPU)
     batch = plan.rectangle(np.arange(plan.num_rows), num_rows=plan.num_rows, width=max(plan.widths))
-    with cohort.training_pass(0, plan.num_rows):
+    with cohort.training_pass(torch.tensor(0), plan.num_rows):
         nll_K, _ = source.losses(cohort, source.pack(plan, [batch]))
         nll_K.sum().backward()
     return cohort.optimizer.grads_Kn.clone()

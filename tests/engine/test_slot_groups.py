@@ -62,7 +62,7 @@ def losses_of(cohort: Cohort) -> Tensor:
 def trained(cohort: Cohort) -> tuple[Tensor, Tensor]:
     """[K] losses of one training pass, and all gradients."""
     assert cohort.optimizer is not None
-    with cohort, cohort.training_pass(0, ROWS):
+    with cohort, cohort.training_pass(torch.tensor(0), ROWS):
         losses_K = losses_of(cohort)
         losses_K.sum().backward()
     return losses_K.detach(), cohort.optimizer.grads_Kn.clone()

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from bakeoff.engine import slots
-from bakeoff.engine.slots import MOST_SLOTS, SATURATING_TOKENS, auto_slots, useful_slots
+from bakeoff.engine.slots import (
+    MOST_SLOTS,
+    SATURATING_TOKENS,
+    auto_slots,
+    joined_rows,
+    useful_slots,
+)
 from bakeoff.methods.contract import ExecutionPath
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -60,6 +66,33 @@ def test_short_rows_make_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_base_of_its_own_sits_alone() -> None:
     assert auto_slots(base(), [method(ExecutionPath.OWN_BASE)], 16) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_slots", "steps", "rows"),
+    [(1, 4, 16), (8, 4, 16), (16, 4, 8), (32, 4, 4), (10, 5, 12), (1, 1, 4), (1, 100, 100)],
+)
+def test_small_micro_batches_share_a_pass_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, num_slots: int, steps: int, rows: int
+) -> None:
+    """Up to 32,768 tokens, and so that the last pass is not padded more than need be."""
+    monkeypatch.setattr(slots, "free_bytes", lambda device: 1 << 45)
+    shape = {"num_slots": num_slots, "row_tokens": 256, "micro_batch_size": 4}
+    one = joined_rows(base(CUDA), [method()], grad_accum_steps=steps, **shape)
+    assert one == rows
+    assert num_slots * one * 256 <= SATURATING_TOKENS["cuda"]
+    assert joined_rows(base(), [method()], grad_accum_steps=steps, **shape) == 4
+
+
+def test_memory_limits_what_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(free: int) -> int:
+        monkeypatch.setattr(slots, "free_bytes", lambda device: free)
+        shape = {"num_slots": 2, "row_tokens": 256, "micro_batch_size": 2, "grad_accum_steps": 8}
+        return joined_rows(base(CUDA), [method()], **shape)
+
+    counts = [found(1 << power) for power in range(20, 40)]
+    assert counts == sorted(counts)
+    assert counts[0] == 2 and counts[-1] == 16 and set(counts) > {2, 16}
 
 
 def test_a_large_head_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,12 +43,14 @@ from bakeoff.methods.contract import ExecutionPath, Method
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import workbench_of
 from tests.fake_cuda.bridge import plan_of, rows, trains_alone
+from tests.fake_cuda.cases import PASSES
 from tests.fake_cuda.device import CUDA
 from tests.fake_cuda.watch import RECORD, without_waits
 
 ENGINE: Final = EngineOptions(compile=False)
 """Compiled layers need a real device; all else is as ``auto`` has it on a GPU."""
 PROTOCOL: Final = ProtocolOptions(epochs=1, micro_batch_size=2, grad_accum_steps=1, patience=None)
+_ROWS: Final = 2
 _NEW_TOKENS: Final = 36
 _STOP_AFTER: Final = 2
 
@@ -120,14 +122,14 @@ def batch_source_of(base: Base, method: Method, *plans: Any) -> BatchSource:
 
 
 def train(base: Base, method: Method) -> dict[str, Any]:
-    """An epoch of captured updates of two micro-batches, one more and one without graphs, both of
-    which may not wait."""
-    plan = plan_of(8, rows_per_step=4, prompt=(4, 60))
+    """An epoch of captured updates of ``PASSES`` micro-batches, one more and one without graphs,
+    both of which may not wait."""
+    plan = plan_of(8, rows_per_step=PASSES * _ROWS, prompt=(4, 60))
     with seated(base, method) as cohort, accelerated(cohort, 72, ENGINE) as graphs:
         batch_source = batch_source_of(base, method, plan)
         RECORD.clear()
         epoch(cohort, batch_source, plan, graphs)
-        found = {"captures": RECORD.captures, "operations": RECORD.last_graph}
+        found = {"captures": RECORD.captures, "operations": sum(RECORD.graphs)}
         RECORD.clear()
         if graphs is not None:
             with without_waits():
@@ -148,7 +150,7 @@ def epoch(
 ) -> None:
     rates_K = torch.full((cohort.num_slots,), 1e-2, dtype=torch.float64, device=CUDA)
     for step in plan.epoch(0, 0)[:steps]:
-        train_step(cohort, batch_source, plan, [step] * cohort.num_slots, rates_K, 2, graphs)
+        train_step(cohort, batch_source, plan, [step] * cohort.num_slots, rates_K, _ROWS, graphs)
 
 
 def evaluate(base: Base, method: Method) -> dict[str, Any]:
@@ -203,7 +205,7 @@ def write(base: Base, method: Method) -> dict[str, Any]:
             found[f"slots{len(slots)}"] = {
                 "captures": RECORD.captures,
                 "replays": RECORD.replays,
-                "operations": RECORD.last_graph,
+                "operations": RECORD.graphs[-1] if RECORD.graphs else 0,
                 "texts": [len(of_slot) for of_slot in texts],
             }
         RECORD.clear()

@@ -34,6 +34,8 @@ METHODS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 DTYPES: Final = ("bf16", "fp16", "fp32")
 BASES: Final = ("gpt_neo", "llama", "qwen3", "gemma3")
 ACTIONS: Final = ("train", "evaluate", "choose", "generate", "snapshot", "restore", "measure")
+PASSES: Final = 2
+"""Micro-batches of an update of ``train``."""
 IMPOSSIBLE: Final = frozenset({("gemma3", "head-tied")})
 """Gemma scales its embedding's rows, so that no head can be tied to it: refused by the method."""
 FULL: Final = "BAKEOFF_FAKE_CUDA"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_cuda.cases import METHODS, Case, selection
+from tests.fake_cuda.cases import METHODS, PASSES, Case, selection
 
 pytestmark = pytest.mark.fake_cuda
 
@@ -43,10 +43,11 @@ def check_train(case: Case, found: Any) -> None:
     if not is_captured(case):
         assert found["captures"] == 0
         return
-    # One graph for each width of a step; no wait in further updates is held by the child itself.
-    assert 1 <= found["captures"] <= found["steps"]
+    # One graph for the passes of each width and one for what follows them; no wait in further
+    # updates is held by the child itself.
+    assert 2 <= found["captures"] <= found["steps"] + 1
     assert found["captured_again"] == 0
-    assert found["replays"] == found["steps"]
+    assert found["replays"] == found["steps"] * (PASSES + 1)
     assert found["operations"] > 0
 
 

@@ -62,7 +62,7 @@ class Record:
     Attributes:
         waits: how often what waited where.
         captures: graphs that were captured whole. replays: of them all.
-        operations: kernels by name. last_graph: kernels of the newest graph.
+        operations: kernels by name. graphs: kernels of each captured graph.
         attention: attention calls by the kernel that CUDA picks.
         live_bytes: of all storages now. peak_bytes: at most, since the last clearing.
     """
@@ -71,7 +71,7 @@ class Record:
     captures: int = 0
     replays: int = 0
     operations: Counter[str] = field(default_factory=Counter)
-    last_graph: int = 0
+    graphs: list[int] = field(default_factory=list)
     attention: Counter[str] = field(default_factory=Counter)
     live_bytes: int = 0
     peak_bytes: int = 0
@@ -81,7 +81,8 @@ class Record:
         self.waits.clear()
         self.operations.clear()
         self.attention.clear()
-        self.captures = self.replays = self.last_graph = 0
+        self.graphs.clear()
+        self.captures = self.replays = 0
         self.peak_bytes = self.live_bytes
 
 
@@ -127,7 +128,7 @@ def capturing() -> Iterator[None]:
     finally:
         _mode.is_capturing = False
     RECORD.captures += 1
-    RECORD.last_graph = RECORD.operations.total() - before
+    RECORD.graphs.append(RECORD.operations.total() - before)
 
 
 @contextmanager

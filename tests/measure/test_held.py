@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.base.devices import standing_for
 from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import scratch_config
 from bakeoff.base.weights.sources import load_source
@@ -68,6 +69,22 @@ def test_methods_that_need_a_whole_base_are_planned_with_one(
 ) -> None:
     plan = planned(place, cli, methods={"head": {}})
     assert [row["quantization"] for row in plan["held"]] == ["none"]
+
+
+def test_micro_batches_are_joined_on_a_gpu_where_that_fits(place: Path) -> None:
+    changes = {"protocol": {"micro_batch_size": 1, "grad_accum_steps": 8}, "slots": 1}
+    bench = open_workbench(study_from_mapping(small_study(**changes), folder=place), "cpu")
+    card = CARDS["A100-80GB"]
+    predictor, schedule = Predictor(bench, gpu=card.profile()), first_candidates(bench, None)
+    with standing_for(card.profile()):
+        same, [need], _ = fitted(bench, predictor, schedule, card.usable_bytes)
+        assert same is bench and need.alone.rows == 8
+        changed, [less], fit = fitted(bench, predictor, schedule, need.bytes - 1)
+    assert not changed.joins_micro_batches and changed.plans is bench.plans
+    assert less.alone.rows == 1 and less.bytes < need.bytes and not fit.remedies
+    # On a CPU each is a pass of its own.
+    [need] = needs_of(bench, Predictor(bench), schedule)
+    assert need.alone.rows == 1
 
 
 def test_activations_are_computed_again_where_nothing_else_fits(place: Path) -> None:

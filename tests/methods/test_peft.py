@@ -401,7 +401,7 @@ def test_dropout_acts_where_pefts_does(
             cohort.seat(0, method, tensors, seed=9)
             stack = cohort.stacks[kind]
             assert isinstance(stack, LoraStack)
-            with cohort.training_pass(0, len(ids_BT)):
+            with cohort.training_pass(torch.tensor(0), len(ids_BT)):
                 found = token_logits(cohort, ids_BT[None])[0]
                 for name in method.targets:
                     layer = theirs.get_submodule(f"base_model.model.{name}")

@@ -93,7 +93,7 @@ def _dropout() -> Callable[[], object]:
     now = TrainingPass(
         seed_K=torch.arange(4, device=CUDA),
         update_K=torch.zeros(4, dtype=torch.int64, device=CUDA),
-        first_row=0,
+        first_row=torch.tensor(0, device=CUDA),
         num_rows=16,
     )
     threshold_K = torch.full((4,), threshold(0.1), dtype=torch.int32, device=CUDA)

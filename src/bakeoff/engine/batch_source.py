@@ -29,7 +29,8 @@ class Packed:
         ids_KBT: [K, B, T] tokens, or None where hidden states replace them.
         hidden_KND: [K, N, D] hidden states at supervised positions, or None.
         source_KN: [K, N]; targets_KN: [K, N]; mask_KN: [K, N] as ``Cohort.losses`` takes them.
-        first_row: rows of its update that each slot has passed before. num_rows: rows of each slot.
+        first_row: [] int64, rows of its update that each slot has passed before, or None where
+            nothing is trained. num_rows: rows of each slot.
     """
 
     ids_KBT: Tensor | None
@@ -37,7 +38,7 @@ class Packed:
     source_KN: Tensor
     targets_KN: Tensor
     mask_KN: Tensor
-    first_row: int = 0
+    first_row: Tensor | None = None
     num_rows: int = 1
 
 

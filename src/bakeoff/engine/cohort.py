@@ -185,11 +185,12 @@ class Cohort:
         return self._hooks
 
     @contextmanager
-    def training_pass(self, first_row: int, num_rows: int) -> Iterator[None]:
+    def training_pass(self, first_row: Tensor, num_rows: int) -> Iterator[None]:
         """Gives the stacks the position of training for the forward and backward pass inside.
 
         Args:
-            first_row: rows of this update that each slot has passed before.
+            first_row: [] int64 on the device, rows of this update that each slot has passed
+                before.
             num_rows: rows of each slot in this pass.
         """
         assert self.optimizer is not None

@@ -1,4 +1,4 @@
-"""How many candidates share one training pass when the study says ``slots: auto``."""
+"""How many candidates, and how many rows of each, share one training pass."""
 
 from __future__ import annotations
 
@@ -51,9 +51,51 @@ def auto_slots(
         tokens: of the largest micro-batch of one slot, padding and prompts included.
         mean_tokens: of a micro-batch on average; None if all are as large.
     """
-    execution_path = methods[0].execution_path
-    if not execution_path.shares_base:
+    if not methods[0].execution_path.shares_base:
         return 1
+    fitting = int(_MEMORY_SHARE * free_bytes(base.device) / _slot_bytes(base, methods, tokens))
+    useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)
+    return max(1, min(useful, fitting))
+
+
+def joined_rows(
+    base: Base,
+    methods: Sequence[Method],
+    *,
+    num_slots: int,
+    row_tokens: int,
+    micro_batch_size: int,
+    grad_accum_steps: int,
+) -> int:
+    """Rows of a slot in one pass of training: on a GPU of several micro-batches that are small.
+
+    Small passes leave a GPU idle. So micro-batches whose gradients are added up anyway are joined,
+    as long as all slots have no more than ``SATURATING_TOKENS`` in a pass and half of the free
+    memory holds it, by estimate. On a CPU none are: smaller passes stay in the cache.
+
+    Args:
+        base: the base.
+        methods: the methods of the pass.
+        num_slots: candidates in it. row_tokens: of the longest row, prompts included.
+        micro_batch_size: rows of a slot. grad_accum_steps: micro-batches of an update.
+
+    Returns:
+        A multiple of ``micro_batch_size`` with which passes are few and of one size.
+    """
+    if kind_of(base.device) != "cuda":
+        return micro_batch_size
+    one = micro_batch_size * max(1, row_tokens)
+    most = max(1, min(grad_accum_steps, SATURATING_TOKENS["cuda"] // (num_slots * one)))
+    room = _MEMORY_SHARE * free_bytes(base.device) / num_slots
+    while most > 1 and _slot_bytes(base, methods, most * one) > room:
+        most -= 1
+    num_passes = -(-grad_accum_steps // most)
+    return -(-grad_accum_steps // num_passes) * micro_batch_size
+
+
+def _slot_bytes(base: Base, methods: Sequence[Method], tokens: int) -> int:
+    """What a slot takes in training, by estimate."""
+    execution_path = methods[0].execution_path
     slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
     itemsize = base.compute_dtype.itemsize
     slot_bytes += (
@@ -62,6 +104,4 @@ def auto_slots(
     if not execution_path.reads_hidden_states:
         layers = int(getattr(base.config, "num_hidden_layers", 1))
         slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
-    fitting = int(_MEMORY_SHARE * free_bytes(base.device) / slot_bytes)
-    useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)
-    return max(1, min(useful, fitting))
+    return slot_bytes

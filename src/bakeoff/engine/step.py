@@ -1,7 +1,8 @@
 """One update of every slot.
 
 The step has two halves: ``pack_step`` brings what the slots learn from to the device, and
-``update`` computes on it without asking the device for anything, so that it can be captured.
+``update`` computes on it without asking the device for anything. Its parts, ``UpdateParts``, can so
+be captured each for itself: one pass serves all micro-batches of its shape.
 
 Axis letters: ``K`` slots.
 """
@@ -9,6 +10,7 @@ Axis letters: ``K`` slots.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +23,7 @@ from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, WorkerThreads, worker_threads_of
 from bakeoff.engine.batch_source import BatchSource, Packed
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.optimizer import SlotAdamW
 from bakeoff.ranks import add_up, ranks, share_of
 
 MOST_WORKER_BYTES = 1 << 28
@@ -59,7 +62,7 @@ def train_step(
             width.
         rates_K: [K] float64 learning rates.
         micro_batch_size: rows of one slot that are in memory at a time.
-        graphs: captures the update and replays it; None runs it as it is written.
+        graphs: captures the update's parts and replays them; None runs it as it is written.
 
     Returns:
         ([K] summed NLLs in nats, [K] supervised tokens), on the device.
@@ -70,14 +73,8 @@ def train_step(
     if graphs is None:
         total_K = update(cohort, batch_source, packed.passes, packed.tokens_K, rates_K, workers)
     else:
-        total_K = graphs.run(
-            lambda passes, tokens_K, rates_K: update(
-                cohort, batch_source, passes, tokens_K, rates_K, workers
-            ),
-            packed.passes,
-            packed.tokens_K,
-            rates_K,
-        )
+        parts = UpdateParts(cohort, batch_source)
+        total_K = graphs.run(parts, share_of(packed.passes), packed.tokens_K, rates_K)
     return total_K, packed.tokens_K
 
 
@@ -97,13 +94,109 @@ def pack_step(
     by_slot = [plan.micro_batches(step or idle, rows) for step in steps]
     counts = [sum(batch.num_supervised for batch in batches) for batches in by_slot]
     passes = [
-        replace(batch_source.pack(plan, batches), first_row=number * rows, num_rows=rows)
+        replace(
+            batch_source.pack(plan, batches),
+            first_row=to_device(np.array(number * rows), batch_source.device),
+            num_rows=rows,
+        )
         for number, batches in enumerate(zip(*by_slot, strict=True))
         if any(batch.num_supervised for batch in batches)
     ]
     return PackedStep(
         passes=passes, tokens_K=to_device(np.array(counts, dtype=np.float32), batch_source.device)
     )
+
+
+@dataclass(frozen=True)
+class UpdateParts:
+    """One update in its parts: ``begin`` once, ``accumulate`` for each pass, ``finish`` once.
+
+    Attributes:
+        cohort: an entered cohort with an optimizer. batch_source: how examples reach it.
+    """
+
+    cohort: Cohort
+    batch_source: BatchSource
+
+    @property
+    def optimizer(self) -> SlotAdamW:
+        """The cohort's."""
+        assert self.cohort.optimizer is not None
+        return self.cohort.optimizer
+
+    def begin(self, tokens_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Clears the gradients.
+
+        Args:
+            tokens_K: see ``PackedStep``.
+
+        Returns:
+            ([K] the weight of a token's NLL in each slot's loss, [K] zeros for sums of NLLs).
+        """
+        self.optimizer.zero_grad()
+        weight_K = self.optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
+        return weight_K, torch.zeros_like(tokens_K)
+
+    def accumulate(
+        self, packed: Packed, weight_K: Tensor, total_K: Tensor, *, counts: bool = True
+    ) -> None:
+        """Adds the gradients of one pass to the optimizer's, and its NLLs to ``total_K``.
+
+        Args:
+            packed: one micro-batch of every slot. weight_K, total_K: as ``begin`` gave them.
+            counts: see ``share_of``.
+        """
+        with self._training_pass(packed):
+            weighed_K = weight_K if counts else torch.zeros_like(weight_K)
+            scaled_K, nll_KN = self.batch_source.losses(self.cohort, packed, weighed_K)
+            scaled_K.sum().backward()
+        if counts:
+            total_K += nll_KN.sum(dim=1)
+
+    def accumulate_beside(
+        self,
+        passes: Sequence[Packed],
+        weight_K: Tensor,
+        total_K: Tensor,
+        workers: WorkerThreads,
+    ) -> None:
+        """``accumulate`` of several passes at a time, in threads."""
+        leaves = [leaf for stack in self.cohort.stacks.values() for leaf in stack.tensors.values()]
+        summed = [leaf.grad for leaf in leaves]
+
+        def gradients(packed: Packed) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+            # Worker threads share the leaves, so that none may write into their gradients.
+            with self._training_pass(packed):
+                nll_K, _ = self.batch_source.losses(self.cohort, packed)
+                loss = (nll_K * weight_K).sum()
+                return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
+
+        for nll_K, found in workers.map(gradients, passes):
+            total_K += nll_K
+            used = [
+                (s, g)
+                for s, g in zip(summed, found, strict=True)
+                if s is not None and g is not None
+            ]
+            torch._foreach_add_([s for s, _ in used], [g for _, g in used])
+
+    def finish(self, rates_K: Tensor, total_K: Tensor) -> None:
+        """Updates every slot from the gradients that are there.
+
+        Args:
+            rates_K: see ``train_step``. total_K: [K] summed NLLs; of all processes afterwards.
+        """
+        # Each process has passed its rows; what it holds a shard of is summed up already.
+        add_up([self.optimizer.replicated_grads, total_K])
+        penalty_K = self.cohort.penalty()
+        if penalty_K is not None:
+            (penalty_K * self.optimizer.loss_scale_K).sum().backward()
+        self.optimizer.step(rates_K, total_K)
+        self.cohort.after_update()
+
+    def _training_pass(self, packed: Packed) -> AbstractContextManager[None]:
+        assert packed.first_row is not None, "pack_step says where in its update a pass is"
+        return self.cohort.training_pass(packed.first_row, packed.num_rows)
 
 
 def update(
@@ -125,45 +218,14 @@ def update(
     Returns:
         [K] summed NLLs in nats.
     """
-    optimizer = cohort.optimizer
-    assert optimizer is not None
-    weight_K = optimizer.loss_scale_K / tokens_K.clamp(min=1.0)
-    total_K = torch.zeros_like(tokens_K)
-    optimizer.zero_grad()
+    parts = UpdateParts(cohort, batch_source)
+    weight_K, total_K = parts.begin(tokens_K)
     own = share_of(passes)
     if workers.num == 1:
         for packed, counts in own:
-            with cohort.training_pass(packed.first_row, packed.num_rows):
-                weighed_K = weight_K if counts else torch.zeros_like(weight_K)
-                scaled_K, nll_KN = batch_source.losses(cohort, packed, weighed_K)
-                scaled_K.sum().backward()
-            if counts:
-                total_K += nll_KN.sum(dim=1)
+            parts.accumulate(packed, weight_K, total_K, counts=counts)
     else:
-        leaves = [leaf for stack in cohort.stacks.values() for leaf in stack.tensors.values()]
-        summed = [leaf.grad for leaf in leaves]
-
-        def gradients(packed: Packed) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-            # Worker threads share the leaves, so that none may write into their gradients.
-            with cohort.training_pass(packed.first_row, packed.num_rows):
-                nll_K, _ = batch_source.losses(cohort, packed)
-                loss = (nll_K * weight_K).sum()
-                return nll_K.detach(), torch.autograd.grad(loss, leaves, allow_unused=True)
-
         counted = [packed for packed, counts in own if counts]
-        for nll_K, found in workers.map(gradients, counted):
-            total_K += nll_K
-            used = [
-                (s, g)
-                for s, g in zip(summed, found, strict=True)
-                if s is not None and g is not None
-            ]
-            torch._foreach_add_([s for s, _ in used], [g for _, g in used])
-    # Each process has passed its rows; what it holds a shard of is summed up already.
-    add_up([optimizer.replicated_grads, total_K])
-    penalty_K = cohort.penalty()
-    if penalty_K is not None:
-        (penalty_K * optimizer.loss_scale_K).sum().backward()
-    optimizer.step(rates_K, total_K)
-    cohort.after_update()
+        parts.accumulate_beside(counted, weight_K, total_K, workers)
+    parts.finish(rates_K, total_K)
     return total_K

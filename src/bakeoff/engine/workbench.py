@@ -19,7 +19,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.entrants import Entrant
 from bakeoff.engine.generation.generate import GenerationOptions
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
-from bakeoff.engine.slots import auto_slots, useful_slots
+from bakeoff.engine.slots import auto_slots, joined_rows, useful_slots
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.metrics.contract import Ask, Metric
@@ -85,6 +85,7 @@ class Workbench:
             before each prompt, where a baseline wants them.
         also: further test sets, by name. curve: the learning curve.
         entrants: from elsewhere, tested beside the methods.
+        joins_micro_batches: whether a pass on a GPU may have several; not where memory is short.
         plans: the schedule of each split.
     """
 
@@ -105,6 +106,7 @@ class Workbench:
     curve: LearningCurve = field(default_factory=LearningCurve)
     bases: Mapping[BaseChoice, Base] = field(default_factory=dict)
     entrants: tuple[Entrant, ...] = ()
+    joins_micro_batches: bool = True
 
     def base_of(self, choice: BaseChoice) -> Base:
         """The held base of a choice."""
@@ -153,6 +155,31 @@ class Workbench:
             longest = rows * (self.task.max_length + extra)
             wanted = auto_slots(self.base, methods, longest, self._pass_tokens(extra))
         return min(len(candidates), wanted)
+
+    def rows_of_pass(
+        self,
+        candidates: Sequence[Candidate],
+        num_slots: int,
+        protocol: ProtocolOptions | None = None,
+    ) -> int:
+        """Rows of each slot in one training pass.
+
+        Args:
+            candidates: of one execution path. num_slots: of them in the pass.
+            protocol: that they train by; the study's without.
+        """
+        protocol = protocol or self.protocol
+        if not self.joins_micro_batches:
+            return protocol.micro_batch_size
+        methods = [candidate.method for candidate in candidates]
+        return joined_rows(
+            self.base,
+            methods,
+            num_slots=num_slots,
+            row_tokens=self.task.max_length + max(m.extra_positions for m in methods),
+            micro_batch_size=protocol.micro_batch_size,
+            grad_accum_steps=protocol.grad_accum_steps,
+        )
 
     def useful_slots(self) -> int:
         """Slots that ``slots: auto`` gives at most, whatever memory there is."""

@@ -204,12 +204,15 @@ class TrainingStage:
             known = older.slots.get(group.key) if older else None
             return known or bench.num_slots(candidates)
 
-        rows = older.micro_batch_sizes.get(group.key) if older else None
+        def num_rows(candidates: Sequence[Candidate]) -> int:
+            known = older.micro_batch_sizes.get(group.key) if older else None
+            return known or bench.rows_of_pass(candidates, len(candidates))
+
         return pack_training(
             [*seated, *self.schedule.waiting(group)],
             self.events,
             group=group.key,
             stop=stop,
             num_slots=num_slots,
-            micro_batch_size=rows or bench.protocol.micro_batch_size,
+            num_rows=num_rows,
         )

@@ -106,8 +106,23 @@ def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int 
     return max(1, rows)
 
 
+def rows_of(bench: Workbench, entry: MethodEntry) -> int:
+    """Rows of a method's micro-batch, as the study has it; of its variant with most."""
+    protocols = [bench.protocol.under(variant.searched) for variant in entry.variants]
+    return max(protocol.micro_batch_size for protocol in protocols)
+
+
 def recomputing_of(bench: Workbench) -> Workbench:
     """The study with recomputed activations."""
     changed = replace(bench, engine=replace(bench.engine, gradient_checkpointing=True))
+    return _with_plans_of(bench, changed)
+
+
+def with_single_micro_batches(bench: Workbench) -> Workbench:
+    """The study with one micro-batch in a pass; see ``bakeoff.engine.slots.joined_rows``."""
+    return _with_plans_of(bench, replace(bench, joins_micro_batches=False))
+
+
+def _with_plans_of(bench: Workbench, changed: Workbench) -> Workbench:
     changed.__dict__["plans"] = bench.plans
     return changed

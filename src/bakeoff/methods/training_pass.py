@@ -20,13 +20,14 @@ class TrainingPass:
     Attributes:
         seed_K: [K] int64, of each slot's candidate.
         update_K: [K] int64, updates that each slot has made.
-        first_row: rows of this update that each slot has passed before.
+        first_row: [] int64 on the device, rows of this update that each slot has passed before: a
+            number of the host would be part of a captured pass, and one capture serve one place.
         num_rows: B, rows of each slot in this pass.
     """
 
     seed_K: Tensor
     update_K: Tensor
-    first_row: int
+    first_row: Tensor
     num_rows: int
 
 

@@ -130,7 +130,7 @@ def test_dropout_leaves_what_plain_pytorch_leaves(
     now = TrainingPass(
         seed_K=torch.tensor([1, 2**31 + 5, -3]),
         update_K=torch.tensor([0, 7, 2**20]),
-        first_row=5,
+        first_row=torch.tensor(5),
         num_rows=4,
     )
     shares = (0.1, 0.0, 0.6)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-FAILING_CALL = 130
+FAILING_CALL = 15
 """Operations of a capture before the one that fails."""
 
 

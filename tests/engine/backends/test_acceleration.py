@@ -71,7 +71,7 @@ def trained(cohort: Cohort, rows: int, tokens: int) -> Tensor:
     cohort.optimizer.zero_grad()
     generator = torch.Generator().manual_seed(rows * tokens)
     ids = torch.randint(1, 200, (cohort.num_slots, rows, tokens), generator=generator)
-    with cohort.training_pass(0, rows):
+    with cohort.training_pass(torch.tensor(0), rows):
         cohort.hidden_states(ids)[0].square().sum().backward()
     return cohort.optimizer.grads_Kn.clone()
 
@@ -97,7 +97,7 @@ def gradients(
     with cohort, context(bench.base):
         for rows, tokens in shapes:
             ids = torch.randint(1, 200, (len(kinds), rows, tokens), generator=generator)
-            with cohort.training_pass(0, rows):
+            with cohort.training_pass(torch.tensor(0), rows):
                 hidden, _ = cohort.hidden_states(ids)
                 hidden.square().sum().backward()
     assert cohort.optimizer is not None

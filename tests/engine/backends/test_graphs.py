@@ -113,6 +113,29 @@ def test_the_same_buffers_give_the_same_bits_captured_or_not(
     assert torch.equal(values_of(captured), values_of(plain))
 
 
+@pytest.mark.parametrize("num_passes", [1, 3])
+def test_one_graph_serves_all_passes_of_a_width(
+    stub: StubGraphs, bench: Bench, kit: Kit, num_passes: int
+) -> None:
+    """However many accumulate, and in the shorter step of an epoch; one updates the slots."""
+    plan = kit.plan(22, prompt=(4, 60), max_length=72, rows_per_step=2 * num_passes)
+    steps = plan.epoch(5, 0)
+    counts = {len(step.examples) for step in steps}
+    assert counts == ({2} if num_passes == 1 else {6, 4}), "one of three passes is a shorter one"
+    rates_K = torch.full((len(KINDS),), 1e-2, dtype=torch.float64)
+    found = []
+    for graphs in (None, StepGraphs()):
+        with seated(bench, KINDS) as cohort:
+            for step in steps:
+                total_K, _ = train_step(
+                    *(cohort, TokenSource(CPU), plan, [step] * len(KINDS), rates_K, 2, graphs)
+                )
+                found.append(total_K.numpy().copy())
+    assert len(stub.captures) == len({step.width for step in steps}) + 1
+    half = len(steps)
+    np.testing.assert_allclose(found[half:], found[:half], rtol=1e-4)
+
+
 def test_capturing_holds_no_copy_of_the_optimizers_state(
     stub: StubGraphs, bench: Bench, plan: BatchPlan
 ) -> None:

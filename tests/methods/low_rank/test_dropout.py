@@ -20,7 +20,7 @@ def training(*seeds: int, update: int = 0, first_row: int = 0, num_rows: int = 4
     return TrainingPass(
         seed_K=torch.tensor(seeds),
         update_K=torch.full((len(seeds),), update),
-        first_row=first_row,
+        first_row=torch.tensor(first_row),
         num_rows=num_rows,
     )
 
@@ -38,7 +38,10 @@ def mask(
 
 def test_what_kernels_are_tried_against_is_what_is_drawn() -> None:
     now = TrainingPass(
-        seed_K=torch.tensor([7, 1 << 40]), update_K=torch.tensor([3, 0]), first_row=2, num_rows=3
+        seed_K=torch.tensor([7, 1 << 40]),
+        update_K=torch.tensor([3, 0]),
+        first_row=torch.tensor(2),
+        num_rows=3,
     )
     threshold_K = torch.tensor([1 << 30, 1 << 29], dtype=torch.int32)
     scale_K = torch.tensor([2.0, 4 / 3])

@@ -119,8 +119,8 @@ def _same_dropout(kernels: ModuleType, device: torch.device) -> bool:
         torch.tensor([3, 0], device=device),
         torch.tensor([1 << 30, 1 << 29], dtype=torch.int32, device=device),
         torch.tensor([2.0, 4 / 3], device=device),
+        torch.tensor(2, device=device),
         layer_key=123456789,
-        first_row=2,
         num_rows=3,
     )
     bits = "".join(str(int(number)) for number in (left != 0).flatten().tolist())

@@ -139,8 +139,8 @@ def dropout(
     updates,
     thresholds,
     scales,
+    first_rows,
     layer_key,
-    first_row,
     row_length,
     num_positions,
     width,
@@ -154,6 +154,7 @@ def dropout(
     key = _mix(tl.load(seeds + slot).to(tl.uint32) + golden)
     key = _mix(key ^ tl.load(updates + slot).to(tl.uint32))
     key = _mix(key + layer_key.to(tl.uint32))
+    first_row = tl.load(first_rows).to(tl.int32)
     row = _mix((place // row_length + first_row).to(tl.uint32))
     key = _mix(key ^ _mix(row ^ (place % row_length).to(tl.uint32)))
     threshold = tl.load(thresholds + slot).to(tl.uint32)
@@ -250,9 +251,9 @@ def dropped(
     update_K: Tensor,
     threshold_K: Tensor,
     scale_K: Tensor,
+    first_row: Tensor,
     *,
     layer_key: int,
-    first_row: int,
     num_rows: int,
 ) -> Tensor:
     """As ``bakeoff.methods.low_rank.dropout.dropped``, of a contiguous tensor, in one pass."""
@@ -265,8 +266,8 @@ def dropped(
         update_K,
         threshold_K,
         scale_K.to(x_KND.dtype).float(),  # rounded as the numbers that it is multiplied with
-        layer_key,
         first_row,
+        layer_key,
         num_positions // num_rows,
         num_positions,
         width,

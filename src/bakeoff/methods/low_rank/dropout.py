@@ -73,9 +73,8 @@ class _Dropped(Function):
         def apply(given_KND: Tensor) -> Tensor:
             found: Tensor = kernels.dropped(
                 given_KND.contiguous(),
-                *(training.seed_K, training.update_K, threshold_K, scale_K),
+                *(training.seed_K, training.update_K, threshold_K, scale_K, training.first_row),
                 layer_key=layer_key,
-                first_row=training.first_row,
                 num_rows=training.num_rows,
             )
             return found
