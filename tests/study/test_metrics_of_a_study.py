@@ -106,3 +106,16 @@ def test_a_function_of_ones_own_sees_every_column_of_the_row(
     assert run_small(task={"metrics": [*wanted, "exact_match"]}).code == 0
     assert results()["candidates"][final]["epochs"] == trained
     assert "exact_match" in results()["methods"]["lora"]["test"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_function_that_fails_does_so_before_anything_is_asked(
+    run_small: Run, place: Path
+) -> None:
+    (place / "mine.py").write_text(
+        "def score(prediction, references, row):\n    return row['citty']\n", encoding="utf-8"
+    )
+    outcome = run_small(task={"metrics": ["python: mine.py:score"]}, baselines=[])
+    assert outcome.code == 2
+    assert "mine.py:score, example 0: it raised KeyError: 'citty'; mend it" in outcome.err
+    assert not (place / "out/cohorts").exists() and not (place / "out/candidates").exists()
