@@ -43,10 +43,8 @@ def forms() -> list[tuple[str, Any, dict[str, str], dict[str, Any], int]]:
         found.append((name, triton_kernels.adamw, types, constants, 4))
     for given in FORMATS:
         types = {"given": f"*{given}", "kept": f"*{given}", "seeds": "*i64", "updates": "*i64"}
-        types |= {"thresholds": "*i32", "scales": "*fp32"}
-        types |= dict.fromkeys(
-            ("layer_key", "first_row", "row_length", "num_positions", "width"), "i32"
-        )
+        types |= {"thresholds": "*i32", "scales": "*fp32", "first_rows": "*i64"}
+        types |= dict.fromkeys(("layer_key", "row_length", "num_positions", "width"), "i32")
         found.append((f"dropout, {given}", triton_kernels.dropout, types, {"BLOCK": 1024}, 4))
     return found
 

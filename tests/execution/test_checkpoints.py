@@ -176,7 +176,7 @@ class Case:
             group=self.group.key,
             stop=lambda _: EPOCHS,
             num_slots=len,  # so that slots are refilled, as in a pass that memory has narrowed
-            num_rows=lambda _: 2,
+            micro_batch_size=2,
         )
         with ExitStack() as stack:
             Trainer(

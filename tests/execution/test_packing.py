@@ -52,14 +52,14 @@ def all_packed(
         group="base",
         stop=lambda _: stop,
         num_slots=lambda found: min(slots, len(found)),
-        num_rows=lambda found: 16 // len(found),
+        micro_batch_size=8,
     )
 
 
 def test_a_job_is_packed_once_and_keeps_its_candidates(events: EventLog) -> None:
     a, b, c = (candidate(name) for name in "abc")
     first = packed(events, a, b, stop=2)
-    assert (first.cohort, first.width, first.micro_batch_size) == ("train-base-0", 2, 8)
+    assert (first.cohort, first.width) == ("train-base-0", 2)
     assert first.candidates == ("a-lr1-s0", "b-lr1-s0")
     # Whoever comes later does not join it, and it is found again from anywhere inside it.
     assert packed(events, c, candidate("b", 1), stop=2) == first
@@ -94,7 +94,7 @@ def test_what_memory_has_narrowed_holds_for_every_later_job_of_its_group(events:
         group="hidden_states",
         stop=lambda _: 1,
         num_slots=lambda _: 3,
-        num_rows=lambda _: 8,
+        micro_batch_size=8,
     )
     assert (other.width, other.micro_batch_size) == (3, 8)
 

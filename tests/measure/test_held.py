@@ -16,6 +16,7 @@ from bakeoff.base.weights.scratch import scratch_config
 from bakeoff.base.weights.sources import load_source
 from bakeoff.config import dump_yaml
 from bakeoff.engine.options import EngineOptions
+from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.cards import CARDS
 from bakeoff.measure.fit import fitted, needs_of
 from bakeoff.measure.traced import Predictor
@@ -71,20 +72,29 @@ def test_methods_that_need_a_whole_base_are_planned_with_one(
     assert [row["quantization"] for row in plan["held"]] == ["none"]
 
 
-def test_micro_batches_are_joined_on_a_gpu_where_that_fits(place: Path) -> None:
+def test_micro_batches_are_joined_on_a_gpu_where_that_is_asked_for_and_fits(place: Path) -> None:
     changes = {"protocol": {"micro_batch_size": 1, "grad_accum_steps": 8}, "slots": 1}
-    bench = open_workbench(study_from_mapping(small_study(**changes), folder=place), "cpu")
     card = CARDS["A100-80GB"]
-    predictor, schedule = Predictor(bench, gpu=card.profile()), first_candidates(bench, None)
+
+    def opened(**engine: Any) -> Workbench:
+        study = study_from_mapping(small_study(**changes, engine=engine), folder=place)
+        return open_workbench(study, "cpu")
+
+    plain, asking = opened(), opened(join_micro_batches=True)
+    predictor, schedule = Predictor(asking, gpu=card.profile()), first_candidates(asking, None)
     with standing_for(card.profile()):
-        same, [need], _ = fitted(bench, predictor, schedule, card.usable_bytes)
-        assert same is bench and need.alone.rows == 8
-        changed, [less], fit = fitted(bench, predictor, schedule, need.bytes - 1)
-    assert not changed.joins_micro_batches and changed.plans is bench.plans
-    assert less.alone.rows == 1 and less.bytes < need.bytes and not fit.remedies
+        [need] = needs_of(plain, Predictor(plain, gpu=card.profile()), schedule)
+        assert need.joined is None
+        same, [more], fit = fitted(asking, predictor, schedule, card.usable_bytes)
+        assert same is asking and more.joined is not None and not fit.remedies
+        assert (more.joined.rows, more.alone) == (8, need.alone)
+        assert more.bytes > need.bytes
+        changed, [less], fit = fitted(asking, predictor, schedule, more.bytes - 1)
+    assert not changed.engine.join_micro_batches and changed.plans is asking.plans
+    assert (less.joined, less.bytes) == (None, need.bytes) and not fit.remedies
     # On a CPU each is a pass of its own.
-    [need] = needs_of(bench, Predictor(bench), schedule)
-    assert need.alone.rows == 1
+    [need] = needs_of(asking, Predictor(asking), schedule)
+    assert need.joined is None
 
 
 def test_activations_are_computed_again_where_nothing_else_fits(place: Path) -> None:

@@ -17,7 +17,7 @@ from bakeoff.config import dump_yaml
 from bakeoff.measure import quantizing
 from bakeoff.measure.cards import CARDS, Card
 from bakeoff.measure.fit import Fit, fitted
-from bakeoff.measure.needs import Need, with_single_micro_batches
+from bakeoff.measure.needs import Need
 from bakeoff.measure.plan import predictor_for
 from bakeoff.measure.quantizing import OverQuantized
 from bakeoff.measure.remedies import Fitting, remedies_of
@@ -51,16 +51,13 @@ def wide(place: Path) -> Path:
 def fitted_on(
     wide: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[list[Need], Fit]]:
-    """What the methods of a study need and what would make it fit on a card of so many bytes.
-
-    Each micro-batch is a pass of its own, as it is wherever a study does not fit.
-    """
+    """What the methods of a study need and what would make it fit on a card of so many bytes."""
 
     def call(methods: Any, usable: float, *settings: str) -> tuple[list[Need], Fit]:
         monkeypatch.setattr(Card, "usable_bytes", property(lambda card: int(usable)))
         (place / "study.yaml").write_text(dump_yaml(study_of(wide, methods)), encoding="utf-8")
         study = load_study(place / "study.yaml", list(settings))
-        bench = with_single_micro_batches(open_workbench(study, "cpu", meta=True))
+        bench = open_workbench(study, "cpu", meta=True)
         card = CARDS["T4"]
         predictor = predictor_for(bench, card)
         profile = replace(card.profile(), free_bytes=int(usable) - predictor.base_bytes)

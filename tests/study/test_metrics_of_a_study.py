@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.registry import read_task
@@ -109,13 +110,40 @@ def test_a_function_of_ones_own_sees_every_column_of_the_row(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_function_that_fails_does_so_before_anything_is_asked(
-    run_small: Run, place: Path
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_function_that_fails_does_so_before_anything_is_trained(
+    place: Path, cli: Callable[..., Any], command: str
 ) -> None:
     (place / "mine.py").write_text(
         "def score(prediction, references, row):\n    return row['citty']\n", encoding="utf-8"
     )
-    outcome = run_small(task={"metrics": ["python: mine.py:score"]}, baselines=[])
+    study = small_study(task={"metrics": ["python: mine.py:score"]}, baselines=[])
+    (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    outcome = cli(command, "study.yaml")
     assert outcome.code == 2
-    assert "mine.py:score, example 0: it raised KeyError: 'citty'; mend it" in outcome.err
-    assert not (place / "out/cohorts").exists() and not (place / "out/candidates").exists()
+    said = " ".join(outcome.err.split())
+    assert "mine.py:score, example 0: it raised KeyError: 'citty'; mend it." in said
+    assert "It was tried on the validation set's first row, with" in said
+    assert not list(place.rglob("cohorts")) and not list(place.rglob("candidates"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_further_set_s_rows_are_tried_too(place: Path, cli: Callable[..., Any]) -> None:
+    (place / "mine.py").write_text(
+        "def score(prediction, references, row):\n    return 1 / len(row['topic'])\n",
+        encoding="utf-8",
+    )
+    rows = [{"text": "a b c", "short": "a", "topic": ""}] * 3
+    (place / "other.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
+    for file in (place / "rows").glob("*.jsonl"):
+        found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = (json.dumps({**row, "topic": "x"}) for row in found)
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    also = {"shift": {"source": {"test": "other.jsonl"}}}
+    study = small_study(task={"metrics": ["python: mine.py:score"]}, also_test=also)
+    (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+    outcome = cli("run", "study.yaml")
+    assert outcome.code == 2
+    assert "ZeroDivisionError" in outcome.err and "the shift set's" in outcome.err

@@ -40,6 +40,10 @@ class EngineOptions:
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Whether a layer's activations are computed again in the backward pass instead of kept: less
     memory, a third more time; ``auto``: where the study fits no other way."""
+    join_micro_batches: bool = False
+    """Whether on a GPU micro-batches whose gradients are added up share a pass, as long as all
+    slots have no more than 32,768 tokens in it: fewer and larger passes, and more memory than
+    ``protocol.micro_batch_size`` says. Where the study does not fit so, they do not."""
     deterministic: bool = False
     """Whether only kernels compute that give the same bits for the same input
     (``torch.use_deterministic_algorithms``, a fixed cuBLAS workspace of 32 MiB a stream): without

@@ -51,51 +51,9 @@ def auto_slots(
         tokens: of the largest micro-batch of one slot, padding and prompts included.
         mean_tokens: of a micro-batch on average; None if all are as large.
     """
-    if not methods[0].execution_path.shares_base:
-        return 1
-    fitting = int(_MEMORY_SHARE * free_bytes(base.device) / _slot_bytes(base, methods, tokens))
-    useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)
-    return max(1, min(useful, fitting))
-
-
-def joined_rows(
-    base: Base,
-    methods: Sequence[Method],
-    *,
-    num_slots: int,
-    row_tokens: int,
-    micro_batch_size: int,
-    grad_accum_steps: int,
-) -> int:
-    """Rows of a slot in one pass of training: on a GPU of several micro-batches that are small.
-
-    Small passes leave a GPU idle. So micro-batches whose gradients are added up anyway are joined,
-    as long as all slots have no more than ``SATURATING_TOKENS`` in a pass and half of the free
-    memory holds it, by estimate. On a CPU none are: smaller passes stay in the cache.
-
-    Args:
-        base: the base.
-        methods: the methods of the pass.
-        num_slots: candidates in it. row_tokens: of the longest row, prompts included.
-        micro_batch_size: rows of a slot. grad_accum_steps: micro-batches of an update.
-
-    Returns:
-        A multiple of ``micro_batch_size`` with which passes are few and of one size.
-    """
-    if kind_of(base.device) != "cuda":
-        return micro_batch_size
-    one = micro_batch_size * max(1, row_tokens)
-    most = max(1, min(grad_accum_steps, SATURATING_TOKENS["cuda"] // (num_slots * one)))
-    room = _MEMORY_SHARE * free_bytes(base.device) / num_slots
-    while most > 1 and _slot_bytes(base, methods, most * one) > room:
-        most -= 1
-    num_passes = -(-grad_accum_steps // most)
-    return -(-grad_accum_steps // num_passes) * micro_batch_size
-
-
-def _slot_bytes(base: Base, methods: Sequence[Method], tokens: int) -> int:
-    """What a slot takes in training, by estimate."""
     execution_path = methods[0].execution_path
+    if not execution_path.shares_base:
+        return 1
     slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
     itemsize = base.compute_dtype.itemsize
     slot_bytes += (
@@ -104,4 +62,38 @@ def _slot_bytes(base: Base, methods: Sequence[Method], tokens: int) -> int:
     if not execution_path.reads_hidden_states:
         layers = int(getattr(base.config, "num_hidden_layers", 1))
         slot_bytes += tokens * layers * base.width * _ACTIVATIONS_A_LAYER * itemsize
-    return slot_bytes
+    fitting = int(_MEMORY_SHARE * free_bytes(base.device) / slot_bytes)
+    useful = useful_slots(base.device, tokens if mean_tokens is None else mean_tokens)
+    return max(1, min(useful, fitting))
+
+
+def joined_rows(
+    device: torch.device,
+    *,
+    num_slots: int,
+    row_tokens: int,
+    micro_batch_size: int,
+    grad_accum_steps: int,
+    num_rows: int,
+) -> int:
+    """Rows of a slot in one pass of training where micro-batches of an update are joined on a GPU.
+
+    Small passes leave a GPU idle. On a CPU none are joined: smaller passes stay in the cache. The
+    rule looks at shapes alone, as ``useful_slots`` does.
+
+    Args:
+        device: where.
+        num_slots: candidates in a pass. row_tokens: of the longest row, prompts included.
+        micro_batch_size: rows of a slot. grad_accum_steps: micro-batches of an update.
+        num_rows: of the training set; a pass that is larger would compute padding.
+
+    Returns:
+        ``micro_batch_size`` times the largest divisor of ``grad_accum_steps`` with which all slots
+        have at most ``SATURATING_TOKENS`` in a pass.
+    """
+    if kind_of(device) != "cuda":
+        return micro_batch_size
+    one = num_slots * micro_batch_size * max(1, row_tokens)
+    most = min(SATURATING_TOKENS["cuda"] // one, -(-num_rows // micro_batch_size))
+    divisors = [d for d in range(1, grad_accum_steps + 1) if grad_accum_steps % d == 0]
+    return max([1, *(d for d in divisors if d <= most)]) * micro_batch_size

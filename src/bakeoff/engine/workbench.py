@@ -23,6 +23,7 @@ from bakeoff.engine.slots import auto_slots, joined_rows, useful_slots
 from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry
 from bakeoff.metrics.contract import Ask, Metric
+from bakeoff.ranks import ranks
 from bakeoff.tasks.contract import Baseline, Task
 from bakeoff.tasks.preparation.shots import ShotData
 from bakeoff.types import SPLITS, Split
@@ -85,7 +86,6 @@ class Workbench:
             before each prompt, where a baseline wants them.
         also: further test sets, by name. curve: the learning curve.
         entrants: from elsewhere, tested beside the methods.
-        joins_micro_batches: whether a pass on a GPU may have several; not where memory is short.
         plans: the schedule of each split.
     """
 
@@ -106,7 +106,6 @@ class Workbench:
     curve: LearningCurve = field(default_factory=LearningCurve)
     bases: Mapping[BaseChoice, Base] = field(default_factory=dict)
     entrants: tuple[Entrant, ...] = ()
-    joins_micro_batches: bool = True
 
     def base_of(self, choice: BaseChoice) -> Base:
         """The held base of a choice."""
@@ -162,23 +161,25 @@ class Workbench:
         num_slots: int,
         protocol: ProtocolOptions | None = None,
     ) -> int:
-        """Rows of each slot in one training pass.
+        """Rows of each slot in the training passes of one group.
 
         Args:
-            candidates: of one execution path. num_slots: of them in the pass.
+            candidates: of one execution path. num_slots: of its widest pass, so that a narrower one
+                has no other rows.
             protocol: that they train by; the study's without.
         """
         protocol = protocol or self.protocol
-        if not self.joins_micro_batches:
+        # Memory is not forecast where several processes share a base.
+        if not self.engine.join_micro_batches or ranks().count > 1:
             return protocol.micro_batch_size
-        methods = [candidate.method for candidate in candidates]
+        extra = max(candidate.method.extra_positions for candidate in candidates)
         return joined_rows(
-            self.base,
-            methods,
+            self.base.device,
             num_slots=num_slots,
-            row_tokens=self.task.max_length + max(m.extra_positions for m in methods),
+            row_tokens=self.task.max_length + extra,
             micro_batch_size=protocol.micro_batch_size,
             grad_accum_steps=protocol.grad_accum_steps,
+            num_rows=len(self.data.splits["train"]),
         )
 
     def useful_slots(self) -> int:

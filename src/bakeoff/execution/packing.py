@@ -25,7 +25,7 @@ def pack_training(
     group: str,
     stop: Callable[[Candidate], int],
     num_slots: Callable[[Sequence[Candidate]], int],
-    num_rows: Callable[[Sequence[Candidate]], int],
+    micro_batch_size: int,
 ) -> list[CohortJob]:
     """The jobs that train those who wait: some that exist, and new ones of all the others.
 
@@ -33,7 +33,7 @@ def pack_training(
         waiting: at least one, all of one group, in the study's order.
         events: the run's, to which new jobs are added.
         group: its name. stop: the epoch after which a candidate leaves.
-        num_slots: of a pass of some candidates. num_rows: of a slot in a pass of these.
+        num_slots: of a pass of some candidates. micro_batch_size: rows, as the study has it.
 
     Returns:
         One at least; the first holds the first of those who wait, if that has a job.
@@ -60,8 +60,9 @@ def pack_training(
         seats = tuple(
             Seat(spec=spec_of(record_of(c)), start=len(c.epochs), stop=stop(c)) for c in part
         )
-        rows = num_rows(part)
-        coming.append(_job(events, "train", group, seats, width, rows, number=len(coming)))
+        coming.append(
+            _job(events, "train", group, seats, width, micro_batch_size, number=len(coming))
+        )
     events.add(*(Packed(job=job) for job in coming))
     return [*found.values(), *coming]
 
@@ -92,7 +93,7 @@ def pack_tests(
 
     Args:
         untested: all of one group, in the study's order. split: the set that they are tested on.
-        micro_batch_size: rows, as the study has it. The others are as of ``pack_training``.
+            The others are as of ``pack_training``.
     """
     coming = _not_in(tests_on(events, split), untested)
     width = num_slots(coming) if coming else 1

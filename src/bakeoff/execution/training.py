@@ -204,15 +204,15 @@ class TrainingStage:
             known = older.slots.get(group.key) if older else None
             return known or bench.num_slots(candidates)
 
-        def num_rows(candidates: Sequence[Candidate]) -> int:
-            known = older.micro_batch_sizes.get(group.key) if older else None
-            return known or bench.rows_of_pass(candidates, len(candidates))
-
+        rows = older.micro_batch_sizes.get(group.key) if older else None
+        if rows is None:
+            everyone = [c for c in self.schedule.candidates if group.holds(c)]
+            rows = bench.rows_of_pass(everyone, bench.num_slots(everyone))
         return pack_training(
             [*seated, *self.schedule.waiting(group)],
             self.events,
             group=group.key,
             stop=stop,
             num_slots=num_slots,
-            num_rows=num_rows,
+            micro_batch_size=rows,
         )

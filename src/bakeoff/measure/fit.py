@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bakeoff.base.choice import BaseChoice
-from bakeoff.base.devices import kind_of
 from bakeoff.base.sizes import model_bytes
 from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.slots import SATURATING_TOKENS
@@ -15,13 +14,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import BakeoffError
 from bakeoff.formatting import shown_bytes
 from bakeoff.measure.forecasts import margin
-from bakeoff.measure.needs import (
-    Need,
-    neighbours_of,
-    recomputing_of,
-    rows_of,
-    with_single_micro_batches,
-)
+from bakeoff.measure.needs import Need, neighbours_of, recomputing_of, unjoined
 from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Predictor, most_demanding
@@ -60,9 +53,11 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
         if group not in by_group:
             by_group[group] = bench.num_slots(here)
         protocols = [bench.protocol.under(variant.searched) for variant in entry.variants]
-        rows = max(bench.rows_of_pass(here, by_group[group], one) for one in protocols)
+        rows = max(protocol.micro_batch_size for protocol in protocols)
+        most = max(bench.rows_of_pass(here, by_group[group], one) for one in protocols)
         try:
             alone = predictor.training(entry, label, rows, study=bench)
+            joined = predictor.training(entry, label, most, study=bench) if most > rows else None
         except Exception as error:  # a library may ask its tensors for values, or swap them
             predictor.untraced[entry.name] = f"{type(error).__name__}: {error}"
             continue
@@ -73,6 +68,7 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
                 alone=alone,
                 slots=by_group[group],
                 other_bases=predictor.all_bytes - alone.base_bytes,
+                joined=joined,
             )
         )
         groups[entry.name] = group
@@ -133,17 +129,17 @@ def surely_fits(bench: Workbench, available: int) -> bool:
     base, protocol = bench.base, bench.protocol
     layers = int(getattr(base.config, "num_hidden_layers", 1))
     most = 0
-    wanted = bench.slots
-    slots = bench.useful_slots() if wanted == "auto" else wanted
     for variants in bench.methods.values():
         for method in variants.values():
             length = bench.task.max_length + method.extra_positions
             tokens = protocol.micro_batch_size * length
-            if kind_of(base.device) == "cuda":  # micro-batches are joined up to so many tokens
-                most_joined = -(-SATURATING_TOKENS["cuda"] // slots)
-                tokens = max(tokens, min(protocol.rows_per_step * length, most_joined))
+            if bench.engine.join_micro_batches:
+                most_joined = min(protocol.rows_per_step * length, SATURATING_TOKENS["cuda"])
+                tokens = max(tokens, most_joined)
             numbers = tokens * (layers * base.width * _LAYER_NUMBERS + base.vocabulary)
             most = max(most, _STATE_BYTES * method.num_trainable + 4 * numbers)
+    wanted = bench.slots
+    slots = bench.useful_slots() if wanted == "auto" else wanted
     return (
         _MARGIN * (len(bench.held_bases) * model_bytes(base.source.model) + slots * most)
         < available
@@ -171,7 +167,7 @@ def fit_of(bench: Workbench, predictor: Predictor, needs: Sequence[Need], availa
     if any(need.bases_bytes > available for need in needs):
         found = {
             need.entry.name: Fitting(
-                name=need.entry.name, micro_batch_size=rows_of(bench, need.entry), rows=None
+                name=need.entry.name, micro_batch_size=need.alone.rows, rows=None
             )
             for need in needs
         }
@@ -242,13 +238,13 @@ def fitted(
 ) -> tuple[Workbench, list[Need], Fit]:
     """The study as it is to run, what its methods need, and whether they fit.
 
-    Micro-batches are joined where that fits. Activations are computed again where that is left open
-    and the study fits in no other way.
+    Micro-batches are joined where the study asks for it and all of it fits so. Activations are
+    computed again where that is left open and the study fits in no other way.
     """
     needs = needs_of(bench, predictor, schedule)
     is_over = any(need.bytes > available for need in needs)
-    if is_over and any(need.alone.rows > rows_of(bench, need.entry) for need in needs):
-        bench = with_single_micro_batches(bench)
+    if is_over and any(need.joined is not None for need in needs):
+        bench = unjoined(bench)
         needs = needs_of(bench, predictor, schedule)
         is_over = any(need.bytes > available for need in needs)
     if is_over and bench.engine.gradient_checkpointing == "auto":

@@ -17,6 +17,7 @@ class Need:
     Attributes:
         entry: the method. label: of the variant that trains most.
         alone: one candidate of it, alone.
+        joined: the same with the micro-batches that share a pass in training; None where none do.
         slots: the candidates that the study would seat in one pass.
         other_bases: bytes of bases that the study holds for other methods.
         neighbour_bytes: what each slot holds besides, for the kinds of methods that share the pass.
@@ -28,12 +29,18 @@ class Need:
     slots: int
     other_bases: int = 0
     neighbour_bytes: int = 0
+    joined: Prediction | None = None
+
+    @property
+    def training(self) -> Prediction:
+        """One candidate in a pass as training has it."""
+        return self.joined or self.alone
 
     @property
     def bytes(self) -> int:
         """At the peak of training, all bases included."""
-        slots = self.slots * (self.alone.slot_bytes + self.neighbour_bytes)
-        return self.bases_bytes + slots + self.alone.beside_bytes
+        slots = self.slots * (self.training.slot_bytes + self.neighbour_bytes)
+        return self.bases_bytes + slots + self.training.beside_bytes
 
     @property
     def bases_bytes(self) -> int:
@@ -64,7 +71,7 @@ def neighbours_of(together: Sequence[Need], *, is_eager: bool) -> dict[str, int]
     held: dict[str, int] = {}
     acting: dict[str, int] = {}
     for need in together:
-        kind, alone = need.entry.kind, need.alone
+        kind, alone = need.entry.kind, need.training
         held[kind] = max(held.get(kind, 0), alone.held_bytes)
         acting[kind] = max(acting.get(kind, 0), alone.slot_bytes - alone.held_bytes)
     shared = 0 if is_eager else min(acting.values(), default=0)
@@ -106,23 +113,17 @@ def most_rows(reserved: Callable[[int], int], size: int, available: int) -> int 
     return max(1, rows)
 
 
-def rows_of(bench: Workbench, entry: MethodEntry) -> int:
-    """Rows of a method's micro-batch, as the study has it; of its variant with most."""
-    protocols = [bench.protocol.under(variant.searched) for variant in entry.variants]
-    return max(protocol.micro_batch_size for protocol in protocols)
-
-
 def recomputing_of(bench: Workbench) -> Workbench:
     """The study with recomputed activations."""
-    changed = replace(bench, engine=replace(bench.engine, gradient_checkpointing=True))
-    return _with_plans_of(bench, changed)
+    return _with_engine(bench, gradient_checkpointing=True)
 
 
-def with_single_micro_batches(bench: Workbench) -> Workbench:
-    """The study with one micro-batch in a pass; see ``bakeoff.engine.slots.joined_rows``."""
-    return _with_plans_of(bench, replace(bench, joins_micro_batches=False))
+def unjoined(bench: Workbench) -> Workbench:
+    """The study with one micro-batch in a pass."""
+    return _with_engine(bench, join_micro_batches=False)
 
 
-def _with_plans_of(bench: Workbench, changed: Workbench) -> Workbench:
+def _with_engine(bench: Workbench, **options: bool) -> Workbench:
+    changed = replace(bench, engine=replace(bench.engine, **options))
     changed.__dict__["plans"] = bench.plans
     return changed

@@ -18,7 +18,7 @@ from bakeoff.data.ragged import Ragged
 from bakeoff.data.taskdata import SplitData
 from bakeoff.engine.workbench import Workbench, plan_of
 from bakeoff.formatting import join
-from bakeoff.measure.needs import most_rows, recomputing_of, rows_of
+from bakeoff.measure.needs import most_rows, recomputing_of
 from bakeoff.measure.quantizing import OverQuantized, needed_first
 from bakeoff.measure.traced import Prediction, Predictor
 from bakeoff.methods.entries import MethodEntry
@@ -94,7 +94,7 @@ def fitting_of(
         entry: the method. label: of the variant that trains most.
         alone: the prediction of one candidate as the study has it. available: bytes.
     """
-    size = min(alone.rows, rows_of(bench, entry))
+    size = alone.rows
     if alone.reserved_bytes <= available:
         return Fitting(name=entry.name, micro_batch_size=size, rows=size)
 

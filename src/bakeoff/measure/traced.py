@@ -200,7 +200,8 @@ class Predictor:
             ),
             training=stages["training"][2],
             validation=stages["validation"][2],
-            tokens=len(step.examples) * step.width,
+            # The widest update may have fewer rows than the pass, which then computes padding.
+            tokens=rows * step.width,
             validation_tokens=validation,
             rows=rows,
         )

@@ -120,22 +120,27 @@ class PythonMetric(MeanMetric):
         return number
 
 
-def try_functions(metrics: Sequence[Metric], examples: Sequence[Expected]) -> None:
+def try_functions(metrics: Sequence[Metric], examples: Sequence[Expected], *, what: str) -> None:
     """Lets the functions among the metrics score an example's right answer, before a study begins.
 
     What fails on every row would else fail after hours, when the first texts are written.
 
     Args:
-        metrics: of a task. examples: of one of its sets; the first is scored.
+        metrics: of a task. examples: of one of its sets; the first is scored. what: the set's name.
 
     Raises:
         DataError: a function raises or returns no number.
     """
     for metric in metrics:
         if isinstance(metric, PythonMetric) and examples:
-            first = examples[:1]
-            right = (*first[0].references, "")[0]
-            metric.statistics(ModelOutputs(texts=[right]), first)
+            right = (*examples[0].references, "")[0]
+            try:
+                metric.statistics(ModelOutputs(texts=[right]), examples[:1])
+            except DataError as error:
+                raise DataError(
+                    f"{error}. It was tried on the {what} set's first row, with {right!r:.80} as "
+                    "the text, so that this is known before anything is trained."
+                ) from error
 
 
 def _source(file: Path) -> bytes:

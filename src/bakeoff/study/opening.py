@@ -21,7 +21,6 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.entries import MethodEntry, check_quantized
 from bakeoff.metrics.base import is_judged
 from bakeoff.metrics.contract import Ask
-from bakeoff.metrics.python_function import try_functions
 from bakeoff.ranks import ranks
 from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
@@ -258,8 +257,6 @@ def workbench_of(
         check_positions(study, base, methods)
         data = prepare_data(study, base, methods)
     options, task = study.options, with_found(study.task, data.found)
-    if task.reads_whole_rows:
-        try_functions(task.metrics, data.splits["validation"].expected)
     return Workbench(
         name=options.name,
         base=base,
@@ -305,8 +302,6 @@ def _test_set(
         room=room_of(study, found.task, base, methods, where),
     )
     task, part = prepared.task, prepared.data
-    if task.reads_whole_rows:
-        try_functions(task.metrics, part.expected)
     warnings = [
         *prepared.warnings,
         *seen_in_training(where, task.input_word, data.splits["train"].shown, part.shown),

@@ -20,6 +20,7 @@ from bakeoff.study.lengths import lengths_of
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.study import Study
+from bakeoff.study.trying import try_metrics
 
 
 def plan_study(
@@ -53,6 +54,7 @@ def plan_study(
     report("loading base and data")
     started = time.perf_counter()
     bench = open_workbench(study, "cpu" if card else device, meta=card is not None)
+    try_metrics(bench)
     seconds = time.perf_counter() - started
     schedule = schedule_of(study, bench)
     plan = make_plan(

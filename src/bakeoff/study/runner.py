@@ -64,6 +64,7 @@ from bakeoff.study.results import build_results
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
 from bakeoff.study.study import Study
+from bakeoff.study.trying import try_metrics
 from bakeoff.types import RunState
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ class Runner:
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
         self._introduce(bench)
+        try_metrics(bench)
         first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
         check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from bakeoff.base.attention import windows
+from bakeoff.engine import batch_source
 from bakeoff.engine import step as step_module
 from bakeoff.engine import train as train_module
-from bakeoff.engine.backends import streams
+from bakeoff.engine.backends import cuda_graphs, streams
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.worker_threads import WorkerThreads
 from bakeoff.engine.batch_source import TokenSource
@@ -134,6 +135,60 @@ def test_one_graph_serves_all_passes_of_a_width(
     assert len(stub.captures) == len({step.width for step in steps}) + 1
     half = len(steps)
     np.testing.assert_allclose(found[half:], found[:half], rtol=1e-4)
+
+
+def test_more_supervised_tokens_than_a_buffer_has_room_for_make_a_new_one(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also between the passes of one update."""
+    monkeypatch.setattr(batch_source, "chunk_tokens", lambda device: 1)
+    with seated(bench, KINDS) as plain:
+        expected = curve(plain, plan, None)
+    monkeypatch.setattr(cuda_graphs, "_ROOM", 1)
+    graphs = StepGraphs()
+    with seated(bench, KINDS) as captured:
+        found = curve(captured, plan, graphs)
+    widths = {step.width for epoch in range(2) for step in plan.epoch(5, epoch)}
+    assert graphs.num_captures > len(widths) + 1
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_update_that_memory_ends_is_made_again_from_its_start(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its second pass, and in what follows the passes, once other graphs are there."""
+    with seated(bench, KINDS) as plain:
+        expected = curve(plain, plan, StepGraphs(capture=False))
+    failing = [2, 8]  # of all calls: the second pass of one update, the end of the next
+
+    def short(what: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            failing[:] = [left - 1 for left in failing]
+            if 0 in failing:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return what(*arguments, **named)
+
+        return call
+
+    with seated(bench, KINDS) as cohort:
+        assert cohort.optimizer is not None
+        monkeypatch.setattr(cohort, "losses", short(cohort.losses))
+        monkeypatch.setattr(cohort.optimizer, "step", short(cohort.optimizer.step))
+        graphs = StepGraphs(capture=False)
+        rates_K = torch.full((cohort.num_slots,), 1e-2, dtype=torch.float64)
+        steps = [step for epoch in range(2) for step in plan.epoch(5, epoch)][:NUM_STEPS]
+        found = []
+        for step in steps:
+            arguments = (cohort, TokenSource(CPU), plan, [step] * cohort.num_slots, rates_K, 3)
+            try:
+                total_K, _ = train_step(*arguments, graphs)
+            except torch.OutOfMemoryError:
+                graphs.release()
+                total_K, _ = train_step(*arguments, graphs)
+            found.append(total_K.numpy().copy())
+        assert max(failing) < 0
+        assert np.array_equal(np.array(found), expected)
+        assert torch.equal(values_of(cohort), values_of(plain))
 
 
 def test_capturing_holds_no_copy_of_the_optimizers_state(

@@ -82,8 +82,8 @@ class StepGraphs:
     Args:
         capture: False runs the parts over the same buffers without a graph, for tests and for
             finding faults.
-        failed: is given what a capture failed by; unless it raises, this and all later updates run
-            without a graph. None raises.
+        failed: is given what a capture failed by; unless it raises, this part and all that are not
+            captured by then run without a graph. None raises.
     """
 
     def __init__(
@@ -143,7 +143,8 @@ class StepGraphs:
     def release(self) -> None:
         """Drops graphs and buffers, as when there is no memory left.
 
-        After that micro-batches are smaller, so that none of the passes would serve again.
+        After that micro-batches are smaller, so that none of the passes would serve again; what
+        follows them is captured once more, as its graph may hold memory of theirs.
         """
         self._captured.clear()
 
