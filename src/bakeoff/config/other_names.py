@@ -102,6 +102,7 @@ _ENGINE: Final = {
     "gradient_checkpointing": ("gradient_checkpointing", "activation_checkpointing"),
     "compile": ("torch_compile", "compile"),
     "cuda_graph": ("cuda_graph",),
+    "join_micro_batches": ("join_micro_batches",),
     "deterministic": ("full_determinism", "deterministic"),
 }
 _OTHERS: Final = {
