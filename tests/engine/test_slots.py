@@ -31,8 +31,12 @@ def base(device: torch.device = CPU) -> Any:
     )
 
 
-def method(execution_path: ExecutionPath = ExecutionPath.BASE, num_trainable: int = 1000) -> Any:
-    return SimpleNamespace(execution_path=execution_path, num_trainable=num_trainable)
+def method(
+    execution_path: ExecutionPath = ExecutionPath.BASE,
+    num_trainable: int = 1000,
+    kind: str = "lora",
+) -> Any:
+    return SimpleNamespace(execution_path=execution_path, num_trainable=num_trainable, kind=kind)
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
@@ -57,6 +61,15 @@ def test_memory_limits_what_would_be_useful(monkeypatch: pytest.MonkeyPatch) -> 
     assert found(1 << 40) == 8
     counts = [found(1 << power) for power in range(10, 40)]
     assert counts == sorted(counts) and counts[0] == 1 and set(counts) > {1, 8}
+
+
+def test_a_slot_has_room_for_every_kind_of_its_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "free_bytes", lambda device: 1 << 30)
+    large = 5_000_000
+    two = [method(num_trainable=large), method(num_trainable=large // 2)]
+    mixed = [*two, method(num_trainable=large, kind="dora")]
+    assert auto_slots(base(), two, 16) == auto_slots(base(), two[:1], 16)
+    assert auto_slots(base(), mixed, 16) < auto_slots(base(), two, 16)
 
 
 def test_short_rows_make_room_for_more(monkeypatch: pytest.MonkeyPatch) -> None:

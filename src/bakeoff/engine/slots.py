@@ -54,7 +54,11 @@ def auto_slots(
     execution_path = methods[0].execution_path
     if not execution_path.shares_base:
         return 1
-    slot_bytes = _STATE_BYTES * max(method.num_trainable for method in methods)
+    # Every slot has room for a candidate of every kind.
+    by_kind: dict[str, int] = {}
+    for method in methods:
+        by_kind[method.kind] = max(by_kind.get(method.kind, 0), method.num_trainable)
+    slot_bytes = _STATE_BYTES * sum(by_kind.values())
     itemsize = base.compute_dtype.itemsize
     slot_bytes += (
         chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
