@@ -34,7 +34,7 @@ test-extension: $(VENV)/installed-dev ## install examples/extension into build/ 
 	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
-	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadfile -m browser \
+	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadscope -m browser \
 	    tests/report tests/serve tests/documents tests/audits $(ARGS)
 
 # Beside the rest: where Triton can be imported, every start of PyTorch would import it.
