@@ -123,7 +123,7 @@ def test_a_function_that_fails_does_so_before_anything_is_trained(
     assert outcome.code == 2
     said = " ".join(outcome.err.split())
     assert "mine.py:score, example 0: it raised KeyError: 'citty'; mend it." in said
-    assert "It was tried on the validation set's first row, with" in said
+    assert "It was tried on the test set's first row, with" in said
     assert not list(place.rglob("cohorts")) and not list(place.rglob("candidates"))
 
 

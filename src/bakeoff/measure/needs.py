@@ -71,9 +71,9 @@ def neighbours_of(together: Sequence[Need], *, is_eager: bool) -> dict[str, int]
     held: dict[str, int] = {}
     acting: dict[str, int] = {}
     for need in together:
-        kind, alone = need.entry.kind, need.training
-        held[kind] = max(held.get(kind, 0), alone.held_bytes)
-        acting[kind] = max(acting.get(kind, 0), alone.slot_bytes - alone.held_bytes)
+        kind, one = need.entry.kind, need.training
+        held[kind] = max(held.get(kind, 0), one.held_bytes)
+        acting[kind] = max(acting.get(kind, 0), one.slot_bytes - one.held_bytes)
     shared = 0 if is_eager else min(acting.values(), default=0)
     found = {}
     for need in together:

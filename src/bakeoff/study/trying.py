@@ -7,7 +7,7 @@ from bakeoff.metrics.python_function import try_functions
 
 
 def try_metrics(bench: Workbench) -> None:
-    """Tries users' own functions on a row of every set that they will score.
+    """Tries users' own functions on a row of every test set.
 
     Only where a study begins or is planned: in the processes that measure, what such a function
     loads would count as a method's memory.
@@ -15,10 +15,10 @@ def try_metrics(bench: Workbench) -> None:
     Raises:
         DataError: a function raises or returns no number.
     """
-    tested = {name: (also.task, also.data) for name, also in bench.also.items()}
-    for what, (task, part) in {
-        "validation": (bench.task, bench.data.splits["validation"]),
-        **tested,
-    }.items():
+    tested = {
+        "test": (bench.task, bench.data.splits["test"]),
+        **{name: (also.task, also.data) for name, also in bench.also.items()},
+    }
+    for name, (task, part) in tested.items():
         if task.reads_whole_rows:
-            try_functions(task.metrics, part.expected, what=what)
+            try_functions(task.metrics, part.expected, what=name)
