@@ -254,9 +254,7 @@ def test_what_follows_the_last_answer_is_left_out_and_counted(write: Write, toke
     _, data = chatted(write, tokenizer, rows)
     train = data.splits["train"]
     assert train.tokens[0].tolist() == train.tokens[1].tolist()
-    assert any(
-        w.startswith("In 1 rows of train the last message is not the") for w in data.warnings
-    )
+    assert any(w.startswith("In 1 row of train the last message is not the") for w in data.warnings)
 
 
 # What is learnt, and what is asked

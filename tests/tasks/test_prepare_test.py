@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bakeoff.tasks.complete import Complete
-from bakeoff.tasks.preparation.prepare_test import prepare_test
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.preparation.prepare_test import PreparedTest, prepare_test
 from tests.tasks.preparing import Row, Write, task_of
 
 ROWS: list[Row] = [{"document": "the storm hit the coast " * 40, "summary": "towns"}]
+
+
+def prepared(
+    task: Task, tokenizer: Any, root: Path, trained: dict[str, Any], room: int
+) -> PreparedTest:
+    """The set of ``task``, beside training that chose ``trained``."""
+    return prepare_test(
+        task,
+        tokenizer,
+        where="also_test.more",
+        root=root,
+        cache_dir=None,
+        tokenizer_id="small",
+        trained=trained,
+        room=room,
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,16 +49,7 @@ def test_rows_are_cut_to_the_set_s_own_length_or_training_s(
 ) -> None:
     root = write("test.jsonl", ROWS).parent
     task = task_of(source="test.jsonl", max_length=given, max_target_tokens=16)
-    found = prepare_test(
-        task,
-        tokenizer,
-        where="also_test.more",
-        root=root,
-        cache_dir=None,
-        tokenizer_id="small",
-        trained=trained,
-        room=room,
-    )
+    found = prepared(task, tokenizer, root, trained, room)
     assert found.task.max_length == length
     assert len(found.data.prompts[0]) == length - 16
 
@@ -60,15 +69,6 @@ def test_what_gives_way_is_what_training_cut_where_the_set_has_it(
     root = write("test.jsonl", [row]).parent
     template = "{context}\n\nQ: {question}\nA: {answer}"
     task = task_of(kind="complete", source="test.jsonl", template=template, target="answer")
-    found = prepare_test(
-        task,
-        tokenizer,
-        where="also_test.more",
-        root=root,
-        cache_dir=None,
-        tokenizer_id="small",
-        trained=trained,
-        room=256,
-    )
+    found = prepared(task, tokenizer, root, trained, 256)
     assert isinstance(found.task, Complete)
     assert found.task.cut_field == cut

@@ -189,8 +189,8 @@ class Chat(Task):
         found = []
         if cut := sum(talk.num_left_out > 0 for talk in talks):
             found.append(
-                f"In {cut} rows of train the last message is not the assistant's; the conversation "
-                "ends with the assistant's last one."
+                f"In {counted(cut, 'row', 'rows')} of train the last message is not the "
+                "assistant's; the conversation ends with the assistant's last one."
             )
         template = self._template
         calls = sum(talk.has_calls for talk in talks)
