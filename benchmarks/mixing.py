@@ -26,6 +26,7 @@ from bakeoff.base.model import Base
 from bakeoff.base.weights.sources import load_source
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.memory import keep_freed
 from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed()  # as the command line does
     source = load_source(arguments.base, root=Path.cwd(), cache_dir=cache_folder())
     base = Base(source, device=torch.device("cpu"), dtype=getattr(torch, arguments.dtype))
     methods = []

@@ -21,6 +21,7 @@ from tests.studies import small_study
 
 CPU = torch.device("cpu")
 SIZE = 20 * BLOCK + 17
+ALL = slice(0, 1)
 
 
 def optimizer(num_slots: int = 1, num_values: int = SIZE, **options: object) -> SlotAdamW:
@@ -59,8 +60,8 @@ def test_values_and_blocks_are_those_of_bitsandbytes(is_signed: bool) -> None:
     assert torch.equal(dynamic_values(is_signed=is_signed), code)
     value_n = drawn(SIZE) if is_signed else drawn(SIZE).abs()
     moment = EightBitMoment(1, SIZE, CPU, is_signed=is_signed)
-    moment.write(0, value_n[None], torch.ones(1, dtype=torch.bool))
-    ours_n = moment.read(0, torch.empty(1, SIZE))[0]
+    moment.write(ALL, slice(0, SIZE), value_n[None], torch.ones(1, dtype=torch.bool))
+    ours_n = moment.read(ALL, slice(0, SIZE), torch.empty(1, SIZE))[0]
     packed, state = functional.quantize_blockwise(value_n, code=code, blocksize=BLOCK)
     theirs_n = functional.dequantize_blockwise(packed, state)
     # On a CPU the library looks its codes up in a coarse table, so that ours are the nearer ones.

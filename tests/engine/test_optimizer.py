@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bakeoff.engine.optimizer import SlotAdamW
+from bakeoff.engine.optimizer import Part, SlotAdamW
 
 CPU = torch.device("cpu")
 NUM_SLOTS, NUM_VALUES, NUM_UPDATES = 4, 301, 30
@@ -104,6 +104,64 @@ def test_the_clip_is_each_slots_own() -> None:
     advance(optimizer, grads, torch.zeros(2, dtype=torch.float64))
     assert torch.equal(optimizer.grads_Kn[0], grads[0])
     torch.testing.assert_close(optimizer.grads_Kn[1].norm(), torch.tensor(1.0))
+
+
+PARTS = [
+    Part(slots=slice(0, 2), numbers=slice(0, 90)),
+    Part(slots=slice(2, 3), numbers=slice(90, 301)),
+]
+"""The last slot has none."""
+
+
+@pytest.mark.parametrize("ratio", [1.0, 16.0])
+@pytest.mark.parametrize("max_grad_norm", [None, 0.5])
+def test_an_update_of_parts_is_that_of_rows_of_these_numbers(
+    max_grad_norm: float | None, ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bakeoff.engine.optimizer._block_values", lambda device: 64
+    )  # several blocks
+    has_ratio_n = torch.arange(NUM_VALUES) % 3 == 0
+    limited = optimizer_of(start(), max_grad_norm=max_grad_norm, has_ratio_n=has_ratio_n)
+    limited.limit_to(PARTS)
+    apart = [
+        optimizer_of(
+            start()[part.slots, part.numbers],
+            max_grad_norm=max_grad_norm,
+            has_ratio_n=has_ratio_n[part.numbers],
+        )
+        for part in PARTS
+    ]
+    for optimizer in (limited, *apart):
+        optimizer.rate_ratio_K.fill_(ratio)
+    for update in range(5):
+        grads, rates_K = gradients(update), rates_at(update)
+        limited.zero_grad()
+        # What does not count may be anything.
+        limited.grads_Kn.fill_(float("nan"))
+        for part in PARTS:
+            limited.grads_Kn[part.slots, part.numbers] = grads[part.slots, part.numbers]
+        norm_K = limited.step(rates_K, torch.zeros(NUM_SLOTS))
+        for part, own in zip(PARTS, apart, strict=True):
+            own_norm_K = advance(own, grads[part.slots, part.numbers], rates_K[part.slots])
+            torch.testing.assert_close(norm_K[part.slots], own_norm_K)
+    untouched = torch.ones(NUM_SLOTS, NUM_VALUES, dtype=torch.bool)
+    for part, own in zip(PARTS, apart, strict=True):
+        untouched[part.slots, part.numbers] = False
+        assert torch.equal(limited.values_Kn[part.slots, part.numbers], own.values_Kn)
+    assert torch.equal(limited.values_Kn[untouched], start()[untouched])
+    assert not limited.moments(0)["first"][untouched[0]].any()
+
+
+def test_gradients_of_parts_are_cleared() -> None:
+    optimizer = optimizer_of(start())
+    optimizer.limit_to(PARTS)
+    optimizer.grads_Kn.fill_(1.0)
+    optimizer.zero_grad()
+    assert not any(optimizer.grads_Kn[part.slots, part.numbers].any() for part in PARTS)
+    optimizer.limit_to(None)
+    optimizer.zero_grad()
+    assert not optimizer.grads_Kn.any()
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 1.0])

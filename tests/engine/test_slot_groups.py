@@ -84,6 +84,26 @@ def test_losses_and_gradients_are_those_of_acting_on_all(bench: Bench) -> None:
         torch.testing.assert_close(*each, rtol=1e-4, atol=1e-6)
 
 
+def test_an_update_reads_what_a_slots_own_kind_trains(bench: Bench) -> None:
+    """And nothing else of its row, where no gradient may be; a new seat has another part."""
+    cohort = seated(bench)
+    optimizer = cohort.optimizer
+    assert optimizer is not None
+    _, grads_Kn = trained(cohort)
+    own_Kn = torch.zeros_like(grads_Kn, dtype=torch.bool)
+    for part in optimizer.parts:
+        own_Kn[part.slots, part.numbers] = True
+    sizes = {kind: stack.num_values for kind, stack in cohort.stacks.items()}
+    assert own_Kn.sum(dim=1).tolist() == [0 if kind is None else sizes[kind] for kind in SEATS]
+    assert not grads_Kn[~own_Kn].any()
+    assert all(grads_Kn[slot].any() for slot, kind in enumerate(SEATS) if kind is not None)
+    dora = bench.method("dora", **OPTIONS["dora"])
+    cohort.seat(0, dora, dora.initial(torch.Generator().manual_seed(1)))
+    (first,) = [part for part in optimizer.parts if part.slots.start == 0]
+    assert first.slots.stop == 1
+    assert first.numbers.stop - first.numbers.start == sizes["dora"]
+
+
 @pytest.mark.parametrize("gone", [0, 3, 4])
 def test_who_leaves_changes_no_bit_of_the_others(bench: Bench, gone: int) -> None:
     cohort, others = seated(bench), seated(bench)

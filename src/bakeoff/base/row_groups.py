@@ -87,7 +87,8 @@ class RowGroups:
 
     def join(self, parts: Sequence[Tensor], like: Tensor) -> Tensor:
         """The opposite of ``split``: [..., E] with the leading axes of ``like``."""
-        whole = torch.cat([part[0] if len(part) == 1 else part.flatten(0, 1) for part in parts])
+        # Not part[0]: its backward pass fills a tensor with zeros and copies the gradient into it.
+        whole = torch.cat([part.flatten(0, 1) for part in parts])
         return whole.view(*like.shape[:-1], whole.shape[-1])
 
 

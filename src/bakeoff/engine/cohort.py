@@ -22,9 +22,9 @@ from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
 from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
 from bakeoff.engine.loss import linear_cross_entropy
-from bakeoff.engine.optimizer import SlotAdamW
+from bakeoff.engine.optimizer import Part, SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
-from bakeoff.engine.slot_groups import SlotGroups
+from bakeoff.engine.slot_groups import SlotGroups, runs
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import stack_type
 from bakeoff.methods.stack import Stack, StackHooks
@@ -93,8 +93,10 @@ class Cohort:
             grads = None
         self._values_Kn = values
         self._seed_K = torch.zeros(num_slots, dtype=torch.int64, device=base.device)
+        self._starts: dict[str, int] = {}
         start = 0
-        for stack in self.stacks.values():
+        for kind, stack in self.stacks.items():
+            self._starts[kind] = start
             stop = start + stack.num_values
             stack.bind(values[:, start:stop], None if grads is None else grads[:, start:stop])
             start = stop
@@ -232,6 +234,7 @@ class Cohort:
             assert self._protocol is not None
             decay = self._protocol.decay_of(method.spec.weight_decay)
             self.optimizer.reset(slot, weight_decay=decay, rate_ratio=method.rate_ratio)
+            self.optimizer.limit_to(self._trained_parts())
 
     def vacate(self, slot: int) -> None:
         """Puts the null element into the slot."""
@@ -300,12 +303,22 @@ class Cohort:
 
     def _stack_of(self, method: Method) -> tuple[Stack, int]:
         """The method's stack, and where its values start in an optimizer's row."""
-        start = 0
-        for kind, stack in self.stacks.items():
-            if kind == method.kind:
-                return stack, start
-            start += stack.num_values
-        raise KeyError(method.kind)
+        return self.stacks[method.kind], self._starts[method.kind]
+
+    def _trained_parts(self) -> list[Part] | None:
+        """What the slots' kinds train of the optimizer's rows, on a CPU; None for everything.
+
+        A captured update reads and writes the same memory in every replay, whoever is seated.
+        """
+        if len(self.stacks) == 1 or self.base.device.type != "cpu" or self.base.is_sharded:
+            return None
+        parts = []
+        for kind, slots in runs(self._kinds):
+            if kind is not None:
+                start = self._starts[kind]
+                numbers = slice(start, start + self.stacks[kind].num_values)
+                parts.append(Part(slots=slots, numbers=numbers))
+        return parts
 
     @property
     def prompt_positions(self) -> int:

@@ -26,10 +26,10 @@ _EXPONENT_BITS: Final = 7
 class Moment(Protocol):
     """One moment of all slots."""
 
-    def read(self, start: int, scratch: Tensor) -> Tensor:
-        """[K, m] float32 of the numbers from ``start`` on; ``scratch`` is [K, m] of any content."""
+    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
+        """[K, m] float32 of some numbers of some slots; ``scratch`` is [K, m] of any content."""
 
-    def write(self, start: int, value_Km: Tensor, updates_K: Tensor) -> None:
+    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
         """Takes up what ``read`` gave once it is changed, of the slots that update ([K] bool)."""
 
     def reset(self, slot: int) -> None:
@@ -52,11 +52,11 @@ class WholeMoment:
     def __init__(self, num_slots: int, num_values: int, device: torch.device) -> None:
         self.values_Kn = torch.zeros((num_slots, num_values), device=device)
 
-    def read(self, start: int, scratch: Tensor) -> Tensor:
+    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
         """A view, which is changed in place."""
-        return self.values_Kn[:, start : start + scratch.shape[1]]
+        return self.values_Kn[slots, numbers]
 
-    def write(self, start: int, value_Km: Tensor, updates_K: Tensor) -> None:
+    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
         """Nothing is left to do."""
 
     def reset(self, slot: int) -> None:
@@ -92,12 +92,16 @@ class EightBitMoment:
             self._zero = values.tolist().index(0.0)
         self._values, self._between = values.to(device), between.to(device)
 
-    def read(self, start: int, scratch: Tensor) -> Tensor:
-        """See ``Moment``; ``start`` is a multiple of a block."""
-        width = scratch.shape[1]
-        codes_Km = self._codes_Kn[:, start : start + -(-width // BLOCK) * BLOCK]
-        scale_Kb = self._scale_Kb[:, start // BLOCK : -(-(start + width) // BLOCK)]
-        return scratch.copy_(self._unpacked(codes_Km, scale_Kb)[:, :width])
+    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
+        """See ``Moment``; the numbers start where a block starts."""
+        codes_Km, scale_Kb = self._blocks_of(slots, numbers)
+        return scratch.copy_(self._unpacked(codes_Km, scale_Kb)[:, : scratch.shape[1]])
+
+    def _blocks_of(self, slots: slice, numbers: slice) -> tuple[Tensor, Tensor]:
+        """The codes, to the end of the last block, and the scales, as views."""
+        blocks = slice(numbers.start // BLOCK, -(-numbers.stop // BLOCK))
+        codes = slice(numbers.start, blocks.stop * BLOCK)
+        return self._codes_Kn[slots, codes], self._scale_Kb[slots, blocks]
 
     def _unpacked(self, codes_Km: Tensor, scale_Kb: Tensor) -> Tensor:
         index_Km = (codes_Km.int() + self._zero).remainder(256)
@@ -105,14 +109,11 @@ class EightBitMoment:
         whole_Km: Tensor = parts_KbB.flatten(1)
         return whole_Km
 
-    def write(self, start: int, value_Km: Tensor, updates_K: Tensor) -> None:
+    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
         """See ``Moment``: packing again what was unpacked would move the others."""
-        width = value_Km.shape[1]
-        filled = -(-width // BLOCK) * BLOCK
-        value_Km = torch.nn.functional.pad(value_Km, (0, filled - width))
-        codes_Km, scale_Kb = self._packed(value_Km)
-        own_Km = self._codes_Kn[:, start : start + filled]
-        own_Kb = self._scale_Kb[:, start // BLOCK : (start + filled) // BLOCK]
+        own_Km, own_Kb = self._blocks_of(slots, numbers)
+        missing = own_Km.shape[1] - value_Km.shape[1]
+        codes_Km, scale_Kb = self._packed(torch.nn.functional.pad(value_Km, (0, missing)))
         updates_K1 = updates_K[:, None]
         own_Km.copy_(torch.where(updates_K1, codes_Km, own_Km))
         own_Kb.copy_(torch.where(updates_K1, scale_Kb, own_Kb))

@@ -2,7 +2,8 @@
 
 Every trained tensor of a cohort is in one float32 matrix ``[K, n]``, a row per slot, and so are its
 gradient and both moments: one fused update serves all slots and all methods. A slot's numbers
-come from its own row alone.
+come from its own row alone; of a row, only the numbers of the slot's own kind of method are ever
+other than zero, and ``limit_to`` says where they are.
 
 Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2, in the operation order of
 ``torch.optim.AdamW`` (equal to the bit in float32 on CPU).
@@ -10,7 +11,8 @@ Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2, in the operatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -30,6 +32,50 @@ _EIGHT_BIT_PARTS: Final = 8
 """To pack a block takes temporary tensors of several times its size."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Neighbouring slots and the numbers of their rows that they train, as slices."""
+
+    slots: slice
+    numbers: slice
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Factors:
+    """What an update needs to know of its slots, [K, 1] each.
+
+    Attributes:
+        clip: of the gradient; None does not clip. idle: whether the slot does not update: it keeps
+            its values and moments, as its gradient is zeroed and the others here do nothing.
+        weight: of the gradient in the first moment. decay: of the second moment.
+        root: that corrects the second moment.
+        rate: minus the corrected rate. kept: what decay leaves of a value.
+        other: ``rate`` and ``kept`` of values with a ratio; None where there are none.
+    """
+
+    clip: Tensor | None
+    idle: Tensor
+    weight: Tensor
+    decay: Tensor
+    root: Tensor
+    rate: Tensor
+    kept: Tensor
+    other: tuple[Tensor, Tensor] | None
+
+    def of(self, slots: slice) -> _Factors:
+        """Of some of the slots."""
+        return _Factors(
+            clip=None if self.clip is None else self.clip[slots],
+            idle=self.idle[slots],
+            weight=self.weight[slots],
+            decay=self.decay[slots],
+            root=self.root[slots],
+            rate=self.rate[slots],
+            kept=self.kept[slots],
+            other=None if self.other is None else (self.other[0][slots], self.other[1][slots]),
+        )
+
+
 class SlotAdamW:
     """Optimizer state of K slots.
 
@@ -38,6 +84,7 @@ class SlotAdamW:
         grads_Kn: [K, n] their gradients, accumulated by autograd.
         num_updates_K: [K] float64, updates that each slot has made.
         alive_K: [K] bool, False once a slot's loss or gradient was not finite.
+        parts: what an update reads and writes; ``limit_to`` changes it.
     """
 
     def __init__(
@@ -84,6 +131,20 @@ class SlotAdamW:
         self._has_ratio_n = None if has_ratio_n is None else has_ratio_n.to(device)
         self.loss_scale_K = torch.ones(num_slots, device=device)
         self._good_steps_K = torch.zeros(num_slots, device=device)
+        self._whole = Part(slots=slice(0, num_slots), numbers=slice(0, num_values))
+        self.parts: Sequence[Part] = (self._whole,)
+
+    def limit_to(self, parts: Sequence[Part] | None) -> None:
+        """Says which numbers may have a gradient: from now on an update reads and writes no others.
+
+        With many kinds of methods in a cohort most of a row belongs to kinds that its slot does not
+        hold. 8-bit moments, whose blocks cross the borders of kinds, are updated whole.
+
+        Args:
+            parts: no number twice; None means all.
+        """
+        limits = parts is not None and self.states == "32bit"
+        self.parts = parts if limits and parts is not None else (self._whole,)
 
     def reset(self, slot: int, *, weight_decay: float = 0.01, rate_ratio: float = 1.0) -> None:
         """Gives the slot to a new candidate: moments, counts and loss scale start again.
@@ -180,7 +241,10 @@ class SlotAdamW:
         """[K] norms of the gradients, those of other processes' shards included."""
         start = self._num_replicated
         if start == self.grads_Kn.shape[1]:
-            norm_K: Tensor = torch.linalg.vector_norm(self.grads_Kn, dim=1)
+            norm_K = self.grads_Kn.new_zeros(len(self.grads_Kn))
+            for part in self.parts:
+                grads = self.grads_Kn[part.slots, part.numbers]
+                norm_K[part.slots] = torch.linalg.vector_norm(grads, dim=1)
             return norm_K
         square_K = torch.linalg.vector_norm(self.grads_Kn[:, start:], dim=1).square()
         add_up([square_K])
@@ -189,16 +253,23 @@ class SlotAdamW:
         return root_K
 
     def _scratch(self) -> tuple[Tensor, ...]:
-        """[K, m] tensors of any content, for one block of the update."""
+        """Flat tensors of any content, as large as the largest block of the update."""
         if self._kernels is not None:
             return ()
-        num_slots, num_values = self.values_Kn.shape
-        shape = (num_slots, min(num_values, self._block_width))
-        return tuple(self.values_Kn.new_empty(shape) for _ in range(_NUM_SCRATCH[self.states]))
+        sizes = [self.values_Kn[block.slots, block.numbers].numel() for block in self._blocks()]
+        most = max(sizes, default=0)
+        return tuple(self.values_Kn.new_empty(most) for _ in range(_NUM_SCRATCH[self.states]))
 
-    @property
-    def _block_width(self) -> int:
-        width = max(1, _block_values(self.values_Kn.device) // len(self.values_Kn))
+    def _blocks(self) -> Iterator[Part]:
+        """The parts in pieces that stay in the cache on a CPU."""
+        for part in self.parts:
+            size = self._block_width(part.slots.stop - part.slots.start)
+            for start in range(part.numbers.start, part.numbers.stop, size):
+                stop = min(start + size, part.numbers.stop)
+                yield Part(slots=part.slots, numbers=slice(start, stop))
+
+    def _block_width(self, num_slots: int) -> int:
+        width = max(1, _block_values(self.values_Kn.device) // num_slots)
         if self.states == "32bit":
             return width
         return max(1, width // _EIGHT_BIT_PARTS // BLOCK) * BLOCK
@@ -210,58 +281,65 @@ class SlotAdamW:
         clip_K: Tensor | None,
         scratch: tuple[Tensor, ...],
     ) -> None:
-        """AdamW of the slots that update, with their gradients times ``clip_K``, block by block.
-
-        Its dozen operations each read and write a whole block: in the cache on a CPU, and with
-        ``scratch`` for temporary tensors anywhere.
-        """
+        """AdamW of the slots that update, with their gradients times ``clip_K``, block by block."""
         beta1, beta2 = self.betas
         count_K = self.num_updates_K.clamp(min=1.0)
-        root_K1 = (1 - beta2**count_K).sqrt().float()[:, None]
-        rate_K1, kept_K1 = self._factors(rates_K, count_K)
-        # A slot that does not update keeps its values and moments: its gradient is zeroed, and its
-        # rate and both decays do nothing.
-        idle_K1 = ~updates_K[:, None]
-        weight_K1 = torch.where(updates_K, 1 - beta1, 0.0)[:, None]
-        decay_K1 = torch.where(updates_K, beta2, 1.0)[:, None]
+        rate_K1, kept_K1 = self._rates(rates_K, count_K)
         other = None
         if self._has_ratio_n is not None:
-            other = self._has_ratio_n, *self._factors(rates_K * self.rate_ratio_K, count_K)
+            other = self._rates(rates_K * self.rate_ratio_K, count_K)
+        factors = _Factors(
+            clip=None if clip_K is None else clip_K[:, None],
+            idle=~updates_K[:, None],
+            weight=torch.where(updates_K, 1 - beta1, 0.0)[:, None],
+            decay=torch.where(updates_K, beta2, 1.0)[:, None],
+            root=(1 - beta2**count_K).sqrt().float()[:, None],
+            rate=rate_K1,
+            kept=kept_K1,
+            other=other,
+        )
         if self._kernels is not None:
-            clips_K1 = torch.ones_like(root_K1) if clip_K is None else clip_K[:, None]
-            own = (clips_K1, updates_K[:, None].float(), weight_K1, decay_K1, root_K1)
-            others = (rate_K1, kept_K1) if other is None else other[1:]
-            self._in_one_pass((*own, rate_K1, kept_K1, *others))
+            self._in_one_pass(factors)
             return
-        size = self._block_width
-        for start in range(0, self.values_Kn.shape[1], size):
-            values, grads = (t[:, start : start + size] for t in (self.values_Kn, self.grads_Kn))
-            if values.shape != scratch[0].shape:
-                scratch = tuple(part[:, : values.shape[1]] for part in scratch)
-            if clip_K is not None:
-                grads.mul_(clip_K[:, None])
-            grads.masked_fill_(idle_K1, 0.0)
-            rate_Km: Tensor = rate_K1
-            if other is None:
-                values.mul_(kept_K1)
-            else:
-                has_ratio_m = other[0][start : start + size]
-                values.mul_(torch.where(has_ratio_m, other[2], kept_K1, out=scratch[0]))
-                rate_Km = torch.where(has_ratio_m, other[1], rate_K1, out=scratch[1])
-            first = self._first.read(start, scratch[-1])
-            first.lerp_(grads, weight_K1)
-            second = self._second.read(start, scratch[-2])
-            second.mul_(decay_K1)
-            second.addcmul_(grads, grads, value=1 - beta2)
-            denominator = torch.sqrt(second, out=scratch[0]).div_(root_K1).add_(self.eps)
-            values.addcdiv_(torch.mul(first, rate_Km, out=scratch[1]), denominator)
-            self._first.write(start, first, updates_K)
-            self._second.write(start, second, updates_K)
+        for block in self._blocks():
+            self._update_block(block, factors.of(block.slots), scratch)
 
-    def _in_one_pass(self, numbers: tuple[Tensor, ...]) -> None:
-        """The update by a kernel, from [K, 1] numbers in its order."""
+    def _update_block(self, block: Part, of: _Factors, scratch: tuple[Tensor, ...]) -> None:
+        """A dozen operations that each read and write the whole block: in the cache on a CPU, and
+        with ``scratch`` for temporary tensors anywhere."""
+        values = self.values_Kn[block.slots, block.numbers]
+        grads = self.grads_Kn[block.slots, block.numbers]
+        scratch = tuple(flat[: values.numel()].view(values.shape) for flat in scratch)
+        if of.clip is not None:
+            grads.mul_(of.clip)
+        grads.masked_fill_(of.idle, 0.0)
+        rate: Tensor = of.rate
+        if of.other is None:
+            values.mul_(of.kept)
+        else:
+            assert self._has_ratio_n is not None
+            has_ratio_m = self._has_ratio_n[block.numbers]
+            other_rate, other_kept = of.other
+            values.mul_(torch.where(has_ratio_m, other_kept, of.kept, out=scratch[0]))
+            rate = torch.where(has_ratio_m, other_rate, of.rate, out=scratch[1])
+        first = self._first.read(block.slots, block.numbers, scratch[-1])
+        first.lerp_(grads, of.weight)
+        second = self._second.read(block.slots, block.numbers, scratch[-2])
+        second.mul_(of.decay)
+        second.addcmul_(grads, grads, value=1 - self.betas[1])
+        denominator = torch.sqrt(second, out=scratch[0]).div_(of.root).add_(self.eps)
+        values.addcdiv_(torch.mul(first, rate, out=scratch[1]), denominator)
+        updates = ~of.idle[:, 0]
+        self._first.write(block.slots, block.numbers, first, updates)
+        self._second.write(block.slots, block.numbers, second, updates)
+
+    def _in_one_pass(self, of: _Factors) -> None:
+        """The update by a kernel, which takes the factors side by side."""
         assert self._kernels is not None
         assert isinstance(self._first, WholeMoment) and isinstance(self._second, WholeMoment)
+        clip_K1 = torch.ones_like(of.root) if of.clip is None else of.clip
+        own = (clip_K1, ~of.idle, of.weight, of.decay, of.root)
+        numbers = (*own, of.rate, of.kept, *(of.other or (of.rate, of.kept)))
         self._kernels.update(
             *(self.values_Kn, self.grads_Kn, self._first.values_Kn, self._second.values_Kn),
             torch.cat([number.float() for number in numbers], dim=1),
@@ -270,14 +348,15 @@ class SlotAdamW:
             beta2=self.betas[1],
         )
 
-    def _factors(self, rates_K: Tensor, count_K: Tensor) -> tuple[Tensor, Tensor]:
+    def _rates(self, rates_K: Tensor, count_K: Tensor) -> tuple[Tensor, Tensor]:
         """([K, 1] minus the corrected rate, [K, 1] what decay leaves of a value), float32."""
         rate_K = -(rates_K / (1 - self.betas[0] ** count_K))
         return rate_K.float()[:, None], (1 - rates_K * self.weight_decay_K).float()[:, None]
 
     def zero_grad(self) -> None:
         """Clears the gradients in place: autograd accumulates into these very tensors."""
-        self.grads_Kn.zero_()
+        for part in self.parts:
+            self.grads_Kn[part.slots, part.numbers] = 0
 
 
 def _block_values(device: torch.device) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
@@ -34,13 +34,11 @@ class SlotGroups:
             stacks: by kind. kinds: of each slot, None where nothing has been seated.
             slots: of the pass, in its order.
         """
-        counts, hooks, start = [], [], 0
-        for kind, run in groupby(kinds[slot] for slot in slots):
-            count = len(list(run))
-            counts.append(count)
-            own = slots[start : start + count]
+        counts, hooks = [], []
+        for kind, run in runs([kinds[slot] for slot in slots]):
+            own = slots[run]
+            counts.append(len(own))
             hooks.append(StackHooks() if kind is None else stacks[kind].hooks(_seen(own)))
-            start += count
         return cls(counts=tuple(counts), hooks=tuple(hooks))
 
     def acting(self, rows: int) -> AbstractContextManager[None]:
@@ -51,6 +49,15 @@ class SlotGroups:
         """
         sizes = [count * rows for count in self.counts]
         return grouped(RowGroups(sizes=sizes, acting=self.hooks, slots=self.counts))
+
+
+def runs(kinds: Sequence[str | None]) -> Iterator[tuple[str | None, slice]]:
+    """Each kind with the neighbours that hold it, in order; a kind may come again."""
+    start = 0
+    for kind, run in groupby(kinds):
+        stop = start + len(list(run))
+        yield kind, slice(start, stop)
+        start = stop
 
 
 def _seen(slots: Sequence[int]) -> Sequence[int]:
