@@ -12,12 +12,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import kendalltau
+
 import bakeoff
 from bakeoff.config import apply_overrides, load_yaml
+from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.formatting import counted
 
 
 def main() -> None:
@@ -28,25 +34,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="runs/NAME without")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     given = parser.parse_args()
-    study = load_yaml(given.study.read_text(encoding="utf-8"), where=str(given.study))
-    study = apply_overrides(dict(study), given.overrides)
-    out = given.out or Path("runs") / study["name"]
-    shared = bakeoff.run(at_one_rate(study, given.rate), out=out / "shared")
-    searched = bakeoff.run(study, out=out / "searched")
-    found = compared(shared.record, searched.record, given.rate)
-    (out / "lottery.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    try:
+        study = load_yaml(given.study.read_text(encoding="utf-8"), where=str(given.study))
+        study = apply_overrides(dict(study), given.overrides)
+        one_rate = at_one_rate(study, given.rate, where=str(given.study))
+        out = given.out or Path("runs") / str(study.get("name", given.study.stem))
+        shared = bakeoff.run(one_rate, out=out / "shared")
+        searched = bakeoff.run(study, out=out / "searched")
+        found = compared(shared.record, searched.record, given.rate)
+        (out / "lottery.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    except (BakeoffError, OSError, UnicodeError) as error:
+        sys.exit(f"Error: {error}")
     print(text_of(found))
 
 
-def at_one_rate(study: Mapping[str, Any], rate: float) -> dict[str, Any]:
-    """The study with every method at one rate, without a search, and with its first seed alone."""
-    methods = {name: {**of, "learning_rate": rate} for name, of in study["methods"].items()}
+def at_one_rate(study: Mapping[str, Any], rate: float, *, where: str) -> dict[str, Any]:
+    """The study with every method at one rate, without a search, and with its first seed alone.
+
+    Raises:
+        ConfigError: where the study, which is from the file ``where``, has no methods to compare.
+    """
+    entries = study.get("methods")
+    if not isinstance(entries, Mapping) or len(entries) < 2:
+        raise ConfigError(f"{where}: methods names no two methods; a ranking is of at least two")
+    methods = {name: {**(of or {}), "learning_rate": rate} for name, of in entries.items()}
     return {
         **study,
-        "name": f"{study['name']}-shared",
+        "name": f"{study.get('name', 'study')}-shared",
         "methods": methods,
         "search": None,
-        "protocol": {**study["protocol"], "seeds": [0]},
+        "protocol": {**(study.get("protocol") or {}), "seeds": [0]},
     }
 
 
@@ -56,14 +73,12 @@ def compared(shared: Any, searched: Any, rate: float) -> dict[str, Any]:
     before, after = (_means(results, metric.name) for results in (shared, searched))
     common = [name for name in searched.methods if name in before and name in after]
     sign = -1.0 if metric.higher_is_better else 1.0
-    ranks = [
-        {name: place for place, name in enumerate(sorted(common, key=lambda n: sign * of[n]), 1)}
-        for of in (before, after)
-    ]
+    ranks = [_places({name: sign * of[name] for name in common}) for of in (before, after)]
     pairs = list(itertools.combinations(common, 2))
-    turned = [
-        (a, b) for a, b in pairs if (ranks[0][a] < ranks[0][b]) != (ranks[1][a] < ranks[1][b])
-    ]
+    # A tie has no order that could turn.
+    orders = [(a, b, *((of[a] > of[b]) - (of[a] < of[b]) for of in ranks)) for a, b in pairs]
+    turned = [(a, b) for a, b, one, other in orders if one * other < 0]
+    tied = [(a, b) for a, b, one, other in orders if one * other == 0]
     said = {
         (one.a, one.b): one.verdict
         for one in searched.comparisons
@@ -89,7 +104,9 @@ def compared(shared: Any, searched: Any, rate: float) -> dict[str, Any]:
         "pairs": len(pairs),
         "turned": turned,
         "turned_and_shown": shown,
-        "kendall_tau": 1.0 - 2.0 * len(turned) / max(1, len(pairs)),
+        "tied": tied,
+        "kendall_tau": _tau([[of[name] for name in common] for of in ranks]),
+        "seeds": max((len(searched.methods[name].seeds) for name in common), default=0),
         "spread_shared": _spread([before[name] for name in common]),
         "spread_searched": _spread([after[name] for name in common]),
     }
@@ -110,9 +127,12 @@ def text_of(found: Mapping[str, Any]) -> str:
     if found["without_result"]:
         lines.append(f"\nWithout a result in one of the two: {', '.join(found['without_result'])}.")
     lines.append(
-        f"\n{len(found['turned'])} of {found['pairs']} pairs changed places (Kendall's tau "
-        f"{found['kendall_tau']:.2f}); of these {len(found['turned_and_shown'])} are shown to "
-        "differ once each method has its own rate and five seeds. Best and worst are "
+        f"\n{len(found['turned'])} of {found['pairs']} pairs changed places"
+        + (f", {len(found['tied'])} more tied in one of the two" if found["tied"] else "")
+        + f" (Kendall's tau {_shown(found['kendall_tau'])}); of these "
+        f"{counted(len(found['turned_and_shown']), 'is', 'are')} shown to differ once each method "
+        "has its own rate "
+        f"and {counted(found['seeds'], 'seed', 'seeds')}. Best and worst are "
         f"{found['spread_shared']:.4f} apart at one rate and {found['spread_searched']:.4f} after "
         "the search."
     )
@@ -125,6 +145,21 @@ def _means(results: Any, metric: str) -> dict[str, float]:
         for name, method in results.methods.items()
         if metric in method.test
     }
+
+
+def _places(values: Mapping[str, float]) -> dict[str, int]:
+    """The place of each, from 1 for the lowest on; equal ones share a place."""
+    return {name: 1 + sum(v < own for v in values.values()) for name, own in values.items()}
+
+
+def _tau(ranks: Sequence[Sequence[int]]) -> float | None:
+    """Kendall's tau-b, which counts ties; None where one of the rankings is one tie."""
+    found = float(kendalltau(*ranks).statistic)
+    return None if math.isnan(found) else found
+
+
+def _shown(tau: float | None) -> str:
+    return "unknown" if tau is None else f"{tau:.2f}"
 
 
 def _spread(values: Sequence[float]) -> float:
