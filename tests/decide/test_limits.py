@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bakeoff.decide.limits import Limits
+from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.errors import ConfigError
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, MethodRecord, Results
 from bakeoff.runs.settings import setting
 from tests.golden_folders import golden
@@ -62,3 +64,14 @@ def test_a_cost_without_an_interval_is_its_own_bound(run: Results) -> None:
 def test_what_was_not_measured_is_not_shown_to_meet_a_limit(run: Results) -> None:
     [breach] = Limits(latency=1.0).breaches(run, costing(run, CostRecord()))
     assert breach.reason == "latency per token not measured"
+
+
+@pytest.mark.parametrize(("given", "own"), [("EUR 5", "$"), ("\uffe55", "$"), ("$5", "EUR")])
+def test_a_limit_in_another_currency_is_refused(given: str, own: str) -> None:
+    limits = limits_from(cost=given)
+    with pytest.raises(
+        ConfigError, match=rf"--max-cost: is in .*the study's prices are in {re.escape(own)}"
+    ):
+        limits.check_currency(own)
+    limits_from(cost="5").check_currency(own)
+    limits_from(cost=f"{own} 5").check_currency(own)

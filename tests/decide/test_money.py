@@ -143,7 +143,11 @@ def test_a_limit_says_which_price_an_entrant_lacks(
     assert not Limits(cost=1.0).breaches(known, known.methods["big"])
 
 
-def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt() -> None:
+@pytest.mark.parametrize(("read", "each"), [(None, 490), (7300, 730)])
+def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt(
+    read: int | None, each: int
+) -> None:
+    """Of prompts as they are asked; older results know those of the data alone."""
     results = priced(device_hour=HOUR, input_tokens=3.0, output_tokens=15.0)
     cells = {
         "long": CellRecord(
@@ -154,6 +158,7 @@ def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt() -> None:
             test_rows=10,
             test_tokens_raw=5000,
             test_tokens_supervised=100,
+            test_tokens_read=read,
         )
     }
     factors = FactorsRecord(
@@ -161,13 +166,13 @@ def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt() -> None:
     )
     methods = {**results.methods, "lora": replace(results.methods["lora"], cell="long")}
     crossed = replace(results, methods=methods, factors=factors)
-    assert tokens_of_a_call(crossed, methods["lora"]) == (490.0, 10.0)
+    assert tokens_of_a_call(crossed, methods["lora"]) == (each, 10.0)
     assert tokens_of_a_call(crossed, methods["full"]) == tokens_of_a_call(results)
     own = money_of(crossed, methods["lora"]).prompted_call
-    assert own == pytest.approx((3.0 * 490 + 15.0 * 10) / 1e6)
+    assert own == pytest.approx((3.0 * each + 15.0 * 10) / 1e6)
     assert own != money_of(crossed, methods["full"]).prompted_call
     [note] = [one for one in money_notes(crossed) if "prompted model's answer" in one]
-    assert "119 to 490 tokens read and 10 to 36 written" in note
+    assert f"119 to {each} tokens read and 10 to 36 written" in note
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -181,6 +186,28 @@ def test_tokens_of_a_call_are_known_of_a_single_test_row_too(rows: int) -> None:
     )
     results = replace(results, data=replace(results.data, test=test))
     assert tokens_of_a_call(results) == (20.0 * rows, 10.0 * rows)
+    asked = replace(results, data=replace(results.data, test=replace(test, tokens_read=90 * rows)))
+    assert tokens_of_a_call(asked) == (90.0 * rows, 10.0 * rows)
+
+
+def test_what_was_timed_once_has_no_interval_nor_has_what_it_is_part_of() -> None:
+    results = priced(device_hour=HOUR, calls_per_month=1000)
+    cost = CostRecord(
+        epoch_seconds=EpochSeconds(mean=1000.0, low=900.0, high=1100.0),
+        generation_rows_per_second=2.0,
+    )
+    method = replace(results.methods["lora"], cost=cost)
+    found = money_of(results, method)
+    assert found.training is not None and found.training.low is not None
+    for amount in (found.call, found.month, found.total):
+        assert amount is not None and amount.low is None and amount.high is None
+    # Two that are nearer than repeats differ are not told apart by it.
+    close, far = (
+        replace(method, cost=replace(cost, generation_rows_per_second=rate)) for rate in (1.9, 1.0)
+    )
+    [price] = [p for p, _ in Limits(cost=1.0).items(results)]
+    assert not price.is_less(results, method, close)
+    assert price.is_less(results, method, far)
 
 
 def test_without_texts_an_answer_is_its_tokens_latency() -> None:

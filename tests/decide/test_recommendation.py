@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bakeoff.decide.limits import Limits, limits_from
-from bakeoff.decide.recommendation import recommend, shown_recommendation
+from bakeoff.decide.recommendation import recommend, shown_recommendation, unit_of
 from bakeoff.runs.reading import results_from, to_json
 from bakeoff.runs.records import (
     CostRecord,
@@ -59,6 +59,33 @@ class TestWhoTakesPart:
         head = replace(results.methods["head"], test={"rouge1": Estimate(mean=0.3)})
         found = recommend(replace(results, methods={**results.methods, "head": head}))
         assert (found.method, found.behind) == ("lora", ("soft_prompt",))
+
+    @pytest.mark.parametrize(
+        ("metric", "group", "fewer", "unit"),
+        [
+            ("nll", None, 0, "rows"),
+            ("nll", None, 3, "groups"),  # of windows of one text
+            ("judge", None, 3, "rows"),
+            ("judge", "source", 3, "groups"),
+        ],
+    )
+    def test_a_judge_that_saw_fewer_rows_counts_rows(
+        self, metric: str, group: str | None, fewer: int, unit: str
+    ) -> None:
+        results = study_of(CLEAR)
+        results = replace(results, study={**results.study, "task": {"group": group}})
+        assert unit_of(results, metric, results.data.test.examples - fewer) == unit
+
+    def test_where_none_has_the_metric_that_decides_nothing_failed(self) -> None:
+        results = study_of(CLEAR)
+        methods = {
+            name: replace(method, test={"rouge1": Estimate(mean=0.3)})
+            for name, method in results.methods.items()
+        }
+        found = recommend(replace(results, methods=methods, comparisons=()))
+        assert (found.method, found.verdict) == (None, "undecided")
+        assert "lora, head and soft_prompt ended well, but without test" in found.why
+        assert "none ended well" not in found.why
 
     def test_every_baseline_that_has_the_metric_must_be_beaten(self) -> None:
         assert recommend(study_of(CLEAR, TWO)).method == "lora"

@@ -186,6 +186,9 @@ def test_who_votes_by_position_is_flagged_and_calls_nothing_equal(
     assert "prefers by position" in found["decision"]["warnings"][0]["text"]
     verdicts = {c["verdict"] for c in found["comparisons"] if c["metric"] == "judge"}
     assert "equivalent" not in verdicts
+    why = found["recommendation"]["why"]
+    assert "no margin changes that, as the judge prefers by position" in why
+    assert "give a margin" not in why
     assert any("is flagged: it prefers by position" in note for note in found["notes"])
 
 
@@ -202,6 +205,9 @@ def test_a_judge_that_fails_leaves_a_study_that_goes_on(
     assert found["status"] == "partial" and found["judge"]["rows"] == 0
     assert "judge" not in found["methods"]["lora"]["test"]
     assert "rouge1" in found["methods"]["lora"]["test"]
+    why = found["recommendation"]["why"]
+    assert "ended well, but without" in why and "the judge gave no verdicts: " in why
+    assert "401" in why and found["recommendation"]["verdict"] == "undecided"
     double.fails.clear()
     assert cli("run", "out").code == 0
     assert results()["status"] == "complete" and results()["judge"]["rows"] == 4
@@ -228,6 +234,10 @@ def test_two_halves_of_one_setting(place: Path) -> None:
         ({"task": {**METRICS, "select_by": "judge"}, "judge": who}, "task.select_by: 'judge'"),
         ({"task": METRICS, "judge": {**who, "max_cost": 1.0}}, "bounds nothing without prices"),
         ({"task": METRICS, "judge": {"model": "m"}}, "judge.endpoint"),
+        (
+            {"task": METRICS, "judge": {**who, "against": "nope"}},
+            "judge.against: 'nope' is no baseline of this study; give one of reference",
+        ),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
             read(**changes)

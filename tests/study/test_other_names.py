@@ -103,6 +103,22 @@ def test_a_name_of_another_tool_in_a_space_is_named() -> None:
     assert "did you mean rank?" in message
 
 
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ("methods.x={kind: external, predictions: f.jsonl, rank: 3}", "predictions"),
+        ("methods.x={kind: soft_prompt, rank: 3}", "prompt_length"),
+        ("methods.x={kind: lora, prompt_length: 3}", "rank"),
+        ("methods.x={kind: soft_prompt, lora_alpha: 3}", "prompt_length"),
+    ],
+)
+def test_a_kind_without_the_key_names_those_that_it_has(change: str, known: str) -> None:
+    """Not the key's own place again."""
+    message = refusal(change)
+    assert "methods.NAME" not in message
+    assert "Known keys: " in message and known in message.partition("Known keys: ")[2]
+
+
 def test_a_misspelling_still_names_the_nearest() -> None:
     assert "did you mean epochs?" in refusal("protocol.epoch=1")
     assert other_name_rule("protocol.epoch", "epoch", ["epochs"]) is None

@@ -126,7 +126,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert {"bakeoff", "torch", "transformers", "device", "precision", "seed_of_data"} <= set(
         results["environment"]
     )
-    counts = {"examples", "tokens_raw", "tokens_padded", "tokens_supervised"}
+    counts = {"examples", "tokens_raw", "tokens_read", "tokens_padded", "tokens_supervised"}
     for split in ("train", "validation", "test"):
         assert set(results["data"][split]) == counts | {
             *("documents_truncated", "rows_skipped", "padding_share")

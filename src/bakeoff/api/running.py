@@ -141,6 +141,7 @@ def _shared(settings: RunSettings, console: Console, present: Ranks) -> tuple[Ru
 def _executed(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
     """As ``execute``, in each process by itself."""
     level = level_of(settings.log_level)
+    settings.limits.check_currency(study.at(place).options.prices.currency)
     budgeted = within_budget(
         study,
         place,

@@ -207,16 +207,19 @@ def other_name_rule(place: str, name: str, known: list[str]) -> str | None:
     """
     if name in NO_KEY:
         return f"unknown key; {NO_KEY[name]}"
-    paths = [path for path in KEYS.get(name, ()) if path != place]
-    if not paths:
-        return None
     room = place[: -len(name)]
+    is_of_method = _METHODS_ROOM.fullmatch(room) is not None
+    paths = [path for path in KEYS.get(name, ()) if path != place]
     remark = f" ({REMARKS[name]})" if name in REMARKS else ""
     for path in paths:
         key = path.rpartition(".")[2]
-        is_here = key in known or (key in _OF_ANY_METHOD and _METHODS_ROOM.fullmatch(room))
+        is_here = key in known or (key in _OF_ANY_METHOD and is_of_method)
         if is_here and key != name and _room(path).startswith(_kind_of(room)):
             return f"unknown key; the key is {room}{key}{remark}"
+    if is_of_method:  # of a kind that has none of these keys
+        paths = [path for path in paths if not path.startswith(f"methods.{_ANY}.")]
+    if not paths:
+        return None
     of_method = f", where {_ANY} is a method's" if f".{_ANY}." in paths[0] else ""
     return f"unknown key; the key is {paths[0]}{of_method}{remark}"
 

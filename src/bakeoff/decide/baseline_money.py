@@ -38,10 +38,10 @@ def money_of_baseline(results: Results, record: BaselineRecord) -> Money:
     search = month = total = break_even = None
     hour = prices.of_seconds(1.0)
     if hour is not None and cost.search_seconds is not None:
-        search = _exactly(hour * cost.search_seconds)
+        search = Amount(mean=hour * cost.search_seconds)
     timed = _by_time(prices, record)
     known = _by_tokens(prices, record) if timed is None else timed
-    call = None if known is None else _exactly(known)
+    call = None if known is None else Amount(mean=known)
     if call is not None and prices.calls_per_month is not None:
         month = call.times(prices.calls_per_month)
         total = month.plus(search)
@@ -153,7 +153,3 @@ def _by_tokens(prices: PriceOptions, record: BaselineRecord) -> float | None:
     """A call by the prompted model's prices, with the prompts as they were asked."""
     cost = record.cost
     return None if cost is None else prices.tokens.of_tokens(cost.tokens_read, cost.tokens_written)
-
-
-def _exactly(value: float) -> Amount:
-    return Amount(mean=value, low=value, high=value)

@@ -103,12 +103,12 @@ def _amount_of(text: str, option: str) -> float:
         ConfigError: for any other text.
     """
     found = _AMOUNT.fullmatch(text.strip()) if isinstance(text, str) else None
-    if found is None or not float(found[1].replace(",", "")) > 0.0:
+    if found is None or not float(found["number"].replace(",", "")) > 0.0:
         raise ConfigError(
             f"{option} {text!r}: is not an amount of money above 0; give a number in the study's "
             "currency, such as 50 or $50"
         )
-    return float(found[1].replace(",", ""))
+    return float(found["number"].replace(",", ""))
 
 
 def _memory(_: Results, method: MethodRecord) -> Cost | None:
@@ -178,7 +178,9 @@ PRICES: Final = (
         parse=_amount_of,
     ),
 )
-_AMOUNT: Final = re.compile(r"[^\d.,\s-]{0,8}\s*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)")
+_AMOUNT: Final = re.compile(
+    r"(?P<currency>[^\d.,\s-]{0,8})\s*(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+)
 
 
 def prices_in(results: Results) -> tuple[Price, ...]:
@@ -207,6 +209,7 @@ class Limits:
         memory: bytes at the peak of training. time: seconds of one whole training, alone.
         adapter_size: bytes on disk. latency: seconds to write one more token.
         cost: money for training, search and a month's answers, in the study's currency.
+        currency: what was given with ``cost``; empty where it was the number alone.
     """
 
     memory: float | None = None
@@ -214,6 +217,19 @@ class Limits:
     adapter_size: float | None = None
     latency: float | None = None
     cost: float | None = None
+    currency: str = ""
+
+    def check_currency(self, currency: str) -> None:
+        """Holds the currency of the limit against a study's.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        if self.currency not in ("", currency.strip()):
+            raise ConfigError(
+                f"--max-cost: is in {self.currency}, but the study's prices are in {currency}; "
+                f"give the amount in {currency}, or set prices.currency to {self.currency}"
+            )
 
     def items(self, results: Results | None = None) -> list[tuple[Price, float]]:
         """The limits that are set, written as some results write them."""
@@ -263,4 +279,6 @@ def limits_from(**options: str | None) -> Limits:
         for price in PRICES
         if (text := options.get(price.key)) is not None
     }
-    return Limits(**given)
+    money = options.get("cost")
+    found = None if money is None else _AMOUNT.fullmatch(money.strip())
+    return Limits(**given, currency="" if found is None else found["currency"])

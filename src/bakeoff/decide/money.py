@@ -26,23 +26,29 @@ _EXTERNAL: Final = "external"
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """Money with its bounds, which are the figure itself where no interval is known."""
+    """Money with its bounds, which are None where no interval of it is known."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     def plus(self, other: Amount | None) -> Amount:
-        """Both together; bounds added, which is no narrower than their sum's."""
+        """Both together; bounds added, which is no narrower than their sum's, if both have them."""
         if other is None:
             return self
         return Amount(
-            mean=self.mean + other.mean, low=self.low + other.low, high=self.high + other.high
+            mean=self.mean + other.mean,
+            low=None if self.low is None or other.low is None else self.low + other.low,
+            high=None if self.high is None or other.high is None else self.high + other.high,
         )
 
     def times(self, factor: float) -> Amount:
         """So many times as much."""
-        return Amount(mean=self.mean * factor, low=self.low * factor, high=self.high * factor)
+        return Amount(
+            mean=self.mean * factor,
+            low=None if self.low is None else self.low * factor,
+            high=None if self.high is None else self.high * factor,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +94,7 @@ def money_of(results: Results, method: MethodRecord) -> Money:
     epochs = setting(results.study, "protocol.epochs")
     training = search = None
     if (epoch := method.cost.epoch_seconds) is not None and isinstance(epochs, int):
-        bounds = (epoch.mean if bound is None else bound for bound in (epoch.low, epoch.high))
-        low, high = bounds
-        one = Amount(mean=epoch.mean, low=low, high=high).times(hour)
+        one = Amount(mean=epoch.mean, low=epoch.low, high=epoch.high).times(hour)
         training = one.times(epochs)
         if method.search is not None:
             search = one.times(_epochs_searched(results, method))
@@ -164,7 +168,7 @@ def _external(results: Results, method: MethodRecord, prices: PriceOptions) -> M
     given = None if name is None else _given_call(results, name)
     if given is None:
         return Money()
-    call = Amount(mean=given, low=given, high=given)
+    call = Amount(mean=given)
     month = None
     if prices.calls_per_month is not None:
         month = call.times(prices.calls_per_month)
@@ -200,13 +204,16 @@ def tokens_of_a_call(
     """
     test = results.data.test
     rows, raw, written = test.examples, test.tokens_raw, test.tokens_supervised
+    read = test.tokens_read
     if method is not None and results.factors is not None and method.cell is not None:
         cell = results.factors.cells.get(method.cell)
         if cell and cell.test_rows and cell.test_tokens_raw is not None:
             rows, raw = cell.test_rows, cell.test_tokens_raw
-            written = cell.test_tokens_supervised or 0
+            written, read = cell.test_tokens_supervised or 0, cell.test_tokens_read
+    if read is None:  # older results: the data without their layout
+        read = max(0, raw - written)
     rows = max(1, rows)
-    return max(0, raw - written) / rows, written / rows
+    return read / rows, written / rows
 
 
 def money_notes(results: Results) -> list[str]:
@@ -260,8 +267,8 @@ def _prompted_notes(results: Results, prices: PriceOptions) -> list[str]:
     cost = prices.shown(low) if len(calls) == 1 else f"{prices.shown(low)} to {prices.shown(high)}"
     text = (
         f"money: a prompted model's answer costs {cost}, with {read} tokens "
-        f"read and {written} written for a test row, counted in the base's tokens and without "
-        "further instructions or examples"
+        f"read and {written} written for a test row as this study asks it, counted in the base's "
+        "tokens"
     )
     if len(calls) > 1:
         text += ", each method's with its own base and prompt"
@@ -301,13 +308,12 @@ def _call(results: Results, method: MethodRecord, hour: float) -> Amount | None:
     """One answer: as test rows were written, or, where no text is, by the latency of a token."""
     rate = method.cost.generation_rows_per_second
     if rate is not None and rate > 0.0:
-        return Amount(mean=hour / rate, low=hour / rate, high=hour / rate)
+        return Amount(mean=hour / rate)  # timed once
     latency = method.cost.token_latency_seconds
     if latency is None:
         return None
     tokens = tokens_of_a_call(results, method)[1] * hour
-    low, high = (latency.mean if b is None else b for b in (latency.low, latency.high))
-    return Amount(mean=latency.mean * tokens, low=low * tokens, high=high * tokens)
+    return Amount(mean=latency.mean, low=latency.low, high=latency.high).times(tokens)
 
 
 def _break_even(

@@ -24,6 +24,7 @@ from bakeoff.decide.changes import what_would_change
 from bakeoff.decide.drops import drop_breaches, drops_of
 from bakeoff.decide.evidence import evidence_from
 from bakeoff.decide.limits import Limits
+from bakeoff.decide.money import prices_of
 from bakeoff.decide.referee.advice import method_among, recommendation
 from bakeoff.decide.referee.evidence import Evidence
 from bakeoff.decide.referee.pairs import MIN_SEEDS
@@ -49,6 +50,7 @@ from bakeoff.decide.verdicts import (
     with_unit,
 )
 from bakeoff.formatting import join
+from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
@@ -61,6 +63,10 @@ from bakeoff.runs.records import (
 from bakeoff.runs.settings import setting
 
 _FEWEST_ROWS = 2
+_BY_PLACE = (
+    "Nothing is called equal here, and no margin changes that, as the judge prefers by position "
+    "(its flags are in the report); ask another judge, or give judge.rubric clearer words."
+)
 
 
 def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
@@ -74,8 +80,12 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
 
     Returns:
         The recommendation. Its ``why`` begins with what the best baseline reaches.
+
+    Raises:
+        ConfigError: a limit is in another currency than the study's prices.
     """
     limits = limits or Limits()
+    limits.check_currency(prices_of(results).currency)
     outside = {
         name: breaches
         for name, method in finished_methods(results).items()
@@ -157,7 +167,6 @@ def _case(
     prices = {name: cost_order(name, method)[:-1] for name, method in finished.items()}
     places = {price: float(place) for place, price in enumerate(sorted(set(prices.values())))}
     margin = decision.margins.get(metric.name)
-    is_by_row = evidence.num_rows == results.data.test.examples
     question = Question(
         higher_is_better=metric.higher_is_better,
         margin=0.0 if margin is None else margin.value,
@@ -165,11 +174,12 @@ def _case(
         baselines=baselines,
         candidates=inside,
         costs={name: places[price] for name, price in prices.items()} if len(places) > 1 else None,
-        unit="rows" if is_by_row else "groups",
+        unit=unit_of(results, metric.name, evidence.num_rows),
         metric=metric.name,
         written=lambda value: amount_words(metric.unit, value),
         labels={name: label_of(results, name) for name in baselines},
         scope=" within the limits" if has_outside else "",
+        why_no_margin=_BY_PLACE if margin is not None and margin.source == "judge" else "",
     )
     return _Case(
         results=results,
@@ -178,6 +188,18 @@ def _case(
         evidence=evidence,
         question=question,
     )
+
+
+def unit_of(results: Results, metric: str, number: int) -> str:
+    """What the comparisons by a metric count, in the plural: rows, or groups of rows.
+
+    Args:
+        results: the study's. metric: its name. number: of what they count.
+    """
+    is_grouped = setting(results.study, "task.group") is not None
+    # A judge may have seen some of the rows alone.
+    is_by_row = number == results.data.test.examples or (metric == JUDGE and not is_grouped)
+    return "rows" if is_by_row else "groups"
 
 
 def _candidates(results: Results) -> list[str]:
@@ -245,6 +267,9 @@ def _refusal(
     finished = finished_methods(results)
     waiting = [name for name, m in results.methods.items() if may_still_finish(m)]
     if not finished:
+        unscored = [n for n, m in results.methods.items() if m.state.is_eligible and m.test]
+        if unscored and not waiting:
+            return replace(blank, verdict="undecided", why=_unscored_words(results, unscored))
         reason = unfinished_words(waiting) if waiting else "none ended well"
         why = f"Nothing is recommended: no method has a test result, as {reason}."
         return replace(blank, verdict="undecided" if waiting else "none", why=why)
@@ -271,6 +296,19 @@ def _refusal(
         misses = {found.method: found.reasons for found in blank.outside}
         return replace(blank, why=none_within(blank.limits, misses))
     return None
+
+
+def _unscored_words(results: Results, names: Sequence[str]) -> str:
+    """Why methods that were tested cannot be compared: the metric that decides has no values."""
+    text = f"Nothing is recommended: {join(names)} ended well, but without {metric_words(results)}"
+    judge = results.judge
+    if results.primary.name != JUDGE or judge is None:
+        return f"{text}, by which this study decides."
+    why = f": {judge.why_fewer.rstrip('.')}" if judge.why_fewer else ""
+    return (
+        f"{text}, as the judge gave no verdicts{why}. Once it can answer, the same command asks it "
+        "for what is missing; nothing is trained again."
+    )
 
 
 def _runners_up(case: _Case, pick: str) -> tuple[RunnerUp, ...]:

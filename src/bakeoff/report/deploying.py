@@ -13,6 +13,11 @@ from bakeoff.runs.records import MethodRecord, Results
 _LORA_SERVERS: Final = "vLLM, LoRAX and TGI, as the LoRA that it is"
 _AS_LORA: Final = "vLLM, LoRAX and TGI, as a LoRA that `bakeoff export --to lora` makes of it"
 _OURS: Final = "`bakeoff serve`"
+_WHERE_EXTERNAL: Final = {
+    "adapter": "PEFT and what loads its adapters, from its own folder",
+    "checkpoint": "Transformers and what loads its models, from its own folder",
+    "predictions": "where it was made: the study has its answers alone",
+}
 _NO_LORA: Final = frozenset(("head", "bitfit"))
 """Mergeable kinds that change no weight of a linear layer."""
 
@@ -24,6 +29,8 @@ def deployments(results: Results) -> list[tuple[str, str]]:
 
 def where_it_runs(record: MethodRecord) -> str:
     """Which servers and libraries load a method's adapter, as it is or exported."""
+    if record.external is not None:
+        return _WHERE_EXTERNAL[record.external.form]
     try:
         spec = spec_of(record.kind, where=record.kind)
     except BakeoffError:  # of a package that is not installed here

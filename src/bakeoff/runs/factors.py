@@ -18,6 +18,7 @@ class CellRecord:
         tokenizer: a digest; only bases of one digest compare in nats per token.
         tokens_supervised: of the training rows. test_rows: of its own test set.
         test_tokens_raw, test_tokens_supervised: of those rows, in the base's own tokens.
+        test_tokens_read: of their prompts as they are asked.
         bits: by what its NLL per token on validation is multiplied for bits per byte.
     """
 
@@ -32,6 +33,7 @@ class CellRecord:
     test_rows: int | None = None
     test_tokens_raw: int | None = None
     test_tokens_supervised: int | None = None
+    test_tokens_read: int | None = None
     bits: float | None = None
 
 

@@ -141,7 +141,11 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRecord:
-    """One split as it was used; ``documents_truncated`` counts the rows that were cut."""
+    """One split as it was used; ``documents_truncated`` counts the rows that were cut.
+
+    ``tokens_read`` are those of the rows' prompts as they are asked, layout and cut included; None
+    in results that are older than it.
+    """
 
     examples: int
     tokens_raw: int
@@ -150,6 +154,7 @@ class SplitRecord:
     padding_share: float
     documents_truncated: int
     rows_skipped: int
+    tokens_read: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

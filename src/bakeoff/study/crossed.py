@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bakeoff.errors import ConfigError
-from bakeoff.formatting import join
-from bakeoff.metrics.judge import REFERENCE
 from bakeoff.study.crossing import (
     BASES,
     TEMPLATES,
@@ -18,6 +15,7 @@ from bakeoff.study.crossing import (
     first_of,
     given_keys,
 )
+from bakeoff.study.judge_options import check_against
 from bakeoff.study.study import Cell, Crossing, Study
 from bakeoff.tasks.layouts import OF_LAYOUT, with_layout
 from bakeoff.tasks.registry import present_keys, read_task
@@ -59,7 +57,7 @@ def crossed(
             merged, levels, deciding=deciding, metrics=tuple(task.metric_names)
         )
     )
-    check_against(study, cells)
+    _check_against(study, cells)
     decided = [] if levels.bases is None else next(iter(levels.bases.values())).keys
     crossing = Crossing(
         levels=levels,
@@ -72,28 +70,20 @@ def crossed(
     return replace(study, options=replace(study.options, **found), crossing=crossing)
 
 
-def check_against(study: Study, cells: Sequence[Cell]) -> None:
-    """Holds what a judge compares with against what the cells have.
-
-    Raises:
-        ConfigError: it is none of their baselines.
-    """
-    judge = study.options.judge
-    if judge is None or judge.against is None:
-        return
+def _check_against(study: Study, cells: Sequence[Cell]) -> None:
+    """Holds what a judge compares with against what the cells have."""
     crossed = {
         cell.place.variant(one.name): None
         for cell in cells
         for one in cell.study.baselines
         if one.outputs is None
     }
-    known = [REFERENCE, *(one.name for one in study.baselines if one.outputs is not None), *crossed]
-    # A plain name is the first cell's.
-    if judge.against not in (*known, *(one.name for one in study.baselines)):
-        raise ConfigError(
-            f"judge.against: {judge.against!r} is no baseline of this study; give one of "
-            f"{join(known)}, and all answers of all bases and prompts are compared with it"
-        )
+    check_against(
+        study.options.judge,
+        [*(one.name for one in study.baselines if one.outputs is not None), *crossed],
+        also=[one.name for one in study.baselines],  # a plain name is the first cell's
+        then=", and all answers of all bases and prompts are compared with it",
+    )
 
 
 def _as_given(task: Mapping[str, Any]) -> dict[str, Any]:

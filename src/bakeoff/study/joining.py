@@ -274,6 +274,7 @@ class _Joining:
                 test_tokens_supervised=(
                     None if results is None else results.data.test.tokens_supervised
                 ),
+                test_tokens_read=None if results is None else results.data.test.tokens_read,
                 bits=cell.bits if math.isfinite(cell.bits) else None,
             )
             for plain in trained:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bakeoff.config import to_mapping
 from bakeoff.decide.prices import PriceOptions
 from bakeoff.errors import ConfigError
-from bakeoff.metrics.judge import NAME, JudgeOptions
+from bakeoff.formatting import join
+from bakeoff.metrics.judge import NAME, REFERENCE, JudgeOptions
 
 
 def move_judge(merged: dict[str, Any]) -> None:
@@ -51,6 +52,27 @@ def check_judge(judge: JudgeOptions | None, task: Mapping[str, Any], prices: Pri
             f"judge.max_cost: {judge.max_cost:g} bounds nothing without prices; give judge.prices: "
             "{input_tokens: ..., output_tokens: ...}, each for a million tokens"
         )
+
+
+def check_against(
+    judge: JudgeOptions | None, known: Sequence[str], *, also: Collection[str] = (), then: str = ""
+) -> None:
+    """Holds what a judge compares with against what there will be.
+
+    Args:
+        judge: the study's. known: names of baselines to choose from. also: other names of these.
+        then: the end of the error's sentence.
+
+    Raises:
+        ConfigError: it is none of them, and not each row's reference.
+    """
+    choices = [REFERENCE, *known]
+    if judge is None or judge.against is None or judge.against in (*choices, *also):
+        return
+    raise ConfigError(
+        f"judge.against: {judge.against!r} is no baseline of this study; give one of "
+        f"{join(choices)}{then}"
+    )
 
 
 def with_judge_options(task: Mapping[str, Any], judge: JudgeOptions | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from bakeoff.study.crossed import crossed
 from bakeoff.study.crossing import levels_of
 from bakeoff.study.defaults import parameters_for, protocol_for
 from bakeoff.study.judge_options import (
+    check_against,
     check_judge,
     move_judge,
     without_judge,
@@ -117,6 +118,20 @@ def study_from_mapping(
     seeds: int | None = None,
 ) -> Study:
     """Checks a study given as a plain mapping; see ``load_study``."""
+    study = _of_mapping(mapping, overrides, folder=folder, seeds=seeds)
+    if study.crossing is None:
+        check_against(study.options.judge, [baseline.name for baseline in study.baselines])
+    return study
+
+
+def _of_mapping(
+    mapping: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    folder: Path,
+    seeds: int | None = None,
+) -> Study:
+    """The same of a cell of a crossed study too, whose judge compares across cells."""
     check_numbers(mapping)  # before a key is renamed, so that the error has the name in the file
     merged = apply_overrides(with_present_names(mapping), present_overrides(overrides))
     if seeds is not None:
@@ -135,7 +150,7 @@ def study_from_mapping(
         del merged["also_test"]
     levels = levels_of(merged)
     if levels is not None:
-        return crossed(merged, levels, lambda one: study_from_mapping(one, folder=folder))
+        return crossed(merged, levels, lambda one: _of_mapping(one, folder=folder))
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     check_judge(options.judge, options.task, options.prices)
     task = task_of(options.task, options.judge)

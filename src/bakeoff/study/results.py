@@ -200,6 +200,7 @@ def _data(bench: Workbench) -> DataRecord:
             padding_share=bench.plans[split].padding_share,
             documents_truncated=part.rows_cut,
             rows_skipped=part.rows_skipped,
+            tokens_read=int(part.prompts.lengths.sum()),
         )
     return DataRecord(
         **content,

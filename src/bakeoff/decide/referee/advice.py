@@ -46,6 +46,7 @@ def recommendation(evidence: Evidence, question: Question) -> Recommendation:
         has_costs=question.costs is not None,
         unit=question.unit,
         scope=question.scope,
+        why_no_margin=question.why_no_margin,
     )
     leader = names[int(choice.leader)]
     needs = fallback = None

@@ -28,6 +28,7 @@ class Question:
         written: an amount of the metric with its unit, for sentences.
         labels: what methods and baselines are called in sentences, where not by their names.
         scope: follows "method" in sentences, as " within the limits".
+        why_no_margin: a sentence on why the margin is zero, where the study did not choose it.
     """
 
     higher_is_better: bool
@@ -43,6 +44,7 @@ class Question:
     written: Callable[[float], str] = three_digits
     labels: Mapping[str, str] = field(default_factory=dict)
     scope: str = ""
+    why_no_margin: str = ""
 
     def called(self, names: Iterable[str]) -> list[str]:
         """Names as they stand in sentences."""

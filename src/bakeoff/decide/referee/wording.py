@@ -23,6 +23,7 @@ class Setting:
         level: of the verdicts. baselines: their names. num_candidates: how many methods take part.
         has_costs: whether costs are known. unit: what N counts, in the plural.
         scope: which methods take part, as " within the limits".
+        why_no_margin: a sentence on why the margin is zero, where the study did not choose it.
     """
 
     margin: str
@@ -33,6 +34,7 @@ class Setting:
     has_costs: bool
     unit: str
     scope: str = ""
+    why_no_margin: str = ""
 
     @property
     def limits(self) -> str:
@@ -146,7 +148,10 @@ def undecided(
         ]
         return f"{text} {joined(parts)} would decide it with about 80 % probability."
     if not setting.has_margin:
-        return f"{text} With a margin of zero no size shows two methods equal; give a margin."
+        remedy = setting.why_no_margin or (
+            "With a margin of zero no size shows two methods equal; give a margin."
+        )
+        return f"{text} {remedy}"
     return text
 
 
