@@ -48,3 +48,18 @@ def test_blocks_may_have_labels_of_their_own() -> None:
         "  count: 1,234,567",
         "  verdict: better",
     ]
+
+
+@pytest.mark.parametrize("width", [59, 70])
+def test_a_name_of_several_lines_needs_the_width_of_its_longest(width: int) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("method", overflow="fold")
+    table.add_column("figure" * 9, justify="right", no_wrap=True)
+    table.add_row("zero-shot\n@one\n@other", "1.5")
+    file = io.StringIO()
+    print_table(table, Console(file=file, width=width))
+    lines = [line.split() for line in file.getvalue().splitlines()]
+    if width == 70:
+        assert lines[1:] == [["zero-shot", "1.5"], ["@one"], ["@other"]]
+    else:
+        assert lines[0] == ["zero-shot@one@other"]

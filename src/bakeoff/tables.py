@@ -38,7 +38,10 @@ def print_table(
     cells = [list(column.cells) for column in table.columns]
     for index, row in enumerate(table.rows):
         style = str(row.style or "")
-        console.print(_text(cells[names][index], f"bold {style}"), soft_wrap=True, highlight=False)
+        name = cells[names][index]
+        if isinstance(name, str):
+            name = name.replace("\n", "")
+        console.print(_text(name, f"bold {style}"), soft_wrap=True, highlight=False)
         for position, (title, column) in enumerate(zip(titles, cells, strict=True)):
             text = _text(column[index], style)
             if position != names and text.plain.strip():
@@ -50,7 +53,8 @@ def fits(table: Table, console: Console, *, names: int = 0) -> bool:
     """Whether every figure of a table has its width, and its names have enough of theirs."""
     if console.width < NARROW:
         return False
-    lengths = [_text(cell, "").cell_len for cell in table.columns[names].cells]
+    texts = [_text(cell, "") for cell in table.columns[names].cells]
+    lengths = [line.cell_len for text in texts for line in text.split("\n")]
     spare = max(0, max(lengths, default=0) - _NAME_WIDTH)
     unbounded = console.options.update(max_width=_UNBOUNDED)
     return Measurement.get(console, unbounded, table).maximum - spare <= console.width

@@ -190,3 +190,15 @@ def test_no_figure_is_broken_and_no_name_is_lost(
     for name, method in found.methods.items():
         assert name in text
         assert f"{method.test['nll'].mean:.4f}" in text
+
+
+@pytest.mark.parametrize(
+    ("width", "starts"), [(80, ["lora", "@tiny", "@short"]), (160, ["lora@tiny@short"])]
+)
+def test_a_crossed_name_is_broken_between_its_parts(
+    tmp_path: Path, width: int, starts: list[str]
+) -> None:
+    lines = summary(tmp_path, lambda found: renamed(found, {"lora": "lora@tiny@short"}), width)
+    firsts = [line.split()[0] for line in lines if line.strip()]
+    at = firsts.index(starts[0])
+    assert firsts[at : at + len(starts)] == starts

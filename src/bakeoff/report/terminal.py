@@ -30,6 +30,8 @@ from bakeoff.tables import NARROW, fits, print_table
 from bakeoff.types import RunState
 
 _MOST_METRICS = 4
+_WIDE = 120
+"""Columns of a terminal, from which on long names have room beside the figures."""
 """As many as 80 columns hold."""
 
 
@@ -50,10 +52,10 @@ def print_summary(
     # line for each of them.
     metrics = sorted(results.task.metrics, key=lambda metric: not metric.primary)
     choices = _choices(results, metrics)
-    drawn = ((shown, c, _table(results, shown, counted=c)) for shown, c in choices)
+    drawn = ((shown, c, _table(results, shown, console.width, counted=c)) for shown, c in choices)
     found = next((one for one in drawn if fits(one[2], console)), None)
     shown, counted = found[:2] if found else choices[0]
-    table = found[2] if found else _table(results, shown, counted=counted)
+    table = found[2] if found else _table(results, shown, console.width, counted=counted)
     console.print()
     print_table(table, console)
     left_out = [m.title for m in metrics if m not in shown]
@@ -113,12 +115,20 @@ def _choices(
     ]
 
 
-def _table(results: Results, metrics: Sequence[MetricRecord], *, counted: bool = False) -> Table:
+def _in_lines(name: str, width: int) -> str:
+    """A name with its base and its prompt below it where columns are narrow."""
+    return name if width >= _WIDE else name.replace("@", "\n@")
+
+
+def _table(
+    results: Results, metrics: Sequence[MetricRecord], width: int, *, counted: bool = False
+) -> Table:
     """A line for each baseline and method.
 
     Args:
-        results: the run's. metrics: that are shown. counted: adds the shares of outputs that are
-            empty, unfinished or invalid, each where there are any.
+        results: the run's. metrics: that are shown. width: of the terminal.
+        counted: adds the shares of outputs that are empty, unfinished or invalid, each where there
+            are any.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("method", overflow="fold")
@@ -134,12 +144,12 @@ def _table(results: Results, metrics: Sequence[MetricRecord], *, counted: bool =
 
     for name in (name for name, row in rows.items() if row.is_baseline):
         scores = figures(name, results.baselines[name].test)
-        table.add_row(rows[name].label, *scores, *[""] * 4, style="dim")
+        table.add_row(_in_lines(rows[name].label, width), *scores, *[""] * 4, style="dim")
     for name, method in results.methods.items():
         cost = method.cost
         epoch = cost.epoch_seconds
         table.add_row(
-            name,
+            _in_lines(name, width),
             *figures(name, method.test),
             shown_count(cost.trainable_parameters),
             MISSING if epoch is None else f"{epoch.mean:.1f} s",

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.stopping import StopSignals
+from bakeoff.formatting import counted
 from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
@@ -232,16 +233,17 @@ class CrossedRunner:
         crossing = self.study.crossing
         assert crossing is not None
         parts = [
-            f"{len(found)} {what}"
-            for what, found in (
-                ("bases", crossing.levels.bases),
-                ("prompts", crossing.levels.templates),
+            counted(len(found), one, many)
+            for one, many, found in (
+                ("base", "bases", crossing.levels.bases),
+                ("prompt", "prompts", crossing.levels.templates),
             )
             if found is not None
         ]
         self.console.print(
-            f"[bold]{escape(self.study.options.name)}[/]: {len(self.study.entries)} methods with "
-            f"{' and '.join(parts)}, in {len(self.cells)} parts: "
+            f"[bold]{escape(self.study.options.name)}[/]: "
+            f"{counted(len(self.study.entries), 'method', 'methods')} with "
+            f"{' and '.join(parts)}, in {counted(len(self.cells), 'part', 'parts')}: "
             f"{escape(', '.join(cell.place.label for cell in self.cells))}",
             highlight=False,
             soft_wrap=True,
