@@ -16,12 +16,15 @@ from bakeoff.data.columns import Table
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.drafting import Draft, draft_study
 from bakeoff.first_contact.looking import Data
+from bakeoff.first_contact.measuring import base_facts
 from bakeoff.first_contact.values import method_values
 from bakeoff.first_contact.writing import shown, study_text
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.guess.guessing import Guesses
+from bakeoff.tasks.preparation.prepare import prepare
+from bakeoff.tasks.registry import read_task
 
 BASE = "scratch:tiny-gpt-neo"  # a token a byte, 256 positions
 WORDS = ("good", "bad")
@@ -100,6 +103,28 @@ def test_a_long_talk_with_a_short_answer_is_no_bad_row(place: Path) -> None:
     draft = draft_study(file, base=BASE)
     assert draft.mapping["task"]["max_target_tokens"] <= 16
     assert draft.comments["task.on_bad_row"].endswith("there was none so far")
+
+
+def test_talks_of_several_answers_lose_no_row_where_none_is_said_to_be_cut(place: Path) -> None:
+    """What an earlier answer has of tokens is no room for the last one."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Ask {i:02d}{'' if i % 3 else ' and so on..'}"},
+                {"role": "assistant", "content": "I shall look there"},
+                {"role": "tool", "content": "12"},
+                {"role": "assistant", "content": "ab " * (5 if i % 3 else 1)},
+            ]
+        }
+        for i in range(40)
+    ]
+    file = place / "talks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = read_task(draft_study(file, base=BASE).mapping["task"])
+    data = prepare(
+        task, base_facts(BASE).tokenizer, root=place, cache_dir=None, tokenizer_id="tiny"
+    )
+    assert [(part.rows_cut, part.rows_skipped) for part in data.splits.values()] == [(0, 0)] * 3
 
 
 def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bakeoff.data.columns import Table
+from bakeoff.data.hygiene.lengths import cutting, share_over, spread
 from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.looking import Data, Place, SourceOption, look_at
@@ -242,14 +243,14 @@ class _Draft:
             answer = min(_up(wanted, 8), self.starting.max_target_tokens, _up(room // 2, 8))
             if self._chooses:
                 answer = max(answer, longest)
-        usual = int(np.percentile(lengths.rows, 99))
-        needed = lengths.needed(answer)
-        wanted = _up(max(int(np.percentile(needed, 99)), answer + 16), 16)
+        rows, needed = spread(lengths.rows), lengths.needed(answer)
+        wanted = _up(max(cutting(needed), answer + 16), 16)
         found["max_length"] = max(min(wanted, self._longest), answer + 16)
-        cut = float((needed > found["max_length"]).mean())
+        cut = share_over(needed, found["max_length"])
+        lost = ", or left out where nothing in them may be" if cut else ""
         self.comments["task.max_length"] = (
-            f"tokens: half of the rows have at most {int(np.median(lengths.rows))}, 99 % at most "
-            f"{usual}; {shown_share(cut)} are cut; the base has {self.base.positions} positions"
+            f"tokens: half of the rows have at most {rows.median}, 99 % at most {rows.p99}; "
+            f"{shown_share(cut)} are cut{lost}; the base has {self.base.positions} positions"
         )
         if answer:
             found["max_target_tokens"] = answer

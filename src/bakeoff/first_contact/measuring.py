@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.base.weights.sources import load_source
-from bakeoff.data.hygiene.lengths import ANSWER, ROW
+from bakeoff.data.hygiene.lengths import ASKED, ROW, least_length
 from bakeoff.data.taskdata import SplitData
 from bakeoff.files import cache_folder
 from bakeoff.metrics.contract import Ask
@@ -49,21 +49,21 @@ class Lengths:
     """Tokens of the rows that were measured.
 
     Attributes:
-        rows: [rows] of whole rows, before anything is cut. learnt: [rows] of what is supervised
-            in them. answers: [rows] of what is learnt or chosen from, the longest choice of each
-            row; of a conversation its last answer.
+        rows: [rows] of whole rows, before anything is cut. asked: [rows] of what stands before
+            their last answers. answers: [rows] of what is learnt or chosen from, the longest choice
+            of each row; of a conversation its last answer.
         skipped: rows that cannot be used. warnings: of the preparation.
     """
 
     rows: NDArray[np.int64]
-    learnt: NDArray[np.int64]
+    asked: NDArray[np.int64]
     answers: NDArray[np.int64]
     skipped: int
     warnings: tuple[str, ...]
 
     def needed(self, answer: int) -> NDArray[np.int64]:
         """[rows] the least ``max_length`` of each, with ``answer`` tokens free for its answer."""
-        return self.rows + np.maximum(0, answer - self.learnt)
+        return least_length(self.rows, self.asked, answer)
 
 
 def base_facts(reference: str) -> BaseFacts:
@@ -123,10 +123,10 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
     # A text without an answer becomes several rows, each of which is counted.
     whole = _has_answers(section)
     rows = train.lengths[:, ROW] if whole else np.diff(train.tokens.offsets)
-    learnt = train.lengths[:, ANSWER] if whole else train.target_counts
+    asked = train.lengths[:, ASKED] if whole else rows - train.target_counts
     return Lengths(
         rows=rows,
-        learnt=learnt,
+        asked=asked,
         answers=_answers(train, base.tokenizer),
         skipped=sum(part.rows_skipped for part in data.splits.values()),
         warnings=tuple(warnings),
