@@ -167,6 +167,25 @@ def test_tools_that_only_some_rows_have_are_found(write: Write, tokenizer: Any) 
     assert "looks" in tokenizer.decode(train.tokens[1])
 
 
+@pytest.mark.parametrize(
+    ("first", "late"),
+    [
+        ({"messages": TALK}, {"messages": LONG, "tools": [TOOL]}),
+        (
+            {"instruction": "Look.", "output": "No."},
+            {"instruction": "It?", "input": "looks", "output": "Yes."},
+        ),
+    ],
+)
+def test_what_a_row_may_lack_is_read_however_late_it_comes(
+    write: Write, tokenizer: Any, first: Row, late: Row
+) -> None:
+    _, data = chatted(write, tokenizer, [first] * 120 + [late])
+    train = data.splits["train"]
+    assert "looks" not in tokenizer.decode(train.tokens[0])
+    assert "looks" in tokenizer.decode(train.tokens[120])
+
+
 @pytest.mark.parametrize("form", ["list", "frame", "data set"])
 def test_rows_in_memory_keep_what_may_be_read(form: str) -> None:
     rows: list[dict[str, Any]] = [{"id": 1, "conversations": SHAREGPT, "tools": "[]"}] * 2
