@@ -18,7 +18,7 @@ from bakeoff.files import cache_folder
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import template_for
-from bakeoff.tasks.preparation.prepare import prepare
+from bakeoff.tasks.preparation.prepare import prepare, unread_warning
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.types import SPLITS
 
@@ -52,12 +52,15 @@ class Lengths:
         rows: [rows] of whole rows, before anything is cut. asked: [rows] of what stands before
             their last answers. answers: [rows] of what is learnt or chosen from, the longest choice
             of each row; of a conversation its last answer.
+        at_least: lengths of rows from this one on are lower bounds, as such texts are not read to
+            their end; None where all are exact.
         skipped: rows that cannot be used. warnings: of the preparation.
     """
 
     rows: NDArray[np.int64]
     asked: NDArray[np.int64]
     answers: NDArray[np.int64]
+    at_least: int | None
     skipped: int
     warnings: tuple[str, ...]
 
@@ -112,8 +115,14 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
         task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference
     )
     train = data.splits["train"]
-    # That there are fewer rows than are looked at is nothing to report.
-    warnings = [text for text in data.warnings if not text.startswith("task.examples.")]
+    # That there are fewer rows than are looked at, and how far they were read for this look, is
+    # nothing to report.
+    unread = [unread_warning(split, part, room) for split, part in data.splits.items()]
+    warnings = [
+        text
+        for text in data.warnings
+        if not text.startswith("task.examples.") and text not in unread
+    ]
     warnings += data.cautions[len(data.overlap.contained) :]
     warnings += [
         f"{found.shared} of {found.rows} rows of {found.smaller} are in {found.larger} too, so "
@@ -128,6 +137,7 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
         rows=rows,
         asked=asked,
         answers=_answers(train, base.tokenizer),
+        at_least=train.at_least if whole else None,
         skipped=sum(part.rows_skipped for part in data.splits.values()),
         warnings=tuple(warnings),
     )

@@ -418,6 +418,18 @@ def because(part: SplitData) -> str:
     return f"; {part.skipped_why}." if part.skipped_why else "."
 
 
+def unread_warning(split: Split, part: SplitData, max_length: int) -> str | None:
+    """Says so where rows of a split were not read to their end; None where all were."""
+    if part.at_least is None:
+        return None
+    return (
+        counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
+        + f" so much longer than task.max_length ({max_length}) that only as much as "
+        "is used was read; lengths and tokens of such rows are counted as at least "
+        f"{shown_whole(part.at_least)}."
+    )
+
+
 def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
     warnings = []
     for split, part in splits.items():
@@ -436,13 +448,8 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
                 f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
                 "tokens."
             )
-        if part.at_least is not None:
-            warnings.append(
-                counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
-                + f" so much longer than task.max_length ({task.max_length}) that only as much as "
-                "is used was read; lengths and tokens of such rows are counted as at least "
-                f"{shown_whole(part.at_least)}."
-            )
+        if (unread := unread_warning(split, part, task.max_length)) is not None:
+            warnings.append(unread)
         if part.rows_skipped:
             warnings.append(
                 counted(
