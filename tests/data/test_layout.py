@@ -257,7 +257,8 @@ def test_a_prompt_lacks_what_it_lacks(family: str) -> None:
     least = len(whole.ids) - free + 1
     [fitting] = layout(family, max_length=least + 5, max_target_tokens=5).prompts([given])
     assert len(fitting.ids) == least
-    assert fitting.missing == 0
+    assert fitting.missing == 0 and fitting.is_cut
+    assert fitting.length == whole.length == len(whole.ids) and not whole.is_cut
     [lacking] = layout(family, max_length=least + 3, max_target_tokens=5).prompts([given])
     assert lacking.missing == 2
 
@@ -293,9 +294,22 @@ def test_a_row_without_data_to_cut_is_shortened_by_its_task() -> None:
         [given]
     )
     assert tokenizer_of("bytes").decode(prompt.ids) == "last turn\n"
+    assert prompt.is_cut and prompt.length == len(given.prompt)
     [laid] = layout("bytes", shorten=turns_less, max_length=6).rows([given])
     assert laid.example.text == " answer"
     assert laid.missing == 1
+
+
+def test_a_prompt_that_is_shortened_before_it_is_read_counts_as_cut() -> None:
+    text = f"{'far too long ' * 100}\nlast turn\n answer"
+    given = Example(
+        text=text, target_spans=((len(text) - 7, len(text)),), prompt=text[:-7], ends=False
+    )
+    [prompt] = layout("bytes", shorten=turns_less, max_length=22, max_target_tokens=7).prompts(
+        [given]
+    )
+    assert tokenizer_of("bytes").decode(prompt.ids) == "last turn\n"
+    assert prompt.is_cut and 22 < prompt.length < len(given.prompt)
 
 
 def test_a_task_is_not_asked_while_tokens_can_go() -> None:

@@ -121,8 +121,51 @@ def test_json(tmp_path: Path, wrap: bool) -> None:
 
 def test_json_that_cannot_be_read_as_a_whole(tmp_path: Path) -> None:
     assert "byte offset 3" in message(save(tmp_path / "a.json", b'["a\xe9"]'))
-    assert ".jsonl" in message(save(tmp_path / "b.json", '{"article": 1}\n{"article": 2}\n'))
+    assert ".jsonl" in message(save(tmp_path / "b.json", '{"article": }\n{"article": 2}\n'))
     assert "no list of rows" in message(save(tmp_path / "c.json", '{"rows": []}'))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"article": {"0": "a"}, "highlights": {"0": "b"}},
+        {"0": {"article": "a", "highlights": "b"}},
+        {"columns": ["article", "highlights"], "index": [0], "data": [["a", "b"]]},
+        [["article", "highlights"], ["a", "b"]],
+    ],
+)
+def test_layouts_of_pandas_that_are_no_rows_name_the_one_that_is(
+    tmp_path: Path, content: object
+) -> None:
+    path = save(tmp_path / "a.json", json.dumps(content))
+    assert 'to_json(orient="records")' in message(path)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n"])
+def test_json_lines_in_a_file_of_json(tmp_path: Path, start: str) -> None:
+    lines = '{"article": "a", "highlights": "b"}\nno JSON\n{"article": "c", "id": 1}\n'
+    path = save(tmp_path / "a.json", start + lines)
+    before = start.count("\n")
+    first, bad, last = read(path)
+    assert first == row(1 + before, "a", "b") and last == row(3 + before, "c", None)
+    assert bad.row == 2 + before and (bad.problem or "").startswith("it is not JSON")
+    assert column_names(path) == ["article", "highlights", "id"]
+
+
+def test_columns_of_json_are_the_keys_of_all_of_its_objects(tmp_path: Path) -> None:
+    rows = [{"article": "a"}] * 150 + [{"late": "b"}, [1, 2.5], None]
+    assert column_names(save(tmp_path / "a.json", json.dumps(rows))) == ["article", "late"]
+    lines = "no JSON\n" + "".join(json.dumps(value) + "\n" for value in rows)
+    assert column_names(save(tmp_path / "a.jsonl", lines)) == ["article", "late"]
+
+
+def test_a_header_that_is_not_utf8_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    content = "article,highlights,größe\na,b,c\n".encode("cp1252")
+    path = save(tmp_path / "a.csv", content)
+    assert read(path) == [row(1, "a", "b")]
+    *_, name = column_names(path)
+    with pytest.raises(DataError, match=r"header is not UTF-8 \(column 'gr.*iconv -f cp1252"):
+        list(read_records(path, {"text": name}))
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -214,7 +257,9 @@ def test_other_encodings_and_torn_gzip(tmp_path: Path) -> None:
 
 def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
     assert "cannot be read" in message(tmp_path / "a.csv")
-    assert "no known kind" in message(save(tmp_path / "a.docx", b"x"))
+    assert message(save(tmp_path / "a.docx", b"x")).endswith("Rename or convert it.")
+    said = message(save(tmp_path / "a.txt", b"x"))
+    assert "no known kind" in said and "write a table: one JSON line" in said
 
 
 def test_format_of() -> None:

@@ -178,6 +178,18 @@ def test_a_row_keeps_its_split() -> None:
     assert split_by_hash(None, SplitShares()) == split_by_hash("", SplitShares())
 
 
+def test_rows_without_what_they_may_lack_are_in_every_split(tmp_path: Path) -> None:
+    """Without what they must have they are in train, which reports them."""
+    lines = [json.dumps({"asked": f"Say {i}", "told": "yes"}) for i in range(100)]
+    (tmp_path / "all.jsonl").write_text("\n".join([*lines, '{"told": "no"}']), encoding="utf-8")
+    columns = {"asked": "asked", "more": OptionalColumn("more"), "told": "told"}
+    shares = SplitShares(validation=0.2, test=0.2)
+    source = open_source(options("all.jsonl", split_by_hash=shares), columns, root=tmp_path)
+    counts = {split: len(list(source.records(split))) for split in SPLITS}
+    assert sum(counts.values()) == 101 and min(counts.values()) > 10
+    assert [r.row for r in source.records("train") if r.values["asked"] is None] == [101]
+
+
 def test_a_row_without_a_document_is_reported_with_train(tmp_path: Path) -> None:
     (tmp_path / "all.jsonl").write_text(lines(ROW, {"summary": "s"}))
     source = opened(options("all.jsonl"), tmp_path)

@@ -16,12 +16,15 @@ from bakeoff.data.columns import Table
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.drafting import Draft, draft_study
 from bakeoff.first_contact.looking import Data
+from bakeoff.first_contact.measuring import base_facts
 from bakeoff.first_contact.values import method_values
 from bakeoff.first_contact.writing import shown, study_text
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.guess.guessing import Guesses
+from bakeoff.tasks.preparation.prepare import prepare
+from bakeoff.tasks.registry import read_task
 
 BASE = "scratch:tiny-gpt-neo"  # a token a byte, 256 positions
 WORDS = ("good", "bad")
@@ -76,6 +79,39 @@ def test_documents_that_are_cut_are_counted_whole(place: Path) -> None:
     assert "half of the rows have at most 5" in why and "100 % are cut" in why
 
 
+def test_documents_that_are_not_read_to_their_end_are_said_to_be_longer(place: Path) -> None:
+    rows = [{"article": f"{i} " + "word " * 2000, "summary": f"{i} is here now"} for i in range(40)]
+    file = place / "long.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE, kind="summarize")
+    why = draft.comments["task.max_length"]
+    assert "(figures from 43" in why and "on are lower bounds); 100 % are cut, or left out" in why
+    assert not any("task.max_length" in note for note in draft.notes)
+
+
+def test_notes_on_lengths_are_of_the_study_s_length(place: Path) -> None:
+    """One text of 400 is longer than the base allows; the study's rows are far shorter."""
+    rows = [{"text": f"The text {i}."} for i in range(399)] + [{"text": "and " * 60}]
+    file = place / "texts.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["kind"] == "text" and draft.mapping["task"]["max_length"] < 192
+    assert not any("(192)" in note or "pieces" in note for note in draft.notes)
+    assert "% are taken in pieces" in draft.comments["task.max_length"]
+
+
+def test_rows_that_fit_no_base_are_noted_with_the_study_s_length(place: Path) -> None:
+    rows = [
+        {"prompt": f"Say {i}.", "completion": "word " * (80 if i == 7 else 1)} for i in range(120)
+    ]
+    file = place / "said.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    draft = draft_study(file, base=BASE, kind="complete")
+    most = draft.mapping["task"]["max_length"]
+    assert most < 256
+    assert any(f"does not fit task.max_length ({most})" in note for note in draft.notes)
+
+
 def test_room_for_an_answer_counts_as_rows_are_cut_by_it(place: Path) -> None:
     """A short answer keeps as much of a row free as the longest one."""
     rows = [
@@ -100,6 +136,28 @@ def test_a_long_talk_with_a_short_answer_is_no_bad_row(place: Path) -> None:
     draft = draft_study(file, base=BASE)
     assert draft.mapping["task"]["max_target_tokens"] <= 16
     assert draft.comments["task.on_bad_row"].endswith("there was none so far")
+
+
+def test_talks_of_several_answers_lose_no_row_where_none_is_said_to_be_cut(place: Path) -> None:
+    """What an earlier answer has of tokens is no room for the last one."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Ask {i:02d}{'' if i % 3 else ' and so on..'}"},
+                {"role": "assistant", "content": "I shall look there"},
+                {"role": "tool", "content": "12"},
+                {"role": "assistant", "content": "ab " * (5 if i % 3 else 1)},
+            ]
+        }
+        for i in range(40)
+    ]
+    file = place / "talks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = read_task(draft_study(file, base=BASE).mapping["task"])
+    data = prepare(
+        task, base_facts(BASE).tokenizer, root=place, cache_dir=None, tokenizer_id="tiny"
+    )
+    assert [(part.rows_cut, part.rows_skipped) for part in data.splits.values()] == [(0, 0)] * 3
 
 
 def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:

@@ -107,12 +107,18 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
     ),
     "UTF-16": ("text,label\n".encode("utf-16"), "x.csv", ["is UTF-16"]),
     "no JSON": (b"a b c\n" * 20, "x.jsonl", ["holds 0 usable rows", "row 1", "not JSON"]),
-    "a bad line among the first": (
-        lines(rows(20)) + b"no JSON\n",
+    "lists in place of objects": (
+        b'["The text", 0]\n' * 20,
         "x.jsonl",
-        ["row 21 is among the first", "it is not JSON", "take it out"],
+        ["holds 0 usable rows", "row 1", "not an object but list"],
+    ),
+    "a header in Latin-1": (
+        "Erklärung;Größe\n".encode("latin-1") + b"the text of it;large\n" * 20,
+        "x.csv",
+        ["header is not UTF-8", "iconv -f cp1252 -t utf-8"],
     ),
     "an unknown ending": (b"a", "x.docx", ["is of no known kind"]),
+    "a text": (b"a", "x.txt", ["is of no known kind", 'one JSON line {"text": ...} for each']),
 }
 
 
@@ -187,6 +193,32 @@ def test_a_folder_of_texts_says_what_to_write(tmp_path: Path) -> None:
         (tmp_path / name).write_text("words", encoding="utf-8")
     with pytest.raises(DataError, match=r"no data files, but 2 files ending in \.txt.*one JSON"):
         look_at(tmp_path, first=5)
+
+
+def test_texts_in_folders_of_a_folder_are_found_too(tmp_path: Path) -> None:
+    for name in ("train/pos/a.txt", "train/neg/b.txt", "test/pos/c.txt"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("words", encoding="utf-8")
+    with pytest.raises(DataError, match=r"3 files ending in \.txt in folders of it.*one JSON line"):
+        look_at(tmp_path, first=5)
+
+
+@pytest.mark.parametrize("at", [3, 30])
+def test_a_bad_line_is_counted_wherever_it_is(tmp_path: Path, at: int) -> None:
+    found = rows(40)
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(lines(found[:at]) + b"no JSON\n" + lines(found[at:]))
+    data = look_at(file, first=5)
+    assert (data.num_rows, data.num_bad) == (40, 1)
+    assert [column.name for column in data.table.columns] == ["text", "label"]
+
+
+def test_a_column_that_comes_late_is_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(lines(rows(120)) + lines([{**row, "input": "more"} for row in rows(60, 120)]))
+    names = [column.name for column in look_at(file, first=5).table.columns]
+    assert names == ["text", "label", "input"]
 
 
 def test_a_column_without_a_name_is_not_looked_at(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from bakeoff.data.examples import Example
 from bakeoff.data.given import given_rows
+from bakeoff.data.hygiene.lengths import NEEDED, ROW
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat import Chat
@@ -164,6 +165,25 @@ def test_tools_that_only_some_rows_have_are_found(write: Write, tokenizer: Any) 
     train = data.splits["train"]
     assert "looks" not in tokenizer.decode(train.tokens[0])
     assert "looks" in tokenizer.decode(train.tokens[1])
+
+
+@pytest.mark.parametrize(
+    ("first", "late"),
+    [
+        ({"messages": TALK}, {"messages": LONG, "tools": [TOOL]}),
+        (
+            {"instruction": "Look.", "output": "No."},
+            {"instruction": "It?", "input": "looks", "output": "Yes."},
+        ),
+    ],
+)
+def test_what_a_row_may_lack_is_read_however_late_it_comes(
+    write: Write, tokenizer: Any, first: Row, late: Row
+) -> None:
+    _, data = chatted(write, tokenizer, [first] * 120 + [late])
+    train = data.splits["train"]
+    assert "looks" not in tokenizer.decode(train.tokens[0])
+    assert "looks" in tokenizer.decode(train.tokens[120])
 
 
 @pytest.mark.parametrize("form", ["list", "frame", "data set"])
@@ -377,6 +397,29 @@ def test_long_conversations_lose_their_oldest_turns(write: Write) -> None:
     assert data.splits["train"].tokens[0].tolist() == train.tokens[0].tolist()
     with pytest.raises(DataError, match=r"task\.max_length is 24"):
         chatted(write, tokenizer, rows, max_length=24, max_target_tokens=4)
+
+
+@pytest.mark.parametrize("train_on", ["assistant", "last", "all"])
+def test_below_the_least_length_a_conversation_counts_as_cut(write: Write, train_on: str) -> None:
+    """Room is kept for the last answer alone, and a prompt that gives way is counted as a row is.
+
+    Whether turns before the last are learnt makes no difference to either.
+    """
+    tokenizer = chat_tokenizer("chatml")
+    given: dict[str, Any] = {"train_on": train_on, "max_target_tokens": 40}
+    _, whole = chatted(write, tokenizer, rows_of(LONG, TALK), **given)
+    lengths = whole.splits["train"].lengths
+    least = int(lengths[0, NEEDED])
+    # A row has a line end after its answer too.
+    assert least - 40 - len(whole.splits["train"].prompts[0]) in (0, 1) and least > lengths[0, ROW]
+    for most, cut in ((least, 0), (least - 1, 1)):
+        _, data = chatted(write, tokenizer, rows_of(LONG, TALK), max_length=most, **given)
+        for part in (data.splits["train"], data.splits["test"]):  # which has the first row
+            assert part.rows_cut == cut and not part.rows_skipped
+            assert part.lengths.tolist() == lengths[: len(part)].tolist()
+            assert len(part.prompts[0]) <= most - 40
+            is_shorter = len(part.tokens[0]) < lengths[0, ROW]
+            assert is_shorter == (cut == 1 and train_on != "all")
 
 
 def test_turns_go_with_all_that_follows_them() -> None:

@@ -472,7 +472,7 @@ def test_the_kind_that_is_asked_for_is_taken() -> None:
 
 
 def test_a_kind_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(DataError, match="--kind chat: the kind can be learnt") as caught:
+    with pytest.raises(DataError, match="--kind chat: the kind cannot be learnt") as caught:
         guessed(CASES["booleans"][0], "chat")
     assert "'is_toxic': booleans, 2 different in 120 rows" in str(caught.value)
 

@@ -41,7 +41,8 @@ class Laid:
 
     Attributes:
         example: as it was laid out, after shortening.
-        lengths: [3] tokens before anything was cut; see ``hygiene.lengths``.
+        lengths: [3] tokens before anything was cut: of all of it, of what is supervised in it, and
+            of what stands before its last answer.
         ids: [T]. is_target: [T] bool. num_data: tokens of data before anything was cut.
         is_cut: whether anything gave way.
         missing: tokens that ``max_length`` lacks for it even so; 0 where it fits.
@@ -66,10 +67,13 @@ class LaidPrompt:
     """One row's prompt.
 
     Attributes:
-        ids: [T]. missing: as of ``Laid``.
+        ids: [T]. is_cut, missing: as of ``Laid``. length: tokens before anything was cut; of a
+            text that is not read to its end, at least.
     """
 
     ids: Ids
+    length: int
+    is_cut: bool
     missing: int
 
 
@@ -170,7 +174,7 @@ class Layout:
                 target = min(count, max(1, self._count_at_least(bare.target, (), most)))
                 return Laid(
                     example=example,
-                    lengths=(counts[0], target, counts[0]),
+                    lengths=(counts[0], target, 0),
                     ids=np.zeros(0, dtype=np.int32),
                     # It is left out for its length, not as a row that has nothing to learn.
                     is_target=np.ones(1, dtype=np.bool_),
@@ -183,22 +187,31 @@ class Layout:
         if not counts:
             return None
         [laid] = self.rows([example])
-        _, target, _ = laid.lengths
-        lengths = (counts[0], target, counts[0])
+        _, target, asked = laid.lengths
+        lengths = (counts[0], target, asked)
         return replace(laid, lengths=lengths, is_cut=True, is_at_least=True)
 
     def _hopeless_prompt(self, example: Example, most: int) -> LaidPrompt | None:
         """The same for a prompt."""
-        given, room = example, self._max_length - self._max_target_tokens
+        counts: list[int] = []
+        room = self._max_length - self._max_target_tokens
         while len((bare := _bare(example)).prompt) > most:
             count = self._count_at_least(bare.prompt, bare.literals_of_prompt, most)
             if count <= room:
                 break
+            counts.append(count)
             shorter = self._shorten(example) if example.cut_span is None else None
             if shorter is None:
-                return LaidPrompt(ids=np.zeros(0, dtype=np.int32), missing=count - room)
+                return LaidPrompt(
+                    ids=np.zeros(0, dtype=np.int32),
+                    length=counts[0],
+                    is_cut=False,
+                    missing=count - room,
+                )
             example = shorter
-        return None if example is given else self.prompts([example])[0]
+        if not counts:
+            return None
+        return replace(self.prompts([example])[0], length=counts[0], is_cut=True)
 
     def _row(self, stretch: Stretch, encoded: Encoded) -> Laid | None:
         """A row's tokens; None where the stretch that was read does not suffice."""
@@ -215,9 +228,11 @@ class Layout:
             if not len(start) and len(encoded_target):
                 encoded_target[0] = False
             num_target = int(encoded_target.sum()) + ends
-            reserve = max(0, self._max_target_tokens - num_target)
+            # Of several answers the last one alone is asked for.
+            num_last = int(encoded.touching(example.target_spans[-1:]).sum()) + ends
+            reserve = max(0, self._max_target_tokens - num_last)
             length = len(start) + len(encoded.ids) + ends
-            uncut = uncut or (length, num_target, length + reserve * (not example.windows))
+            uncut = uncut or (length, num_target, max(0, length - num_last))
             excess = 0 if example.windows else length + reserve - self._max_length
             keep, missing = _cut(encoded, example, excess)
             if not _suffices(stretch, encoded, keep):
@@ -251,10 +266,13 @@ class Layout:
     def _prompt(self, stretch: Stretch, encoded: Encoded) -> LaidPrompt | None:
         """A prompt's tokens; None where the stretch that was read does not suffice."""
         example = stretch.example
+        is_cut, uncut = False, None
         while True:
             start = self._start_of(example, encoded)
             room = self._max_length - self._max_target_tokens
-            excess = len(start) + len(encoded.ids) - room
+            length = len(start) + len(encoded.ids)
+            uncut = uncut or length
+            excess = length - room
             keep, missing = _cut(encoded, example, excess)
             if not _suffices(stretch, encoded, keep):
                 return None
@@ -262,8 +280,10 @@ class Layout:
             shorter = self._shorten(example) if may_shorten else None
             if shorter is None:
                 ids = np.concatenate([start, encoded.ids[keep]])
-                return LaidPrompt(ids=ids, missing=missing)
-            example = shorter
+                return LaidPrompt(
+                    ids=ids, length=uncut, is_cut=is_cut or not keep.all(), missing=missing
+                )
+            example, is_cut = shorter, True
             [encoded] = self._encoded_prompts([example])
 
     def _start_of(self, example: Example, encoded: Encoded) -> Ids:

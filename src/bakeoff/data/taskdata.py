@@ -65,11 +65,11 @@ class SplitData:
         choice_sets: the different sets of choices.
         groups: which rows hang together, or None.
         whole_rows: all columns of each row, for metrics that read them, or None.
-        lengths: [rows found, 3] tokens of each row before anything was cut, of those that were
+        lengths: [rows found, 4] tokens of each row before anything was cut, of those that were
             left out as too long and of those that became several rows too; see
             ``hygiene.lengths``. They are the whole split's, as its counts are.
         tokens_raw: tokens of all data, uncut, without template.
-        rows_cut: rows whose input is not all there.
+        rows_cut: rows whose input is not all there, in the row or in its prompt.
         rows_skipped: rows left out under ``on_bad_row: skip``. skipped_why: what is wrong with
             one of them, with its name, as the end of a sentence; None where none was left out.
         rows_at_least: rows whose texts are so long that they were not read to their end; their
@@ -89,7 +89,7 @@ class SplitData:
     choice_sets: tuple[ChoiceSet, ...] = ()
     groups: list[str] | None = None
     whole_rows: list[dict[str, Any]] | None = None
-    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), dtype=np.int64))
     tokens_raw: int
     rows_cut: int
     rows_skipped: int

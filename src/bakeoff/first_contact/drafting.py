@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bakeoff.data.columns import Table
+from bakeoff.data.hygiene.lengths import cutting, share_over, spread
 from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
 from bakeoff.first_contact.looking import Data, Place, SourceOption, look_at
@@ -109,13 +110,10 @@ class _Draft:
 
     def draft(self, methods: Sequence[str]) -> Draft:
         section = self._columns() | self._shares()
-        lengths = measure(
-            section,
-            self.base,
-            most=None if self._is_sorted() else ROWS_MEASURED,
-            # A text without an answer becomes as many rows as it needs, and is never cut.
-            room=self.base.positions if self._answers else self._longest,
-        )
+        # A text without an answer becomes as many rows as it needs, and is never cut.
+        room = self.base.positions if self._answers else self._longest
+        most = None if self._is_sorted() else ROWS_MEASURED
+        lengths = measure(section, self.base, most=most, room=room)
         section |= self._rows(lengths)
         section |= self._lengths(lengths)
         num_rows = self._num_train(section)
@@ -137,7 +135,7 @@ class _Draft:
                 "no_repeat_ngram": self.starting.no_repeat_ngram,
             }
         study_from_mapping(mapping, folder=Path.cwd())
-        self.notes += [*self.guess.notes, *lengths.warnings]
+        self.notes += [*self.guess.notes, *_of_length(lengths.warnings, room, section)]
         self.notes = [note.rstrip(".") for note in self.notes]
         return Draft(
             mapping=mapping,
@@ -242,14 +240,22 @@ class _Draft:
             answer = min(_up(wanted, 8), self.starting.max_target_tokens, _up(room // 2, 8))
             if self._chooses:
                 answer = max(answer, longest)
-        usual = int(np.percentile(lengths.rows, 99))
-        needed = lengths.needed(answer)
-        wanted = _up(max(int(np.percentile(needed, 99)), answer + 16), 16)
+        rows, needed = spread(lengths.rows), lengths.needed(answer)
+        wanted = _up(max(cutting(needed), answer + 16), 16)
         found["max_length"] = max(min(wanted, self._longest), answer + 16)
-        cut = float((needed > found["max_length"]).mean())
+        cut = share_over(needed, found["max_length"])
+        if not cut:
+            lost = "are cut"
+        elif self._answers:
+            lost = "are cut, or left out where nothing in them may be"
+        else:
+            lost = "are taken in pieces"
+        bound = ""
+        if lengths.at_least is not None and lengths.at_least <= rows.p99:
+            bound = f" (figures from {lengths.at_least} on are lower bounds)"
         self.comments["task.max_length"] = (
-            f"tokens: half of the rows have at most {int(np.median(lengths.rows))}, 99 % at most "
-            f"{usual}; {shown_share(cut)} are cut; the base has {self.base.positions} positions"
+            f"tokens: half of the rows have at most {rows.median}, 99 % at most {rows.p99}{bound}; "
+            f"{shown_share(cut)} {lost}; the base has {self.base.positions} positions"
         )
         if answer:
             found["max_target_tokens"] = answer
@@ -317,6 +323,20 @@ class _Draft:
         entry, why = method_values(kind, self.base.parameters, self.starting)
         self.comments[f"methods.{kind}"] = why
         return entry
+
+
+def _of_length(warnings: Sequence[str], room: int, section: Mapping[str, Any]) -> list[str]:
+    """What was said of rows of ``room`` tokens, as far as it holds of the study's rows.
+
+    What is too long for the former is so for the latter; in how many pieces it is taken is not the
+    same.
+    """
+    measured, own = (f"task.max_length ({length})" for length in (room, section["max_length"]))
+    return [
+        text.replace(measured, own)
+        for text in warnings
+        if measured == own or not (measured in text and "pieces" in text)
+    ]
 
 
 def _up(value: int, step: int) -> int:

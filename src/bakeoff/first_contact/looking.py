@@ -12,7 +12,7 @@ from typing import Final
 
 from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
-from bakeoff.data.readers import ENDINGS, OptionalColumn, Record
+from bakeoff.data.readers import ENDINGS, SAVE_AS_UTF_8, OptionalColumn, Record
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
 from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
@@ -85,12 +85,6 @@ def look_at(place: Place, *, first: int) -> Data:
         held = round(SplitShares().validation * (counts["train"] + counts["validation"]))
         counts |= {"train": counts["train"] + counts["validation"] - held, "validation": held}
     _check_rows(shown, found, bad)
-    if not names and bad:
-        row, problem = bad[0]
-        raise DataError(
-            f"{shown}: its columns cannot be seen, as {row} is among the first and cannot be "
-            f"read ({problem}). Correct it, or take it out"
-        )
     table = Table.of(drawn, names)
     if all(column.shape == "empty" for column in table.columns):
         listed = ", ".join(map(repr, names)) or "none"
@@ -192,7 +186,7 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         row, problem = unreadable[0]
         raise DataError(
             f"{path}: {len(unreadable):,} of {total:,} rows are not UTF-8, the first one {row} "
-            f"({problem}). Save the file as UTF-8, such as with iconv -f cp1252 -t utf-8"
+            f"({problem}). {SAVE_AS_UTF_8}"
         )
     if found < _FEWEST_ROWS:
         first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from bakeoff.base.weights.sources import load_source
-from bakeoff.data.hygiene.lengths import ANSWER, ROW
+from bakeoff.data.hygiene.lengths import ASKED, ROW, least_length
 from bakeoff.data.taskdata import SplitData
 from bakeoff.files import cache_folder
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import template_for
-from bakeoff.tasks.preparation.prepare import prepare
+from bakeoff.tasks.preparation.prepare import prepare, unread_warning
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.types import SPLITS
 
@@ -49,21 +49,24 @@ class Lengths:
     """Tokens of the rows that were measured.
 
     Attributes:
-        rows: [rows] of whole rows, before anything is cut. learnt: [rows] of what is supervised
-            in them. answers: [rows] of what is learnt or chosen from, the longest choice of each
-            row; of a conversation its last answer.
+        rows: [rows] of whole rows, before anything is cut. asked: [rows] of what stands before
+            their last answers. answers: [rows] of what is learnt or chosen from, the longest choice
+            of each row; of a conversation its last answer.
+        at_least: lengths of rows from this one on are lower bounds, as such texts are not read to
+            their end; None where all are exact.
         skipped: rows that cannot be used. warnings: of the preparation.
     """
 
     rows: NDArray[np.int64]
-    learnt: NDArray[np.int64]
+    asked: NDArray[np.int64]
     answers: NDArray[np.int64]
+    at_least: int | None
     skipped: int
     warnings: tuple[str, ...]
 
     def needed(self, answer: int) -> NDArray[np.int64]:
         """[rows] the least ``max_length`` of each, with ``answer`` tokens free for its answer."""
-        return self.rows + np.maximum(0, answer - self.learnt)
+        return least_length(self.rows, self.asked, answer)
 
 
 def base_facts(reference: str) -> BaseFacts:
@@ -112,8 +115,14 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
         task, base.tokenizer, root=Path.cwd(), cache_dir=None, tokenizer_id=base.reference
     )
     train = data.splits["train"]
-    # That there are fewer rows than are looked at is nothing to report.
-    warnings = [text for text in data.warnings if not text.startswith("task.examples.")]
+    # That there are fewer rows than are looked at, and how far they were read for this look, is
+    # nothing to report.
+    unread = [unread_warning(split, part, room) for split, part in data.splits.items()]
+    warnings = [
+        text
+        for text in data.warnings
+        if not text.startswith("task.examples.") and text not in unread
+    ]
     warnings += data.cautions[len(data.overlap.contained) :]
     warnings += [
         f"{found.shared} of {found.rows} rows of {found.smaller} are in {found.larger} too, so "
@@ -123,11 +132,12 @@ def measure(section: Mapping[str, Any], base: BaseFacts, *, most: int | None, ro
     # A text without an answer becomes several rows, each of which is counted.
     whole = _has_answers(section)
     rows = train.lengths[:, ROW] if whole else np.diff(train.tokens.offsets)
-    learnt = train.lengths[:, ANSWER] if whole else train.target_counts
+    asked = train.lengths[:, ASKED] if whole else rows - train.target_counts
     return Lengths(
         rows=rows,
-        learnt=learnt,
+        asked=asked,
         answers=_answers(train, base.tokenizer),
+        at_least=train.at_least if whole else None,
         skipped=sum(part.rows_skipped for part in data.splits.values()),
         warnings=tuple(warnings),
     )

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-ROW, ANSWER, NEEDED = range(3)
-"""Columns of lengths: tokens of the whole row, of what is supervised in it, and the least
-``max_length`` at which nothing of it is cut."""
+ROW, ANSWER, NEEDED, ASKED = range(4)
+"""Columns of lengths: tokens of the whole row, of what is supervised in it, the least
+``max_length`` at which nothing of it is cut, and the tokens that stand before its last answer, in
+the row or in its prompt, whichever are more."""
 SHARE_CUT: Final = 0.01
 
 
@@ -33,6 +34,18 @@ def spread(lengths: NDArray[np.int64]) -> Spread:
 def share_over(lengths: NDArray[np.int64], most: int) -> float:
     """The share of lengths above ``most``; 0 where there are none."""
     return float(np.mean(lengths > most)) if len(lengths) else 0.0
+
+
+def least_length(
+    row: NDArray[np.int64], asked: NDArray[np.int64], answer: int
+) -> NDArray[np.int64]:
+    """[rows] the least ``max_length`` of each at which neither it nor its prompt is cut.
+
+    Args:
+        row, asked: [rows] as the columns of these names. answer: tokens that are kept free for the
+            last answer.
+    """
+    return np.maximum(row, asked + answer)
 
 
 def cutting(needed: NDArray[np.int64], share: float = SHARE_CUT) -> int:

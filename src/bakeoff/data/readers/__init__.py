@@ -1,6 +1,7 @@
 """Rows out of one file, whatever its format; a module for each format, and a registry."""
 
 from bakeoff.data.readers.fields import with_fields
+from bakeoff.data.readers.opening import SAVE_AS_UTF_8
 from bakeoff.data.readers.records import (
     Columns,
     MissingColumnError,
@@ -14,11 +15,13 @@ from bakeoff.data.readers.registry import (
     column_names,
     format_of,
     has_header,
+    hint_for,
     read_records,
 )
 
 __all__ = [
     "ENDINGS",
+    "SAVE_AS_UTF_8",
     "Columns",
     "MissingColumnError",
     "OptionalColumn",
@@ -26,6 +29,7 @@ __all__ = [
     "column_names",
     "format_of",
     "has_header",
+    "hint_for",
     "missing_column",
     "present",
     "read_records",

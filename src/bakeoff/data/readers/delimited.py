@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bakeoff.data.readers.opening import opened
+from bakeoff.data.readers.opening import SAVE_AS_UTF_8, opened
 from bakeoff.data.readers.records import Columns, Record, missing_column, present
 from bakeoff.errors import DataError
 
@@ -63,9 +63,7 @@ def tsv_names(path: Path) -> list[str]:
 def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Record]:
     previous_limit = csv.field_size_limit(_FIELD_LIMIT)
     with opened(path) as stream:
-        # Bytes that are not UTF-8 become surrogates, which mark their row without tearing the
-        # quoted fields around them apart.
-        lines, mark = _lines(stream, "surrogateescape", delimiter)
+        lines, mark = _lines(stream, delimiter)
         reader = csv.reader(lines, delimiter=mark, strict=True)
         try:
             header = next(filter(None, reader), [])
@@ -79,6 +77,12 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
                         "times; a column may appear only once. Rename the others."
                     )
             places = {column: header.index(column) for column in present(columns, header)}
+            for column in places:
+                if any("\udc80" <= char <= "\udcff" for char in column):
+                    raise DataError(
+                        f"task.source: {path}'s header is not UTF-8 (column {column!r}). "
+                        f"{SAVE_AS_UTF_8}."
+                    )
             row = 0
             for fields in reader:
                 if not fields:
@@ -101,13 +105,15 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
 
 def _names(path: Path, delimiter: str | None) -> list[str]:
     with opened(path) as stream:
-        lines, mark = _lines(stream, "replace", delimiter)
+        lines, mark = _lines(stream, delimiter)
         return next(filter(None, csv.reader(lines, delimiter=mark)), [])
 
 
-def _lines(stream: BinaryIO, errors: str, delimiter: str | None) -> tuple[Iterator[str], str]:
+def _lines(stream: BinaryIO, delimiter: str | None) -> tuple[Iterator[str], str]:
     """(all lines, an empty one in place of one that tells the delimiter; the delimiter)."""
-    text = io.TextIOWrapper(stream, "utf-8-sig", errors=errors, newline="")
+    # Bytes that are not UTF-8 become surrogates, which mark their row without tearing the quoted
+    # fields around them apart.
+    text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
     if delimiter is not None:
         return text, delimiter
     head: list[str] = []

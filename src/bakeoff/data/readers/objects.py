@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from bakeoff.data.readers.fields import field_of
 from bakeoff.data.readers.records import Columns, Record, missing_column
-
-HEAD_ROWS: Final = 100
-"""Rows whose keys are looked at for a file's columns."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,9 @@ def from_objects(
         raise error
 
 
-def names_of(rows: Any) -> list[str]:
-    """The keys of the first rows: a key that only some rows have is a column all the same."""
-    return list(dict.fromkeys(name for row in rows[:HEAD_ROWS] for name in row))
+def names_of(objects: Iterable[object]) -> list[str]:
+    """The keys of all objects: a key that only some have, late ones too, is a column all the same.
+
+    What is no object is a bad row, and shows nothing.
+    """
+    return list(dict.fromkeys(name for row in objects if isinstance(row, dict) for name in row))

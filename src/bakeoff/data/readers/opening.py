@@ -14,6 +14,8 @@ from bakeoff.errors import DataError
 
 PACKED: Final = {".gz": "gzip", ".zst": "zstd"}
 """Endings of packed files, by what packs them."""
+SAVE_AS_UTF_8: Final = "Save the file as UTF-8, such as with iconv -f cp1252 -t utf-8"
+"""What to do about a table in another encoding."""
 _CHUNK: Final = 1 << 20
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 

@@ -101,6 +101,14 @@ ENDINGS: Final = (
     ".csv, .tsv, .tab, .json, .jsonl or .ndjson (each also .gz or .zst), .parquet, .arrow or .xlsx"
 )
 """What files may end in, for messages."""
+_TEXTS: Final = (".txt", ".md", ".text")
+
+
+def hint_for(ending: str) -> str | None:
+    """What to do about files that are not read, where their ending says that they are texts."""
+    if ending.lower() in _TEXTS:
+        return 'of texts, write a table: one JSON line {"text": ...} for each'
+    return None
 
 
 def format_of(path: Path) -> str | None:
@@ -128,9 +136,10 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
     """
     form = format_of(path)
     if form is None:
+        hint = hint_for(path.suffix) or "rename or convert it"
         raise DataError(
-            f"task.source: {path} is of no known kind: a file must end in {ENDINGS}. Rename or "
-            "convert it."
+            f"task.source: {path} is of no known kind: a file must end in {ENDINGS}. "
+            f"{hint[0].upper()}{hint[1:]}."
         )
     with file_errors(path):
         check_regular(path)

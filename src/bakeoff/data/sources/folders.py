@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from bakeoff.data.readers import ENDINGS, format_of
+from bakeoff.data.readers import ENDINGS, format_of, hint_for
 from bakeoff.data.sources.contract import ALIASES
 from bakeoff.data.sources.paths import in_natural_order
 from bakeoff.data.sources.saved import saved_files, saved_splits
@@ -18,7 +19,8 @@ from bakeoff.types import SPLITS, Split
 
 Splits = Mapping[Split, tuple[Path, ...]]
 _DATA: Final = "data"
-_TEXTS: Final = (".txt", ".md", ".text")
+_LOOKED_AT: Final = 10_000
+"""Files and folders within one that holds none of its own, for messages."""
 _NUMBERED: Final = re.compile(r"-(\d+)-of-(\d+)\b")
 
 
@@ -68,13 +70,19 @@ def _others(folder: Path) -> str:
     """What a folder without data holds instead, by its most frequent ending."""
     if not folder.is_dir():
         return ""
-    endings = Counter(p.suffix for p in sorted(folder.iterdir()) if p.is_file() and p.suffix)
-    if not endings:
+    here, where = _endings(sorted(folder.iterdir())), ""
+    if not here:
+        here, where = _endings(islice(folder.rglob("*"), _LOOKED_AT)), " in folders of it"
+    if not here:
         return ""
-    [(ending, count)] = endings.most_common(1)
+    [(ending, count)] = here.most_common(1)
     found = counted(count, f"file ending in {ending}", f"files ending in {ending}")
-    lines = ' (of texts, write a table: one JSON line {"text": ...} for each)'
-    return f", but {found}, which are not read{lines if ending in _TEXTS else ''}"
+    hint = f" ({hint})" if (hint := hint_for(ending)) else ""
+    return f", but {found}{where}, which are not read{hint}"
+
+
+def _endings(paths: Iterable[Path]) -> Counter[str]:
+    return Counter(path.suffix for path in paths if path.suffix and path.is_file())
 
 
 def _of_saved(folder: Path, names: list[str]) -> Splits | tuple[Path, ...]:

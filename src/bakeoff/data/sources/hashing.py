@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bakeoff.data.cleaning import normalise
 from bakeoff.data.options import SplitShares
-from bakeoff.data.readers import Columns, Record
+from bakeoff.data.readers import Columns, OptionalColumn, Record
 from bakeoff.data.sources.contract import GROUP
 from bakeoff.types import SPLITS, Split
 
@@ -32,12 +32,15 @@ def divided(
     decisive = _decisive(columns)
     by_split: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
-        values = [record.values.get(column) for column in decisive]
-        # A row without an input has no place of its own; train reports it like any bad row.
-        if any(value is None for value in values):
+        values = {column: record.values.get(column) for column in decisive}
+        given = [value for value in values.values() if value is not None]
+        lacking = [column for column, value in values.items() if value is None]
+        # A row without an input has no place of its own; train reports it like any bad row. What a
+        # row may lack is no such input.
+        if not given or not all(isinstance(column, OptionalColumn) for column in lacking):
             by_split["train"].append(record)
         else:
-            content = values[0] if len(values) == 1 else "\n".join(map(str, values))
+            content = given[0] if len(given) == 1 else "\n".join(map(str, given))
             by_split[split_by_hash(content, shares)].append(record)
     return by_split
 

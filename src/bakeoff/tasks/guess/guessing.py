@@ -42,9 +42,9 @@ def guess_task(table: Table, kind: str | None = None) -> Guesses:
     found = [task_type(name, where="--kind").guess(table) for name in kinds]
     guesses = sorted((g for g in found if g is not None), key=lambda g: -g.likelihood)
     if not guesses or (kind is None and guesses[0].likelihood <= FORCED):
-        asked = "none of the kinds" if kind is None else f"--kind {kind}: the kind"
+        asked = "none of the kinds can" if kind is None else f"--kind {kind}: the kind cannot"
         raise DataError(
-            f"{asked} can be learnt from these columns ({table.described()}). There must be a "
+            f"{asked} be learnt from these columns ({table.described()}). There must be a "
             "column of texts, and what is to be learnt from them: labels, answers, summaries, "
             "messages; or texts alone. Give such data, or write the study yourself"
             + "".join(f". {note}" for note in _unread(table, None))

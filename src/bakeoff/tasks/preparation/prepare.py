@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from bakeoff.data import cache
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
-from bakeoff.data.hygiene.lengths import NEEDED, ROW, cutting
-from bakeoff.data.layout import Laid, Layout, windows
+from bakeoff.data.hygiene.lengths import ANSWER, ASKED, NEEDED, ROW, cutting, least_length
+from bakeoff.data.layout import Laid, LaidPrompt, Layout, windows
 from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
@@ -225,11 +225,7 @@ class Preparation:
         most, answer = longest_of(self._task, room), self._options.max_target_tokens
         layout = self._layout
         rows, prompts = layout.rows(train.examples), layout.prompts(train.examples)
-        needed = [
-            max(row.lengths[NEEDED], 0 if row.example.windows else len(prompt.ids) + answer)
-            for row, prompt in zip(rows, prompts, strict=True)
-        ]
-        wanted = cutting(np.array(needed, dtype=np.int64))
+        wanted = cutting(_lengths(rows, prompts, answer)[:, NEEDED])
         length: int = min(most, max(-(-wanted // _STEP) * _STEP, answer + _FEWEST_OF_INPUT))
         return length
 
@@ -294,14 +290,28 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         choice_sets=found.sets,
         groups=groups,
         whole_rows=[_plain(rows.records[i]) for i in kept] if task.reads_whole_rows else None,
-        lengths=np.array([row.lengths for row in laid], dtype=np.int64).reshape(-1, 3),
+        lengths=_lengths(laid, prompts, task.options.max_target_tokens),
         tokens_raw=sum(row.num_data for row in fitting),
-        rows_cut=sum(row.is_cut for row in fitting),
+        # Also where the row with its own answer fits, and the room kept free for one does not.
+        rows_cut=sum(row.is_cut or prompts[i].is_cut for i, row in zip(kept, fitting, strict=True)),
         rows_skipped=rows.num_skipped + len(rows) - len(pieces),
         skipped_why=rows.skipped_why or _why_left(task, rows, laid, fit, found),
         rows_at_least=sum(row.is_at_least for row in laid),
         at_least=min((row.lengths[ROW] for row in laid if row.is_at_least), default=None),
     )
+
+
+def _lengths(laid: Sequence[Laid], prompts: Sequence[LaidPrompt], answer: int) -> NDArray[np.int64]:
+    """[rows, 4] of rows and their prompts, with ``answer`` tokens free; see ``hygiene.lengths``."""
+    found = np.zeros((len(laid), 4), dtype=np.int64)
+    for lengths, row, prompt in zip(found, laid, prompts, strict=True):
+        lengths[ROW], lengths[ANSWER], before = row.lengths
+        lengths[ASKED] = max(before, prompt.length)
+    found[:, NEEDED] = least_length(found[:, ROW], found[:, ASKED], answer)
+    # What becomes several rows is not cut.
+    in_pieces = np.array([row.example.windows for row in laid], dtype=np.bool_)
+    found[in_pieces, NEEDED] = found[in_pieces, ROW]
+    return found
 
 
 def _why_left(
@@ -408,6 +418,18 @@ def because(part: SplitData) -> str:
     return f"; {part.skipped_why}." if part.skipped_why else "."
 
 
+def unread_warning(split: Split, part: SplitData, max_length: int) -> str | None:
+    """Says so where rows of a split were not read to their end; None where all were."""
+    if part.at_least is None:
+        return None
+    return (
+        counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
+        + f" so much longer than task.max_length ({max_length}) that only as much as "
+        "is used was read; lengths and tokens of such rows are counted as at least "
+        f"{shown_whole(part.at_least)}."
+    )
+
+
 def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
     warnings = []
     for split, part in splits.items():
@@ -426,13 +448,8 @@ def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
                 f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
                 "tokens."
             )
-        if part.at_least is not None:
-            warnings.append(
-                counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
-                + f" so much longer than task.max_length ({task.max_length}) that only as much as "
-                "is used was read; lengths and tokens of such rows are counted as at least "
-                f"{shown_whole(part.at_least)}."
-            )
+        if (unread := unread_warning(split, part, task.max_length)) is not None:
+            warnings.append(unread)
         if part.rows_skipped:
             warnings.append(
                 counted(
