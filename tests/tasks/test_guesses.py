@@ -234,6 +234,24 @@ CASES: dict[str, Case] = {
         "choose",
         {"question": "question", "choices": "choices", "answer": "answerKey", "answer_is": "label"},
     ),
+    "a list of choices with their labels": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [{"label": c, "text": w.text(n)} for n, c in enumerate("ABC", start=2)],
+            "answerKey": "ABC"[i % 3],
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answerKey", "answer_is": "label"},
+    ),
+    "a list of choices as pandas writes it to a CSV file": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": str([w.text(n) for n in (2, 3, 4)]),
+            "answer": str(i % 3),
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answer", "answer_is": "index"},
+    ),
     "a column for each choice, counted from 1": (
         lambda w, i: {
             "question": w.asked(9),
@@ -574,6 +592,26 @@ def test_fields_of_objects_are_columns_too() -> None:
     assert found.kind == "complete" and found.options["target"] == "answers.text"
     assert found.options["template"].endswith("Answers: {answers.text}")
     assert found.options["metrics"] == ["exact_match", "f1"]
+    asked: list[Row] = [
+        {
+            "question": {
+                "stem": write.asked(6),
+                "choices": [{"text": write.text(3), "label": label} for label in "ABCD"],
+            },
+            "answerKey": "ABCD"[i % 4],
+        }
+        for i in range(80)
+    ]
+    found = guess_task(Table.of(asked, list(asked[0]))).best
+    assert (found.kind, dict(found.options)) == (
+        "choose",
+        {
+            "question": "question.stem",
+            "choices": "question.choices",
+            "answer": "answerKey",
+            "answer_is": "label",
+        },
+    )
     pairs = [{"translation": {"en": write.text(9), "de": write.text(9)}} for _ in range(80)]
     found = guess_task(Table.of(pairs, ["translation"])).best
     assert (found.kind, found.options["prompt"]) == ("complete", "translation.en")

@@ -18,6 +18,7 @@ from bakeoff.tasks.role_names import (
     first_called,
     is_called,
 )
+from bakeoff.tasks.texts import choices_in
 
 _MOST_OF: Final = 0.95
 _LAST: Final = re.compile(r"(.*?)[\W_]*([a-h]|\d)")
@@ -105,7 +106,7 @@ def _guess(
 def _choices(columns: Sequence[Column]) -> Iterator[list[Column]]:
     """Columns that may hold choices: one of lists, or several whose names count."""
     for column in columns:
-        if column.shape in ("list", "object"):
+        if column.shape in ("list", "object") or column.share(_is_list) >= _MOST_OF:
             yield [column]
     families: dict[str, list[Column]] = {}
     for column in columns:
@@ -129,17 +130,20 @@ def _lists(columns: Sequence[Column]) -> list[Choices | None]:
 
 
 def _choices_of(value: Any) -> Choices | None:
-    labels = None
-    if isinstance(value, dict) and set(value) == {"text", "label"}:
-        labels, value = value["label"], value["text"]
-        if not isinstance(labels, list | tuple):
-            return None
-        labels = tuple(str(label).strip() for label in labels)
+    value, given = choices_in(value)
+    if given is not None and not isinstance(given, list | tuple):
+        return None
+    labels = None if given is None else tuple(str(label).strip() for label in given)
     if not isinstance(value, list | tuple) or len(value) < _FEWEST:
         return None
     if not all(isinstance(one, str | int | float) for one in value):
         return None
     return tuple(str(one).strip() for one in value), labels
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text spells a list of choices, as CSV files have it."""
+    return _choices_of(text) is not None
 
 
 def _rule(column: Column, lists: Sequence[Choices | None]) -> AnswerRule | None:
