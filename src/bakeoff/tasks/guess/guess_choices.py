@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, unread
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -47,8 +47,7 @@ def guess_choices(table: Table) -> Guess | None:
                     for c in prose
                     if is_called(c, DOCUMENT | INPUT) and may_be_field(c, ("question", "answer"))
                 ]
-                left = [c for c in prose if c not in read]
-                return _guess(question, choices, answer, rule, lists, others, read, left)
+                return _guess(question, choices, answer, rule, lists, others, read)
     return None
 
 
@@ -60,7 +59,6 @@ def _guess(
     lists: Sequence[Any],
     others: Sequence[Column],
     read: Sequence[Column],
-    left: Sequence[Column],
 ) -> Guess:
     is_list = len(choices) == 1
     sizes = {len(found[0]) for found in lists if found is not None}
@@ -74,8 +72,6 @@ def _guess(
             "No answer is 0 and none is the last number, so they may count from 0 or from 1; "
             "look at task.answer_is"
         )
-    if left:
-        notes.append(unread([c.name for c in left]))
     options: dict[str, Any] = {
         "question": question.name,
         "choices": choices[0].name if is_list else [c.name for c in choices],

@@ -15,7 +15,6 @@ from bakeoff.tasks.guess.guesses import (
     Guess,
     may_be_field,
     quoted,
-    unread,
 )
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
@@ -45,7 +44,6 @@ def guess_labels(table: Table) -> Guess | None:
     beside = [c for c in texts if c is not text and may_be_field(c, ("text", "label"))][
         : _MANY_COLUMNS - 1
     ]
-    left = [c for c in texts if c is not text and c not in beside]
     texts = [c for c in texts if c is text or c in beside]
     strong, weak = is_called(label, LABEL), is_called(label, WEAK_LABEL)
     likelihood = LIKELY + 0.12 if strong else LIKELY if weak else POSSIBLE + 0.1
@@ -59,8 +57,6 @@ def guess_labels(table: Table) -> Guess | None:
             f"The label could also be {quoted([c.name for c in others])}, which "
             f"{'holds' if len(others) == 1 else 'hold'} few values too"
         )
-    if left:
-        notes.append(unread([c.name for c in left]))
     words = sorted({value.strip() for value in label.texts})
     shown = ", ".join(words[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
     options: dict[str, Any] = {"text": text.name, "label": label.name}

@@ -17,6 +17,7 @@ POSSIBLE: Final = 0.5
 """Contents alone, or names alone."""
 FORCED: Final = 0.2
 """It can be read so where the user asks for it."""
+_NAMES_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +51,8 @@ def quoted(names: Sequence[str]) -> str:
 
 
 def unread(names: Sequence[str]) -> str:
-    """That columns are not read, as a sentence without its full stop."""
-    return f"{quoted(names)} {'is' if len(names) == 1 else 'are'} not read"
+    """That columns are not read, as a sentence without its full stop; of many the first ones."""
+    more = len(names) - _NAMES_SHOWN
+    shown = quoted(names) if more <= 1 else f"{', '.join(map(repr, names[:_NAMES_SHOWN]))} and "
+    shown += f"{more} more columns" if more > 1 else ""
+    return f"{shown} {'is' if len(names) == 1 else 'are'} not read"
