@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
 from bakeoff.data.readers import ENDINGS, OptionalColumn, Record
+from bakeoff.data.readers.fields import root_of
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
 from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
@@ -35,6 +36,7 @@ class Data:
         source: as ``task.source`` names it. is_whole: whether one table holds everything.
         table: rows drawn at random, of all splits, as columns.
         first: the first training rows. counts: rows of each split.
+        filled: names of the columns that hold something, by split.
         holds_out: whether the validation rows come out of train, by a hash.
         num_bad: rows that could not be read. notes: sentences for the user.
     """
@@ -44,6 +46,7 @@ class Data:
     table: Table
     first: Table
     counts: Mapping[Split, int]
+    filled: Mapping[Split, Collection[str]]
     holds_out: bool = False
     num_bad: int
     notes: tuple[str, ...]
@@ -53,19 +56,25 @@ class Data:
         """Of all splits."""
         return sum(self.counts.values())
 
+    def has_in_train_alone(self, column: str) -> bool:
+        """Whether the training rows have values of a column, or a path into one, and test none."""
+        in_train, in_test = (root_of(column, self.filled[split]) for split in ("train", "test"))
+        return self.counts["test"] > 0 and in_train is not None and in_test is None
 
-def look_at(place: Place, *, first: int) -> Data:
+
+def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
     """Reads all rows once, and keeps some thousand of them drawn at random.
 
     Args:
         place: what ``task.source`` may be, but for names of the Hub: a file, a folder, a pattern,
             a list of these, or a mapping from split to them.
         first: how many of the first training rows are kept in order.
+        learnt: a column that the test file of a folder lacks, so that it cannot be one.
 
     Raises:
         DataError: there is nothing, it cannot be read, or it holds nothing to learn from.
     """
-    given, notes = _one_source(place)
+    given, notes = _one_source(place, learnt)
     # A name alone may be one of the study's own words.
     located = str(Path(given).expanduser().absolute()) if isinstance(given, str) else given
     task = TaskOptions(kind="text", source=located)
@@ -78,7 +87,7 @@ def look_at(place: Place, *, first: int) -> Data:
     # Where no column is found, reading says why.
     columns = {name: OptionalColumn(name) for name in names or ("text",)}
     source = open_source(task, columns, root=Path.cwd())
-    drawn, head, counts, bad = _drawn(source, first)
+    drawn, head, counts, filled, bad = _drawn(source, first)
     found = sum(counts.values())
     if holds_out := bool(notes_of(source)):
         # The columns that will decide are not known yet, so the rows held out are estimated.
@@ -105,14 +114,19 @@ def look_at(place: Place, *, first: int) -> Data:
         table=table,
         first=Table.of(head, names),
         counts=counts,
+        filled=filled,
         holds_out=holds_out,
         num_bad=len(bad),
         notes=tuple(notes),
     )
 
 
-def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
-    """What ``task.source`` is to be: what was given, or of a folder that lacks splits its files."""
+def _one_source(place: Place, learnt: str | None) -> tuple[SourceOption, list[str]]:
+    """What ``task.source`` is to be: what was given, or of a folder that lacks splits its files.
+
+    Args:
+        place: as given. learnt: a column that the test file lacks.
+    """
     if not isinstance(place, str | Path):
         return place, []
     path = Path(place).expanduser()
@@ -126,7 +140,7 @@ def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
     if not path.is_dir():
         return str(place), []
     found = files_in(path)
-    if isinstance(found, tuple) or {"train", "test"} <= found.keys():
+    if isinstance(found, tuple) or (learnt is None and {"train", "test"} <= found.keys()):
         return str(place), []
     files = data_files(path)
     if len(files) == 1:
@@ -136,13 +150,16 @@ def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
         left = [file.name for split, others in found.items() if split != "train" for file in others]
         left += [file.name for file in files if file not in train and file.name not in left]
         unused = (
-            f"; {', '.join(left)} is not read. To use it, hold out rows of your own as test"
+            f"; {', '.join(left)} {'is' if len(left) == 1 else 'are'} not read. To use "
+            f"{'it' if len(left) == 1 else 'them'}, hold out rows of your own as test"
             if left
             else ""
         )
-        lacking = " and none for ".join(split for split in SPLITS if split not in found)
+        lacking = "no file for " + " and none for ".join(s for s in SPLITS if s not in found)
+        if learnt is not None:
+            lacking = f"a file for test without any {learnt!r}"
         note = (
-            f"{path} has no file for {lacking}, so {', '.join(file.name for file in train)} alone "
+            f"{path} has {lacking}, so {', '.join(file.name for file in train)} alone "
             f"is used and split by a hash of each input{unused}"
         )
         return (str(train[0]) if len(train) == 1 else [str(file) for file in train]), [note]
@@ -204,11 +221,19 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
 
 def _drawn(
     source: Source, first: int
-) -> tuple[list[Mapping[str, object]], list[Mapping[str, object]], dict[Split, int], list[_Bad]]:
-    """(rows drawn in one pass, in their order; the first training rows; counts; bad rows)."""
+) -> tuple[
+    list[Mapping[str, object]],
+    list[Mapping[str, object]],
+    dict[Split, int],
+    dict[Split, set[str]],
+    list[_Bad],
+]:
+    """(rows drawn in one pass, in their order; the first training rows; counts; columns that hold
+    something; bad rows)."""
     kept: list[tuple[int, Mapping[str, object]]] = []
     head: list[Mapping[str, object]] = []
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    filled: dict[Split, set[str]] = {split: set() for split in SPLITS}
     bad: list[_Bad] = []
     generator = random.Random(_SEED)
     seen = 0
@@ -218,6 +243,7 @@ def _drawn(
                 bad.append((record.name, problem))
                 continue
             counts[split] += 1
+            filled[split].update(k for k, v in record.values.items() if v is not None and v != "")
             if split == "train" and len(head) < first:
                 head.append(record.values)
             if len(kept) < _ROWS_KEPT:
@@ -226,7 +252,7 @@ def _drawn(
                 kept[place] = (seen, record.values)
             seen += 1
     kept.sort(key=lambda row: row[0])
-    return [values for _, values in kept], head, counts, bad
+    return [values for _, values in kept], head, counts, filled, bad
 
 
 _Bad = tuple[str, str]
