@@ -476,6 +476,28 @@ def test_where_numbers_begin_is_not_decided_in_silence(
     assert any("may count from 0 or from 1" in note for note in found.best.notes) is not is_sure
 
 
+@pytest.mark.parametrize(
+    ("labels", "shown", "note"),
+    [
+        ([*map(str, range(1, 11))], "1, 2, 3, 4, 5, 6, ...", None),
+        ([0, 1, 2, -1], "-1, 0, 1, 2", "'label' is -1 in some rows, which often says that a row"),
+        (["Yes", "no", "yes", "No"], "No, Yes, no, yes", "'No' and 'no' are labels of their own"),
+    ],
+)
+def test_labels_are_shown_in_their_order_and_doubtful_ones_said(
+    labels: list[object], shown: str, note: str | None
+) -> None:
+    best = guessed(lambda w, i: {"text": w.text(9), "label": labels[i % len(labels)]}).best
+    assert best.reasons["label"] == shown
+    assert len(best.notes) == (note is not None)
+    assert note is None or best.notes[0].startswith(note)
+
+
+def test_one_word_is_one_word() -> None:
+    best = guessed(lambda w, i: {"word": w.text(4).replace(" ", "-"), "label": i % 3}).best
+    assert best.reasons["text"] == "texts of 1 word"
+
+
 def test_what_may_give_a_choice_away_is_not_read_and_said() -> None:
     best = guessed(CASES["a passage beside the question"][0]).best
     assert "'explanation' is not read" in best.notes

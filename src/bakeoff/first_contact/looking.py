@@ -17,6 +17,7 @@ from bakeoff.data.readers.fields import root_of
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
 from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
+from bakeoff.formatting import counted
 from bakeoff.types import SPLITS, Split
 
 SourceOption = str | list[str] | dict[str, str | list[str]]
@@ -25,6 +26,7 @@ _ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
 _WORDS_OF_TEXT: Final = 3
+_WORDS_OF_TITLE: Final = 2
 _SEED: Final = 0
 
 
@@ -82,8 +84,9 @@ def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
     source = open_source(task, {}, root=Path.cwd())
     shown = given if isinstance(given, str) else ", ".join(named_files(given))
     # A study cannot name a column without a name, such as an index that pandas wrote.
-    names = [name for name in source.column_names() if name.strip()]
-    _check_header(shown, names)
+    header = source.column_names()
+    names = [name for name in header if name.strip()]
+    _check_header(shown, header)
     # Where no column is found, reading says why.
     columns = {name: OptionalColumn(name) for name in names or ("text",)}
     source = open_source(task, columns, root=Path.cwd())
@@ -167,6 +170,14 @@ def _one_source(place: Place, learnt: str | None) -> tuple[SourceOption, list[st
 
 
 def _check_header(path: str, names: list[str]) -> None:
+    if len(names) > 1 and names[0].strip() and not "".join(names[1:]).strip():
+        if num_words(names[0]) < _WORDS_OF_TITLE:
+            return
+        raise DataError(
+            f"{path}: its first row has nothing but {names[0]!r}, and there are more columns, so "
+            "it seems to be a title. Remove the rows above the names of the columns; or name all "
+            "columns"
+        )
     if len(names) == 1 and (found := re.search(r"[;\t|]", names[0])):
         character = {"\t": "tabs"}.get(found[0], repr(found[0]))
         raise DataError(
@@ -176,16 +187,26 @@ def _check_header(path: str, names: list[str]) -> None:
 
 
 def _notes_of_header(table: Table) -> list[str]:
-    """That a file seems to have no header: the names of two columns are like their own values."""
+    """That a file seems to have no header: names of columns are like their own values.
+
+    Those of two columns, where one of them is also a value; of texts of which each is there once,
+    those of all columns.
+    """
     columns = [c for c in table.columns if c.present]
     repeated = [c for c in columns if c.is_label_like and _num_named(c) > 1]
-    if not repeated or sum(map(_is_named_as_value, columns)) < min(2, len(columns)):
+    alike = sum(map(_is_named_as_value, columns))
+    if repeated and alike >= min(2, len(columns)):
+        seen = (
+            f"{repeated[0].name!r} is the name of a column and also stands in it "
+            f"{_num_named(repeated[0]):,} times"
+        )
+    elif table.prose and alike == len(columns):
+        seen = f"all columns have names like their values, such as {table.prose[0].name!r}"
+    else:
         return []
-    column = repeated[0]
     return [
-        f"{column.name!r} is the name of a column and also stands in it {_num_named(column):,} "
-        "times, so the first row seems to be data, which is not read as such; write a row of names "
-        "above it"
+        f"{seen}, so the first row seems to be data, which is not read as such; write a row of "
+        "names above it"
     ]
 
 
@@ -213,8 +234,9 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         )
     if found < _FEWEST_ROWS:
         first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""
+        count = counted(found, "usable row", "usable rows")
         raise DataError(
-            f"{path}: holds {found} usable rows{first}. A study needs rows to train, to choose and "
+            f"{path}: holds {count}{first}. A study needs rows to train, to choose and "
             f"to test with: {_FEWEST_ROWS} at the very least, and some hundred to say anything"
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, texts_of
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -80,7 +80,7 @@ def _guess(
     }
     reasons = {
         "kind": f"{answer.name!r} names one of the {count} choices of its row",
-        "question": f"texts of {question.words:.0f} words",
+        "question": texts_of(question),
         "choices": "lists of texts" if is_list else "a column for each",
         "answer_is": RULES[rule],
     }

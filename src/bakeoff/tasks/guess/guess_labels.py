@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,11 +16,13 @@ from bakeoff.tasks.guess.guesses import (
     Guess,
     may_be_field,
     quoted,
+    texts_of,
 )
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
 _MANY_COLUMNS: Final = 3
 _WORDS_SHOWN: Final = 6
+_NONE: Final = re.compile(r"-1(\.0*)?")
 
 
 def guess_labels(table: Table) -> Guess | None:
@@ -58,12 +61,23 @@ def guess_labels(table: Table) -> Guess | None:
             f"{'holds' if len(others) == 1 else 'hold'} few values too"
         )
     words = sorted({value.strip() for value in label.texts})
-    shown = ", ".join(words[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
+    if label.shape == "number" and any(map(_NONE.fullmatch, words)):
+        notes.append(
+            f"{label.name!r} is -1 in some rows, which often says that a row has no label; here it "
+            "is a label of its own. Take such rows out if it is none"
+        )
+    if alike := _alike(words):
+        notes.append(
+            f"{quoted(alike)} are labels of their own, and differ in capitals alone; write them "
+            "alike where one is meant"
+        )
+    in_order = sorted(words, key=float) if label.shape == "number" else words
+    shown = ", ".join(in_order[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
     options: dict[str, Any] = {"text": text.name, "label": label.name}
     reasons = {
         "kind": f"{label.name!r} holds {label.distinct} different values in "
         f"{len(label.present):,} rows",
-        "text": f"texts of {text.words:.0f} words",
+        "text": texts_of(text),
         "label": shown,
     }
     inputs = [c.name for c in texts]
@@ -89,6 +103,14 @@ def _fitness(column: Column) -> float:
     score = 2.0 * is_called(column, LABEL) + 1.0 * is_called(column, WEAK_LABEL)
     # Of columns that say nothing by their names, words are labels rather than numbers.
     return score + 0.2 * (column.shape != "number") - 0.1 * (column.distinct > 100)
+
+
+def _alike(words: list[str]) -> list[str]:
+    """The first labels that differ in capitals alone."""
+    groups: dict[str, list[str]] = {}
+    for word in words:
+        groups.setdefault(word.casefold(), []).append(word)
+    return next((found for found in groups.values() if len(found) > 1), [])
 
 
 def _runs_on(words: list[str]) -> bool:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded, parsed_json
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted
+from bakeoff.tasks.guess.guesses import (
+    CERTAIN,
+    FORCED,
+    LIKELY,
+    POSSIBLE,
+    Guess,
+    quoted,
+    shown_words,
+    texts_of,
+)
 from bakeoff.tasks.role_names import (
     ANSWER,
     DOCUMENT,
@@ -63,9 +72,9 @@ def _summarize(document: Column, summary: Column, likelihood: float, why: str) -
         options={"document": document.name, "summary": summary.name},
         likelihood=likelihood,
         reasons={
-            "kind": f"{why}; {document.words:.0f} words become {summary.words:.0f}",
-            "document": f"texts of {document.words:.0f} words",
-            "summary": f"texts of {summary.words:.0f} words",
+            "kind": f"{why}; {shown_words(document)} become {summary.words:.0f}",
+            "document": texts_of(document),
+            "summary": texts_of(summary),
         },
     )
 
@@ -285,6 +294,6 @@ def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
     if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
         return ["chrf", "bleu"], "the columns are called after languages"
     if answer.words <= _SHORT_WORDS:
-        return ["exact_match", "f1"], f"answers have {answer.words:.0f} words on average"
+        return ["exact_match", "f1"], f"answers have {shown_words(answer)} on average"
     # Of free texts the likelihood decides, as the kind has it.
     return [], ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bakeoff.data.columns import Column
-from bakeoff.formatting import join
+from bakeoff.formatting import counted, join
 
 CERTAIN: Final = 0.95
 """The data have the kind's own form."""
@@ -48,6 +48,16 @@ def may_be_field(column: Column, roles: Sequence[str]) -> bool:
 def quoted(names: Sequence[str]) -> str:
     """Names of columns in a sentence."""
     return join([repr(name) for name in names])
+
+
+def shown_words(column: Column) -> str:
+    """Words of a value on average: ``1 word``, ``12 words``."""
+    return counted(round(column.words), "word", "words")
+
+
+def texts_of(column: Column) -> str:
+    """What a column of texts holds."""
+    return f"texts of {shown_words(column)}"
 
 
 def unread(names: Sequence[str]) -> str:
