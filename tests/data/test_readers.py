@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -172,6 +173,21 @@ def test_parquet(tmp_path: Path) -> None:
     table = pa.table({"article": ["a", None], "highlights": ["b", "c"], "id": [1, 2]})
     pq.write_table(table, tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, None, "c")]
+
+
+def test_parquet_with_decimals_as_databases_write_them(tmp_path: Path) -> None:
+    kind = pa.decimal128(12, 2)
+    found = [Decimal("1.00"), None, Decimal("-2.50")]
+    table = pa.table(
+        {
+            "article": pa.array(found, kind),
+            "highlights": pa.array([found, None, []], pa.list_(kind)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    records = read(tmp_path / "a.parquet")
+    assert records == [row(1, 1, [1, None, -2.5]), row(2, None, None), row(3, -2.5, [])]
+    assert repr(records[0].values["article"]) == "1"
 
 
 def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:

@@ -102,6 +102,19 @@ def test_a_bad_row_is_an_error_or_skipped(record: Record, reason: str) -> None:
     assert rows.num_skipped == 1
 
 
+def test_rows_that_are_skipped_are_counted_by_what_is_wrong() -> None:
+    empty, missing = [row(n, "") for n in (10, 12, 14)], [row(n, None) for n in (9, 11)]
+    others = [Record(n, problem=f"it has {n} fields") for n in (20, 21, 22)]
+    why = "in row 10 the text (column 'body') is empty"
+    assert take(SKIP, Given(GOOD[0], *empty)).skipped_why == why
+    rows = take(SKIP, Given(GOOD[0], *missing, *empty, *others))
+    assert rows.num_skipped == 8
+    assert rows.skipped_why == (
+        f"{why} (3 such); in row 9 the text (column 'body') is missing (2 such); in row 20 it has "
+        "20 fields (1 such); 2 have other reasons"
+    )
+
+
 def test_all_bad_rows_are_reported_together() -> None:
     bad = [row(number, "") for number in range(20, 32)]
     with pytest.raises(DataError, match=r"rows 20, 21, 22, 23, 24, \.\.\. \(12 in all\)"):

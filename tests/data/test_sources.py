@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,15 @@ def test_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ]
     assert list(source.records("validation")) == [Record(1, {"article": "a", "highlights": "b"})]
     assert source.fingerprint() == source.fingerprint()
+
+
+def test_decimals_of_a_hub_data_set_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"article": Decimal("7.00"), "highlights": "b", "id": "x"}
+    on_hub(monkeypatch, train=[row], dev=[row], test=[row])
+    [record] = opened(options("some/set"), tmp_path, **KAGGLE).records("train")
+    assert repr(record.values["article"]) == "7"
 
 
 def test_a_hub_data_set_of_one_split_is_split_by_hash(

@@ -208,6 +208,41 @@ def test_rows_that_cannot_be_used_are_counted(place: Path) -> None:
     assert "left out and counted: 2 " in draft.comments["task.on_bad_row"]
 
 
+@pytest.mark.parametrize("empty", [False, True], ids=["no column", "no values"])
+def test_a_test_file_without_answers_is_left_out_and_that_is_said(place: Path, empty: bool) -> None:
+    folder = place / "reviews"
+    folder.mkdir()
+    rows = [f"Number {i:05d} was found to be {WORDS[i % 2]}" for i in range(60)]
+    train = [f"{i},{row},{WORDS[i % 2]}" for i, row in enumerate(rows)]
+    test = [f"{i},{row} once more{',' * empty}" for i, row in enumerate(rows)]
+    header = "id,words,side" if empty else "id,words"
+    (folder / "train.csv").write_text("\n".join(["id,words,side", *train]) + "\n")
+    (folder / "test.csv").write_text("\n".join([header, *test]) + "\n")
+    (folder / "sample_submission.csv").write_text("id,side\n0,good\n")
+    draft = draft_study(folder, base=BASE)
+    assert draft.mapping["task"]["source"] == str(folder / "train.csv")
+    assert draft.mapping["task"]["label"] == "side"
+    assert draft.data.num_rows == 60
+    [note] = [note for note in draft.notes if "not read" in note]
+    assert "has a file for test without any 'side', so train.csv alone is used" in note
+    assert "test.csv, sample_submission.csv are not read" in note
+
+
+def test_a_test_file_that_lacks_what_is_not_learnt_is_kept(place: Path) -> None:
+    folder = place / "reviews"
+    folder.mkdir()
+    for split in ("train", "test"):
+        rows = [
+            {"words": f"Number {i:05d} of {split} was {WORDS[i % 2]}", "side": WORDS[i % 2]}
+            | ({"colour": i % 3} if split == "train" else {})
+            for i in range(60)
+        ]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft = draft_study(folder, base=BASE)
+    assert draft.mapping["task"]["label"] == "side"
+    assert draft.mapping["task"]["source"] == str(folder)
+
+
 def test_methods_are_those_asked_for_with_rates_for_the_base_s_size() -> None:
     small, _ = method_values("lora", 135_000_000, Classify.starting)
     large, why = method_values("lora", 70_000_000_000, Classify.starting)
@@ -276,6 +311,7 @@ def test_any_names_of_columns_come_back_from_the_file(text: str, label: str, fol
             table=table,
             first=table,
             counts={"train": 1, "validation": 0, "test": 0},
+            filled={"train": {"words"}, "validation": set(), "test": set()},
             num_bad=0,
             notes=(),
         ),

@@ -89,11 +89,16 @@ def test_a_folder_without_test_goes_by_its_training_files(tmp_path: Path) -> Non
 BAD: dict[str, tuple[bytes, str, list[str]]] = {
     "empty": (b"", "x.csv", ["is empty", "at least one row"]),
     "a header alone": (b"text,label\n", "x.csv", ["holds 0 usable rows", "10 at the very least"]),
-    "one row": (b"text,label\na b c,1\n", "x.csv", ["holds 1 usable rows"]),
+    "one row": (b"text,label\na b c,1\n", "x.csv", ["holds 1 usable row.", "some hundred"]),
     "all missing": (
         lines([{"text": None, "label": None}] * 20),
         "x.jsonl",
         ["all values of all 20 rows are missing", "'text', 'label'"],
+    ),
+    "a title above the names": (
+        b"Report of feedback,,\nid,text,label\n" + b"1,a b c,ok\n" * 20,
+        "x.csv",
+        ["its first row has nothing but 'Report of feedback'", "Remove the rows above"],
     ),
     "bars": (
         b"text|label\n" + b"a b|1\n" * 20,
@@ -186,6 +191,54 @@ def test_a_file_without_a_header_is_noticed(tmp_path: Path, header: str, says: b
     assert bool(notes) is says
     if says:
         assert "also stands in it 20 times" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("The parcel 41 came late\tDas Paket 41 kam", True),
+        ("en\tDas Paket 41 kam", False),
+        ("What was said\tWhat was meant", False),
+    ],
+)
+def test_texts_of_which_each_is_there_once_as_names(
+    tmp_path: Path, header: str, says: bool
+) -> None:
+    file = tmp_path / "pairs.tsv"
+    rows = [f"The parcel {i} came as late as ever\tDas Paket {i} kam sehr spät" for i in range(40)]
+    if "What" in header:  # names of few words for texts of many
+        rows = ["\t".join(f"{text} " * 3 for text in row.split("\t")) for row in rows]
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    notes = [note for note in look_at(file, first=5).notes if "seems to be data" in note]
+    assert bool(notes) is says
+    assert not says or notes[0].startswith("all columns have names like their values, such as 'The")
+
+
+@pytest.mark.parametrize("header", [["", "review text"], ["text", ""], ["review text", None, ""]])
+def test_a_column_of_its_own_beside_empty_ones_is_no_title(
+    tmp_path: Path, header: list[str | None]
+) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(header)
+    for i in range(20):
+        text = f"the text {i}"
+        book.active.append(
+            [i, text] if not header[0] else [text, i] if header[0] == "text" else [text]
+        )
+    book.save(tmp_path / "rows.xlsx")
+    data = look_at(tmp_path / "rows.xlsx", first=5)
+    assert [column.name for column in data.table.columns] == [name for name in header if name]
+
+
+def test_a_title_in_a_sheet_is_refused(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Report of feedback"], ["id", "text"], *([i, f"the text {i}"] for i in range(20))):
+        book.active.append(row)
+    book.save(tmp_path / "rows.xlsx")
+    with pytest.raises(DataError, match="has nothing but 'Report of feedback'"):
+        look_at(tmp_path / "rows.xlsx", first=5)
 
 
 def test_a_folder_of_texts_says_what_to_write(tmp_path: Path) -> None:

@@ -305,10 +305,37 @@ def test_the_labels_of_the_choices_are_what_an_answer_means(write: Write, tokeni
     )
 
 
+@pytest.mark.parametrize("spelt", [None, json.dumps, str], ids=["objects", "JSON", "Python"])
+def test_choices_may_be_objects_and_spelt_as_texts(
+    write: Write, tokenizer: Any, spelt: Any
+) -> None:
+    """As OpenBookQA has them, and as a CSV file does."""
+    rows = []
+    for gold in ("B", "A"):
+        choices = [{"label": label, "text": text} for label, text in zip("AB", WORDS, strict=False)]
+        row = {"question": f"What came with {gold}?", "choices": choices, "answer": gold}
+        rows.append(row if spelt is None else {**row, "choices": spelt(choices)})
+    _, data = chosen(write, tokenizer, rows)
+    assert data.found == {"answer_is": "label"}
+    assert data.splits["train"].gold.tolist() == [1, 0]
+    assert data.splits["train"].references == [["coast"], ["storm"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["['storm', open('x')]", "[storm]", "[" * 5000, "['storm' 'coast']"]
+)
+def test_a_text_that_is_no_list_of_choices_is_a_bad_row(
+    write: Write, tokenizer: Any, text: str
+) -> None:
+    row = {"question": "What?", "choices": text, "answer": 0}
+    assert "the choices (column 'choices') are" in message_of(write, tokenizer, [row])
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
         (["A"], "are not 2 in a list"),
+        (None, "are not 2 in a list"),
         ("AB", "are not 2 in a list"),
         (["A", "A"], "hold one twice"),
         (["A", None], "the label (column 'choices') is missing"),

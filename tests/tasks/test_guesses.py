@@ -234,6 +234,24 @@ CASES: dict[str, Case] = {
         "choose",
         {"question": "question", "choices": "choices", "answer": "answerKey", "answer_is": "label"},
     ),
+    "a list of choices with their labels": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": [{"label": c, "text": w.text(n)} for n, c in enumerate("ABC", start=2)],
+            "answerKey": "ABC"[i % 3],
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answerKey", "answer_is": "label"},
+    ),
+    "a list of choices as pandas writes it to a CSV file": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "choices": str([w.text(n) for n in (2, 3, 4)]),
+            "answer": str(i % 3),
+        },
+        "choose",
+        {"question": "question", "choices": "choices", "answer": "answer", "answer_is": "index"},
+    ),
     "a column for each choice, counted from 1": (
         lambda w, i: {
             "question": w.asked(9),
@@ -326,6 +344,83 @@ CASES: dict[str, Case] = {
         "complete",
         {"prompt": "essay", "completion": "grade", "metrics": ["number", "exact_match"]},
     ),
+    "an answer and one that was rejected": (
+        lambda w, i: {"prompt": w.text(9), "rejected": w.text(9), "chosen": w.text(9)},
+        "complete",
+        {"prompt": "prompt", "completion": "chosen"},
+    ),
+    "talks as texts, one of each two rejected": (
+        lambda w, i: {"chosen": f"Human: {w.text(9)}", "rejected": f"Human: {w.text(9)}"},
+        "text",
+        {"text": "chosen"},
+    ),
+    "talks, one of each two rejected": (
+        lambda w, i: {
+            name: [
+                {"role": "user", "content": w.text(5)},
+                {"role": "assistant", "content": w.text(9)},
+            ]
+            for name in ("rejected", "chosen")
+        },
+        "chat",
+        {"messages": "chosen"},
+    ),
+    "messages before an answer beside whole talks": (
+        lambda w, i: {
+            "prompt": [{"role": "user", "content": w.text(5)}],
+            "talk": [
+                {"role": "user", "content": w.text(5)},
+                {"role": "assistant", "content": w.text(9)},
+            ],
+        },
+        "chat",
+        {"messages": "talk"},
+    ),
+    "what the system is to do in each row": (
+        lambda w, i: {
+            "question": w.asked(9),
+            "system": ["You are brief.", "You are kind.", ""][i % 3],
+            "response": w.text(9),
+        },
+        "complete",
+        {
+            "template": "System: {system}\n\nQuestion: {question}\n\nResponse: {response}",
+            "target": "response",
+        },
+    ),
+    "tools as JSON beside a query": (
+        lambda w, i: {
+            "query": w.asked(9),
+            "tools": f'[{{"name": "tool {w.text(3)}"}}]',
+            "answers": f'[{{"name": "{i}"}}]',
+        },
+        "complete",
+        {
+            "template": "Tools: {tools}\n\nQuery: {query}\n\nAnswers: {answers}",
+            "target": "answers",
+            "metrics": ["json_valid", "exact_match"],
+        },
+    ),
+    "several right answers": (
+        lambda w, i: {"source": w.text(9), "references": [w.text(9), w.text(9)]},
+        "complete",
+        {"prompt": "source", "completion": "references"},
+    ),
+    "instructions with what the system is to do": (
+        lambda w, i: {
+            "system": w.text(5),
+            "instruction": w.text(9),
+            "input": w.text(20),
+            "output": w.text(30),
+        },
+        "chat",
+        {"instruction": "instruction", "input": "input", "output": "output"},
+    ),
+    "splits in a column": (
+        lambda w, i: {"sentence": w.text(9), "set": ["train", "dev", "test"][i % 3], "side": i % 2},
+        "classify",
+        {"text": "sentence", "label": "side"},
+    ),
     "texts with what says where they are from": (
         lambda w, i: {"url": f"https://a.example/{i}", "text": w.text(80), "date": f"2020-01-{i}"},
         "text",
@@ -381,10 +476,114 @@ def test_where_numbers_begin_is_not_decided_in_silence(
     assert any("may count from 0 or from 1" in note for note in found.best.notes) is not is_sure
 
 
+@pytest.mark.parametrize(
+    ("labels", "shown", "note"),
+    [
+        ([*map(str, range(1, 11))], "1, 2, 3, 4, 5, 6, ...", None),
+        ([0, 1, 2, -1], "-1, 0, 1, 2", "'label' is -1 in some rows, which often says that a row"),
+        (["Yes", "no", "yes", "No"], "No, Yes, no, yes", "'No' and 'no' are labels of their own"),
+    ],
+)
+def test_labels_are_shown_in_their_order_and_doubtful_ones_said(
+    labels: list[object], shown: str, note: str | None
+) -> None:
+    best = guessed(lambda w, i: {"text": w.text(9), "label": labels[i % len(labels)]}).best
+    assert best.reasons["label"] == shown
+    assert len(best.notes) == (note is not None)
+    assert note is None or best.notes[0].startswith(note)
+
+
+def test_one_word_is_one_word() -> None:
+    best = guessed(lambda w, i: {"word": w.text(4).replace(" ", "-"), "label": i % 3}).best
+    assert best.reasons["text"] == "texts of 1 word"
+
+
 def test_what_may_give_a_choice_away_is_not_read_and_said() -> None:
     best = guessed(CASES["a passage beside the question"][0]).best
     assert "'explanation' is not read" in best.notes
     assert best.reasons["template"] == "'article' and 'question' are all read"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("talks as texts, one of each two rejected", "'rejected' is not read, as no kind learns"),
+        ("talks, one of each two rejected", "'rejected' is not read, as no kind learns"),
+        ("messages before an answer beside whole talks", "'prompt' holds messages too"),
+        (
+            "instructions with what the system is to do",
+            "'system' is not read; to have all of a row read, write it as messages",
+        ),
+        ("splits in a column", "'set' is not read, as the values name splits; to split rows"),
+        ("booleans", None),
+        ("choices with labels", None),
+        ("an e-mail's subject", None),
+    ],
+)
+def test_columns_that_are_not_read_are_named_once(name: str, note: str | None) -> None:
+    notes = guessed(CASES[name][0]).best.notes
+    assert len(notes) == (note is not None), notes
+    assert note is None or notes[0].startswith(note)
+
+
+def test_all_that_differs_from_row_to_row_and_is_not_read_is_named() -> None:
+    best = guessed(
+        lambda w, i: {
+            "id": f"q{i}",
+            "date": f"2024-01-{i % 28 + 1:02d}",
+            "kind": "open",
+            "question": w.asked(9),
+            "contexts": [w.text(9), w.text(9)],
+            "answer": w.text(9),
+            "level": ["low", "high"][i % 2],
+            "score": i / 7,
+            "none": None,
+        }
+    ).best
+    assert dict(best.options) == {"prompt": "question", "completion": "answer"}
+    assert best.notes == (
+        "'level' and 'score' are not read",
+        "'contexts' is not read; to have lists read, join each into one text",
+    )
+    many = guessed(lambda w, i: {"text": w.text(9), **{f"n{k}": i / (7 + k) for k in range(9)}})
+    assert many.best.notes == (
+        "'n0', 'n1', 'n2', 'n3', 'n4', 'n5' and 3 more columns are not read",
+    )
+
+
+def test_a_column_for_the_system_with_gaps_is_not_read_but_named() -> None:
+    """Rows without a value would be left out."""
+    best = guessed(
+        lambda w, i: {
+            "question": w.asked(9),
+            "system": ["You are brief.", "You are kind.", None][i % 3],
+            "mode": "short" if i % 2 else "long",
+            "response": w.text(9),
+        }
+    ).best
+    assert dict(best.options) == {"prompt": "question", "completion": "response"}
+    assert best.notes == ("'system' and 'mode' are not read",)
+
+
+def test_answers_beside_lists_of_them_are_not_passed_over_in_silence() -> None:
+    best = guessed(
+        lambda w, i: {"source": w.text(9), "target": w.text(9), "references": [w.text(9)]}
+    ).best
+    assert best.options["completion"] == "target"
+    assert best.notes[0].startswith("'references' holds lists of answers, which are not read; as")
+
+
+@pytest.mark.parametrize("asked", ["user", "tool"])
+def test_a_talk_in_two_columns_is_refused_with_what_can_be_done(asked: str) -> None:
+    def row(w: Writer, i: int) -> Row:
+        return {
+            "prompt": [{"role": asked, "content": w.text(5)}],
+            "completion": [{"role": "assistant", "content": w.text(9)}],
+        }
+
+    with pytest.raises(DataError, match="'prompt' and 'completion' hold the messages of one") as e:
+        guessed(row)
+    assert str(e.value).endswith("row['messages'] = row['prompt'] + row['completion']")
 
 
 def test_numbers_that_measure_are_said_to_be_written() -> None:
@@ -574,6 +773,26 @@ def test_fields_of_objects_are_columns_too() -> None:
     assert found.kind == "complete" and found.options["target"] == "answers.text"
     assert found.options["template"].endswith("Answers: {answers.text}")
     assert found.options["metrics"] == ["exact_match", "f1"]
+    asked: list[Row] = [
+        {
+            "question": {
+                "stem": write.asked(6),
+                "choices": [{"text": write.text(3), "label": label} for label in "ABCD"],
+            },
+            "answerKey": "ABCD"[i % 4],
+        }
+        for i in range(80)
+    ]
+    found = guess_task(Table.of(asked, list(asked[0]))).best
+    assert (found.kind, dict(found.options)) == (
+        "choose",
+        {
+            "question": "question.stem",
+            "choices": "question.choices",
+            "answer": "answerKey",
+            "answer_is": "label",
+        },
+    )
     pairs = [{"translation": {"en": write.text(9), "de": write.text(9)}} for _ in range(80)]
     found = guess_task(Table.of(pairs, ["translation"])).best
     assert (found.kind, found.options["prompt"]) == ("complete", "translation.en")

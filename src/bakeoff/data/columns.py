@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import unicodedata
@@ -251,6 +252,16 @@ def parsed_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
+        return None
+
+
+def parsed_list(text: str) -> Any:
+    """As ``parsed_json``, also of what Python spells: pandas writes lists to CSV files so."""
+    if (found := parsed_json(text)) is not None or not text.lstrip().startswith(("[", "{")):
+        return found
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,9 +14,11 @@ from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, Record
 from bakeoff.data.sources import BY_HASH, GROUP, Source
 from bakeoff.errors import DataError
+from bakeoff.formatting import counted
 from bakeoff.types import Split
 
 _ROWS_SHOWN: Final = 5
+_REASONS_SHOWN: Final = 3
 Lay = Callable[[Record], Example]
 """Makes an example of a row, or raises a DataError that says what is wrong with it."""
 
@@ -28,7 +31,8 @@ class Rows:
         place: where they are, for messages.
         records: as found. examples: as the task lays them out.
         num_skipped: bad rows met before the last usable one was found.
-        skipped_why: what is wrong with the first of them, with its name; None where there is none.
+        skipped_why: what is wrong with them, the most frequent first, each with a row's name and,
+            where there are several reasons, how many have it; None where there is none.
     """
 
     place: str
@@ -79,7 +83,7 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         )
     rows.num_skipped = len(bad)
     if bad:
-        rows.skipped_why = f"in {bad[0][0].name} {bad[0][1]}"
+        rows.skipped_why = _reasons(bad)
     if not rows:
         seen = f"all of its {len(bad)} rows are bad" if bad else "it has no rows"
         first = f" (in {bad[0][0].name} {bad[0][1]})" if bad else ""
@@ -94,6 +98,22 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
             f"needs at least one usable row; check the file, and {keys}{remedy}."
         )
     return rows
+
+
+def _reasons(bad: Sequence[tuple[Record, str]]) -> str:
+    """What is wrong with bad rows: each reason with the first row that has it, and how many do."""
+    counts = Counter(reason for _, reason in bad)
+    first: dict[str, str] = {}
+    for record, reason in bad:
+        first.setdefault(reason, record.name)
+    shown = [
+        f"in {first[reason]} {reason}" + (f" ({count:,} such)" if len(counts) > 1 else "")
+        for reason, count in counts.most_common(_REASONS_SHOWN)
+    ]
+    others = sum(counts.values()) - sum(c for _, c in counts.most_common(_REASONS_SHOWN))
+    if others:
+        shown.append(counted(others, "has another reason", "have other reasons"))
+    return "; ".join(shown)
 
 
 def close_records(records: Iterator[Record]) -> None:

@@ -92,11 +92,22 @@ def draft_study(
     report("looking at the data")
     data = look_at(place, first=_FIRST_ROWS["train"])
     guesses = guess_task(data.table, kind)
+    learnt = _learnt(guesses.best)
+    if source is None and learnt is not None and data.has_in_train_alone(learnt):
+        # Such a test file is there to be predicted, as competitions have it.
+        data = look_at(place, first=_FIRST_ROWS["train"], learnt=learnt)
+        guesses = guess_task(data.table, kind)
     report("loading the base's tokenizer")
     facts = base_facts(base or DEFAULT_BASE)
     made = _Draft(data, guesses.best, facts, source or data.source)
     report("counting tokens")
     return replace(made.draft(kinds), guesses=guesses)
+
+
+def _learnt(guess: Guess) -> str | None:
+    """The column that holds the answers alone; None where they are part of what is read."""
+    task = read_task({**guess.options, "kind": guess.kind, "source": "-"})
+    return next((c for key, c in task.column_keys.items() if key not in task.input_keys), None)
 
 
 class _Draft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Final
 from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
 from bakeoff.data.readers import ENDINGS, SAVE_AS_UTF_8, OptionalColumn, Record
+from bakeoff.data.readers.fields import root_of
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
 from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
+from bakeoff.formatting import counted
 from bakeoff.types import SPLITS, Split
 
 SourceOption = str | list[str] | dict[str, str | list[str]]
@@ -24,6 +26,7 @@ _ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
 _WORDS_OF_TEXT: Final = 3
+_WORDS_OF_TITLE: Final = 2
 _SEED: Final = 0
 
 
@@ -35,6 +38,7 @@ class Data:
         source: as ``task.source`` names it. is_whole: whether one table holds everything.
         table: rows drawn at random, of all splits, as columns.
         first: the first training rows. counts: rows of each split.
+        filled: names of the columns that hold something, by split.
         holds_out: whether the validation rows come out of train, by a hash.
         num_bad: rows that could not be read. notes: sentences for the user.
     """
@@ -44,6 +48,7 @@ class Data:
     table: Table
     first: Table
     counts: Mapping[Split, int]
+    filled: Mapping[Split, Collection[str]]
     holds_out: bool = False
     num_bad: int
     notes: tuple[str, ...]
@@ -53,19 +58,25 @@ class Data:
         """Of all splits."""
         return sum(self.counts.values())
 
+    def has_in_train_alone(self, column: str) -> bool:
+        """Whether the training rows have values of a column, or a path into one, and test none."""
+        in_train, in_test = (root_of(column, self.filled[split]) for split in ("train", "test"))
+        return self.counts["test"] > 0 and in_train is not None and in_test is None
 
-def look_at(place: Place, *, first: int) -> Data:
+
+def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
     """Reads all rows once, and keeps some thousand of them drawn at random.
 
     Args:
         place: what ``task.source`` may be, but for names of the Hub: a file, a folder, a pattern,
             a list of these, or a mapping from split to them.
         first: how many of the first training rows are kept in order.
+        learnt: a column that the test file of a folder lacks, so that it cannot be one.
 
     Raises:
         DataError: there is nothing, it cannot be read, or it holds nothing to learn from.
     """
-    given, notes = _one_source(place)
+    given, notes = _one_source(place, learnt)
     # A name alone may be one of the study's own words.
     located = str(Path(given).expanduser().absolute()) if isinstance(given, str) else given
     task = TaskOptions(kind="text", source=located)
@@ -73,12 +84,13 @@ def look_at(place: Place, *, first: int) -> Data:
     source = open_source(task, {}, root=Path.cwd())
     shown = given if isinstance(given, str) else ", ".join(named_files(given))
     # A study cannot name a column without a name, such as an index that pandas wrote.
-    names = [name for name in source.column_names() if name.strip()]
-    _check_header(shown, names)
+    header = source.column_names()
+    names = [name for name in header if name.strip()]
+    _check_header(shown, header)
     # Where no column is found, reading says why.
     columns = {name: OptionalColumn(name) for name in names or ("text",)}
     source = open_source(task, columns, root=Path.cwd())
-    drawn, head, counts, bad = _drawn(source, first)
+    drawn, head, counts, filled, bad = _drawn(source, first)
     found = sum(counts.values())
     if holds_out := bool(notes_of(source)):
         # The columns that will decide are not known yet, so the rows held out are estimated.
@@ -99,14 +111,19 @@ def look_at(place: Place, *, first: int) -> Data:
         table=table,
         first=Table.of(head, names),
         counts=counts,
+        filled=filled,
         holds_out=holds_out,
         num_bad=len(bad),
         notes=tuple(notes),
     )
 
 
-def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
-    """What ``task.source`` is to be: what was given, or of a folder that lacks splits its files."""
+def _one_source(place: Place, learnt: str | None) -> tuple[SourceOption, list[str]]:
+    """What ``task.source`` is to be: what was given, or of a folder that lacks splits its files.
+
+    Args:
+        place: as given. learnt: a column that the test file lacks.
+    """
     if not isinstance(place, str | Path):
         return place, []
     path = Path(place).expanduser()
@@ -120,7 +137,7 @@ def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
     if not path.is_dir():
         return str(place), []
     found = files_in(path)
-    if isinstance(found, tuple) or {"train", "test"} <= found.keys():
+    if isinstance(found, tuple) or (learnt is None and {"train", "test"} <= found.keys()):
         return str(place), []
     files = data_files(path)
     if len(files) == 1:
@@ -130,13 +147,16 @@ def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
         left = [file.name for split, others in found.items() if split != "train" for file in others]
         left += [file.name for file in files if file not in train and file.name not in left]
         unused = (
-            f"; {', '.join(left)} is not read. To use it, hold out rows of your own as test"
+            f"; {', '.join(left)} {'is' if len(left) == 1 else 'are'} not read. To use "
+            f"{'it' if len(left) == 1 else 'them'}, hold out rows of your own as test"
             if left
             else ""
         )
-        lacking = " and none for ".join(split for split in SPLITS if split not in found)
+        lacking = "no file for " + " and none for ".join(s for s in SPLITS if s not in found)
+        if learnt is not None:
+            lacking = f"a file for test without any {learnt!r}"
         note = (
-            f"{path} has no file for {lacking}, so {', '.join(file.name for file in train)} alone "
+            f"{path} has {lacking}, so {', '.join(file.name for file in train)} alone "
             f"is used and split by a hash of each input{unused}"
         )
         return (str(train[0]) if len(train) == 1 else [str(file) for file in train]), [note]
@@ -144,6 +164,14 @@ def _one_source(place: Place) -> tuple[SourceOption, list[str]]:
 
 
 def _check_header(path: str, names: list[str]) -> None:
+    if len(names) > 1 and names[0].strip() and not "".join(names[1:]).strip():
+        if num_words(names[0]) < _WORDS_OF_TITLE:
+            return
+        raise DataError(
+            f"{path}: its first row has nothing but {names[0]!r}, and there are more columns, so "
+            "it seems to be a title. Remove the rows above the names of the columns; or name all "
+            "columns"
+        )
     if len(names) == 1 and (found := re.search(r"[;\t|]", names[0])):
         character = {"\t": "tabs"}.get(found[0], repr(found[0]))
         raise DataError(
@@ -153,16 +181,26 @@ def _check_header(path: str, names: list[str]) -> None:
 
 
 def _notes_of_header(table: Table) -> list[str]:
-    """That a file seems to have no header: the names of two columns are like their own values."""
+    """That a file seems to have no header: names of columns are like their own values.
+
+    Those of two columns, where one of them is also a value; of texts of which each is there once,
+    those of all columns.
+    """
     columns = [c for c in table.columns if c.present]
     repeated = [c for c in columns if c.is_label_like and _num_named(c) > 1]
-    if not repeated or sum(map(_is_named_as_value, columns)) < min(2, len(columns)):
+    alike = sum(map(_is_named_as_value, columns))
+    if repeated and alike >= min(2, len(columns)):
+        seen = (
+            f"{repeated[0].name!r} is the name of a column and also stands in it "
+            f"{_num_named(repeated[0]):,} times"
+        )
+    elif table.prose and alike == len(columns):
+        seen = f"all columns have names like their values, such as {table.prose[0].name!r}"
+    else:
         return []
-    column = repeated[0]
     return [
-        f"{column.name!r} is the name of a column and also stands in it {_num_named(column):,} "
-        "times, so the first row seems to be data, which is not read as such; write a row of names "
-        "above it"
+        f"{seen}, so the first row seems to be data, which is not read as such; write a row of "
+        "names above it"
     ]
 
 
@@ -190,19 +228,28 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         )
     if found < _FEWEST_ROWS:
         first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""
+        count = counted(found, "usable row", "usable rows")
         raise DataError(
-            f"{path}: holds {found} usable rows{first}. A study needs rows to train, to choose and "
+            f"{path}: holds {count}{first}. A study needs rows to train, to choose and "
             f"to test with: {_FEWEST_ROWS} at the very least, and some hundred to say anything"
         )
 
 
 def _drawn(
     source: Source, first: int
-) -> tuple[list[Mapping[str, object]], list[Mapping[str, object]], dict[Split, int], list[_Bad]]:
-    """(rows drawn in one pass, in their order; the first training rows; counts; bad rows)."""
+) -> tuple[
+    list[Mapping[str, object]],
+    list[Mapping[str, object]],
+    dict[Split, int],
+    dict[Split, set[str]],
+    list[_Bad],
+]:
+    """(rows drawn in one pass, in their order; the first training rows; counts; columns that hold
+    something; bad rows)."""
     kept: list[tuple[int, Mapping[str, object]]] = []
     head: list[Mapping[str, object]] = []
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    filled: dict[Split, set[str]] = {split: set() for split in SPLITS}
     bad: list[_Bad] = []
     generator = random.Random(_SEED)
     seen = 0
@@ -212,6 +259,7 @@ def _drawn(
                 bad.append((record.name, problem))
                 continue
             counts[split] += 1
+            filled[split].update(k for k, v in record.values.items() if v is not None and v != "")
             if split == "train" and len(head) < first:
                 head.append(record.values)
             if len(kept) < _ROWS_KEPT:
@@ -220,7 +268,7 @@ def _drawn(
                 kept[place] = (seen, record.values)
             seen += 1
     kept.sort(key=lambda row: row[0])
-    return [values for _, values in kept], head, counts, bad
+    return [values for _, values in kept], head, counts, filled, bad
 
 
 _Bad = tuple[str, str]

@@ -33,8 +33,8 @@ class ChooseOptions(FromTemplateOptions):
     """The column with the question; where it is what gives way, its beginning does."""
 
     choices: str | tuple[str, ...] = "choices"
-    """The column with the list of choices, or with {text: a list, label: a list}; or a column for
-    each: [a, b, c, d]."""
+    """The column with the list of choices, with {text: a list, label: a list} or a list of {text,
+    label}, each also spelt as a text; or a column for each: [a, b, c, d]."""
 
     answer: str = "answer"
     """The column with the right choice."""

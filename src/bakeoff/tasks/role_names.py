@@ -52,9 +52,9 @@ QUESTION: Final = _words(
     вопрос 问题 質問 질문"""
 )
 INPUT: Final = QUESTION | _words(
-    """prompt input context passage instruction source src premise hint schema document eingabe
-    kontext quelle anweisung contexto entrada instruccion contexte entree contesto вход контекст
-    提示 输入 上下文"""
+    """prompt input context contexts tools passage instruction source src premise hint schema
+    document eingabe kontext quelle anweisung contexto entrada instruccion contexte entree contesto
+    вход контекст 提示 输入 上下文"""
 )
 ANSWER: Final = _words(
     """completion answer answers response output reply target solution tgt chosen translation
@@ -63,6 +63,11 @@ ANSWER: Final = _words(
     traduzione resposta saida traducao antwoord odpowiedz ответ перевод решение 答案 回答 输出
     译文 翻訳 답변 번역"""
 )
+REFERENCES: Final = _words("references")
+SYSTEM: Final = _words("system")
+HISTORY: Final = _words("history")
+CHOSEN: Final = _words("chosen")
+REJECTED: Final = _words("rejected")
 INSTRUCTION: Final = _words("instruction anweisung instruccion instruction istruzione инструкция")
 LANGUAGES: Final = _words(
     """en de fr es it pt nl pl ru zh ja ko ar tr cs sv da fi no uk ro hu el english german french

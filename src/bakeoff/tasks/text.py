@@ -12,7 +12,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
-from bakeoff.tasks.guess.guesses import FORCED, LIKELY, POSSIBLE, Guess, unread
+from bakeoff.tasks.guess.guesses import FORCED, LIKELY, POSSIBLE, Guess, texts_of
 from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import plain_text_of
 
@@ -73,9 +73,8 @@ class Text(Task):
             likelihood=LIKELY if alone else FORCED if several else POSSIBLE,
             reasons={
                 "kind": "texts alone, learnt from end to end",
-                "text": f"texts of {text.words:.0f} words",
+                "text": texts_of(text),
             },
-            notes=() if alone else (unread([c.name for c in others]),),
         )
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Final, TypeGuard
+from typing import Final
 
 from bakeoff.data.cleaning import clean, clean_inside, is_blank
+from bakeoff.data.columns import parsed_list
 from bakeoff.data.options import CleaningStep
 from bakeoff.data.rows import text_problem
 from bakeoff.errors import DataError
@@ -153,8 +154,7 @@ def choice_texts(
     where = f"(column {column!r})"
     if value is None:
         raise DataError(f"the choices {where} are missing")
-    if _has_labels(value):
-        value = value["text"]
+    value, _ = choices_in(value)
     if not isinstance(value, list | tuple):
         raise DataError(
             f"the choices {where} are not a list but {type(value).__name__}; where each choice has "
@@ -173,7 +173,7 @@ def choice_texts(
 
 
 def choice_labels(row: Mapping[str, object], column: str, count: int) -> tuple[str, ...] | None:
-    """The labels of a column's choices, where it holds ``{text: a list, label: a list}``.
+    """The labels of a column's choices, where it gives them some; see ``choices_in``.
 
     Args:
         count: of choices.
@@ -181,10 +181,9 @@ def choice_labels(row: Mapping[str, object], column: str, count: int) -> tuple[s
     Raises:
         DataError: there are more or fewer labels, one is no label, or two are equal.
     """
-    value = row.get(column)
-    if not _has_labels(value):
+    _, entries = choices_in(row.get(column))
+    if entries is None:
         return None
-    entries = value["label"]
     if not isinstance(entries, list | tuple) or len(entries) != count:
         raise DataError(f"the labels of the choices (column {column!r}) are not {count} in a list")
     labels = tuple(choice_text({column: entry}, column, (), key="label") for entry in entries)
@@ -193,9 +192,25 @@ def choice_labels(row: Mapping[str, object], column: str, count: int) -> tuple[s
     return labels
 
 
-def _has_labels(value: object) -> TypeGuard[Mapping[str, object]]:
-    """As many sets on the hub have it."""
-    return isinstance(value, Mapping) and set(value) == {"text", "label"}
+def choices_in(value: object) -> tuple[object, object | None]:
+    """(the list of choices that a value holds, the list of their labels; None without any).
+
+    Choices are a list; ``{text: a list, label: a list}`` or a list of ``{text, label}``, as many
+    sets on the hub have them; or any of these spelt as a text, as CSV files have them. What is
+    none of it comes back as it is.
+    """
+    if isinstance(value, str):
+        found = parsed_list(value)
+        value = value if found is None else found
+    if isinstance(value, Mapping) and set(value) == {"text", "label"}:
+        return value["text"], () if value["label"] is None else value["label"]
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and all(isinstance(one, Mapping) and {"text", "label"} <= set(one) for one in value)
+    ):
+        return [one["text"] for one in value], [one["label"] for one in value]
+    return value, None
 
 
 def _is_number(value: object) -> bool:

@@ -50,10 +50,15 @@ def read_excel(path: Path, columns: Columns) -> Iterator[Record]:
 
 
 def excel_names(path: Path) -> list[str]:
-    """The header's columns."""
+    """The header's columns, without a name those that the first row fills."""
     with _rows(path) as rows:
-        header, _ = next(rows, ([], 0))
-        return [name for name in map(_name, header) if name]
+        (header, _), (first, _) = next(rows, ([], 0)), next(rows, ([], 0))
+        names, filled = list(map(_name, header)), list(map(_name, first))
+        while filled and not filled[-1]:
+            filled.pop()
+        while names and not names[-1]:
+            names.pop()
+        return names + [""] * (len(filled) - len(names))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, unread
+from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, texts_of
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -18,6 +18,7 @@ from bakeoff.tasks.role_names import (
     first_called,
     is_called,
 )
+from bakeoff.tasks.texts import choices_in
 
 _MOST_OF: Final = 0.95
 _LAST: Final = re.compile(r"(.*?)[\W_]*([a-h]|\d)")
@@ -46,8 +47,7 @@ def guess_choices(table: Table) -> Guess | None:
                     for c in prose
                     if is_called(c, DOCUMENT | INPUT) and may_be_field(c, ("question", "answer"))
                 ]
-                left = [c for c in prose if c not in read]
-                return _guess(question, choices, answer, rule, lists, others, read, left)
+                return _guess(question, choices, answer, rule, lists, others, read)
     return None
 
 
@@ -59,7 +59,6 @@ def _guess(
     lists: Sequence[Any],
     others: Sequence[Column],
     read: Sequence[Column],
-    left: Sequence[Column],
 ) -> Guess:
     is_list = len(choices) == 1
     sizes = {len(found[0]) for found in lists if found is not None}
@@ -73,8 +72,6 @@ def _guess(
             "No answer is 0 and none is the last number, so they may count from 0 or from 1; "
             "look at task.answer_is"
         )
-    if left:
-        notes.append(unread([c.name for c in left]))
     options: dict[str, Any] = {
         "question": question.name,
         "choices": choices[0].name if is_list else [c.name for c in choices],
@@ -83,7 +80,7 @@ def _guess(
     }
     reasons = {
         "kind": f"{answer.name!r} names one of the {count} choices of its row",
-        "question": f"texts of {question.words:.0f} words",
+        "question": texts_of(question),
         "choices": "lists of texts" if is_list else "a column for each",
         "answer_is": RULES[rule],
     }
@@ -105,7 +102,7 @@ def _guess(
 def _choices(columns: Sequence[Column]) -> Iterator[list[Column]]:
     """Columns that may hold choices: one of lists, or several whose names count."""
     for column in columns:
-        if column.shape in ("list", "object"):
+        if column.shape in ("list", "object") or column.share(_is_list) >= _MOST_OF:
             yield [column]
     families: dict[str, list[Column]] = {}
     for column in columns:
@@ -129,17 +126,20 @@ def _lists(columns: Sequence[Column]) -> list[Choices | None]:
 
 
 def _choices_of(value: Any) -> Choices | None:
-    labels = None
-    if isinstance(value, dict) and set(value) == {"text", "label"}:
-        labels, value = value["label"], value["text"]
-        if not isinstance(labels, list | tuple):
-            return None
-        labels = tuple(str(label).strip() for label in labels)
+    value, given = choices_in(value)
+    if given is not None and not isinstance(given, list | tuple):
+        return None
+    labels = None if given is None else tuple(str(label).strip() for label in given)
     if not isinstance(value, list | tuple) or len(value) < _FEWEST:
         return None
     if not all(isinstance(one, str | int | float) for one in value):
         return None
     return tuple(str(one).strip() for one in value), labels
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text spells a list of choices, as CSV files have it."""
+    return _choices_of(text) is not None
 
 
 def _rule(column: Column, lists: Sequence[Choices | None]) -> AnswerRule | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,12 +16,13 @@ from bakeoff.tasks.guess.guesses import (
     Guess,
     may_be_field,
     quoted,
-    unread,
+    texts_of,
 )
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
 _MANY_COLUMNS: Final = 3
 _WORDS_SHOWN: Final = 6
+_NONE: Final = re.compile(r"-1(\.0*)?")
 
 
 def guess_labels(table: Table) -> Guess | None:
@@ -45,7 +47,6 @@ def guess_labels(table: Table) -> Guess | None:
     beside = [c for c in texts if c is not text and may_be_field(c, ("text", "label"))][
         : _MANY_COLUMNS - 1
     ]
-    left = [c for c in texts if c is not text and c not in beside]
     texts = [c for c in texts if c is text or c in beside]
     strong, weak = is_called(label, LABEL), is_called(label, WEAK_LABEL)
     likelihood = LIKELY + 0.12 if strong else LIKELY if weak else POSSIBLE + 0.1
@@ -59,15 +60,24 @@ def guess_labels(table: Table) -> Guess | None:
             f"The label could also be {quoted([c.name for c in others])}, which "
             f"{'holds' if len(others) == 1 else 'hold'} few values too"
         )
-    if left:
-        notes.append(unread([c.name for c in left]))
     words = sorted({value.strip() for value in label.texts})
-    shown = ", ".join(words[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
+    if label.shape == "number" and any(map(_NONE.fullmatch, words)):
+        notes.append(
+            f"{label.name!r} is -1 in some rows, which often says that a row has no label; here it "
+            "is a label of its own. Take such rows out if it is none"
+        )
+    if alike := _alike(words):
+        notes.append(
+            f"{quoted(alike)} are labels of their own, and differ in capitals alone; write them "
+            "alike where one is meant"
+        )
+    in_order = sorted(words, key=float) if label.shape == "number" else words
+    shown = ", ".join(in_order[:_WORDS_SHOWN]) + (", ..." if len(words) > _WORDS_SHOWN else "")
     options: dict[str, Any] = {"text": text.name, "label": label.name}
     reasons = {
         "kind": f"{label.name!r} holds {label.distinct} different values in "
         f"{len(label.present):,} rows",
-        "text": f"texts of {text.words:.0f} words",
+        "text": texts_of(text),
         "label": shown,
     }
     inputs = [c.name for c in texts]
@@ -93,6 +103,14 @@ def _fitness(column: Column) -> float:
     score = 2.0 * is_called(column, LABEL) + 1.0 * is_called(column, WEAK_LABEL)
     # Of columns that say nothing by their names, words are labels rather than numbers.
     return score + 0.2 * (column.shape != "number") - 0.1 * (column.distinct > 100)
+
+
+def _alike(words: list[str]) -> list[str]:
+    """The first labels that differ in capitals alone."""
+    groups: dict[str, list[str]] = {}
+    for word in words:
+        groups.setdefault(word.casefold(), []).append(word)
+    return next((found for found in groups.values() if len(found) > 1), [])
 
 
 def _runs_on(words: list[str]) -> bool:

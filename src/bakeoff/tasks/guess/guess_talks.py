@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, parsed_json
-from bakeoff.tasks.guess.guesses import CERTAIN, LIKELY, Guess, quoted
-from bakeoff.tasks.role_names import ANSWER, INPUT, INSTRUCTION, first_called
+from bakeoff.errors import DataError
+from bakeoff.tasks.conversation.chat_templates import ASSISTANT
+from bakeoff.tasks.conversation.conversations import messages_of, up_to_last_answer
+from bakeoff.tasks.guess.guesses import CERTAIN, LIKELY, Guess, quoted, unread
+from bakeoff.tasks.role_names import (
+    ANSWER,
+    HISTORY,
+    INPUT,
+    INSTRUCTION,
+    SYSTEM,
+    first_called,
+    is_called,
+)
 
 _MOST_OF: Final = 0.9
+_HALF: Final = 0.5
+_SAMPLE: Final = 200
 
 
 def guess_talks(table: Table) -> Guess | None:
-    """See ``Task.guess``; messages by the keys that they have, or Alpaca's columns by name."""
+    """See ``Task.guess``; messages by the keys that they have, or Alpaca's columns by name.
+
+    Raises:
+        DataError: the messages of each conversation are in two columns.
+    """
     found = [c for c in table.columns if _holds_messages(c)]
     if found:
-        column = found[0]
+        column = next((c for c in found if _share(c, _may_be_learnt) >= _HALF), found[0])
+        _refuse_parts(found, column)
         form = _form(column)
         options = {"messages": column.name}
         reasons = {"kind": f"{column.name!r} holds messages ({form})", "messages": form}
@@ -24,7 +42,7 @@ def guess_talks(table: Table) -> Guess | None:
             options["tools"] = "tools"
             reasons["tools"] = "descriptions of what may be called"
         notes = []
-        if further := [c.name for c in found[1:]]:
+        if further := [c.name for c in found if c is not column]:
             notes.append(
                 f"{quoted(further)} {'holds' if len(further) == 1 else 'hold'} messages too"
             )
@@ -42,7 +60,11 @@ def guess_talks(table: Table) -> Guess | None:
     output = first_called(others, ANSWER)
     if output is None:
         return None
-    rest = tuple(c for c in table.columns if c.shape == "text" and c not in (instruction, output))
+    rest = tuple(
+        c
+        for c in table.columns
+        if c.shape == "text" and c not in (instruction, output) and not is_called(c, SYSTEM)
+    )
     asked = first_called(rest, INPUT)
     options = {"instruction": instruction.name, "output": output.name}
     if asked is not None:
@@ -51,9 +73,12 @@ def guess_talks(table: Table) -> Guess | None:
             "input": asked.name,
             "output": output.name,
         }
+    beside = [c.name for c in table.columns if is_called(c, SYSTEM | HISTORY) and not c.is_constant]
+    remedy = '; to have all of a row read, write it as messages ({"role": ..., "content": ...})'
     return Guess(
         kind="chat",
         options=options,
+        notes=(unread(beside) + remedy,) if beside else (),
         likelihood=LIKELY + 0.13,
         reasons={
             "kind": "instructions and their answers, as Alpaca has them",
@@ -79,8 +104,42 @@ def _messages(value: object) -> list[Any] | None:
 def _holds_messages(column: Column) -> bool:
     if column.shape not in ("list", "text"):
         return False
-    sample = column.present[:200]
-    return sum(_messages(value) is not None for value in sample) >= _MOST_OF * len(sample)
+    return _share(column, lambda value: _messages(value) is not None) >= _MOST_OF
+
+
+def _share(column: Column, holds: Callable[[Any], bool]) -> float:
+    sample = column.present[:_SAMPLE]
+    return sum(map(holds, sample)) / max(1, len(sample))
+
+
+def _may_be_learnt(value: Any) -> bool:
+    """Whether the assistant answers something in a list of messages."""
+    try:
+        up_to_last_answer(messages_of(value, ""), "")
+    except DataError:
+        return False
+    return True
+
+
+def _is_answer(value: Any) -> bool:
+    """Whether the assistant alone speaks in a list of messages."""
+    try:
+        return all(message["role"] == ASSISTANT for message in messages_of(value, ""))
+    except DataError:
+        return False
+
+
+def _refuse_parts(found: Sequence[Column], column: Column) -> None:
+    """Raises DataError where a column has the questions and another one the answers."""
+    answers = [c for c in found if _share(c, _is_answer) >= _HALF]
+    asked = [c for c in found if c not in answers]
+    if asked and answers and _share(column, _may_be_learnt) < _HALF:
+        one, other = asked[0].name, answers[0].name
+        raise DataError(
+            f"{one!r} and {other!r} hold the messages of one conversation in two columns, and "
+            "task.messages is one column. Join the two lists of each row, such as in Python "
+            f"row['messages'] = row[{one!r}] + row[{other!r}]"
+        )
 
 
 def _form(column: Column) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded, parsed_json
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, LIKELY, POSSIBLE, Guess, quoted, unread
+from bakeoff.tasks.guess.guesses import (
+    CERTAIN,
+    FORCED,
+    LIKELY,
+    POSSIBLE,
+    Guess,
+    quoted,
+    shown_words,
+    texts_of,
+)
 from bakeoff.tasks.role_names import (
     ANSWER,
     DOCUMENT,
@@ -15,7 +25,9 @@ from bakeoff.tasks.role_names import (
     LANGUAGES,
     NUMBER,
     QUESTION,
+    REFERENCES,
     SUMMARY,
+    SYSTEM,
     TITLE,
     first_called,
     is_called,
@@ -26,6 +38,7 @@ _DOCUMENT_WORDS: Final = 40
 _SAMPLE: Final = 300
 _COPIED: Final = 0.5
 _MOST_INPUTS: Final = 4
+_GAPS: Final = 0.05
 _FINAL_NUMBER: Final = re.compile(r"####\s*[-+$]?[\d.,]+\s*$")
 _SHORT_WORDS: Final = 5
 
@@ -44,29 +57,25 @@ def guess_summaries(table: Table) -> Guess | None:
             # A title says of which a text is, and a question of a few words has none.
             if document is None or (names is TITLE and document.chars < _LONGER * summary.chars):
                 continue
-            return _summarize(table, document, summary, likelihood, f"{summary.name!r} by its name")
+            return _summarize(document, summary, likelihood, f"{summary.name!r} by its name")
     document = max(prose, key=lambda c: c.chars)
     summary = next(c for c in reversed(prose) if c is not document)
     if len(prose) == 2 and _is_summary(table, document, summary):
         why = f"what {summary.name!r} says is in {document.name!r}, in fewer words"
-        return _summarize(table, document, summary, POSSIBLE + 0.2, why)
-    return _summarize(table, document, summary, FORCED, "as asked for")
+        return _summarize(document, summary, POSSIBLE + 0.2, why)
+    return _summarize(document, summary, FORCED, "as asked for")
 
 
-def _summarize(
-    table: Table, document: Column, summary: Column, likelihood: float, why: str
-) -> Guess:
-    left = [c.name for c in table.prose if c not in (document, summary)]
+def _summarize(document: Column, summary: Column, likelihood: float, why: str) -> Guess:
     return Guess(
         kind="summarize",
         options={"document": document.name, "summary": summary.name},
         likelihood=likelihood,
         reasons={
-            "kind": f"{why}; {document.words:.0f} words become {summary.words:.0f}",
-            "document": f"texts of {document.words:.0f} words",
-            "summary": f"texts of {summary.words:.0f} words",
+            "kind": f"{why}; {shown_words(document)} become {summary.words:.0f}",
+            "document": texts_of(document),
+            "summary": texts_of(summary),
         },
-        notes=(unread(left),) if left else (),
     )
 
 
@@ -112,9 +121,6 @@ def guess_completions(table: Table) -> Guess | None:
             "are equal; to score how far off they are, name a function of yours: task.metrics: "
             '["python: FILE.py:FUNCTION"]'
         )
-    left = [c.name for c in table.prose if c not in (*inputs, answer)]
-    if left:
-        notes.append(unread(left))
     metrics, why_metrics = _metrics(answer.first, inputs)
     holds = (
         f"lists of texts, of which the first is learnt; {answer.first.described()}"
@@ -156,11 +162,13 @@ def _pair(table: Table) -> _Pair | None:
     writable = tuple(
         c
         for c in table.columns
-        if c.is_prose or ((_may_be_answer(c) or c.is_references) and is_called(c, ANSWER))
+        if c.is_prose
+        or (_may_be_answer(c) and is_called(c, ANSWER))
+        or (c.is_references and is_called(c, ANSWER | REFERENCES))
     )
-    answer = first_called(writable, ANSWER)
+    answer = first_called(writable, ANSWER) or first_called(writable, REFERENCES)
     if answer is not None:
-        inputs = _inputs(tuple(c for c in prose if c is not answer))
+        inputs = _inputs(tuple(c for c in prose if c is not answer), _systems(table))
         if inputs:
             sure = is_called(inputs[-1], INPUT | DOCUMENT)
             likelihood = LIKELY + (0.1 if sure else 0.05)
@@ -216,15 +224,35 @@ def _pair(table: Table) -> _Pair | None:
     return None
 
 
-def _inputs(columns: tuple[Column, ...]) -> list[Column]:
-    """What is read: the columns that are called so, a question last; else all of them."""
-    if len(columns) > 1:  # a template names them
-        columns = tuple(c for c in columns if not set("{}") & set(c.name)) or columns[:1]
+def _inputs(columns: tuple[Column, ...], systems: Sequence[Column] = ()) -> list[Column]:
+    """What is read: the columns that are called so, a question last; else all of them.
+
+    Args:
+        columns: of texts. systems: what rows say to the system, which comes first.
+    """
+    columns = tuple(c for c in columns if c not in systems)
+    if len(columns) + len(systems) > 1:  # a template names them
+        systems = [c for c in systems if not set("{}") & set(c.name)]
+        able = tuple(c for c in columns if not set("{}") & set(c.name))
+        columns, systems = (able, systems) if able else (columns[:1], [])
     named = [c for c in columns if is_called(c, INPUT)] or list(columns)
     if all(is_called(c, QUESTION) for c in named):
         # A question alone leaves out what it is asked of.
         named = [c for c in columns if is_called(c, INPUT | DOCUMENT)] or named
-    return sorted(named[:_MOST_INPUTS], key=lambda c: is_called(c, QUESTION))
+    found = sorted(named[:_MOST_INPUTS], key=lambda c: is_called(c, QUESTION))
+    return [*systems, *found] if found else []
+
+
+def _systems(table: Table) -> list[Column]:
+    """Columns of what the system is to do in each row: there in nearly all, and not always one."""
+    return [
+        c
+        for c in table.columns
+        if c.shape == "text"
+        and is_called(c, SYSTEM)
+        and not c.is_constant
+        and list(c.values).count(None) <= _GAPS * len(c.values)
+    ]
 
 
 def _may_be_answer(column: Column) -> bool:
@@ -266,6 +294,6 @@ def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
     if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
         return ["chrf", "bleu"], "the columns are called after languages"
     if answer.words <= _SHORT_WORDS:
-        return ["exact_match", "f1"], f"answers have {answer.words:.0f} words on average"
+        return ["exact_match", "f1"], f"answers have {shown_words(answer)} on average"
     # Of free texts the likelihood decides, as the kind has it.
     return [], ""

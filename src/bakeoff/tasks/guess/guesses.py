@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bakeoff.data.columns import Column
-from bakeoff.formatting import join
+from bakeoff.formatting import counted, join
 
 CERTAIN: Final = 0.95
 """The data have the kind's own form."""
@@ -17,6 +17,7 @@ POSSIBLE: Final = 0.5
 """Contents alone, or names alone."""
 FORCED: Final = 0.2
 """It can be read so where the user asks for it."""
+_NAMES_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,19 @@ def quoted(names: Sequence[str]) -> str:
     return join([repr(name) for name in names])
 
 
+def shown_words(column: Column) -> str:
+    """Words of a value on average: ``1 word``, ``12 words``."""
+    return counted(round(column.words), "word", "words")
+
+
+def texts_of(column: Column) -> str:
+    """What a column of texts holds."""
+    return f"texts of {shown_words(column)}"
+
+
 def unread(names: Sequence[str]) -> str:
-    """That columns are not read, as a sentence without its full stop."""
-    return f"{quoted(names)} {'is' if len(names) == 1 else 'are'} not read"
+    """That columns are not read, as a sentence without its full stop; of many the first ones."""
+    more = len(names) - _NAMES_SHOWN
+    shown = quoted(names) if more <= 1 else f"{', '.join(map(repr, names[:_NAMES_SHOWN]))} and "
+    shown += f"{more} more columns" if more > 1 else ""
+    return f"{shown} {'is' if len(names) == 1 else 'are'} not read"
