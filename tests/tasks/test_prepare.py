@@ -208,6 +208,12 @@ def test_a_summary_that_leaves_no_room_is_an_error_with_the_remedy(
     assert data.splits["train"].rows_skipped == 1
     why = f"row 2 does not fit task.max_length ({least - 1})"
     assert f"1 bad row of train was left out; {why}." in data.warnings
+    write("train.jsonl", [short, long, {**short, "document": ""}])
+    both = prepared(task_of(**lengths, on_bad_row="skip"), tokenizer, tmp_path)
+    [warning] = [w for w in both.warnings if w.startswith("2 bad rows of train were left out; ")]
+    assert "in row 3 the document (column 'document') is empty; " in warning
+    assert warning.endswith(f"; {why}.")
+    write("train.jsonl", [short, long, short])
     fitting = prepared(task_of(**{**lengths, "max_length": least}), tokenizer, tmp_path)
     assert len(fitting.splits["train"].tokens[1]) == least
 

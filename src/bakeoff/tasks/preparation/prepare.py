@@ -272,6 +272,8 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         groups = [row.example.group or "" for row in fitting]
     elif len(kept) > len(pieces):  # the rows of one text hang together
         groups = [str(rows.records[i].row) for i in kept]
+    # Of rows that cannot be read, and of those that can but not be used.
+    why = (rows.skipped_why, _why_left(task, rows, laid, fit, found))
     return SplitData(
         rows=np.array([rows.records[i].row for i in kept], dtype=np.int64),
         tokens=Ragged.from_rows([row.ids for row in fitting]),
@@ -295,7 +297,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         # Also where the row with its own answer fits, and the room kept free for one does not.
         rows_cut=sum(row.is_cut or prompts[i].is_cut for i, row in zip(kept, fitting, strict=True)),
         rows_skipped=rows.num_skipped + len(rows) - len(pieces),
-        skipped_why=rows.skipped_why or _why_left(task, rows, laid, fit, found),
+        skipped_why="; ".join(filter(None, why)) or None,
         rows_at_least=sum(row.is_at_least for row in laid),
         at_least=min((row.lengths[ROW] for row in laid if row.is_at_least), default=None),
     )
@@ -414,7 +416,7 @@ def _num_joined(part: SplitData) -> int:
 
 
 def because(part: SplitData) -> str:
-    """How a sentence on rows that were left out ends: with what is wrong with one of them."""
+    """How a sentence on rows that were left out ends: with what is wrong with them."""
     return f"; {part.skipped_why}." if part.skipped_why else "."
 
 
