@@ -70,8 +70,9 @@ class SplitData:
             ``hygiene.lengths``. They are the whole split's, as its counts are.
         tokens_raw: tokens of all data, uncut, without template.
         rows_cut: rows whose input is not all there, in the row or in its prompt.
-        rows_skipped: rows left out under ``on_bad_row: skip``. skipped_why: what is wrong with
-            them, each with the name of a row, as the end of a sentence; None where none was left out.
+        rows_skipped: rows left out under ``on_bad_row: skip``.
+        skipped_why: what is wrong with them, each with the name of a row, as the end of a sentence;
+            None where none was left out.
         rows_at_least: rows whose texts are so long that they were not read to their end; their
             ``lengths`` and tokens in ``tokens_raw`` are lower bounds.
         at_least: the least of such lengths, None where there are none.
