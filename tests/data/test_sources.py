@@ -50,7 +50,7 @@ def documents(task: TaskOptions, root: Path, split: Split) -> list[object]:
 
 
 def test_splits_may_be_called_as_what_is_done_with_them(tmp_path: Path) -> None:
-    names = ("training.jsonl", "development.jsonl", "testing.jsonl")
+    names = ("training.csv", "development.csv", "testing.csv")
     fill(tmp_path / "data", *names)
     assert all(documents(options("data"), tmp_path, split) for split in SPLITS)
 
