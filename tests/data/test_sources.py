@@ -49,13 +49,7 @@ def documents(task: TaskOptions, root: Path, split: Split) -> list[object]:
 # Local files
 
 
-def test_splits_may_be_called_as_what_is_done_with_them(tmp_path: Path) -> None:
-    names = ("training.csv", "development.csv", "testing.csv")
-    fill(tmp_path / "data", *names)
-    assert all(documents(options("data"), tmp_path, split) for split in SPLITS)
-
-
-@pytest.mark.parametrize("name", ["validation", "valid", "val", "dev", "development", "Validation"])
+@pytest.mark.parametrize("name", ["validation", "valid", "val", "dev", "Validation"])
 def test_a_folder_with_split_files(tmp_path: Path, name: str) -> None:
     names = ("train.jsonl", f"{name}.jsonl.gz", "test.jsonl")
     fill(tmp_path / "data", *names, "readme.txt", "labels.md")

@@ -16,9 +16,9 @@ UNREAD: Final = "source ("
 BY_HASH: Final = "split by hash)"
 """What the place of a split ends in that no file or part of its own makes."""
 ALIASES: Final[Mapping[Split, tuple[str, ...]]] = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing"),
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
 }
 """What a split's file, or its part of a data set, may be called."""
 

@@ -28,7 +28,7 @@ _NAMED_FROM: Final = 0.3
 _FIELDS_SHOWN: Final = 6
 _ASKING: Final = frozenset({"user", "human", "customer", "client", "prompter"})
 _ANSWERING: Final = frozenset({"assistant", "gpt", "bot", "agent", "ai", "model", "support"})
-_TRAINING: Final = frozenset(ALIASES["train"])
+_TRAINING: Final = frozenset({*ALIASES["train"], "training"})
 _TESTING: Final = frozenset({*ALIASES["validation"], *ALIASES["test"], "eval", "unsupervised"})
 _SPEAKERS: Final = _ASKING | _ANSWERING | {"system", "tool", "function", "observation"}
 
