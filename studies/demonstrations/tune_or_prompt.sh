@@ -6,7 +6,7 @@
 # study has run without them; the same command with them goes on from there. See
 # docs/demonstrations/tune_or_prompt.md.
 set -eu
-case ${1:--h} in -*) sed -n '2,8s/^# \{0,1\}//p' "$0"; [ $# -ge 1 ]; exit ;; esac
+case ${1:--h} in -*) sed -n '2,8s/^# \{0,1\}//p' "$0"; [ $# -ge 1 ] || exit 2; exit ;; esac
 source=$1
 answers=${2:-}
 here=$(dirname "$0")

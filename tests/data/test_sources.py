@@ -181,9 +181,9 @@ def test_a_row_keeps_its_split() -> None:
 
 def test_rows_without_what_they_may_lack_are_in_every_split(tmp_path: Path) -> None:
     """Without what they must have they are in train, which reports them."""
-    lines = [json.dumps({"asked": f"Say {i}", "told": "yes"}) for i in range(100)]
-    (tmp_path / "all.jsonl").write_text("\n".join([*lines, '{"told": "no"}']), encoding="utf-8")
-    columns = {"asked": "asked", "more": OptionalColumn("more"), "told": "told"}
+    lines = [json.dumps({"asked": f"Say {i}", "said": "yes"}) for i in range(100)]
+    (tmp_path / "all.jsonl").write_text("\n".join([*lines, '{"said": "no"}']), encoding="utf-8")
+    columns = {"asked": "asked", "more": OptionalColumn("more"), "said": "said"}
     shares = SplitShares(validation=0.2, test=0.2)
     source = open_source(options("all.jsonl", split_by_hash=shares), columns, root=tmp_path)
     counts = {split: len(list(source.records(split))) for split in SPLITS}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bakeoff.decide.limits import Limits, limits_from
+from bakeoff.decide.recommendation import recommend
 from bakeoff.errors import ConfigError
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, MethodRecord, Results
 from bakeoff.runs.settings import setting
@@ -69,9 +70,13 @@ def test_what_was_not_measured_is_not_shown_to_meet_a_limit(run: Results) -> Non
 @pytest.mark.parametrize(("given", "own"), [("EUR 5", "$"), ("\uffe55", "$"), ("$5", "EUR")])
 def test_a_limit_in_another_currency_is_refused(given: str, own: str) -> None:
     limits = limits_from(cost=given)
-    with pytest.raises(
-        ConfigError, match=rf"--max-cost: is in .*the study's prices are in {re.escape(own)}"
-    ):
+    message = re.escape(f"but the study's prices are in {own}; give the amount in {own}")
+    with pytest.raises(ConfigError, match=message):
         limits.check_currency(own)
-    limits_from(cost="5").check_currency(own)
-    limits_from(cost=f"{own} 5").check_currency(own)
+    results = golden("four")
+    priced = replace(results, study={**results.study, "prices": {"currency": own}})
+    with pytest.raises(ConfigError, match=message):
+        recommend(priced, limits)
+    for same in ("5", f"{own} 5", f"{own.lower()} 5"):
+        limits_from(cost=same).check_currency(own)
+        recommend(priced, limits_from(cost=same))

@@ -159,6 +159,7 @@ def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt(
             test_tokens_raw=5000,
             test_tokens_supervised=100,
             test_tokens_read=read,
+            test_tokens_written=None if read is None else 80,
         )
     }
     factors = FactorsRecord(
@@ -166,13 +167,14 @@ def test_tokens_of_a_call_are_those_of_a_methods_own_base_and_prompt(
     )
     methods = {**results.methods, "lora": replace(results.methods["lora"], cell="long")}
     crossed = replace(results, methods=methods, factors=factors)
-    assert tokens_of_a_call(crossed, methods["lora"]) == (each, 10.0)
+    written = 10 if read is None else 8
+    assert tokens_of_a_call(crossed, methods["lora"]) == (each, written)
     assert tokens_of_a_call(crossed, methods["full"]) == tokens_of_a_call(results)
     own = money_of(crossed, methods["lora"]).prompted_call
-    assert own == pytest.approx((3.0 * each + 15.0 * 10) / 1e6)
+    assert own == pytest.approx((3.0 * each + 15.0 * written) / 1e6)
     assert own != money_of(crossed, methods["full"]).prompted_call
     [note] = [one for one in money_notes(crossed) if "prompted model's answer" in one]
-    assert f"119 to {each} tokens read and 10 to 36 written" in note
+    assert f"119 to {each} tokens read and {written} to 36 written" in note
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -186,8 +188,10 @@ def test_tokens_of_a_call_are_known_of_a_single_test_row_too(rows: int) -> None:
     )
     results = replace(results, data=replace(results.data, test=test))
     assert tokens_of_a_call(results) == (20.0 * rows, 10.0 * rows)
-    asked = replace(results, data=replace(results.data, test=replace(test, tokens_read=90 * rows)))
-    assert tokens_of_a_call(asked) == (90.0 * rows, 10.0 * rows)
+    # Of a conversation the earlier answers are read.
+    test = replace(test, tokens_read=90 * rows, tokens_written=4 * rows)
+    asked = replace(results, data=replace(results.data, test=test))
+    assert tokens_of_a_call(asked) == (90.0 * rows, 4.0 * rows)
 
 
 def test_what_was_timed_once_has_no_interval_nor_has_what_it_is_part_of() -> None:
@@ -198,10 +202,14 @@ def test_what_was_timed_once_has_no_interval_nor_has_what_it_is_part_of() -> Non
     )
     method = replace(results.methods["lora"], cost=cost)
     found = money_of(results, method)
-    assert found.training is not None and found.training.low is not None
+    assert found.training is not None and found.training.has_interval
     for amount in (found.call, found.month, found.total):
-        assert amount is not None and amount.low is None and amount.high is None
-    # Two that are nearer than repeats differ are not told apart by it.
+        assert amount is not None and not amount.has_interval
+    # A limit is held against the bounds that there are.
+    assert found.total is not None and found.total.high > found.total.mean
+    assert Limits(cost=found.total.mean * 1.0001).breaches(results, method)
+    assert not Limits(cost=found.total.high * 1.0001).breaches(results, method)
+    # Nor does one of two cost less that are nearer than repeats differ.
     close, far = (
         replace(method, cost=replace(cost, generation_rows_per_second=rate)) for rate in (1.9, 1.0)
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bakeoff.config import dump_yaml
 from bakeoff.engine.moments import BLOCK, EightBitMoment, dynamic_values
-from bakeoff.engine.optimizer import SlotAdamW
+from bakeoff.engine.optimizer import Part, SlotAdamW
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.reading import read_results
 from bakeoff.study.loading import study_from_mapping
@@ -51,6 +51,16 @@ def drawn(*shape: int) -> Tensor:
     found = torch.randn(shape, generator=draw) * scale
     found[..., ::7] = 0
     return found
+
+
+def test_parts_are_updated_whole() -> None:
+    """Blocks of 8 bits cross the borders of what slots train."""
+    whole, limited = optimizer(2), optimizer(2)
+    limited.limit_to([Part(slots=slice(0, 1), numbers=slice(5, 300))])
+    grads_TKn = drawn(3, 2, SIZE)
+    stepped(whole, grads_TKn)
+    stepped(limited, grads_TKn)
+    assert torch.equal(whole.values_Kn, limited.values_Kn)
 
 
 @pytest.mark.parametrize("is_signed", [True, False])

@@ -228,6 +228,22 @@ def test_a_test_file_without_answers_is_left_out_and_that_is_said(place: Path, e
     assert "test.csv, sample_submission.csv are not read" in note
 
 
+def test_a_file_beside_the_splits_is_not_taken_for_the_data(place: Path) -> None:
+    folder = place / "reviews"
+    rows = [
+        {"words": f"Number {i:05d} was {WORDS[i % 2]}", "side": WORDS[i % 2]} for i in range(60)
+    ]
+    for split, kept in (("train", ("words", "side")), ("test", ("words",))):
+        (folder / split).mkdir(parents=True)
+        lines = [json.dumps({key: row[key] for key in kept}) for row in rows]
+        (folder / split / "a.jsonl").write_text("\n".join(lines))
+    (folder / "dataset_infos.json").write_text('{"default": {"description": ""}}')
+    draft = draft_study(folder, base=BASE)
+    assert draft.mapping["task"]["source"] == str(folder / "train" / "a.jsonl")
+    [note] = [note for note in draft.notes if "not read" in note]
+    assert "train/a.jsonl alone is used" in note and "test/a.jsonl" in note
+
+
 def test_a_test_file_that_lacks_what_is_not_learnt_is_kept(place: Path) -> None:
     folder = place / "reviews"
     folder.mkdir()

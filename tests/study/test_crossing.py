@@ -92,6 +92,9 @@ def test_it_is_read_back_as_it_was_written() -> None:
         assert again.resolved == study.resolved
         now = {label: cell.resolved for label, cell in cells(again).items()}
         assert now == {label: cell.resolved for label, cell in cells(study).items()}
+        # A cell is read by itself where it is measured, served and exported.
+        for cell in cells(study).values():
+            assert study_from_mapping(cell.resolved, folder=Path.cwd()).resolved == cell.resolved
     assert "base" not in read().resolved and "template" not in read().resolved["task"]
     assert (
         "bases"

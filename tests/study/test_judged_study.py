@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bakeoff.api.study import Study
 from bakeoff.errors import ConfigError
 from bakeoff.serve.http.bodies import VoteBody
 from bakeoff.serve.votes import Votes
@@ -234,12 +235,12 @@ def test_two_halves_of_one_setting(place: Path) -> None:
         ({"task": {**METRICS, "select_by": "judge"}, "judge": who}, "task.select_by: 'judge'"),
         ({"task": METRICS, "judge": {**who, "max_cost": 1.0}}, "bounds nothing without prices"),
         ({"task": METRICS, "judge": {"model": "m"}}, "judge.endpoint"),
-        (
-            {"task": METRICS, "judge": {**who, "against": "nope"}},
-            "judge.against: 'nope' is no baseline of this study; give one of reference",
-        ),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
             read(**changes)
+    against = small_study(task=METRICS, judge={**who, "against": "nope"})
+    with pytest.raises(ConfigError, match=r"judge\.against: 'nope' is no baseline"):
+        Study.from_mapping(against, folder=place)
+    assert study_from_mapping(against, folder=place)  # as a cell names another one's baseline
     priced = {"input_tokens": 1.0, "output_tokens": 4.0}
     read(task=METRICS, judge={**who, "max_cost": 1.0}, prices=priced)

@@ -126,13 +126,18 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
     assert {"bakeoff", "torch", "transformers", "device", "precision", "seed_of_data"} <= set(
         results["environment"]
     )
-    counts = {"examples", "tokens_raw", "tokens_read", "tokens_padded", "tokens_supervised"}
+    counts = {"examples", "tokens_raw", "tokens_padded", "tokens_supervised"}
+    counts |= {"tokens_read", "tokens_written"}
     for split in ("train", "validation", "test"):
         assert set(results["data"][split]) == counts | {
             *("documents_truncated", "rows_skipped", "padding_share")
         }
         assert 0 <= results["data"][split]["padding_share"] < 1
         assert all(results["data"][split][key] > 0 for key in counts)
+        # One answer each, and the prompt's own words besides the data.
+        part = results["data"][split]
+        assert part["tokens_written"] == part["tokens_supervised"]
+        assert part["tokens_read"] > part["examples"]
     assert set(results["data"]) == {
         *("train", "validation", "test", "overlap", "lengths", "cautions")
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.data.columns import Table
+from bakeoff.data.columns import Table, parsed_list
 from bakeoff.tasks.guess.guess_choices import guess_choices
 
 
@@ -34,3 +34,20 @@ def test_a_rule_must_fit_nineteen_of_twenty_rows(odd: int, is_found: bool) -> No
         for i in range(20)
     ]
     assert (guess_choices(Table.of(rows)) is not None) is is_found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ("['a', 'it\\'s']", ["a", "it's"]),
+        ("['a b' 'c']", None),  # NumPy's, which Python would join
+        ("['a'\n 'b']", None),
+        ("{'text': array(['a', 'b'])}", None),
+        ("['a', ", None),
+        ("[" * 5000, None),
+        ("a, b", None),
+    ],
+)
+def test_lists_in_cells_are_json_or_pythons(text: str, found: list[str] | None) -> None:
+    assert parsed_list(text) == found

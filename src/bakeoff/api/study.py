@@ -146,6 +146,7 @@ class Study:
             mapping["task"] = {**task, "source": _PLACEHOLDER}
             self._rows = given_rows(source, columns_to_keep(read_task(mapping["task"])))
         self._loaded = loading.study_from_mapping(mapping, folder=folder)
+        loading.check_judged_against(self._loaded)
         if self._loaded.task.options.source == STDIN:
             self._rows = rows_of_stdin()
 

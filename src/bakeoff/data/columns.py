@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import re
+import tokenize
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from statistics import mean, median
 from typing import Any, Final, Literal
 
@@ -256,12 +259,21 @@ def parsed_json(text: str) -> Any:
 
 
 def parsed_list(text: str) -> Any:
-    """As ``parsed_json``, also of what Python spells: pandas writes lists to CSV files so."""
+    """As ``parsed_json``, also of what Python spells: pandas writes lists to CSV files so.
+
+    None of an array of NumPy, which has no commas: Python would join its texts.
+    """
     if (found := parsed_json(text)) is not None or not text.lstrip().startswith(("[", "{")):
         return found
     try:
+        kinds = [
+            token.type for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline)
+        ]
+        kinds = [kind for kind in kinds if kind not in (tokenize.NL, tokenize.NEWLINE)]
+        if any(one == other == tokenize.STRING for one, other in pairwise(kinds)):
+            return None
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
         return None
 
 

@@ -126,6 +126,13 @@ class SplitData:
         return row_ids(self.shown)
 
     @cached_property
+    def answer_counts(self) -> NDArray[np.int64]:
+        """[rows] tokens of what follows each prompt: of a conversation its last answer alone."""
+        follow: NDArray[np.int64] = self.tokens.lengths - self.prompts.lengths
+        found: NDArray[np.int64] = np.minimum(self.target_counts, np.maximum(follow, 0))
+        return found
+
+    @cached_property
     def target_counts(self) -> NDArray[np.int64]:
         """[rows] supervised tokens of each row."""
         before = np.concatenate([[0], np.cumsum(self.is_target, dtype=np.int64)])

@@ -38,10 +38,10 @@ def money_of_baseline(results: Results, record: BaselineRecord) -> Money:
     search = month = total = break_even = None
     hour = prices.of_seconds(1.0)
     if hour is not None and cost.search_seconds is not None:
-        search = Amount(mean=hour * cost.search_seconds)
+        search = Amount.of(hour * cost.search_seconds)
     timed = _by_time(prices, record)
     known = _by_tokens(prices, record) if timed is None else timed
-    call = None if known is None else Amount(mean=known)
+    call = None if known is None else Amount.of(known)
     if call is not None and prices.calls_per_month is not None:
         month = call.times(prices.calls_per_month)
         total = month.plus(search)

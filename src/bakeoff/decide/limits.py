@@ -17,11 +17,16 @@ from bakeoff.runs.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A measured cost; its bounds are the figure itself where no interval is known."""
+    """A measured cost; its bounds are the figure itself where no interval is known.
+
+    Attributes:
+        is_whole: whether the interval is of all that is in it.
+    """
 
     mean: float
     low: float
     high: float
+    is_whole: bool = True
 
     @classmethod
     def of(cls, mean: float, low: float | None = None, high: float | None = None) -> Self:
@@ -31,7 +36,7 @@ class Cost:
     @property
     def has_interval(self) -> bool:
         """Whether repeats say how sure it is."""
-        return self.low < self.high
+        return self.is_whole and self.low < self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +98,9 @@ def _latency(_: Results, method: MethodRecord) -> Cost | None:
 def _money(results: Results, method: MethodRecord) -> Cost | None:
     """Training, search and a month's answers, as far as they have prices."""
     total = money_of(results, method).total
-    return None if total is None else Cost.of(total.mean, total.low, total.high)
+    if total is None:
+        return None
+    return Cost(mean=total.mean, low=total.low, high=total.high, is_whole=total.has_interval)
 
 
 def _amount_of(text: str, option: str) -> float:
@@ -223,9 +230,9 @@ class Limits:
         """Holds the currency of the limit against a study's.
 
         Raises:
-            ConfigError: It is another one.
+            ConfigError: it is another one.
         """
-        if self.currency not in ("", currency.strip()):
+        if self.currency and self.currency.casefold() != currency.strip().casefold():
             raise ConfigError(
                 f"--max-cost: is in {self.currency}, but the study's prices are in {currency}; "
                 f"give the amount in {currency}, or set prices.currency to {self.currency}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeGuard
+from typing import Final, Self, TypeGuard
 
 from bakeoff.config import from_mapping
 from bakeoff.decide.prices import PriceOptions
@@ -26,28 +26,42 @@ _EXTERNAL: Final = "external"
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """Money with its bounds, which are None where no interval of it is known."""
+    """Money with its bounds; what was timed once, or given, has its figure for both.
+
+    Attributes:
+        has_interval: whether an interval of all that is in it is known.
+    """
 
     mean: float
-    low: float | None = None
-    high: float | None = None
+    low: float
+    high: float
+    has_interval: bool
+
+    @classmethod
+    def of(cls, mean: float, low: float | None = None, high: float | None = None) -> Self:
+        """An amount with its interval, or without one."""
+        if low is None or high is None:
+            return cls(mean=mean, low=mean, high=mean, has_interval=False)
+        return cls(mean=mean, low=low, high=high, has_interval=True)
 
     def plus(self, other: Amount | None) -> Amount:
-        """Both together; bounds added, which is no narrower than their sum's, if both have them."""
+        """Both together; bounds added, which is no narrower than their sum's."""
         if other is None:
             return self
         return Amount(
             mean=self.mean + other.mean,
-            low=None if self.low is None or other.low is None else self.low + other.low,
-            high=None if self.high is None or other.high is None else self.high + other.high,
+            low=self.low + other.low,
+            high=self.high + other.high,
+            has_interval=self.has_interval and other.has_interval,
         )
 
     def times(self, factor: float) -> Amount:
         """So many times as much."""
         return Amount(
             mean=self.mean * factor,
-            low=None if self.low is None else self.low * factor,
-            high=None if self.high is None else self.high * factor,
+            low=self.low * factor,
+            high=self.high * factor,
+            has_interval=self.has_interval,
         )
 
 
@@ -94,7 +108,7 @@ def money_of(results: Results, method: MethodRecord) -> Money:
     epochs = setting(results.study, "protocol.epochs")
     training = search = None
     if (epoch := method.cost.epoch_seconds) is not None and isinstance(epochs, int):
-        one = Amount(mean=epoch.mean, low=epoch.low, high=epoch.high).times(hour)
+        one = Amount.of(epoch.mean, epoch.low, epoch.high).times(hour)
         training = one.times(epochs)
         if method.search is not None:
             search = one.times(_epochs_searched(results, method))
@@ -168,7 +182,7 @@ def _external(results: Results, method: MethodRecord, prices: PriceOptions) -> M
     given = None if name is None else _given_call(results, name)
     if given is None:
         return Money()
-    call = Amount(mean=given)
+    call = Amount.of(given)
     month = None
     if prices.calls_per_month is not None:
         month = call.times(prices.calls_per_month)
@@ -204,16 +218,17 @@ def tokens_of_a_call(
     """
     test = results.data.test
     rows, raw, written = test.examples, test.tokens_raw, test.tokens_supervised
-    read = test.tokens_read
+    read, answers = test.tokens_read, test.tokens_written
     if method is not None and results.factors is not None and method.cell is not None:
         cell = results.factors.cells.get(method.cell)
         if cell and cell.test_rows and cell.test_tokens_raw is not None:
             rows, raw = cell.test_rows, cell.test_tokens_raw
-            written, read = cell.test_tokens_supervised or 0, cell.test_tokens_read
-    if read is None:  # older results: the data without their layout
-        read = max(0, raw - written)
+            written = cell.test_tokens_supervised or 0
+            read, answers = cell.test_tokens_read, cell.test_tokens_written
+    if read is None or answers is None:  # older results: the data without their layout
+        read, answers = max(0, raw - written), written
     rows = max(1, rows)
-    return read / rows, written / rows
+    return read / rows, answers / rows
 
 
 def money_notes(results: Results) -> list[str]:
@@ -308,12 +323,12 @@ def _call(results: Results, method: MethodRecord, hour: float) -> Amount | None:
     """One answer: as test rows were written, or, where no text is, by the latency of a token."""
     rate = method.cost.generation_rows_per_second
     if rate is not None and rate > 0.0:
-        return Amount(mean=hour / rate)  # timed once
+        return Amount.of(hour / rate)  # timed once
     latency = method.cost.token_latency_seconds
     if latency is None:
         return None
     tokens = tokens_of_a_call(results, method)[1] * hour
-    return Amount(mean=latency.mean, low=latency.low, high=latency.high).times(tokens)
+    return Amount.of(latency.mean, latency.low, latency.high).times(tokens)
 
 
 def _break_even(

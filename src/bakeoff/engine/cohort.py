@@ -308,7 +308,7 @@ class Cohort:
     def _trained_parts(self) -> list[Part] | None:
         """What the slots' kinds train of the optimizer's rows, on a CPU; None for everything.
 
-        A captured update reads and writes the same memory in every replay, whoever is seated.
+        A captured update reads and writes the same memory in every replay, with any seats.
         """
         if len(self.stacks) == 1 or self.base.device.type != "cpu" or self.base.is_sharded:
             return None

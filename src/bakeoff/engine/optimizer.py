@@ -45,8 +45,8 @@ class _Factors:
     """What an update needs to know of its slots, [K, 1] each.
 
     Attributes:
-        clip: of the gradient; None does not clip. idle: whether the slot does not update: it keeps
-            its values and moments, as its gradient is zeroed and the others here do nothing.
+        clip: of the gradient; None does not clip. updates: whether the slot does; else it keeps its
+            values and moments, as its gradient is zeroed and the others here do nothing.
         weight: of the gradient in the first moment. decay: of the second moment.
         root: that corrects the second moment.
         rate: minus the corrected rate. kept: what decay leaves of a value.
@@ -54,7 +54,7 @@ class _Factors:
     """
 
     clip: Tensor | None
-    idle: Tensor
+    updates: Tensor
     weight: Tensor
     decay: Tensor
     root: Tensor
@@ -66,7 +66,7 @@ class _Factors:
         """Of some of the slots."""
         return _Factors(
             clip=None if self.clip is None else self.clip[slots],
-            idle=self.idle[slots],
+            updates=self.updates[slots],
             weight=self.weight[slots],
             decay=self.decay[slots],
             root=self.root[slots],
@@ -135,7 +135,7 @@ class SlotAdamW:
         self.parts: Sequence[Part] = (self._whole,)
 
     def limit_to(self, parts: Sequence[Part] | None) -> None:
-        """Says which numbers may have a gradient: from now on an update reads and writes no others.
+        """Says which numbers may have a gradient: from now on AdamW reads and writes no others.
 
         With many kinds of methods in a cohort most of a row belongs to kinds that its slot does not
         hold. 8-bit moments, whose blocks cross the borders of kinds, are updated whole.
@@ -143,8 +143,9 @@ class SlotAdamW:
         Args:
             parts: no number twice; None means all.
         """
-        limits = parts is not None and self.states == "32bit"
-        self.parts = parts if limits and parts is not None else (self._whole,)
+        if parts is None or self.states == "8bit":
+            parts = (self._whole,)
+        self.parts = parts
 
     def reset(self, slot: int, *, weight_decay: float = 0.01, rate_ratio: float = 1.0) -> None:
         """Gives the slot to a new candidate: moments, counts and loss scale start again.
@@ -290,7 +291,7 @@ class SlotAdamW:
             other = self._rates(rates_K * self.rate_ratio_K, count_K)
         factors = _Factors(
             clip=None if clip_K is None else clip_K[:, None],
-            idle=~updates_K[:, None],
+            updates=updates_K[:, None],
             weight=torch.where(updates_K, 1 - beta1, 0.0)[:, None],
             decay=torch.where(updates_K, beta2, 1.0)[:, None],
             root=(1 - beta2**count_K).sqrt().float()[:, None],
@@ -304,42 +305,50 @@ class SlotAdamW:
         for block in self._blocks():
             self._update_block(block, factors.of(block.slots), scratch)
 
-    def _update_block(self, block: Part, of: _Factors, scratch: tuple[Tensor, ...]) -> None:
-        """A dozen operations that each read and write the whole block: in the cache on a CPU, and
-        with ``scratch`` for temporary tensors anywhere."""
+    def _update_block(self, block: Part, factors: _Factors, scratch: tuple[Tensor, ...]) -> None:
+        """AdamW of one block, whose values stay in the cache on a CPU through all operations.
+
+        Args:
+            block: which. factors: of its slots. scratch: flat, for temporary tensors.
+        """
         values = self.values_Kn[block.slots, block.numbers]
         grads = self.grads_Kn[block.slots, block.numbers]
         scratch = tuple(flat[: values.numel()].view(values.shape) for flat in scratch)
-        if of.clip is not None:
-            grads.mul_(of.clip)
-        grads.masked_fill_(of.idle, 0.0)
-        rate: Tensor = of.rate
-        if of.other is None:
-            values.mul_(of.kept)
+        if factors.clip is not None:
+            grads.mul_(factors.clip)
+        grads.masked_fill_(~factors.updates, 0.0)
+        rate: Tensor = factors.rate
+        if factors.other is None:
+            values.mul_(factors.kept)
         else:
             assert self._has_ratio_n is not None
             has_ratio_m = self._has_ratio_n[block.numbers]
-            other_rate, other_kept = of.other
-            values.mul_(torch.where(has_ratio_m, other_kept, of.kept, out=scratch[0]))
-            rate = torch.where(has_ratio_m, other_rate, of.rate, out=scratch[1])
+            other_rate, other_kept = factors.other
+            values.mul_(torch.where(has_ratio_m, other_kept, factors.kept, out=scratch[0]))
+            rate = torch.where(has_ratio_m, other_rate, factors.rate, out=scratch[1])
         first = self._first.read(block.slots, block.numbers, scratch[-1])
-        first.lerp_(grads, of.weight)
+        first.lerp_(grads, factors.weight)
         second = self._second.read(block.slots, block.numbers, scratch[-2])
-        second.mul_(of.decay)
+        second.mul_(factors.decay)
         second.addcmul_(grads, grads, value=1 - self.betas[1])
-        denominator = torch.sqrt(second, out=scratch[0]).div_(of.root).add_(self.eps)
+        denominator = torch.sqrt(second, out=scratch[0]).div_(factors.root).add_(self.eps)
         values.addcdiv_(torch.mul(first, rate, out=scratch[1]), denominator)
-        updates = ~of.idle[:, 0]
+        updates = factors.updates[:, 0]
         self._first.write(block.slots, block.numbers, first, updates)
         self._second.write(block.slots, block.numbers, second, updates)
 
-    def _in_one_pass(self, of: _Factors) -> None:
+    def _in_one_pass(self, factors: _Factors) -> None:
         """The update by a kernel, which takes the factors side by side."""
         assert self._kernels is not None
         assert isinstance(self._first, WholeMoment) and isinstance(self._second, WholeMoment)
-        clip_K1 = torch.ones_like(of.root) if of.clip is None else of.clip
-        own = (clip_K1, ~of.idle, of.weight, of.decay, of.root)
-        numbers = (*own, of.rate, of.kept, *(of.other or (of.rate, of.kept)))
+        clip_K1 = torch.ones_like(factors.root) if factors.clip is None else factors.clip
+        own = (clip_K1, factors.updates, factors.weight, factors.decay, factors.root)
+        numbers = (
+            *own,
+            factors.rate,
+            factors.kept,
+            *(factors.other or (factors.rate, factors.kept)),
+        )
         self._kernels.update(
             *(self.values_Kn, self.grads_Kn, self._first.values_Kn, self._second.values_Kn),
             torch.cat([number.float() for number in numbers], dim=1),

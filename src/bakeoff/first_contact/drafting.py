@@ -339,12 +339,12 @@ class _Draft:
 def _of_length(warnings: Sequence[str], room: int, section: Mapping[str, Any]) -> list[str]:
     """What was said of rows of ``room`` tokens, as far as it holds of the study's rows.
 
-    What is too long for the former is so for the latter; in how many pieces it is taken is not the
-    same.
+    What is too long for the former is so for the latter, and other rows may be; in how many pieces
+    it is taken is not the same.
     """
     measured, own = (f"task.max_length ({length})" for length in (room, section["max_length"]))
     return [
-        text.replace(measured, own)
+        f"at least {text.replace(measured, own)}" if measured != own and measured in text else text
         for text in warnings
         if measured == own or not (measured in text and "pieces" in text)
     ]

@@ -140,12 +140,13 @@ def _one_source(place: Place, learnt: str | None) -> tuple[SourceOption, list[st
     if isinstance(found, tuple) or (learnt is None and {"train", "test"} <= found.keys()):
         return str(place), []
     files = data_files(path)
-    if len(files) == 1:
+    if learnt is None and len(files) == 1:
         note = f"{path} holds one file, {files[0].name}, which is split by a hash of each input"
         return str(files[0]), [note]
     if train := found.get("train"):
-        left = [file.name for split, others in found.items() if split != "train" for file in others]
-        left += [file.name for file in files if file not in train and file.name not in left]
+        others = [file for split, own in found.items() if split != "train" for file in own]
+        others += [file for file in files if file not in train and file not in others]
+        left = [_within(path, file) for file in others]
         unused = (
             f"; {', '.join(left)} {'is' if len(left) == 1 else 'are'} not read. To use "
             f"{'it' if len(left) == 1 else 'them'}, hold out rows of your own as test"
@@ -156,17 +157,21 @@ def _one_source(place: Place, learnt: str | None) -> tuple[SourceOption, list[st
         if learnt is not None:
             lacking = f"a file for test without any {learnt!r}"
         note = (
-            f"{path} has {lacking}, so {', '.join(file.name for file in train)} alone "
+            f"{path} has {lacking}, so {', '.join(_within(path, file) for file in train)} alone "
             f"is used and split by a hash of each input{unused}"
         )
         return (str(train[0]) if len(train) == 1 else [str(file) for file in train]), [note]
     return str(place), []  # whose error says what the folder holds
 
 
+def _within(folder: Path, file: Path) -> str:
+    """A file's path from a folder on; its name where it is elsewhere."""
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
+
+
 def _check_header(path: str, names: list[str]) -> None:
-    if len(names) > 1 and names[0].strip() and not "".join(names[1:]).strip():
-        if num_words(names[0]) < _WORDS_OF_TITLE:
-            return
+    is_alone = len(names) > 1 and not "".join(names[1:]).strip()
+    if is_alone and num_words(names[0]) >= _WORDS_OF_TITLE:
         raise DataError(
             f"{path}: its first row has nothing but {names[0]!r}, and there are more columns, so "
             "it seems to be a title. Remove the rows above the names of the columns; or name all "

@@ -254,7 +254,11 @@ def _money(found: Money) -> dict[str, Cell]:
         "total_cost": found.total,
     }
     cells = {
-        key: Cell(value=amount.mean, low=amount.low, high=amount.high)
+        key: Cell(
+            value=amount.mean,
+            low=amount.low if amount.has_interval else None,
+            high=amount.high if amount.has_interval else None,
+        )
         for key, amount in amounts.items()
         if amount is not None
     }

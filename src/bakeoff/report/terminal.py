@@ -30,9 +30,9 @@ from bakeoff.tables import NARROW, fits, print_table
 from bakeoff.types import RunState
 
 _MOST_METRICS = 4
+"""As many as 80 columns hold."""
 _WIDE = 120
 """Columns of a terminal, from which on long names have room beside the figures."""
-"""As many as 80 columns hold."""
 
 
 def print_summary(

@@ -18,7 +18,8 @@ class CellRecord:
         tokenizer: a digest; only bases of one digest compare in nats per token.
         tokens_supervised: of the training rows. test_rows: of its own test set.
         test_tokens_raw, test_tokens_supervised: of those rows, in the base's own tokens.
-        test_tokens_read: of their prompts as they are asked.
+        test_tokens_read, test_tokens_written: of their prompts as they are asked, and of what
+            answers these.
         bits: by what its NLL per token on validation is multiplied for bits per byte.
     """
 
@@ -34,6 +35,7 @@ class CellRecord:
     test_tokens_raw: int | None = None
     test_tokens_supervised: int | None = None
     test_tokens_read: int | None = None
+    test_tokens_written: int | None = None
     bits: float | None = None
 
 

@@ -143,8 +143,9 @@ class Environment:
 class SplitRecord:
     """One split as it was used; ``documents_truncated`` counts the rows that were cut.
 
-    ``tokens_read`` are those of the rows' prompts as they are asked, layout and cut included; None
-    in results that are older than it.
+    ``tokens_read`` are those of the rows' prompts as they are asked, layout and cut included, and
+    ``tokens_written`` those of the answers to them, of a conversation the last; None in results
+    that are older than these.
     """
 
     examples: int
@@ -155,6 +156,7 @@ class SplitRecord:
     documents_truncated: int
     rows_skipped: int
     tokens_read: int | None = None
+    tokens_written: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -275,6 +275,7 @@ class _Joining:
                     None if results is None else results.data.test.tokens_supervised
                 ),
                 test_tokens_read=None if results is None else results.data.test.tokens_read,
+                test_tokens_written=None if results is None else results.data.test.tokens_written,
                 bits=cell.bits if math.isfinite(cell.bits) else None,
             )
             for plain in trained:

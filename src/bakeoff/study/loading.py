@@ -99,7 +99,9 @@ def load_study(
     if is_run:
         mapping = _without_second_name_of_seeds(mapping)
     study = study_from_mapping(mapping, overrides, folder=path.parent, seeds=seeds)
-    if not is_run:  # whose file does not have any more what the same command left out before
+    if not is_run:
+        check_judged_against(study)
+        # A run's file does not have any more what the same command left out before.
         _check_left_out(mapping, overrides)
     storage = study.options.search and study.options.search.storage
     if is_run and storage and "***" in storage:
@@ -110,6 +112,16 @@ def load_study(
     return study
 
 
+def check_judged_against(study: Study) -> None:
+    """Holds what a judge compares with against the baselines of a study that somebody gives.
+
+    What a run has recorded is not held so: a cell of a crossed study names a baseline of another
+    cell.
+    """
+    if study.crossing is None:
+        check_against(study.options.judge, [baseline.name for baseline in study.baselines])
+
+
 def study_from_mapping(
     mapping: Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -118,20 +130,6 @@ def study_from_mapping(
     seeds: int | None = None,
 ) -> Study:
     """Checks a study given as a plain mapping; see ``load_study``."""
-    study = _of_mapping(mapping, overrides, folder=folder, seeds=seeds)
-    if study.crossing is None:
-        check_against(study.options.judge, [baseline.name for baseline in study.baselines])
-    return study
-
-
-def _of_mapping(
-    mapping: Mapping[str, Any],
-    overrides: Sequence[str] = (),
-    *,
-    folder: Path,
-    seeds: int | None = None,
-) -> Study:
-    """The same of a cell of a crossed study too, whose judge compares across cells."""
     check_numbers(mapping)  # before a key is renamed, so that the error has the name in the file
     merged = apply_overrides(with_present_names(mapping), present_overrides(overrides))
     if seeds is not None:
@@ -150,7 +148,7 @@ def _of_mapping(
         del merged["also_test"]
     levels = levels_of(merged)
     if levels is not None:
-        return crossed(merged, levels, lambda one: _of_mapping(one, folder=folder))
+        return crossed(merged, levels, lambda one: study_from_mapping(one, folder=folder))
     options = _with_one_name_of_seeds(from_mapping(StudyOptions, merged), merged)
     check_judge(options.judge, options.task, options.prices)
     task = task_of(options.task, options.judge)

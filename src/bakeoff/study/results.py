@@ -201,6 +201,7 @@ def _data(bench: Workbench) -> DataRecord:
             documents_truncated=part.rows_cut,
             rows_skipped=part.rows_skipped,
             tokens_read=int(part.prompts.lengths.sum()),
+            tokens_written=int(part.answer_counts.sum()),
         )
     return DataRecord(
         **content,

@@ -157,7 +157,8 @@ def read_records(path: Path, columns: Columns) -> Iterator[Record]:
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns that a file's rows have, by its head; none where that cannot be read."""
+    """The columns that a file's rows have, by its header or all of its keys; none where these
+    cannot be read."""
     form = format_of(path)
     if form is None:
         return []

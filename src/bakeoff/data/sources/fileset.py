@@ -96,7 +96,7 @@ class FileSet:
         return tuple(found)
 
     def column_names(self) -> list[str]:
-        """All columns that the files' heads show."""
+        """All columns that the files show."""
         return list(dict.fromkeys(name for path in self.files for name in column_names(path)))
 
     def _names(self) -> list[str]:
@@ -111,7 +111,8 @@ class FileSet:
         """Refuses tables of different columns; rows of JSON may well lack keys."""
         first: tuple[Path, list[str]] | None = None
         for path in self.files:
-            names = column_names(path) if has_header(path) else []
+            # A column without a name holds nothing that is read.
+            names = list(filter(None, column_names(path))) if has_header(path) else []
             if not names:
                 continue
             if first is None:
