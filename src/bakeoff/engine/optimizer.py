@@ -242,6 +242,9 @@ class SlotAdamW:
         """[K] norms of the gradients, those of other processes' shards included."""
         start = self._num_replicated
         if start == self.grads_Kn.shape[1]:
+            if self.parts == (self._whole,):  # two kernels less, and the same bits as ever
+                all_K: Tensor = torch.linalg.vector_norm(self.grads_Kn, dim=1)
+                return all_K
             norm_K = self.grads_Kn.new_zeros(len(self.grads_Kn))
             for part in self.parts:
                 grads = self.grads_Kn[part.slots, part.numbers]
