@@ -178,7 +178,7 @@ def test_init_keeps_piped_rows_beside_the_study(
     ("content", "rule"),
     [
         (b"", "the standard input is empty"),
-        (b"text,side\nx,y\n", "the standard input: holds 1 usable rows"),
+        (b"text,side\nx,y\n", "the standard input: holds 1 usable row"),
     ],
 )
 def test_piped_rows_that_are_none(

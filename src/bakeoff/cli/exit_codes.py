@@ -14,7 +14,8 @@ TERMINATED: Final = 143
 
 MEANINGS: Final = {
     OK: "all is well, also where --budget ended the study early; a candidate that failed is "
-    "reported as FAILED and does not change this",
+    "reported as FAILED, and a judge that could not be asked is said to be missing; neither "
+    "changes this",
     FAULT: "a fault of bakeoff's own; the traceback goes to stderr and into the run's run.log",
     BAD_INPUT: "bad input, or a refusal; the reason goes to stderr",
     HUNG_UP: "the terminal was closed; what is there is saved and reported",
