@@ -216,9 +216,8 @@ def other_name_rule(place: str, name: str, known: list[str]) -> str | None:
         is_here = key in known or (key in _OF_ANY_METHOD and is_of_method)
         if is_here and key != name and _room(path).startswith(_kind_of(room)):
             return f"unknown key; the key is {room}{key}{remark}"
-    if (
-        is_of_method
-    ):  # of a kind without these keys: they would be said to stand where this one does
+    if is_of_method:
+        # Its kind has none of these keys, and their place is the one where this key is.
         paths = [path for path in paths if not path.startswith(f"methods.{_ANY}.")]
     if not paths:
         return None

@@ -106,11 +106,12 @@ def _reasons(bad: Sequence[tuple[Record, str]]) -> str:
     first: dict[str, str] = {}
     for record, reason in bad:
         first.setdefault(reason, record.name)
+    most = counts.most_common(_REASONS_SHOWN)
     shown = [
         f"in {first[reason]} {reason}" + (f" ({count:,} such)" if len(counts) > 1 else "")
-        for reason, count in counts.most_common(_REASONS_SHOWN)
+        for reason, count in most
     ]
-    others = sum(counts.values()) - sum(c for _, c in counts.most_common(_REASONS_SHOWN))
+    others = len(bad) - sum(count for _, count in most)
     if others:
         shown.append(counted(others, "has another reason", "have other reasons"))
     return "; ".join(shown)
