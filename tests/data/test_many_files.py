@@ -157,9 +157,9 @@ def test_links_go_by_their_own_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("data/*.csv", ["task.source is 'data/*.csv'", "no file matches", "a.jsonl, b.txt, sub/"]),
+        ("data/*.csv", ["task.source is 'data/*.csv'", "no file matches", "a.jsonl, b.md, sub/"]),
         ("none/*.csv", ["no file matches", "There is no folder"]),
-        ("data/b*", ["b.txt, which is of no known kind", "Let the pattern end"]),
+        ("data/b*", ["b.md, which is of no known kind", "Let the pattern end"]),
         (["data/a.jsonl", "x.csv"], ["task.source[1] is 'x.csv': there is no file"]),
         (["data/a.jsonl", "data/*.jsonl"], ["task.source[1]", "named twice"]),
         (["data/a.jsonl", "data"], ["task.source[1]", "is a folder", "data/*.jsonl"]),
@@ -170,7 +170,7 @@ def test_links_go_by_their_own_name(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_lead_nowhere(tmp_path: Path, source: Any, parts: list[str]) -> None:
-    fill(tmp_path, "data/a.jsonl", "data/b.txt", "data/sub/c.jsonl")
+    fill(tmp_path, "data/a.jsonl", "data/b.md", "data/sub/c.jsonl")
     text = refused(tmp_path, source)
     for part in parts:
         assert part in text

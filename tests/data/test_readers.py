@@ -249,7 +249,8 @@ def test_columns_of_files_that_cannot_be_read_are_not_known(tmp_path: Path) -> N
         ("e.jsonl", b"3"),
         ("f.csv.gz", b"x"),
         ("g.parquet", b"PAR1"),
-        ("h.txt", b"a,b"),
+        ("h.md", b"a,b"),
+        ("i.txt", b""),
     ):
         path = tmp_path / name
         path.write_bytes(content)
@@ -274,8 +275,40 @@ def test_other_encodings_and_torn_gzip(tmp_path: Path) -> None:
 def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
     assert "cannot be read" in message(tmp_path / "a.csv")
     assert message(save(tmp_path / "a.docx", b"x")).endswith("Rename or convert it.")
-    said = message(save(tmp_path / "a.txt", b"x"))
-    assert "no known kind" in said and "write a table: one JSON line" in said
+    said = message(save(tmp_path / "a.md", b"x"))
+    assert "no known kind" in said and "Of texts, write a table: one JSON line" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"\xef\xbb\xbfone\ntwo\n\n \n  three\n", [(1, "one\ntwo"), (5, "  three")]),
+        (b"\n\none\r\ntwo\r\n\r\nthree", [(3, "one\ntwo"), (6, "three")]),
+        (b"one\ntwo \n", [(1, "one"), (2, "two ")]),  # no blank line between texts
+        (b"\none\n \n", [(2, "one")]),
+        (
+            "\u2028\u65e5\x0c\u672c\n\n\u8a9e".encode(),
+            [(1, "\u2028\u65e5\x0c\u672c"), (3, "\u8a9e")],
+        ),
+    ],
+)
+def test_plain_text_is_a_table_of_paragraphs_or_of_lines(
+    tmp_path: Path, content: bytes, rows: list[tuple[int, str]]
+) -> None:
+    for name in ("a.txt", "a.TXT.gz"):
+        path = save(tmp_path / name, content)
+        assert column_names(path) == ["text"]
+        assert list(read_records(path, {"text": "text"})) == [
+            Record(row, {"text": text}) for row, text in rows
+        ]
+
+
+def test_plain_text_has_no_other_column_and_bad_bytes_are_one_row_s(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.txt", b"one\n\ntwo \xff\n\nthree\n")
+    problems = [found.problem for found in read_records(path, {"text": "text"})]
+    assert problems == [None, "it is not UTF-8 at byte 5", None]
+    with pytest.raises(DataError, match=r"no such column. It has: 'text'"):
+        list(read_records(path, {"text": "body"}))
 
 
 def test_format_of() -> None:

@@ -168,6 +168,7 @@ def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Pa
     assert protocol["micro_batch_size"] * protocol["grad_accum_steps"] == 4
     why = draft.comments["protocol.micro_batch_size"]
     assert "about 75 updates of 60 rows, fewer than 300" in why
+    assert draft.comments["protocol.epochs"].endswith("; more of them here, where rows are few")
 
 
 def test_many_rows_are_limited_without_a_gpu_and_that_is_said(
@@ -176,6 +177,7 @@ def test_many_rows_are_limited_without_a_gpu_and_that_is_said(
     file = write(place, 3000)
     draft = draft_study(file, base=BASE)
     assert draft.mapping["task"]["examples"] == {"train": 1000, "validation": 200}
+    assert "more of them" not in draft.comments["protocol.epochs"]
     assert any("first 1,000 of 2,400 train" in note for note in draft.notes)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert "examples" not in draft_study(file, base=BASE).mapping["task"]

@@ -123,7 +123,7 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
         ["header is not UTF-8", "iconv -f cp1252 -t utf-8"],
     ),
     "an unknown ending": (b"a", "x.docx", ["is of no known kind"]),
-    "a text": (b"a", "x.txt", ["is of no known kind", 'one JSON line {"text": ...} for each']),
+    "a text": (b"a", "x.md", ["is of no known kind", 'one JSON line {"text": ...} for each']),
 }
 
 
@@ -242,10 +242,24 @@ def test_a_title_in_a_sheet_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_texts_says_what_to_write(tmp_path: Path) -> None:
-    for name in ("a.txt", "b.txt", "c.pdf"):
+    for name in ("a.md", "b.md", "c.pdf"):
         (tmp_path / name).write_text("words", encoding="utf-8")
-    with pytest.raises(DataError, match=r"no data files, but 2 files ending in \.txt.*one JSON"):
+    with pytest.raises(DataError, match=r"no data files, but 2 files ending in \.md.*one JSON"):
         look_at(tmp_path, first=5)
+
+
+def test_plain_text_is_read_but_not_beside_tables(tmp_path: Path) -> None:
+    for name in ("train.txt", "test.txt"):
+        text = "\n\n".join(f"paragraph {i} of {name}" for i in range(20))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    looked = look_at(tmp_path, first=5)
+    [column] = looked.first.columns
+    assert (column.name, column.values[0]) == ("text", "paragraph 0 of train.txt")
+    assert looked.counts["train"] + looked.counts["validation"] == looked.counts["test"] == 20
+    for name in ("train.jsonl", "test.jsonl"):
+        lines = (json.dumps({"body": f"row {i} of {name}"}) for i in range(20))
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    assert [one.name for one in look_at(tmp_path, first=5).first.columns] == ["body"]
 
 
 def test_texts_in_folders_of_a_folder_are_found_too(tmp_path: Path) -> None:

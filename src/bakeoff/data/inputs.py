@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from bakeoff.data.readers import ENDINGS, Columns, format_of, read_records
+from bakeoff.data.readers import PLAIN_TEXT, TABLE_ENDINGS, Columns, format_of, read_records
 from bakeoff.data.readers.opening import check_regular
 from bakeoff.errors import DataError
 
@@ -77,7 +77,7 @@ def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> It
             path.write_bytes(stdin.read())
             yield from _rows(source, path, columns)
         return
-    if form == "text" or (form == "auto" and format_of(path) is None):
+    if form == "text" or (form == "auto" and format_of(path) in (None, PLAIN_TEXT)):
         try:
             check_regular(path)
             content = path.read_bytes()
@@ -119,7 +119,7 @@ def _text(source: str, content: bytes, columns: Columns) -> Input:
     if len(names) > 1:
         raise DataError(
             f"{source} is one text, but the study reads the columns {', '.join(names)}; give rows: "
-            f"a file that ends in {ENDINGS}"
+            f"a file that ends in {TABLE_ENDINGS}"
         )
     try:
         text = content.decode("utf-8-sig")

@@ -79,9 +79,10 @@ class TaskOptions:
     test, or that Datasets' save_to_disk wrote; one file, a pattern (data/*.jsonl) or a list of
     files that hold everything; {train: ..., validation: ..., test: ...} with a file, a pattern or
     a list of these each; `-` (the standard input); or the id of a Hub data set.
-    Files: .csv, .tsv, .tab, .json, .jsonl, .ndjson (each also .gz or .zst), .parquet, .arrow or
-    .xlsx. Without validation, rows of train are held out by a hash of their input. A path that
-    exists wins over a Hub id; `./wire` names a folder called wire."""
+    Files: .csv, .tsv, .tab, .json, .jsonl, .ndjson (each also .gz or .zst), .parquet, .arrow,
+    .xlsx, or plain text in .txt, of which each paragraph is a row. Without validation, rows of
+    train are held out by a hash of their input. A path that exists wins over a Hub id; `./wire`
+    names a folder called wire."""
 
     config: str | None = None
     """The Hub data set's configuration name, for example "3.0.0"; only for Hub data sets."""

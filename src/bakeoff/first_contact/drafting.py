@@ -314,8 +314,9 @@ class _Draft:
             if updates < _FEWEST_UPDATES
             else ""
         )
+        more = "; more of them here, where rows are few" if epochs > starting.epochs else ""
         self.comments |= {
-            "protocol.epochs": starting.source,
+            "protocol.epochs": f"{starting.source}{more}",
             "protocol.micro_batch_size": f"{rows} rows an update make about {updates:,} updates "
             f"of {num_rows:,} rows{few}",
             "protocol.warmup_ratio": "3 %, then falling to zero, as in Tülu 3",

@@ -12,6 +12,8 @@ from bakeoff.data.readers.records import (
 )
 from bakeoff.data.readers.registry import (
     ENDINGS,
+    PLAIN_TEXT,
+    TABLE_ENDINGS,
     column_names,
     format_of,
     has_header,
@@ -21,7 +23,9 @@ from bakeoff.data.readers.registry import (
 
 __all__ = [
     "ENDINGS",
+    "PLAIN_TEXT",
     "SAVE_AS_UTF_8",
+    "TABLE_ENDINGS",
     "Columns",
     "MissingColumnError",
     "OptionalColumn",

@@ -21,6 +21,7 @@ from bakeoff.data.readers import (
     json_lines,
     json_list,
     parquet,
+    plain_text,
 )
 from bakeoff.data.readers.fields import MARK, with_fields
 from bakeoff.data.readers.opening import PACKED, check_regular, file_errors, unpacked_name
@@ -44,6 +45,9 @@ class Reader:
     may_be_packed: bool
     has_header: bool
 
+
+PLAIN_TEXT: Final = "txt"
+"""The format of running text, which tables often have beside them as a note."""
 
 _READERS: Final[Mapping[str, Reader]] = {
     "csv": Reader(
@@ -95,13 +99,22 @@ _READERS: Final[Mapping[str, Reader]] = {
         may_be_packed=False,
         has_header=True,
     ),
+    PLAIN_TEXT: Reader(
+        records=plain_text.read_plain_text,
+        names=plain_text.plain_text_names,
+        endings=("txt",),
+        may_be_packed=True,
+        has_header=True,
+    ),
 }
 _BY_ENDING: Final = {ending: name for name, one in _READERS.items() for ending in one.endings}
-ENDINGS: Final = (
+TABLE_ENDINGS: Final = (
     ".csv, .tsv, .tab, .json, .jsonl or .ndjson (each also .gz or .zst), .parquet, .arrow or .xlsx"
 )
+"""What tables may end in, for messages."""
+ENDINGS: Final = f"{TABLE_ENDINGS}, or .txt for plain text"
 """What files may end in, for messages."""
-_TEXTS: Final = (".txt", ".md", ".text")
+_TEXTS: Final = (".txt", ".md", ".text", ".rst")
 
 
 def hint_for(ending: str) -> str | None:

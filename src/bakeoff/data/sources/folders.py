@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from bakeoff.data.readers import ENDINGS, format_of, hint_for
+from bakeoff.data.readers import ENDINGS, PLAIN_TEXT, format_of, hint_for
 from bakeoff.data.sources.contract import ALIASES
 from bakeoff.data.sources.paths import in_natural_order
 from bakeoff.data.sources.saved import saved_files, saved_splits
@@ -39,14 +39,19 @@ def files_in(folder: Path) -> Splits | tuple[Path, ...]:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold rows, by their endings."""
+    """The files of a folder that hold rows, by their endings.
+
+    Plain texts are such where there are no tables: beside these they are notes, as ``readme.txt``.
+    """
     if not folder.is_dir():
         return []
-    return in_natural_order(
+    found = [
         path
         for path in folder.iterdir()
         if path.name[0] not in "._" and path.is_file() and format_of(path)
-    )
+    ]
+    tables = [path for path in found if format_of(path) != PLAIN_TEXT]
+    return in_natural_order(tables or found)
 
 
 def lacking(folder: Path, splits: Iterable[Split]) -> DataError:
