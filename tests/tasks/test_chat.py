@@ -210,6 +210,35 @@ def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> No
     assert "Set task.messages" in message
 
 
+def test_two_columns_are_one_conversation() -> None:
+    """TRL's prompts and completions as messages."""
+    options = {"messages": ["prompt", "completion"], "tools": "tools"}
+    task = task_of(kind="chat", **options)
+    row: Row = {"prompt": LONG[:-1], "completion": LONG[-1:], "tools": [TOOL]}
+    whole = with_found(task_of(kind="chat", tools="tools"), {"messages": "messages"})
+    assert task.example(row) == whole.example({"messages": LONG, "tools": [TOOL]})
+    assert list(task.input_keys.values()) == ["prompt", "tools"]
+    assert list(task.column_keys)[-1] == "messages[1]"
+    asked = {"prompt": LONG[:-1], "tools": [TOOL]}
+    assert task.prompt(asked).prompt == task.example(row).prompt
+    assert task.prompt(task.asked(row)).prompt == task.example(row).prompt
+    for spoilt, wrong in (
+        ({"completion": None}, "the conversation (column 'completion') is missing"),
+        ({"completion": LONG}, "message 1 (column 'completion') is a system message, and"),
+        ({"prompt": LONG[:1]}, "(columns 'prompt' and 'completion') has nothing before"),
+        ({"prompt": LONG[:2], "completion": [ASKED]}, "(columns 'prompt' and 'completion') has no"),
+    ):
+        with pytest.raises(DataError) as caught:
+            task.example({**row, **spoilt})
+        assert wrong in str(caught.value)
+
+
+@pytest.mark.parametrize("columns", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b", "c"]])
+def test_two_columns_of_messages_are_two(columns: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"task\.messages is \[.*Set task\.messages"):
+        task_of(kind="chat", messages=columns)
+
+
 def test_a_list_of_texts_is_one_text() -> None:
     parts: list[dict[str, Any]] = [
         {"type": "text", "text": "A"},

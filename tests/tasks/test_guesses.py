@@ -573,17 +573,37 @@ def test_answers_beside_lists_of_them_are_not_passed_over_in_silence() -> None:
     assert best.notes[0].startswith("'references' holds lists of answers, which are not read; as")
 
 
-@pytest.mark.parametrize("asked", ["user", "tool"])
-def test_a_talk_in_two_columns_is_refused_with_what_can_be_done(asked: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        (["user"], ["assistant"]),
+        (["system", "user", "assistant", "tool"], ["assistant"]),
+        (["user"], ["assistant", "tool", "assistant"]),
+    ],
+)
+def test_a_talk_in_two_columns_is_read_from_both(asked: list[str], answers: list[str]) -> None:
     def row(w: Writer, i: int) -> Row:
         return {
-            "prompt": [{"role": asked, "content": w.text(5)}],
-            "completion": [{"role": "assistant", "content": w.text(9)}],
+            "prompt": [{"role": role, "content": w.text(5)} for role in asked],
+            "completion": [{"role": role, "content": w.text(9)} for role in answers],
         }
 
-    with pytest.raises(DataError, match="'prompt' and 'completion' hold the messages of one") as e:
-        guessed(row)
-    assert str(e.value).endswith("row['messages'] = row['prompt'] + row['completion']")
+    best = guessed(row).best
+    alone = {"train_on": "last"} if len(answers) == 1 else {}
+    assert dict(best.options) == {"messages": ["prompt", "completion"], **alone}
+    assert best.reasons["kind"].startswith("'prompt' and 'completion' hold messages (role")
+
+
+def test_of_preferred_answers_as_messages_the_chosen_one_is_read() -> None:
+    best = guessed(
+        lambda w, i: {
+            "prompt": [{"role": "user", "content": w.text(5)}],
+            "chosen": [{"role": "assistant", "content": w.text(9)}],
+            "rejected": [{"role": "assistant", "content": w.text(9)}],
+        }
+    ).best
+    assert best.options["messages"] == ["prompt", "chosen"]
+    assert "'rejected' is not read" in best.notes[0]
 
 
 def test_numbers_that_measure_are_said_to_be_written() -> None:

@@ -233,10 +233,12 @@ def test_a_length_without_room_for_any_document_is_an_error(write: Write, tokeni
 def test_rows_of_which_none_fits_are_an_error_even_where_they_may_be_skipped(
     write: Write, tokenizer: Any
 ) -> None:
-    with pytest.raises(DataError, match=r"leave no room for the document of row 1 of"):
-        train_split(
-            write, tokenizer, "a", "b", max_target_tokens=8, max_length=11, on_bad_row="skip"
-        )
+    fixed = num_tokens(tokenizer, "\n\nTL;DR:")
+    lengths = {"max_target_tokens": 8, "max_length": 11}
+    with pytest.raises(DataError, match=r"leave no room for the document of row 1 of") as caught:
+        train_split(write, tokenizer, "a", "b", on_bad_row="skip", **lengths)
+    asked = f"Set task.max_length to {fixed + 9} for all of them to fit, or to {fixed + 9} for one"
+    assert asked in str(caught.value) and "or task.on_bad_row" not in str(caught.value)
 
 
 # Whole tasks

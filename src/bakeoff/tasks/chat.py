@@ -17,6 +17,7 @@ from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
 from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
 from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
 from bakeoff.tasks.conversation.conversations import (
+    SYSTEM,
     Conversation,
     calls_as_text,
     messages_of,
@@ -31,6 +32,8 @@ from bakeoff.tasks.texts import text_of
 
 _MESSAGES: Final = ("messages", "conversations")
 _ALPACA: Final = ("instruction", "input", "output")
+_ANSWER: Final = "messages[1]"
+"""The key of the second column of messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,10 @@ class ChatOptions(TaskOptions):
     kind: str = "chat"
     """Conversations, of which the assistant's turns are learnt."""
 
-    messages: str | None = None
+    messages: str | tuple[str, ...] | None = None
     """The column with the messages: OpenAI's (role, content, tool_calls) or ShareGPT's (from,
-    value); null takes `messages` or `conversations`, whichever there is."""
+    value); or two columns, of which the second one's messages answer the first one's, such as
+    [prompt, completion]; null takes `messages` or `conversations`, whichever there is."""
 
     tools: str | None = None
     """The column with descriptions of tools; null takes `tools` where there is one."""
@@ -87,6 +91,14 @@ class ChatOptions(TaskOptions):
                 f"{path}.chat_template is none: conversations need a template. Set it to auto, to "
                 "chatml or to a file."
             )
+        if isinstance(self.messages, tuple):
+            first, *rest = self.messages or ("",)
+            if len(rest) != 1 or not all(self.messages) or first == rest[0]:
+                raise ConfigError(
+                    f"{path}.messages is {list(self.messages)}: it must name one column, or two "
+                    "different ones, of which the second answers the first. Set "
+                    f"{path}.messages."
+                )
         super().validate(path)
 
 
@@ -124,14 +136,17 @@ class Chat(Task):
     @property
     def column_keys(self) -> Mapping[str, str]:
         """The messages and the tools, or Alpaca's three; the answer's last."""
-        keys: tuple[str, ...]
+        options = self.options
+        named: dict[str, str | None]
         if self._is_alpaca:
-            keys = _ALPACA
-        elif self.options.messages is not None:
-            keys = ("messages", "tools")
+            named = {key: getattr(options, key) for key in _ALPACA}
+        elif isinstance(options.messages, tuple):
+            asked, answer = options.messages
+            named = {"messages": asked, "tools": options.tools, _ANSWER: answer}
+        elif options.messages is not None:
+            named = {"messages": options.messages, "tools": options.tools}
         else:
             return {"messages": OptionalColumn(_MESSAGES[0])}
-        named = {key: getattr(self.options, key) for key in keys}
         return {
             key: OptionalColumn(column) if key in self._may_lack else column
             for key, column in named.items()
@@ -140,10 +155,8 @@ class Chat(Task):
 
     @property
     def input_keys(self) -> Mapping[str, str]:
-        """Messages hold the answer in the same column as what it answers."""
-        if self._is_alpaca:
-            return {key: c for key, c in self.column_keys.items() if key != "output"}
-        return self.column_keys
+        """Messages of one column hold the answer beside what it answers."""
+        return {k: c for k, c in self.column_keys.items() if k not in ("output", _ANSWER)}
 
     @property
     def may_read(self) -> tuple[str, ...]:
@@ -162,7 +175,8 @@ class Chat(Task):
                 raise DataError(
                     "task.messages: no column is called messages or conversations, nor are there "
                     f"an instruction and an output; the columns are {listed}. Set task.messages "
-                    "to the column with the messages, or task.instruction and task.output."
+                    "to the column with the messages, or to two such as [prompt, completion], or "
+                    "task.instruction and task.output."
                 )
             return {
                 "instruction": "instruction",
@@ -207,9 +221,7 @@ class Chat(Task):
     def example(self, row: Row, shots: Sequence[Example] = ()) -> Example:
         """See ``Task.example``."""
         if not self._is_alpaca:
-            column = self.column_keys["messages"]
-            messages = messages_of(row.get(column), column, self.options.cleaning)
-            return self._laid(self._with_tools(up_to_last_answer(messages, column), row))
+            return self._laid(self._with_tools(self._talk(row), row))
         answer = text_of(row, "output", self.column_keys["output"], self.options.cleaning)
         asked = self._asked(row)
         messages = (*asked, {"role": ASSISTANT, "content": answer})
@@ -225,7 +237,7 @@ class Chat(Task):
             value = [{"role": USER, "content": value}]
         messages = messages_of(value, column, self.options.cleaning)
         asked = Conversation(messages=messages).before_answer
-        if not any(message["role"] != "system" for message in asked):
+        if not any(message["role"] != SYSTEM for message in asked):
             raise DataError(f"the conversation (column {column!r}) has nothing to answer")
         return self._laid(self._with_tools(Conversation(messages=asked), row), known=False)
 
@@ -234,9 +246,24 @@ class Chat(Task):
         found = super().asked(row)
         if not self._is_alpaca:
             column = self.column_keys["messages"]
-            talk = up_to_last_answer(messages_of(row.get(column), column), column)
-            found[column] = list(talk.messages[:-1])
+            found[column] = list(self._talk(row, cleaned=False).messages[:-1])
         return found
+
+    def _talk(self, row: Row, *, cleaned: bool = True) -> Conversation:
+        """A row's conversation up to the last answer, out of one column or two."""
+        cleaning = self.options.cleaning if cleaned else ()
+        columns = self.column_keys
+        messages: list[dict[str, Any]] = []
+        read = [columns[key] for key in ("messages", _ANSWER) if key in columns]
+        for column in read:
+            said = messages_of(row.get(column), column, cleaning)
+            if messages and said[0]["role"] == SYSTEM:
+                raise DataError(
+                    f"message 1 (column {column!r}) is a system message, and the messages of "
+                    f"{read[0]!r} are before it"
+                )
+            messages += said
+        return up_to_last_answer(messages, *read)
 
     def _asked(self, row: Row) -> tuple[dict[str, Any], ...]:
         cleaning, columns = self.options.cleaning, self.column_keys

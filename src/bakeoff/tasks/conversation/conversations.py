@@ -184,14 +184,18 @@ def tools_as_text(conversation: Conversation, text: str) -> Conversation:
     return Conversation(messages=tuple(messages), num_left_out=conversation.num_left_out)
 
 
-def up_to_last_answer(messages: Sequence[dict[str, Any]], column: str) -> Conversation:
+def up_to_last_answer(messages: Sequence[dict[str, Any]], *columns: str) -> Conversation:
     """The conversation up to the assistant's last message.
+
+    Args:
+        messages: all of them. columns: that they are from, for errors.
 
     Raises:
         DataError: the assistant says nothing, or nothing is before it.
     """
     places = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
-    where = f"column {column!r}"
+    named = join([repr(column) for column in columns])
+    where = f"column {named}" if len(columns) == 1 else f"columns {named}"
     if not places:
         raise DataError(
             f"the conversation ({where}) has no message of the assistant, so there is nothing to "

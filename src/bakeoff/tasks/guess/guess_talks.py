@@ -26,26 +26,27 @@ _SAMPLE: Final = 200
 
 
 def guess_talks(table: Table) -> Guess | None:
-    """See ``Task.guess``; messages by the keys that they have, or Alpaca's columns by name.
-
-    Raises:
-        DataError: the messages of each conversation are in two columns.
-    """
+    """See ``Task.guess``; messages by the keys that they have, or Alpaca's columns by name."""
     found = [c for c in table.columns if _holds_messages(c)]
     if found:
         column = next((c for c in found if _share(c, _may_be_learnt) >= _HALF), found[0])
-        _refuse_parts(found, column)
-        form = _form(column)
-        options = {"messages": column.name}
-        reasons = {"kind": f"{column.name!r} holds messages ({form})", "messages": form}
+        parts = _parts(found)
+        read = parts or (column,)
+        form = _form(read[0])
+        reasons = {"kind": f"{_names(read)} messages ({form})", "messages": form}
+        options: dict[str, Any] = {"messages": column.name}
+        if parts is not None:
+            options["messages"] = [one.name for one in parts]
+            reasons["messages"] = f"{form}; the second column answers the first"
+            if _share(parts[1], lambda value: len(_messages(value) or ()) == 1) == 1.0:
+                options["train_on"] = "last"
+                reasons["train_on"] = "what answers is in a column of its own"
         if any(c.name == "tools" and c.shape != "empty" for c in table.columns):
             options["tools"] = "tools"
             reasons["tools"] = "descriptions of what may be called"
         notes = []
-        if further := [c.name for c in found if c is not column]:
-            notes.append(
-                f"{quoted(further)} {'holds' if len(further) == 1 else 'hold'} messages too"
-            )
+        if further := [c for c in found if c not in read]:
+            notes.append(f"{_names(further)} messages too")
         return Guess(
             kind="chat",
             options=options,
@@ -87,6 +88,11 @@ def guess_talks(table: Table) -> Guess | None:
     )
 
 
+def _names(columns: Sequence[Column]) -> str:
+    """``'a' and 'b' hold``."""
+    return f"{quoted([c.name for c in columns])} {'holds' if len(columns) == 1 else 'hold'}"
+
+
 def _column(table: Table, name: str) -> Column:
     return next(c for c in table.columns if c.name == name)
 
@@ -121,25 +127,24 @@ def _may_be_learnt(value: Any) -> bool:
     return True
 
 
-def _is_answer(value: Any) -> bool:
-    """Whether the assistant alone speaks in a list of messages."""
+def _role(value: Any, place: int) -> str | None:
+    """Who says a message of a list; None where it cannot be read."""
     try:
-        return all(message["role"] == ASSISTANT for message in messages_of(value, ""))
+        return str(messages_of(value, "")[place]["role"])
     except DataError:
-        return False
+        return None
 
 
-def _refuse_parts(found: Sequence[Column], column: Column) -> None:
-    """Raises DataError where a column has the questions and another one the answers."""
-    answers = [c for c in found if _share(c, _is_answer) >= _HALF]
-    asked = [c for c in found if c not in answers]
-    if asked and answers and _share(column, _may_be_learnt) < _HALF:
-        one, other = asked[0].name, answers[0].name
-        raise DataError(
-            f"{one!r} and {other!r} hold the messages of one conversation in two columns, and "
-            "task.messages is one column. Join the two lists of each row, such as in Python "
-            f"row['messages'] = row[{one!r}] + row[{other!r}]"
-        )
+def _parts(found: Sequence[Column]) -> tuple[Column, Column] | None:
+    """The column that ends with a question and the one that begins with its answer, if any."""
+    answers = [c for c in found if _share(c, lambda value: _role(value, 0) == ASSISTANT) >= _HALF]
+    asked = [
+        c
+        for c in found
+        if c not in answers
+        and _share(c, lambda value: _role(value, -1) not in (None, ASSISTANT)) >= _HALF
+    ]
+    return (asked[0], answers[0]) if asked and answers else None
 
 
 def _form(column: Column) -> str:

@@ -72,10 +72,17 @@ def check_fit(
             "skip to leave such rows out."
         )
     which = f"{records_text([rows.records[i] for i in left])} of {rows.place}"
-    least = task.max_length + max(max(laid[i].missing, prompts[i].missing) for i in left)
-    remedy = (
-        f"Set task.max_length to {least} or more, or task.on_bad_row: skip to leave such rows out."
-    )
+    needed = [task.max_length + max(laid[i].missing, prompts[i].missing) for i in left]
+    if options.on_bad_row == "skip":
+        remedy = (
+            "So no row is left. Set task.max_length to "
+            f"{max(needed)} for all of them to fit, or to {min(needed)} for one."
+        )
+    else:
+        remedy = (
+            f"Set task.max_length to {max(needed)} or more, or task.on_bad_row: skip to leave such "
+            "rows out."
+        )
     if any(prompts[i].missing for i in left):
         raise DataError(
             f"task.max_length is {task.max_length}: what surrounds the {task.input_word} and "
