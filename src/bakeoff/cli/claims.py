@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import BaseOption, DeviceOption
+from bakeoff.cli.common import DeviceOption
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def claims(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", autocompletion=_names, help="The claims; all of them without."
+            metavar="[NAME]...", autocompletion=_names, help="The claims; by default all of them."
         ),
     ] = None,
     listed: Annotated[
@@ -41,7 +41,14 @@ def claims(
     quick: Annotated[
         bool, typer.Option("--quick", help="Five of them in small, on tiny: minutes.")
     ] = False,
-    base: BaseOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BASE",
+            help="The base: by default tiny, or the first of --bases; smollm2-135m, a folder or a "
+            "hub id.",
+        ),
+    ] = None,
     bases: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +58,10 @@ def claims(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="A file or a folder of rows; made articles without."),
+        typer.Option(
+            metavar="DATA",
+            help="A file or a folder of rows; by default articles that are made here.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     budget: Annotated[

@@ -85,7 +85,7 @@ BaseOption = Annotated[
     typer.Option(
         metavar="BASE",
         autocompletion=_bases,
-        help="The base: smollm2-135m (without), tiny, a folder or a hub id; `bakeoff bases` lists "
+        help="The base: smollm2-135m by default, tiny, a folder or a hub id; `bakeoff bases` lists "
         "those that are here.",
     ),
 ]
@@ -94,8 +94,8 @@ KindOption = Annotated[
     typer.Option(
         metavar="KIND",
         autocompletion=_kinds,
-        help="The kind of task: classify, choose, summarize, complete, chat or text; guessed "
-        "without.",
+        help="The kind of task: classify, choose, summarize, complete, chat or text; by "
+        "default it is guessed.",
     ),
 ]
 MethodsOption = Annotated[
@@ -103,7 +103,7 @@ MethodsOption = Annotated[
     typer.Option(
         metavar="NAMES",
         autocompletion=_methods,
-        help="Methods with commas between: lora,soft_prompt (without); `bakeoff methods` lists "
+        help="Methods with commas between, by default lora,soft_prompt; `bakeoff methods` lists "
         "all.",
     ),
 ]
@@ -118,24 +118,28 @@ MaxTime = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="... whose whole training alone (the epochs times the mean epoch) takes at most TIME: "
-        "1h, 90m.",
+        help="Recommends only methods whose whole training alone (the epochs times the mean epoch) "
+        "takes at most TIME: 1h, 90m.",
     ),
 ]
 MaxAdapterSize = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="... whose adapter takes at most SIZE on disk: 10MB."),
+    typer.Option(
+        metavar="SIZE", help="Recommends only methods whose adapter takes at most SIZE: 10MB."
+    ),
 ]
 MaxLatency = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="... that write one more token within TIME: 20ms."),
+    typer.Option(
+        metavar="TIME", help="Recommends only methods that write one more token within TIME: 20ms."
+    ),
 ]
 MaxCost = Annotated[
     str | None,
     typer.Option(
         metavar="MONEY",
-        help="... whose training, search and month of answers cost at most MONEY at the study's "
-        "prices: 50.",
+        help="Recommends only methods whose training, search and month of answers cost at most "
+        "MONEY at the study's prices: 50.",
     ),
 ]
 

@@ -38,16 +38,19 @@ def export(
     candidate: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="Which; of the recommended method the run nearest the mean without."
+            metavar="ID",
+            help="Which candidate; by default the recommended method's run nearest to its mean.",
         ),
     ] = None,
     rank: Annotated[
         int | None,
-        typer.Option(help="Of a LoRA; the smallest that loses nothing, at most 64, without."),
+        typer.Option(
+            help="The rank of a LoRA; by default the smallest that loses nothing, at most 64."
+        ),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(help="Of merged: float32 or bfloat16, whose loss is measured."),
+        typer.Option(help="For --to merged: float32, or bfloat16, of which the loss is measured."),
     ] = "float32",
 ) -> None:
     """Writes a candidate's adapter, its merged model, or its training for other libraries.

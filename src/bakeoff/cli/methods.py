@@ -14,7 +14,7 @@ from bakeoff.cli.common import JsonOption
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One method; all of them without.")
+        str | None, typer.Argument(metavar="[NAME]", help="One method; by default all of them.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -40,7 +40,7 @@ def plan(
     ] = None,
     price: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Of an hour of one worker; says what --workers cost."),
+        typer.Option(min=0.0, help="Price of one worker for an hour; says what --workers cost."),
     ] = None,
     loss_rate: Annotated[
         float,

@@ -27,7 +27,8 @@ def predict(
         typer.Option(
             "--candidate",
             metavar="ID",
-            help="Whose; the recommended method's run nearest the mean without.",
+            help="Which candidate answers; by default the recommended method's run nearest to its "
+            "mean.",
         ),
     ] = None,
     form: Annotated[

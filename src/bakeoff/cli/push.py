@@ -27,13 +27,16 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Makes it a private one.")] = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="FORM", help="Of a run: peft (without) or merged."),
+        typer.Option(
+            "--to", metavar="FORM", help="For a run's folder: peft (the default) or merged."
+        ),
     ] = None,
     candidate: Annotated[
         str | None,
         typer.Option(
             metavar="ID",
-            help="Of a run: which; of the recommended method the run nearest the mean without.",
+            help="For a run's folder: which candidate; by default the recommended method's run "
+            "nearest to its mean.",
         ),
     ] = None,
     base: Annotated[

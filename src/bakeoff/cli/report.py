@@ -21,7 +21,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the page of several studies goes; runs/side-by-side without."),
+        typer.Option(help="Where the page of several studies goes; by default runs/side-by-side."),
     ] = None,
     mix: Annotated[
         bool,
@@ -35,7 +35,7 @@ def report(
             "--format",
             metavar="FORMS",
             help="Writes these and no other: html, md, csv, latex, json, parquet, with commas "
-            "between; the page, the text and their figures without.",
+            "between; by default the page, the text and their figures.",
         ),
     ] = None,
     figures: Annotated[

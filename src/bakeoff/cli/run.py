@@ -53,7 +53,9 @@ def run(
     methods: MethodsOption = None,
     overrides: SetOption = None,
     seeds: SeedsOption = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME without.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; by default runs/NAME.")
+    ] = None,
     device: DeviceOption = "auto",
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Puts an earlier run aside and starts again.")
@@ -87,12 +89,13 @@ def run(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Of a cluster of Ray: auto, host:port, ray://host:port; one is started here "
-            "without."
+            help="Of a cluster of Ray: auto, host:port, ray://host:port; by default one is "
+            "started here."
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Of --executor ray; one for each device without.")
+        int | None,
+        typer.Option(min=1, help="How many --executor ray has; by default one for each device."),
     ] = None,
     mixed_devices: Annotated[
         bool,
@@ -118,7 +121,8 @@ def run(
         bool, typer.Option("--live", help="Shows the report on 127.0.0.1 while it grows.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of --live; a free one without.")
+        int | None,
+        typer.Option(min=1, max=65535, help="The port of --live; by default a free one."),
     ] = None,
     log_level: Annotated[
         str,

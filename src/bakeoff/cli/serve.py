@@ -19,7 +19,7 @@ def serve(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="BASE", help="Of adapters; the runs' own without."),
+        typer.Option(metavar="BASE", help="The base of the adapters; by default that of the runs."),
     ] = None,
     adapter: Annotated[
         list[str] | None,
@@ -40,7 +40,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Weights, adapters and caches together: 8GiB. Half of what is free without.",
+            help="Weights, adapters and caches together: 8GiB; by default half of what is free.",
         ),
     ] = None,
     max_seats: Annotated[int, typer.Option(help="Rows under way at once, at most.")] = 32,
@@ -52,7 +52,7 @@ def serve(
     device: DeviceOption = "auto",
     precision: Annotated[
         str | None,
-        typer.Option(help="auto, float32, bfloat16 or float16; the study's own without."),
+        typer.Option(help="auto, float32, bfloat16 or float16; by default the study's own."),
     ] = None,
     log_prompts: Annotated[
         bool, typer.Option("--log-prompts", help="Writes prompts into the log.")

@@ -23,7 +23,9 @@ def template(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to, a file that does not exist yet; DIR/template.jsonl without."),
+        typer.Option(
+            help="The file to write, which must not be there yet; by default DIR/template.jsonl."
+        ),
     ] = None,
 ) -> None:
     """Writes the test rows' prompts as JSON lines to be filled in by any model.
