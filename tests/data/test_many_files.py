@@ -151,14 +151,22 @@ def test_links_go_by_their_own_name(tmp_path: Path) -> None:
     fill(tmp_path, "blobs/0a1b")
     (tmp_path / "rows.jsonl").symlink_to(tmp_path / "blobs/0a1b")
     assert len(everything(opened(tmp_path, "rows.jsonl"))) == 2
+    (tmp_path / "blobs/0a1b").rename(tmp_path / "blobs/export.txt")
+    (tmp_path / "more.jsonl").symlink_to(tmp_path / "blobs/export.txt")
+    assert len(everything(opened(tmp_path, "more.jsonl"))) == 2
+    (tmp_path / "blobs/export.txt").rename(tmp_path / "blobs/0a1b")
     assert len(everything(opened(tmp_path, "*.jsonl"))) == 2
 
 
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("data/*.csv", ["task.source is 'data/*.csv'", "no file matches", "a.jsonl, b.md, sub/"]),
+        (
+            "data/*.csv",
+            ["task.source is 'data/*.csv'", "no file matches", "a.jsonl, b.md, c.txt, sub/"],
+        ),
         ("none/*.csv", ["no file matches", "There is no folder"]),
+        ("data/[ac]*", ["a.jsonl and the plain text", "c.txt, which is a note"]),
         ("data/b*", ["b.md, which is of no known kind", "Let the pattern end"]),
         (["data/a.jsonl", "x.csv"], ["task.source[1] is 'x.csv': there is no file"]),
         (["data/a.jsonl", "data/*.jsonl"], ["task.source[1]", "named twice"]),
@@ -170,7 +178,7 @@ def test_links_go_by_their_own_name(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_lead_nowhere(tmp_path: Path, source: Any, parts: list[str]) -> None:
-    fill(tmp_path, "data/a.jsonl", "data/b.md", "data/sub/c.jsonl")
+    fill(tmp_path, "data/a.jsonl", "data/b.md", "data/c.txt", "data/sub/c.jsonl")
     text = refused(tmp_path, source)
     for part in parts:
         assert part in text

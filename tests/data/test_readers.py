@@ -290,6 +290,11 @@ def test_files_that_are_not_there_or_of_no_known_kind(tmp_path: Path) -> None:
             "\u2028\u65e5\x0c\u672c\n\n\u8a9e".encode(),
             [(1, "\u2028\u65e5\x0c\u672c"), (3, "\u8a9e")],
         ),
+        # One stray blank line among texts of a line each.
+        (
+            b"a\n" * 30 + b"\n" + b"b\n" * 30,
+            [*((i, "a") for i in range(1, 31)), *((i, "b") for i in range(32, 62))],
+        ),
     ],
 )
 def test_plain_text_is_a_table_of_paragraphs_or_of_lines(
@@ -309,6 +314,24 @@ def test_plain_text_has_no_other_column_and_bad_bytes_are_one_row_s(tmp_path: Pa
     assert problems == [None, "it is not UTF-8 at byte 5", None]
     with pytest.raises(DataError, match=r"no such column. It has: 'text'"):
         list(read_records(path, {"text": "body"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "ending"),
+    [("so good\t1", ".tsv"), ("so good;joy", ".csv"), ("a|b", ".csv"), ('{"text": "a"}', ".jsonl")],
+)
+def test_a_table_that_is_called_plain_text_is_refused(
+    tmp_path: Path, line: str, ending: str
+) -> None:
+    path = save(tmp_path / "a.txt", f"{line}\n" * 6)
+    with pytest.raises(DataError, match=rf"rows of a table\. Save it as \{ending}"):
+        list(read_records(path, {"text": "text"}))
+    assert len(list(read_records(save(path, f"{line}\n" * 6 + "more, or not: a text\n"), {}))) == 7
+
+
+def test_lines_that_end_by_cr_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="by CR alone"):
+        list(read_records(save(tmp_path / "a.txt", b"one\rtwo\rthree"), {"text": "text"}))
 
 
 def test_format_of() -> None:

@@ -256,6 +256,10 @@ def test_plain_text_is_read_but_not_beside_tables(tmp_path: Path) -> None:
     [column] = looked.first.columns
     assert (column.name, column.values[0]) == ("text", "paragraph 0 of train.txt")
     assert looked.counts["train"] + looked.counts["validation"] == looked.counts["test"] == 20
+    assert "each paragraph of train.txt is a row" in looked.notes
+    (tmp_path / "train.txt").write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"each line of .*train\.txt.*not be alike"):
+        look_at(tmp_path, first=5)
     for name in ("train.jsonl", "test.jsonl"):
         lines = (json.dumps({"body": f"row {i} of {name}"}) for i in range(20))
         (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")

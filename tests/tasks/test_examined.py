@@ -11,6 +11,7 @@ import pytest
 from bakeoff.data.hygiene.lengths import ANSWER, NEEDED, ROW
 from bakeoff.errors import DataError
 from bakeoff.tasks.preparation.examined import seen_in_training
+from tests.chat_shapes import chat_tokenizer
 from tests.tasks.preparing import Write, prepared, prepared_rows, task_of
 
 WORDS = [
@@ -79,7 +80,10 @@ def test_nearly_the_same_rows_are_a_warning(write: Write, tokenizer: Any) -> Non
     )
 
 
-def test_answers_that_the_input_says(write: Write, tokenizer: Any) -> None:
+@pytest.mark.parametrize("shape", [None, "chatml"])
+def test_answers_that_the_input_says(write: Write, tokenizer: Any, shape: str | None) -> None:
+    """The mark at the end of a turn, which is learnt as well, stands in no document."""
+    tokenizer = chat_tokenizer(shape) if shape else tokenizer
     train = [
         {
             "document": f"{row['document']} Told was: {row['summary']} in winter.",
@@ -88,7 +92,7 @@ def test_answers_that_the_input_says(write: Write, tokenizer: Any) -> None:
         for row in rows_of(range(20))
     ]
     parts = (train, rows_of(range(50, 55)), rows_of(range(70, 75)))
-    _, data = prepared_rows(write, tokenizer, *parts)
+    _, data = prepared_rows(write, tokenizer, *parts, max_length=400)
     [caution] = data.cautions
     assert caution.startswith("In 20 of 20 rows of train that were looked at, the summary stands")
     assert "leak" in caution and "extract" in caution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,32 @@ def shots(write: Write, tokenizer: Any) -> ShotData:
         positions=None,
         zero={"test": data.splits["test"]},
     )
+
+
+def test_rows_keep_their_other_columns_where_a_metric_reads_them(
+    write: Write, tokenizer: Any, tmp_path: Path
+) -> None:
+    def paged(rows: list[Row]) -> list[Row]:
+        return [{**row, "page": i} for i, row in enumerate(rows)]
+
+    file = tmp_path / "mine.py"
+    file.write_text("def score(text, references, row):\n    return row['page']\n", "utf-8")
+    root = write("train.jsonl", paged(TRAIN)).parent
+    write("validation.jsonl", paged(TEST))
+    write("test.jsonl", paged(TEST))
+    task = task_of(
+        max_length=48, max_target_tokens=16, metrics=[{"python": {"function": f"{file}:score"}}]
+    )
+    data = prepare(task, tokenizer, root=root, cache_dir=None, tokenizer_id="small")
+    found = ShotData(
+        task,
+        tokenizer,
+        tokenizer_id="small",
+        root=root,
+        positions=None,
+        zero={"test": data.splits["test"]},
+    ).of(2, 0)
+    assert found is not None and found["test"].whole_rows == paged(TEST)
 
 
 def prompt_of(shots: ShotData, count: int, seed: int, tokenizer: Any) -> str:

@@ -21,8 +21,8 @@ def init(
             metavar="DATA...",
             autocompletion=any_files,
             help="Files (csv, tsv, tab, json, jsonl, ndjson or txt, each also .gz or .zst; "
-            "parquet, arrow or xlsx), which are one table; or a folder with files for each of train, "
-            "validation and test; or - for rows that are piped in.",
+            "parquet, arrow or xlsx), which are one table; or a folder with files for each of "
+            "train, validation and test; or - for rows that are piped in.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the study goes.")] = Path(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from bakeoff.data.readers import PLAIN_TEXT, TABLE_ENDINGS, Columns, format_of, read_records
-from bakeoff.data.readers.opening import check_regular
+from bakeoff.data.readers.opening import PACKED, check_regular, file_errors, opened
 from bakeoff.errors import DataError
 
 InputFormat = Literal["auto", "text", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx"]
@@ -80,7 +80,7 @@ def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> It
     if form == "text" or (form == "auto" and format_of(path) in (None, PLAIN_TEXT)):
         try:
             check_regular(path)
-            content = path.read_bytes()
+            content = _unpacked(path)
         except DataError as error:
             raise DataError(str(error).removeprefix("task.source: ")) from None
         except OSError as error:
@@ -95,6 +95,14 @@ def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> It
             "--format out"
         )
     yield from _rows(source, path, columns)
+
+
+def _unpacked(path: Path) -> bytes:
+    """A file of text, unpacked where its name says that it is packed."""
+    if format_of(path) != PLAIN_TEXT or path.suffix.lower() not in PACKED:
+        return path.read_bytes()
+    with file_errors(path), opened(path) as stream:
+        return stream.read()
 
 
 def _rows(source: str, path: Path, columns: Columns) -> Iterator[Input]:

@@ -14,7 +14,9 @@ from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
 from bakeoff.data.readers import ENDINGS, SAVE_AS_UTF_8, OptionalColumn, Record
 from bakeoff.data.readers.fields import root_of
+from bakeoff.data.readers.plain_text import rows_of_text
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
+from bakeoff.data.sources.finding import find_files
 from bakeoff.data.sources.folders import data_files, files_in
 from bakeoff.errors import DataError
 from bakeoff.formatting import counted
@@ -104,7 +106,7 @@ def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
             f"{shown}: all values of all {found:,} rows are missing (columns: {listed}). Give data "
             "with texts"
         )
-    notes += _notes_of_header(table)
+    notes += [*_notes_of_header(table), *_notes_of_texts(task)]
     return Data(
         source=given,
         is_whole=is_whole(source),
@@ -183,6 +185,14 @@ def _check_header(path: str, names: list[str]) -> None:
             f"{path}: its header is one column, {names[0]!r}, which {character} seem to divide. "
             "Save it with commas (CSV, UTF-8)"
         )
+
+
+def _notes_of_texts(task: TaskOptions) -> list[str]:
+    """What a row of plain text is."""
+    found = find_files(task, Path.cwd())
+    if found is None or not (files := found.plain_texts):
+        return []
+    return [f"each {rows_of_text(files[0])} of {files[0].name} is a row"]
 
 
 def _notes_of_header(table: Table) -> list[str]:

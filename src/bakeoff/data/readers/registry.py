@@ -120,7 +120,10 @@ _TEXTS: Final = (".txt", ".md", ".text", ".rst")
 def hint_for(ending: str) -> str | None:
     """What to do about files that are not read, where their ending says that they are texts."""
     if ending.lower() in _TEXTS:
-        return 'of texts, write a table: one JSON line {"text": ...} for each'
+        return (
+            'of texts, write a table: one JSON line {"text": ...} for each; running text can be '
+            "named itself, as folder/*.txt"
+        )
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.data.options import TaskOptions
-from bakeoff.data.readers import format_of
+from bakeoff.data.readers import PLAIN_TEXT, format_of
 from bakeoff.data.sources.contract import WIRE
 from bakeoff.data.sources.folders import Splits, files_in
 from bakeoff.data.sources.paths import STDIN, files_of, is_pattern, matching, resolve
@@ -29,6 +29,12 @@ class Found:
     splits: Splits
     whole: tuple[Path, ...] = ()
     folder: Path | None = None
+
+    @property
+    def plain_texts(self) -> list[Path]:
+        """Those of all files that are plain text."""
+        files = [*self.whole, *(path for split in self.splits.values() for path in split)]
+        return [path for path in files if path.is_file() and format_of(path) == PLAIN_TEXT]
 
 
 def find_files(task: TaskOptions, root: Path) -> Found | None:

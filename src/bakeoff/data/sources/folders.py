@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -39,19 +39,22 @@ def files_in(folder: Path) -> Splits | tuple[Path, ...]:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold rows, by their endings.
+    """The tables of a folder, by their endings.
 
-    Plain texts are such where there are no tables: beside these they are notes, as ``readme.txt``.
+    Plain texts are none: most are notes, as ``readme.txt``. Those that are called after splits are
+    data where no table is (``_by_names``).
     """
+    return [path for path in _read_files(folder) if format_of(path) != PLAIN_TEXT]
+
+
+def _read_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    found = [
+    return in_natural_order(
         path
         for path in folder.iterdir()
         if path.name[0] not in "._" and path.is_file() and format_of(path)
-    ]
-    tables = [path for path in found if format_of(path) != PLAIN_TEXT]
-    return in_natural_order(tables or found)
+    )
 
 
 def lacking(folder: Path, splits: Iterable[Split]) -> DataError:
@@ -116,7 +119,11 @@ def _of_saved(folder: Path, names: list[str]) -> Splits | tuple[Path, ...]:
 
 def _by_names(folder: Path) -> Splits:
     """Files by the first word of their names: the split's own file, else its shards."""
-    files = data_files(folder)
+    texts = [path for path in _read_files(folder) if format_of(path) == PLAIN_TEXT]
+    return _named_after_splits(folder, data_files(folder)) or _named_after_splits(folder, texts)
+
+
+def _named_after_splits(folder: Path, files: Sequence[Path]) -> Splits:
     found: dict[Split, tuple[Path, ...]] = {}
     for split, names in ALIASES.items():
         own = [path for path in files if _first_word(path) in names]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns
+from bakeoff.data.readers.plain_text import check_alike
 from bakeoff.data.sources.contract import WIRE, Source
 from bakeoff.data.sources.fileset import FileSet
-from bakeoff.data.sources.finding import find_files
+from bakeoff.data.sources.finding import Found, find_files
 from bakeoff.data.sources.folders import lacking
 from bakeoff.data.sources.hub import HubPart, hub_parts, hub_test
 from bakeoff.data.sources.paths import resolve
@@ -30,7 +31,7 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
         ConfigError: an option that the kind of source has no use for.
         DataError: data that are not there, are ambiguous, or cannot be fetched.
     """
-    found = find_files(task, root)
+    found = _found(task, root)
     if found is None:
         if task.source == WIRE:
             return WireSource(task, columns)
@@ -66,7 +67,7 @@ def open_test_source(task: TaskOptions, columns: Columns, *, root: Path) -> Sour
         ConfigError: an option that the kind of source has no use for.
         DataError: data that are not there, are ambiguous, or cannot be fetched.
     """
-    found = find_files(task, root)
+    found = _found(task, root)
     if found is None:
         if task.source == WIRE:
             return WireSource(task, columns)
@@ -76,3 +77,10 @@ def open_test_source(task: TaskOptions, columns: Columns, *, root: Path) -> Sour
         assert found.folder is not None
         raise lacking(found.folder, ["test"])
     return TestPart(FileSet(files, columns))
+
+
+def _found(task: TaskOptions, root: Path) -> Found | None:
+    found = find_files(task, root)
+    if found is not None:
+        check_alike(found.plain_texts)
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bakeoff.data.readers import ENDINGS, format_of
+from bakeoff.data.readers import ENDINGS, PLAIN_TEXT, format_of
 from bakeoff.errors import DataError
 
 STDIN: Final = "-"
@@ -27,7 +27,8 @@ def resolve(path: str, root: Path) -> Path:
         given = root / Path(path).expanduser()
         found = given.resolve()
         # A link's own name says what the file is where that of the file itself does not.
-        if found.is_file() and format_of(found) is None and format_of(given) is not None:
+        says_nothing = format_of(found) in (None, PLAIN_TEXT)
+        if found.is_file() and says_nothing and format_of(given) not in (None, PLAIN_TEXT):
             return given.parent.resolve() / given.name
     except (OSError, ValueError, RuntimeError) as error:
         said = getattr(error, "strerror", None) or error
@@ -100,6 +101,13 @@ def _files_named(name: str, root: Path, key: str) -> list[Path]:
                     f"{key} is {name!r}: it matches {path}, which is of no known kind: files must "
                     f"end in {ENDINGS}. Let the pattern end in one of these."
                 )
+        texts = [path for path in matched if format_of(path) == PLAIN_TEXT]
+        if 0 < len(texts) < len(matched):
+            table = next(path for path in matched if path not in texts)
+            raise DataError(
+                f"{key} is {name!r}: it matches the table {table} and the plain text {texts[0]}, "
+                "which is a note or data of its own. Let the pattern end in the ending of one."
+            )
         return matched
     path = resolve(name, root)
     if path.is_dir():

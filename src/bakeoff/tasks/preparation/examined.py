@@ -229,7 +229,10 @@ def _answers(task: Task, split: Split, examples: Sequence[Example]) -> str | Non
         return None
     word, answer = task.input_word, task.output_word
     if task.has_free_answers:
-        found = targets_in_inputs(("\n".join(e.inputs), e.target) for e in looked_at)
+        # Of what is learnt, a chat template's mark at the end of a turn is in no input.
+        found = targets_in_inputs(
+            ("\n".join(e.inputs), e.references[0] if e.references else e.target) for e in looked_at
+        )
         what = f"the {answer} stands word for word in the {word}, whole or sentence by sentence"
         meant = f"where a {answer} is an extract of its {word}, this is as it should be"
     else:

@@ -12,6 +12,7 @@ from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.preparation.known import all_columns
 from bakeoff.tasks.preparation.prepare import Preparation
 from bakeoff.types import Split
 
@@ -62,6 +63,8 @@ class ShotData:
         task = type(self._task)(options)
         task.from_rows, task.chat = self._task.from_rows, self._task.chat
         source = open_source(options, columns_of(task), root=self._root)
+        if task.reads_whole_rows:
+            source = open_source(options, all_columns(task, source), root=self._root)
         made = Preparation(task, source, self._tokenizer, self._tokenizer_id, None)
         drawn = made.drawn(shots, seed, most=self._task.max_length)
         if drawn is None:
