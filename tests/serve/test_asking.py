@@ -63,8 +63,15 @@ def test_tools_come_with_a_request_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_an_instruction_needs_no_input(tmp_path: Path) -> None:
-    model = served([{"instruction": "a", "input": "b", "output": "c"}], tmp_path)
-    assert "A storm?" in asked(model, "A storm?")
+    from bakeoff.serve.http.faults import ApiError
+
+    row = {"instruction": "a", "input": "b", "output": "c"}
+    # As found in the rows, and as a study names them that `init` wrote.
+    for options in ({}, {key: key for key in row}):
+        model = served([row], tmp_path, **options)
+        assert "A storm?" in asked(model, "A storm?")
+        with pytest.raises(ApiError, match="without tools"):
+            asked(model, "A storm?", tools=[TOOL])
 
 
 def test_a_prompt_of_several_columns_is_an_object_or_refused(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ import pytest
 
 from bakeoff.api.study import Study
 from bakeoff.execution.also import AlsoWorker
+from bakeoff.study.also import read_also
+from bakeoff.tasks.contract import ZERO_SHOT
+from bakeoff.tasks.registry import read_task
 from tests.studies import CITIES
 
 Run = Callable[..., Any]
@@ -214,6 +217,23 @@ def test_labels_of_a_set_of_the_same_kind_are_those_of_training(
     bench = open_workbench(study_from_mapping(given, folder=sets), "cpu")
     assert bench.also["again"].task.labels == ("a", "b", "c") == bench.task.labels
     assert bench.also["again"].data.gold.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("own", "columns"),
+    [
+        ({}, ("a", None)),
+        ({"messages": "talk"}, (None, "talk")),
+        ({"instruction": "b", "output": "d"}, ("b", None)),
+    ],
+)
+def test_a_set_of_conversations_may_have_another_form_than_the_study(
+    own: dict[str, str], columns: tuple[str | None, str | None]
+) -> None:
+    task = {"kind": "chat", "source": "rows", "instruction": "a", "output": "c"}
+    given = {"more": {"source": "more.jsonl", **own}}
+    found: Any = read_also(given, read_task(task), task, (ZERO_SHOT,))["more"].task.options
+    assert (found.instruction, found.messages) == columns
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

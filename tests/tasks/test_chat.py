@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from bakeoff.data.examples import Example
 from bakeoff.data.given import given_rows
 from bakeoff.data.hygiene.lengths import NEEDED, ROW
+from bakeoff.data.inputs import read_inputs
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.chat import Chat
@@ -211,12 +214,16 @@ def test_columns_of_another_kind_are_refused(write: Write, tokenizer: Any) -> No
 
 
 def test_two_columns_are_one_conversation() -> None:
-    """TRL's prompts and completions as messages."""
-    options = {"messages": ["prompt", "completion"], "tools": "tools"}
-    task = task_of(kind="chat", **options)
+    """TRL's prompts and completions as messages; the second column alone is learnt."""
+    task = task_of(kind="chat", messages=["prompt", "completion"], tools="tools")
     row: Row = {"prompt": LONG[:-1], "completion": LONG[-1:], "tools": [TOOL]}
-    whole = with_found(task_of(kind="chat", tools="tools"), {"messages": "messages"})
-    assert task.example(row) == whole.example({"messages": LONG, "tools": [TOOL]})
+    whole = with_found(
+        task_of(kind="chat", tools="tools", train_on="last"), {"messages": "messages"}
+    )
+    one = whole.example({"messages": LONG, "tools": [TOOL]})
+    assert dataclasses.replace(task.example(row), made_of=None) == dataclasses.replace(
+        one, made_of=None
+    )
     assert list(task.input_keys.values()) == ["prompt", "tools"]
     assert list(task.column_keys)[-1] == "messages[1]"
     asked = {"prompt": LONG[:-1], "tools": [TOOL]}
@@ -226,11 +233,53 @@ def test_two_columns_are_one_conversation() -> None:
         ({"completion": None}, "the conversation (column 'completion') is missing"),
         ({"completion": LONG}, "message 1 (column 'completion') is a system message, and"),
         ({"prompt": LONG[:1]}, "(columns 'prompt' and 'completion') has nothing before"),
-        ({"prompt": LONG[:2], "completion": [ASKED]}, "(columns 'prompt' and 'completion') has no"),
+        ({"completion": [ASKED]}, "the answer (column 'completion') has no message of the"),
     ):
         with pytest.raises(DataError) as caught:
             task.example({**row, **spoilt})
         assert wrong in str(caught.value)
+
+
+def test_of_two_columns_every_turn_of_the_second_is_learnt() -> None:
+    task = task_of(kind="chat", messages=["prompt", "completion"])
+    row: Row = {"prompt": [*TALK, ASKED], "completion": [*TALK[1:], ASKED, *TALK[1:]]}
+    ends = "<|im_end|>"
+    assert [text.removesuffix(ends) for text in learnt(task.example(row))] == ["Two towns."] * 2
+    # What an assistant said before is part of what is asked, also at the end of it.
+    said: Row = {"prompt": TALK, "completion": TALK[1:]}
+    assert learnt(task.example(said))[-1].removesuffix(ends) == "Two towns."
+    assert task.prompt({"prompt": TALK}).prompt == task.example(said).prompt
+
+
+def test_a_text_is_a_question_where_the_other_columns_may_be_left_out() -> None:
+    """As a study names them that `bakeoff init` wrote."""
+    for task in (
+        task_of(kind="chat", messages="messages", tools="tools"),
+        task_of(kind="chat", instruction="instruction", input="input", output="output"),
+    ):
+        [found] = read_inputs([], task.input_keys, "auto", BytesIO(b"A storm?"))
+        assert "A storm?" in task.prompt(found.values).prompt
+
+
+def test_a_column_of_two_may_hold_a_text() -> None:
+    """As data for reinforcement learning have their answers."""
+    task = task_of(kind="chat", messages=["prompt", "answer"])
+    messages: Row = {"prompt": [ASKED], "answer": [TOLD]}
+    for row in (
+        {"prompt": [ASKED], "answer": "Two towns."},
+        {"prompt": "A storm?", "answer": [TOLD]},
+    ):
+        assert task.example(row) == task.example(messages)
+    spelt: Row = {"prompt": [ASKED], "answer": '["a", {"b": 1}]'}
+    assert learnt(task.example(spelt))[0].removesuffix("<|im_end|>") == spelt["answer"]
+    assert task.prompt({"prompt": "A storm?"}).prompt == task.example(messages).prompt
+    with pytest.raises(DataError, match="not JSON"):
+        task.example({"prompt": [ASKED], "answer": " "})
+
+
+def test_messages_as_pandas_writes_them(write: Write, tokenizer: Any) -> None:
+    _, data = chatted(write, tokenizer, [{"messages": str(TALK)}])
+    assert len(data.splits["train"]) == 1
 
 
 @pytest.mark.parametrize("columns", [[], ["a"], ["a", "a"], ["a", ""], ["a", "b", "c"]])

@@ -73,7 +73,7 @@ def test_every_turn_of_the_assistant_is_found_with_its_end(shape: str) -> None:
     end = ENDS[shape] or "\n"
     expected = [f"{lead}{message['content']}{end}" for message in TWO[1::2]]
     assert words_of(whole.text, template.answers(whole, TWO)) == expected
-    assert words_of(whole.text, template.answers(whole, TWO, last=True)) == expected[1:]
+    assert words_of(whole.text, template.answers(whole, TWO, since=len(TWO) - 1)) == expected[1:]
 
 
 @pytest.mark.parametrize("shape", ["tagged"])
@@ -105,13 +105,14 @@ def test_a_template_that_takes_thoughts_out_of_earlier_turns() -> None:
     assert "the other 'Two towns.<|im_end|>" in message
     assert "task.train_on: last" in message and "chatml" in message
     # The last turn is rendered alike in both.
-    assert words_of(whole.text, template.answers(whole, talk, last=True)) == [
+    assert words_of(whole.text, template.answers(whole, talk, since=len(talk) - 1)) == [
         "Brill and Esker.<|im_end|>"
     ]
     tagged = template_of("thinking_tagged")
     whole = tagged.rendered(talk)
     expected = ["Two towns.<|im_end|>", "Brill and Esker.<|im_end|>"]
     assert words_of(whole.text, tagged.answers(whole, talk)) == expected
+    assert words_of(whole.text, tagged.answers(whole, talk, since=2)) == expected[1:]
     # What is left of the first answer is data all the same.
     assert words_of(whole.text, whole.data)[1] == "Two towns."
 
@@ -254,5 +255,5 @@ def test_spans_of_any_conversation(
     for (_, answer), text in zip(turns, words_of(whole.text, spans), strict=True):
         assert text.endswith(end)
         assert text.removesuffix(end).strip() == answer.strip()
-    assert template.answers(whole, messages, last=True) == spans[-1:]
+    assert template.answers(whole, messages, since=len(messages) - 1) == spans[-1:]
     assert all(a < b for a, b in spans) and list(spans) == sorted(spans)

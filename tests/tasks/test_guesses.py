@@ -589,9 +589,30 @@ def test_a_talk_in_two_columns_is_read_from_both(asked: list[str], answers: list
         }
 
     best = guessed(row).best
-    alone = {"train_on": "last"} if len(answers) == 1 else {}
-    assert dict(best.options) == {"messages": ["prompt", "completion"], **alone}
+    assert dict(best.options) == {"messages": ["prompt", "completion"]}
     assert best.reasons["kind"].startswith("'prompt' and 'completion' hold messages (role")
+
+
+def test_messages_that_a_text_answers_are_read_with_it() -> None:
+    best = guessed(
+        lambda w, i: {
+            "prompt": [
+                {"role": role, "content": w.text(5)} for role in ("user", "assistant", "user")
+            ],
+            "answer": w.text(3),
+            "source": w.text(1),
+        }
+    ).best
+    assert dict(best.options) == {"messages": ["prompt", "answer"]}
+    assert best.reasons["kind"].startswith("'prompt' holds messages (role")
+
+
+def test_messages_as_pandas_writes_them_to_csv_are_messages() -> None:
+    def row(w: Writer, i: int) -> Row:
+        said = [{"role": "user", "content": w.text(5)}, {"role": "assistant", "content": "it's"}]
+        return {"talk": str(said)}
+
+    assert dict(guessed(row).best.options) == {"messages": "talk"}
 
 
 def test_of_preferred_answers_as_messages_the_chosen_one_is_read() -> None:

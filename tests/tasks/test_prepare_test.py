@@ -72,3 +72,22 @@ def test_what_gives_way_is_what_training_cut_where_the_set_has_it(
     found = prepared(task, tokenizer, root, trained, 256)
     assert isinstance(found.task, Complete)
     assert found.task.cut_field == cut
+
+
+TALK = [{"role": "user", "content": "A storm?"}, {"role": "assistant", "content": "Two towns."}]
+
+
+@pytest.mark.parametrize(
+    ("trained", "row"),
+    [
+        ({"instruction": "instruction", "input": "input", "output": "output"}, {"messages": TALK}),
+        ({"messages": "messages"}, {"instruction": "A storm?", "output": "Two towns."}),
+        ({"messages": "conversations"}, {"messages": TALK}),
+    ],
+)
+def test_conversations_of_another_form_are_read_by_their_own_columns(
+    write: Write, tokenizer: Any, trained: dict[str, Any], row: Row
+) -> None:
+    root = write("test.jsonl", [row] * 2).parent
+    task = task_of(kind="chat", source="test.jsonl", max_target_tokens=16)
+    assert len(prepared(task, tokenizer, root, trained, 256).data) == 2

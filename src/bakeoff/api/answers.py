@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.api.results import Results
 from bakeoff.data.given import table_rows
-from bakeoff.data.inputs import Input, check_inputs
+from bakeoff.data.inputs import Input, check_inputs, required_columns
 from bakeoff.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _finished(results: Results | str | Path, device: str) -> FinishedRun:
 def _inputs(rows: Any, columns: Mapping[str, str]) -> list[Input]:
     """Rows given in Python as those that are read from files."""
     check_inputs(columns)
-    names = list(dict.fromkeys(columns.values()))
+    names = required_columns(columns)
     if isinstance(rows, str | bytes | Mapping):
         raise DataError(
             f"{_PLACE}: is of the type {type(rows).__name__}; give a list, with an entry for each "

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from bakeoff.data.readers import PLAIN_TEXT, TABLE_ENDINGS, Columns, format_of, read_records
+from bakeoff.data.readers import (
+    PLAIN_TEXT,
+    TABLE_ENDINGS,
+    Columns,
+    OptionalColumn,
+    format_of,
+    read_records,
+)
 from bakeoff.data.readers.opening import PACKED, check_regular, file_errors, opened
 from bakeoff.errors import DataError
 
@@ -97,6 +104,12 @@ def _of(source: str, columns: Columns, form: InputFormat, stdin: BinaryIO) -> It
     yield from _rows(source, path, columns)
 
 
+def required_columns(columns: Columns) -> list[str]:
+    """The columns that no row may lack; all of them where each may be."""
+    names = list(dict.fromkeys(columns.values()))
+    return [name for name in names if not isinstance(name, OptionalColumn)] or names
+
+
 def _unpacked(path: Path) -> bytes:
     """A file of text, unpacked where its name says that it is packed."""
     if format_of(path) != PLAIN_TEXT or path.suffix.lower() not in PACKED:
@@ -123,7 +136,7 @@ def _rows(source: str, path: Path, columns: Columns) -> Iterator[Input]:
 
 
 def _text(source: str, content: bytes, columns: Columns) -> Input:
-    names = list(dict.fromkeys(columns.values()))
+    names = required_columns(columns)
     if len(names) > 1:
         raise DataError(
             f"{source} is one text, but the study reads the columns {', '.join(names)}; give rows: "

@@ -107,7 +107,7 @@ def _read(
     own["source"] = _source(where, own["source"])
     is_like_task = own.get("kind", task.kind) == task.kind
     if is_like_task:
-        shared = present_keys(task_given)
+        shared = type(task).shared_options(present_keys(task_given), own)
         own = {**{k: v for k, v in shared.items() if k not in _OWN}, **own}
         own.setdefault("kind", DEFAULT_KIND)
     read = read_task(own, path=where)

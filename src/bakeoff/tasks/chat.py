@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
@@ -21,6 +21,7 @@ from bakeoff.tasks.conversation.conversations import (
     Conversation,
     calls_as_text,
     messages_of,
+    text_as_message,
     tools_as_text,
     tools_of,
     up_to_last_answer,
@@ -31,6 +32,7 @@ from bakeoff.tasks.starting import StartingValues
 from bakeoff.tasks.texts import text_of
 
 _MESSAGES: Final = ("messages", "conversations")
+_FORMS: Final = ("messages", "tools")
 _ALPACA: Final = ("instruction", "input", "output")
 _ANSWER: Final = "messages[1]"
 """The key of the second column of messages."""
@@ -45,8 +47,9 @@ class ChatOptions(TaskOptions):
 
     messages: str | tuple[str, ...] | None = None
     """The column with the messages: OpenAI's (role, content, tool_calls) or ShareGPT's (from,
-    value); or two columns, of which the second one's messages answer the first one's, such as
-    [prompt, completion]; null takes `messages` or `conversations`, whichever there is."""
+    value); or two columns, of which the second answers the first and alone is learnt, such as
+    [prompt, completion], messages or a text each; null takes `messages` or `conversations`,
+    whichever there is."""
 
     tools: str | None = None
     """The column with descriptions of tools; null takes `tools` where there is one."""
@@ -156,7 +159,9 @@ class Chat(Task):
     @property
     def input_keys(self) -> Mapping[str, str]:
         """Messages of one column hold the answer beside what it answers."""
-        return {k: c for k, c in self.column_keys.items() if k not in ("output", _ANSWER)}
+        keys = {k: c for k, c in self.column_keys.items() if k not in ("output", _ANSWER)}
+        # Nothing else stands there in some rows, so that who asks need not give them.
+        return {k: OptionalColumn(c) if k in ("input", "tools") else c for k, c in keys.items()}
 
     @property
     def may_read(self) -> tuple[str, ...]:
@@ -189,6 +194,20 @@ class Chat(Task):
                 **self._found_also(("input",), names),
             }
         return self._found_also(("tools",), names)
+
+    @classmethod
+    def shared_options(cls, shared: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Messages and Alpaca's columns are two forms; a set that names one has no other."""
+        apart: tuple[str, ...] = ()
+        if own.get("messages") is not None:
+            apart = _ALPACA
+        elif any(own.get(key) is not None for key in _ALPACA):
+            apart = _FORMS
+        return {key: value for key, value in shared.items() if key not in apart}
+
+    def may_take(self, key: str, value: Any) -> bool:
+        """Which columns hold what, each set's own columns say."""
+        return key not in (*_FORMS, *_ALPACA)
 
     def _found_also(self, keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         return {key: key for key in keys if getattr(self.options, key) is None and key in names}
@@ -233,10 +252,11 @@ class Chat(Task):
             return self._laid(Conversation(messages=self._asked(row)), known=False)
         column = self.column_keys["messages"]
         value = row.get(column)
-        if isinstance(value, str) and value.strip() and value.lstrip()[0] not in "[{":
-            value = [{"role": USER, "content": value}]
+        is_alone = _ANSWER not in self.column_keys
+        if not is_alone or (isinstance(value, str) and value.lstrip()[:1] not in ("", "[", "{")):
+            value = text_as_message(value, USER)
         messages = messages_of(value, column, self.options.cleaning)
-        asked = Conversation(messages=messages).before_answer
+        asked = Conversation(messages=messages).before_answer if is_alone else messages
         if not any(message["role"] != SYSTEM for message in asked):
             raise DataError(f"the conversation (column {column!r}) has nothing to answer")
         return self._laid(self._with_tools(Conversation(messages=asked), row), known=False)
@@ -255,15 +275,24 @@ class Chat(Task):
         columns = self.column_keys
         messages: list[dict[str, Any]] = []
         read = [columns[key] for key in ("messages", _ANSWER) if key in columns]
-        for column in read:
-            said = messages_of(row.get(column), column, cleaning)
+        said: tuple[dict[str, Any], ...] = ()
+        for role, column in zip((USER, ASSISTANT), read, strict=False):
+            value = row.get(column)
+            if len(read) > 1:
+                value = text_as_message(value, role)
+            said = messages_of(value, column, cleaning)
             if messages and said[0]["role"] == SYSTEM:
                 raise DataError(
                     f"message 1 (column {column!r}) is a system message, and the messages of "
                     f"{read[0]!r} are before it"
                 )
             messages += said
-        return up_to_last_answer(messages, *read)
+        if len(read) == 1:
+            return up_to_last_answer(messages, *read)
+        if all(message["role"] != ASSISTANT for message in said):
+            raise DataError(f"the answer (column {read[1]!r}) has no message of the assistant")
+        talk = up_to_last_answer(messages, *read)
+        return replace(talk, num_answering=len(said) - talk.num_left_out)
 
     def _asked(self, row: Row) -> tuple[dict[str, Any], ...]:
         cleaning, columns = self.options.cleaning, self.column_keys
@@ -284,7 +313,7 @@ class Chat(Task):
         if column is None:
             return talk
         tools = tools_of(row.get(column), column)
-        return Conversation(messages=talk.messages, tools=tools, num_left_out=talk.num_left_out)
+        return replace(talk, tools=tools)
 
     def _laid(self, talk: Conversation, *, known: bool = True) -> Example:
         template = self._template
@@ -307,8 +336,9 @@ class Chat(Task):
         whole = template.rendered(shown.messages, shown.tools)
         targets: tuple[Span, ...] = ((0, len(whole.text)),)
         if self.options.train_on != "all":
-            last = self.options.train_on == "last"
-            targets = template.answers(whole, shown.messages, shown.tools, last=last)
+            learnt = 1 if self.options.train_on == "last" else shown.num_answering
+            since = len(shown.messages) - learnt if learnt else 0
+            targets = template.answers(whole, shown.messages, shown.tools, since=since)
         answer = told[-1]["content"]
         return Example(
             text=whole.text,

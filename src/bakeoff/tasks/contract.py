@@ -148,6 +148,15 @@ class Task(ABC):
         """
         return {}
 
+    @classmethod
+    def shared_options(cls, shared: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those options of a study's task that a further test set of this kind takes over.
+
+        Args:
+            shared: of the study's task. own: that the set names itself.
+        """
+        return shared
+
     def may_take(self, key: str, value: Any) -> bool:
         """Whether an option that the training rows of another set decided can be this one's too.
 

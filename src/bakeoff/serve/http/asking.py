@@ -131,6 +131,8 @@ def chat_prompt(
                 elif tools:
                     raise bad("the study was made without tools; leave them out", "tools")
                 return row_prompt(model, row, "messages"), False
+            if tools:
+                raise bad("the study was made without tools; leave them out", "tools")
         elif tools:
             raise bad("the study is none of conversations, so it takes no tools", "tools")
         if [turn["role"] for turn in turns] == ["user"]:

@@ -180,7 +180,7 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     if not known:
         return made
     whole = chat.rendered(messages)
-    [answered] = chat.answers(whole, messages, last=True)[-1:]
+    [answered] = chat.answers(whole, messages, since=len(messages) - 1)[-1:]
     size = len(plain.prompt)
     placed = _place(chat, whole.text, whole.data, plain.text[size:])
     spans = _within(plain.literal_spans, size, len(plain.text))

@@ -145,22 +145,23 @@ class ChatTemplate:
         messages: Sequence[Message],
         tools: Sequence[Message] = (),
         *,
-        last: bool = False,
+        since: int = 0,
     ) -> tuple[Span, ...]:
         """What of a rendering the assistant writes: each turn with the token that ends it.
 
         Args:
             whole: of all ``messages``, of which the last one is the assistant's.
-            last: only the last turn's.
+            since: only turns from this message on, counted from 0.
 
         Raises:
             DataError: the rendering of the first messages is not the beginning of the whole's.
         """
         if whole.generated is not None:
-            return self._marked_answers(whole, messages, tools, last)
-        places = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
+            return self._marked_answers(whole, messages, tools, since)
         spans: list[Span] = []
-        for place in places[-1:] if last else places:
+        for place in range(since, len(messages)):
+            if messages[place]["role"] != ASSISTANT:
+                continue
             head = self.plain(messages[:place], tools, asks=True) if place else ""
             self._check_beginning(head, whole.text, place)
             turn = (
@@ -178,12 +179,12 @@ class ChatTemplate:
         whole: Rendering,
         messages: Sequence[Message],
         tools: Sequence[Message],
-        last: bool,
+        since: int,
     ) -> tuple[Span, ...]:
         assert whole.generated is not None
         spans = tuple(span for span in whole.generated if span[0] < span[1])
-        if last and len(messages) > 1:
-            _, earlier = self._run(messages[:-1], tools, False)
+        if since:
+            _, earlier = self._run(messages[:since], tools, False)
             spans = spans[sum(start < stop for start, stop in earlier) :]
         if not spans:
             raise DataError(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
 
 from bakeoff.data.cleaning import clean, is_blank
+from bakeoff.data.columns import parsed_list
 from bakeoff.data.options import CleaningStep
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
@@ -45,11 +46,14 @@ class Conversation:
         messages: as templates read them: ``role``, ``content`` (None where there are only calls),
             ``tool_calls``. tools: what may be called, each ``{type: function, function: …}``.
         num_left_out: messages after the assistant's last one.
+        num_answering: how many of the last messages are the answer, and learnt, where these came
+            apart from the others; 0 where all came together.
     """
 
     messages: tuple[dict[str, Any], ...]
     tools: tuple[dict[str, Any], ...] = ()
     num_left_out: int = 0
+    num_answering: int = 0
 
     @property
     def has_calls(self) -> bool:
@@ -76,7 +80,7 @@ class Conversation:
             return None
         # What an assistant says before anyone asks it goes with the first question.
         kept = (*self.messages[:first], *self.messages[asked[1] :])
-        return Conversation(messages=kept, tools=self.tools, num_left_out=self.num_left_out)
+        return replace(self, messages=kept)
 
 
 def messages_of(
@@ -113,6 +117,16 @@ def messages_of(
             )
             raise DataError(f"message {number} ({where}) is a system message, and {rule}")
     return tuple(messages)
+
+
+def text_as_message(value: object, role: str) -> object:
+    """A text that holds no list of messages as one message, which says it; else the value."""
+    if not isinstance(value, str) or is_blank(value):
+        return value
+    found = parsed_list(value)
+    if isinstance(found, list) and found and all(isinstance(one, Mapping) for one in found):
+        return found
+    return [{"role": role, "content": value}]
 
 
 def tools_of(value: object, column: str) -> tuple[dict[str, Any], ...]:
@@ -159,11 +173,7 @@ def calls_as_text(conversation: Conversation) -> Conversation:
         said = [message["content"]] if message["content"] else []
         rest = {key: value for key, value in message.items() if key != "tool_calls"}
         messages.append({**rest, "content": "\n".join([*said, *texts])})
-    return Conversation(
-        messages=tuple(messages),
-        tools=conversation.tools,
-        num_left_out=conversation.num_left_out,
-    )
+    return replace(conversation, messages=tuple(messages))
 
 
 def tools_as_text(conversation: Conversation, text: str) -> Conversation:
@@ -181,7 +191,7 @@ def tools_as_text(conversation: Conversation, text: str) -> Conversation:
         messages[0] = {**messages[0], "content": f"{messages[0]['content']}\n\n{described}"}
     else:
         messages.insert(0, {"role": SYSTEM, "content": described})
-    return Conversation(messages=tuple(messages), num_left_out=conversation.num_left_out)
+    return replace(conversation, messages=tuple(messages), tools=())
 
 
 def up_to_last_answer(messages: Sequence[dict[str, Any]], *columns: str) -> Conversation:
@@ -310,6 +320,8 @@ def _parsed(value: object, where: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
+        if isinstance(spelt := parsed_list(value), list):  # as pandas writes lists to CSV files
+            return spelt
         raise DataError(f"what is in {where} is a text that is not JSON ({error})") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from bakeoff.data.columns import Column, Table, parsed_json
+from bakeoff.data.columns import Column, Table, parsed_list
 from bakeoff.errors import DataError
 from bakeoff.tasks.conversation.chat_templates import ASSISTANT
 from bakeoff.tasks.conversation.conversations import messages_of, up_to_last_answer
@@ -30,17 +30,17 @@ def guess_talks(table: Table) -> Guess | None:
     found = [c for c in table.columns if _holds_messages(c)]
     if found:
         column = next((c for c in found if _share(c, _may_be_learnt) >= _HALF), found[0])
-        parts = _parts(found)
+        parts = _parts(table, found)
         read = parts or (column,)
         form = _form(read[0])
-        reasons = {"kind": f"{_names(read)} messages ({form})", "messages": form}
+        reasons = {
+            "kind": f"{_names([c for c in read if c in found])} messages ({form})",
+            "messages": form,
+        }
         options: dict[str, Any] = {"messages": column.name}
         if parts is not None:
             options["messages"] = [one.name for one in parts]
-            reasons["messages"] = f"{form}; the second column answers the first"
-            if _share(parts[1], lambda value: len(_messages(value) or ()) == 1) == 1.0:
-                options["train_on"] = "last"
-                reasons["train_on"] = "what answers is in a column of its own"
+            reasons["messages"] = f"{form}; the second column answers the first, and is learnt"
         if any(c.name == "tools" and c.shape != "empty" for c in table.columns):
             options["tools"] = "tools"
             reasons["tools"] = "descriptions of what may be called"
@@ -98,7 +98,7 @@ def _column(table: Table, name: str) -> Column:
 
 
 def _messages(value: object) -> list[Any] | None:
-    found = parsed_json(value) if isinstance(value, str) else value
+    found = parsed_list(value) if isinstance(value, str) else value
     if not isinstance(found, list | tuple) or not found:
         return None
     keys = [set(one) for one in found if isinstance(one, Mapping)]
@@ -135,8 +135,11 @@ def _role(value: Any, place: int) -> str | None:
         return None
 
 
-def _parts(found: Sequence[Column]) -> tuple[Column, Column] | None:
-    """The column that ends with a question and the one that begins with its answer, if any."""
+def _parts(table: Table, found: Sequence[Column]) -> tuple[Column, Column] | None:
+    """The column that ends with a question and the one that begins with its answer, if any.
+
+    The answer may be a text that is called one.
+    """
     answers = [c for c in found if _share(c, lambda value: _role(value, 0) == ASSISTANT) >= _HALF]
     asked = [
         c
@@ -144,6 +147,9 @@ def _parts(found: Sequence[Column]) -> tuple[Column, Column] | None:
         if c not in answers
         and _share(c, lambda value: _role(value, -1) not in (None, ASSISTANT)) >= _HALF
     ]
+    if asked and not answers:
+        prose = tuple(c for c in table.prose if c not in found)
+        answers = [c for c in (first_called(prose, ANSWER),) if c is not None]
     return (asked[0], answers[0]) if asked and answers else None
 
 
