@@ -109,7 +109,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 434 test rows would decide it with about 80 % "
         "probability. Answering further rows takes about 18.7 min, one run at a time. To use one "
         "all the same: lora has the least expected regret, 0.00756 nats per token, and loses at "
@@ -119,7 +120,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 9 seeds of each method would decide it with "
         "about 80 % probability. The further seeds take about 3.5 h, one run at a time. To use "
         "one all the same: lora has the least expected regret, 0.0107 nats per token, and loses "
@@ -129,7 +131,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 47 seeds of each method and 936 test rows "
         "would decide it with about 80 % probability. Both take about 36.6 h, one run at a time. "
         "To use one all the same: lora has the least expected regret, 0.0259 nats per token, and "
@@ -139,7 +142,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 434 test rows would decide it with about 80 % "
         "probability. To use one all the same: lora has the least expected regret, 0.00756 nats "
         "per token, and loses at most 0.075 nats per token (level 0.95).",
@@ -148,7 +152,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0 nats per token, level 0.95). With a margin of zero no size shows two methods "
         "equal; give a margin. To use one all the same: lora has the least expected regret, "
         "0.00314 nats per token, and loses at most 0.0208 nats per token (level 0.95).",
@@ -200,7 +205,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 434 test rows would decide it with about 80 % "
         "probability. Answering further rows takes about 18.7 min, one run at a time. To use one "
         "all the same: lora has the least expected regret, 0.00756 nats per token, and loses at "
@@ -211,7 +217,8 @@ SAID: dict[str, tuple[str, str | None, str]] = {
         "undecided",
         None,
         "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; lora reaches "
-        "3.000. Nothing is recommended: head and lora cannot be told apart, nor shown equal "
+        "3.000. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal "
         "(margin 0.05 nats per token, level 0.95). 434 test rows would decide it with about 80 % "
         "probability. Answering further rows takes about 18.7 min, one run at a time. To use one "
         "all the same: lora has the least expected regret, 0.00756 nats per token, and loses at "
@@ -284,22 +291,23 @@ SAID: dict[str, tuple[str, str | None, str]] = {
     "few rows differ": (
         "undecided",
         None,
-        "The best baseline, zero-shot, reaches a test ROUGE-1 of 0.0 points; lora reaches 80.3. "
-        "Nothing is recommended: head and lora cannot be told apart, nor shown equal (margin 1 "
-        "point, level 0.95). head and lora are not compared: they differ on 6 of 200 rows only; "
-        "at least 10 are needed. 334 test rows would decide it with about 80 % probability. "
-        "Answering further rows takes about 6.7 min, one run at a time. To use one all the same: "
-        "lora has the least expected regret, 0.0147 points; what it may lose at most is not "
-        "known.",
+        "The best baseline, zero-shot, reaches a test ROUGE-1 of 0.0 points; lora reaches "
+        "80.3. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal (margin 1 point, level 0.95). "
+        "head and lora are not compared: they differ on 6 of 200 rows only; at least 10 are "
+        "needed. 334 test rows would decide it with about 80 % probability. Answering further "
+        "rows takes about 6.7 min, one run at a time. To use one all the same: lora has the "
+        "least expected regret, 0.0147 points; what it may lose at most is not known.",
     ),
     "no row differs": (
         "undecided",
         None,
-        "The best baseline, zero-shot, reaches a test ROUGE-1 of 0.0 points; head reaches 80.3. "
-        "Nothing is recommended: head and lora cannot be told apart, nor shown equal (margin 1 "
-        "point, level 0.95). head and lora are not compared: they agree on all 200 rows, which "
-        "says little of those on which they would not. To use one all the same: head has the "
-        "least expected regret, 0 points; what it may lose at most is not known.",
+        "The best baseline, zero-shot, reaches a test ROUGE-1 of 0.0 points; head reaches "
+        "80.3. Nothing is recommended: head and lora are shown better than the baseline "
+        "zero-shot, but cannot be told apart, nor shown equal (margin 1 point, level 0.95). "
+        "head and lora are not compared: they agree on all 200 rows, which says little of "
+        "those on which they would not. To use one all the same: head has the least expected "
+        "regret, 0 points; what it may lose at most is not known.",
     ),
     "one has not finished": (
         "undecided",
@@ -346,12 +354,13 @@ SAID: dict[str, tuple[str, str | None, str]] = {
     "undecided within limits": (
         "undecided",
         None,
-        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; head reaches "
-        "3.500. Nothing is recommended: head and soft_prompt cannot be told apart, nor shown "
-        "equal (margin 0.05 nats per token, level 0.95). 270 test rows would decide it with about"
-        " 80 % probability. Answering further rows takes about 10.5 min, one run at a time. To "
-        "use one all the same: head has the least expected regret, 0.0124 nats per token, and "
-        "loses at most 0.0761 nats per token (level 0.95).",
+        "The best baseline, zero-shot, reaches a test NLL of 9.000 nats per token; head "
+        "reaches 3.500. Nothing is recommended: head and soft_prompt are shown better than the "
+        "baseline zero-shot, but cannot be told apart, nor shown equal (margin 0.05 nats per "
+        "token, level 0.95). 270 test rows would decide it with about 80 % probability. "
+        "Answering further rows takes about 10.5 min, one run at a time. To use one all the "
+        "same: head has the least expected regret, 0.0124 nats per token, and loses at most "
+        "0.0761 nats per token (level 0.95).",
     ),
     "an older run": (
         "best",

@@ -237,7 +237,8 @@ def test_rows_of_which_none_fits_are_an_error_even_where_they_may_be_skipped(
     lengths = {"max_target_tokens": 8, "max_length": 11}
     with pytest.raises(DataError, match=r"leave no room for the document of row 1 of") as caught:
         train_split(write, tokenizer, "a", "b", on_bad_row="skip", **lengths)
-    asked = f"Set task.max_length to {fixed + 9} for all of them to fit, or to {fixed + 9} for one"
+    least = fixed + 9
+    asked = f"max_length to {least} or more for all of them to fit, or to {least} or more for one."
     assert asked in str(caught.value) and "or task.on_bad_row" not in str(caught.value)
 
 

@@ -127,6 +127,8 @@ def undecided(
         )
     elif len(open_) > 1:
         said = f"{joined(open_)} cannot be told apart, nor shown equal"
+        if setting.baselines and not not_over:
+            said = f"{joined(open_)} are shown {over}, but cannot be told apart, nor shown equal"
         if len(not_over) == len(open_):
             said += f", and none is shown {over}"
         elif not_over:

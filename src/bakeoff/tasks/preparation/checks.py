@@ -76,7 +76,7 @@ def check_fit(
     if options.on_bad_row == "skip":
         remedy = (
             "So no row is left. Set task.max_length to "
-            f"{max(needed)} for all of them to fit, or to {min(needed)} for one."
+            f"{max(needed)} or more for all of them to fit, or to {min(needed)} or more for one."
         )
     else:
         remedy = (
