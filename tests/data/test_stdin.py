@@ -82,6 +82,16 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
 }
 
 
+PROSE = b"Alice was beginning to get very tired of sitting by her sister, on\nthe bank.\n"
+
+
+def test_running_text_is_no_table() -> None:
+    assert format_of_content(PROSE) == ("txt", "")
+    assert format_of_content(gzip.compress(PROSE)) == ("txt", ".gz")
+    header = b"what the customer wrote,label of the whole message\n"
+    assert format_of_content(header + PROSE) == ("csv", "")
+
+
 @pytest.mark.parametrize("name", CONTENTS)
 def test_the_first_bytes_show_the_format(tmp_path: Path, name: str) -> None:
     content, ending = CONTENTS[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from typing import Any, BinaryIO, Final
@@ -20,6 +21,8 @@ _BINARY: Final = {
     b"PK\x03\x04": "xlsx",
 }
 """What files begin with, by their format."""
+_WORDS_OF_NAME: Final = 8
+"""Of a column's name, at most: a first line with longer parts is one of running text."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _REMEDY: Final = (
@@ -72,7 +75,10 @@ def format_of_content(content: bytes) -> tuple[str, str]:
     if text[:1] == b"[":
         return "json", packed
     if text[:1] != b"{":
-        return "csv", packed  # which may be divided by tabs, as its header shows
+        first = text.partition(b"\n")[0]
+        longest = max(len(name.split()) for name in re.split(rb"[,;\t]", first))
+        # A CSV may be divided by tabs, as its header shows.
+        return ("csv" if longest <= _WORDS_OF_NAME else "txt"), packed
     return ("jsonl" if _are_lines(text) else "json"), packed
 
 
