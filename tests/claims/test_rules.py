@@ -12,7 +12,7 @@ import pytest
 from bakeoff.claims.contract import SIZES, Claim, Contrast, Noise, Planted
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Evidence, Verdict, judge_family
-from bakeoff.claims.simulation import simulate
+from bakeoff.claims.simulation import simulate, smallest_effect
 
 FULL = SIZES["full"]
 
@@ -134,6 +134,83 @@ def test_all_contrasts_must_hold_or_any() -> None:
     some = judge_family({"m": (made(contrasts=both, joined="any"), Evidence(values=values))})["m"]
     assert (every.verdict, every.deciding) == ("contradicted", "y")
     assert (some.verdict, some.deciding) == ("supported", "x")
+
+
+@pytest.mark.parametrize(
+    ("rule", "threshold", "centre", "is_short"),
+    [
+        ("above", 0.1, 0.05, True),
+        ("above", 0.1, 0.0, False),
+        ("above", 0.1, -0.05, False),
+        ("above", 0.0, -0.05, False),
+        ("below", -0.1, -0.05, True),
+        ("below", 0.1, 0.2, False),
+        ("within", 0.1, 0.2, False),
+    ],
+)
+def test_what_is_short_of_the_margin_says_so_beside_the_verdict(
+    rule: str, threshold: float, centre: float, is_short: bool
+) -> None:
+    values = np.array([centre + a for a in AROUND])
+    found = judge_family({"made": (made(rule, threshold), Evidence(values={"x": values}))})["made"]
+    assert found.verdict == "contradicted"
+    words = "in the claimed direction, but less than the margin"
+    assert found.aside == (words if is_short else "")
+    assert (words in found.why) is is_short
+
+
+def test_what_is_not_shown_to_be_above_zero_is_not_called_so() -> None:
+    values = np.array([0.004 + 10 * a for a in AROUND])
+    found = judge_family({"made": (made("above", 0.1), Evidence(values={"x": values}))})["made"]
+    assert found.low is not None and found.low < 0.0 < found.effect  # type: ignore[operator]
+    assert (found.verdict, found.aside) == ("contradicted", "")
+
+
+def test_a_bound_of_the_effect_decides_nothing_and_keeps_its_place_in_the_family() -> None:
+    values = {"x": np.array([0.2 + a for a in AROUND])}
+    bounded = made(only_a_bound=lambda values: "The grid must grow.")
+    other = {"other": (made(), Evidence(values=values))}
+    found = judge_family({"made": (bounded, Evidence(values=values)), **other})
+    plain = judge_family({"made": (made(), Evidence(values=values)), **other})
+    assert found["made"].verdict == "undecided"
+    assert found["made"].why.endswith("The grid must grow.")
+    assert found["made"].effect == pytest.approx(0.2)
+    assert found["other"].level == plain["other"].level
+
+
+def test_a_sentence_of_what_was_measured_ends_the_reason() -> None:
+    claim = made(says=lambda values: f"{len(values['x'])} of them.")
+    values = np.array([0.2 + a for a in AROUND])
+    found = judge_family({"made": (claim, Evidence(values={"x": values}))})["made"]
+    assert found.why.endswith("5 of them.")
+
+
+@pytest.mark.parametrize("joined", ["all", "any"])
+@pytest.mark.parametrize("centre", [0.0, 0.2])
+def test_an_interval_beyond_the_margin_is_one_of_a_verdict(joined: str, centre: float) -> None:
+    """The interval of several contrasts is held to what the rule asks of the side it is on."""
+    names = ("x", "y", "z")
+    both = tuple(Contrast(name=n, rule="above", threshold=0.1, words=n) for n in names)
+    claim = made(contrasts=both, joined=joined)
+    spread = np.array(AROUND)
+    for scale in np.linspace(5.0, 60.0, 45):
+        values = dict.fromkeys(names, centre + scale * spread)
+        found = judge_family({"m": (claim, Evidence(values=values))})["m"]
+        assert found.low is not None and found.high is not None
+        is_beyond = found.low > 0.1 or found.high < 0.1
+        assert is_beyond is (found.verdict != "undecided"), scale
+
+
+def test_the_planned_effect_is_held_to_the_rule_of_several_contrasts() -> None:
+    noise = Noise(seed=0.03)
+    one = made(planted=Planted(supported={"x": 0.2}, contradicted={"x": 0.0}, noise=noise))
+    contrasts = tuple(Contrast(name="x", rule="above", threshold=0.1, words="x") for _ in range(4))
+    several = replace(one, contrasts=contrasts, joined="any")
+    assert smallest_effect(several, FULL) == pytest.approx(smallest_effect(one, FULL, family=4))
+    values = {"x": np.array([0.2 + 10 * a for a in AROUND])}
+    alone = judge_family({"m": (one, Evidence(values=values))})["m"]
+    among = judge_family({"m": (several, Evidence(values=values))})["m"]
+    assert among.smallest_effect == pytest.approx(alone.estimates[0].detectable(0.05 / 4))
 
 
 @pytest.mark.parametrize("rule", ["above", "below", "within"])

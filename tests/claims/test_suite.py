@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_equal_entrants_of_several_claims_are_trained_once(data: Any) -> None:
     chosen = claims_named(("update_is_low_rank", "full_rank_lora_is_full", "tuning_forgets"))
     [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
-    assert list(study.mapping["methods"]) == ["full", "lora_8", "lora_32", "lora_width"]
+    assert list(study.mapping["methods"]) == ["full", "lora_8", "lora_64", "lora_width"]
     assert list(study.mapping["also_test"]) == ["corpus"]
     assert sum(map(study.share, chosen)) == pytest.approx(1.0)
 
@@ -110,6 +110,27 @@ def test_what_cannot_be_tested_says_what_it_takes(data: Any) -> None:
     shift = claims_named(("prompts_resist_shift",))["prompts_resist_shift"]
     own = replace(data, desks=None)
     assert "without --data" in why_untestable(shift, [NOMINAL], NOMINAL, FULL, own)
+
+
+@pytest.mark.parametrize(
+    ("base", "is_known"),
+    [("tiny", True), ("wire-0.3m", True), ("made/wire-3.5m", True), ("smollm2-135m", False)],
+)
+def test_what_a_base_forgets_is_measured_on_text_that_it_was_trained_on(
+    base: str, is_known: bool, data: Any
+) -> None:
+    forgets = claims_named(("tuning_forgets",))["tuning_forgets"]
+    main = replace(NOMINAL, reference=base)
+    why = why_untestable(forgets, [main], main, FULL, data)
+    assert why == "" if is_known else "on tiny or on a base wire-*" in why
+    assert why_untestable(forgets, [main], main, FULL, replace(data, corpus=None))
+
+
+def test_ranks_of_two_claims_are_trained_once(data: Any) -> None:
+    chosen = claims_named(("rank_is_enough_at_8", "full_rank_lora_is_full"))
+    [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
+    ranks = [method.get("rank") for method in study.mapping["methods"].values()]
+    assert ranks == [1, 2, 4, 8, 64, None, 128]
 
 
 def test_held_out_desks_are_in_no_training_row(data: Any, tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ Values = Mapping[str, Floats]
 A condition of a trained entrant is its name, and holds the test loss of each seed in nats per
 token; ``NAME@SET`` is that of a further test set, ``NAME#validation`` and ``NAME#rate`` its
 validation loss and its chosen learning rate, ``PART:NAME`` that of another part than the main one.
-``zero_shot`` is the untuned base. Where a claim is about several bases, ``0/`` to ``B-1/`` stand in
+``rows#input`` is how many tokens of a test row are read before its answer, on average.
+``zero_shot`` is the untuned base, ``few_shot`` the same with worked examples, [S] where every seed
+draws its own. Where a claim is about several bases, ``0/`` to ``B-1/`` stand in
 front, in the order of their parameters, and ``log_parameters`` is [B]."""
 
 Rule = Literal["above", "below", "within"]
@@ -156,11 +158,14 @@ class Curve:
 
     Attributes:
         points: (what stands on the x axis, the mean over repeats, the repeats' values).
+        of_bases: whether the points are the bases of the run in their order, whose names then
+            stand on the x axis.
     """
 
     x_title: str
     y_title: str
     points: tuple[tuple[str, float, tuple[float, ...]], ...]
+    of_bases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +207,11 @@ class Claim:
         repeats: what the first axis counts. over_bases: whether the bases are its conditions.
         quick: whether ``--quick`` runs it.
         curve: what is drawn besides the effect: a curve, several, or None.
+        figure_only: conditions that only the curve has. Where such an entrant or its part is
+            missing, or has other seeds, the claim is decided all the same.
+        only_a_bound: why the effect is only a bound of the true one, so that it decides nothing;
+            empty where it is not.
+        says: a further sentence of what was measured; empty for none.
     """
 
     name: str
@@ -222,6 +232,9 @@ class Claim:
     over_bases: bool = False
     quick: bool = False
     curve: Callable[[Values], Curve | Sequence[Curve] | None] = lambda values: None
+    figure_only: tuple[str, ...] = ()
+    only_a_bound: Callable[[Values], str] = lambda values: ""
+    says: Callable[[Values], str] = lambda values: ""
 
     @property
     def margin(self) -> float:

@@ -61,6 +61,7 @@ CLAIM = Claim(
     design=_design,
     quick=True,
     curve=_curve,
+    figure_only=("soft_1", "soft_50"),
     planted=Planted(
         supported={
             "soft_1": 2.30,

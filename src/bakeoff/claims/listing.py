@@ -71,5 +71,5 @@ def finds_words(effect: float, claim: Claim) -> str:
     """What a design finds, before it is run."""
     return (
         f"with 80 % probability an effect that is {effect:.2g} {claim.unit} from its margin, "
-        f"where {claim.repeats} vary as they are expected to"
+        f"if {claim.repeats} vary as was assumed before anything was measured"
     )

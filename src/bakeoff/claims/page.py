@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
 from bakeoff.claims.listing import design_words, finds_words
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
-from bakeoff.claims.suite import Found, Suite, planned_effect
-from bakeoff.formatting import counted, shown_seconds
+from bakeoff.claims.suite import STUDIES, Found, Suite, planned_effect
+from bakeoff.formatting import counted, join, shown_count, shown_seconds
 from bakeoff.page.frame import frame, make_environment
 
 _ORDER: Final = tuple(Verdict)
+_REPORT: Final = "report.html"
 
 
 def build_page(suite: Suite, found: Found) -> str:
@@ -23,7 +25,7 @@ def build_page(suite: Suite, found: Found) -> str:
         figures = [effect_figure(claim, finding, f"effect{i}")]
         curves = claim.curve(evidence.values) if finding.estimates else None
         for j, curve in enumerate([curves] if isinstance(curves, Curve) else curves or ()):
-            figures.append(curve_figure(claim, curve, f"curve{i}-{j}"))
+            figures.append(curve_figure(claim, _named(suite, curve), f"curve{i}-{j}"))
         rows.append(
             {
                 "name": name,
@@ -33,7 +35,9 @@ def build_page(suite: Suite, found: Found) -> str:
                 "design": design_words(claim, suite.size, suite.main),
                 "finds": finds_words(planned_effect(suite, claim), claim),
                 "seconds": shown_seconds(found.seconds[name]),
-                "studies": found.studies.get(name, []),
+                "studies": [_study(suite, study) for study in found.studies.get(name, [])],
+                "bases": _bases(suite) if claim.over_bases else "",
+                "notes": evidence.notes,
                 "interval": _interval(finding),
                 "margin": _margin(claim, finding),
             }
@@ -46,10 +50,30 @@ def build_page(suite: Suite, found: Found) -> str:
             rows=rows,
             summary=_summary(found),
             suite=suite,
+            bases=_bases(suite) if any(one.over_bases for one in suite.claims.values()) else "",
             level=f"{100 * (1 - ALPHA):.0f}",
             total=shown_seconds(sum(found.seconds.values())),
         )
     )
+
+
+def _bases(suite: Suite) -> str:
+    """All bases of the run with their parameters, in words."""
+    return join([f"{one.reference} ({shown_count(one.parameters)})" for one in suite.facts])
+
+
+def _named(suite: Suite, curve: Curve) -> Curve:
+    """A curve over the bases with their names on its x axis."""
+    if not curve.of_bases:
+        return curve
+    named = zip(suite.facts, curve.points, strict=True)
+    return replace(curve, points=tuple((base.reference, *point[1:]) for base, point in named))
+
+
+def _study(suite: Suite, study: str) -> dict[str, str]:
+    """A study's name and, where it has come to a report, the way to it."""
+    way = f"{STUDIES}/{study}/{_REPORT}"
+    return {"name": study, "way": way if (suite.out / way).is_file() else ""}
 
 
 def _summary(found: Found) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
 from bakeoff.claims.entrants import FROM_LABELS
 
@@ -107,9 +108,17 @@ def why_untestable(
             )
         if part.prompts and not data.takes_prompts:
             return "Its written prompts are for documents with summaries; the data are none."
-        if "corpus" in part.sets and data.corpus is None:
-            return "It needs running text that the base knows, which is made for tiny's family."
+        if "corpus" in part.sets and not (data.corpus and _is_of_family(main.reference)):
+            return (
+                "It needs running text that the base was trained on, which is known of tiny's "
+                "family alone: run it without --data on tiny or on a base wire-*."
+            )
     return ""
+
+
+def _is_of_family(reference: str) -> bool:
+    """Whether a base is tiny or one of its family, by its name or its folder's."""
+    return Path(reference).name in ("tiny", *FAMILY)
 
 
 def plan_studies(

@@ -8,6 +8,7 @@ from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
     Contrast,
+    Curve,
     Floats,
     Noise,
     Part,
@@ -15,6 +16,7 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import soft_prompt
 
 _MARGIN = 0.01
@@ -32,6 +34,22 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"lost": values["shared:soft_64"] - values["whole:soft_64"]}
+
+
+def _curve(values: Values) -> Curve | None:
+    names = {"whole:rows#input": "room kept", "shared:rows#input": "room shared"}
+    return curve_over(values, names, "room", "tokens of input read, of a test row")
+
+
+def _says(values: Values) -> str:
+    """How much usable input is lost."""
+    if not {"whole:rows#input", "shared:rows#input"} <= set(values):
+        return ""
+    whole, shared = (float(values[f"{part}:rows#input"]) for part in ("whole", "shared"))
+    return (
+        f"Of the {whole:.0f} tokens that are read of a test row's input beside the prompt, "
+        f"{shared:.0f} are left where the room is shared, {1.0 - shared / whole:.0%} fewer."
+    )
 
 
 CLAIM = Claim(
@@ -56,6 +74,8 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    curve=_curve,
+    says=_says,
     planted=Planted(
         supported={"shared:soft_64": 2.35, "whole:soft_64": 2.3},
         contradicted={"shared:soft_64": 2.28, "whole:soft_64": 2.3},

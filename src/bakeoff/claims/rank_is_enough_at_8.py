@@ -55,6 +55,7 @@ CLAIM = Claim(
     statistic=_statistic,
     design=_design,
     curve=_curve,
+    figure_only=("lora_1", "lora_2", "lora_4"),
     planted=Planted(
         supported={"lora_8": 2.0, "lora_64": 2.0},
         contradicted={"lora_8": 2.05, "lora_64": 2.0},

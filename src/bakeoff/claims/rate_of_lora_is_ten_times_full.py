@@ -32,18 +32,41 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
     return (Part(name="rates", entrants=entrants, tuned=False),)
 
 
+def _place(losses: Floats) -> float:
+    """Where among the rates the best is, in steps from the first: the vertex of the parabola
+    through the lowest three losses, or the edge where it lies there or beyond."""
+    i = min(max(int(np.argmin(losses)), 1), len(_STEPS) - 2)
+    low, middle, high = losses[i - 1 : i + 2]
+    bend = low - 2.0 * middle + high
+    shift = 0.5 * (low - high) / bend if bend > 0.0 else float(np.sign(low - high))
+    return float(i + np.clip(shift, -1.0, 1.0))
+
+
+def _losses(values: Values, name: str) -> Floats:
+    """[rates, S] the test losses of an entrant."""
+    return np.stack([values[f"rates:{name}_{i}"] for i in range(len(_STEPS))])
+
+
 def _best(values: Values, name: str) -> Floats:
-    """[S] log10 of each seed's best rate: the vertex of the parabola through the best three."""
-    losses = np.stack([values[f"rates:{name}_{i}"] for i in range(len(_STEPS))])
+    """[S] log10 of each seed's best rate."""
     rates = np.log10([np.mean(values[f"rates:{name}_{i}#rate"]) for i in range(len(_STEPS))])
+    places = [_place(column) for column in _losses(values, name).T]
+    return np.interp(places, np.arange(len(_STEPS)), rates)
+
+
+def _only_a_bound(values: Values) -> str:
+    """Which best rates lie at an edge, by the mean losses over seeds."""
     found = []
-    for column in losses.T:
-        i = min(max(int(np.argmin(column)), 1), len(_STEPS) - 2)
-        low, middle, high = column[i - 1 : i + 2]
-        bend = low - 2.0 * middle + high
-        shift = 0.5 * (low - high) / bend if bend > 0.0 else float(np.sign(low - high))
-        found.append(rates[i] + np.clip(shift, -1.0, 1.0) * (rates[i + 1] - rates[i]))
-    return np.array(found)
+    for name, words in (("lora", "LoRA"), ("full", "full tuning")):
+        place = _place(_losses(values, name).mean(axis=1))
+        if place in (0.0, len(_STEPS) - 1.0):
+            found.append(f"the {'highest' if place else 'lowest'} of {words}")
+    if not found:
+        return ""
+    return (
+        f"A best rate lies at the edge of the five that are tried ({' and '.join(found)}) and may "
+        "be beyond it, so that the ratio is only a bound: the grid must grow there."
+    )
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
@@ -66,9 +89,11 @@ CLAIM = Claim(
     source="Schulman et al. 2025, LoRA Without Regret",
     hypothesis="The ratio of the two best rates is ten, to half a decade on either side.",
     supported_if="log10 of the ratio lies within 0.5 of 1",
-    contradicted_if="it lies further from 1 than 0.5",
+    contradicted_if="it lies further from 1 than 0.5; undecided where either best rate lies at the "
+    "edge of the five that are tried",
     does_not_show="Anything of another alpha: LoRA's scale is alpha / rank, here 8 / 16, and its "
-    "rate moves with it. A best rate at the edge of the five that are tried is cut off there.",
+    "rate moves with it. Where single seeds have their best rate at the edge of the five that are "
+    "tried, it is cut off there.",
     unit="decades from ten times",
     contrasts=(
         Contrast(
@@ -80,7 +105,8 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    only_a_bound=_only_a_bound,
     planted=Planted(
-        supported=_world(1.0), contradicted=_world(0.0), noise=Noise(seed=0.003, row=0.08)
+        supported=_world(1.0), contradicted=_world(0.25), noise=Noise(seed=0.003, row=0.08)
     ),
 )

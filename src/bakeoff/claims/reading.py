@@ -5,7 +5,7 @@ Losses are sums of nats over sums of tokens, of all test rows and with each bloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,11 @@ import numpy as np
 
 from bakeoff.claims.contract import Floats
 from bakeoff.errors import StoreError
+from bakeoff.formatting import join
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import Results
+from bakeoff.runs.settings import setting
 
 BLOCKS: Final = 20
 """Of test rows, left out one at a time; a row's place modulo this is its block."""
@@ -25,10 +27,15 @@ _METRIC: Final = "nll"
 
 @dataclass
 class Measured:
-    """Values by condition, of all rows and without each block of them."""
+    """Values by condition, of all rows and without each block of them.
+
+    Attributes:
+        notes: what a reader should know of how they came about.
+    """
 
     values: dict[str, Floats] = field(default_factory=dict)
     without: list[dict[str, Floats]] = field(default_factory=lambda: [{} for _ in range(BLOCKS)])
+    notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, files: Sequence[Path]) -> None:
         """Adds a condition from the scores of its runs, [] for one without seeds."""
@@ -47,6 +54,7 @@ class Measured:
         pairs = zip([self.values, *self.without], [other.values, *other.without], strict=True)
         for mine, theirs in pairs:
             mine.update({f"{prefix}{name}": value for name, value in theirs.items()})
+        self.notes += other.notes
 
 
 def losses_of(file: Path) -> tuple[float, Floats]:
@@ -66,40 +74,163 @@ def losses_of(file: Path) -> tuple[float, Floats]:
     return float(total[0] / total[1]), left[:, 0] / np.maximum(left[:, 1], 1e-12)
 
 
-def measured_of(place: Path, methods: Mapping[str, str], part: str) -> Measured:
-    """What a study measured for one part of a claim.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The study that trained one part of a claim on one base.
 
-    Args:
-        place: the study's folder. methods: by entrant, what the study calls it. part: the part's
-            name, which stands in front of its conditions.
+    Attributes:
+        place: the study's folder. methods: by entrant, what the study calls it.
+        part: the part's name, which stands in front of its conditions. base: what stands in front
+            of that, where the claim is about several bases.
+        figure_only: the claim's conditions that only its figure has.
+    """
+
+    place: Path
+    methods: Mapping[str, str]
+    part: str = ""
+    base: str = ""
+    figure_only: tuple[str, ...] = ()
+
+    @property
+    def front(self) -> str:
+        """What stands in front of its conditions, but for the base."""
+        return f"{self.part}:" if self.part else ""
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """The methods that decide, by entrant."""
+        return {
+            entrant: method
+            for entrant, method in self.methods.items()
+            if f"{self.front}{entrant}" not in self.figure_only
+        }
+
+
+def measured_together(sources: Sequence[Source]) -> Measured:
+    """What studies measured for a claim, with the seeds that all of what decides was tested with.
 
     Raises:
-        StoreError: an entrant has no scores, with the reason.
+        StoreError: something that decides has no scores, with the reason.
     """
-    results = read_results(place)
-    for method in methods.values():
-        if method not in results.methods:
-            raise StoreError(f"{place}: {method} was not begun; the same command goes on")
-    found = Measured()
-    front = f"{part}:" if part else ""
-    # A run that failed is left out of every entrant, so that repeats stay pairs.
-    seeds = set.intersection(*(set(results.methods[m].seeds) for m in methods.values()))
-    for entrant, method in methods.items():
-        _add_method(found, results, place, f"{front}{entrant}", method, seeds)
-    for baseline, record in results.baselines.items():
+    whole, opened = Measured(), list[tuple[Source, Results]]()
+    for source in sources:
+        try:
+            opened.append((source, read_results(source.place)))
+        except StoreError as error:
+            if source.needed:
+                raise
+            whole.notes.append(f"The figure is without {_listed(source.methods)}: {error}")
+    needed = [
+        (source, results, method) for source, results in opened for method in source.needed.values()
+    ]
+    for source, results, method in needed:
+        if (why := _untested(results, method)) is not None:
+            raise StoreError(f"{source.place}: {method} {why}")
+    # A run that failed is left out of every entrant and part, so that repeats stay of one seed.
+    tested = [set(results.methods[method].seeds) for _, results, method in needed]
+    seeds = set.intersection(*tested) if tested else set()
+    if tested and not seeds:
+        raise StoreError(
+            f"{needed[0][0].place}: no seed was tested with every entrant of the claim"
+        )
+    whole.notes += _left_out(needed, seeds)
+    for source, results in opened:
+        whole.take(_measured_of(source, results, seeds), source.base)
+    return whole
+
+
+def _untested(results: Results, method: str) -> str | None:
+    """Why a method has no scores; None where it has."""
+    if method not in results.methods:
+        return "was not begun; the same command goes on"
+    record = results.methods[method]
+    if record.seeds and _METRIC in record.test:
+        return None
+    return f"was not tested ({record.reason or f'it is {record.state}'})"
+
+
+def _left_out(needed: Sequence[tuple[Source, Results, str]], seeds: set[int]) -> list[str]:
+    """Which seeds' runs decide nothing, and for whose sake."""
+    lacking: dict[int, dict[str, None]] = {}
+    for _, results, method in needed:
+        record = results.methods[method]
+        planned = {results.candidates[run].seed for run in record.candidates}
+        for seed in planned - set(record.seeds):
+            lacking.setdefault(seed, {})[method] = None
+    elsewhere = set[int]().union(*(results.methods[m].seeds for _, results, m in needed)) - seeds
+    for seed in elsewhere - set(lacking):
+        without = (m for _, results, m in needed if seed not in results.methods[m].seeds)
+        lacking[seed] = dict.fromkeys(without)
+    return [
+        f"Seed {seed} is left out of every entrant: it has no scores of {_listed(methods)}."
+        for seed, methods in sorted(lacking.items())
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return join(list(dict.fromkeys(names)))
+
+
+def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
+    """What one study measured. Entrants of the figure alone have all the seeds they have."""
+    found, place, front = Measured(), source.place, source.front
+    at_edge, unfinished = [], []
+    for entrant, method in source.methods.items():
+        own = seeds
+        if entrant not in source.needed:
+            if (why := _untested(results, method)) is not None:
+                found.notes.append(f"The figure is without {entrant}: {method} {why}.")
+                continue
+            own = set(results.methods[method].seeds)
+        _add_method(found, results, place, f"{front}{entrant}", method, own)
+        record = results.methods[method]
+        if record.search is not None and record.search.best_at_edge:
+            at_edge.append(method)
+        if record.converged is False:
+            unfinished.append(method)
+    if at_edge:
+        found.notes.append(
+            f"The best learning rate of {_listed(at_edge)} lies at the edge of those that were "
+            f"tried ({place.name}), so that a better one may lie beyond."
+        )
+    if unfinished:
+        found.notes.append(
+            f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."
+        )
+    test = results.data.test
+    if test.tokens_read is not None:
+        found.put(f"{front}rows#input", np.array(test.tokens_read / max(1, test.examples)))
+    for baseline, asked in results.baselines.items():
         folder = place / "baselines" / baseline / "scores"
-        _add_one(found, f"{front}{baseline}", folder / "test.npz")
-        for name in record.also_test:
-            _add_one(found, f"{front}{baseline}@{name}", folder / f"also-{name}.npz")
+        _add_baseline(found, f"{front}{baseline}", _draws(folder, results, seeds))
+        for name in asked.also_test:
+            file = folder / f"also-{name}.npz"
+            _add_baseline(found, f"{front}{baseline}@{name}", [file])
             # A written prompt is the untuned base on rows that are laid out in another way.
             if name.startswith("prompt_") and baseline == "zero_shot":
-                _add_one(found, f"{front}{name}", folder / f"also-{name}.npz")
+                _add_baseline(found, f"{front}{name}", [file])
     return found
 
 
-def _add_one(found: Measured, name: str, file: Path) -> None:
-    if file.exists():
-        found.add(name, [file])
+def _draws(folder: Path, results: Results, seeds: set[int]) -> list[Path]:
+    """The scores of a baseline that every seed drew examples for, of these seeds; else of its one
+    run."""
+    known = setting(results.study, "protocol.seeds")
+    order = list(range(known)) if isinstance(known, int) else list(known or ())
+    files = [
+        folder / f"test-{draw}.npz" if draw else folder / "test.npz" for draw in range(len(order))
+    ]
+    if len(files) < 2 or not files[1].exists():
+        return [folder / "test.npz"]
+    return [file for seed, file in zip(order, files, strict=True) if seed in seeds]
+
+
+def _add_baseline(found: Measured, name: str, files: Sequence[Path]) -> None:
+    """Adds a baseline: [] of one run, [S] of several."""
+    if not all(file.exists() for file in files):
+        return
+    found.add(name, files)
+    if len(files) == 1:
         for one in (found.values, *found.without):
             one[name] = one[name][0]
 
@@ -108,9 +239,6 @@ def _add_method(
     found: Measured, results: Results, place: Path, name: str, method: str, seeds: set[int]
 ) -> None:
     record = results.methods[method]
-    if not seeds or _METRIC not in record.test:
-        reason = record.reason or f"it is {record.state}"
-        raise StoreError(f"{place}: {method} was not tested ({reason})")
     by_seed = {results.candidates[run].seed: run for run in record.candidates}
     runs = [by_seed[seed] for seed in sorted(seeds)]
     folders = [place / "candidates" / run / "scores" for run in runs]

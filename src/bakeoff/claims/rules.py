@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -26,6 +26,7 @@ LEAST_REPEATS = 5
 _CHANCE = 0.8
 _MOST_REPEATS = 200
 _TIMES_ROWS = (1, 2, 3, 5, 10, 20, 50, 100, 300, 1000)
+_ASIDE = "in the claimed direction, but less than the margin"
 _NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
 
 
@@ -92,6 +93,17 @@ class Estimate:
         """How far from its threshold an effect must lie to be found with 80 % probability."""
         return _detectable(self.seed_variance + self.row_variance, self.freedom, alpha)
 
+    def is_short(self, alpha: float) -> bool:
+        """Whether it is shown to be on the claim's side of zero, whatever it says of the margin.
+
+        A claim that asks for less than something, or for nearly nothing, names no side of zero.
+        """
+        if self.contrast.rule == "within":
+            return False
+        low, high = self.interval(alpha)
+        edge = self.contrast.threshold
+        return low > 0.0 < edge if self.contrast.rule == "above" else high < 0.0 > edge
+
     @property
     def distance(self) -> float:
         """From the threshold that is nearest."""
@@ -107,8 +119,10 @@ class Finding:
     Attributes:
         effect, low, high: of the contrast that decides; None where nothing was measured.
         level: of the interval. p_value: of the verdict, corrected for the family.
+        aside: what must be read beside the verdict; empty where it says all.
         smallest_effect: how far from the margin an effect must lie for this design to tell with
-            80 % probability. why: the verdict in sentences; ``undecided`` says what it would take.
+            80 % probability, on the side that takes more where the claim has several contrasts.
+        why: the verdict in sentences; ``undecided`` says what it would take.
     """
 
     name: str
@@ -122,6 +136,7 @@ class Finding:
     repeats: int = 0
     smallest_effect: float | None = None
     deciding: str | None = None
+    aside: str = ""
     why: str
     estimates: tuple[Estimate, ...] = ()
 
@@ -144,7 +159,12 @@ def judge_family(
         if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
             evidence = {**evidence, name: (evidence[name][0], Evidence(untestable=_NOT_FINITE))}
             del tested[name]
-    joined = {name: _joined(evidence[name][0], found) for name, found in tested.items()}
+    bounds = {n: evidence[n][0].only_a_bound(evidence[n][1].values) for n in tested}
+    # A bound keeps its place in the family, with p-values that decide nothing.
+    joined = {
+        name: (1.0, 1.0) if bounds[name] else _joined(evidence[name][0], found)
+        for name, found in tested.items()
+    }
     enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
     family = np.array([p for name in enough for p in joined[name]], dtype=np.float64)
     adjusted = dict(zip(enough, holm(family).reshape(-1, 2).tolist(), strict=True))
@@ -160,7 +180,9 @@ def judge_family(
                 why=one.untestable or one.unmeasured or "",
             )
         else:
-            found[name] = _finding(claim, tested[name], adjusted.get(name), alpha, size)
+            finding = _finding(claim, tested[name], adjusted.get(name), alpha, size, bounds[name])
+            says = claim.says(one.values)
+            found[name] = replace(finding, why=f"{finding.why} {says}") if says else finding
     return found
 
 
@@ -238,6 +260,25 @@ def _joined(claim: Claim, found: Sequence[Estimate]) -> tuple[float, float]:
     return max(support), min(1.0, len(found) * min(contradict))
 
 
+def strictest_step(claim: Claim, alpha: float) -> float:
+    """The level at which one contrast shows either verdict, if no other contrast helps it.
+
+    Args:
+        alpha: of the claim, at the first step of Holm's correction.
+    """
+    return alpha / len(claim.contrasts)
+
+
+def _step(claim: Claim, one: Estimate, alpha: float) -> float:
+    """The level of the side of its threshold that a contrast's effect is on, as ``_joined`` has it.
+
+    Where all contrasts must hold, one of them contradicts the claim, and where one is enough, one
+    of them supports it; that one is Bonferroni's. The other verdict needs them all, uncorrected.
+    """
+    is_against = one.p_contradict < one.p_support
+    return strictest_step(claim, alpha) if is_against is (claim.joined == "all") else alpha
+
+
 def _is_enough(claim: Claim, found: Sequence[Estimate]) -> bool:
     return min(len(one.per_repeat) for one in found) >= LEAST_REPEATS
 
@@ -257,18 +298,36 @@ def _finding(
     adjusted: Sequence[float] | None,
     alpha: float,
     size: int,
+    bound: str,
 ) -> Finding:
+    """A claim's finding.
+
+    Args:
+        adjusted: p-values for and against; None where there are too few repeats for any.
+        alpha: of all claims together. size: how many they are.
+        bound: why the effect is only a bound, or nothing.
+    """
     verdict, p_value = Verdict.UNDECIDED, None
-    if adjusted is not None:
+    if adjusted is not None and not bound:
         p_value = min(adjusted)
         if adjusted[0] <= alpha:
             verdict, p_value = Verdict.SUPPORTED, adjusted[0]
         elif adjusted[1] <= alpha:
             verdict, p_value = Verdict.CONTRADICTED, adjusted[1]
     one = _deciding(claim, found, verdict)
-    step = alpha / size / (len(found) if claim.joined == "any" else 1)
+    step = _step(claim, one, alpha / size)
     repeats = min(len(e.per_repeat) for e in found)
     low, high = one.interval(step) if repeats > 1 else (None, None)
+    is_short = verdict is Verdict.CONTRADICTED and one.is_short(step)
+    aside = _ASIDE if is_short else ""
+    least = strictest_step(claim, alpha / size)
+    said = _said(claim, one, repeats, step)
+    if aside:
+        said += f" It is {aside}."
+    elif bound:
+        said += f" {bound}"
+    elif verdict is Verdict.UNDECIDED:
+        said += f" {_takes(one, repeats, least, claim.repeats)}"
     return Finding(
         name=claim.name,
         verdict=verdict,
@@ -279,23 +338,22 @@ def _finding(
         level=1.0 - step,
         p_value=p_value,
         repeats=repeats,
-        smallest_effect=one.detectable(step) if repeats > 1 else None,
+        smallest_effect=one.detectable(least) if repeats > 1 else None,
         deciding=one.contrast.name,
-        why=_why(claim, one, verdict, repeats, step),
+        aside=aside,
+        why=said,
         estimates=tuple(found),
     )
 
 
-def _why(claim: Claim, one: Estimate, verdict: Verdict, repeats: int, step: float) -> str:
+def _said(claim: Claim, one: Estimate, repeats: int, step: float) -> str:
+    """The effect with its interval, and what is asked of it."""
     said = f"{one.contrast.words}: {one.effect:.4g} {claim.unit}"
     if repeats > 1:
         low, high = one.interval(step)
         said += f" ({low:.4g} to {high:.4g})"
-    side = {"above": "above", "below": "below", "within": "within ±"}[one.contrast.rule]
-    said += f"; the claim asks for {side} {one.contrast.threshold:g}.".replace("± ", "±")
-    if verdict is not Verdict.UNDECIDED:
-        return said
-    return f"{said} {_takes(one, repeats, step, claim.repeats)}"
+    side = {"above": "above ", "below": "below ", "within": "within ±"}[one.contrast.rule]
+    return f"{said}; the claim asks for {side}{one.contrast.threshold:g}."
 
 
 def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:

@@ -43,12 +43,13 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
 def _curve(values: Values) -> Curve | None:
     gaps = _gaps(values)
     return Curve(
-        x_title="parameters of the base",
+        x_title="base, by its parameters",
         y_title="gap, share of what full tuning gains",
         points=tuple(
-            (f"{10**x:.2g}", float(gap.mean()), tuple(gap.tolist()))
+            (f"{10**x / 1e6:.2g} million", float(gap.mean()), tuple(gap.tolist()))
             for x, gap in zip(values["log_parameters"].tolist(), gaps, strict=True)
         ),
+        of_bases=True,
     )
 
 

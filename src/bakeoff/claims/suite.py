@@ -19,7 +19,7 @@ import numpy as np
 from bakeoff.claims.contract import BaseFacts, Claim, Size
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import ClaimData, PlannedStudy, plan_studies, why_untestable
-from bakeoff.claims.reading import Measured, measured_of
+from bakeoff.claims.reading import Source, measured_together
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding, judge_family
 from bakeoff.claims.simulation import smallest_effect
@@ -213,16 +213,23 @@ def _evidence(
     failures: Mapping[str, Evidence],
 ) -> tuple[Evidence, float]:
     """What was measured for a claim, and the seconds that measuring it took."""
-    for study in studies:
-        if study.name in failures:
-            return failures[study.name], 0.0
-    whole = Measured()
-    for study in studies:
-        for (of, part), methods in study.methods.items():
-            if of == name:
-                found = measured_of(suite.out / STUDIES / study.name, methods, part)
-                place = [facts.reference for facts in suite.facts].index(study.base)
-                whole.take(found, f"{place}/" if claim.over_bases else "")
+    bases = [facts.reference for facts in suite.facts]
+    sources = [
+        Source(
+            place=suite.out / STUDIES / study.name,
+            methods=methods,
+            part=part,
+            base=f"{bases.index(study.base)}/" if claim.over_bases else "",
+            figure_only=claim.figure_only,
+        )
+        for study in studies
+        for (of, part), methods in study.methods.items()
+        if of == name
+    ]
+    for source in sources:
+        if source.needed and source.place.name in failures:
+            return failures[source.place.name], 0.0
+    whole = measured_together(sources)
     if claim.over_bases:
         whole.put("log_parameters", np.log10([facts.parameters for facts in suite.facts]))
     taken = 0.0
@@ -230,11 +237,9 @@ def _evidence(
         values, taken = _measured(suite, name, claim.measure, studies)
         for condition, value in values.items():
             whole.put(condition, value)
-    counts = {len(v) for v in whole.values.values() if v.ndim} - {len(suite.facts)}
-    if len(counts) > 1 and claim.repeats == "seeds" and claim.measure is None:
-        return Evidence(untestable="Its studies have different numbers of seeds."), taken
     draws_rows = bool(studies) and claim.measure is None
-    return Evidence(values=whole.values, without=whole.without if draws_rows else ()), taken
+    without = whole.without if draws_rows else ()
+    return Evidence(values=whole.values, without=without, notes=tuple(whole.notes)), taken
 
 
 def _measured(
@@ -300,6 +305,7 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
         "smallest_effect": finding.smallest_effect,
         "planned_smallest_effect": planned_effect(suite, claim),
         "why": finding.why,
+        "notes": list(found.evidence[name].notes),
         "repeats": claim.repeats,
         "unit": claim.unit,
         "rule": next(

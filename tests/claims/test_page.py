@@ -1,0 +1,96 @@
+"""The page of verdicts: bases by name, what was measured first, and no link to nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bakeoff.claims.contract import SIZES, Values
+from bakeoff.claims.listing import NOMINAL
+from bakeoff.claims.page import build_page
+from bakeoff.claims.planning import ClaimData
+from bakeoff.claims.registry import claims_named
+from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.suite import Found, Suite
+
+SCALE, FORGETS = "scale_closes_gap", "tuning_forgets"
+AROUND = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
+
+
+def nothing_is_run(*_: Any) -> None:
+    raise AssertionError("a page runs no study")
+
+
+def page(out: Path, **studies: list[str]) -> str:
+    claims = claims_named((SCALE, FORGETS))
+    bases = [
+        replace(NOMINAL, reference=name, parameters=count)
+        for name, count in (("wire-0.3m", 360_000), ("tiny", 1_120_000), ("made/mine", 3_400_000))
+    ]
+    scale: Values = {
+        "log_parameters": np.log10([base.parameters for base in bases]),
+        **{f"{i}/zero_shot": np.array(3.0) for i in range(3)},
+        **{f"{i}/full": 2.0 + AROUND for i in range(3)},
+        **{f"{i}/soft": 2.6 - i / 10 - AROUND for i in range(3)},
+    }
+    forgets: Values = {
+        **{"forget:zero_shot": np.array(3.0), "forget:zero_shot@corpus": np.array(1.0)},
+        **{"forget:full": 2.0 + AROUND, "forget:full@corpus": 1.12 + AROUND},
+        **{"forget:lora_8": 2.0 - AROUND, "forget:lora_8@corpus": 1.1 - AROUND},
+    }
+    evidence = {
+        SCALE: Evidence(values=scale),
+        FORGETS: Evidence(values=forgets, notes=("Seed 3 is left out.",)),
+    }
+    suite = Suite(
+        claims=claims,
+        facts=bases,
+        main=bases[1],
+        size=SIZES["full"],
+        data=ClaimData(task={}, protocol={}),
+        device="cpu",
+        out=out,
+        run_study=nothing_is_run,
+    )
+    found = Found(
+        findings=judge_family({name: (claims[name], one) for name, one in evidence.items()}),
+        evidence=evidence,
+        seconds=dict.fromkeys(claims, 1.0),
+        studies=studies,
+    )
+    return build_page(suite, found).replace("<wbr>", "")
+
+
+def test_a_claim_about_several_bases_names_them(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert "wire-0.3m (360), tiny" not in text
+    assert text.count("wire-0.3m (360 k), tiny (1.12 M) and made/mine (3.4") >= 2
+    assert "base, by its parameters wire-0.3m" in text
+    assert "e+05" not in text
+
+
+def test_the_measured_smallest_effect_comes_before_the_planned_one(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    part = text[text.index(f'<h3 id="{FORGETS}"') :]
+    assert part.index("by what was measured here") < part.index("<b>Planned</b>")
+    assert "assumed before anything was measured" in part
+
+
+def test_notes_and_what_is_short_of_the_margin_are_shown(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    part = text[text.index(f'<h3 id="{FORGETS}"') :]
+    heading = part[: part.index("</h3>")]
+    assert "contradicted (in the claimed direction, but less than the margin)" in heading
+    assert "Seed 3 is left out." in part
+
+
+def test_a_study_without_a_report_has_no_link(tmp_path: Path) -> None:
+    (tmp_path / "studies" / "done").mkdir(parents=True)
+    (tmp_path / "studies" / "done" / "report.html").touch()
+    text = page(tmp_path, **{SCALE: ["done", "missing"]})
+    assert 'href="studies/done/report.html"' in text
+    assert "missing" in text
+    assert "studies/missing/report.html" not in text
