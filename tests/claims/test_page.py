@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ SCALE, FORGETS = "scale_closes_gap", "tuning_forgets"
 AROUND = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
 
 
-def nothing_is_run(*_: Any) -> None:
+def nothing_is_run(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
     raise AssertionError("a page runs no study")
 
 

@@ -12,7 +12,7 @@ import pytest
 from bakeoff.claims.contract import SIZES, Claim, Contrast, Noise, Planted
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Evidence, Verdict, judge_family
-from bakeoff.claims.simulation import simulate, smallest_effect
+from bakeoff.claims.simulation import simulate, smallest_effect, wrong_on_the_edge
 
 FULL = SIZES["full"]
 
@@ -219,6 +219,14 @@ def test_on_the_threshold_at_most_one_in_forty_is_called_either_way(rule: str) -
     counts = simulate(made(rule, planted=edge), Verdict.SUPPORTED, FULL, runs=800)
     # Three standard errors of 800 runs above 2.5 %.
     assert max(counts[Verdict.SUPPORTED], counts[Verdict.CONTRADICTED]) <= 800 * (0.025 + 0.0166)
+
+
+@pytest.mark.parametrize("cell", [{"ratio": 10.0}, {"shared": 0.5, "ratio": 10.0}, {"rows": 5.0}])
+def test_effects_taken_seed_by_seed_are_wrong_no_more_often_than_they_say(
+    cell: dict[str, float],
+) -> None:
+    # Three standard errors of 400 runs above 2.5 %.
+    assert max(wrong_on_the_edge(5, runs=400, **cell)) <= 0.025 + 0.0235
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

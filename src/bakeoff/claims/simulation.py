@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bakeoff.claims.contract import Claim, Floats, Noise, Size
+from bakeoff.claims.contract import Claim, Contrast, Floats, Noise, Planted, Size
 from bakeoff.claims.rules import Evidence, Verdict, estimate, judge_family, strictest_step
 
 BLOCKS = 20
@@ -84,6 +85,68 @@ def smallest_effect(claim: Claim, size: Size, *, family: int = 1, seed: int = 0)
         worst = [estimate(evidence, one, claim).detectable(step) for one in claim.contrasts]
         found.append(max(worst) if claim.joined == "all" else min(worst))
     return float(np.mean(found))
+
+
+def wrong_on_the_edge(
+    repeats: int,
+    *,
+    ratio: float = 1.0,
+    shared: float = 0.0,
+    rows: float = 0.0,
+    skewed: bool = False,
+    runs: int = 2000,
+    alpha: float = 0.05,
+) -> tuple[float, float]:
+    """How often a difference of two conditions is called where it lies on its threshold.
+
+    The effect is taken seed by seed, as every claim's is, though the seeds of two conditions share
+    nothing but the order of the data.
+
+    Args:
+        repeats: seeds of each. ratio: of their variances. shared: of the variance of the first,
+            what both have in common in a seed.
+        rows: variance of the test rows' part over that of the seeds' mean.
+        skewed: seeds vary exponentially and not normally. alpha: for both verdicts together.
+
+    Returns:
+        Shares called supported and contradicted; each should be at most half of ``alpha``.
+    """
+    claim, rng = _difference(), np.random.default_rng([repeats, round(10 * ratio), skewed])
+    counts: Counter[Verdict] = Counter()
+    for _ in range(runs):
+        drawn = (
+            rng.exponential(1.0, (3, repeats)) - 1.0 if skewed else rng.normal(size=(3, repeats))
+        )
+        own = math.sqrt(1.0 - shared)
+        values = {
+            "a": own * drawn[0] + math.sqrt(shared) * drawn[2],
+            "b": math.sqrt(ratio) * (own * drawn[1] + math.sqrt(shared) * drawn[2]),
+        }
+        part = rng.normal(0.0, math.sqrt(BLOCKS * rows * (1.0 + ratio) / repeats), BLOCKS)
+        without = [
+            {**values, "a": values["a"] + np.delete(part, j).mean()}
+            for j in range(BLOCKS if rows else 0)
+        ]
+        values["a"] = values["a"] + part.mean()
+        found = Evidence(values=values, without=without)
+        counts[judge_family({"edge": (claim, found)}, alpha=alpha)["edge"].verdict] += 1
+    return counts[Verdict.SUPPORTED] / runs, counts[Verdict.CONTRADICTED] / runs
+
+
+def _difference() -> Claim:
+    """The plainest claim: one condition's loss is above another's."""
+    one = Contrast(name="difference", rule="above", threshold=0.0, words="a minus b")
+    words: dict[str, Any] = dict.fromkeys(
+        ("title", "source", "hypothesis", "supported_if", "contradicted_if", "does_not_show"), ""
+    )
+    return Claim(
+        name="edge",
+        **words,
+        unit="",
+        contrasts=(one,),
+        statistic=lambda values: {"difference": values["a"] - values["b"]},
+        planted=Planted(supported={}, contradicted={}, noise=Noise(seed=1.0)),
+    )
 
 
 def planted_table(
