@@ -169,13 +169,17 @@ def test_what_is_not_shown_to_be_above_zero_is_not_called_so() -> None:
 def test_a_bound_of_the_effect_decides_nothing_and_keeps_its_place_in_the_family() -> None:
     values = {"x": np.array([0.2 + a for a in AROUND])}
     bounded = made(only_a_bound=lambda values: "The grid must grow.")
-    other = {"other": (made(), Evidence(values=values))}
+    weaker = {"x": np.array([0.2 + 5 * a for a in AROUND])}
+    other = {"other": (made(), Evidence(values=weaker))}
     found = judge_family({"made": (bounded, Evidence(values=values)), **other})
     plain = judge_family({"made": (made(), Evidence(values=values)), **other})
     assert found["made"].verdict == "undecided"
     assert found["made"].why.endswith("The grid must grow.")
     assert found["made"].effect == pytest.approx(0.2)
     assert found["other"].level == plain["other"].level
+    # The first of four tests it is now, where it was the second.
+    assert plain["other"].p_value is not None
+    assert found["other"].p_value == pytest.approx(plain["other"].p_value * 4 / 3)
 
 
 def test_a_sentence_of_what_was_measured_ends_the_reason() -> None:
@@ -223,7 +227,7 @@ def test_on_the_threshold_at_most_one_in_forty_is_called_either_way(rule: str) -
 
 @pytest.mark.parametrize("cell", [{"ratio": 10.0}, {"shared": 0.5, "ratio": 10.0}, {"rows": 5.0}])
 def test_effects_taken_seed_by_seed_are_wrong_no_more_often_than_they_say(
-    cell: dict[str, float],
+    cell: dict[str, Any],
 ) -> None:
     # Three standard errors of 400 runs above 2.5 %.
     assert max(wrong_on_the_edge(5, runs=400, **cell)) <= 0.025 + 0.0235

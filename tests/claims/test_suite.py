@@ -19,7 +19,7 @@ from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.claims import suite
 from bakeoff.claims.bases import facts_of
-from bakeoff.claims.contract import SIZES
+from bakeoff.claims.contract import SIZES, Noise, Part, Planted
 from bakeoff.claims.entrants import lora_plus
 from bakeoff.claims.latency import adapter_times, merged_times
 from bakeoff.claims.listing import NOMINAL
@@ -35,8 +35,11 @@ from bakeoff.claims.weights import (
     update_ranks,
     weight_ranks,
 )
+from bakeoff.errors import DataError
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.reading import read_results
+from tests.claims.test_reading import study as with_scores
+from tests.claims.test_rules import made
 
 FULL = SIZES["full"]
 
@@ -191,6 +194,43 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
         [*short, "full", "lora_width"],
         ["soft_random", "soft_vocabulary", "soft_text", "soft_labels"],
     ]
+
+
+@pytest.mark.parametrize("is_needed", [False, True])
+def test_a_study_that_only_a_figure_needs_may_fail(
+    is_needed: bool, data: Any, tmp_path: Path
+) -> None:
+    parts = (
+        Part(entrants={"full": {"kind": "full"}}),
+        Part(name="few", entrants={"full": {"kind": "full"}}, train_rows=16),
+    )
+    claim = made(
+        design=lambda facts, size: parts,
+        statistic=lambda values: {"x": values["full"]},
+        figure_only=() if is_needed else ("few:full",),
+        planted=Planted(
+            supported={"full": 0.2}, contradicted={"full": 0.0}, noise=Noise(seed=0.02)
+        ),
+    )
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        if mapping["task"]["examples"]["train"] == 16:
+            raise DataError("16 rows are too few")
+        with_scores(place)
+
+    chosen: dict[str, Any] = {
+        "claims": {"made": claim},
+        **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
+        **{"device": "cpu", "out": tmp_path, "run_study": run_study},
+    }
+    one = suite.Suite(**chosen)
+    found = suite.run_suite(one)
+    content = suite.as_mapping(one, found)["claims"]["made"]
+    if is_needed:
+        assert content["effect"] is None
+    else:
+        assert content["seeds"] == 3
+        assert [note for note in content["notes"] if "figure is without full" in note]
 
 
 def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest(
