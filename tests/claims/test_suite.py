@@ -28,8 +28,8 @@ from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, losses_of
 from bakeoff.claims.registry import claims_named
 from bakeoff.claims.weights import (
+    Spectrum,
     _changed,
-    cut_to,
     energies,
     rank_share,
     update_ranks,
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_equal_entrants_of_several_claims_are_trained_once(data: Any) -> None:
     chosen = claims_named(("update_is_low_rank", "full_rank_lora_is_full", "tuning_forgets"))
     [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
-    assert list(study.mapping["methods"]) == ["full", "lora_8", "lora_64", "lora_width"]
+    assert list(study.mapping["methods"]) == ["full", "lora_8", "lora_64", "lora_128"]
     assert list(study.mapping["also_test"]) == ["corpus"]
     assert sum(map(study.share, chosen)) == pytest.approx(1.0)
 
@@ -63,7 +63,7 @@ def test_another_number_of_rows_is_another_study_with_as_many_updates(data: Any)
     counts = {
         s.mapping["task"]["examples"]["train"]: s.mapping["protocol"]["epochs"] for s in studies
     }
-    assert counts == {2048: 1, 16: 48, 64: 32, 256: 8}
+    assert counts == {2048: 1, 16: 128, 64: 32, 256: 8}
     assert "few_shot" in str(studies[0].mapping["baselines"])
     assert len(studies[0].mapping["also_test"]) == 8
 
@@ -73,15 +73,16 @@ def test_labels_are_learnt_where_there_are_some(data: Any) -> None:
     labelled, other = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
     task = labelled.mapping["task"]
     assert (task["kind"], task["label"], len(task["labels"])) == ("classify", "desk", 8)
-    start = labelled.mapping["methods"]["soft_labels"]["init"]
+    called = labelled.methods["init_matters", ""]["soft_labels"]
+    start = labelled.mapping["methods"][called]["init"]
     assert start == {"labels": [f" {desk}" for desk in task["labels"]]}
     assert "kind" not in other.mapping["task"]
     rows = [json.loads(line) for line in Path(task["source"]["train"]).read_text().splitlines()]
     assert {row["desk"] for row in rows} == set(task["labels"])
 
     [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, replace(data, labelled=None))
-    assert {"soft_random", "soft_text", "soft_5"} <= set(study.mapping["methods"])
-    assert "soft_labels" not in study.mapping["methods"]
+    assert set(study.methods["init_matters", ""]) == {"soft_random", "soft_vocabulary", "soft_text"}
+    assert {"soft_20_init_random", "soft_5"} <= set(study.mapping["methods"])
     claim = chosen["init_matters"]
     values = {name: np.full(5, 2.0) for name in ("soft_random", "soft_vocabulary", "soft_text")}
     assert claim.statistic(values)["random"] == pytest.approx(np.zeros(5))
@@ -184,15 +185,15 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
     }
     found = suite.run_suite(suite.Suite(**chosen, deadline=100.0))
     short = ["soft_5", "soft_20", "soft_100"]
-    assert ran == [(short, 100.0), ([*short, "full", "lora_width"], 40.0)]
+    assert ran == [(short, 100.0), ([*short, "full", "lora_128"], 40.0)]
     assert {one.verdict for one in found.findings.values()} == {"undecided"}
     assert "budget ended" in found.findings["init_matters"].why
     # Without a budget they share a study from the start.
     ran.clear()
     suite.run_suite(suite.Suite(**chosen))
     assert [methods for methods, _ in ran] == [
-        [*short, "full", "lora_width"],
-        ["soft_random", "soft_vocabulary", "soft_text", "soft_labels"],
+        [*short, "full", "lora_128"],
+        ["soft_20_init_random", "soft_20", "soft_20-120f797a", "soft_20-048bae0e"],
     ]
 
 
@@ -255,9 +256,11 @@ def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest
 
 def test_a_change_is_cut_to_a_part_of_its_rank() -> None:
     matrix = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
-    assert not cut_to(matrix, 0).any()
-    assert torch.equal(cut_to(matrix, 100), matrix)
-    half = cut_to(matrix, 50)
+    apart = Spectrum.of(matrix)
+    assert apart.energies == pytest.approx(energies(matrix))
+    assert not apart.cut_to(0).any()
+    assert torch.equal(apart.cut_to(100), matrix)
+    half = apart.cut_to(50)
     assert torch.linalg.matrix_rank(half) == 10
     lost = torch.linalg.svdvals(matrix)[10:].square().sum()
     torch.testing.assert_close((matrix - half).square().sum(), lost)

@@ -270,6 +270,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"plain": {**PLAIN, "max_drop": 0.1}},
         "also_test.plain.max_drop = 0.1: must be a mapping from a metric",
     ),
+    "no such method": (
+        {"plain": {**PLAIN, "methods": ["lara"]}},
+        "also_test.plain.methods: 'lara' is no method of this study; did you mean lora?",
+    ),
+    "no list of methods": (
+        {"plain": {**PLAIN, "methods": "lora"}},
+        "also_test.plain.methods = 'lora': must be a list of the study's methods",
+    ),
+    "a limit that some have no scores for": (
+        {"plain": {**PLAIN, "methods": ["lora"], "max_drop": {"nll": 0.1}}},
+        "also_test.plain.methods: also_test.plain.max_drop is a limit that every method",
+    ),
     "the study's own name": ({"test": PLAIN}, "also_test.test: 'test' is one of the study's own"),
     "leave for an overlap": (
         {"more": {**PLAIN, "allow_overlap": True}},
@@ -297,6 +309,27 @@ def test_what_is_wrong_with_a_set_is_said_by_its_place(
     assert outcome.code == 2
     assert message in outcome.message
     assert not (sets / "out/study.yaml").exists()
+
+
+def test_a_set_is_for_the_methods_that_it_names(
+    sets: Path, run_small: Run, results: Results
+) -> None:
+    methods = {
+        "lora": {"rank": 2, "learning_rate": 1e-2},
+        "head": {"learning_rate": 1e-2},
+    }
+    also = {"shift": {**SHIFT, "methods": []}, "plain": {**PLAIN, "methods": ["lora"]}}
+    assert run_small(methods=methods, also_test=also).code == 0
+    found = results()
+    assert found["status"] == "complete"
+    asked = {name: set(one["also_test"]) for name, one in found["methods"].items()}
+    assert asked == {"lora": {"plain"}, "head": set()}
+    assert set(found["baselines"]["zero_shot"]["also_test"]) == {"shift", "plain"}
+    assert not list((sets / "out/candidates").glob("head*/scores/also-*"))
+    # One more is asked later, and what is there stays.
+    also["plain"]["methods"] = ["lora", "head"]
+    assert run_small(methods=methods, also_test=also).code == 0
+    assert set(results()["methods"]["head"]["also_test"]) == {"plain"}
 
 
 def test_a_drop_needs_the_untuned_base(sets: Path, run_small: Run) -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from bakeoff.api.running import RunSettings, execute
+from bakeoff.api.study import Study
 from bakeoff.config import dump_yaml
 from bakeoff.engine import train
 from bakeoff.execution.saving import RunSaver
@@ -201,6 +204,20 @@ def test_only_time_that_is_left_is_given_to_a_validation() -> None:
     assert saver.cuts_epoch(100.0) and not saver.cuts_epoch(1.0)
     stop.keep(950.0)
     assert not saver.cuts_epoch(100.0), "nothing is left to validate in"
+
+
+def test_a_budget_that_shapes_nothing_ends_no_training_before_its_last_update(
+    place: Path, small: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moment is always left: just when a training would be cut short, or end with an epoch."""
+    monkeypatch.setattr(StopSignals, "training_seconds_left", property(lambda _: 1e-9))
+    monkeypatch.setattr(StopSignals, "ask_in_training", lambda *_: None)
+    study = small(protocol={"epochs": 2, "micro_batch_size": 2, "grad_accum_steps": 1})
+    settings = RunSettings(device="cpu", budget=1e6, costs=False, shapes=False)
+    execute(Study.from_mapping(study), place / "out", Console(quiet=True), settings)
+    found = read_results(place / "out")
+    assert {(c.state, len(c.epochs)) for c in found.candidates.values()} == {("COMPLETE", 2)}
+    assert not any("budget" in note for note in found.notes)
 
 
 def test_a_training_that_is_cut_short_is_no_end_of_the_study(

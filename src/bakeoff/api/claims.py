@@ -14,19 +14,23 @@ from bakeoff.api.starting import init
 from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES, Size
 from bakeoff.claims.planning import ClaimData
-from bakeoff.claims.registry import claims_named
-from bakeoff.claims.suite import Suite, as_mapping, run_suite
+from bakeoff.claims.registry import claim_named, claims_named
+from bakeoff.claims.suite import Suite, as_mapping, noted_claims, run_suite
 from bakeoff.data.sources import open_source
 from bakeoff.data.wire import DESKS, generate
+from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import BudgetSpent
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
+from bakeoff.runs.reading import read_json
 from bakeoff.tasks.contract import Task, columns_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 JSON_FILE: Final = "claims.json"
+DESIGN_FILE: Final = "design.json"
+"""Size, bases and data of the claims that a folder holds."""
 PAGE_FILE: Final = "claims.html"
 DEFAULT_BASE: Final = "tiny"
 _HELD_OUT: Final = ("court", "science")
@@ -71,11 +75,16 @@ class ClaimResults:
     """What a run of claims found.
 
     Attributes:
-        folder: with ``claims.json`` and ``claims.html``. claims: by name, as in ``claims.json``.
+        folder: with ``claims.json`` and ``claims.html``.
+        claims: by name, as in ``claims.json``; also those of earlier calls in this folder.
+        failed: what went wrong, in sentences; the same call goes on with it.
+        traces: of faults of this program, or of a claim's own code.
     """
 
     folder: Path
     claims: Mapping[str, Mapping[str, Any]]
+    failed: Sequence[str] = ()
+    traces: Sequence[str] = ()
 
 
 def run_claims(
@@ -91,6 +100,9 @@ def run_claims(
     console: Console | None = None,
 ) -> ClaimResults:
     """Tests claims; the same call goes on with what is there.
+
+    A call with other claims in the same folder keeps those that are there: all of them are decided
+    together, as one family.
 
     Args:
         names: of claims; none takes all, or those of ``quick``.
@@ -113,10 +125,17 @@ def run_claims(
 
     started = time.monotonic()
     most = None if budget is None else seconds_of(budget)
-    claims = claims_named(names, quick=quick)
+    asked = claims_named(names, quick=quick)
     shown = console or RichConsole(stderr=True, quiet=True)
     place, size = Path(out), SIZES["quick" if quick else "full"]
     main = base or (bases[0] if bases else DEFAULT_BASE)
+    earlier = _earlier(place)
+    design = {"size": size.name, "base": main, "bases": list(bases or ()), "data": _place_of(data)}
+    if earlier is not None:
+        design = _joined_design(place, earlier, design)
+        bases = design["bases"]
+    # Those that are there first, so that studies grow at their end.
+    claims = {name: claim_named(name) for name in (*noted_claims(place), *asked)}
     facts = sorted(map(facts_of, dict.fromkeys((*(bases or ()), main))), key=lambda f: f.parameters)
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
@@ -131,6 +150,7 @@ def run_claims(
 
     suite = Suite(
         claims=claims,
+        asked=list(asked),
         facts=facts,
         main=next(one for one in facts if one.reference == main),
         size=size,
@@ -143,13 +163,65 @@ def run_claims(
     )
     with disk_errors(place):
         place.mkdir(parents=True, exist_ok=True)
+        write_bytes(place / DESIGN_FILE, (json.dumps(design, indent=2) + "\n").encode("utf-8"))
     found = run_suite(suite)
     content = as_mapping(suite, found)
     with disk_errors(place):
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_bytes(place / JSON_FILE, text.encode("utf-8"))
         write_bytes(place / PAGE_FILE, build_page(suite, found).encode("utf-8", "replace"))
-    return ClaimResults(folder=place, claims=content["claims"])
+    return ClaimResults(
+        folder=place,
+        claims=content["claims"],
+        failed=found.failures.said,
+        traces=found.failures.traces,
+    )
+
+
+def _place_of(data: str | None) -> str | None:
+    """Data as another call in another folder would name them."""
+    return str(Path(data).resolve()) if data is not None and Path(data).exists() else data
+
+
+def _earlier(place: Path) -> Mapping[str, Any] | None:
+    """The design of the claims that a folder holds; None where it holds none.
+
+    Raises:
+        ConfigError: they are of a version that kept none.
+    """
+    found = read_json(place / DESIGN_FILE)
+    if isinstance(found, dict):
+        return found
+    if (place / JSON_FILE).exists():
+        raise ConfigError(
+            f"{place}: holds claims of an older version, whose studies have other names, or its "
+            f"{DESIGN_FILE} is torn; give another folder with --out"
+        )
+    return None
+
+
+def _joined_design(
+    place: Path, earlier: Mapping[str, Any], design: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The design of all claims of a folder: the bases of a family may come, all else is fixed.
+
+    Raises:
+        ConfigError: it holds claims of another one, with which these are no family.
+    """
+    before = earlier.get("bases") or []
+    joined = {**design, "bases": design["bases"] or before}
+    fixed = {**earlier, "bases": before or joined["bases"]}
+    others = [
+        f"{key} {fixed.get(key)!r} and {value!r}"
+        for key, value in joined.items()
+        if fixed.get(key) != value
+    ]
+    if others:
+        raise ConfigError(
+            f"{place}: holds claims of another design (there and here: {', '.join(others)}), and "
+            "all claims of a folder are decided together; give another folder with --out"
+        )
+    return joined
 
 
 def _given_data(data: str, base: str) -> ClaimData:

@@ -50,7 +50,8 @@ class RunSettings:
         elsewhere: how jobs run apart from this process; None as the study's ``execution`` says.
         execution: instead of the study's, where it is given.
         costs: whether each method's costs are measured at the end.
-        shapes: whether a budget cuts the study so that it fits; else it only ends it.
+        shapes: whether a budget cuts the study, and trainings that are late, so that what there is
+            is tested in time; else it stops the run as a signal does, and the next call goes on.
     """
 
     device: str = "auto"
@@ -178,7 +179,7 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         elsewhere = settings.elsewhere
         if elsewhere is None:
             elsewhere = _elsewhere(loaded, settings, console)
-        stop = StopSignals(settings.budget, settings.started)
+        stop = StopSignals(settings.budget, settings.started, shortens=settings.shapes)
         writing = Rewriting(folder.path)
         kind: type[Runner] | type[CrossedRunner] = (
             Runner if loaded.crossing is None else CrossedRunner

@@ -1,23 +1,25 @@
 """From the claims of a run to as few studies as hold them all.
 
 Parts that differ in their entrants alone become one study, and equal entrants of several claims one
-method of it, trained once. So candidates of all claims share cohorts.
+method of it, trained once. So candidates of all claims share cohorts. Studies and methods are
+called by what they are, so that a call with other claims finds the same ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
-from bakeoff.claims.entrants import FROM_LABELS
+from bakeoff.claims.entrants import FROM_LABELS, full, lora, prefix, soft_prompt
 
-_MOST_EPOCHS: Final = 48
+_MOST_EPOCHS: Final = 128
 _SHOTS: Final = (1, 2)
 PROMPTS: Final = (
     "{document} {summary}",
@@ -30,6 +32,22 @@ PROMPTS: Final = (
     "Read the report and write its two main facts. {document} Facts: {summary}",
 )
 """Written by hand, once, before any was tried."""
+FEW_SHOT: Final = "few_shot"
+UNTUNED: Final = "zero_shot"
+_PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9.-]{1,12}")
+_LONGEST_NAME: Final = 40
+_NUMBERS: Final = ("rank", "prompt_length", "prefix_length")
+"""The option that a method's name begins with after its kind."""
+_PLAIN: Final[Mapping[str, Callable[[BaseFacts, int], Mapping[str, Any]]]] = {
+    "lora": lora,
+    "soft_prompt": soft_prompt,
+    "prefix": prefix,
+}
+
+
+def prompt_set(number: int) -> str:
+    """What a written prompt is called, as a condition and as a further test set."""
+    return f"prompt_{number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,33 +77,63 @@ class PlannedStudy:
     Attributes:
         name: of its folder. base: its base. mapping: the study's keys.
         methods: by (claim, part), what the study calls each of the part's entrants.
+        parts: by (claim, part), the part as these data allow it.
     """
 
     name: str
     base: str
     mapping: Mapping[str, Any]
     methods: Mapping[tuple[str, str], Mapping[str, str]]
+    parts: Mapping[tuple[str, str], Part]
 
-    def share(self, claim: str) -> float:
-        """The part of this study that is this claim's, entrants of several being shared."""
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Whose parts it holds."""
+        return tuple(dict.fromkeys(claim for claim, _ in self.methods))
+
+    def share(self, claim: str, weights: Mapping[str, float] | None = None) -> float:
+        """The part of this study that is this claim's, entrants of several being shared.
+
+        Args:
+            claim: one of its claims. weights: what each method took, in any unit; what took
+                nothing was not trained, and is nobody's. All count alike without.
+        """
         users: dict[str, set[str]] = {}
         for (name, _), found in self.methods.items():
             for method in found.values():
                 users.setdefault(method, set()).add(name)
-        mine = [1.0 / len(who) for who in users.values() if claim in who]
-        return sum(mine) / max(1, len(users))
+        taken = dict.fromkeys(users, 1.0) if weights is None else weights
+        mine = [taken.get(m, 0.0) / len(who) for m, who in users.items() if claim in who]
+        total = sum(taken.get(method, 0.0) for method in users)
+        return sum(mine) / total if total else 0.0
+
+    def narrowed(self, claims: Collection[str]) -> PlannedStudy:
+        """The same study with what these claims need, and no more."""
+        methods = {at: found for at, found in self.methods.items() if at[0] in claims}
+        parts = {at: part for at, part in self.parts.items() if at[0] in claims}
+        used = {method for found in methods.values() for method in found.values()}
+        also = self.mapping["also_test"]
+        mapping = {
+            **self.mapping,
+            "baselines": _baselines(parts.values()),
+            "methods": {n: m for n, m in self.mapping["methods"].items() if n in used},
+            "also_test": {
+                name: {**also[name], "methods": asked}
+                for name, asked in _asked_on(methods, parts).items()
+            },
+        }
+        return replace(self, mapping=mapping, methods=methods, parts=parts)
 
 
 @dataclass
 class _Group:
     """What goes into one study."""
 
-    base: str
+    base: BaseFacts
     part: Part
-    sets: dict[str, None] = field(default_factory=dict)
-    shots: bool = False
     methods: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     names: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    parts: dict[tuple[str, str], Part] = field(default_factory=dict)
 
 
 def why_untestable(
@@ -138,7 +186,7 @@ def plan_studies(
     for name, claim in claims.items():
         for base in facts if claim.over_bases else (main,):
             for part in claim.design(base, size):
-                _add(groups, name, base.reference, _fitted(part, data))
+                _add(groups, name, base, _fitted(part, data), size)
     return [_study(key, group, size, data) for key, group in groups.items()]
 
 
@@ -156,29 +204,78 @@ def _fitted(part: Part, data: ClaimData) -> Part:
     return replace(part, entrants=entrants, labelled=bool(labels))
 
 
-def _add(groups: dict[str, _Group], claim: str, base: str, part: Part) -> None:
-    # Written prompts ask every candidate eight times more, so these share with none.
-    how: tuple[object, ...] = (
-        base,
-        part.train_rows,
-        part.max_length,
-        part.tuned,
-        part.desks,
-        part.prompts,
+def _add(groups: dict[str, _Group], claim: str, base: BaseFacts, part: Part, size: Size) -> None:
+    how = (
+        *(size.name, base.reference, part.train_rows, part.max_length),
+        *(part.tuned, part.desks, part.labelled),
     )
-    if part.labelled:
-        how = (*how, "labelled")
     key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:8]
     group = groups.setdefault(key, _Group(base=base, part=part))
-    group.sets.update(dict.fromkeys(part.sets))
-    group.shots |= part.shots
-    names: dict[str, str] = {}
-    for entrant, method in part.entrants.items():
-        same = next((n for n, known in group.methods.items() if known == method), None)
-        chosen = same or (f"{claim}_{entrant}" if entrant in group.methods else entrant)
-        group.methods[chosen] = method
-        names[entrant] = chosen
+    names = {entrant: method_name(method, base) for entrant, method in part.entrants.items()}
+    for entrant, name in names.items():
+        group.methods[name] = part.entrants[entrant]
     group.names[(claim, part.name)] = names
+    group.parts[(claim, part.name)] = part
+
+
+def method_name(method: Mapping[str, Any], facts: BaseFacts) -> str:
+    """What studies call a method: by its content alone, whichever claims there are.
+
+    Args:
+        method: a study's. facts: of the base, for which the plain methods are known.
+    """
+    number = next((int(method[key]) for key in _NUMBERS if key in method), None)
+    kind = str(method["kind"])
+    usual: Mapping[str, Any] = {}
+    if kind == "full":
+        usual = full(facts)
+    elif kind in _PLAIN and number is not None:
+        usual = _PLAIN[kind](facts, number)
+    named = kind.removesuffix("_prompt")
+    if number is not None:
+        named = f"{named}_{number}"
+    other = {
+        key: method.get(key)
+        for key in sorted({*usual, *method} - {"kind", *_NUMBERS})
+        if method.get(key) != usual.get(key)
+    }
+    words = [f"{key}_{value}" for key, value in other.items()]
+    name = "_".join([named, *words])
+    are_plain = all(_PLAIN_WORD.fullmatch(str(value)) for value in other.values())
+    if are_plain and len(name) <= _LONGEST_NAME:
+        return name
+    content = json.dumps(dict(method), sort_keys=True, default=str)
+    return f"{named}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def _called(part: Part) -> str:
+    """A study in words, by what distinguishes it from the others."""
+    words = [
+        "labels" if part.labelled else "",
+        "desks" if part.desks else "",
+        f"rows-{part.train_rows}" if part.train_rows is not None else "",
+        f"length-{part.max_length}" if part.max_length is not None else "",
+        "" if part.tuned else "rates",
+    ]
+    return "-".join(filter(None, words)) or "main"
+
+
+def _baselines(parts: Collection[Part]) -> list[Any]:
+    shots = any(part.shots for part in parts)
+    return [UNTUNED, *([{FEW_SHOT: {"shots": list(_SHOTS)}}] if shots else [])]
+
+
+def _asked_on(
+    methods: Mapping[tuple[str, str], Mapping[str, str]], parts: Mapping[tuple[str, str], Part]
+) -> dict[str, list[str]]:
+    """By further test set the methods whose scores on it are read; prompts ask the untuned base."""
+    found: dict[str, dict[str, None]] = {}
+    for at, part in parts.items():
+        for name in part.sets:
+            found.setdefault(name, {}).update(dict.fromkeys(methods[at].values()))
+        for i in range(1, len(PROMPTS) + 1) if part.prompts else ():
+            found.setdefault(prompt_set(i), {})
+    return {name: list(asked) for name, asked in found.items()}
 
 
 def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy:
@@ -195,35 +292,44 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
     if part.desks:
         assert data.desks is not None
         task["source"] = dict(data.desks[0])
-    also: dict[str, Any] = {}
-    for name in group.sets:
-        also[name] = _set(name, size, data)
-    if part.prompts:
-        for i, template in enumerate(PROMPTS, start=1):
-            also[f"prompt_{i}"] = {
-                **{"source": task["source"], "examples": {"test": size.test_rows}},
-                "template": template,
-            }
-    epochs = min(_MOST_EPOCHS, round(size.epochs * size.train_rows / rows))
-    called = part.name or ("labels" if part.labelled else "main")
-    name = f"{Path(group.base).name.replace(':', '-')}-{called}-{key}"
+    also = {
+        name: {**_set(name, task, size, data), "methods": asked}
+        for name, asked in _asked_on(group.names, group.parts).items()
+    }
+    protocol = {**data.protocol, "seeds": size.seeds, "epochs": size.epochs}
+    if rows < size.train_rows:
+        # As many updates as with all rows; epochs of a few updates each say nothing of when to end.
+        protocol["epochs"] = min(_MOST_EPOCHS, round(size.epochs * size.train_rows / rows))
+        protocol["patience"] = None
+    name = f"{Path(group.base.reference).name.replace(':', '-')}-{_called(part)}-{key}"
     search = {"learning_rates": size.rates, "growth": size.growth} if part.tuned else None
     mapping: dict[str, Any] = {
         "name": name,
-        "base": group.base,
+        "base": group.base.reference,
         "task": task,
-        "baselines": ["zero_shot", *([{"few_shot": {"shots": list(_SHOTS)}}] * group.shots)],
-        "protocol": {**data.protocol, "epochs": epochs, "seeds": size.seeds},
+        "baselines": _baselines(group.parts.values()),
+        "protocol": protocol,
         "methods": {n: dict(method) for n, method in group.methods.items()},
         "search": search,
         "also_test": also,
     }
-    return PlannedStudy(name=name, base=group.base, mapping=mapping, methods=group.names)
+    return PlannedStudy(
+        name=name,
+        base=group.base.reference,
+        mapping=mapping,
+        methods=group.names,
+        parts=group.parts,
+    )
 
 
-def _set(name: str, size: Size, data: ClaimData) -> dict[str, Any]:
+def _set(name: str, task: Mapping[str, Any], size: Size, data: ClaimData) -> dict[str, Any]:
+    """A further test set of a study."""
     if name == "corpus":
         assert data.corpus is not None
         return {"kind": "text", "source": {"test": data.corpus}, "text": "text", "max_length": 256}
+    written = {prompt_set(i): template for i, template in enumerate(PROMPTS, start=1)}
+    if name in written:
+        rows = {"source": task["source"], "examples": {"test": size.test_rows}}
+        return {**rows, "template": written[name]}
     assert data.desks is not None
     return {"source": {"test": data.desks[1]}, "examples": {"test": size.test_rows}}

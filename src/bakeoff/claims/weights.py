@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +30,53 @@ _FORMATS: Final = {
 
 def energies(matrix: Tensor) -> Floats:
     """[min(rows, columns)] the share of squared singular values that the first k hold."""
-    squares = torch.linalg.svdvals(matrix.double()).square()
+    return _held(torch.linalg.svdvals(matrix.double()))
+
+
+def _held(singular: Tensor) -> Floats:
+    squares = singular.square()
     total = float(squares.sum())
     if total == 0.0:  # a change of nothing has no rank
         return np.ones(len(squares))
     return np.asarray((squares.cumsum(0) / total).numpy(), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A matrix taken apart once, for its energies and for all that it is cut to.
+
+    Attributes:
+        matrix: itself, float32. left: [rows, K]. singular: [K], float64. right: [K, columns].
+    """
+
+    matrix: Tensor
+    left: Tensor
+    singular: Tensor
+    right: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Spectrum:
+        """Computed in float64; what all matrices of a base have together is kept in float32."""
+        left, singular, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+        return cls(matrix, left.float(), singular, right.float())
+
+    @property
+    def energies(self) -> Floats:
+        """See ``energies``."""
+        return _held(self.singular)
+
+    def cut_to(self, share: float) -> Tensor:
+        """The nearest matrix whose rank is so many per cent of the full one.
+
+        Args:
+            share: 0 gives zeros, 100 the matrix itself.
+        """
+        rank = round(len(self.singular) * share / 100)
+        if rank == len(self.singular):
+            return self.matrix
+        kept = self.left[:, :rank].double() * self.singular[:rank]
+        nearest: Tensor = kept @ self.right[:rank].double()
+        return nearest.float()
 
 
 def rank_share(held: Floats) -> float:
@@ -62,32 +105,18 @@ def update_ranks(context: Context) -> dict[str, Floats]:
     for method, tensors in trained.of(context.methods["full"]):
         before = dict(method.base.source_parameters())
         names = [f"{name}.weight" for name in context.facts.linears]
-        held = [energies(tensors[n] - before[n].detach().float().cpu()) for n in names]
+        own = {n: before[n].detach().float().cpu() for n in names}
+        changes = {n: Spectrum.of(tensors[n] - own[n]) for n in names}
+        held = [changes[n].energies for n in names]
         sizes = np.array([before[n].numel() for n in names], dtype=np.float64)
         shares.append(float(np.average([rank_share(one) for one in held], weights=sizes)))
         curve = {key: float(value.mean()) for key, value in _curve(held).items()}
         for share in (0, *_SHARES, 100):
-            cut = {n: before[n].detach().float().cpu() for n in names}
-            for n in names:
-                cut[n] = cut[n] + cut_to(tensors[n] - cut[n], share)
+            cut = {n: own[n] + changes[n].cut_to(share) for n in names}
             curve[f"loss_{share}"] = trained.loss_of(method, {**tensors, **cut})
         curves.append(curve)
     joined = {key: np.array([curve[key] for curve in curves]) for key in curves[0]}
     return {"update_rank": np.array(shares), **joined}
-
-
-def cut_to(matrix: Tensor, share: float) -> Tensor:
-    """The nearest matrix whose rank is so many per cent of the full one.
-
-    Args:
-        matrix: float32. share: 0 gives zeros, 100 the matrix itself.
-    """
-    rank = round(min(matrix.shape) * share / 100)
-    if rank == min(matrix.shape):
-        return matrix
-    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    nearest: Tensor = (u[:, :rank] * s[:rank]) @ vh[:rank]
-    return nearest.float()
 
 
 def changed_shares(context: Context) -> dict[str, Floats]:

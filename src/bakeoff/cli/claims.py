@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import DeviceOption
+from bakeoff.cli.exit_codes import BAD_INPUT, FAULT
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -109,6 +110,11 @@ def claims(
         console.print(f"[bold]{escape(name)}[/]: {one['verdict']}", highlight=False)
         console.print(f"  {escape(str(one['why']))}", highlight=False)
     console.print(escape(str(out / "claims.html")), soft_wrap=True, highlight=False)
+    if found.failed:
+        sys.stderr.write("".join(f"{trace}\n" for trace in found.traces))
+        said = "".join(f"\n  {one}" for one in found.failed)
+        sys.stderr.write(f"error: not all was run or measured:{said}\nThe same command goes on.\n")
+        raise typer.Exit(FAULT if found.traces else BAD_INPUT)
 
 
 def _list(chosen: dict[str, Claim], size: Size) -> None:

@@ -40,6 +40,7 @@ class TestSet:
         task: how its rows are laid out and scored. data: its rows. plan: their schedule.
         generation: how texts are written for it.
         max_drop: by metric what a recommended method may lose against the untuned base.
+        methods: that are tested on it, besides the untuned base; None tests all.
         warnings: sentences for the user about its rows.
     """
 
@@ -50,7 +51,12 @@ class TestSet:
     plan: BatchPlan
     generation: GenerationOptions
     max_drop: Mapping[str, float] = field(default_factory=dict)
+    methods: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+
+    def asks(self, method: str) -> bool:
+        """Whether a method of the study is tested on it."""
+        return self.methods is None or method in self.methods
 
 
 @dataclass(frozen=True, kw_only=True)

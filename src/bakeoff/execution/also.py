@@ -48,7 +48,8 @@ def ask_also(
         missing = [
             candidate
             for candidate in _tested(findings)
-            if candidate.id not in findings.also_scores.get(name, {})
+            if questions.bench.also[name].asks(candidate.method_name)
+            and candidate.id not in findings.also_scores.get(name, {})
         ]
         for group, together in tested_together(missing).items():
             run_tests(together, group, questions, events, executor, name)

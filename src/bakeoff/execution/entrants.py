@@ -125,7 +125,10 @@ class _Worker:
 
     @property
     def _sets(self) -> Mapping[str, Questions]:
-        return {} if self.run.answers is not None else self.further
+        if self.run.answers is not None:
+            return {}
+        name = self.entrant.entry.name
+        return {one: asks for one, asks in self.further.items() if self.bench.also[one].asks(name)}
 
     @property
     def _parts(self) -> dict[str, SplitData]:

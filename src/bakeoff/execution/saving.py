@@ -57,13 +57,13 @@ class RunSaver:
 
     def cuts_epoch(self, seconds: float) -> bool:
         """See ``engine.schedule.Saver``."""
-        left = self.stop.training_seconds_left
+        left = self.stop.training_seconds_left if self.stop.shortens else None
         # Where nothing is left, validation would take what is kept for the tests.
         return left is not None and 0.0 < left <= seconds
 
     def ends_training(self, epoch_seconds: float) -> str | None:
         """See ``engine.schedule.Saver``."""
-        left = self.stop.training_seconds_left
+        left = self.stop.training_seconds_left if self.stop.shortens else None
         if left is None or left >= _NEXT_EPOCH * epoch_seconds:
             return None
         return "the time budget does not hold another epoch"

@@ -77,10 +77,20 @@ class StopSignals:
     Args:
         budget: seconds until the report must begin, counted from ``started``; None has no end.
         started: on the clock of ``time.monotonic``; now without.
+        shortens: whether a budget may end candidates before their last update, so that what is
+            trained is tested; else training stops between two steps as for a signal, and goes on
+            there.
     """
 
-    def __init__(self, budget: float | None = None, started: float | None = None) -> None:
+    def __init__(
+        self,
+        budget: float | None = None,
+        started: float | None = None,
+        *,
+        shortens: bool = True,
+    ) -> None:
         self.requested: Stopped | None = None
+        self.shortens = shortens
         self.deadline: float | None = None
         self._kept = 0.0
         if budget is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ _OWN: Final = frozenset(
 )
 """Keys of the study's task that say nothing of another set of the same kind."""
 _MAX_DROP: Final = "max_drop"
+_METHODS: Final = "methods"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +35,20 @@ class AlsoTest:
             decide, such as labels, hold for it too.
         max_drop: by metric, what a recommended method may lose against the untuned base, at most,
             in the metric's own unit.
+        methods: of the study that are tested on it, besides the untuned base; None tests all.
     """
 
     task: Task
     is_like_task: bool
     max_drop: Mapping[str, float]
+    methods: tuple[str, ...] | None = None
 
     @property
     def resolved(self) -> dict[str, Any]:
         """As a plain mapping with every default written out."""
-        return {**to_mapping(self.task.options), _MAX_DROP: dict(self.max_drop)}
+        # Studies of older versions have no such key; where all are tested theirs are the same.
+        chosen = {} if self.methods is None else {_METHODS: list(self.methods)}
+        return {**to_mapping(self.task.options), _MAX_DROP: dict(self.max_drop), **chosen}
 
 
 def read_also(
@@ -51,12 +56,13 @@ def read_also(
     task: Task,
     task_given: Mapping[str, Any],
     baselines: tuple[Baseline, ...],
+    methods: Collection[str],
 ) -> dict[str, AlsoTest]:
     """A study's ``also_test`` section, checked.
 
     Args:
         given: as the study has it. task: the study's. task_given: the study's ``task`` section,
-            whose keys a set of the same kind takes over. baselines: the study's.
+            whose keys a set of the same kind takes over. baselines, methods: the study's.
 
     Raises:
         ConfigError: for anything that breaks a rule, by its path.
@@ -75,7 +81,7 @@ def read_also(
                 f"{where}: differs from {_KEY}.{other} in case alone, and both name files; choose "
                 "another name"
             )
-        found[name] = _read(where, section, task, task_given)
+        found[name] = _read(where, section, task, task_given, methods)
         if found[name].max_drop and ZERO_SHOT not in baselines:
             raise ConfigError(
                 f"{where}.{_MAX_DROP}: a drop is measured from {ZERO_SHOT.name}, which baselines "
@@ -85,10 +91,20 @@ def read_also(
 
 
 def _read(
-    where: str, section: Mapping[str, Any], task: Task, task_given: Mapping[str, Any]
+    where: str,
+    section: Mapping[str, Any],
+    task: Task,
+    task_given: Mapping[str, Any],
+    methods: Collection[str],
 ) -> AlsoTest:
     own = present_keys(section, path=where)
     drops = own.pop(_MAX_DROP, None)
+    chosen = _chosen(f"{where}.{_METHODS}", own.pop(_METHODS, None), methods)
+    if chosen is not None and drops:
+        raise ConfigError(
+            f"{where}.{_METHODS}: {where}.{_MAX_DROP} is a limit that every method of the study is "
+            "held to, and some would have no scores here; leave one of the two out"
+        )
     if own.get("select_by") is not None:
         raise ConfigError(
             f"{where}.select_by: settings are chosen on the study's own validation rows; remove it"
@@ -112,8 +128,30 @@ def _read(
         own.setdefault("kind", DEFAULT_KIND)
     read = read_task(own, path=where)
     return AlsoTest(
-        task=read, is_like_task=is_like_task, max_drop=_drops(f"{where}.{_MAX_DROP}", drops, read)
+        task=read,
+        is_like_task=is_like_task,
+        max_drop=_drops(f"{where}.{_MAX_DROP}", drops, read),
+        methods=chosen,
     )
+
+
+def _chosen(where: str, given: Any, methods: Collection[str]) -> tuple[str, ...] | None:
+    """Which methods are tested on a set; None for all."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ConfigError(
+            f"{where} = {given!r}: must be a list of the study's methods; [] tests the untuned "
+            "base alone, and without this key all are tested"
+        )
+    for name in given:
+        if name not in methods:
+            close = difflib.get_close_matches(name, list(methods), n=1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            raise ConfigError(
+                f"{where}: {name!r} is no method of this study{hint} It has: {', '.join(methods)}"
+            )
+    return tuple(dict.fromkeys(given))
 
 
 def _source(where: str, source: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from bakeoff.engine.workbench import Workbench
+from bakeoff.engine.workbench import TestSet, Workbench
 from bakeoff.execution.clock import COSTS_SHARE
 from bakeoff.formatting import join, shown_seconds
 from bakeoff.measure.plan import Report, StudyPlan, make_plan
@@ -206,13 +206,19 @@ def filled(whole: Shape, shape: Shape, fits: Callable[[Shape], bool]) -> Shape:
     return shape
 
 
+def _share_asked(found: TestSet, plan: StudyPlan) -> float:
+    """Which part of a study's methods a further test set is for."""
+    return sum(map(found.asks, plan.methods)) / max(1, len(plan.methods))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What shapes of a study take, from the plan of the whole.
 
     Attributes:
         whole: the study as it is given. schedule, plan: of the whole study.
-        asked: scorings of the base that the baselines take. also_rows: of further test sets.
+        asked: scorings of the base that the baselines take. also_rows: of further test sets; one
+            that a part of the methods is tested on counts for that part.
     """
 
     whole: Shape
@@ -242,7 +248,7 @@ class Estimate:
                 for baseline in bench.baselines
                 if baseline.outputs is None
             ),
-            also_rows=sum(len(one.data) for one in bench.also.values()),
+            also_rows=round(sum(len(s.data) * _share_asked(s, plan) for s in bench.also.values())),
         )
 
     def of(self, shape: Shape) -> dict[str, float]:

@@ -158,7 +158,9 @@ def study_from_mapping(
     )
     scored_by = [metric.name for metric in task.metrics_before_rows]
     baselines = read_baselines(task, options.baselines)
-    also = read_also(options.also_test, task, without_judge(options.task), baselines)
+    also = read_also(
+        options.also_test, task, without_judge(options.task), baselines, options.methods
+    )
     options.decision.check_metrics(
         scored_by,
         select_by=task.options.select_by,

@@ -312,6 +312,7 @@ def _test_set(
         plan=plan_of(part, task.max_length, task, base, options.protocol),
         generation=options.generation.also_stopping_at(task.stop_tokens),
         max_drop=found.max_drop,
+        methods=found.methods,
         warnings=tuple(warnings),
     )
 

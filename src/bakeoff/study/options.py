@@ -47,7 +47,8 @@ class StudyOptions:
     also_test: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Further test sets by name, each with a ``source`` and the keys of a task of its ``kind``; one
     of the study's own kind takes the task's keys. ``max_drop: {nll: 0.05}`` is what a recommended
-    method may lose on it against zero_shot, at most."""
+    method may lose on it against zero_shot, at most. ``methods: [lora]`` tests these methods and
+    zero_shot alone; without it all are tested."""
     learning_curve: tuple[int, ...] = ()
     """Numbers of training rows, such as [64, 256, 1024]: each method's chosen setting is trained on
     nested subsets of these sizes besides, which draws quality against rows."""
