@@ -185,7 +185,7 @@ def test_a_call_with_another_claim_keeps_the_earlier_ones(
     study = Study()
     monkeypatch.setattr(api, "_made_data", lambda *_: data)
     monkeypatch.setattr(api, "execute", lambda made, place, *_: study(made, place, None))
-    monkeypatch.setattr(api.Study, "from_mapping", lambda mapping: mapping)
+    monkeypatch.setattr(api, "Study", SimpleNamespace(from_mapping=lambda mapping: mapping))
     run_claims([FULL_RANK], quick=True, out=tmp_path)
     first = json.loads((tmp_path / "claims.json").read_text())["claims"][FULL_RANK]
     study.ran.clear()

@@ -318,7 +318,10 @@ def test_a_set_is_for_the_methods_that_it_names(
         "lora": {"rank": 2, "learning_rate": 1e-2},
         "head": {"learning_rate": 1e-2},
     }
-    also = {"shift": {**SHIFT, "methods": []}, "plain": {**PLAIN, "methods": ["lora"]}}
+    also: dict[str, dict[str, Any]] = {
+        "shift": {**SHIFT, "methods": []},
+        "plain": {**PLAIN, "methods": ["lora"]},
+    }
     assert run_small(methods=methods, also_test=also).code == 0
     found = results()
     assert found["status"] == "complete"

@@ -38,9 +38,7 @@ STUDIES: Final = "studies"
 _MEASURED: Final = "measured"
 _SECONDS: Final = "seconds.json"
 """Beside the studies: how long each was run, in all calls."""
-_ENDED: Final = (
-    "the budget ended before anything was found; the same command with more of it goes on"
-)
+_ENDED: Final = "the budget ended; the same command with more of it goes on"
 
 
 class RunStudy(Protocol):
