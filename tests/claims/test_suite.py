@@ -20,7 +20,7 @@ from bakeoff.api.study import Study
 from bakeoff.claims import suite
 from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES, Noise, Part, Planted
-from bakeoff.claims.entrants import lora_plus
+from bakeoff.claims.entrants import full, lora_plus
 from bakeoff.claims.latency import adapter_times, merged_times
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.measuring import Context
@@ -202,8 +202,8 @@ def test_a_study_that_only_a_figure_needs_may_fail(
     is_needed: bool, data: Any, tmp_path: Path
 ) -> None:
     parts = (
-        Part(entrants={"full": {"kind": "full"}}),
-        Part(name="few", entrants={"full": {"kind": "full"}}, train_rows=16),
+        Part(entrants={"full": full(NOMINAL)}),
+        Part(name="few", entrants={"full": full(NOMINAL)}, train_rows=16),
     )
     claim = made(
         design=lambda facts, size: parts,

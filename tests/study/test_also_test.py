@@ -232,7 +232,7 @@ def test_a_set_of_conversations_may_have_another_form_than_the_study(
 ) -> None:
     task = {"kind": "chat", "source": "rows", "instruction": "a", "output": "c"}
     given = {"more": {"source": "more.jsonl", **own}}
-    found: Any = read_also(given, read_task(task), task, (ZERO_SHOT,))["more"].task.options
+    found: Any = read_also(given, read_task(task), task, (ZERO_SHOT,), ())["more"].task.options
     assert (found.instruction, found.messages) == columns
 
 
