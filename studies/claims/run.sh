@@ -16,6 +16,7 @@ PARTS=${PARTS:-family smollm2}
 THREADS=${THREADS:-2}
 OUT=${1:-runs/claims}
 [ $# -eq 0 ] || shift
+failed=0
 
 for part in $PARTS; do
     case $part in
@@ -24,16 +25,19 @@ for part in $PARTS; do
             "$BAKEOFF" bases make "$base" --threads "$THREADS"
         done
         "$BAKEOFF" claims --bases wire-0.3m,wire-1.1m,wire-3.5m,wire-10m --base wire-1.1m \
-            --out "$OUT/family" "$@"
+            --out "$OUT/family" "$@" || failed=$?
         ;;
     smollm2)
         "$BAKEOFF" bases get smollm2-135m
         "$BAKEOFF" claims $("$BAKEOFF" claims --list | grep -v '^scale_closes_gap$') \
-            --base smollm2-135m --out "$OUT/smollm2" "$@"
+            --base smollm2-135m --out "$OUT/smollm2" "$@" || failed=$?
         ;;
     *)
         echo "PARTS: $part is neither family nor smollm2; give one of them, or both" >&2
         exit 2
         ;;
     esac
+    # What a signal stopped goes on with the next call; what failed keeps nothing else from running.
+    [ "$failed" -lt 128 ] || exit "$failed"
 done
+exit "$failed"

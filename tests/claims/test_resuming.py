@@ -90,6 +90,11 @@ def test_what_a_budget_left_out_of_a_study_is_undecided_and_the_rest_is_kept(
     study.leaves_out = ["candidates/lora_8-s2/scores/also-corpus.npz"]
     found = run_suite(suite_of((FULL_RANK, FORGETS), tmp_path / "other", data, study))
     assert "lora_8-s2 has no scores on corpus" in found.findings[FORGETS].why
+    # Another claim has these runs too, and reads nothing of them on that set.
+    study.leaves_out = ["candidates/full-s2/scores/also-corpus.npz"]
+    found = run_suite(suite_of((FULL_RANK, FORGETS), tmp_path / "third", data, study))
+    assert found.findings[FULL_RANK].verdict is Verdict.SUPPORTED
+    assert "full-s2 has no scores on corpus" in found.findings[FORGETS].why
     study.leaves_out = []
     found = run_suite(suite_of((FULL_RANK, FORGETS), tmp_path, data, study))
     assert found.evidence[FORGETS].unmeasured is None
@@ -145,6 +150,9 @@ def test_what_diverged_with_every_seed_is_untestable(data: Any, tmp_path: Path) 
     assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE
     assert found.findings[FEW].verdict is Verdict.UNDECIDED
     assert "soft_5 was not tested (said so)" in found.findings[FEW].why
+    # A call with another claim leaves it so.
+    found = run_suite(suite_of((FULL_RANK, FEW), tmp_path, data, study, asked=(FEW,)))
+    assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE
 
 
 def test_seconds_are_of_all_calls_and_of_what_was_trained(

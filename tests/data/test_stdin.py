@@ -90,6 +90,8 @@ def test_running_text_is_no_table() -> None:
     assert format_of_content(gzip.compress(PROSE)) == ("txt", ".gz")
     header = b"what the customer wrote,label of the whole message\n"
     assert format_of_content(header + PROSE) == ("csv", "")
+    asked = b"How satisfied were you with the service that you received?,Comment\n"
+    assert format_of_content(asked + b"very,none\nlittle,none\n") == ("csv", "")
 
 
 @pytest.mark.parametrize("name", CONTENTS)

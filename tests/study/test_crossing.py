@@ -121,6 +121,14 @@ def test_a_further_set_is_laid_out_as_its_cell_is() -> None:
         assert cell.also["more"].task.options.template == cell.task.options.template, label
 
 
+def test_a_further_set_names_the_methods_of_each_cell() -> None:
+    more = {"more": {"source": "more.csv", "methods": ["lora"]}}
+    for label, cell in cells(read(also_test=more)).items():
+        assert cell.also["more"].methods == (f"lora@{label}",)
+    with pytest.raises(ConfigError, match=r"'fast' is no method of this study"):
+        read(also_test={"more": {"source": "more.csv", "methods": ["fast"]}})
+
+
 def test_entrants_from_elsewhere_take_part_once() -> None:
     methods = {**STUDY["methods"], "api": {"kind": "external", "predictions": "a.jsonl"}}
     found = cells(read(methods=methods))

@@ -245,6 +245,9 @@ def test_of_two_columns_every_turn_of_the_second_is_learnt() -> None:
     row: Row = {"prompt": [*TALK, ASKED], "completion": [*TALK[1:], ASKED, *TALK[1:]]}
     ends = "<|im_end|>"
     assert [text.removesuffix(ends) for text in learnt(task.example(row))] == ["Two towns."] * 2
+    # The oldest turn of a long one goes, which may take the beginning of the answer along.
+    shorter = task.shorten(task.example({"prompt": [ASKED], "completion": row["completion"]}))
+    assert shorter is not None and len(learnt(shorter)) == 1
     # What an assistant said before is part of what is asked, also at the end of it.
     said: Row = {"prompt": TALK, "completion": TALK[1:]}
     assert learnt(task.example(said))[-1].removesuffix(ends) == "Two towns."

@@ -128,8 +128,9 @@ def run_claims(
     asked = claims_named(names, quick=quick)
     shown = console or RichConsole(stderr=True, quiet=True)
     place, size = Path(out), SIZES["quick" if quick else "full"]
-    main = base or (bases[0] if bases else DEFAULT_BASE)
     earlier = _earlier(place)
+    known = None if earlier is None else earlier.get("base")
+    main = base or known or (bases[0] if bases else DEFAULT_BASE)
     design = {"size": size.name, "base": main, "bases": list(bases or ()), "data": _place_of(data)}
     if earlier is not None:
         design = _joined_design(place, earlier, design)

@@ -147,7 +147,7 @@ def why_untestable(
         )
     parts = claim.design(main, size)
     if not parts and claim.measure is None:
-        return "The base has no layers that its design could tune."
+        return "The base has no layers that its design could tune, or too few positions."
     for part in parts:
         if part.desks and data.desks is None:
             return (

@@ -28,6 +28,8 @@ _LENGTHS = {"quick": (5, 20, 100), "full": (1, 5, 20, 50, 100, 256)}
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
     room = facts.positions or 1 << 30
     lengths = [n for n in _LENGTHS[size.name] if n <= room // 2]
+    if len(lengths) < 2:
+        return ()
     return (Part(entrants={f"prefix_{n}": prefix(facts, n) for n in lengths}),)
 
 

@@ -82,6 +82,7 @@ class Source:
         place: the study's folder. methods: by entrant, what the study calls it.
         part: the part's name, which stands in front of its conditions. base: what stands in front
             of that, where the claim is about several bases.
+        sets: further test sets that the claim reads of the part.
         figure_only: the claim's conditions that only its figure has.
     """
 
@@ -89,6 +90,7 @@ class Source:
     methods: Mapping[str, str]
     part: str = ""
     base: str = ""
+    sets: tuple[str, ...] = ()
     figure_only: tuple[str, ...] = ()
 
     @property
@@ -182,7 +184,7 @@ def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
                 found.notes.append(f"The figure is without {entrant}: {method} {why}.")
                 continue
             own = set(results.methods[method].seeds)
-        _add_method(found, results, place, f"{front}{entrant}", method, own)
+        _add_method(found, results, place, f"{front}{entrant}", method, own, source.sets)
         record = results.methods[method]
         if record.search is not None and record.search.best_at_edge:
             at_edge.append(method)
@@ -236,7 +238,13 @@ def _add_baseline(found: Measured, name: str, files: Sequence[Path]) -> None:
 
 
 def _add_method(
-    found: Measured, results: Results, place: Path, name: str, method: str, seeds: set[int]
+    found: Measured,
+    results: Results,
+    place: Path,
+    name: str,
+    method: str,
+    seeds: set[int],
+    sets: Sequence[str],
 ) -> None:
     record = results.methods[method]
     by_seed = {results.candidates[run].seed: run for run in record.candidates}
@@ -246,6 +254,7 @@ def _add_method(
     found.put(f"{name}#rate", np.array(record.learning_rate))
     if _METRIC in record.validation:
         found.put(f"{name}#validation", np.array(record.validation[_METRIC].mean))
-    for one in record.also_test:
-        if not one.startswith("prompt_"):
+    # Of a shared study other claims' sets may still be without some scores.
+    for one in sets:
+        if one in record.also_test:
             found.add(f"{name}@{one}", [folder / f"also-{one}.npz" for folder in folders])

@@ -206,7 +206,7 @@ def _run_studies(
         left = None if suite.deadline is None else suite.deadline - time.monotonic()
         if left is not None and left <= 0.0:
             continue
-        kept = [name for name in study.claims if name in claims or _is_there(place, study, name)]
+        kept = [name for name in study.claims if name in claims or _is_there(suite, study, name)]
         mapping = _of_call(study, kept)
         suite.say(
             f"study {i + 1} of {len(wanted)}: {study.name}, {len(mapping['methods'])} methods"
@@ -222,16 +222,13 @@ def _run_studies(
             _spend(suite, study, time.monotonic() - started, is_new=is_new)
 
 
-def _is_there(place: Path, study: PlannedStudy, claim: str) -> bool:
-    """Whether a folder holds what a claim reads of a study, of some seeds at least."""
+def _is_there(suite: Suite, study: PlannedStudy, claim: str) -> bool:
+    """Whether a folder holds what decides a claim of a study, or that nothing will."""
     try:
-        return not any(
-            lack_of(place, study.parts[at], methods)
-            for at, methods in study.methods.items()
-            if at[0] == claim
-        )
+        lack = _lack_of(suite, study, claim)
     except BakeoffError:
         return True  # nothing is left out of what cannot be read
+    return lack is None or lack.is_final
 
 
 def noted_claims(out: Path) -> list[str]:
@@ -368,6 +365,7 @@ def _evidence(
             methods=methods,
             part=part,
             base=f"{bases.index(study.base)}/" if claim.over_bases else "",
+            sets=study.parts[(of, part)].sets,
             figure_only=claim.figure_only,
         )
         for study in studies
@@ -441,20 +439,25 @@ def _kept(
     """What an earlier call measured of the same; None where there is nothing."""
     file = suite.out / _MEASURED / f"{name}.json"
     kept = read_json(file) if file.exists() else None
-    if not isinstance(kept, dict) or kept.get("key") != _key_of(suite, name, studies):
+    key = _key_of(suite, name, studies)
+    if not isinstance(kept, dict) or not isinstance(kept.get("key"), dict):
+        return None
+    if {part: kept["key"].get(part) for part in key} != key:
         return None
     return {n: np.array(v) for n, v in kept["values"].items()}, float(kept["seconds"])
 
 
 def _key_of(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> dict[str, Any]:
     """What a measurement depends on: the adapters that it reads, not when their study ended."""
-    return {
+    key = {
         "bakeoff": __version__,
         "base": suite.main.reference,
-        "device": suite.device,
         "size": suite.size.name,
         "adapters": _hash_of_adapters(suite, name, studies),
     }
+    # What a call does not run it takes as an earlier one measured it, on whatever device.
+    is_run = suite.asked is None or name in suite.asked
+    return {**key, "device": suite.device} if is_run else key
 
 
 def _hash_of_adapters(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> str | None:

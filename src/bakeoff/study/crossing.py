@@ -286,6 +286,7 @@ def cells_of(
                     **({} if base is None else base.keys),
                     "task": also_by_bytes(task, metrics),
                     "methods": dict(_methods(shared["methods"], place, is_first)),
+                    **_also(shared, place, is_first),
                     "decision": {"metric": deciding, **given_keys(shared.get("decision"))},
                 },
             )
@@ -306,6 +307,22 @@ def _methods(
             yield place.variant(name), {"kind": name, **options}
         elif is_first:
             yield name, dict(options)
+
+
+def _also(shared: Mapping[str, Any], place: Place, is_first: bool) -> dict[str, Any]:
+    """Further test sets of a cell, which name its methods as the cell does."""
+    given = shared.get("also_test")
+    if not isinstance(given, Mapping):
+        return {}
+    found: dict[str, Any] = {}
+    for name, section in given.items():
+        chosen = section.get("methods") if isinstance(section, Mapping) else None
+        found[name] = section
+        if chosen is not None:
+            apart = [one for one in chosen if is_external(one, shared["methods"][one])]
+            own = [place.variant(one) for one in chosen if one not in apart]
+            found[name] = {**section, "methods": [*own, *(apart if is_first else ())]}
+    return {"also_test": found}
 
 
 def also_by_bytes(task: Mapping[str, Any], metrics: tuple[str, ...]) -> dict[str, Any]:

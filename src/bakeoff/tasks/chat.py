@@ -337,7 +337,8 @@ class Chat(Task):
         targets: tuple[Span, ...] = ((0, len(whole.text)),)
         if self.options.train_on != "all":
             learnt = 1 if self.options.train_on == "last" else shown.num_answering
-            since = len(shown.messages) - learnt if learnt else 0
+            # A long one may have lost the beginning of its answer as well.
+            since = max(0, len(shown.messages) - learnt) if learnt else 0
             targets = template.answers(whole, shown.messages, shown.tools, since=since)
         answer = told[-1]["content"]
         return Example(

@@ -23,6 +23,8 @@ _BINARY: Final = {
 """What files begin with, by their format."""
 _WORDS_OF_NAME: Final = 8
 """Of a column's name, at most: a first line with longer parts is one of running text."""
+_LINES: Final = 5
+_LOOKED_AT: Final = 1 << 16
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _REMEDY: Final = (
@@ -75,11 +77,21 @@ def format_of_content(content: bytes) -> tuple[str, str]:
     if text[:1] == b"[":
         return "json", packed
     if text[:1] != b"{":
-        first = text.partition(b"\n")[0]
-        longest = max(len(name.split()) for name in re.split(rb"[,;\t]", first))
         # A CSV may be divided by tabs, as its header shows.
-        return ("csv" if longest <= _WORDS_OF_NAME else "txt"), packed
+        return ("txt" if _is_running_text(text) else "csv"), packed
     return ("jsonl" if _are_lines(text) else "json"), packed
+
+
+def _is_running_text(text: bytes) -> bool:
+    """Whether the first line is too long for names of columns, and the next ones are divided
+    otherwise."""
+    lines = [line for line in text[:_LOOKED_AT].splitlines()[:_LINES] if line.strip()]
+    longest = max(len(name.split()) for name in re.split(rb"[,;\t]", lines[0]))
+    if longest <= _WORDS_OF_NAME:
+        return False
+    counts = [{len(re.findall(mark, line)) for line in lines} for mark in (rb",", rb";", rb"\t")]
+    is_table = len(lines) > 1 and any(len(found) == 1 and found != {0} for found in counts)
+    return not is_table
 
 
 def _are_lines(text: bytes) -> bool:

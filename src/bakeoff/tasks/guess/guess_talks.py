@@ -135,18 +135,21 @@ def _role(value: Any, place: int) -> str | None:
         return None
 
 
+def _asks(value: Any) -> bool:
+    """Whether the last message of a list is not the assistant's."""
+    return _role(value, -1) not in (None, ASSISTANT)
+
+
 def _parts(table: Table, found: Sequence[Column]) -> tuple[Column, Column] | None:
     """The column that ends with a question and the one that begins with its answer, if any.
 
     The answer may be a text that is called one.
     """
     answers = [c for c in found if _share(c, lambda value: _role(value, 0) == ASSISTANT) >= _HALF]
-    asked = [
-        c
-        for c in found
-        if c not in answers
-        and _share(c, lambda value: _role(value, -1) not in (None, ASSISTANT)) >= _HALF
-    ]
+    asked = [c for c in found if c not in answers and _share(c, _asks) >= _HALF]
+    # Many a log ends with the user's thanks; questions whose answer is a text all end with one.
+    if not answers:
+        asked = [c for c in asked if _share(c, _asks) >= _MOST_OF]
     if asked and not answers:
         prose = tuple(c for c in table.prose if c not in found)
         answers = [c for c in (first_called(prose, ANSWER),) if c is not None]
