@@ -162,7 +162,8 @@ def test_what_is_short_of_the_margin_says_so_beside_the_verdict(
 def test_what_is_not_shown_to_be_above_zero_is_not_called_so() -> None:
     values = np.array([0.004 + 10 * a for a in AROUND])
     found = judge_family({"made": (made("above", 0.1), Evidence(values={"x": values}))})["made"]
-    assert found.low is not None and found.low < 0.0 < found.effect  # type: ignore[operator]
+    assert found.low is not None and found.effect is not None
+    assert found.low < 0.0 < found.effect
     assert (found.verdict, found.aside) == ("contradicted", "")
 
 

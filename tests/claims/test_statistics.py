@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bakeoff.claims.contract import SIZES
+from bakeoff.claims.contract import SIZES, Curve
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Evidence, Finding, judge_family
@@ -52,7 +52,8 @@ def test_the_longest_prefix_is_held_against_a_shorter_one_where_it_is_the_best()
     found = judged("prefix_is_not_monotone", prefixes(2.5, 2.4, 2.3, 2.25, 2.22, 2.2))
     assert found.effect == pytest.approx(-0.02)
     assert found.low is not None and found.high is not None
-    assert found.low < found.effect < found.high  # type: ignore[operator]
+    assert found.low is not None and found.effect is not None and found.high is not None
+    assert found.low < found.effect < found.high
     assert found.verdict == "contradicted"
 
 
@@ -116,4 +117,5 @@ def test_the_input_that_a_prompt_takes_is_said() -> None:
         judged("prompts_cost_length", values).why
     )
     curve = claim_named("prompts_cost_length").curve({k: np.asarray(v) for k, v in values.items()})
-    assert [point[1] for point in curve.points] == [120.0, 66.0]  # type: ignore[union-attr]
+    assert isinstance(curve, Curve)
+    assert [point[1] for point in curve.points] == [120.0, 66.0]

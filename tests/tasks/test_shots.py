@@ -21,7 +21,11 @@ def shots(write: Write, tokenizer: Any) -> ShotData:
     root = write("train.jsonl", [LONG, *TRAIN, LONG]).parent
     write("validation.jsonl", TEST)
     write("test.jsonl", TEST)
-    task = task_of(max_length=48, max_target_tokens=16)
+    return shots_of(root, tokenizer)
+
+
+def shots_of(root: Path, tokenizer: Any, **options: Any) -> ShotData:
+    task = task_of(max_length=48, max_target_tokens=16, **options)
     data = prepare(task, tokenizer, root=root, cache_dir=None, tokenizer_id="small")
     return ShotData(
         task,
@@ -44,18 +48,8 @@ def test_rows_keep_their_other_columns_where_a_metric_reads_them(
     root = write("train.jsonl", paged(TRAIN)).parent
     write("validation.jsonl", paged(TEST))
     write("test.jsonl", paged(TEST))
-    task = task_of(
-        max_length=48, max_target_tokens=16, metrics=[{"python": {"function": f"{file}:score"}}]
-    )
-    data = prepare(task, tokenizer, root=root, cache_dir=None, tokenizer_id="small")
-    found = ShotData(
-        task,
-        tokenizer,
-        tokenizer_id="small",
-        root=root,
-        positions=None,
-        zero={"test": data.splits["test"]},
-    ).of(2, 0)
+    metric = {"python": {"function": f"{file}:score"}}
+    found = shots_of(root, tokenizer, metrics=[metric]).of(2, 0)
     assert found is not None and found["test"].whole_rows == paged(TEST)
 
 

@@ -96,7 +96,7 @@ class PlannedStudy:
 
         Args:
             claim: one of its claims. weights: what each method took, in any unit; what took
-                nothing was not trained, and is nobody's. All count alike without.
+                nothing was not trained, and counts for no claim. All count alike without.
         """
         users: dict[str, set[str]] = {}
         for (name, _), found in self.methods.items():

@@ -319,10 +319,10 @@ class Chat(Task):
         template = self._template
         shown = talk if template.knows_calls else calls_as_text(talk)
         shown = shown if template.knows_tools else tools_as_text(shown, TOOLS_TEXT)
-        told = calls_as_text(talk).messages
+        said = calls_as_text(talk).messages
         asked = shown.messages[:-1] if known else shown.messages
         prompt = template.rendered(asked, shown.tools, asks=True)
-        read = "\n".join(f"{m['role']}: {m['content']}" for m in (told[:-1] if known else told))
+        read = "\n".join(f"{m['role']}: {m['content']}" for m in (said[:-1] if known else said))
         if not known:
             return Example(
                 text=prompt.text,
@@ -340,7 +340,7 @@ class Chat(Task):
             # A long one may have lost the beginning of its answer as well.
             since = max(0, len(shown.messages) - learnt) if learnt else 0
             targets = template.answers(whole, shown.messages, shown.tools, since=since)
-        answer = told[-1]["content"]
+        answer = said[-1]["content"]
         return Example(
             text=whole.text,
             target_spans=targets,
