@@ -32,7 +32,7 @@ _EDGES: Mapping[str, Mapping[str, Any]] = {
     "exponential seeds, equal": {"skewed": True},
     "exponential seeds, 1 to 10": {"ratio": 10.0, "skewed": True},
 }
-_SEEDS = (5, 8)
+_SEEDS = (5, 6)
 
 
 def options() -> argparse.Namespace:

@@ -6,7 +6,7 @@
 #     sh studies/claims/run.sh [FOLDER] [MORE OPTIONS OF bakeoff claims, such as --budget 8h]
 #
 # It takes days: making wire-3.5m and wire-10m about 34 hours of one core, which no --budget holds,
-# and the claims on the family about 20. SmolLM2-135M takes weeks of two cores and about 55 GB of
+# and the claims on the family 9 to 13 of two. SmolLM2-135M takes weeks of two cores and about 37 GB of
 # disk, so that it wants a GPU; PARTS=family leaves it out. A --budget is of each of the two calls
 # of bakeoff claims. See docs/claims.md for how this was reckoned.
 set -e

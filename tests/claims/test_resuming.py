@@ -13,13 +13,13 @@ import pytest
 
 from bakeoff.api import claims as api
 from bakeoff.api.claims import _made_data, run_claims
-from bakeoff.claims import suite
+from bakeoff.claims import measured, running, suite
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.planning import method_name, plan_studies
 from bakeoff.claims.registry import BUILT_IN, claims_named
 from bakeoff.claims.rules import Verdict
-from bakeoff.claims.suite import run_suite
+from bakeoff.claims.running import run_suite
 from bakeoff.errors import BaseModelError, ConfigError, StoreError
 from bakeoff.types import RunState
 from tests.claims.planted import Study, suite_of
@@ -159,7 +159,8 @@ def test_seconds_are_of_all_calls_and_of_what_was_trained(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock: list[float] = [0.0]
-    monkeypatch.setattr(suite, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (suite, running):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     study = Study(seconds={"full": 90.0, "lora_128": 10.0})
 
     def run_study(mapping: Any, place: Path, seconds: float | None) -> None:
@@ -171,7 +172,7 @@ def test_seconds_are_of_all_calls_and_of_what_was_trained(
         study(mapping, place, seconds)
 
     both: Any = replace(suite_of((FULL_RANK, LOW_RANK), tmp_path, data, study), run_study=run_study)
-    monkeypatch.setattr(suite, "_measured", lambda *_: ({"update_rank": np.full(5, 0.5)}, 0.0))
+    monkeypatch.setattr(measured, "_measured", lambda *_: ({"update_rank": np.full(5, 0.5)}, 0.0))
     with pytest.raises(KeyboardInterrupt):
         run_suite(both)
     found = run_suite(both)
@@ -250,7 +251,8 @@ def test_nothing_is_measured_once_the_budget_ended_and_what_comes_first_is_befor
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, measured = [0.0], []
-    monkeypatch.setattr(suite, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (suite, running):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     study = Study()
 
     def run_study(mapping: Any, place: Path, seconds: float | None) -> None:

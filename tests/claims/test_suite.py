@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.console import Console
 from bakeoff.api.claims import _given_data, _made_data, run_claims
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
-from bakeoff.claims import suite
+from bakeoff.claims import running, suite
 from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES, Noise, Part, Planted
 from bakeoff.claims.entrants import full, lora_plus
@@ -27,6 +28,8 @@ from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, losses_of
 from bakeoff.claims.registry import claims_named
+from bakeoff.claims.running import run_suite
+from bakeoff.claims.suite import Suite
 from bakeoff.claims.weights import (
     Spectrum,
     _changed,
@@ -35,6 +38,8 @@ from bakeoff.claims.weights import (
     update_ranks,
     weight_ranks,
 )
+from bakeoff.claims.writing import as_mapping
+from bakeoff.data.wire import DESKS
 from bakeoff.errors import DataError
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.reading import read_results
@@ -140,11 +145,27 @@ def test_ranks_of_two_claims_are_trained_once(data: Any) -> None:
 def test_held_out_desks_are_in_no_training_row(data: Any, tmp_path: Path) -> None:
     source, shifted = data.desks
     words = {"jury", "verdict", "telescope", "species"}
-    seen = [json.loads(line)["article"] for line in Path(shifted).read_text().splitlines()]
+    seen = [json.loads(line)["article"] for line in Path(shifted["desks"]).read_text().splitlines()]
     assert len(seen) == SIZES["quick"].test_rows
     train = Path(source["train"]).read_text()
     assert not set(seen) & {json.loads(line)["article"] for line in train.splitlines()}
     assert any(word in " ".join(seen) for word in words)
+
+
+def test_the_other_data_set_has_the_desks_of_training_alone(data: Any) -> None:
+    _, shifted = data.desks
+    rows = [json.loads(line) for line in Path(shifted["sheets"]).read_text().splitlines()]
+    desks = {re.match(r"Desk: (\w+)\.", row["article"])[1] for row in rows}  # type: ignore[index]
+    assert len(rows) == SIZES["quick"].test_rows
+    assert desks == {desk.name for desk in DESKS} - {"court", "science"}
+
+    chosen = claims_named(("prompts_resist_shift",))
+    [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, data)
+    also = study.mapping["also_test"]
+    assert {name: Path(one["source"]["test"]).stem for name, one in also.items()} == {
+        "desks": "desks",
+        "sheets": "sheets",
+    }
 
 
 def test_losses_are_sums_over_sums_with_each_block_left_out(tmp_path: Path) -> None:
@@ -171,7 +192,8 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
     clock: list[float] = [0.0]
     ran: list[tuple[list[str], float | None]] = []
     # The module's own name: the clock of the process is everybody's, event loops' too.
-    monkeypatch.setattr(suite, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (suite, running):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         ran.append((list(mapping["methods"]), seconds))
@@ -183,14 +205,14 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
         **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
         **{"device": "cpu", "out": tmp_path, "run_study": run_study},
     }
-    found = suite.run_suite(suite.Suite(**chosen, deadline=100.0))
+    found = run_suite(Suite(**chosen, deadline=100.0))
     short = ["soft_5", "soft_20", "soft_100"]
     assert ran == [(short, 100.0), ([*short, "full", "lora_128"], 40.0)]
     assert {one.verdict for one in found.findings.values()} == {"undecided"}
     assert "budget ended" in found.findings["init_matters"].why
     # Without a budget they share a study from the start.
     ran.clear()
-    suite.run_suite(suite.Suite(**chosen))
+    run_suite(Suite(**chosen))
     assert [methods for methods, _ in ran] == [
         [*short, "full", "lora_128"],
         ["soft_20_init_random", "soft_20", "soft_20-120f797a", "soft_20-048bae0e"],
@@ -224,9 +246,9 @@ def test_a_study_that_only_a_figure_needs_may_fail(
         **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
         **{"device": "cpu", "out": tmp_path, "run_study": run_study},
     }
-    one = suite.Suite(**chosen)
-    found = suite.run_suite(one)
-    content = suite.as_mapping(one, found)["claims"]["made"]
+    one = Suite(**chosen)
+    found = run_suite(one)
+    content = as_mapping(one, found)["claims"]["made"]
     if is_needed:
         assert content["effect"] is None
     else:

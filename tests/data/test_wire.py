@@ -11,7 +11,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoForCausalLM
 
 import bakeoff
-from bakeoff.data.wire import DESKS, WireExample, WireSplit, generate, generator
+from bakeoff.data.wire import (
+    DESKS,
+    WireExample,
+    WireSplit,
+    generate,
+    generate_fact_sheets,
+    generator,
+)
 from bakeoff.data.wire.generator import split_of
 from bakeoff.data.wire.phrasing import Desk, Draw, Facts, compile_template, write
 from bakeoff.errors import DataError
@@ -54,6 +61,20 @@ def names_and_numbers(highlights: str) -> set[str]:
 def skeleton(sentence: str) -> str:
     """A sentence without its names and numbers."""
     return re.sub(r"(?<=\s)[A-Z]\S*|\S*\d\S*", "_", sentence)
+
+
+def test_a_fact_sheet_has_what_its_highlights_say_and_no_sentence_of_an_article() -> None:
+    sheets = generate_fact_sheets(400, seed=7, split="test")
+    assert sheets[:20] == generate_fact_sheets(20, seed=7, split="test")
+    for sheet in sheets:
+        facts = sheet.article.split(". ")
+        assert facts[0] == f"Desk: {sheet.desk}" and all(": " in fact for fact in facts)
+        assert max(len(fact.split()) for fact in facts) <= 9, facts
+        missing = [
+            word for word in names_and_numbers(sheet.highlights) if word not in sheet.article
+        ]
+        assert not missing, (missing, sheet)
+    assert {sheet.desk for sheet in sheets} == {desk.name for desk in DESKS}
 
 
 def test_same_arguments_same_examples(train: list[WireExample]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,11 @@ from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claim_named, claims_named
-from bakeoff.claims.suite import Suite, as_mapping, noted_claims, run_suite
+from bakeoff.claims.running import run_suite
+from bakeoff.claims.suite import Suite, noted_claims
+from bakeoff.claims.writing import as_mapping
 from bakeoff.data.sources import open_source
-from bakeoff.data.wire import DESKS, generate
+from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import BudgetSpent
 from bakeoff.files import disk_errors, write_bytes
@@ -250,7 +252,7 @@ def _labels(task: Task) -> tuple[str, ...]:
 
 
 def _made_data(place: Path, size: Size) -> ClaimData:
-    """Articles made here, and beside them those without two desks and a corpus."""
+    """Articles made here, and beside them those of two desks, fact sheets and a corpus."""
     folder = place / "data" / size.name
     counts = {
         "train": size.train_rows,
@@ -259,22 +261,25 @@ def _made_data(place: Path, size: Size) -> ClaimData:
     }
     source = {split: str(folder / f"{split}.jsonl") for split in counts}
     labels = {split: str(folder / f"labels-{split}.jsonl") for split in counts}
-    shifted, corpus = folder / "desks.jsonl", folder / "corpus.jsonl"
-    if not corpus.exists():  # it is written last
+    desks, sheets = folder / "desks.jsonl", folder / "sheets.jsonl"
+    corpus = folder / "corpus.jsonl"
+    if not sheets.exists():  # it is written last
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for split, count in counts.items():
-                _write(Path(source[split]), _articles(split, count, held_out=False))
+                _write(Path(source[split]), _summaries(generate, split, count, held_out=False))
                 _write(Path(labels[split]), _with_desks(split, count))
-            _write(shifted, _articles("test", size.test_rows, held_out=True))
+            _write(desks, _summaries(generate, "test", size.test_rows, held_out=True))
             texts = generate(size.test_rows, seed=_CORPUS_SEED, split="pretrain")
             _write(corpus, [{"text": one.article} for one in texts])
+            of_sheets = _summaries(generate_fact_sheets, "test", size.test_rows, held_out=False)
+            _write(sheets, of_sheets)
     return ClaimData(
         task=_WIRE,
         protocol=_PROTOCOL,
         takes_prompts=True,
         labelled=({**_DESKS, "source": labels}, tuple(f" {name}" for name in _DESK_NAMES)),
-        desks=(source, str(shifted)),
+        desks=(source, {"desks": str(desks), "sheets": str(sheets)}),
         corpus=str(corpus),
     )
 
@@ -285,15 +290,17 @@ def _with_desks(split: Any, count: int) -> list[dict[str, str]]:
     return [{"article": one.article, "desk": one.desk} for one in found]
 
 
-def _articles(split: Any, count: int, *, held_out: bool) -> list[dict[str, str]]:
-    """The first ``count`` articles of a split from the held-out desks, or from the others."""
-    # A quarter of all articles are from two of the eight desks.
+def _summaries(
+    made: Callable[..., list[WireExample]], split: Any, count: int, *, held_out: bool
+) -> list[dict[str, str]]:
+    """The first ``count`` rows of a split from the held-out desks, or from the others."""
+    # A quarter of all events are from two of the eight desks.
     found: list[dict[str, str]] = []
     number = count * (5 if held_out else 2)
     while len(found) < count:
         found = [
             {"article": one.article, "highlights": one.highlights}
-            for one in generate(number, seed=_SEED, split=split)
+            for one in made(number, seed=_SEED, split=split)
             if (one.desk in _HELD_OUT) is held_out
         ][:count]
         number *= 2

@@ -89,12 +89,12 @@ SIZES: Mapping[SizeName, Size] = {
     ),
     "full": Size(
         name="full",
-        seeds=8,
+        seeds=6,
         train_rows=2048,
         validation_rows=200,
         test_rows=2000,
         epochs=1,
-        rates=6,
+        rates=4,
         growth=4,
         rounds=40,
         lengths=(1, 5, 20, 50, 100),
@@ -131,7 +131,8 @@ class Part:
         name: in front of its conditions; ``""`` for the main part.
         train_rows: where they are not the size's; epochs then grow, so that updates stay alike.
         max_length: of rows, where it is not the data's.
-        sets: further test sets: ``desks`` (the data's held-out part), ``corpus`` (running text).
+        sets: further test sets: ``desks`` (the data's held-out part), ``sheets`` (events as lists
+            of facts instead of articles), ``corpus`` (running text).
         tuned: whether learning rates are searched, else each entrant has its own.
         shots: whether prompts with worked examples take part, as the baseline ``few_shot``.
         prompts: whether the untuned base is asked by written prompts, as ``prompt_1`` and so on.

@@ -9,7 +9,8 @@ from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
 from bakeoff.claims.listing import design_words, finds_words
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
-from bakeoff.claims.suite import STUDIES, Found, Suite, planned_effect
+from bakeoff.claims.suite import STUDIES, Found, Suite
+from bakeoff.claims.writing import planned_effect
 from bakeoff.formatting import counted, join, shown_count, shown_seconds
 from bakeoff.page.frame import frame, make_environment
 

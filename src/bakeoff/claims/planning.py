@@ -58,15 +58,16 @@ class ClaimData:
         task, protocol: a study's sections. takes_prompts: whether its template may be another.
         labelled: a study's ``task`` whose answers are class labels, and those labels as they stand
             in its rows; None where there are none.
-        desks: a study's ``task.source`` without two subjects, and a file of those; None where the
-            data name no subjects. corpus: a file of running text.
+        desks: a study's ``task.source`` without two subjects, and by further test set a file of
+            what its rows are shifted to; None where the data name no subjects.
+        corpus: a file of running text.
     """
 
     task: Mapping[str, Any]
     protocol: Mapping[str, Any]
     takes_prompts: bool = False
     labelled: tuple[Mapping[str, Any], tuple[str, ...]] | None = None
-    desks: tuple[Mapping[str, str], str] | None = None
+    desks: tuple[Mapping[str, str], Mapping[str, str]] | None = None
     corpus: str | None = None
 
 
@@ -332,4 +333,4 @@ def _set(name: str, task: Mapping[str, Any], size: Size, data: ClaimData) -> dic
         rows = {"source": task["source"], "examples": {"test": size.test_rows}}
         return {**rows, "template": written[name]}
     assert data.desks is not None
-    return {"source": {"test": data.desks[1]}, "examples": {"test": size.test_rows}}
+    return {"source": {"test": data.desks[1][name]}, "examples": {"test": size.test_rows}}

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from bakeoff.data.wire.generator import DESKS, WireExample, WireSplit, generate
+from bakeoff.data.wire.generator import (
+    DESKS,
+    WireExample,
+    WireSplit,
+    generate,
+    generate_fact_sheets,
+)
 
-__all__ = ["DESKS", "WireExample", "WireSplit", "generate"]
+__all__ = ["DESKS", "WireExample", "WireSplit", "generate", "generate_fact_sheets"]

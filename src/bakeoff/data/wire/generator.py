@@ -40,7 +40,7 @@ class WireExample:
     """One article with its highlights.
 
     Attributes:
-        article: 55 to 110 words in one paragraph.
+        article: 55 to 110 words in one paragraph; of a fact sheet, its facts.
         highlights: Two or three sentences joined by newlines, 12 to 28 words in all.
         desk: Name of the desk that wrote it.
     """
@@ -67,11 +67,25 @@ def generate(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExam
     Raises:
         DataError: ``num_examples`` is negative or ``split`` has another name.
     """
+    return [_example(draw, split) for draw in _draws(num_examples, seed, split)]
+
+
+def generate_fact_sheets(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExample]:
+    """Writes events as lists of their facts instead of articles, with the same highlights.
+
+    Another data set of the same task: a sheet has no sentence, and more facts than an article.
+    ``article`` holds it, as ``"Desk: court. Town: Malford. Years: 8."`` with the facts in random
+    order. The arguments, the splits and the errors are those of ``generate``.
+    """
+    return [_fact_sheet(draw, split) for draw in _draws(num_examples, seed, split)]
+
+
+def _draws(num_examples: int, seed: int, split: str) -> list[Draw]:
     if num_examples < 0:
         raise DataError(f"wire: num_examples is {num_examples}; it must be 0 or more")
     if split not in _SPLITS:
         raise DataError(f"wire: split is {split!r}; it must be one of {', '.join(_SPLITS)}")
-    return [_example(Draw(_hash(f"{seed}/{split}/{i}")), split) for i in range(num_examples)]
+    return [Draw(_hash(f"{seed}/{split}/{i}")) for i in range(num_examples)]
 
 
 def _hash(text: str) -> int:
@@ -85,15 +99,38 @@ def split_of(desk: Desk, facts: Facts) -> str:
 
 
 def _example(draw: Draw, split: str) -> WireExample:
-    desk = draw.pick(DESKS)
-    facts = desk.event(draw)
-    while split_of(desk, facts) != split:
-        facts = desk.event(draw)
+    desk, facts = _event(draw, split)
     return WireExample(
         article=_article(draw, desk, facts),
         highlights=_highlights(draw, desk, facts),
         desk=desk.name,
     )
+
+
+def _fact_sheet(draw: Draw, split: str) -> WireExample:
+    desk, facts = _event(draw, split)
+    return WireExample(
+        article=_sheet(draw, desk, facts),
+        highlights=_highlights(draw, desk, facts),
+        desk=desk.name,
+    )
+
+
+def _event(draw: Draw, split: str) -> tuple[Desk, Facts]:
+    desk = draw.pick(DESKS)
+    facts = desk.event(draw)
+    while split_of(desk, facts) != split:
+        facts = desk.event(draw)
+    return desk, facts
+
+
+def _sheet(draw: Draw, desk: Desk, facts: Facts) -> str:
+    # A fact with a capital is another's spelling for the front of a sentence.
+    names = [name for name in facts if not name.endswith("_cap")]
+    lines = [
+        f"{name.replace('_', ' ').capitalize()}: {facts[name]}." for name in draw.shuffled(names)
+    ]
+    return " ".join([f"Desk: {desk.name}.", *lines])
 
 
 def _article(draw: Draw, desk: Desk, facts: Facts) -> str:

@@ -1,0 +1,119 @@
+"""What a claim is decided by, from its studies and what was measured, or what of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bakeoff.claims.completeness import GOES_ON, Lack, lack_of
+from bakeoff.claims.contract import Claim
+from bakeoff.claims.measured import try_to_measure
+from bakeoff.claims.planning import PlannedStudy
+from bakeoff.claims.reading import Source, measured_together
+from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
+from bakeoff.errors import BakeoffError
+
+
+def evidence_of(
+    suite: Suite,
+    name: str,
+    claim: Claim,
+    studies: Sequence[PlannedStudy],
+    failures: Failures,
+) -> tuple[Evidence, float]:
+    """A claim's evidence, and the seconds that measuring it took.
+
+    Whatever fails here leaves this claim undecided, and the others as they are.
+    """
+    lacking = evidence_lacking(suite, name, studies, failures)
+    if lacking is not None:
+        return lacking, 0.0
+    measured: Mapping[str, Any] = {}
+    taken = 0.0
+    try:
+        if claim.measure is not None:
+            known = try_to_measure(suite, name, claim.measure, studies, failures)
+            if isinstance(known, Evidence):
+                return known, 0.0
+            measured, taken = known
+        found = _gathered(suite, name, claim, studies, measured)
+        judge_family({name: (claim, found)})
+    except Exception as error:  # also of a claim of somebody's own
+        return Evidence(unmeasured=f"It failed: {failures.keep(name, error)}"), taken
+    return found, taken
+
+
+def evidence_lacking(
+    suite: Suite, name: str, studies: Sequence[PlannedStudy], failures: Failures
+) -> Evidence | None:
+    """What is said of a claim whose studies lack something; None where they hold all of it."""
+    for study in studies:
+        try:
+            lack = lack_of_claim(suite, study, name)
+        except BakeoffError as error:
+            failures.studies.setdefault(study.name, str(error))
+            lack = Lack(why=str(error))
+        if lack is None:
+            continue
+        if lack.is_final:
+            return Evidence(untestable=lack.why)
+        failed = failures.studies.get(study.name)
+        if failed is not None:
+            return Evidence(unmeasured=f"{study.name} failed: {failed}; {GOES_ON}.")
+        if suite.asked is not None and name not in suite.asked:
+            return Evidence(unmeasured=f"{lack.why}; a call that names it goes on.")
+        if suite.deadline is not None:
+            return Evidence(unmeasured=f"{lack.why}: {BUDGET_ENDED}")
+        return Evidence(unmeasured=f"{lack.why}; {GOES_ON}.")
+    return None
+
+
+def lack_of_claim(suite: Suite, study: PlannedStudy, claim: str) -> Lack | None:
+    """What a claim's study lacks of what decides it; figures may lack what only they show."""
+    place = suite.place_of(study)
+    for (of, part), methods in study.methods.items():
+        if of != claim:
+            continue
+        only = suite.claims[claim].figure_only
+        needed = Source(place=place, methods=methods, part=part, figure_only=only).needed
+        if methods and not needed:
+            continue
+        lack = lack_of(place, study.parts[(of, part)], methods, entrants=needed)
+        if lack is not None:
+            return lack
+    return None
+
+
+def _gathered(
+    suite: Suite,
+    name: str,
+    claim: Claim,
+    studies: Sequence[PlannedStudy],
+    measured: Mapping[str, Any],
+) -> Evidence:
+    """What the studies of a claim found, with what was measured besides."""
+    bases = [facts.reference for facts in suite.facts]
+    sources = [
+        Source(
+            place=suite.place_of(study),
+            methods=methods,
+            part=part,
+            base=f"{bases.index(study.base)}/" if claim.over_bases else "",
+            sets=study.parts[(of, part)].sets,
+            figure_only=claim.figure_only,
+        )
+        for study in studies
+        for (of, part), methods in study.methods.items()
+        if of == name
+    ]
+    whole = measured_together(sources)
+    if claim.over_bases:
+        whole.put("log_parameters", np.log10([facts.parameters for facts in suite.facts]))
+    for condition, value in measured.items():
+        whole.put(condition, value)
+    draws_rows = bool(studies) and claim.measure is None
+    without = whole.without if draws_rows else ()
+    return Evidence(values=whole.values, without=without, notes=tuple(whole.notes))

@@ -1,0 +1,124 @@
+"""What claims measure besides their studies, kept beside these by the adapters that were read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from bakeoff.claims.measuring import Context
+from bakeoff.claims.planning import PlannedStudy
+from bakeoff.claims.rules import Evidence
+from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
+from bakeoff.errors import BaseModelError
+from bakeoff.files import write_bytes
+from bakeoff.runs.reading import read_json, read_results
+from bakeoff.version import __version__
+
+_MEASURED: Final = "measured"
+
+
+def try_to_measure(
+    suite: Suite, name: str, measure: str, studies: Sequence[PlannedStudy], failures: Failures
+) -> tuple[dict[str, Any], float] | Evidence:
+    """What a claim's own measurement gives, or why it gives nothing."""
+    try:
+        kept = measured_before(suite, name, studies)
+        if kept is not None:
+            return kept
+        if name in failures.claims:
+            return Evidence(unmeasured=f"Measuring failed: {failures.claims[name]}")
+        if suite.asked is not None and name not in suite.asked:
+            return Evidence(unmeasured="It was not measured; a call that names it goes on.")
+        if suite.is_late:
+            return Evidence(unmeasured=f"Measuring: {BUDGET_ENDED}")
+        return _measured(suite, name, measure, studies)
+    except BaseModelError as error:
+        return Evidence(untestable=str(error))
+    except Exception as error:  # also of a claim of somebody's own
+        return Evidence(unmeasured=f"Measuring failed: {failures.keep(name, error)}")
+
+
+def _measured(
+    suite: Suite, name: str, measure: str, studies: Sequence[PlannedStudy]
+) -> tuple[dict[str, Any], float]:
+    """Measures, and keeps what was found for later calls."""
+    suite.say(f"measuring {name}")
+    module, _, function = measure.partition(":")
+    context = Context(
+        facts=suite.main,
+        device=suite.device,
+        size=suite.size,
+        place=suite.place_of(studies[0]) if studies else None,
+        methods=_methods_of(name, studies),
+    )
+    started = time.monotonic()
+    values = getattr(importlib.import_module(module), function)(context)
+    seconds = time.monotonic() - started
+    content = {
+        "key": _key_of(suite, name, studies),
+        "seconds": seconds,
+        "values": {n: v.tolist() for n, v in values.items()},
+    }
+    file = suite.out / _MEASURED / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(file, (json.dumps(content) + "\n").encode())
+    return values, seconds
+
+
+def measured_before(
+    suite: Suite, name: str, studies: Sequence[PlannedStudy]
+) -> tuple[dict[str, Any], float] | None:
+    """What an earlier call measured of the same; None where there is nothing."""
+    file = suite.out / _MEASURED / f"{name}.json"
+    kept = read_json(file) if file.exists() else None
+    key = _key_of(suite, name, studies)
+    if not isinstance(kept, dict) or not isinstance(kept.get("key"), dict):
+        return None
+    if {part: kept["key"].get(part) for part in key} != key:
+        return None
+    return {n: np.array(v) for n, v in kept["values"].items()}, float(kept["seconds"])
+
+
+def _key_of(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> dict[str, Any]:
+    """What a measurement depends on: the adapters that it reads, not when their study ended."""
+    key = {
+        "bakeoff": __version__,
+        "base": suite.main.reference,
+        "size": suite.size.name,
+        "adapters": _hash_of_adapters(suite, name, studies),
+    }
+    # What a call does not run it takes as an earlier one measured it, on whatever device.
+    is_run = suite.asked is None or name in suite.asked
+    return {**key, "device": suite.device} if is_run else key
+
+
+def _hash_of_adapters(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> str | None:
+    """SHA-256 of the names and hashes of the tested runs' adapters; None where none are read."""
+    if not studies:
+        return None
+    results = read_results(suite.place_of(studies[0]))
+    lines = []
+    for method in sorted(set(_methods_of(name, studies).values())):
+        record = results.methods[method]
+        for run in record.candidates:
+            one = results.candidates[run]
+            if one.seed in record.seeds:
+                lines += [f"{run} {p} {f.sha256}" for p, f in one.files.items() if _is_adapter(p)]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _is_adapter(path: str) -> bool:
+    return path.startswith("adapter/")
+
+
+def _methods_of(name: str, studies: Sequence[PlannedStudy]) -> Mapping[str, str]:
+    """By entrant, what the study whose adapters a claim measures calls it."""
+    return next(
+        (found for study in studies for (of, _), found in study.methods.items() if of == name), {}
+    )

@@ -1,0 +1,125 @@
+"""Runs the claims of a run: their studies, what is measured besides, the verdicts.
+
+All that is trained is in studies, which go on where an earlier call ended; what is measured is kept
+beside them. So the same command takes up what is there, and one with other claims leaves what is
+there as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bakeoff.claims.completeness import is_whole
+from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
+from bakeoff.claims.measured import try_to_measure
+from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
+from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.spent import seconds_spent, spend, weights_of
+from bakeoff.claims.suite import Failures, Found, Suite, note_claims
+from bakeoff.errors import BakeoffError
+
+
+def run_suite(suite: Suite) -> Found:
+    """Tests the claims, or goes on with them.
+
+    Raises:
+        BakeoffError: for bad input. What fails leaves its claims undecided, no more.
+    """
+    failures = Failures()
+    evidence: dict[str, Evidence] = {}
+    for name, claim in suite.claims.items():
+        why = why_untestable(claim, suite.facts, suite.main, suite.size, suite.data)
+        if why:
+            evidence[name] = Evidence(untestable=why)
+    testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
+    studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
+    note_claims(suite)
+    asked = [name for name in suite.asked or suite.claims if name in testable]
+    if suite.deadline is None:
+        _run_studies(suite, studies, asked, failures)
+    else:
+        _run_in_time(suite, studies, asked, failures)
+    seconds = dict.fromkeys(suite.claims, 0.0)
+    for study in studies:
+        spent, weights = seconds_spent(suite, study), weights_of(suite, study)
+        for name in study.claims:
+            seconds[name] += study.share(name, weights) * spent
+    for name, claim in testable.items():
+        own = [study for study in studies if name in study.claims]
+        evidence[name], taken = evidence_of(suite, name, claim, own, failures)
+        seconds[name] += taken
+    ordered = {name: evidence[name] for name in suite.claims}
+    findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
+    names = {
+        name: [study.name for study in studies if name in study.claims] for name in suite.claims
+    }
+    return Found(
+        findings=findings,
+        evidence=ordered,
+        seconds=seconds,
+        studies=names,
+        failures=failures,
+    )
+
+
+def _run_in_time(
+    suite: Suite, studies: Sequence[PlannedStudy], asked: Sequence[str], failures: Failures
+) -> None:
+    """Runs claim after claim, in the order of this call, until the budget ends.
+
+    All of them in shared studies take less time, but are decided together at their end. Here
+    studies grow by one claim after the other, so that what there is by then is whole.
+    """
+    begun: list[str] = []
+    for name in asked:
+        begun.append(name)
+        own = [study for study in studies if name in study.claims]
+        late = [one for one in own if not is_whole(suite.place_of(one), _of_call(one, [name]))]
+        _run_studies(suite, late, begun, failures)
+        claim = suite.claims[name]
+        if claim.measure is not None and evidence_lacking(suite, name, own, failures) is None:
+            try_to_measure(suite, name, claim.measure, own, failures)
+
+
+def _of_call(study: PlannedStudy, claims: Sequence[str]) -> Mapping[str, Any]:
+    return study.narrowed(claims).mapping
+
+
+def _run_studies(
+    suite: Suite, studies: Sequence[PlannedStudy], claims: Sequence[str], failures: Failures
+) -> None:
+    """Runs studies for some claims, and with them for those whose scores are there.
+
+    Without the latter a study's results would lose what earlier calls decided by.
+    """
+    wanted = [study for study in studies if set(study.claims) & set(claims)]
+    for i, study in enumerate(wanted):
+        place = suite.place_of(study)
+        left = None if suite.deadline is None else suite.deadline - time.monotonic()
+        if left is not None and left <= 0.0:
+            continue
+        kept = [name for name in study.claims if name in claims or _is_there(suite, study, name)]
+        mapping = _of_call(study, kept)
+        suite.say(
+            f"study {i + 1} of {len(wanted)}: {study.name}, {len(mapping['methods'])} methods"
+        )
+        started, is_new = time.monotonic(), not place.exists()
+        try:
+            suite.run_study(mapping, place, left)
+        except BakeoffError as error:
+            failures.studies[study.name] = str(error)
+        else:
+            failures.studies.pop(study.name, None)
+        finally:
+            spend(suite, study, time.monotonic() - started, is_new=is_new)
+
+
+def _is_there(suite: Suite, study: PlannedStudy, claim: str) -> bool:
+    """Whether a folder holds what decides a claim of a study, or that nothing will."""
+    try:
+        lack = lack_of_claim(suite, study, claim)
+    except BakeoffError:
+        return True  # nothing is left out of what cannot be read
+    return lack is None or lack.is_final
