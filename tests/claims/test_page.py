@@ -15,7 +15,8 @@ from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claims_named
 from bakeoff.claims.rules import Evidence, judge_family
-from bakeoff.claims.suite import Found, Suite
+from bakeoff.claims.running import curves_of
+from bakeoff.claims.suite import Failures, Found, Suite
 
 SCALE, FORGETS = "scale_closes_gap", "tuning_forgets"
 AROUND = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
@@ -56,11 +57,16 @@ def page(out: Path, **studies: list[str]) -> str:
         out=out,
         run_study=nothing_is_run,
     )
+    findings = judge_family({name: (claims[name], one) for name, one in evidence.items()})
     found = Found(
-        findings=judge_family({name: (claims[name], one) for name, one in evidence.items()}),
+        findings=findings,
         evidence=evidence,
         seconds=dict.fromkeys(claims, 1.0),
         studies=studies,
+        curves={
+            name: curves_of(suite, name, one, findings[name], Failures())
+            for name, one in evidence.items()
+        },
     )
     return build_page(suite, found).replace("<wbr>", "")
 

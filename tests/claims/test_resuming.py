@@ -215,6 +215,10 @@ def test_a_call_with_another_claim_keeps_the_earlier_ones(
         run_claims([FEW], out=tmp_path)
     with pytest.raises(ConfigError, match=r"base 'tiny' and 'wire-0\.3m'"):
         run_claims([FEW], quick=True, base="wire-0.3m", out=tmp_path)
+    # A version whose designs have other numbers is another design, too.
+    monkeypatch.setattr(api, "SIZES", {"quick": replace(SIZES["quick"], seeds=7)})
+    with pytest.raises(ConfigError, match="seeds 5 and 7"):
+        run_claims([FEW], quick=True, out=tmp_path)
 
 
 def test_what_an_earlier_call_did_not_reach_waits_for_its_name(data: Any, tmp_path: Path) -> None:

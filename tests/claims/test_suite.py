@@ -18,13 +18,15 @@ from rich.console import Console
 from bakeoff.api.claims import _given_data, _made_data, run_claims
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
-from bakeoff.claims import running, suite
+from bakeoff.claims import running
+from bakeoff.claims import suite as suite_module
 from bakeoff.claims.bases import facts_of
-from bakeoff.claims.contract import SIZES, Noise, Part, Planted
+from bakeoff.claims.contract import SIZES, Noise, Part, Planted, Values
 from bakeoff.claims.entrants import full, lora_plus
 from bakeoff.claims.latency import adapter_times, merged_times
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.measuring import Context
+from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, losses_of
 from bakeoff.claims.registry import claims_named
@@ -192,7 +194,7 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
     clock: list[float] = [0.0]
     ran: list[tuple[list[str], float | None]] = []
     # The module's own name: the clock of the process is everybody's, event loops' too.
-    for module in (suite, running):
+    for module in (suite_module, running):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
@@ -254,6 +256,37 @@ def test_a_study_that_only_a_figure_needs_may_fail(
     else:
         assert content["seeds"] == 3
         assert [note for note in content["notes"] if "figure is without full" in note]
+
+
+def test_a_curve_that_cannot_be_drawn_decides_nothing(data: Any, tmp_path: Path) -> None:
+    def broken(values: Values) -> None:
+        raise ZeroDivisionError("by no rows")
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        with_scores(place)
+
+    claim = made(
+        design=lambda facts, size: (Part(entrants={"full": full(NOMINAL)}),),
+        statistic=lambda values: {"x": values["full"]},
+        curve=broken,
+        planted=Planted(
+            supported={"full": 0.2}, contradicted={"full": 0.0}, noise=Noise(seed=0.02)
+        ),
+    )
+    suite = Suite(
+        claims={"made": claim},
+        facts=[NOMINAL],
+        main=NOMINAL,
+        size=SIZES["quick"],
+        data=data,
+        device="cpu",
+        out=tmp_path,
+        run_study=run_study,
+    )
+    found = run_suite(suite)
+    assert found.findings["made"].effect is not None and found.curves == {"made": []}
+    assert found.failures.said == ["made: ZeroDivisionError: by no rows"]
+    assert "made" in build_page(suite, found)
 
 
 def test_the_whole_change_has_the_loss_of_the_run_and_no_change_that_of_the_rest(

@@ -133,7 +133,10 @@ def run_claims(
     earlier = _earlier(place)
     known = None if earlier is None else earlier.get("base")
     main = base or known or (bases[0] if bases else DEFAULT_BASE)
-    design = {"size": size.name, "base": main, "bases": list(bases or ()), "data": _place_of(data)}
+    design = {
+        **{"size": size.name, "seeds": size.seeds, "rates": size.rates, "rows": size.train_rows},
+        **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
+    }
     if earlier is not None:
         design = _joined_design(place, earlier, design)
         bases = design["bases"]

@@ -24,8 +24,7 @@ def build_page(suite: Suite, found: Found) -> str:
     for i, (name, claim) in enumerate(suite.claims.items()):
         finding, evidence = found.findings[name], found.evidence[name]
         figures = [effect_figure(claim, finding, f"effect{i}")]
-        curves = claim.curve(evidence.values) if finding.estimates else None
-        for j, curve in enumerate([curves] if isinstance(curves, Curve) else curves or ()):
+        for j, curve in enumerate(found.curves.get(name, ())):
             figures.append(curve_figure(claim, _named(suite, curve), f"curve{i}-{j}"))
         rows.append(
             {

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bakeoff.claims.completeness import is_whole
+from bakeoff.claims.contract import Curve
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
-from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.rules import Evidence, Finding, judge_family
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
 from bakeoff.errors import BakeoffError
@@ -60,8 +61,26 @@ def run_suite(suite: Suite) -> Found:
         evidence=ordered,
         seconds=seconds,
         studies=names,
+        curves={
+            name: curves_of(suite, name, ordered[name], findings[name], failures)
+            for name in ordered
+        },
         failures=failures,
     )
+
+
+def curves_of(
+    suite: Suite, name: str, evidence: Evidence, finding: Finding, failures: Failures
+) -> list[Curve]:
+    """The curves of a claim's figures; none where drawing them fails, which decides nothing."""
+    if not finding.estimates:
+        return []
+    try:
+        curves = suite.claims[name].curve(evidence.values)
+    except Exception as error:  # also of a claim of somebody's own
+        failures.keep(name, error)
+        return []
+    return [curves] if isinstance(curves, Curve) else list(curves or ())
 
 
 def _run_in_time(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from bakeoff.claims.contract import BaseFacts, Claim, Size
+from bakeoff.claims.contract import BaseFacts, Claim, Curve, Size
 from bakeoff.claims.planning import ClaimData, PlannedStudy
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Evidence, Finding
@@ -97,6 +97,7 @@ class Found:
 
     Attributes:
         findings, evidence, seconds: by claim. studies: by claim, the names of its studies.
+        curves: by claim, those of its figures.
         failures: what went wrong in this call.
     """
 
@@ -104,6 +105,7 @@ class Found:
     evidence: dict[str, Evidence]
     seconds: dict[str, float]
     studies: dict[str, list[str]] = field(default_factory=dict)
+    curves: dict[str, list[Curve]] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
 
 
