@@ -82,6 +82,11 @@ _THINKING: Final = """{%- for message in messages %}
 THINKING_TAGGED: Final = _THINKING
 THINKING: Final = _THINKING.replace("{%- generation %}", "").replace("{%- endgeneration %}", "")
 
+LED: Final = TAGGED.replace(
+    "{{- message['content']", "{{- '<think>\\n\\n</think>\\n\\n' + message['content']"
+)
+"""As Qwen3's, which writes empty thoughts before an answer that has none."""
+
 PLAIN: Final = """{% for message in messages %}{{ message['role'] | capitalize + ': ' }}
 {{- message['content'] + '\\n' }}{% endfor %}
 {% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""

@@ -59,6 +59,30 @@ def test_epochs_rows_and_rank_follow_the_kind(kind: str, epochs: int, rows: int,
 
 
 @pytest.mark.parametrize(
+    ("kind", "options", "given", "expected"),
+    [
+        # A summary repeats nothing; sums and code do, and no answer is longer than its room.
+        ("summarize", {"max_target_tokens": 90}, {}, (90, 3)),
+        ("complete", {"max_target_tokens": 90, "metrics": ["number"]}, {}, (90, 0)),
+        ("chat", {}, {}, (256, 0)),
+        ("classify", {"answer": "generate"}, {}, (16, 0)),
+        ("complete", {}, {"max_new_tokens": 7, "no_repeat_ngram": 4}, (7, 4)),
+        # Where nothing is written, its length is that of the timing alone.
+        ("summarize", {"max_target_tokens": 90, "metrics": ["nll"]}, {}, (64, 3)),
+    ],
+)
+def test_what_may_be_written_follows_the_task(
+    kind: str, options: dict[str, Any], given: dict[str, int], expected: Any
+) -> None:
+    task = {"kind": kind, "source": "data.csv", **KINDS[kind], **options}
+    study = study_of(kind, task=task, generation=given)
+    written = study.options.generation
+    assert (written.max_new_tokens, written.no_repeat_ngram) == expected
+    # A run's own study names them, so that they are the same when it goes on.
+    assert study_from_mapping(study.resolved, folder=Path.cwd()).options.generation == written
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({"micro_batch_size": 4}, (4, 8)),

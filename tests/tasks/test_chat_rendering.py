@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from bakeoff.data.examples import Example
+from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.errors import ConfigError, DataError
+from bakeoff.execution import outputs as outputs_module
+from bakeoff.execution.outputs import ask
+from bakeoff.metrics.background import BackgroundScoring
+from bakeoff.metrics.choice_nlls import AccuracyNorm
+from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.tasks.classify import Classify
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import InChat, in_chat, template_for
@@ -17,7 +25,7 @@ from bakeoff.tasks.conversation.chat_templates import CHATML_TEMPLATE
 from bakeoff.tasks.preparation.prepare import with_found
 from bakeoff.tasks.summarize import Summarize
 from bakeoff.testing.tasks import TaskContract
-from tests.chat_shapes import ENDS, SHAPES, chat_tokenizer
+from tests.chat_shapes import ENDS, LED, SHAPES, chat_tokenizer
 from tests.tasks.preparing import Row, Write, learnt_of, prepared_rows, read_of, task_of
 
 HERE = Path()
@@ -133,14 +141,60 @@ def test_a_choice_is_shown_as_the_references_spell_it(template: str) -> None:
 
 
 def test_a_choice_is_shown_without_what_the_template_puts_before_it() -> None:
-    """As where an answer without thoughts begins with empty ones."""
-    text = SHAPES["tagged"].replace("{{- message['content']", "{{- '<t></t>' + message['content']")
-    options = {"labels": ["no", "yes"], "chat_template": text}
+    options = {"labels": ["no", "yes"], "chat_template": LED}
     task = chat_of("classify", "chatml", **options)
     example = task.example({"text": "a storm", "label": "yes"})
-    assert example.choices == ("<t></t>no", "<t></t>yes")
-    assert [example.text[a:b] for a, b in example.target_spans] == ["<t></t>yes"]
+    assert task.lead == "<think>\n\n</think>\n\n"
+    assert example.choices == (f"{task.lead}no", f"{task.lead}yes")
+    assert [example.text[a:b] for a, b in example.target_spans] == [f"{task.lead}yes"]
     assert [task.answer_shown(choice) for choice in example.choices] == ["no", "yes"]
+
+
+def test_metrics_and_warnings_know_nothing_of_what_stands_before_answers(write: Write) -> None:
+    """Likelihoods per character are per character of the answer, and leaks are seen."""
+    labels = ("fraud", "an arson attack")
+    rows = [{"text": f"{n} on {labels[n % 2]}", "label": labels[n % 2]} for n in range(12)]
+    options: dict[str, Any] = {"kind": "classify", "chat_template": LED, "max_target_tokens": 60}
+    _, data = prepared_rows(write, chat_tokenizer("chatml"), rows, **options)
+    test = data.splits["test"]
+    expected = test.expected[0]
+    assert expected.choices == ("an arson attack", "fraud")
+    # By characters the first is likelier, with the lead's 19 the second.
+    outputs = ModelOutputs(choice_nlls=[np.array([10.0, 5.0])])
+    first = dataclasses.replace(expected, gold=0)
+    metric = AccuracyNorm()
+    assert metric.value(metric.statistics(outputs, [first])[0]) == 1.0
+    assert any("names the right label and no other" in caution for caution in data.cautions)
+
+
+def test_what_the_template_writes_before_an_answer_is_not_scored(
+    monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    tokenizer = chat_tokenizer("chatml")
+    options: dict[str, Any] = {"kind": "complete", "chat_template": LED}
+    rows = [{"prompt": "Where?", "completion": "Paris"}, {"prompt": "Who?", "completion": "Ada"}]
+    task, data = prepared_rows(write, tokenizer, rows, **options)
+    part = data.splits["train"]
+    assert tokenizer.decode(learnt_of(part, 0)).startswith("<think>\n\n</think>\n\nParis")
+    ids = [learnt_of(part, 0), tokenizer("Ada <think>\n\n</think>")["input_ids"]]
+
+    def fake(cohort: Any, slots: Any, prompts: Any, generation: Any, **given: Any) -> None:
+        given["written"](0, np.arange(2), ids)
+
+    monkeypatch.setattr(outputs_module, "generate", fake)
+    cohort: Any = SimpleNamespace(base=SimpleNamespace(tokenizer=tokenizer))
+    with BackgroundScoring(()) as scoring:
+        [found] = ask(
+            cohort,
+            [0],
+            part,
+            SimpleNamespace(),  # type: ignore[arg-type]
+            frozenset({Ask.TEXT}),
+            GenerationOptions(),
+            scoring,
+            lead=task.lead,
+        )
+    assert found.texts == ["Paris", "Ada <think>\n\n</think>"]
 
 
 def test_where_there_is_no_template_nothing_changes(write: Write, tokenizer: Any) -> None:

@@ -98,7 +98,7 @@ def test_an_invalid_answer_is_wrong_and_counted(write: Write, tokenizer: Any) ->
     counted = scores.outputs
     assert counted is not None
     assert (counted.examples, counted.invalid, counted.empty) == (8, 3, 1)
-    assert answers_of(task, outputs, test) == texts
+    assert answers_of(outputs, test) == texts
     table = scores.confusion(task.metrics)
     assert table is not None
     assert table.tolist() == [[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 1, 1]]

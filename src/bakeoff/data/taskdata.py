@@ -41,10 +41,12 @@ class ChoiceSet:
     """Answers to choose from, which many rows may share.
 
     Attributes:
-        texts: as they are named. tokens: of each, as it follows the prompt.
+        texts: as they follow the prompt. tokens: of each.
+        answers: the same without what the template puts around them, as a reader is shown them.
     """
 
     texts: tuple[str, ...]
+    answers: tuple[str, ...]
     tokens: tuple[NDArray[np.int32], ...]
 
 
@@ -146,7 +148,7 @@ class SplitData:
     @cached_property
     def expected(self) -> list[ExpectedAnswer]:
         """What is right for each row."""
-        sets = [found.texts for found in self.choice_sets]
+        sets = [found.answers for found in self.choice_sets]
         return [
             ExpectedAnswer(
                 references=references,
@@ -205,7 +207,7 @@ def to_cache(data: TaskData) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             arrays[f"{split}.{name}.offsets"] = rows.offsets
         splits[split] = {name: getattr(part, name) for name in _COUNTS}
         splits[split]["choice_sets"] = [
-            [list(found.texts), [ids.tolist() for ids in found.tokens]]
+            [list(found.texts), list(found.answers), [ids.tolist() for ids in found.tokens]]
             for found in part.choice_sets
         ]
     meta = {
@@ -236,9 +238,10 @@ def from_cache(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> TaskDat
             choice_sets=tuple(
                 ChoiceSet(
                     texts=tuple(texts),
+                    answers=tuple(answers),
                     tokens=tuple(np.array(ids, dtype=np.int32) for ids in tokens),
                 )
-                for texts, tokens in rest["choice_sets"]
+                for texts, answers, tokens in rest["choice_sets"]
             ),
             **{name: rest[name] for name in _COUNTS},
         )

@@ -109,7 +109,7 @@ class AlsoWorker(PassWorker[ModelOutputs]):
     def keep(self, candidate: Candidate, outcome: ModelOutputs) -> None:
         """See ``PassWorker``."""
         scores = _scores(self.questions, self._set, outcome, f"{self._name}, {candidate.id}")
-        answers = answers_of(self._set.task, outcome, self._set.data)
+        answers = answers_of(outcome, self._set.data)
         self.archive.keep_also(candidate, self._name, answers, scores)
         _say(self.questions, candidate.id, scores, self._name)
 
@@ -153,7 +153,7 @@ class AlsoBaselineWorker:
         with Cohort(self._questions.bench.base, [], 1) as cohort:
             [outputs] = _asked(self._questions, self._set, cohort, [0], title)
         scores = _scores(self._questions, self._set, outputs, f"{self._name}, {baseline}")
-        answers = answers_of(self._set.task, outputs, self._set.data)
+        answers = answers_of(outputs, self._set.data)
         self._questions.archive.keep_also_baseline(baseline, self._name, answers, scores)
         _say(self._questions, ZERO_SHOT.title, scores, self._name)
 

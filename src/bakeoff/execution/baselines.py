@@ -103,7 +103,7 @@ class BaselineWorker:
         sets = {"test": self._questions.scores(outputs, "test")}
         if validation is not None:
             sets["validation"] = self._questions.scores(validation, "validation")
-        answers = answers_of(self._bench.task, outputs, self._bench.data.splits["test"])
+        answers = answers_of(outputs, self._bench.data.splits["test"])
         self._keep(baseline, answers, sets, cost=cost)
 
     def _cost(
@@ -181,7 +181,7 @@ class BaselineWorker:
                     sets[split] = SetScores.of(self._questions.metrics, outputs, expected)
                     if split == "test":
                         asked.append((parts[split], outputs))
-                        answers = answers or answers_of(self._bench.task, outputs, parts[split])
+                        answers = answers or answers_of(outputs, parts[split])
                 draws.append(sets)
             cost = replace(self._cost(cohort, asked), search_seconds=searched)
         self._keep(baseline, answers, *draws, shots=number, cost=cost)

@@ -241,7 +241,7 @@ class _Worker:
                 outputs = replace(outputs, tokens_N=None)  # so that nothing is scored per token
             found[split] = SetScores.of(task.metrics, outputs, part.expected)
             if split == "test":
-                answers[split] = answers_of(task, outputs, part)
+                answers[split] = answers_of(outputs, part)
         for also, questions in self._sets.items():
             if own is not None:
                 raise DataError(
@@ -253,7 +253,7 @@ class _Worker:
                 questions, cohort, one.data, one.plan, one.task.asks, f"{also}: {name}"
             )
             found[f"also-{also}"] = SetScores.of(questions.metrics, outputs, one.data.expected)
-            answers[f"also-{also}"] = answers_of(one.task, outputs, one.data)
+            answers[f"also-{also}"] = answers_of(outputs, one.data)
         return answers, found
 
     def _plan(self, cohort: Cohort, part: SplitData) -> BatchPlan:
@@ -285,7 +285,7 @@ def outputs_of(task: Task, run: EntrantRun, part: SplitData) -> ModelOutputs:
     if Ask.TEXT in task.asks:
         return task.read_outputs(ModelOutputs(texts=list(texts)), part)
     chosen = [
-        _choice(text, [task.answer_shown(choice) for choice in expected.choices], run, name)
+        _choice(text, expected.choices, run, name)
         for text, expected, name in zip(texts, part.expected, part.row_ids, strict=True)
     ]
     return ModelOutputs(chosen_N=np.array(chosen, dtype=np.int64))

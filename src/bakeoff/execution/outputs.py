@@ -19,7 +19,6 @@ from bakeoff.engine.score import example_nlls
 from bakeoff.engine.texts import decode
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.metrics.contract import Ask, ModelOutputs
-from bakeoff.tasks.contract import Task
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,6 +32,7 @@ def ask(
     generation: GenerationOptions,
     scoring: BackgroundScoring,
     *,
+    lead: str = "",
     progress: Progress | None = None,
     note: Note | None = None,
 ) -> list[ModelOutputs]:
@@ -43,6 +43,7 @@ def ask(
         part, plan: the split and its schedule.
         asks: what is needed. generation: how texts are written.
         scoring: scores texts while others are being written.
+        lead: what a chat template writes before every answer; see ``decode``.
         progress: called with (what, done, in all).
     """
 
@@ -66,7 +67,7 @@ def ask(
         def written(slot: int, chosen: NDArray[np.int64], ids: list[list[int]]) -> None:
             unfinished = [len(row) >= longest for row in ids]
             lengths[slot][chosen] = [min(len(row) + 1, longest) for row in ids]
-            texts[slot].add(chosen, decode(cohort.base, ids), unfinished)
+            texts[slot].add(chosen, decode(cohort.base, ids, lead), unfinished)
 
         generate(
             cohort,
@@ -96,13 +97,13 @@ def ask(
     ]
 
 
-def answers_of(task: Task, outputs: ModelOutputs, part: SplitData) -> list[str]:
+def answers_of(outputs: ModelOutputs, part: SplitData) -> list[str]:
     """[N] what a reader is shown as each example's answer: the text, or the chosen answer."""
     if outputs.texts is not None:
         return list(outputs.texts)
     if outputs.chosen_N is None:
         return [""] * len(part)
     return [
-        task.answer_shown(expected.choices[int(chosen)]) if chosen >= 0 else ""
+        expected.choices[int(chosen)] if chosen >= 0 else ""
         for expected, chosen in zip(part.expected, outputs.chosen_N, strict=True)
     ]

@@ -44,6 +44,7 @@ class Questions:
         self.bench, self.archive, self.view = bench, archive, view
         self.metrics = bench.task.metrics if also is None else also.task.metrics
         self._generation = bench.generation if also is None else also.generation
+        self._lead = (bench.task if also is None else also.task).lead
         self._scoring: BackgroundScoring | None = None
         self._shared = scoring
         self._entered = 0
@@ -129,6 +130,7 @@ class Questions:
             asks,
             self._generation,
             self._scoring,
+            lead=self._lead,
             progress=lambda what, done, total: self.view.count(title, done, total),
             note=self.note,
         )

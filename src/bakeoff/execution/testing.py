@@ -89,7 +89,7 @@ class TestingWorker(PassWorker[Outcome]):
                     f"{split} row {row} of method {candidate.method_name}, seed "
                     f"{candidate.seed}: its score is not a finite number"
                 )
-        answers = answers_of(self.bench.task, outputs, self.bench.data.splits["test"])
+        answers = answers_of(outputs, self.bench.data.splits["test"])
         self.archive.keep_scores(candidate, answers, sets)
         _log.info("%s: tested, %s", candidate.id, self.questions.shown(sets["test"]))
         self.view.say(f"  {candidate.id:<28} {self.questions.shown(sets['test'])}")

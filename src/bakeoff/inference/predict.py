@@ -147,4 +147,4 @@ def _answers(
             ]
         options = run.study.options.generation.also_stopping_at(run.task.stop_tokens)
         [generated] = generate(cohort, [0], prompts, options)
-    return decode(run.base, generated)
+    return decode(run.base, generated, run.task.lead)

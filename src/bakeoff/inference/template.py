@@ -49,7 +49,7 @@ def write_template(study: Study, target: Path) -> int:
 
 def _line(task: Task, base: Base, part: SplitData, index: int) -> dict[str, Any]:
     choices = part.expected[index].choices
-    named = {"choices": [task.answer_shown(one) for one in choices]} if choices else {}
+    named = {"choices": list(choices)} if choices else {}
     return {
         "id": part.row_ids[index],
         "index": index,

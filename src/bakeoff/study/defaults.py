@@ -9,10 +9,13 @@ from typing import Any
 
 from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
 from bakeoff.base.wire_bases.shapes import FAMILY
+from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import BakeoffError
 from bakeoff.files import cache_folder
 from bakeoff.methods.registry import method_kinds, spec_of
+from bakeoff.metrics.contract import Ask
+from bakeoff.tasks.contract import Task
 from bakeoff.tasks.starting import StartingValues
 
 
@@ -34,6 +37,26 @@ def protocol_for(
         steps = max(1, rows // micro)
     epochs = protocol.epochs if "epochs" in given else starting.epochs
     return replace(protocol, epochs=epochs, micro_batch_size=micro, grad_accum_steps=steps)
+
+
+def generation_for(
+    task: Task, generation: GenerationOptions, given: Mapping[str, Any]
+) -> GenerationOptions:
+    """How answers are written, with what the task decides.
+
+    A summary repeats nothing; an answer in numbers, in code or in labels may have to. What is kept
+    free for an answer is also what may be written.
+
+    Args:
+        task: as checked. generation: likewise. given: the study's own section, whose keys stay as
+            they are.
+    """
+    found: dict[str, Any] = {}
+    if "no_repeat_ngram" not in given:
+        found["no_repeat_ngram"] = task.starting.no_repeat_ngram
+    if "max_new_tokens" not in given and Ask.TEXT in task.asks:
+        found["max_new_tokens"] = task.options.max_target_tokens
+    return replace(generation, **found)
 
 
 def parameters_for(

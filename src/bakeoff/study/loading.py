@@ -22,7 +22,7 @@ from bakeoff.search.settings import searched_entries
 from bakeoff.study.also import read_also
 from bakeoff.study.crossed import crossed
 from bakeoff.study.crossing import levels_of
-from bakeoff.study.defaults import parameters_for, protocol_for
+from bakeoff.study.defaults import generation_for, parameters_for, protocol_for
 from bakeoff.study.judge_options import (
     check_against,
     check_judge,
@@ -155,6 +155,7 @@ def study_from_mapping(
     options = replace(
         options,
         protocol=protocol_for(task.starting, options.protocol, merged.get("protocol") or {}),
+        generation=generation_for(task, options.generation, merged.get("generation") or {}),
     )
     scored_by = [metric.name for metric in task.metrics_before_rows]
     baselines = read_baselines(task, options.baselines)

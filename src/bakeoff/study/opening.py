@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel
@@ -14,6 +15,7 @@ from bakeoff.base.weights.sources import Source, load_source
 from bakeoff.data.sources import WIRE, is_there, named_files, open_source, open_test_source
 from bakeoff.data.taskdata import TaskData
 from bakeoff.engine.determinism import choose_algorithms
+from bakeoff.engine.generation.options import GenerationOptions
 from bakeoff.engine.workbench import TestSet, Workbench, plan_of
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.files import cache_folder as cache_folder
@@ -310,11 +312,19 @@ def _test_set(
         task=task,
         data=part,
         plan=plan_of(part, task.max_length, task, base, options.protocol),
-        generation=options.generation.also_stopping_at(task.stop_tokens),
+        generation=_written_like(task, study).also_stopping_at(task.stop_tokens),
         max_drop=found.max_drop,
         methods=found.methods,
         warnings=tuple(warnings),
     )
+
+
+def _written_like(task: Task, study: Study) -> GenerationOptions:
+    """How a further set is answered: as the study's, but for what only summaries may not."""
+    options = study.options.generation
+    if task.starting.no_repeat_ngram == study.task.starting.no_repeat_ngram:
+        return options
+    return replace(options, no_repeat_ngram=task.starting.no_repeat_ngram)
 
 
 def sources_of(study: Study) -> list[str] | None:

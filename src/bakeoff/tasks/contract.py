@@ -125,6 +125,11 @@ class Task(ABC):
         return () if self.chat is None or not self.chat.end else (self.chat.end,)
 
     @property
+    def lead(self) -> str:
+        """What the chat template writes before every answer, which is no part of it."""
+        return "" if self.chat is None else self.chat.lead
+
+    @property
     def may_read(self) -> tuple[str, ...]:
         """Columns that are read where there are any, as long as their names decide something."""
         return ()

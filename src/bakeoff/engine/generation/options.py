@@ -16,9 +16,11 @@ class GenerationOptions:
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
     """greedy, beam search, or sampling."""
     max_new_tokens: int = 64
-    """The most tokens a summary may have."""
+    """The most tokens an answer may have. A study that leaves it out takes
+    ``task.max_target_tokens``."""
     no_repeat_ngram: int = 3
-    """No sequence of this many generated tokens twice; 0 allows all."""
+    """No sequence of this many generated tokens twice; 0 allows all. A study that leaves it out
+    takes 3 for summaries and 0 for all else, as numbers and code repeat themselves."""
     stop_tokens: tuple[str, ...] = ()
     """Tokens, as the tokenizer spells them, that end an answer besides end-of-text. The one that
     ends a turn of the base's chat template needs no mention."""

@@ -237,7 +237,9 @@ def _answers(task: Task, split: Split, examples: Sequence[Example]) -> str | Non
         meant = f"where a {answer} is an extract of its {word}, this is as it should be"
     else:
         found = labels_in_inputs(
-            ("\n".join(e.inputs), e.choices, e.gold) for e in looked_at if e.gold is not None
+            ("\n".join(e.inputs), [*map(task.answer_shown, e.choices)], e.gold)
+            for e in looked_at
+            if e.gold is not None
         )
         what = f"the {word} names the right {answer} and no other"
         meant = f"where the {word} is meant to name it, this is as it should be"

@@ -369,7 +369,8 @@ def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: lis
     for index, example, ids in zip(kept, examples, tokens, strict=True):
         # Equal choices of equal tokens are one object.
         if example.choices and id(ids) not in places:
-            found = ChoiceSet(texts=example.choices, tokens=ids)
+            answers = tuple(map(task.answer_shown, example.choices))
+            found = ChoiceSet(texts=example.choices, answers=answers, tokens=ids)
             what = f"{_place(rows, index)}: the {task.output_word}"
             places[id(ids)] = len(sets)
             try:
