@@ -306,6 +306,7 @@ def _split(size: int) -> SplitData:
         prompts=Ragged.from_rows(rows(size, (4, 40), 5)),
         shown=[""] * size,
         targets=[""] * size,
+        target_bytes=np.zeros(size),
         references=[[""]] * size,
         gold=np.full(size, -1),
         choice_set=np.full(size, -1),

@@ -189,6 +189,27 @@ def test_rows_that_are_sorted_by_label_are_not_limited(place: Path) -> None:
     assert any("sorted by what is learnt" in note for note in draft.notes)
 
 
+@pytest.mark.parametrize(("rows", "is_limited"), [(2000, False), (300, True)])
+def test_a_test_set_that_is_sorted_by_label_is_not_limited(
+    rows: int, is_limited: bool, place: Path
+) -> None:
+    """Shuffled training rows say nothing of the test set's order."""
+    orders: dict[str, list[int]] = {
+        "train": [i % 2 for i in range(1500)],
+        "validation": [i % 2 for i in range(300)],
+        "test": [i * 2 // rows for i in range(rows)],
+    }
+    for split, order in orders.items():
+        lines = [
+            json.dumps({"text": f"{split} text {i} is about this", "label": WORDS[label]})
+            for i, label in enumerate(order)
+        ]
+        (place / "folder").mkdir(exist_ok=True)
+        (place / "folder" / f"{split}.jsonl").write_text("\n".join(lines))
+    draft = draft_study(str(place / "folder"), base=BASE)
+    assert ("examples" in draft.mapping["task"]) == is_limited
+
+
 def test_a_template_keeps_prompt_and_answer_apart_where_no_chat_template_does(place: Path) -> None:
     rows = [
         {"question": f"What is {i} and one more?", "answer": f"It is {i + 1}."} for i in range(40)
@@ -327,7 +348,7 @@ def test_any_names_of_columns_come_back_from_the_file(text: str, label: str, fol
             source=folder,
             is_whole=True,
             table=table,
-            first=table,
+            first={"train": table},
             counts={"train": 1, "validation": 0, "test": 0},
             filled={"train": {"words"}, "validation": set(), "test": set()},
             num_bad=0,

@@ -34,8 +34,8 @@ def test_a_file_is_read_whole_and_its_first_rows_kept(tmp_path: Path) -> None:
     assert data.is_whole
     assert data.num_rows == data.table.num_rows == 50
     assert [column.name for column in data.table.columns] == ["text", "label"]
-    assert data.first.num_rows == 5
-    assert data.first.columns[0].values[0] == "the text of row 0 is here"
+    assert data.first["train"].num_rows == 5
+    assert data.first["train"].columns[0].values[0] == "the text of row 0 is here"
 
 
 def test_rows_are_drawn_from_the_whole_of_a_large_file(
@@ -253,7 +253,7 @@ def test_plain_text_is_read_but_not_beside_tables(tmp_path: Path) -> None:
         text = "\n\n".join(f"paragraph {i} of {name}" for i in range(20))
         (tmp_path / name).write_text(text, encoding="utf-8")
     looked = look_at(tmp_path, first=5)
-    [column] = looked.first.columns
+    [column] = looked.first["train"].columns
     assert (column.name, column.values[0]) == ("text", "paragraph 0 of train.txt")
     assert looked.counts["train"] + looked.counts["validation"] == looked.counts["test"] == 20
     assert "each paragraph of train.txt is a row" in looked.notes
@@ -263,7 +263,7 @@ def test_plain_text_is_read_but_not_beside_tables(tmp_path: Path) -> None:
     for name in ("train.jsonl", "test.jsonl"):
         lines = (json.dumps({"body": f"row {i} of {name}"}) for i in range(20))
         (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
-    assert [one.name for one in look_at(tmp_path, first=5).first.columns] == ["body"]
+    assert [one.name for one in look_at(tmp_path, first=5).first["train"].columns] == ["body"]
 
 
 def test_texts_in_folders_of_a_folder_are_found_too(tmp_path: Path) -> None:

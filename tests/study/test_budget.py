@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.config import dump_yaml
+from bakeoff.data.hygiene.order import stands_by_label
 from bakeoff.engine import train
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
@@ -61,6 +63,21 @@ def test_shapes_only_ever_shrink_and_keep_three_seeds_long() -> None:
     assert (two_seeds.epochs, two_seeds.train, two_seeds.trials) == (1, 64, 2)
     # What is small already is not made larger.
     assert list(shapes(Shape(epochs=1, seeds=1, trials=1, train=8, validation=4, test=4)))[1:] == []
+
+
+def test_a_split_in_the_order_of_its_labels_is_never_cut() -> None:
+    kept = [shape for shape in shapes(WHOLE, {"test"}) if shape.test != WHOLE.test]
+    assert not kept and len(list(shapes(WHOLE, {"test"}))) > 20
+    *_, least = shapes(WHOLE, {"test"})
+    shape = filled(WHOLE, least, lambda one: one.train <= 16)
+    assert (shape.test, shape.train, shape.epochs) == (WHOLE.test, 16, WHOLE.epochs)
+
+
+def test_rows_in_the_order_of_their_labels_are_seen() -> None:
+    assert stands_by_label(np.array([0] * 5 + [2] * 5)) and stands_by_label(np.arange(8) // 2)
+    assert not stands_by_label(np.zeros(20))  # one label: no cut loses another
+    assert not stands_by_label(np.array([0, 1] * 10))
+    assert not stands_by_label(np.array([0, 1]))
 
 
 def test_what_still_fits_is_given_back_and_what_was_cut_last_comes_first() -> None:

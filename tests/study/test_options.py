@@ -299,6 +299,30 @@ def test_a_relative_source_or_base_may_lie_beside_the_study(
     assert load_study(file).task.options.source == "rows"  # the working directory comes first
 
 
+def test_a_chat_template_may_lie_beside_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, here = tmp_path / "beside", tmp_path / "here"
+    for folder in (beside, here):
+        folder.mkdir()
+    for name in ("my.jinja", "auto", "chatml"):  # these two are words
+        (beside / name).write_text("{{ messages }}", encoding="utf-8")
+    monkeypatch.chdir(here)
+    for name, expected in (
+        ("my.jinja", str(beside / "my.jinja")),
+        ("{{ my }}", "{{ my }}"),
+        *((word, word) for word in ("auto", "chatml")),
+    ):
+        task = {"kind": "chat", "source": "rows.jsonl", "chat_template": name}
+        file = beside / "study.yaml"
+        also = {"more": {**task}}
+        mapping = {**given(base="tiny"), "task": task, "also_test": also}
+        file.write_text(dump_yaml(mapping), encoding="utf-8")
+        study = load_study(file)
+        assert study.task.options.chat_template == expected
+        assert study.also["more"].task.options.chat_template == expected
+
+
 def test_each_file_of_a_source_may_lie_beside_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,8 @@ def test_prompt_and_answer_become_messages(write: Write, shape: str) -> None:
     assert tokenizer.decode(learnt_of(train, 0)) == f"{lead}Storm hits coast.{end}"
     assert train.references[0] == ["Storm hits coast."]
     assert train.shown[0] == "A storm hit the coast."
+    # Bits per byte are comparable between bases, whatever their templates write.
+    assert train.target_bytes.tolist() == [len(str(row["summary"])) for row in ROWS]
     assert task.stop_tokens == ((ENDS[shape],) if ENDS[shape] else ())
 
 

@@ -107,6 +107,32 @@ def test_labels_that_the_text_names(write: Write, tokenizer: Any) -> None:
     assert "rows of train" in data.cautions[0]
 
 
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("ab" * 10, None),
+        ("a" * 5 + "b" * 15, "in the order of their labels"),
+        ("a" * 20, "have the label 'a'"),
+    ],
+)
+def test_the_first_rows_of_a_file_in_the_order_of_its_labels(
+    order: str, said: str | None, write: Write, tokenizer: Any
+) -> None:
+    train = [{"text": f"Row {n} is here", "label": "ab"[n % 2]} for n in range(12)]
+    test = [{"text": f"Text {n} of others", "label": label} for n, label in enumerate(order)]
+    more = [{"text": f"Text {n} of the rest", "label": "b"} for n in range(20, 30)]
+    valid = [{"text": f"Line {n} of a third kind", "label": "ab"[n % 2]} for n in range(8)]
+    options: dict[str, Any] = {"kind": "classify", "examples": {"test": 20}}
+    _, data = prepared_rows(write, tokenizer, train, valid, test + more, **options)
+    assert [said is not None and said in caution for caution in data.cautions] == (
+        [True] if said else []
+    )
+    if said:
+        assert "task.examples.test: 20" in data.cautions[0] and "Shuffle" in data.cautions[0]
+    _, data = prepared_rows(write, tokenizer, train, valid, test, kind="classify")
+    assert data.cautions == []
+
+
 def test_groups_that_given_splits_share(write: Write, tokenizer: Any) -> None:
     parts = [rows_of(range(*edges)) for edges in ((0, 10), (50, 54), (70, 74))]
     for part, group in zip(parts, "abb", strict=True):

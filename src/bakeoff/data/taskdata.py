@@ -19,7 +19,7 @@ from bakeoff.types import Split
 
 _RAGGED: Final = ("tokens", "prompts")
 _TEXTS: Final = ("shown", "targets")
-_ARRAYS: Final = ("rows", "is_target", "gold", "choice_set", "lengths")
+_ARRAYS: Final = ("rows", "is_target", "target_bytes", "gold", "choice_set", "lengths")
 _COUNTS: Final = (
     *("tokens_raw", "rows_cut", "rows_skipped", "skipped_why", "at_least", "rows_at_least"),
     *("groups", "references", "whole_rows"),
@@ -61,6 +61,8 @@ class SplitData:
         prompts: what generation and choices follow, cut as if the answer fits
             ``max_target_tokens``, so that nothing of the reference shows.
         shown: the input as found. targets: the supervised text.
+        target_bytes: [rows] float64, bytes of the supervised text in UTF-8; of a chat template's
+            rows without its marks, so that bases with other templates may be compared.
         references: for each row the answers that count as right.
         gold: [rows] index of the right choice, -1 where there are no choices.
         choice_set: [rows] index into ``choice_sets``, -1 likewise.
@@ -86,6 +88,7 @@ class SplitData:
     prompts: Ragged
     shown: Sequence[str]
     targets: Sequence[str]
+    target_bytes: NDArray[np.float64]
     references: list[list[str]]
     gold: NDArray[np.int64]
     choice_set: NDArray[np.int64]
@@ -115,6 +118,7 @@ class SplitData:
             prompts=Ragged.from_rows([self.prompts[i] for i in range(count)]),
             shown=list(self.shown[:count]),
             targets=list(self.targets[:count]),
+            target_bytes=self.target_bytes[:count],
             references=self.references[:count],
             gold=self.gold[:count],
             choice_set=self.choice_set[:count],
@@ -164,11 +168,6 @@ class SplitData:
                 strict=True,
             )
         ]
-
-    @property
-    def target_bytes(self) -> NDArray[np.float64]:
-        """[rows] bytes of each row's supervised text in UTF-8."""
-        return np.array([len(text.encode("utf-8")) for text in self.targets], dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -230,13 +230,16 @@ class _Draft:
         return 0.2 if self.data.num_rows < _SMALL else SplitShares().test
 
     def _is_sorted(self) -> bool:
-        """Whether the first rows lack values of what is learnt that the others have."""
+        """Whether the first rows of a split lack values of what is learnt that others have."""
         *_, learnt = self._task.columns
         return any(
             column.is_label_like
-            and len(_values(self.data.first, column.name)) < 0.9 * column.distinct
+            and len(_values(first, column.name, _FIRST_ROWS[split])) < 0.9 * column.distinct
             for column in self.data.table.columns
             if column.name == learnt
+            for split, first in self.data.first.items()
+            # Fewer rows are used as they are, and may lack what is rare.
+            if self._count(split) > _FIRST_ROWS[split]
         )
 
     def _lengths(self, lengths: Lengths) -> dict[str, Any]:
@@ -355,6 +358,7 @@ def _up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _values(table: Table, name: str) -> set[str]:
+def _values(table: Table, name: str, rows: int) -> set[str]:
+    """What a column holds in the first rows."""
     column = next(c for c in table.columns if c.name == name)
-    return {text.strip() for text in column.texts}
+    return {text.strip() for text in column.texts[:rows]}

@@ -39,7 +39,7 @@ class Data:
     Attributes:
         source: as ``task.source`` names it. is_whole: whether one table holds everything.
         table: rows drawn at random, of all splits, as columns.
-        first: the first training rows. counts: rows of each split.
+        first: the first rows of each split that has any. counts: rows of each split.
         filled: names of the columns that hold something, by split.
         holds_out: whether the validation rows come out of train, by a hash.
         num_bad: rows that could not be read. notes: sentences for the user.
@@ -48,7 +48,7 @@ class Data:
     source: SourceOption
     is_whole: bool
     table: Table
-    first: Table
+    first: Mapping[Split, Table]
     counts: Mapping[Split, int]
     filled: Mapping[Split, Collection[str]]
     holds_out: bool = False
@@ -72,7 +72,7 @@ def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
     Args:
         place: what ``task.source`` may be, but for names of the Hub: a file, a folder, a pattern,
             a list of these, or a mapping from split to them.
-        first: how many of the first training rows are kept in order.
+        first: how many of the first rows of each split are kept in order.
         learnt: a column that the test file of a folder lacks, so that it cannot be one.
 
     Raises:
@@ -111,7 +111,7 @@ def look_at(place: Place, *, first: int, learnt: str | None = None) -> Data:
         source=given,
         is_whole=is_whole(source),
         table=table,
-        first=Table.of(head, names),
+        first={split: Table.of(rows, names) for split, rows in head.items() if rows},
         counts=counts,
         filled=filled,
         holds_out=holds_out,
@@ -254,15 +254,15 @@ def _drawn(
     source: Source, first: int
 ) -> tuple[
     list[Mapping[str, object]],
-    list[Mapping[str, object]],
+    dict[Split, list[Mapping[str, object]]],
     dict[Split, int],
     dict[Split, set[str]],
     list[_Bad],
 ]:
-    """(rows drawn in one pass, in their order; the first training rows; counts; columns that hold
+    """(rows drawn in one pass, in their order; the first of each split; counts; columns that hold
     something; bad rows)."""
     kept: list[tuple[int, Mapping[str, object]]] = []
-    head: list[Mapping[str, object]] = []
+    head: dict[Split, list[Mapping[str, object]]] = {split: [] for split in SPLITS}
     counts: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     filled: dict[Split, set[str]] = {split: set() for split in SPLITS}
     bad: list[_Bad] = []
@@ -275,8 +275,8 @@ def _drawn(
                 continue
             counts[split] += 1
             filled[split].update(k for k, v in record.values.items() if v is not None and v != "")
-            if split == "train" and len(head) < first:
-                head.append(record.values)
+            if len(head[split]) < first:
+                head[split].append(record.values)
             if len(kept) < _ROWS_KEPT:
                 kept.append((seen, record.values))
             elif (place := generator.randrange(seen + 1)) < _ROWS_KEPT:

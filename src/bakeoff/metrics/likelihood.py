@@ -51,7 +51,11 @@ class Perplexity(Nll):
 
 
 class BitsPerByte(MeanMetric):
-    """Bits per byte of supervised text in UTF-8, which any two bases may be compared by."""
+    """Bits per byte of supervised text in UTF-8, which any two bases may be compared by.
+
+    The bytes are the data's: what a base's chat template puts around an answer counts with its
+    likelihood alone.
+    """
 
     name = "bits_per_byte"
     title = "Bits per byte"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from bakeoff.data.hygiene.order import stands_by_label
 from bakeoff.engine.workbench import TestSet, Workbench
 from bakeoff.execution.clock import COSTS_SHARE
 from bakeoff.formatting import join, shown_seconds
@@ -130,10 +131,11 @@ def fit_to_budget(
 
     # One shape for all cells, so that they can be compared; rows may differ, as some are too long.
     whole = largest(estimate.whole for estimate in estimates)
-    shape = next((one for one in shapes(whole) if total(one) <= room), None)
+    kept = frozenset().union(*(estimate.in_order for estimate in estimates))
+    shape = next((one for one in shapes(whole, kept) if total(one) <= room), None)
     fits = shape is not None
     if shape is None:
-        *_, shape = shapes(whole)
+        *_, shape = shapes(whole, kept)
     else:
         shape = filled(whole, shape, lambda one: total(one) <= room)
     parts = [estimate.of(shape) for estimate in estimates]
@@ -168,11 +170,13 @@ def largest(wholes: Iterable[Shape]) -> Shape:
     return Shape(**most)
 
 
-def shapes(whole: Shape) -> Iterator[Shape]:
-    """The whole study, then ever smaller ones in the order of ``_CUTS``."""
+def shapes(whole: Shape, kept: Collection[str] = ()) -> Iterator[Shape]:
+    """The whole study, then ever smaller ones in the order of ``_CUTS``, but for what is kept."""
     shape = whole
     yield shape
     for part, least in _CUTS:
+        if part in kept:
+            continue
         while (now := getattr(shape, part)) > least:
             less = int(now * _ROWS_STEP) if part in ("train", "validation", "test") else now - 1
             shape = replace(shape, **{part: max(least, less)})
@@ -216,6 +220,7 @@ class Estimate:
     """What shapes of a study take, from the plan of the whole.
 
     Attributes:
+        in_order: splits that are not cut, since their first rows have not all labels.
         whole: the study as it is given. schedule, plan: of the whole study.
         asked: scorings of the base that the baselines take. also_rows: of further test sets; one
             that a part of the methods is tested on counts for that part.
@@ -226,6 +231,7 @@ class Estimate:
     plan: StudyPlan
     asked: float
     also_rows: int
+    in_order: frozenset[str] = frozenset()
 
     @classmethod
     def of_bench(cls, bench: Workbench, schedule: StudySchedule, plan: StudyPlan) -> Estimate:
@@ -249,6 +255,11 @@ class Estimate:
                 if baseline.outputs is None
             ),
             also_rows=round(sum(len(s.data) * _share_asked(s, plan) for s in bench.also.values())),
+            in_order=frozenset(
+                split
+                for split, part in bench.data.splits.items()
+                if bench.task.labels and stands_by_label(part.gold)
+            ),
         )
 
     def of(self, shape: Shape) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ from bakeoff.study.crossing import BASES, located
 
 # These never mean a folder, whatever is beside the study.
 _RESERVED: Final = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
+_NO_FILES: Final = ("auto", "none", "chatml")
+"""What ``task.chat_template`` may name beside a file."""
 
 
 def locate(merged: dict[str, Any], folder: Path) -> None:
@@ -47,8 +50,16 @@ def locate(merged: dict[str, Any], folder: Path) -> None:
     for task in (merged.get("task"), *(also.values() if isinstance(also, dict) else ())):
         if isinstance(task, dict) and "source" in task:
             task["source"] = renamed(task["source"], found)
+        if isinstance(task, dict) and "chat_template" in task:
+            task["chat_template"] = _located_template(task["chat_template"], found)
         if isinstance(task, dict) and isinstance(task.get("metrics"), list | tuple):
             task["metrics"] = [_located_metric(entry, found) for entry in task["metrics"]]
+
+
+def _located_template(value: Any, found: Callable[[Any], Any]) -> Any:
+    """A file with a template; a word, and a template itself, are no files."""
+    is_file = isinstance(value, str) and value not in _NO_FILES and not re.search("{{|{%", value)
+    return found(value) if is_file else value
 
 
 def _located_metric(entry: Any, found: Callable[[Any], Any]) -> Any:

@@ -143,6 +143,7 @@ def check_beginnings(found: ChoiceSet, what: str) -> None:
         if long[: len(short)] == short:
             raise DataError(
                 f"{what} {other!r} begins with all tokens of {text!r} with this base, so that the "
-                "latter is always the likelier one. Let task.template go on after it, with a line "
-                "end for example, or give them other words."
+                "latter is always the likelier one. Give them other words, or let task.template go "
+                "on after it, with a line end for example (and task.chat_template: none, where a "
+                "chat template is named)."
             )

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
 from bakeoff.data.cleaning import normalise
 from bakeoff.data.examples import Example
 from bakeoff.data.hygiene.answers import labels_in_inputs, targets_in_inputs
 from bakeoff.data.hygiene.benchmarks import benchmark_of_rows, named_benchmark
 from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.groups import shared_groups
+from bakeoff.data.hygiene.order import stands_by_label
 from bakeoff.data.hygiene.overlap import PAIRS, Overlap, OverlapRow, find_overlap
 from bakeoff.data.rows import Rows
 from bakeoff.data.sources import named_files
@@ -67,6 +70,7 @@ def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, Split
     ]
     cautions += _groups(task, splits)
     cautions += [said for split in SPLITS if (said := _answers(task, split, rows[split].examples))]
+    cautions += [said for split in SPLITS if (said := _order(task, split, splits[split]))]
     if said := benchmark_caution(task, splits["test"]):
         cautions.append(said)
     return Examined(overlap=overlap, warnings=_repeats(task, overlap), cautions=cautions)
@@ -217,6 +221,25 @@ def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:
         "divided so here."
         for found in shared_groups(groups, PAIRS)
     ]
+
+
+def _order(task: Task, split: Split, part: SplitData) -> str | None:
+    """Says so where the rows of a split are the first ones of a file in the order of its labels."""
+    limit = task.options.examples.of(split)
+    if not task.labels or limit is None or len(part) < limit:
+        return None
+    used = np.unique(part.gold)
+    rows = f"rows of {split} that are used (task.examples.{split}: {shown_whole(limit)})"
+    remedy = (
+        "Those that are left out may have other labels. Shuffle the file, or leave "
+        f"task.examples.{split} out."
+    )
+    if len(used) == 1:
+        label = task.labels[int(used[0])]
+        return f"All {rows} have the label {label!r}. {remedy}"
+    if stands_by_label(part.gold):
+        return f"The {rows} stand in the order of their labels. {remedy}"
+    return None
 
 
 def _answers(task: Task, split: Split, examples: Sequence[Example]) -> str | None:

@@ -286,6 +286,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
             ]
         ),
         targets=Texts.from_rows([row.example.target for row in fitting]),
+        target_bytes=np.array([_bytes_learnt(task, row.example) for row in fitting], np.float64),
         references=[list(row.example.references) for row in fitting],
         gold=np.repeat(found.gold, counts),
         choice_set=np.repeat(found.chosen, counts),
@@ -301,6 +302,12 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
         rows_at_least=sum(row.is_at_least for row in laid),
         at_least=min((row.lengths[ROW] for row in laid if row.is_at_least), default=None),
     )
+
+
+def _bytes_learnt(task: Task, example: Example) -> int:
+    """Bytes of what a row teaches; a chat template's marks are the base's, not the data's."""
+    learnt = (example.target,) if task.chat is None else example.learnt_data
+    return sum(len(text.encode("utf-8")) for text in learnt)
 
 
 def _lengths(laid: Sequence[Laid], prompts: Sequence[LaidPrompt], answer: int) -> NDArray[np.int64]:
