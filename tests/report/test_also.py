@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from bakeoff.report.markdown import build_markdown
 from bakeoff.report.page import build_page
 from bakeoff.report.table import build_rows
 from bakeoff.report.terminal import print_summary
-from bakeoff.runs.records import Results
+from bakeoff.runs.records import Outputs, Results
 from tests.decide.made import study_of, with_set
 from tests.golden_folders import copy_of
 
@@ -40,6 +41,27 @@ def test_a_table_shows_each_change_with_its_verdict(results: Results) -> None:
     assert lines["head"].change == "\N{MINUS SIGN}0.020" and " to " in lines["head"].change_interval
     assert (lines["zero-shot"].value, lines["zero-shot"].change) == ("2.000", "")
     assert lines["zero-shot"].verdict is None
+
+
+def test_what_is_not_written_on_a_set_is_said(results: Results) -> None:
+    [(name, record)] = results.also_test.items()
+    counted = {
+        "lora": Outputs(examples=1000, empty=600, unfinished=31),
+        "head": Outputs(examples=1000, empty=20, unfinished=0),
+        "zero_shot": Outputs(examples=1000, empty=900, unfinished=None),
+    }
+    quiet = replace(results, also_test={name: replace(record, outputs=counted)})
+    [table] = also_tables(quiet)
+    assert table.warnings == [
+        "Of what was written here: lora: 60 % empty and 3.1 % unfinished; head: 2 % empty; "
+        "zero-shot: 90 % empty."
+    ]
+    said = [
+        text for text in build_answer(quiet, build_rows(quiet)).caveats if "writes nothing" in text
+    ]
+    assert said == [f"lora writes nothing in 60 % of its answers to also_test.{name}."]
+    [table] = also_tables(results)
+    assert table.warnings == []
 
 
 def test_a_study_without_further_sets_has_no_section() -> None:

@@ -67,6 +67,13 @@ def test_each_set_is_scored_by_its_own_metrics_and_compared_in_a_family_of_its_o
     pairs = {(c["set"], c["metric"], c["a"], c["b"]) for c in found["comparisons"]}
     assert ("plain", "bits_per_byte", "zero_shot", "lora") in pairs
     assert not any(c["set"] == "shift" and "lead" in (c["a"], c["b"]) for c in found["comparisons"])
+    # What is written is counted on each set, over the seeds; a text is scored alone.
+    assert set(found["also_test"]["shift"]["outputs"]) == {"lora", "zero_shot"}
+    counted = found["also_test"]["shift"]["outputs"]["lora"]
+    runs = [sets / f"out/candidates/lora-lr0.01-s{seed}/scores/also-shift.npz" for seed in (0, 1)]
+    for key in ("empty", "unfinished"):
+        assert counted[key] == sum(int(np.load(run)[key].sum()) for run in runs)
+    assert counted["examples"] == 10 and found["also_test"]["plain"]["outputs"] == {}
     # What is kept says the same.
     kept = np.load(sets / "out/candidates/lora-lr0.01-s0/scores/also-plain.npz")["nll"]
     assert kept.shape == (6, 2)

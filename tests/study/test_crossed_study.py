@@ -226,6 +226,18 @@ def test_nothing_is_decided_per_token_across_tokenizers(
     check_cells(alike, open_cells(alike.crossing))
 
 
+def test_what_cells_write_on_a_further_set_is_counted_by_their_names(
+    run: Callable[..., Outcome], place: Path
+) -> None:
+    also = {"more": {"source": "rows/test.jsonl"}}
+    outcome = run(bases=BASES[:1], also_test=also, protocol={"seeds": [0]})
+    assert outcome.code == 0, outcome.err
+    counted = load_run(place / "out").results.also_test["more"].outputs
+    names = {f"{one}@{label}" for one in ("lora", "zero_shot") for label in LABELS[:2]}
+    assert names <= set(counted) and all("@" in name for name in counted)
+    assert {one.examples for one in counted.values()} == {4}
+
+
 def test_labels_are_counted_on_the_shared_rows_alone() -> None:
     rows = SetRows(numbers=np.array([1, 2, 3, 4]), groups=None, labels=np.array([0, 1, 0, 1]))
     assert rows.gold(np.array([1, 2, 3])) == {0: 2, 1: 1}

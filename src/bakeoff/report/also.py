@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bakeoff.decide.verdicts import amount_words, baseline_label, comparison, untuned_of
-from bakeoff.formatting import MISSING, scale_of, shown_whole
+from bakeoff.formatting import MISSING, join, scale_of, shown_share, shown_whole
 from bakeoff.runs.records import Comparable, Estimate, MetricRecord, Results, TestSetRecord
 
 
@@ -69,8 +70,22 @@ def _table(results: Results, name: str, found: TestSetRecord) -> AlsoTable:
             (labels[one], [_cell(results, name, one, metric, of) for metric in found.metrics])
             for one, of in reached.items()
         ],
-        warnings=[f"{titles[w.metric]}: {w.text}." for w in warnings if w.set == name],
+        warnings=[
+            *(f"{titles[w.metric]}: {w.text}." for w in warnings if w.set == name),
+            *_faulty(found, labels),
+        ],
     )
+
+
+def _faulty(found: TestSetRecord, labels: Mapping[str, str]) -> list[str]:
+    """Whose outputs on a set are empty, unfinished or invalid, and how many of them."""
+    said = []
+    for one, outputs in found.outputs.items():
+        counts = {key: getattr(outputs, key) for key in ("empty", "unfinished", "invalid")}
+        shares = [f"{shown_share(n / outputs.examples)} {key}" for key, n in counts.items() if n]
+        if shares:
+            said.append(f"{labels.get(one, one)}: {join(shares)}")
+    return [f"Of what was written here: {'; '.join(said)}."] if said else []
 
 
 def _lead(found: TestSetRecord) -> str:

@@ -36,6 +36,7 @@ def caveats(
             found.append(f"{row.name} {verb}{words.state(row.state)}{reason}.")
     found += _short_training(results)
     found += _silent(rows)
+    found += _silent_on_sets(results)
     if pick is not None:
         for metric in dict.fromkeys((results.primary, row_metric_of(results))):
             found += _baselines_not_beaten(results, metric, rows, pick)
@@ -88,6 +89,17 @@ def _silent(rows: list[Row]) -> list[str]:
         if not row.is_baseline and (share := row.value("empty") or 0.0) > MUCH_SILENCE
     ]
     return [f"{join(found)}." if len(found) < _MANY else f"{'; '.join(found)}."] if found else []
+
+
+def _silent_on_sets(results: Results) -> list[str]:
+    """Methods that often write nothing for a further test set."""
+    return [
+        f"{name} writes nothing in {shown_share(share)} of its answers to also_test.{where}."
+        for where, test_set in results.also_test.items()
+        for name, outputs in test_set.outputs.items()
+        if name in results.methods
+        and (share := outputs.empty / max(1, outputs.examples)) > MUCH_SILENCE
+    ]
 
 
 def _baselines_not_beaten(

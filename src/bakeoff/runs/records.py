@@ -99,6 +99,7 @@ class TestSetRecord:
         margins: by metric a difference that does not matter.
         examples: rows. rows_cut: whose input is not all there. rows_skipped: that were left out.
         max_drop: by metric what a recommended method may lose against the untuned base.
+        outputs: what was written there, counted, by method and baseline that wrote something.
     """
 
     __test__ = False  # no class of tests, whatever its name begins with
@@ -110,6 +111,7 @@ class TestSetRecord:
     rows_cut: int = 0
     rows_skipped: int = 0
     max_drop: dict[str, float] = field(default_factory=dict)
+    outputs: dict[str, Outputs] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

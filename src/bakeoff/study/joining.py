@@ -43,7 +43,7 @@ from bakeoff.study.joined_judging import (
 )
 from bakeoff.study.joined_scores import baseline_names, folder_of, read_cells, read_scores
 from bakeoff.study.judged_notes import JUDGED_ABOVE, judge_notes
-from bakeoff.study.results import metric_records
+from bakeoff.study.set_records import metric_records
 from bakeoff.study.study import Study
 
 
@@ -217,7 +217,12 @@ class _Joining:
             kept = metric_records(metrics, metrics[0].name)
             names = [metric.name for metric in metrics]
             margins = {k: v for k, v in record.margins.items() if k in names}
-            found[name] = replace(record, metrics=kept, margins=margins)
+            outputs = {
+                self.names.get((label, one), one): counted
+                for label, results in self.cells.items()
+                for one, counted in results.also_test[name].outputs.items()
+            }
+            found[name] = replace(record, metrics=kept, margins=margins, outputs=outputs)
         return found
 
     def _environment(self) -> Any:

@@ -12,11 +12,10 @@ from bakeoff.decide.judged import MetricJudgement
 from bakeoff.decide.recommendation import recommend
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.entrants import Entrant
-from bakeoff.engine.workbench import TestSet, Workbench
+from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.methods.external import EXTERNAL
-from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.registry import metric_of
 from bakeoff.runs.records import (
     BaselineRecord,
@@ -26,18 +25,14 @@ from bakeoff.runs.records import (
     CurvePoint,
     DataRecord,
     DecisionRecord,
-    Estimate,
     ExternalRecord,
     MethodRecord,
     MethodSearchRecord,
-    MetricRecord,
-    Outputs,
     Recommendation,
     Results,
     SearchRecord,
     SplitRecord,
     TaskRecord,
-    TestSetRecord,
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
@@ -45,7 +40,6 @@ from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judged_notes import judge_notes
 from bakeoff.study.judging import (
-    also_margins,
     baseline_validation,
     entrant_validation,
     judge_also,
@@ -55,6 +49,14 @@ from bakeoff.study.judging import (
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.notes import convergence_notes, search_notes
 from bakeoff.study.protocol_notes import decision_notes, protocol_notes
+from bakeoff.study.set_records import (
+    also_of,
+    estimates_on_test,
+    metric_records,
+    outputs_on,
+    set_record_of,
+    summed,
+)
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.types import SPLITS, RunState
@@ -76,13 +78,13 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         decision = replace(decision, warnings=(*decision.warnings, *warnings))
     methods = {
         e.name: replace(
-            _method(bench, findings, e.name, judged, decision), also_test=_also_of(also, e.name)
+            _method(bench, findings, e.name, judged, decision), also_test=also_of(also, e.name)
         )
         for e in bench.entries
     }
     methods |= {
         one.entry.name: replace(
-            _entrant(bench, findings, one, judged), also_test=_also_of(also, one.entry.name)
+            _entrant(bench, findings, one, judged), also_test=also_of(also, one.entry.name)
         )
         for one in bench.entrants
     }
@@ -96,7 +98,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         task=_task(bench, decision.metric),
         baselines={
             one.name: replace(
-                _baseline(bench, findings, one.name, judged), also_test=_also_of(also, one.name)
+                _baseline(bench, findings, one.name, judged), also_test=also_of(also, one.name)
             )
             for one in bench.baselines
             if one.name in findings.baselines
@@ -118,7 +120,10 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
         decision=decision,
         recommendation=Recommendation(method=None, verdict="undecided", why=""),
         search=None if search is None else _search_cost(bench, findings),
-        also_test={name: _test_set(study, found) for name, found in bench.also.items()},
+        also_test={
+            name: replace(set_record_of(study, found), outputs=outputs_on(bench, findings, name))
+            for name, found in bench.also.items()
+        },
         learning_curve=judge_curve(bench, findings, decision, judged),
         judge=findings.judge,
         notes=(
@@ -149,45 +154,6 @@ def _task(bench: Workbench, deciding: str) -> TaskRecord:
     )
 
 
-def metric_records(metrics: Sequence[Metric], deciding: str) -> tuple[MetricRecord, ...]:
-    """Metrics as records; the one that decides is primary."""
-    return tuple(
-        MetricRecord(
-            name=metric.name,
-            title=metric.title,
-            unit=metric.unit,
-            higher_is_better=metric.higher_is_better,
-            primary=metric.name == deciding,
-            signature=metric.signature,
-        )
-        for metric in metrics
-    )
-
-
-def _test_set(study: Study, found: TestSet) -> TestSetRecord:
-    metrics = found.task.metrics
-    return TestSetRecord(
-        kind=found.task.kind,
-        metrics=metric_records(metrics, metrics[0].name),
-        margins=also_margins(study, found.task),
-        examples=len(found.data),
-        rows_cut=found.data.rows_cut,
-        rows_skipped=found.data.rows_skipped,
-        max_drop=dict(found.max_drop),
-    )
-
-
-def _also_of(
-    also: Mapping[str, Mapping[str, MetricJudgement]], name: str
-) -> dict[str, dict[str, Estimate]]:
-    """By further test set and metric, of one method or baseline that was tested there."""
-    return {
-        one: estimates
-        for one, judged in also.items()
-        if (estimates := _test_estimates(judged, name))
-    }
-
-
 def _data(bench: Workbench) -> DataRecord:
     content: dict[str, Any] = {}
     for split in SPLITS:
@@ -211,13 +177,6 @@ def _data(bench: Workbench) -> DataRecord:
     )
 
 
-def _test_estimates(judged: Mapping[str, MetricJudgement], name: str) -> dict[str, Estimate]:
-    """By metric, of one method or baseline."""
-    return {
-        metric: found.estimates[name] for metric, found in judged.items() if name in found.estimates
-    }
-
-
 def _baseline(
     bench: Workbench, findings: Findings, name: str, judged: Mapping[str, MetricJudgement]
 ) -> BaselineRecord:
@@ -225,8 +184,8 @@ def _baseline(
         title=next(b.title for b in bench.baselines if b.name == name),
         made_with=findings.baselines_made_with.get(name),
         validation=baseline_validation(bench, findings, name),
-        test=_test_estimates(judged, name),
-        outputs=_summed([scores.outputs for scores in findings.baselines[name]]),
+        test=estimates_on_test(judged, name),
+        outputs=summed([scores.outputs for scores in findings.baselines[name]]),
         confusion=_confusion(bench, findings.baselines[name]),
         shots=findings.baseline_shots.get(name),
         cost=findings.baseline_costs.get(name),
@@ -266,8 +225,8 @@ def _method(
             adapter_bytes=max(adapters, default=None),
         ),
         validation=method_validation(bench, findings, name),
-        test=_test_estimates(judged, name),
-        outputs=_summed([s.outputs for s in scores]),
+        test=estimates_on_test(judged, name),
+        outputs=summed([s.outputs for s in scores]),
         confusion=_confusion(bench, scores),
         candidates=tuple(c.id for c in candidates),
         search=None if findings.schedule.search is None else _search(search),
@@ -297,8 +256,8 @@ def _entrant(
         seeds=tuple(tested),
         cost=CostRecord(),
         validation=entrant_validation(bench, findings, entry.name),
-        test=_test_estimates(judged, entry.name),
-        outputs=_summed([s.outputs for s in scores]),
+        test=estimates_on_test(judged, entry.name),
+        outputs=summed([s.outputs for s in scores]),
         confusion=_confusion(bench, scores),
         candidates=tuple(run.id for run in entrant.runs),
         external=ExternalRecord(form=entry.form, price=entry.price),
@@ -331,20 +290,6 @@ def _confusion(bench: Workbench, scored: Sequence[SetScores]) -> Confusion | Non
     if not counts[:, -1].any():
         counts = counts[:, :-1]
     return tuple(tuple(line) for line in counts.tolist())
-
-
-def _summed(counted: Sequence[Outputs | None]) -> Outputs | None:
-    """The outputs of all seeds' runs together."""
-    known = [outputs for outputs in counted if outputs is not None]
-    if not known:
-        return None
-    unfinished = [outputs.unfinished for outputs in known]
-    return Outputs(
-        examples=sum(outputs.examples for outputs in known),
-        empty=sum(outputs.empty for outputs in known),
-        unfinished=None if None in unfinished else sum(n for n in unfinished if n is not None),
-        invalid=sum(outputs.invalid for outputs in known),
-    )
 
 
 def _state(search: MethodSearch) -> tuple[RunState, str | None]:
