@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from bakeoff.base.devices import GpuProfile, standing_for
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.methods.bottleneck_stack import BottleneckStack
 from bakeoff.methods.contract import Method
-from bakeoff.search.groups import has_long_rows
+from bakeoff.search.groups import kind_apart
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -142,8 +143,10 @@ def test_what_is_remembered_does_not_outlive_an_update_or_a_seat(bench: Bench) -
         assert losses_of(cohort)[0] != after_K[0]
 
 
-@pytest.mark.parametrize(("kind", "is_long"), [("soft_prompt", True), ("prefix", False)])
-def test_a_prompt_shares_no_pass_with_those_who_would_pad_for_it(
-    bench: Bench, kind: str, is_long: bool
-) -> None:
-    assert has_long_rows(bench.method(kind, **OPTIONS[kind])) is is_long
+@pytest.mark.parametrize("kind", ["soft_prompt", "prefix", "lora"])
+def test_on_a_cpu_a_kind_shares_passes_with_itself_alone(bench: Bench, kind: str) -> None:
+    method = bench.method(kind, **OPTIONS[kind])
+    assert kind_apart(method) == kind
+    # A plan for a GPU seats them as the GPU does.
+    with standing_for(GpuProfile(is_ampere=True, free_bytes=8 << 30)):
+        assert kind_apart(method) == ""

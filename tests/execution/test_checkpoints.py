@@ -32,7 +32,7 @@ from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.runs.events import EventLog
-from bakeoff.search.groups import PassGroup, has_long_rows
+from bakeoff.search.groups import PassGroup, kind_apart
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
@@ -142,7 +142,7 @@ class Case:
         self.method: Method = chosen(options, self.base, where="methods.m")
         self.num_slots = 1 if self.kind in ("full", "peft") else 3
         self.group = PassGroup(
-            execution_path=self.method.execution_path, is_long=has_long_rows(self.method)
+            execution_path=self.method.execution_path, kind=kind_apart(self.method)
         )
         self.places = Checkpoints(self.folder)
 

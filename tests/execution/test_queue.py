@@ -21,7 +21,7 @@ from bakeoff.search.method_search import record_of, spec_of
 from bakeoff.search.schedule import MethodSearch, StudySchedule
 from bakeoff.types import RunState
 
-BASE = PassGroup(execution_path=ExecutionPath.BASE)
+BASE = PassGroup(execution_path=ExecutionPath.BASE, kind="lora")
 PATHS = {"a": ExecutionPath.BASE, "b": ExecutionPath.BASE, "c": ExecutionPath.HIDDEN_STATES}
 
 
@@ -30,7 +30,9 @@ def schedule() -> StudySchedule:
     methods = []
     for name, path in PATHS.items():
         method: Any = SimpleNamespace(
-            execution_path=path, lengthens_rows=False, base=SimpleNamespace(choice=THE_BASE)
+            execution_path=path,
+            kind="lora",
+            base=SimpleNamespace(choice=THE_BASE, device=torch.device("cpu")),
         )
         methods.append(MethodSearch(name=name, variants={"": method}, rates=(1.0, 2.0)))
     return StudySchedule(methods, (0,), 4, None)

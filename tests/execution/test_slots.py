@@ -14,7 +14,7 @@ from bakeoff.runs.events import EventLog
 Run = Callable[..., Any]
 METHODS = {
     "lora": {"rank": 2, "learning_rate": 1e-2},
-    "bottleneck": {"size": 2, "learning_rate": 1e-2},
+    "wider": {"kind": "lora", "rank": 4, "learning_rate": 1e-2},
 }
 
 

@@ -279,6 +279,12 @@ def test_a_study_within_the_margin_is_refused(
     assert fit.check_fit(bench, schedule)[1] == most
 
 
+@pytest.fixture
+def any_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes of several kinds, as a GPU has them."""
+    monkeypatch.setattr(fit, "kind_apart", lambda method: "")
+
+
 def _mixed(place: Path, **changes: Any) -> dict[str, Need]:
     methods = {
         "lora": {"rank": 2, "learning_rate": 1e-3},
@@ -292,13 +298,13 @@ def _mixed(place: Path, **changes: Any) -> dict[str, Need]:
     return {need.entry.name: need for need in found}
 
 
+@pytest.mark.usefixtures("any_kinds")
 def test_a_slot_has_room_for_every_kind_of_its_pass(place: Path) -> None:
     needs = _mixed(place, slots=3)
     held = {name: need.alone.held_bytes for name, need in needs.items()}
-    # Both bottlenecks are one kind, padded to the wider; a prompt has a pass of its own on a CPU.
+    # Both bottlenecks are one kind, padded to the wider.
     assert needs["lora"].neighbour_bytes == held["wide"] > held["narrow"] > 0
-    assert needs["narrow"].neighbour_bytes == needs["wide"].neighbour_bytes == held["lora"]
-    assert needs["soft"].neighbour_bytes == 0
+    assert needs["narrow"].neighbour_bytes == held["lora"]
     lora = needs["lora"]
     more = lora.slots * lora.neighbour_bytes
     assert lora.bytes == lora.alone.base_bytes + lora.slots * lora.alone.slot_bytes + more
@@ -309,6 +315,13 @@ def test_a_slot_has_room_for_every_kind_of_its_pass(place: Path) -> None:
     assert lora.fitting_slots(lora.alone.base_bytes + lora.alone.slot_bytes - 1) == 0
 
 
+def test_on_a_cpu_no_pass_holds_another_kind(place: Path) -> None:
+    needs = _mixed(place, slots=3)
+    assert [need.neighbour_bytes for need in needs.values()] == [0, 0, 0, 0]
+    assert needs["lora"].slots == 1 and needs["wide"].slots == 2
+
+
+@pytest.mark.usefixtures("any_kinds")
 def test_who_does_not_share_a_pass_adds_nothing(place: Path) -> None:
     # Two seeds of each method in passes of two: every pass is of one kind.
     needs = _mixed(place, slots=2, protocol={"epochs": 1, "seeds": [0, 1]})

@@ -19,7 +19,7 @@ from bakeoff.measure.quantizing import over_quantized
 from bakeoff.measure.remedies import Fitting, fitting_of, remedies_of
 from bakeoff.measure.traced import Predictor, most_demanding
 from bakeoff.methods.contract import ExecutionPath, Method
-from bakeoff.search.groups import has_long_rows
+from bakeoff.search.groups import kind_apart
 from bakeoff.search.schedule import StudySchedule
 
 _PLACES: Final = {"cpu": "this machine", "cuda": "the GPU"}
@@ -43,8 +43,8 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
     not known, and that does not stop the study.
     """
     found = []
-    by_group: dict[tuple[ExecutionPath, bool, BaseChoice], int] = {}
-    groups: dict[str, tuple[ExecutionPath, bool, BaseChoice]] = {}
+    by_group: dict[tuple[ExecutionPath, str, BaseChoice], int] = {}
+    groups: dict[str, tuple[ExecutionPath, str, BaseChoice]] = {}
     candidates = schedule.candidates
     for entry in bench.entries:
         label, method = most_demanding(bench, entry)
@@ -81,7 +81,7 @@ def needs_of(bench: Workbench, predictor: Predictor, schedule: StudySchedule) ->
 def _neighbour_bytes(
     need: Need,
     needs: Sequence[Need],
-    groups: Mapping[str, tuple[ExecutionPath, bool, BaseChoice]],
+    groups: Mapping[str, tuple[ExecutionPath, str, BaseChoice]],
     schedule: StudySchedule,
     predictor: Predictor,
 ) -> int:
@@ -105,8 +105,8 @@ def _neighbour_bytes(
     return most
 
 
-def _group(method: Method) -> tuple[ExecutionPath, bool, BaseChoice]:
-    return method.execution_path, has_long_rows(method), method.base.choice
+def _group(method: Method) -> tuple[ExecutionPath, str, BaseChoice]:
+    return method.execution_path, kind_apart(method), method.base.choice
 
 
 def available_for(bench: Workbench, predictor: Predictor) -> int:

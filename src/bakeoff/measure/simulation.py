@@ -20,7 +20,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.time_estimate import MethodSeconds
 from bakeoff.methods.contract import ExecutionPath
 from bakeoff.metrics.contract import Ask
-from bakeoff.search.groups import has_long_rows
+from bakeoff.search.groups import kind_apart
 from bakeoff.search.schedule import StudySchedule
 
 START_SECONDS: Final = 8.0
@@ -274,10 +274,10 @@ def _rounds(schedule: StudySchedule, name: str) -> list[_Part]:
 
 def _by_pass(schedule: StudySchedule, parts: Sequence[_Part]) -> list[list[_Part]]:
     """Parts whose candidates share a pass: of one execution path on one held base."""
-    found: dict[tuple[ExecutionPath, bool, BaseChoice], list[_Part]] = {}
+    found: dict[tuple[ExecutionPath, str, BaseChoice], list[_Part]] = {}
     for part in parts:
         method = next(iter(schedule.methods[part.method].variants.values()))
-        key = method.execution_path, has_long_rows(method), method.base.choice
+        key = method.execution_path, kind_apart(method), method.base.choice
         found.setdefault(key, []).append(part)
     return list(found.values())
 

@@ -180,9 +180,3 @@ class Method(ABC):
     def extra_positions(self) -> int:
         """Positions that the method adds in front of every row."""
         return 0
-
-    @property
-    def lengthens_rows(self) -> bool:
-        """Whether these are positions of the rows themselves, which every row of a pass then has,
-        other candidates' as padding."""
-        return False

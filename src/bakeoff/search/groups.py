@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bakeoff.base.choice import THE_BASE, BaseChoice
+from bakeoff.base.devices import kind_of
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import SEARCHED_OF_PROTOCOL
 from bakeoff.methods.contract import ExecutionPath, Method
@@ -14,21 +15,21 @@ from bakeoff.methods.contract import ExecutionPath, Method
 
 @dataclass(frozen=True, kw_only=True)
 class PassGroup:
-    """Candidates that may share a pass: of one execution path, trained by one protocol.
+    """Candidates that may share a pass: of one execution path, trained by one protocol; on a CPU
+    of one kind of method.
 
     A pass runs through one held base. Slots go through epochs in step, so those on subsets of one
     size are a group of their own.
 
     Attributes:
-        is_long: of methods that put positions of their own into the rows, where others would pay
-            for them; see ``has_long_rows``.
+        kind: of method, where kinds have passes of their own; see ``kind_apart``.
         overrides: searched settings of the protocol, by name.
         rows: of the subset of the training rows; None for all of them.
         choice: of the held base that they train on.
     """
 
     execution_path: ExecutionPath
-    is_long: bool = False
+    kind: str = ""
     overrides: tuple[tuple[str, Any], ...] = ()
     rows: int | None = None
     choice: BaseChoice = THE_BASE
@@ -39,15 +40,13 @@ class PassGroup:
         rows = [] if self.rows is None else [("rows", self.rows)]
         named = [f"{key}={value}" for key, value in (*self.overrides, *rows)]
         base = [self.choice.label] if self.choice.label else []
-        long = ["long"] if self.is_long else []
-        return ",".join([self.execution_path.value, *long, *base, *named])
+        kind = [self.kind] if self.kind else []
+        return ",".join([self.execution_path.value, *kind, *base, *named])
 
     @property
     def as_tested(self) -> PassGroup:
         """Those that are tested with it: how they were trained does not matter."""
-        return PassGroup(
-            execution_path=self.execution_path, is_long=self.is_long, choice=self.choice
-        )
+        return PassGroup(execution_path=self.execution_path, kind=self.kind, choice=self.choice)
 
     @property
     def on_all_rows(self) -> PassGroup:
@@ -59,13 +58,17 @@ class PassGroup:
         return group_of(candidate) == self
 
 
-def has_long_rows(method: Method) -> bool:
-    """Whether a method's candidates have passes of their own, apart from others of their path.
+def kind_apart(method: Method) -> str:
+    """The kind of a method where it shares passes with its own kind alone; else nothing.
 
-    A soft prompt's vectors are padding in the rows of all who share its pass. On a CPU, whose time
-    goes by the position, that costs more than a larger pass saves. On a GPU it is not measured.
+    Of methods that run through the whole base: the other paths have one kind in a pass anyway.
+    So on a CPU: a pass of several kinds there saves at most a twentieth of their time one after the
+    other, and on larger bases costs more; a soft prompt's vectors even lengthen the rows of all who
+    share its pass. See ``docs/experiments.md``. On a GPU, whose passes are made for all, it is not
+    measured.
     """
-    return method.lengthens_rows and method.base.device.type == "cpu"
+    is_shared = method.execution_path is ExecutionPath.BASE
+    return method.kind if is_shared and kind_of(method.base.device) == "cpu" else ""
 
 
 def group_of(candidate: Candidate) -> PassGroup:
@@ -73,7 +76,7 @@ def group_of(candidate: Candidate) -> PassGroup:
     overrides = {k: v for k, v in candidate.options.items() if k in SEARCHED_OF_PROTOCOL}
     return PassGroup(
         execution_path=candidate.method.execution_path,
-        is_long=has_long_rows(candidate.method),
+        kind=kind_apart(candidate.method),
         overrides=tuple(sorted(overrides.items())),
         rows=candidate.rows,
         choice=candidate.method.base.choice,

@@ -59,11 +59,6 @@ class PTuning(Reparametrised):
         return self.options.prompt_length
 
     @property
-    def lengthens_rows(self) -> bool:
-        """Its vectors are put before the rows' tokens."""
-        return True
-
-    @property
     def hidden(self) -> int:
         """Width of the encoder."""
         return self.options.hidden or self.base.embedding_width

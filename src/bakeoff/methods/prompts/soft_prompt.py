@@ -110,11 +110,6 @@ class SoftPrompt(Method):
         return self.options.prompt_length
 
     @property
-    def lengthens_rows(self) -> bool:
-        """Its vectors are put before the rows' tokens."""
-        return True
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """One tensor, [prompt_length, embedding width]."""
         return {_TENSOR: (self.options.prompt_length, self.base.embedding_width)}
