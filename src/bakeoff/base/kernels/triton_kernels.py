@@ -43,6 +43,11 @@ def losses_and_slopes(
     """One token: its loss and, where they are needed, the loss's slopes by its logits."""
     token = tl.program_id(0).to(tl.int64)
     row = logits + token * size
+    # Before the reductions below, which all warps wait at: the slopes may be written over the
+    # logits, and a warp that is ahead would have replaced this one.
+    target = tl.load(targets + token)
+    is_counted = tl.load(counts + token)
+    own = tl.load(row + target)
     top = float("-inf")
     total = 0.0
     for start in range(0, size, BLOCK):
@@ -54,9 +59,6 @@ def losses_and_slopes(
         higher = tl.maximum(top, here)
         total = total * tl.exp(top - higher) + tl.sum(tl.exp(x - higher), axis=0)
         top = higher
-    target = tl.load(targets + token)
-    is_counted = tl.load(counts + token)
-    own = tl.load(row + target)
     if HAS_CAP:
         own = cap * _tanh(own / cap)
     tl.store(nll + token, tl.where(is_counted, tl.log(total) + top - own, 0.0))
