@@ -14,7 +14,12 @@ from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
-from bakeoff.base.attention.interface import extended, present_extension
+from bakeoff.base.attention.interface import (
+    asks_windows_always,
+    extended,
+    present_extension,
+    windows_always,
+)
 from bakeoff.base.compiled import decoder_layers
 from bakeoff.base.model import Base
 from bakeoff.base.row_groups import grouped, present_groups
@@ -42,6 +47,7 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
             return forward(layer, *arguments, **named)
         # The second time may be in another thread, and after what surrounds the first has ended.
         extension, training, groups = present_extension(), present_training(), present_groups()
+        windows = asks_windows_always()
         modes = _get_current_function_mode_stack()
 
         def compute(*again: Any, **named_again: Any) -> Any:
@@ -56,6 +62,7 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
                     stack.enter_context(training_pass(training))
                 if groups is not None and present_groups() is None:
                     stack.enter_context(grouped(groups))
+                stack.enter_context(windows_always(windows))
                 return forward(layer, *again, **named_again)
 
         return checkpoint(compute, *arguments, use_reentrant=False, **named)

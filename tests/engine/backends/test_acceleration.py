@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch._dynamo import config as dynamo_config
 
 from bakeoff.base.attention.cpu import SHORTEST
+from bakeoff.base.attention.interface import asks_windows_always, windows_always
 from bakeoff.base.compiled import compiled_layers, decoder_layers
 from bakeoff.base.model import Base
 from bakeoff.engine import acceleration as accelerate
@@ -321,6 +323,30 @@ def test_recomputed_layers_give_the_same_gradients_from_less(
     assert calls == once + len(decoder_layers(bench.base))
     for ours, expected in zip(again, plain, strict=True):
         assert torch.equal(ours, expected)
+
+
+def test_layers_are_recomputed_with_the_windows_of_the_first_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU the backward pass is in a thread of its own, which asks for nothing by itself."""
+    asked: list[bool] = []
+    layer_type = type(decoder_layers(bench.base)[0])
+    original = layer_type.forward
+
+    def forward(self: nn.Module, *arguments: Any, **named: Any) -> Any:
+        asked.append(asks_windows_always())
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(layer_type, "forward", forward)
+    hidden = torch.randn(1, 3, bench.base.width, requires_grad=True)
+    with recomputed_layers(bench.base), windows_always(enabled=True):
+        model = bench.base.model
+        found = model(inputs_embeds=hidden, use_cache=False).logits.sum()
+    thread = threading.Thread(target=found.backward)
+    thread.start()
+    thread.join()
+    assert hidden.grad is not None and len(asked) == 2 * len(decoder_layers(bench.base))
+    assert all(asked)
 
 
 def test_what_is_kept_for_the_backward_pass_shrinks(bench: Bench) -> None:

@@ -91,6 +91,11 @@ def windows_always(enabled: bool) -> Iterator[None]:
         _present.windows_always = before
 
 
+def asks_windows_always() -> bool:
+    """Whether this thread is inside of ``windows_always``."""
+    return _present.windows_always
+
+
 def is_decoding() -> bool:
     """Whether this thread continues what a ``DecodingState`` keeps."""
     return _present.decoding is not None
