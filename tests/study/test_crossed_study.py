@@ -236,6 +236,12 @@ def test_what_cells_write_on_a_further_set_is_counted_by_their_names(
     names = {f"{one}@{label}" for one in ("lora", "zero_shot") for label in LABELS[:2]}
     assert names <= set(counted) and all("@" in name for name in counted)
     assert {one.examples for one in counted.values()} == {4}
+    # A further set that comes later is in one cell's results before it is in the next one's.
+    both = {**also, "again": {"source": "rows/test.jsonl", "examples": {"test": 2}}}
+    outcome = run(bases=BASES[:1], also_test=both, protocol={"seeds": [0]})
+    assert outcome.code == 0, outcome.err
+    results = load_run(place / "out").results
+    assert results.status == "complete" and set(results.also_test["again"].outputs) == set(counted)
 
 
 def test_labels_are_counted_on_the_shared_rows_alone() -> None:

@@ -100,7 +100,8 @@ def test_prompt_and_answer_become_messages(write: Write, shape: str) -> None:
     assert train.references[0] == ["Storm hits coast."]
     assert train.shown[0] == "A storm hit the coast."
     # Bits per byte are comparable between bases, whatever their templates write.
-    assert train.target_bytes.tolist() == [len(str(row["summary"])) for row in ROWS]
+    plain = [task_of().example(row).target for row in ROWS]
+    assert train.target_bytes.tolist() == [len(text) for text in plain]
     assert task.stop_tokens == ((ENDS[shape],) if ENDS[shape] else ())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -134,7 +134,7 @@ def run_claims(
     known = None if earlier is None else earlier.get("base")
     main = base or known or (bases[0] if bases else DEFAULT_BASE)
     design = {
-        **{"size": size.name, "seeds": size.seeds, "rates": size.rates, "rows": size.train_rows},
+        **{"size": size.name, "numbers": json.loads(json.dumps(asdict(size)))},
         **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
     }
     if earlier is not None:
@@ -214,6 +214,8 @@ def _joined_design(
     Raises:
         ConfigError: it holds claims of another one, with which these are no family.
     """
+    if "numbers" not in earlier and earlier.get("size") == "quick":
+        earlier = {**earlier, "numbers": design["numbers"]}  # they have not changed since
     before = earlier.get("bases") or []
     joined = {**design, "bases": design["bases"] or before}
     fixed = {**earlier, "bases": before or joined["bases"]}

@@ -24,8 +24,12 @@ def build_page(suite: Suite, found: Found) -> str:
     for i, (name, claim) in enumerate(suite.claims.items()):
         finding, evidence = found.findings[name], found.evidence[name]
         figures = [effect_figure(claim, finding, f"effect{i}")]
+        lost = []
         for j, curve in enumerate(found.curves.get(name, ())):
-            figures.append(curve_figure(claim, _named(suite, curve), f"curve{i}-{j}"))
+            try:
+                figures.append(curve_figure(claim, _named(suite, curve), f"curve{i}-{j}"))
+            except Exception as error:  # of a claim of somebody's own: the verdicts stand
+                lost.append(f"A curve cannot be drawn: {type(error).__name__}: {error}")
         rows.append(
             {
                 "name": name,
@@ -37,7 +41,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "seconds": shown_seconds(found.seconds[name]),
                 "studies": [_study(suite, study) for study in found.studies.get(name, [])],
                 "bases": _bases(suite) if claim.over_bases else "",
-                "notes": evidence.notes,
+                "notes": (*evidence.notes, *lost),
                 "interval": _interval(finding),
                 "margin": _margin(claim, finding),
             }

@@ -77,10 +77,10 @@ def curves_of(
         return []
     try:
         curves = suite.claims[name].curve(evidence.values)
+        return [curves] if isinstance(curves, Curve) else list(curves or ())
     except Exception as error:  # also of a claim of somebody's own
         failures.keep(name, error)
         return []
-    return [curves] if isinstance(curves, Curve) else list(curves or ())
 
 
 def _run_in_time(

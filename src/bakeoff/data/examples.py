@@ -73,16 +73,6 @@ class Example:
         )
 
     @property
-    def learnt_data(self) -> tuple[str, ...]:
-        """The data that is supervised, without the marks of a template around it."""
-        return tuple(
-            self.text[max(start, begin) : min(stop, end)]
-            for start, stop in self.literal_spans
-            for begin, end in self.target_spans
-            if start < end and begin < stop
-        )
-
-    @property
     def target(self) -> str:
         """The supervised text."""
         return "\n".join(self.text[start:stop] for start, stop in self.target_spans)

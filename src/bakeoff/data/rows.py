@@ -33,6 +33,7 @@ class Rows:
         num_skipped: bad rows met before the last usable one was found.
         skipped_why: what is wrong with them, the most frequent first, each with a row's name and,
             where there are several reasons, how many have it; None where there is none.
+        is_cut: whether ``task.examples`` left further rows out.
     """
 
     place: str
@@ -40,6 +41,7 @@ class Rows:
     examples: list[Example] = field(default_factory=list)
     num_skipped: int = 0
     skipped_why: str | None = None
+    is_cut: bool = False
 
     @property
     def numbers(self) -> list[int]:
@@ -72,6 +74,7 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         rows.records.append(record)
         rows.examples.append(example)
         if len(rows) == limit:
+            rows.is_cut = next(records, None) is not None
             close_records(records)
             break
     if bad and task.on_bad_row == "error":

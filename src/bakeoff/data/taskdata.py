@@ -61,8 +61,8 @@ class SplitData:
         prompts: what generation and choices follow, cut as if the answer fits
             ``max_target_tokens``, so that nothing of the reference shows.
         shown: the input as found. targets: the supervised text.
-        target_bytes: [rows] float64, bytes of the supervised text in UTF-8; of a chat template's
-            rows without its marks, so that bases with other templates may be compared.
+        target_bytes: [rows] float64, bytes of the supervised text in UTF-8; of prompts and answers
+            in a chat template those that plain text has, so that bases may be compared.
         references: for each row the answers that count as right.
         gold: [rows] index of the right choice, -1 where there are no choices.
         choice_set: [rows] index into ``choice_sets``, -1 likewise.

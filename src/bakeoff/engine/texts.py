@@ -15,5 +15,13 @@ def decode(base: Base, generated: Sequence[Sequence[int]], lead: str = "") -> li
             ``<think></think>``). A model that learns such turns writes it too, and it is no part
             of the answer.
     """
-    texts = base.tokenizer.batch_decode([list(ids) for ids in generated], skip_special_tokens=True)
-    return [text.strip().removeprefix(lead.strip()).strip() for text in texts]
+
+    def plain(rows: list[list[int]]) -> list[str]:
+        return [t.strip() for t in base.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+
+    texts = plain([list(ids) for ids in generated])
+    if not lead.strip():
+        return texts
+    # As it is decoded: some of its marks may be special tokens.
+    [written] = plain([base.tokenizer(lead, add_special_tokens=False)["input_ids"]])
+    return [text.removeprefix(written).strip() for text in texts]

@@ -44,7 +44,7 @@ class Questions:
         self.bench, self.archive, self.view = bench, archive, view
         self.metrics = bench.task.metrics if also is None else also.task.metrics
         self._generation = bench.generation if also is None else also.generation
-        self._lead = (bench.task if also is None else also.task).lead
+        self._task = bench.task if also is None else also.task
         self._scoring: BackgroundScoring | None = None
         self._shared = scoring
         self._entered = 0
@@ -130,11 +130,11 @@ class Questions:
             asks,
             self._generation,
             self._scoring,
-            lead=self._lead,
+            lead=self._task.lead,
             progress=lambda what, done, total: self.view.count(title, done, total),
             note=self.note,
         )
-        return [self.bench.task.read_outputs(outputs, part) for outputs in given]
+        return [self._task.read_outputs(outputs, part) for outputs in given]
 
     def scores(self, outputs: ModelOutputs, split: Split) -> SetScores:
         """Scores of a model's outputs for a split, by every metric of the task."""

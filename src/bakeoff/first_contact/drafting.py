@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from bakeoff.data.columns import Table
+from bakeoff.data.columns import Column, Table
 from bakeoff.data.hygiene.lengths import cutting, share_over, spread
 from bakeoff.data.options import SplitShares
 from bakeoff.errors import ConfigError
@@ -230,11 +231,12 @@ class _Draft:
         return 0.2 if self.data.num_rows < _SMALL else SplitShares().test
 
     def _is_sorted(self) -> bool:
-        """Whether the first rows of a split lack values of what is learnt that others have."""
+        """Whether the first rows of a split have fewer values of what is learnt than drawn ones."""
         *_, learnt = self._task.columns
         return any(
             column.is_label_like
-            and len(_values(first, column.name, _FIRST_ROWS[split])) < 0.9 * column.distinct
+            and len(_values(first, column.name, _FIRST_ROWS[split]))
+            < 0.9 * _drawn_values(column, _FIRST_ROWS[split])
             for column in self.data.table.columns
             if column.name == learnt
             for split, first in self.data.first.items()
@@ -356,6 +358,12 @@ def _of_length(warnings: Sequence[str], room: int, section: Mapping[str, Any]) -
 
 def _up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+def _drawn_values(column: Column, rows: int) -> int:
+    """How many different values as many rows have that are drawn at random."""
+    texts = [text.strip() for text in column.texts]
+    return len(set(random.Random(0).sample(texts, min(rows, len(texts)))))
 
 
 def _values(table: Table, name: str, rows: int) -> set[str]:

@@ -53,8 +53,8 @@ class Perplexity(Nll):
 class BitsPerByte(MeanMetric):
     """Bits per byte of supervised text in UTF-8, which any two bases may be compared by.
 
-    The bytes are the data's: what a base's chat template puts around an answer counts with its
-    likelihood alone.
+    What a base's chat template puts around an answer counts with its likelihood alone. Of ``chat``,
+    whose turns have no plain form, all that is learnt is counted.
     """
 
     name = "bits_per_byte"

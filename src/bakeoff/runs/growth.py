@@ -58,12 +58,14 @@ class Outline:
         searched: ids of the candidates that its searches begin with.
         deciding: the metric that decides, whether it is named or the task's own; None where that
             is not known.
+        writes: whether texts are asked for, so that it counts how they are written.
     """
 
     resolved: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     searched: tuple[str, ...] = ()
     deciding: str | None = None
+    writes: bool = True
 
     @classmethod
     def plain(cls, resolved: Mapping[str, Any]) -> Outline:
@@ -111,8 +113,9 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
             f"decision.metric: {before.deciding} keeps it)",
         )
     refused, changed, moved = [], [], []
+    grows = _GROWS if before.writes else (*_GROWS, "generation")
     for key, line in lines.items():
-        if _is_below(key, _GROWS) and key not in others:
+        if _is_below(key, grows) and key not in others:
             changed.append(line)
         elif _is_below(key, _PLACES) and _are_there(setting(now.resolved, key)):
             moved.append(line)

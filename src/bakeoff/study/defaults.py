@@ -54,7 +54,7 @@ def generation_for(
     found: dict[str, Any] = {}
     if "no_repeat_ngram" not in given:
         found["no_repeat_ngram"] = task.starting.no_repeat_ngram
-    if "max_new_tokens" not in given and Ask.TEXT in task.asks:
+    if "max_new_tokens" not in given and (task.has_free_answers or Ask.TEXT in task.asks):
         found["max_new_tokens"] = task.options.max_target_tokens
     return replace(generation, **found)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bakeoff.config import to_mapping
 from bakeoff.errors import ConfigError
+from bakeoff.metrics.contract import Ask
 from bakeoff.runs.growth import Outline
 from bakeoff.search.rounds import first_specs
 from bakeoff.search.space import space_of
 from bakeoff.study.loading import recorded
 from bakeoff.study.study import Study
+from bakeoff.tasks.contract import Task
 
 
 def outline_of(mapping: Mapping[str, Any]) -> Outline:
@@ -31,7 +33,15 @@ def outline_of(mapping: Mapping[str, Any]) -> Outline:
         settings=_settings(study),
         searched=tuple(_searched(study)),
         deciding=study.options.decision.metric or study.task.metrics_before_rows[0].name,
+        writes=any(Ask.TEXT in one.asks for one in _tasks(study)),
     )
+
+
+def _tasks(study: Study) -> Iterator[Task]:
+    """The study's own, and those of its further test sets."""
+    yield study.task
+    for found in study.also.values():
+        yield found.task
 
 
 def _settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:

@@ -220,6 +220,7 @@ class _Joining:
             outputs = {
                 self.names.get((label, one), one): counted
                 for label, results in self.cells.items()
+                if name in results.also_test  # a cell that has not been gone on with lacks it
                 for one, counted in results.also_test[name].outputs.items()
             }
             found[name] = replace(record, metrics=kept, margins=margins, outputs=outputs)

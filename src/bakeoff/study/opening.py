@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from transformers import PreTrainedModel
@@ -28,6 +27,7 @@ from bakeoff.search.schedule import StudySchedule, first_candidates
 from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
+from bakeoff.study.defaults import generation_for
 from bakeoff.study.entrants import files_of, open_entrants
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import NLL, Task
@@ -126,7 +126,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
 def _check_positions(
     study: Study, task: Task, where: str, limit: int, methods: Mapping[str, Mapping[str, Method]]
 ) -> None:
-    options, generation = task.options, study.options.generation
+    options, generation = task.options, _generation_of(study, task)
     if task.max_length > limit:
         raise ConfigError(
             f"{where}.max_length: {task.max_length} is more than the {limit} positions of "
@@ -167,7 +167,7 @@ def room_of(
         return None
     options, before = task.options, [0]
     before += [m.extra_positions for variants in methods.values() for m in variants.values()]
-    written = study.options.generation.max_new_tokens if Ask.TEXT in task.asks else 0
+    written = _generation_of(study, task).max_new_tokens if Ask.TEXT in task.asks else 0
     room: int = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
     if room < options.max_target_tokens + 2:
         raise ConfigError(
@@ -312,19 +312,17 @@ def _test_set(
         task=task,
         data=part,
         plan=plan_of(part, task.max_length, task, base, options.protocol),
-        generation=_written_like(task, study).also_stopping_at(task.stop_tokens),
+        generation=_generation_of(study, task).also_stopping_at(task.stop_tokens),
         max_drop=found.max_drop,
         methods=found.methods,
         warnings=tuple(warnings),
     )
 
 
-def _written_like(task: Task, study: Study) -> GenerationOptions:
-    """How a further set is answered: as the study's, but for what only summaries may not."""
+def _generation_of(study: Study, task: Task) -> GenerationOptions:
+    """How a task's answers are written: of a further set of another kind as that kind's are."""
     options = study.options.generation
-    if task.starting.no_repeat_ngram == study.task.starting.no_repeat_ngram:
-        return options
-    return replace(options, no_repeat_ngram=task.starting.no_repeat_ngram)
+    return options if task.kind == study.task.kind else generation_for(task, options, {})
 
 
 def sources_of(study: Study) -> list[str] | None:

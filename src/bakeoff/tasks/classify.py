@@ -21,12 +21,15 @@ from bakeoff.tasks.from_template import FromTemplateOptions
 from bakeoff.tasks.guess.guess_labels import guess_labels
 from bakeoff.tasks.guess.guesses import Guess
 from bakeoff.tasks.random_choice import random_baseline
-from bakeoff.tasks.right_choice import UNLIKELY
 from bakeoff.tasks.starting import LABELS
 from bakeoff.tasks.texts import label_of
 from bakeoff.tasks.two_columns import TwoColumns, check_columns
 
 _MANY_LABELS = 1000
+_FROM_ZERO = (
+    " Where the column holds numbers, they count task.labels from 0: if yours count from 1, every "
+    "row means the next label, and those of the last one are left out as bad."
+)
 _OF_TEXTS: Mapping[str, Mapping[str, object]] = {
     name: {"asks": "text"} for name in ("accuracy", "macro_f1", "mcc")
 }
@@ -128,7 +131,6 @@ class Classify(TwoColumns):
         """The labels of the training rows, sorted, where the study names none."""
         found = super().found(rows)
         if self.options.labels is not None:
-            self._check_count(rows)
             return found
         labels = sorted({self.answer_of(row) for row in rows})
         if len(labels) < 2:
@@ -138,24 +140,6 @@ class Classify(TwoColumns):
             )
         return {**found, "labels": labels}
 
-    def _check_count(self, rows: Sequence[Row]) -> None:
-        """Refuses numbers that seem to count the labels from 1.
-
-        Each would mean its neighbour, and the last one no label, so that its rows were left out.
-        """
-        spelt = [label_of(row, self.options.label) for row in rows]
-        places = [place for word, place in spelt if word not in self._places]
-        # How likely none is 0 where all labels are alike frequent.
-        chance = (1.0 - 1.0 / len(self.labels)) ** len(places)
-        if places and 0 not in places and chance < UNLIKELY:
-            raise DataError(
-                f"task.labels: the {len(places)} numbers of the training rows (column "
-                f"{self.options.label!r}) would count its words from 0, but none is 0, so they "
-                "may count from 1. Write the words themselves into the column, or numbers from 0; "
-                f"where no row is {self.labels[0]!r}, leave it out of task.labels, and count "
-                "without it."
-            )
-
     def warnings(self, train: Sequence[Example]) -> list[str]:
         """Labels without training rows, and more labels than are sensible."""
         labels, seen, found = self.labels, {example.gold for example in train}, []
@@ -164,6 +148,7 @@ class Classify(TwoColumns):
             in_all = f" ({len(unseen)} labels in all)" if len(unseen) > 5 else ""
             found.append(
                 f"No training row has the label {join(unseen[:5])}{in_all}, so it is not learnt."
+                + (_FROM_ZERO if self._are_counted and 0 not in seen else "")
             )
         if len(labels) > _MANY_LABELS:
             found.append(

@@ -28,8 +28,7 @@ _FOUND: Final[tuple[AnswerRule, ...]] = ("index", "letter", "text")
 """Rules that rows without labels may decide; that numbers count from 1 is not taken for granted."""
 _OF_LABELS: Final = "label"
 
-UNLIKELY: Final = 1e-3
-"""A chance below which what numbers say is no accident."""
+_UNLIKELY: Final = 1e-3
 _DIGITS: Final = 9
 
 
@@ -126,7 +125,7 @@ def found_rule(answers: Sequence[Answer], column: str) -> AnswerRule:
     if first == "index" and 0 not in places[first]:
         # How likely that is where the right choice has no preferred place.
         chance = math.exp(sum(math.log1p(-1 / len(answer.choices)) for answer in answers))
-        if chance < UNLIKELY:
+        if chance < _UNLIKELY:
             raise DataError(
                 f"{head}none of the {len(answers)} answers is 0, so they may count from 1. Set "
                 "task.answer_is to number if they do, else to index."

@@ -71,7 +71,7 @@ def generate(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExam
 
 
 def generate_fact_sheets(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExample]:
-    """Writes events as lists of their facts instead of articles, with the same highlights.
+    """Writes events as lists of their facts instead of articles, with highlights of the same kind.
 
     Another data set of the same task: a sheet has no sentence, and more facts than an article.
     ``article`` holds it, as ``"Desk: court. Town: Malford. Years: 8."`` with the facts in random

@@ -17,7 +17,7 @@ class GenerationOptions:
     """greedy, beam search, or sampling."""
     max_new_tokens: int = 64
     """The most tokens an answer may have. A study that leaves it out takes
-    ``task.max_target_tokens``."""
+    ``task.max_target_tokens`` where answers are texts."""
     no_repeat_ngram: int = 3
     """No sequence of this many generated tokens twice; 0 allows all. A study that leaves it out
     takes 3 for summaries and 0 for all else, as numbers and code repeat themselves."""

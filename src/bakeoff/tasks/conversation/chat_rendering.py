@@ -154,7 +154,7 @@ def _rendered(chat: ChatTemplate, plain: Example, shots: tuple[Example, ...]) ->
     Raises:
         DataError: the template refuses them, or changes what they say.
     """
-    before = [message for shot in shots for message in _messages(_plain(shot))]
+    before = [message for shot in shots for message in _messages(plain_of(shot))]
     messages = [*before, *_messages(plain)]
     known = bool(plain.target_spans)
     asked = messages[:-1] if known else messages
@@ -214,7 +214,8 @@ def _led(lead: str, choices: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(lead + choice.strip() for choice in choices)
 
 
-def _plain(shot: Example) -> Example:
+def plain_of(shot: Example) -> Example:
+    """An example as plain text, whether or not it was made messages of."""
     return shot.made_of.plain if isinstance(shot.made_of, _Turns) else shot
 
 

@@ -70,7 +70,9 @@ def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, Split
     ]
     cautions += _groups(task, splits)
     cautions += [said for split in SPLITS if (said := _answers(task, split, rows[split].examples))]
-    cautions += [said for split in SPLITS if (said := _order(task, split, splits[split]))]
+    for split in SPLITS:
+        if said := order_caution(task, split, splits[split], is_cut=rows[split].is_cut):
+            cautions.append(said)
     if said := benchmark_caution(task, splits["test"]):
         cautions.append(said)
     return Examined(overlap=overlap, warnings=_repeats(task, overlap), cautions=cautions)
@@ -223,12 +225,15 @@ def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:
     ]
 
 
-def _order(task: Task, split: Split, part: SplitData) -> str | None:
-    """Says so where the rows of a split are the first ones of a file in the order of its labels."""
-    limit = task.options.examples.of(split)
-    if not task.labels or limit is None or len(part) < limit:
+def order_caution(task: Task, split: Split, part: SplitData, *, is_cut: bool) -> str | None:
+    """Says so where the rows of a split are the first ones of a file in the order of its labels.
+
+    Args:
+        task: whose. part: the split's rows. is_cut: whether ``task.examples`` left others out.
+    """
+    if not (is_cut and task.labels):
         return None
-    used = np.unique(part.gold)
+    used, limit = np.unique(part.gold), task.options.examples.of(split) or 0
     rows = f"rows of {split} that are used (task.examples.{split}: {shown_whole(limit)})"
     remedy = (
         "Those that are left out may have other labels. Shuffle the file, or leave "

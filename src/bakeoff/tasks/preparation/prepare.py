@@ -27,7 +27,7 @@ from bakeoff.errors import DataError
 from bakeoff.formatting import counted, shown_whole
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.conversation.chat_rendering import note_on, template_for
+from bakeoff.tasks.conversation.chat_rendering import InChat, note_on, plain_of, template_for
 from bakeoff.tasks.preparation.checks import check_beginnings, check_choices, check_fit, check_input
 from bakeoff.tasks.preparation.examined import benchmark_named, examine
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand
@@ -305,9 +305,9 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
 
 
 def _bytes_learnt(task: Task, example: Example) -> int:
-    """Bytes of what a row teaches; a chat template's marks are the base's, not the data's."""
-    learnt = (example.target,) if task.chat is None else example.learnt_data
-    return sum(len(text.encode("utf-8")) for text in learnt)
+    """Bytes of what a row teaches, as plain text has them whatever the base's chat template is."""
+    plain = plain_of(example) if isinstance(task, InChat) else example
+    return len(plain.target.encode("utf-8"))
 
 
 def _lengths(laid: Sequence[Laid], prompts: Sequence[LaidPrompt], answer: int) -> NDArray[np.int64]:

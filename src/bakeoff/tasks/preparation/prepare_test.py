@@ -23,7 +23,7 @@ from bakeoff.formatting import counted
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import CHAT, note_on, template_for
 from bakeoff.tasks.preparation.checks import check_input
-from bakeoff.tasks.preparation.examined import benchmark_caution, benchmark_named
+from bakeoff.tasks.preparation.examined import benchmark_caution, benchmark_named, order_caution
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand, with_found
 from bakeoff.tasks.preparation.prepare import (
     MAX_LENGTH,
@@ -102,7 +102,11 @@ def prepare_test(
             found = task.found([record.values for record in rows.records])
             final = with_found(task, found)
             part = Preparation(final, source, tokenizer, tokenizer_id, workers).split(_TEST)
-            cautions = [said] if (said := benchmark_caution(final, part)) else []
+            found_out = (
+                benchmark_caution(final, part),
+                order_caution(final, _TEST, part, is_cut=rows.is_cut),
+            )
+            cautions = [said for said in found_out if said]
             return TaskData(
                 splits={_TEST: part},
                 found=found,
