@@ -30,6 +30,7 @@ from bakeoff.runs.folder import damaged
 from bakeoff.runs.reading import from_json
 from bakeoff.runs.records import CandidateRecord, SourceRecord
 from bakeoff.tasks.contract import Task
+from bakeoff.tasks.preparation.known import with_found
 from bakeoff.types import RunState, Split
 
 _log = logging.getLogger(__name__)
@@ -236,7 +237,11 @@ class _Worker:
             if own is not None:
                 part = own.splits[split]
                 plan = self._plan(cohort, part)
-            outputs = self._outputs(self.questions, cohort, part, plan, asks, f"{name} answers")
+            # A tokenizer of its own brings a chat template of its own.
+            laid_out = None if own is None else with_found(task, own.found)
+            outputs = self._outputs(
+                self.questions, cohort, part, plan, asks, f"{name} answers", laid_out
+            )
             if own is not None:
                 outputs = replace(outputs, tokens_N=None)  # so that nothing is scored per token
             found[split] = SetScores.of(task.metrics, outputs, part.expected)
@@ -268,8 +273,9 @@ class _Worker:
         plan: BatchPlan,
         asks: frozenset[Ask],
         title: str,
+        task: Task | None = None,
     ) -> ModelOutputs:
-        [outputs] = questions.asked_of(cohort, [0], part, plan, asks, title)
+        [outputs] = questions.asked_of(cohort, [0], part, plan, asks, title, task)
         return outputs
 
 

@@ -18,6 +18,7 @@ from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import scale_of
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.metrics.contract import Ask, ModelOutputs
+from bakeoff.tasks.contract import Task
 from bakeoff.types import Split
 
 _log = logging.getLogger(__name__)
@@ -118,8 +119,13 @@ class Questions:
         plan: BatchPlan,
         asks: frozenset[Ask],
         title: str,
+        task: Task | None = None,
     ) -> list[ModelOutputs]:
-        """What each slot's candidate gives for any rows; arguments as of ``asked``."""
+        """What each slot's candidate gives for any rows; arguments as of ``asked``.
+
+        Args:
+            task: by which the rows are laid out, where it is not the one that is asked.
+        """
         if self._scoring is None:
             raise RuntimeError("Questions.asked outside its with block; enter the block first")
         given = ask(
@@ -130,7 +136,7 @@ class Questions:
             asks,
             self._generation,
             self._scoring,
-            lead=self._task.lead,
+            lead=(task or self._task).lead,
             progress=lambda what, done, total: self.view.count(title, done, total),
             note=self.note,
         )
