@@ -53,9 +53,9 @@ def test_a_study_compares_precisions_of_the_base(
             methods = {seat["spec"]["method"] for seat in job["seats"]}
             cohorts.setdefault(job["group"], set()).update(methods)
     assert cohorts == {
-        "base": {"lora"},
-        "base,quantization=nf4": {"qlora"},
-        "base,quantization=int8": {"q8"},
+        "base,lora": {"lora"},
+        "base,lora,quantization=nf4": {"qlora"},
+        "base,ia3,quantization=int8": {"q8"},
     }
     pairs = {frozenset((c.a, c.b)) for c in results.comparisons}
     assert frozenset(("lora", "qlora")) in pairs
