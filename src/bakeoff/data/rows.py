@@ -33,7 +33,7 @@ class Rows:
         num_skipped: bad rows met before the last usable one was found.
         skipped_why: what is wrong with them, the most frequent first, each with a row's name and,
             where there are several reasons, how many have it; None where there is none.
-        is_cut: whether ``task.examples`` left further rows out.
+        is_cut: whether reading ended at ``task.examples``; whether there are more is not read.
     """
 
     place: str
@@ -74,7 +74,7 @@ def take_rows(task: TaskOptions, columns: Columns, source: Source, split: Split,
         rows.records.append(record)
         rows.examples.append(example)
         if len(rows) == limit:
-            rows.is_cut = next(records, None) is not None
+            rows.is_cut = True
             close_records(records)
             break
     if bad and task.on_bad_row == "error":

@@ -229,14 +229,14 @@ def order_caution(task: Task, split: Split, part: SplitData, *, is_cut: bool) ->
     """Says so where the rows of a split are the first ones of a file in the order of its labels.
 
     Args:
-        task: whose. part: the split's rows. is_cut: whether ``task.examples`` left others out.
+        task: whose. part: the split's rows. is_cut: whether ``task.examples`` ended its reading.
     """
     if not (is_cut and task.labels):
         return None
     used, limit = np.unique(part.gold), task.options.examples.of(split) or 0
     rows = f"rows of {split} that are used (task.examples.{split}: {shown_whole(limit)})"
     remedy = (
-        "Those that are left out may have other labels. Shuffle the file, or leave "
+        "Rows after these, which are left out, may have other labels. Shuffle the file, or leave "
         f"task.examples.{split} out."
     )
     if len(used) == 1:
