@@ -188,3 +188,10 @@ def refused(folder: Path, line: bytes) -> str:
         EventLog(folder)
     file.write_bytes(before)
     return str(caught.value)
+
+
+def test_how_texts_are_written_may_change_where_none_were() -> None:
+    before, now = ({"generation": {"no_repeat_ngram": count}} for count in (3, 0))
+    assert growth_of(Outline(resolved=before), Outline(resolved=now)).refused
+    grown = growth_of(Outline(resolved=before, writes=False), Outline(resolved=now))
+    assert grown.refused == () and len(grown.changed) == 1

@@ -13,6 +13,8 @@ import pytest
 from bakeoff.api.study import Study
 from bakeoff.execution.also import AlsoWorker
 from bakeoff.study.also import read_also
+from bakeoff.study.loading import study_from_mapping
+from bakeoff.study.opening import generation_of
 from bakeoff.tasks.contract import ZERO_SHOT
 from bakeoff.tasks.registry import read_task
 from tests.studies import CITIES
@@ -340,6 +342,28 @@ def test_a_set_is_for_the_methods_that_it_names(
     also["plain"]["methods"] = ["lora", "head"]
     assert run_small(methods=methods, also_test=also).code == 0
     assert set(results()["methods"]["head"]["also_test"]) == {"plain"}
+
+
+def test_a_set_of_another_kind_is_written_as_that_kind_is() -> None:
+    """Labels end after some tokens, and summaries repeat nothing; a set of texts to write may."""
+    task = {"kind": "classify", "source": "rows.csv", "text": "a", "label": "b"}
+    other = {"kind": "complete", "source": "x.csv", "prompt": "a", "completion": "b"}
+    study = {
+        **{"name": "sets", "base": "tiny", "methods": {"lora": {}}},
+        "task": {**task, "answer": "generate"},
+        "also_test": {
+            "same": {"source": "more.csv"},
+            "other": {**other, "max_target_tokens": 200},
+            "short": {"kind": "summarize", "source": "x.csv", "document": "a", "summary": "b"},
+        },
+    }
+    made = study_from_mapping(study, folder=Path.cwd())
+    found = {name: generation_of(made, one.task) for name, one in made.also.items()}
+    assert {name: (one.max_new_tokens, one.no_repeat_ngram) for name, one in found.items()} == {
+        "same": (16, 0),
+        "other": (200, 0),
+        "short": (64, 3),
+    }
 
 
 def test_a_drop_needs_the_untuned_base(sets: Path, run_small: Run) -> None:

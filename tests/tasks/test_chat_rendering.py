@@ -12,6 +12,7 @@ import pytest
 
 from bakeoff.data.examples import Example
 from bakeoff.engine.generation.options import GenerationOptions
+from bakeoff.engine.texts import decode
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.execution import outputs as outputs_module
 from bakeoff.execution.outputs import ask
@@ -168,6 +169,16 @@ def test_metrics_and_warnings_know_nothing_of_what_stands_before_answers(write: 
     metric = AccuracyNorm()
     assert metric.value(metric.statistics(outputs, [first])[0]) == 1.0
     assert any("names the right label and no other" in caution for caution in data.cautions)
+
+
+def test_a_lead_of_special_tokens_is_taken_off_as_it_is_decoded() -> None:
+    """As gpt-oss's channels, whose marks are dropped while the word between them is not."""
+    tokenizer = chat_tokenizer("chatml")
+    lead = "<|start_header_id|>final<|end_header_id|>"
+    base: Any = SimpleNamespace(tokenizer=tokenizer)
+    ids = [tokenizer(f"{lead}{text}")["input_ids"] for text in ("Paris", "finally")]
+    assert decode(base, ids, lead) == ["Paris", "finally"]
+    assert decode(base, ids) == ["finalParis", "finalfinally"]
 
 
 def test_what_the_template_writes_before_an_answer_is_not_scored(

@@ -126,7 +126,7 @@ def check_positions(study: Study, base: Base, methods: Mapping[str, Mapping[str,
 def _check_positions(
     study: Study, task: Task, where: str, limit: int, methods: Mapping[str, Mapping[str, Method]]
 ) -> None:
-    options, generation = task.options, _generation_of(study, task)
+    options, generation = task.options, generation_of(study, task)
     if task.max_length > limit:
         raise ConfigError(
             f"{where}.max_length: {task.max_length} is more than the {limit} positions of "
@@ -167,7 +167,7 @@ def room_of(
         return None
     options, before = task.options, [0]
     before += [m.extra_positions for variants in methods.values() for m in variants.values()]
-    written = _generation_of(study, task).max_new_tokens if Ask.TEXT in task.asks else 0
+    written = generation_of(study, task).max_new_tokens if Ask.TEXT in task.asks else 0
     room: int = base.max_positions - max(before) - max(0, written - options.max_target_tokens)
     if room < options.max_target_tokens + 2:
         raise ConfigError(
@@ -312,14 +312,14 @@ def _test_set(
         task=task,
         data=part,
         plan=plan_of(part, task.max_length, task, base, options.protocol),
-        generation=_generation_of(study, task).also_stopping_at(task.stop_tokens),
+        generation=generation_of(study, task).also_stopping_at(task.stop_tokens),
         max_drop=found.max_drop,
         methods=found.methods,
         warnings=tuple(warnings),
     )
 
 
-def _generation_of(study: Study, task: Task) -> GenerationOptions:
+def generation_of(study: Study, task: Task) -> GenerationOptions:
     """How a task's answers are written: of a further set of another kind as that kind's are."""
     options = study.options.generation
     return options if task.kind == study.task.kind else generation_for(task, options, {})
