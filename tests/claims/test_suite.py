@@ -45,6 +45,8 @@ from bakeoff.data.wire import DESKS
 from bakeoff.errors import DataError
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.reading import read_results
+from tests.claims.planted import Study as PlantedStudy
+from tests.claims.planted import suite_of
 from tests.claims.test_reading import study as with_scores
 from tests.claims.test_rules import made
 
@@ -273,15 +275,8 @@ def test_a_curve_that_cannot_be_drawn_decides_nothing(data: Any, tmp_path: Path)
             supported={"full": 0.2}, contradicted={"full": 0.0}, noise=Noise(seed=0.02)
         ),
     )
-    suite = Suite(
-        claims={"made": claim},
-        facts=[NOMINAL],
-        main=NOMINAL,
-        size=SIZES["quick"],
-        data=data,
-        device="cpu",
-        out=tmp_path,
-        run_study=run_study,
+    suite = replace(
+        suite_of((), tmp_path, data, PlantedStudy()), claims={"made": claim}, run_study=run_study
     )
     found = run_suite(suite)
     assert found.findings["made"].effect is not None and found.curves == {"made": []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -67,7 +68,7 @@ def generate(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExam
     Raises:
         DataError: ``num_examples`` is negative or ``split`` has another name.
     """
-    return [_example(draw, split) for draw in _draws(num_examples, seed, split)]
+    return [_example(draw, split, _article) for draw in _draws(num_examples, seed, split)]
 
 
 def generate_fact_sheets(num_examples: int, *, seed: int, split: WireSplit) -> list[WireExample]:
@@ -77,7 +78,7 @@ def generate_fact_sheets(num_examples: int, *, seed: int, split: WireSplit) -> l
     ``article`` holds it, as ``"Desk: court. Town: Malford. Years: 8."`` with the facts in random
     order. The arguments, the splits and the errors are those of ``generate``.
     """
-    return [_fact_sheet(draw, split) for draw in _draws(num_examples, seed, split)]
+    return [_example(draw, split, _sheet) for draw in _draws(num_examples, seed, split)]
 
 
 def _draws(num_examples: int, seed: int, split: str) -> list[Draw]:
@@ -98,30 +99,16 @@ def split_of(desk: Desk, facts: Facts) -> str:
     return _SPLITS[_hash("|".join(words)) % len(_SPLITS)]
 
 
-def _example(draw: Draw, split: str) -> WireExample:
-    desk, facts = _event(draw, split)
-    return WireExample(
-        article=_article(draw, desk, facts),
-        highlights=_highlights(draw, desk, facts),
-        desk=desk.name,
-    )
-
-
-def _fact_sheet(draw: Draw, split: str) -> WireExample:
-    desk, facts = _event(draw, split)
-    return WireExample(
-        article=_sheet(draw, desk, facts),
-        highlights=_highlights(draw, desk, facts),
-        desk=desk.name,
-    )
-
-
-def _event(draw: Draw, split: str) -> tuple[Desk, Facts]:
+def _example(draw: Draw, split: str, written: Callable[[Draw, Desk, Facts], str]) -> WireExample:
     desk = draw.pick(DESKS)
     facts = desk.event(draw)
     while split_of(desk, facts) != split:
         facts = desk.event(draw)
-    return desk, facts
+    return WireExample(
+        article=written(draw, desk, facts),
+        highlights=_highlights(draw, desk, facts),
+        desk=desk.name,
+    )
 
 
 def _sheet(draw: Draw, desk: Desk, facts: Facts) -> str:
