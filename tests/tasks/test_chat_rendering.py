@@ -197,12 +197,13 @@ def test_what_the_template_writes_before_an_answer_is_not_scored(
 
     monkeypatch.setattr(outputs_module, "generate", fake)
     cohort: Any = SimpleNamespace(base=SimpleNamespace(tokenizer=tokenizer))
+    no_plan: Any = None  # texts are written without one
     with BackgroundScoring(()) as scoring:
         [found] = ask(
             cohort,
             [0],
             part,
-            SimpleNamespace(),  # type: ignore[arg-type]
+            no_plan,
             frozenset({Ask.TEXT}),
             GenerationOptions(),
             scoring,
