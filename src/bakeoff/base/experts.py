@@ -68,9 +68,16 @@ class ExpertsSite(nn.Module):
                 hook = acting.experts.get(self.name)
                 own += [{}] * num if hook is None else [dict(weights) for weights in hook()]
             return self._by_slot(own, groups.sizes_by_slot, args, kwargs)
-        if not self.hooks:
-            found: Tensor = self.experts(*args, **kwargs)
-            return found
+        found: Tensor
+        if self.hooks:
+            found = self._with_own_weights(args, kwargs)
+        else:
+            found = self.experts(*args, **kwargs)
+        return found
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _with_own_weights(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
+        """As the one hook has it, outside of compiled code: which weights a slot has is its own."""
         [hook] = self.hooks
         own = [dict(weights) for weights in hook()]
         return self._by_slot(own, [1] * len(own), args, kwargs)

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from bakeoff.base.attention.decoding import CacheStorage, DecodingState
@@ -28,6 +29,8 @@ from bakeoff.base.model import Base
 from bakeoff.errors import BaseModelError
 
 Layer = tuple[Tensor, Tensor]
+_ALIGNED: Final = 8
+"""Numbers of 16 bits in 16 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +114,40 @@ class _InTraining:
     def __init__(self, prefix: Prefix) -> None:
         self._prefix = prefix
         self._masks: dict[tuple[int, int, int | None], Tensor] = {}
+        self._added: dict[tuple[int, int, int | None, torch.dtype], Tensor] = {}
 
-    def extend(
+    def __call__(
         self,
         module: nn.Module,
-        key_RHTC: Tensor,
-        value_RHTC: Tensor,
+        key: Tensor,
+        value: Tensor,
         window: int | None,
         mask: Tensor | None,
+        *,
+        added: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """([R, H, S, C] keys, values, boolean [R or 1, 1, T, S] what each query may see)."""
+        """([R, H, S, C] keys, values, [R or 1, 1, T, S] what each query may see, boolean or as
+        zeros and minus infinity)."""
         assert mask is None, "in training causality is the only mask"
-        keys, values = self._prefix.before(module, key_RHTC, value_RHTC)
-        return keys, values, self._mask(key_RHTC.shape[0], key_RHTC.shape[2], window)
+        keys, values = self._prefix.before(module, key, value)
+        which = (key.shape[0], key.shape[2], window)
+        if added:
+            return keys, values, self._mask_to_add(*which, keys.dtype)
+        return keys, values, self._mask(*which)
+
+    def _mask_to_add(
+        self, num_rows: int, num_tokens: int, window: int | None, dtype: torch.dtype
+    ) -> Tensor:
+        """The mask as kernels want it, made once for all layers of a pass."""
+        key = (num_rows, num_tokens, window, dtype)
+        if key not in self._added:
+            seen = self._mask(num_rows, num_tokens, window)
+            num_keys = seen.shape[3]
+            # Its rows begin at multiples of 16 bytes: CUDA's kernel copies any other in each call.
+            wide = F.pad(seen, (0, -num_keys % _ALIGNED))
+            hidden = torch.zeros_like(wide, dtype=dtype).masked_fill_(~wide, float("-inf"))
+            self._added[key] = hidden[..., :num_keys]
+        return self._added[key]
 
     def _mask(self, num_rows: int, num_tokens: int, window: int | None) -> Tensor:
         key = (num_rows, num_tokens, window)
@@ -148,7 +172,7 @@ class _InTraining:
 @contextmanager
 def prefixed(prefix: Prefix | None) -> Iterator[None]:
     """Lets every attention call inside, over whole right-padded rows, see the prefix."""
-    with nullcontext() if prefix is None else extended(_InTraining(prefix).extend):
+    with nullcontext() if prefix is None else extended(_InTraining(prefix)):
         yield
 
 
@@ -173,17 +197,19 @@ class _InTransformers:
         self._token_RT = token_RT
         return args, kwargs | {"position_ids": token_RT + self._prefix.lengths_K}
 
-    def extend(
+    def __call__(
         self,
         module: nn.Module,
-        key_RHSC: Tensor,
-        value_RHSC: Tensor,
+        key: Tensor,
+        value: Tensor,
         window: int | None,
         mask: Tensor | None,
+        *,
+        added: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See ``_InTraining.extend``; here the mask is Transformers'."""
+        """See ``_InTraining``; here the mask is Transformers', and stays boolean."""
         assert mask is not None, "asked for in `full_mask`"
-        keys, values = self._prefix.before(module, key_RHSC, value_RHSC)
+        keys, values = self._prefix.before(module, key, value)
         rows, _, num_queries, num_keys = mask.shape
         one_slot = self._token_RT.reshape(1, -1)
         visible_RTP = self._prefix.visible(one_slot, window).view(*self._token_RT.shape, -1)
@@ -202,7 +228,7 @@ def lent(base: Base, prefix: Prefix | None) -> Iterator[PreTrainedModel]:
     state = _InTransformers(prefix)
     hook = base.decoder.register_forward_pre_hook(state.shift, with_kwargs=True)
     try:
-        with extended(state.extend), base.transformers_attention(LENT_ATTENTION_NAME) as model:
+        with extended(state), base.transformers_attention(LENT_ATTENTION_NAME) as model:
             yield model
     finally:
         hook.remove()

@@ -20,12 +20,12 @@ def accelerated(
 ) -> Iterator[StepGraphs | None]:
     """Compiles and recomputes layers for as long as the context lasts.
 
-    Compiled are the layers of a frozen base whose methods' hooks allow it; captured is an update
-    that asks the device for nothing.
+    Compiled are the layers of a frozen base, with the methods' hooks or around them; captured is an
+    update that asks the device for nothing.
 
     Args:
         cohort: entered.
-        longest: tokens of the longest row, soft prompts not counted.
+        longest: tokens of the longest row, prompts and prefixes not counted.
         options: how.
         note: called with a sentence if updates turn out not to be capturable.
 
@@ -47,8 +47,8 @@ def accelerated(
     with ExitStack() as stack:
         if options.recomputes:
             stack.enter_context(recomputed_layers(base))
-        if compiles and not cohort.trains_base and cohort.is_compilable:
-            stack.enter_context(compiled_layers(base, longest + cohort.prompt_positions))
+        if compiles and not cohort.trains_base:
+            stack.enter_context(compiled_layers(base, longest + cohort.added_positions))
         if captures and cohort.is_capturable:
             yield StepGraphs(
                 capture=not is_traced, failed=lambda error: give_up_capturing(base, error, note)

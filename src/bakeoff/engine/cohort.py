@@ -251,12 +251,6 @@ class Cohort:
         """Whether an update may be captured: no stack asks the device for anything."""
         return all(stack.is_capturable for stack in self.stacks.values())
 
-    @property
-    def is_compilable(self) -> bool:
-        """Whether one compilation of a layer serves all layers, with or around what acts in
-        them."""
-        return all(stack.is_compilable or stack.stays_apart for stack in self.stacks.values())
-
     def take(self, slot: int) -> Tensors:
         """Copies the tensors of the slot's candidate to the CPU."""
         method = self.seated[slot]
@@ -321,10 +315,13 @@ class Cohort:
         return parts
 
     @property
-    def prompt_positions(self) -> int:
-        """P, positions that the longest prompt of the stacks adds to every row."""
-        found = [hooks.prompt()[0] for hooks in self._hooks if hooks.prompt is not None]
-        return max((vectors_KPD.shape[1] for vectors_KPD in found), default=0)
+    def added_positions(self) -> int:
+        """The most positions that come before a row's tokens: those of the longest prompt and of
+        the longest prefix."""
+        prompts = [hooks.prompt()[0] for hooks in self._hooks if hooks.prompt is not None]
+        prefixes = [hooks.prefix() for hooks in self._hooks if hooks.prefix is not None]
+        of_prompts = max((vectors_KPD.shape[1] for vectors_KPD in prompts), default=0)
+        return of_prompts + max((prefix.num_positions for prefix in prefixes), default=0)
 
     def embed(self, ids_KBT: Tensor) -> Tensor:
         """[K, B, T] token ids to [K, B, T, D] embeddings in compute dtype."""

@@ -249,15 +249,6 @@ class Stack(ABC):
         """
         return not self.hooks(range(self.num_slots)).act_in_layers
 
-    @property
-    def stays_apart(self) -> bool:
-        """Whether layers are compiled around its hooks where they are not compiled with them.
-
-        Not around a prefix, which each layer finds by its number, nor around experts.
-        """
-        hooks = self.hooks(range(self.num_slots))
-        return not hooks.experts and hooks.prefix is None
-
     def penalty(self) -> Tensor | None:
         """[K] nats that a method adds to its slot's loss in every update, or None."""
         return None

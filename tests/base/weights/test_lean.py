@@ -134,8 +134,9 @@ def test_a_checkpoint_of_bitsandbytes_loads_as_it_is(
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
     ids = torch.arange(3, 23)[None]
-    with torch.no_grad():
-        expected = model(ids).logits
+    # In evaluation the library rounds to bfloat16 on processors that multiply it, whatever is asked.
+    model.train()
+    expected = model(ids).logits.detach()
     base = held(load("base", lean=True))
     assert base.quantization == "nf4"
     torch.testing.assert_close(logits(base), expected, atol=1e-4, rtol=1e-4)

@@ -233,6 +233,18 @@ def test_a_window_narrower_than_the_rows_stays(kit: Kit, counting: Counting) -> 
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_prefix_counts_towards_the_window(kit: Kit, counting: Counting) -> None:
+    """Rows of 12 tokens fit the window of 16, but not behind a prefix of 6."""
+    bench = kit.bench("gpt_neo")
+    kinds = [("prefix", {"prefix_length": 6}), KINDS[1]]
+    plain = gradients(bench, kinds, lambda base: nullcontext())
+    longest = 12 + seated(bench, kinds).added_positions
+    assert longest == 12 + 6 + 5
+    compiled = gradients(bench, kinds, lambda base: compiled_layers(base, longest, counting))
+    for ours, expected in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_the_processor_would_choose_by_length_is_compiled_once(
     kit: Kit, counting: Counting
 ) -> None:
@@ -264,6 +276,7 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
     "other",
     [
         ("dora", {"rank": 2, "target_modules": ("q_proj",)}),
+        ("prefix", {"prefix_length": 4}),
         pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
         pytest.param(("lora", {"rank": 2, "dropout": 0.5}), marks=pytest.mark.soak),
         pytest.param(("ia3", {}), marks=pytest.mark.soak),
@@ -281,7 +294,6 @@ def test_layers_are_compiled_around_what_is_not_compiled_with_them(
     for num_layers in (2, 3):
         bench = kit.bench("llama", num_layers=num_layers)
         assert len(decoder_layers(bench.base)) == num_layers
-        assert seated(bench, kinds).is_compilable
         torch._dynamo.reset()
         counting.graphs = 0
         plain = gradients(bench, kinds, lambda base: nullcontext(), shapes)
@@ -365,13 +377,12 @@ def test_what_is_kept_for_the_backward_pass_shrinks(bench: Bench) -> None:
     assert kept(recomputed_layers) < 0.5 * kept(lambda base: nullcontext())
 
 
-def test_only_what_allows_it_is_compiled(bench: Bench) -> None:
+def test_layers_of_a_frozen_base_are_compiled(bench: Bench) -> None:
     torch._dynamo.reset()
     options = EngineOptions(compile=True, cuda_graph=False)
-    expectations = {"lora": True, "soft_prompt": True, "ia3": True, "dora": True, "prefix": False}
-    for kind, expected in expectations.items():
+    for kind in ("lora", "soft_prompt", "ia3", "dora", "prefix", "full"):
         cohort = Cohort(bench.base, [bench.method(kind)], 1, ProtocolOptions())
         with cohort, accelerated(cohort, 20, options) as graphs:
-            assert bench.base.is_compiled == expected
+            assert bench.base.is_compiled == (kind != "full")
             assert graphs is None
         assert not bench.base.is_compiled

@@ -14,9 +14,9 @@ Axis letters: ``B`` rows, ``H`` heads, ``T`` query positions, ``S`` key position
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +37,24 @@ LENT_ATTENTION_NAME: Final = "bakeoff_lent"
 """While Transformers drives the model with its own masks and cache, and a prefix is before them."""
 
 
-Extension = Callable[
-    [nn.Module, Tensor, Tensor, int | None, Tensor | None], tuple[Tensor, Tensor, Tensor]
-]
-"""Maps (layer, keys, values, window, mask) to (keys with more before them, values, mask)."""
+class Extension(Protocol):
+    """What puts keys and values before those of a layer."""
+
+    def __call__(
+        self,
+        module: nn.Module,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        mask: Tensor | None,
+        *,
+        added: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(keys with more before them, values, mask).
+
+        The mask is boolean, or where ``added`` is true it may be what is added to the scores, in
+        the format of the keys: kernels make that of a boolean one, in every layer again.
+        """
 
 
 class _Present(threading.local):
@@ -148,7 +162,7 @@ def attend(
                 found = fused_attention(query, keys, values, mask=seen, scaling=scaling)
             return _present.decoding.in_row_order(found)
     if _present.extension is not None:
-        keys, values, mask = _present.extension(module, key, value, window, None)
+        keys, values, mask = _extend_whole_rows(module, key, value, window, added=True)
         return fused_attention(query, keys, values, mask=mask, scaling=scaling)
     if serves(query, key):
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
@@ -176,8 +190,22 @@ def visible(
         if seen is not None:
             return state.in_row_order(keys), state.in_row_order(values), state.in_row_order(seen)
     if _present.extension is not None:
-        return _present.extension(module, key, value, window, None)
+        keys, values, seen = _extend_whole_rows(module, key, value, window)
+        return keys, values, seen
     return key, value, band_mask(num_queries, window or num_queries, key.device)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _extend_whole_rows(
+    module: nn.Module, key: Tensor, value: Tensor, window: int | None, *, added: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the extension makes of a pass over whole rows.
+
+    It finds what is a layer's by the layer's number. Layers are compiled around it: with it they
+    would be compiled one by one.
+    """
+    assert _present.extension is not None, "asked before"
+    return _present.extension(module, key, value, window, None, added=added)
 
 
 def attend_one(
