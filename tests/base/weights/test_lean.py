@@ -134,7 +134,7 @@ def test_a_checkpoint_of_bitsandbytes_loads_as_it_is(
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
     ids = torch.arange(3, 23)[None]
-    # In evaluation the library rounds to bfloat16 on processors that multiply it, whatever is asked.
+    # In evaluation the library rounds to bfloat16 on processors that multiply it.
     model.train()
     expected = model(ids).logits.detach()
     base = held(load("base", lean=True))

@@ -94,21 +94,34 @@ class StubGraphs:
         captures: the pool and the stream of each capture.
         before_capture: called at the beginning of each.
         fails: makes what is raised in the midst of each, as where memory is short.
+        invalidates: whether ending a capture then fails as well, as PyTorch's does, on its stream.
+        current: the stream that work goes to.
     """
 
     def __init__(self) -> None:
         self.captures: list[tuple[object, object]] = []
         self.before_capture: Callable[[], object] = lambda: None
         self.fails: Callable[[], Exception] | None = None
+        self.invalidates = False
+        self.current: object = Stream(torch.device("cpu"))
 
     @contextmanager
     def graph(self, graph: Graph, pool: object = None, stream: object = None) -> Iterator[None]:
         self.before_capture()
         self.captures.append((pool, stream))
         recorder = Recorder(self.fails)
+        before, self.current = self.current, stream
         try:
             with recorder:
                 yield
+        except Exception as error:
+            if self.invalidates:
+                again = "operation failed due to a previous error during capture"
+                raise RuntimeError(again) from error
+            self.current = before
+            raise
+        else:
+            self.current = before
         finally:
             with torch.no_grad():
                 recorder.put_back()
@@ -125,7 +138,6 @@ def stub_graphs() -> Iterator[StubGraphs]:
         yield
 
     stub = StubGraphs()
-    current = Stream(torch.device("cpu"))
     Stream.made = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "_streams", {})
@@ -133,5 +145,6 @@ def stub_graphs() -> Iterator[StubGraphs]:
         patch.setattr(torch.cuda, "CUDAGraph", Graph)
         patch.setattr(torch.cuda, "graph", stub.graph)
         patch.setattr(torch.cuda, "stream", entered)
-        patch.setattr(torch.cuda, "current_stream", lambda device=None: current)
+        patch.setattr(torch.cuda, "current_stream", lambda device=None: stub.current)
+        patch.setattr(torch.cuda, "set_stream", lambda stream: setattr(stub, "current", stream))
         yield stub

@@ -283,6 +283,25 @@ def test_no_graph_of_larger_micro_batches_stays_when_memory_has_run_out(
     assert len(stub.captures) > 2
 
 
+@pytest.mark.parametrize("invalidates", [False, True])
+def test_a_capture_that_fails_is_left_with_its_own_reason(
+    stub: StubGraphs, bench: Bench, plan: BatchPlan, invalidates: bool
+) -> None:
+    """PyTorch stays on the side stream, and hides why, where ending a capture fails as well."""
+    with seated(bench, KINDS) as plain:
+        expected = curve(plain, plan, StepGraphs(capture=False))
+    stub.fails = lambda: RuntimeError("operation not permitted when stream is capturing")
+    stub.invalidates = invalidates
+    errors: list[RuntimeError] = []
+    before = stub.current
+    with seated(bench, KINDS) as cohort:
+        graphs = StepGraphs(failed=errors.append)
+        assert np.array_equal(curve(cohort, plan, graphs), expected)
+    assert stub.current is before
+    assert [str(error) for error in errors] == ["operation not permitted when stream is capturing"]
+    assert len(stub.captures) == 1, "nothing is captured from then on"
+
+
 class Order(Stream):
     """A stream that notes for whom it waits."""
 

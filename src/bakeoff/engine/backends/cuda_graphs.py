@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from bakeoff.base.attention.windows import masks_collected
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.backends.streams import on_side_stream, side_stream
+from bakeoff.engine.backends.streams import capturing, on_side_stream
 from bakeoff.engine.batch_source import Packed
 
 _ROOM: Final = 256
@@ -181,13 +181,12 @@ class StepGraphs:
         That run counts, so that an error of the capture must not have it run again.
         """
         graph = torch.cuda.CUDAGraph()
-        stream = side_stream(device)
         # One pool for all graphs, of which one replays at a time, and which hand nothing to each
         # other but through the buffers; it lives as long as one of them.
         living = (found.graph for found in self._captured.values() if found.graph is not None)
         pool = next((other.pool() for other in living), None)
         try:
-            with masks_collected() as masks, torch.cuda.graph(graph, pool=pool, stream=stream):
+            with masks_collected() as masks, capturing(graph, device, pool):
                 part()
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):

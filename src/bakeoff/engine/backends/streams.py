@@ -34,3 +34,33 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
         # Where memory has run out too: what is launched by then still reads and writes memory that
         # what goes on frees and takes again.
         torch.cuda.current_stream(device).wait_stream(stream)
+
+
+@contextmanager
+def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> Iterator[None]:
+    """Captures what is inside on the side stream; an error leaves as what it was, and the stream
+    with it.
+
+    Where CUDA has invalidated the capture, as by an operation that waits for the device, ending it
+    fails as well. PyTorch then raises that second error, which says nothing of the first, and stays
+    on the side stream (``torch.cuda.graph.__exit__``).
+
+    Args:
+        graph: receives the capture. device: where. pool: of memory, or None for a new one.
+    """
+    before = torch.cuda.current_stream(device)
+    found: list[BaseException] = []
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=side_stream(device)):
+            try:
+                yield
+            except BaseException as error:
+                found.append(error)
+                raise
+    except BaseException as last:
+        torch.cuda.set_stream(before)
+        first = found.pop() if found else last
+        try:
+            raise first
+        finally:
+            del first  # its frames hold tensors, and this one would hold it

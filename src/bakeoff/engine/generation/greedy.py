@@ -25,7 +25,7 @@ from bakeoff.base.prefix import Prefix
 from bakeoff.base.products import product
 from bakeoff.engine.backends.capture import Note, StepTimer, give_up_capturing
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
-from bakeoff.engine.backends.streams import on_side_stream, side_stream
+from bakeoff.engine.backends.streams import capturing, on_side_stream
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.repeats import block_repeats
 from bakeoff.engine.generation.rows import Rows, RowStorage, new_cache, power_of_two
@@ -226,9 +226,8 @@ class Greedy:
         graph = torch.cuda.CUDAGraph()
         # One pool for all graphs, of which one replays at a time; it lives as long as one of them.
         pool = next((g.pool() for g in self._graphs.values() if g is not None), None)
-        stream = side_stream(rows.next_R.device)
         try:
-            with torch.cuda.graph(graph, pool=pool, stream=stream):
+            with capturing(graph, rows.next_R.device, pool):
                 self._token(rows, step)
         except (RuntimeError, MemoryError) as error:
             is_short = is_out_of_memory(error)
