@@ -49,18 +49,20 @@ def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> I
         graph: receives the capture. device: where. pool: of memory, or None for a new one.
     """
     before = torch.cuda.current_stream(device)
-    found: list[BaseException] = []
+    failure: BaseException | None = None
     try:
         with torch.cuda.graph(graph, pool=pool, stream=side_stream(device)):
             try:
                 yield
             except BaseException as error:
-                found.append(error)
+                failure = error
                 raise
     except BaseException as last:
         torch.cuda.set_stream(before)
-        first = found.pop() if found else last
+        if failure is None:
+            failure = last
+    if failure is not None:
         try:
-            raise first
+            raise failure
         finally:
-            del first  # its frames hold tensors, and this one would hold it
+            del failure  # its frames hold tensors, and this frame would hold it
