@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from bakeoff.base.experts import ExpertsSite, is_experts
 from bakeoff.base.quantized.linear import QuantizedLinear
 from bakeoff.base.row_groups import RowGroups, present_groups
+from bakeoff.base.shared_inputs import Turn
 from bakeoff.errors import ConfigError
 
 LinearHook = Callable[[Tensor, Tensor], Tensor]
@@ -92,6 +93,7 @@ class LinearSite(_Slotted):
         self.hooks: list[LinearHook] = []
         self.input_hooks: list[InputHook] = []
         self.product: LinearProduct | None = None
+        self.turn: Turn[Tensor | Sequence[Tensor]] | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -114,10 +116,14 @@ class LinearSite(_Slotted):
         else:
             y = _as_before(self.product(self._by_slot(x)), x)
         if not self.hooks:
+            if self.turn is not None:
+                self.turn.take()
             return y
-        x_KND, y_KNE = self._by_slot(x), self._by_slot(y)
+        # Layers that read the same get the same view of it, by which hooks know that they do.
+        seen_KND = _once(self.turn, x, self._by_slot)
+        y_KNE = self._by_slot(y)
         for hook in self.hooks:
-            y_KNE = hook(x_KND, y_KNE)
+            y_KNE = hook(seen_KND, y_KNE)
         return _as_before(y_KNE, y)
 
     def _by_group(self, x: Tensor, groups: RowGroups) -> Tensor:
@@ -132,7 +138,7 @@ class LinearSite(_Slotted):
             y = groups.join([self.linear(p) if f is None else f(p) for p, f in parts], x)
         else:
             y = self.linear(x)
-        return _hooked(groups, hooks, x, y)
+        return _hooked(groups, hooks, x, y, self.turn)
 
 
 class NormSite(_Slotted):
@@ -175,19 +181,38 @@ def _read(groups: RowGroups, hooks: Sequence[InputHook | None], x: Tensor) -> Te
     return x
 
 
-def _hooked(groups: RowGroups, hooks: Sequence[LinearHook | None], x: Tensor, y: Tensor) -> Tensor:
+def _once(turn: Turn[Any] | None, x: Tensor, view: Callable[[Tensor], Any]) -> Any:
+    """The view of a layer's input, made by the first of the layers that read it together."""
+    if turn is None:
+        return view(x)
+    if turn.place == 0:
+        return turn.leave(x, view(x))
+    found = turn.found(x)
+    return view(x) if found is None else found
+
+
+def _hooked(
+    groups: RowGroups,
+    hooks: Sequence[LinearHook | None],
+    x: Tensor,
+    y: Tensor,
+    turn: Turn[Any] | None = None,
+) -> Tensor:
     """A layer's output ``y`` for the input ``x``, as each group's hook has it.
 
     Where nothing is trained, only the rows of groups with a hook are written, over what the frozen
     layer gave: with many groups, taking all rows apart and joining them costs more than the hooks.
     """
     if not any(hooks):
+        if turn is not None:
+            turn.take()
         return y
+    parts_of_x = _once(turn, x, groups.split)
     if torch.is_grad_enabled():
-        parts = zip(groups.split(x), groups.split(y), hooks, strict=True)
+        parts = zip(parts_of_x, groups.split(y), hooks, strict=True)
         return groups.join([b if hook is None else hook(a, b) for a, b, hook in parts], y)
     y = y.contiguous()  # so that its parts are views, and not of a copy
-    for x_1ND, y_1NE, hook in zip(groups.split(x), groups.split(y), hooks, strict=True):
+    for x_1ND, y_1NE, hook in zip(parts_of_x, groups.split(y), hooks, strict=True):
         if hook is not None:
             _put(y_1NE, hook(x_1ND, y_1NE))
     return y

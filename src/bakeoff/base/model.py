@@ -33,6 +33,7 @@ from bakeoff.base.quantized.models import copied, quantized_copy, to_device
 from bakeoff.base.refusals import require_attention
 from bakeoff.base.row_groups import grouped
 from bakeoff.base.sharding import shard_layers
+from bakeoff.base.shared_inputs import forget_shared, layers_that_share, turns
 from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -316,12 +317,16 @@ class Base(SourceParameters):
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
         if self.is_compiled:
             embeds_BTD = _as_between_layers(embeds_BTD)
-        output: Any = self.decoder(
-            inputs_embeds=embeds_BTD,
-            position_ids=positions_BT,
-            attention_mask=None,
-            use_cache=False,
-        )
+        try:
+            output: Any = self.decoder(
+                inputs_embeds=embeds_BTD,
+                position_ids=positions_BT,
+                attention_mask=None,
+                use_cache=False,
+            )
+        except BaseException:
+            forget_shared()
+            raise
         hidden: Tensor = output.last_hidden_state
         return hidden if self.logit_scale == 1.0 else hidden * self.logit_scale
 
@@ -336,6 +341,10 @@ class Base(SourceParameters):
                 site.num_slots = num_slots
                 setattr(parent, name.rpartition(".")[2], site)
                 installed[name] = site
+            linear = [n for n, site in installed.items() if isinstance(site, LinearSite)]
+            for group in layers_that_share(linear):
+                for name, turn in zip(group, turns(len(group)), strict=True):
+                    installed[name].turn = turn
             yield installed
         finally:
             for name, site in installed.items():

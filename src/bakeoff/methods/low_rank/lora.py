@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
+from bakeoff.base.shared_inputs import Turn, layers_that_share, turns
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
@@ -159,6 +160,30 @@ class Lora(Method):
         return read_low_rank(self, folder)
 
 
+class Together:
+    """One layer's part of a product for all layers that read the same tensor.
+
+    Their first factors are put side by side: the input is read once, and has one gradient.
+
+    Args:
+        turn: of the layer. a_KDRs: each layer's [K, D, R], in the order of turns.
+    """
+
+    def __init__(self, turn: Turn[Sequence[Tensor]], a_KDRs: Sequence[Tensor]) -> None:
+        self._turn = turn
+        self._a_KDRs = a_KDRs
+
+    def product(self, x_KND: Tensor) -> Tensor | None:
+        """[K, N, R] of this layer; None where the first layer has read another tensor."""
+        place = self._turn.place
+        if place > 0:
+            found = self._turn.found(x_KND)
+            return None if found is None else found[place]
+        whole_KDS = torch.cat(list(self._a_KDRs), dim=2).to(x_KND.dtype)
+        sizes = [a_KDR.shape[2] for a_KDR in self._a_KDRs]
+        return self._turn.leave(x_KND, torch.bmm(x_KND, whole_KDS).split(sizes, dim=2))[0]
+
+
 class LowRankHook:
     """Adds each slot's scaled low-rank update to one frozen layer's output.
 
@@ -171,6 +196,7 @@ class LowRankHook:
         scaling_K11: [K, 1, 1] factor on the product.
         principal: ([K, D, R], [K, R, E]) whose product is added as well, or None.
         drop: what the update sees of its input in training, or None for all.
+        together: with other layers that read the same, whose first products are then one.
     """
 
     def __init__(
@@ -181,12 +207,14 @@ class LowRankHook:
         scaling_K11: Tensor,
         principal: tuple[Tensor, Tensor] | None,
         drop: Callable[[Tensor], Tensor] | None,
+        together: Together | None = None,
     ) -> None:
         self._a_KDR = a_KDR
         self._b_KRE = b_KRE
         self._scaling_K11 = scaling_K11
         self._principal = principal
         self._drop = drop
+        self._together = together
 
     def __call__(self, x_KND: Tensor, y_KNE: Tensor) -> Tensor:
         """The layer's output with the update.
@@ -206,7 +234,10 @@ class LowRankHook:
         if self._drop is not None:
             x_KND = self._drop(x_KND)
         scaled_KRE = (self._b_KRE * self._scaling_K11).to(dtype)
-        return torch.baddbmm(y_KNE, torch.bmm(x_KND, self._a_KDR.to(dtype)), scaled_KRE)
+        shared_KNR = None if self._together is None else self._together.product(x_KND)
+        if shared_KNR is None:
+            shared_KNR = torch.bmm(x_KND, self._a_KDR.to(dtype))
+        return torch.baddbmm(y_KNE, shared_KNR, scaled_KRE)
 
 
 class SettledHook:
@@ -311,8 +342,9 @@ class LoraStack(Stack):
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per target layer."""
         layers = dict.fromkeys(weight.layer for weight in self._experts.values())
+        together = self._together(slots)
         return StackHooks(
-            linear={layer: self._hook(layer, slots) for layer in self.layers},
+            linear={layer: self._hook(layer, slots, together.get(layer)) for layer in self.layers},
             experts={layer: self._experts_hook(layer, slots) for layer in layers},
         )
 
@@ -338,7 +370,19 @@ class LoraStack(Stack):
         have other weights with each slot."""
         return not self._has_dropout and not self._experts
 
-    def _hook(self, layer: str, slots: Sequence[int]) -> LinearHook:
+    def _together(self, slots: Sequence[int]) -> dict[str, Together]:
+        """Of the layers that read the same; none with dropout, which hides other parts of it from
+        each."""
+        found: dict[str, Together] = {}
+        for group in [] if self._has_dropout else layers_that_share(self.layers):
+            a_KDRs = [self._of(slots)(self.tensors[f"{layer}.lora_a"]) for layer in group]
+            for layer, turn in zip(group, turns(len(group)), strict=True):
+                found[layer] = Together(turn, a_KDRs)
+        return found
+
+    def _hook(
+        self, layer: str, slots: Sequence[int], together: Together | None = None
+    ) -> LinearHook:
         of = self._of(slots)
         fixed = self._principal.get(layer)
         return LowRankHook(
@@ -347,6 +391,7 @@ class LoraStack(Stack):
             scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
             principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
             drop=partial(self._dropped, layer, slots) if self._has_dropout else None,
+            together=together,
         )
 
     def _experts_hook(self, layer: str, slots: Sequence[int]) -> ExpertsUpdate:
