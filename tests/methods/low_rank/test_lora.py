@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.base.model import Base
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.options import ProtocolOptions
 from bakeoff.errors import CheckpointError, ConfigError
 from bakeoff.methods.contract import Method
+from bakeoff.methods.low_rank import lora as lora_module
 from bakeoff.methods.low_rank.lora import Lora
 
 Perturbed = Callable[[Method], dict[str, Tensor]]
@@ -202,3 +205,48 @@ def test_a_scale_that_leaves_no_update_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"\.alpha: "):
         build("lora", base_of("gpt_neo"), alpha=alpha)
+
+
+class _Products(TorchDispatchMode):
+    """Counts batched products."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_layers_that_read_the_same_make_one_product(
+    lora: Callable[..., Lora],
+    base: Base,
+    perturbed: Perturbed,
+    ids_BT: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of other ranks too, and for a slot that updates some of them alone."""
+    layers = "q_proj", "k_proj", "v_proj", "o_proj"
+    methods = [
+        lora(rank=4, ranks={"k_proj": 2}, target_modules=layers),
+        lora(rank=3, target_modules=("q_proj", "v_proj")),
+    ]
+
+    def gradients() -> tuple[Tensor, Tensor, int]:
+        cohort = Cohort(base, methods, 2, ProtocolOptions())
+        for slot, method in enumerate(methods):
+            cohort.seat(slot, method, perturbed(method), slot)
+        with cohort, cohort.training_pass(torch.tensor(0), len(ids_BT)):
+            with _Products() as products:
+                hidden = cohort.hidden_states(ids_BT.expand(2, *ids_BT.shape))[0]
+            hidden.square().sum().backward()
+        assert cohort.optimizer is not None
+        return hidden.detach(), cohort.optimizer.grads_Kn.clone(), products.count
+
+    *together, few = gradients()
+    monkeypatch.setattr(lora_module, "layers_that_share", lambda names: [])
+    *apart, many = gradients()
+    assert many - few == 2 * base.config.num_hidden_layers, "one of three is left in each layer"
+    for ours, expected in zip(together, apart, strict=True):
+        assert (ours - expected).norm() <= 1e-5 * expected.norm()

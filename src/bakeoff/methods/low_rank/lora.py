@@ -166,12 +166,19 @@ class Together:
     Their first factors are put side by side: the input is read once, and has one gradient.
 
     Args:
-        turn: of the layer. a_KDRs: each layer's [K, D, R], in the order of turns.
+        turn: of the layer. ranks: of each layer, in the order of turns.
+        factors: gives, in a format, [K, D, S], S the sum of ranks.
     """
 
-    def __init__(self, turn: Turn[Sequence[Tensor]], a_KDRs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        turn: Turn[Sequence[Tensor]],
+        ranks: Sequence[int],
+        factors: Callable[[torch.dtype], tuple[Tensor, ...]],
+    ) -> None:
         self._turn = turn
-        self._a_KDRs = a_KDRs
+        self._ranks = list(ranks)
+        self._factors = factors
 
     def product(self, x_KND: Tensor) -> Tensor | None:
         """[K, N, R] of this layer; None where the first layer has read another tensor."""
@@ -179,9 +186,13 @@ class Together:
         if place > 0:
             found = self._turn.found(x_KND)
             return None if found is None else found[place]
-        whole_KDS = torch.cat(list(self._a_KDRs), dim=2).to(x_KND.dtype)
-        sizes = [a_KDR.shape[2] for a_KDR in self._a_KDRs]
-        return self._turn.leave(x_KND, torch.bmm(x_KND, whole_KDS).split(sizes, dim=2))[0]
+        [whole_KDS] = self._factors(x_KND.dtype)
+        low_KNS = torch.bmm(x_KND, whole_KDS)
+        return self._turn.leave(x_KND, low_KNS.split(self._ranks, dim=2))[0]
+
+
+def _side_by_side(a_KDRs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor]:
+    return (torch.cat(list(a_KDRs), dim=2).to(dtype),)
 
 
 class LowRankHook:
@@ -247,17 +258,22 @@ class SettledHook:
     Args:
         factors: gives ([1, D, R], [1, R, E] scaled) of the update, and before them the two of the
             principal part, if there is one.
+        together: as of ``LowRankHook``.
     """
 
-    def __init__(self, factors: ByDtype) -> None:
+    def __init__(self, factors: ByDtype, together: Together | None = None) -> None:
         self._factors = factors
+        self._together = together
 
     def __call__(self, x_1ND: Tensor, y_1NE: Tensor) -> Tensor:
         """See ``LowRankHook``."""
         *fixed, a_1DR, scaled_1RE = self._factors(x_1ND.dtype)
         if fixed:
             y_1NE.baddbmm_(torch.bmm(x_1ND, fixed[0]), fixed[1])
-        return y_1NE.baddbmm_(torch.bmm(x_1ND, a_1DR), scaled_1RE)
+        shared_1NR = None if self._together is None else self._together.product(x_1ND)
+        if shared_1NR is None:
+            shared_1NR = torch.bmm(x_1ND, a_1DR)
+        return y_1NE.baddbmm_(shared_1NR, scaled_1RE)
 
 
 class LoraStack(Stack):
@@ -352,6 +368,7 @@ class LoraStack(Stack):
         """The same, of one slot outside of training, with the scale in a factor."""
         slots = range(slot, slot + 1)
         hooks = self.hooks(slots)
+        together = self._together(slots, settled=True)
 
         def settled(layer: str) -> LinearHook:
             fixed = self._principal.get(layer, ())
@@ -360,7 +377,7 @@ class LoraStack(Stack):
                 principal = (self.narrowed(factor, slots) for factor in fixed)
                 return tuple(t.to(dtype) for t in (*principal, *self._factors(layer, slots)))
 
-            return SettledHook(ByDtype(factors))
+            return SettledHook(ByDtype(factors), together.get(layer))
 
         return replace(hooks, linear={layer: settled(layer) for layer in self.layers})
 
@@ -370,14 +387,17 @@ class LoraStack(Stack):
         have other weights with each slot."""
         return not self._has_dropout and not self._experts
 
-    def _together(self, slots: Sequence[int]) -> dict[str, Together]:
+    def _together(self, slots: Sequence[int], *, settled: bool = False) -> dict[str, Together]:
         """Of the layers that read the same; none with dropout, which hides other parts of it from
-        each."""
+        each. Factors that are settled are put together once."""
         found: dict[str, Together] = {}
         for group in [] if self._has_dropout else layers_that_share(self.layers):
             a_KDRs = [self._of(slots)(self.tensors[f"{layer}.lora_a"]) for layer in group]
+            side_by_side = partial(_side_by_side, a_KDRs)
+            factors = ByDtype(side_by_side) if settled else side_by_side
+            ranks = [a_KDR.shape[2] for a_KDR in a_KDRs]
             for layer, turn in zip(group, turns(len(group)), strict=True):
-                found[layer] = Together(turn, a_KDRs)
+                found[layer] = Together(turn, ranks, factors)
         return found
 
     def _hook(
