@@ -82,7 +82,7 @@ def test_outputs_and_gradients_are_those_of_peft_over_bitsandbytes(
     theirs = fresh(architecture)
     use_bitsandbytes(theirs, "nf4")
     for module in theirs.modules():
-        # Its way of inference for processors that multiply bfloat16 rounds, and refuses these sizes.
+        # Its own way for processors that multiply bfloat16 rounds, and refuses these sizes.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     with warnings.catch_warnings():
