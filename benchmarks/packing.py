@@ -200,15 +200,21 @@ def states(cohort: Cohort, one: Pass) -> Tensor:
     position_T = torch.cat([before, num_before + one.token_T])
     segment_T = torch.cat([torch.full_like(before, -1), one.segment_T])
     own_TT = (segment_T[:, None] == segment_T) | (segment_T == -1)
-    mask = (own_TT & (position_T[:, None] >= position_T))[None, None]
+    seen = (own_TT & (position_T[:, None] >= position_T))[None, None]
 
     def with_mask(
-        module: nn.Module, key: Tensor, value: Tensor, window: int | None, given: Tensor | None
+        module: nn.Module,
+        key: Tensor,
+        value: Tensor,
+        window: int | None,
+        mask: Tensor | None,
+        *,
+        added: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        assert given is None, "in training causality is the only mask"
+        assert mask is None, "in training causality is the only mask"
         if window is None:
-            return key, value, mask
-        return key, value, mask & (position_T[:, None] - position_T < window)
+            return key, value, seen
+        return key, value, seen & (position_T[:, None] - position_T < window)
 
     with extended(with_mask):
         return cohort.base.hidden_states(x_1TD, position_T[None]).flatten(0, 1)
@@ -216,7 +222,7 @@ def states(cohort: Cohort, one: Pass) -> Tensor:
 
 def moved(cohort: Cohort, one: Pass) -> Tensor:
     """[N] the flat positions with soft prompts before the tokens."""
-    added = cohort.prompt_positions
+    added = cohort.added_positions
     if one.segment_T is not None:
         return one.source_N + added
     row_N = torch.div(one.source_N, one.ids_RT.shape[1], rounding_mode="floor")

@@ -16,7 +16,16 @@ METHODS = (
     *("p_tuning", "last_layers", "peft"),
 )
 """Every kind of the registry, which a test holds; the most used first."""
-TRAINED = (("lora", 1), ("lora", 8), ("soft_prompt", 8))
+TRAINED = (
+    ("gpt-neo-125m", "lora", 1, 8.0),
+    ("gpt-neo-125m", "lora", 8, 11.0),
+    ("gpt-neo-125m", "lora-all", 8, 10.0),
+    ("gpt-neo-125m", "soft_prompt", 8, None),
+    ("gpt-neo-125m", "head", 1, 30.0),
+    ("smollm2-135m", "lora", 1, 14.0),
+    ("smollm2-135m", "lora", 8, 20.0),
+)
+"""Base, method, slots, and how many times as fast as the plain loop it is to be on an H100."""
 PLANNED = ("lora", "full", "soft_prompt", "head")
 FORMATS = ("float16", "float32")
 
@@ -86,13 +95,13 @@ def _failures() -> Iterator[Stage]:
 
 
 def _figures() -> Iterator[Stage]:
-    for method, slots in TRAINED:
+    for base, method, slots, goal in TRAINED:
         yield Stage(
-            name=f"training/{method}_{slots}_slots",
+            name=f"training/{base}_{method}_{slots}_slots",
             question="tokens per second and memory against Transformers + PEFT, compiled and Liger",
             module="gpu.stages.training",
             limit=150,
-            arguments={"method": method, "slots": slots},
+            arguments={"base": base, "method": method, "slots": slots, "goal": goal},
         )
     yield Stage(
         name="generation",
@@ -113,6 +122,12 @@ def _figures() -> Iterator[Stage]:
         question="a whole small study, its costs measured",
         module="gpu.stages.study",
         limit=150,
+    )
+    yield Stage(
+        name="seed_study",
+        question="the first study, whole, against the loops that a user would write",
+        module="gpu.stages.seed_study",
+        limit=480,
     )
     yield Stage(
         name="profile",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.card import require_card
+from gpu.goals import hold
 from gpu.processes import Place
 from gpu.records import Report
 from gpu.scripts import run_script
 
+LEAST_RATIO = 4.0
+"""Over the best of ``generate``'s batches and caches, on an H100."""
 FULL = ("--base", "scratch:gpt-neo-125m", "--rows", "64", "256", "--documents", "256")
 DRY = (
     *("--quick", "--base", "scratch:tiny-gpt-neo", "--rows", "4", "--cache", "dynamic"),
@@ -20,7 +23,18 @@ def run(report: Report, place: Place) -> None:
     """See the module."""
     require_card()
     flags = [*(DRY if place.dry_run else FULL), "--device", "cuda", "--method", "none", "lora"]
-    run_script(report, "generate", [*flags, "--slots", "1"], _says)
+    ratios: dict[str, dict[str, float]] = {}
+
+    def says(line: dict[str, Any]) -> tuple[str, str]:
+        if line.get("summary"):
+            ratios.update(line["ratio"])
+        return _says(line)
+
+    run_script(report, "generate", [*flags, "--slots", "1"], says)
+    for case, over in ratios.items():
+        for rival, ratio in over.items():
+            name = f"{case}: over {rival}"
+            hold(report, name, ratio, least=LEAST_RATIO, dry_run=place.dry_run)
 
 
 def _says(line: dict[str, Any]) -> tuple[str, str]:

@@ -5,32 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.card import require_card
+from gpu.goals import hold, of_case
 from gpu.processes import Place
 from gpu.records import Report
 from gpu.scripts import run_script
 
-FULL = ("--base", "scratch:gpt-neo-125m", "--steps", "10", "--warmup", "3")
+FULL = ("--steps", "10", "--warmup", "3")
 DRY = (
-    *("--quick", "--base", "scratch:tiny-gpt-neo", "--steps", "1", "--no-compile"),
+    *("--quick", "--steps", "1", "--no-compile"),
     *("--micro-batch-size", "2", "--max-length", "64", "--supervised", "16"),
 )
+_DRY_BASES = {"gpt-neo-125m": "scratch:tiny-gpt-neo", "smollm2-135m": "scratch:tiny-llama"}
+_PLAIN = "plain"
+MOST_MEMORY = 0.4
+"""Of the plain loop's, for GPT-Neo-125M and LoRA in one slot."""
 
 
-def run(report: Report, place: Place, method: str, slots: int) -> None:
+def run(
+    report: Report, place: Place, base: str, method: str, slots: int, goal: float | None
+) -> None:
     """See the module.
 
     Args:
         report: records each engine. place: where.
-        method: one of ``benchmarks/train.py``. slots: candidates in a pass.
+        base: of random weights. method: one of ``benchmarks/train.py``.
+        slots: candidates in a pass. goal: the least ratio over the plain loop on an H100.
     """
     require_card()
-    flags = [*(DRY if place.dry_run else FULL), "--device", "cuda"]
-    run_script(report, "train", [*flags, "--method", method, "--slots", str(slots)], _says)
+    reference = _DRY_BASES[base] if place.dry_run else f"scratch:{base}"
+    flags = ["--base", reference, *(DRY if place.dry_run else FULL), "--device", "cuda"]
+    summary: dict[str, Any] = {}
 
+    def says(line: dict[str, Any]) -> tuple[str, str]:
+        if line.get("summary"):
+            summary.update(line)
+            return "ratios", f"over each rival: {line['ratio']}; memory {line['memory_ratio']}"
+        speed, peak = line.get("tokens_per_second", 0.0), line.get("peak_memory_bytes") or 0
+        sentence = f"{speed:,.0f} tokens per second, peak {peak / 2**30:.2f} GiB, first step "
+        return f"{line['case']}: {line['engine']}", f"{sentence}{line.get('first_step_seconds')} s"
 
-def _says(line: dict[str, Any]) -> tuple[str, str]:
-    if line.get("summary"):
-        return "ratios", f"over each rival: {line['ratio']}; memory {line['memory_ratio']}"
-    speed, peak = line.get("tokens_per_second", 0.0), line.get("peak_memory_bytes") or 0
-    sentence = f"{speed:,.0f} tokens per second, peak {peak / 2**30:.2f} GiB, first step "
-    return f"{line['case']}: {line['engine']}", f"{sentence}{line.get('first_step_seconds')} s"
+    run_script(report, "train", [*flags, "--method", method, "--slots", str(slots)], says)
+    if goal is None or not summary:
+        return
+    ratio = of_case(summary["ratio"], _PLAIN)
+    hold(report, "speed, of the plain loop's", ratio, least=goal, dry_run=place.dry_run)
+    if (base, method, slots) == ("gpt-neo-125m", "lora", 1):
+        memory = of_case(summary["memory_ratio"], _PLAIN)
+        hold(report, "memory, of the plain loop's", memory, most=MOST_MEMORY, dry_run=place.dry_run)
