@@ -102,6 +102,7 @@ def _install_cuda() -> None:
         "graph": _graph,
         "stream": _on_stream,
         "current_stream": lambda *a, **k: stream,
+        "set_stream": lambda *a, **k: None,
         "default_stream": lambda *a, **k: stream,
         "graph_pool_handle": lambda: (0, 1),
         "synchronize": lambda *a, **k: waits_for_device("synchronize"),

@@ -190,6 +190,12 @@ class Together:
         low_KNS = torch.bmm(x_KND, whole_KDS)
         return self._turn.leave(x_KND, low_KNS.split(self._ranks, dim=2))[0]
 
+    def factor(self, dtype: torch.dtype) -> Tensor:
+        """[K, D, R] of this layer, a part of what all have."""
+        [whole_KDS] = self._factors(dtype)
+        found: Tensor = whole_KDS.split(self._ranks, dim=2)[self._turn.place]
+        return found
+
 
 def _side_by_side(a_KDRs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor]:
     return (torch.cat(list(a_KDRs), dim=2).to(dtype),)
@@ -372,12 +378,16 @@ class LoraStack(Stack):
 
         def settled(layer: str) -> LinearHook:
             fixed = self._principal.get(layer, ())
+            group = together.get(layer)
 
             def factors(dtype: torch.dtype) -> tuple[Tensor, ...]:
-                principal = (self.narrowed(factor, slots) for factor in fixed)
-                return tuple(t.to(dtype) for t in (*principal, *self._factors(layer, slots)))
+                principal = [self.narrowed(factor, slots).to(dtype) for factor in fixed]
+                a_1DR, scaled_1RE = self._factors(layer, slots)
+                # A part of what all of the group have, not a copy of its own beside that.
+                own_1DR = a_1DR.to(dtype) if group is None else group.factor(dtype)
+                return *principal, own_1DR, scaled_1RE.to(dtype)
 
-            return SettledHook(ByDtype(factors), together.get(layer))
+            return SettledHook(ByDtype(factors), group)
 
         return replace(hooks, linear={layer: settled(layer) for layer in self.layers})
 
