@@ -209,7 +209,7 @@ def states(cohort: Cohort, one: Pass) -> Tensor:
         window: int | None,
         mask: Tensor | None,
         *,
-        added: bool = False,
+        as_bias: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         assert mask is None, "in training causality is the only mask"
         if window is None:
@@ -222,7 +222,8 @@ def states(cohort: Cohort, one: Pass) -> Tensor:
 
 def moved(cohort: Cohort, one: Pass) -> Tensor:
     """[N] the flat positions with soft prompts before the tokens."""
-    added = cohort.added_positions
+    prompt = cohort.prompts()
+    added = 0 if prompt is None else prompt[0].shape[1]
     if one.segment_T is not None:
         return one.source_N + added
     row_N = torch.div(one.source_N, one.ids_RT.shape[1], rounding_mode="floor")

@@ -100,7 +100,7 @@ def _figures() -> Iterator[Stage]:
             name=f"training/{base}_{method}_{slots}_slots",
             question="tokens per second and memory against Transformers + PEFT, compiled and Liger",
             module="gpu.stages.training",
-            limit=150,
+            limit=240,
             arguments={"base": base, "method": method, "slots": slots, "goal": goal},
         )
     yield Stage(

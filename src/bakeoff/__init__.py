@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,10 @@ __all__ = [
     "register_task",
     "run",
 ]
+
+# Importing PEFT imports bitsandbytes, which on processors that multiply bfloat16 asks for a package
+# of kernels that bakeoff does not use, and says in the middle of a run that it is missing.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 _HOME: Final = {
     "Results": "bakeoff.api",

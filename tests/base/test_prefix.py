@@ -26,8 +26,8 @@ def test_the_mask_to_add_is_made_once_and_needs_no_copy(
         extension = present_extension()
         assert extension is not None
         seen = extension(_Layer(), keys, keys, window, None)[2]
-        added = extension(_Layer(), keys, keys, window, None, added=True)[2]
-        again = extension(_Layer(), keys, keys, window, None, added=True)[2]
+        added = extension(_Layer(), keys, keys, window, None, as_bias=True)[2]
+        again = extension(_Layer(), keys, keys, window, None, as_bias=True)[2]
     assert seen.dtype == torch.bool and seen.shape == (4, 1, 6, 9)
     assert seen[:, 0, 0].sum(dim=1).tolist() == [4, 4, 2, 2], "each slot's own prefix, and itself"
     assert added is again and added.dtype == dtype

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from transformers import TrainingArguments
 
+from bakeoff.base.precision import cpu_multiplies_bfloat16
 from bakeoff.config import load_yaml
 from bakeoff.engine.train import Trainer
 
@@ -210,9 +211,11 @@ def test_a_quantized_winner_is_written_over_a_quantized_base(
     run = json.loads((place / "recipe/run.json").read_text("utf-8"))
     assert run["quantization"] == held and run["not_quantized"] == ["lm_head"]
     if held == "nf4":
-        # Over the base as it is they are others, by 1e-4 and more.
+        # Over the base as it is they are others, by 1e-4 and more. Where the processor multiplies
+        # bfloat16, bitsandbytes rounds products that need no gradient to it.
         theirs = trained_by_script(place / "recipe", steps=4)
-        assert theirs == pytest.approx(losses[:4], rel=1e-5)
+        near = 2e-4 if cpu_multiplies_bfloat16() else 1e-5
+        assert theirs == pytest.approx(losses[:4], rel=near)
 
 
 def test_what_a_trainer_cannot_be_told_is_refused(run_small: Run, cli: Run) -> None:

@@ -25,7 +25,9 @@ def run(report: Report, place: Place) -> None:
         lines.append(line)
         if line.get("summary"):
             return "ratios", f"a rival's seconds over ours: {line['ratio']}"
-        return f"{line['case']}: {line['engine']}, {line['part']}", f"{line.get('seconds')} s"
+        name = f"{line['case']}: {line['engine']}, {line.get('part', 'left out')}"
+        keys = ("seconds", "seconds_per_row", "training_seconds", "test_seconds")
+        return name, ", ".join(f"{key} {line[key]}" for key in keys if key in line)
 
     run_script(report, "study", ["--device", "cuda"], says)
     for line in (line for line in lines if line.get("summary")):

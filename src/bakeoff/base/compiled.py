@@ -2,7 +2,8 @@
 
 All layers of a decoder are the same code over other weights, so that one compilation serves them
 all, for every number of slots, rows and positions; evaluation has one of its own. A method's hooks
-are compiled with the layer that contains them.
+are compiled with the layer that contains them; where they know which layer it is, as a prefix does,
+the layer is compiled in parts around them.
 ``tests/engine/backends/test_acceleration.py`` counts.
 
 PyTorch compiles a size of one as a constant. A cohort of one slot therefore trains by code of its

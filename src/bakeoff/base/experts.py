@@ -77,7 +77,7 @@ class ExpertsSite(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _with_own_weights(self, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> Tensor:
-        """As the one hook has it, outside of compiled code: which weights a slot has is its own."""
+        """As the one hook has it, outside of compiled code: other slots have other weights."""
         [hook] = self.hooks
         own = [dict(weights) for weights in hook()]
         return self._by_slot(own, [1] * len(own), args, kwargs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,10 +14,6 @@ from transformers.utils import logging as transformers_logging
 # Both libraries leave these functions without types, or without an export.
 _hub: Final[Any] = hub_utils
 _transformers: Final[Any] = transformers_logging
-
-# Importing PEFT imports bitsandbytes, which on processors that multiply bfloat16 asks for a package
-# of kernels that bakeoff does not use, and says in the middle of a run that it is missing.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

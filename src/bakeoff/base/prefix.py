@@ -124,14 +124,14 @@ class _InTraining:
         window: int | None,
         mask: Tensor | None,
         *,
-        added: bool = False,
+        as_bias: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """([R, H, S, C] keys, values, [R or 1, 1, T, S] what each query may see, boolean or as
         zeros and minus infinity)."""
         assert mask is None, "in training causality is the only mask"
         keys, values = self._prefix.before(module, key, value)
         which = (key.shape[0], key.shape[2], window)
-        if added:
+        if as_bias:
             return keys, values, self._mask_to_add(*which, keys.dtype)
         return keys, values, self._mask(*which)
 
@@ -205,7 +205,7 @@ class _InTransformers:
         window: int | None,
         mask: Tensor | None,
         *,
-        added: bool = False,
+        as_bias: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See ``_InTraining``; here the mask is Transformers', and stays boolean."""
         assert mask is not None, "asked for in `full_mask`"

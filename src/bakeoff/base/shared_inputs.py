@@ -42,6 +42,8 @@ class _Kept(threading.local):
 
 
 _groups: WeakSet[_Kept] = WeakSet()
+_groups_lock = threading.Lock()
+"""Worker threads make groups while others let go of theirs."""
 
 
 def forget_shared() -> None:
@@ -49,7 +51,9 @@ def forget_shared() -> None:
 
     What was computed of a layer's input holds all that the pass had computed before.
     """
-    for kept in list(_groups):
+    with _groups_lock:
+        found = list(_groups)
+    for kept in found:
         kept.tensor = kept.made = None
 
 
@@ -70,7 +74,7 @@ class Turn(Generic[T]):
         return made
 
     def found(self, tensor: Tensor) -> T | None:
-        """What the first layer made of this very tensor; None where it had another, or is this."""
+        """What the first layer made of this very tensor; None where that one had another."""
         made: T | None = self._kept.made if self._kept.tensor is tensor else None
         self.take()
         return made
@@ -84,5 +88,6 @@ class Turn(Generic[T]):
 def turns(size: int) -> list[Turn[Any]]:
     """The turns of the layers of one group, in order."""
     kept = _Kept()
-    _groups.add(kept)
+    with _groups_lock:
+        _groups.add(kept)
     return [Turn(kept, place, place == size - 1) for place in range(size)]

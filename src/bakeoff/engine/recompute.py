@@ -23,6 +23,7 @@ from bakeoff.base.attention.interface import (
 from bakeoff.base.compiled import decoder_layers
 from bakeoff.base.model import Base
 from bakeoff.base.row_groups import grouped, present_groups
+from bakeoff.base.shared_inputs import forget_shared
 from bakeoff.methods.training_pass import present_training, training_pass
 
 
@@ -63,7 +64,12 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
                 if groups is not None and present_groups() is None:
                     stack.enter_context(grouped(groups))
                 stack.enter_context(windows_always(windows))
-                return forward(layer, *again, **named_again)
+                try:
+                    return forward(layer, *again, **named_again)
+                except BaseException:
+                    # In this thread, which is autograd's the second time.
+                    forget_shared()
+                    raise
 
         return checkpoint(compute, *arguments, use_reentrant=False, **named)
 

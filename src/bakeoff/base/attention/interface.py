@@ -48,11 +48,11 @@ class Extension(Protocol):
         window: int | None,
         mask: Tensor | None,
         *,
-        added: bool = False,
+        as_bias: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(keys with more before them, values, mask).
 
-        The mask is boolean, or where ``added`` is true it may be what is added to the scores, in
+        The mask is boolean, or where ``as_bias`` is true it may be what is added to the scores, in
         the format of the keys: kernels make that of a boolean one, in every layer again.
         """
 
@@ -162,7 +162,7 @@ def attend(
                 found = fused_attention(query, keys, values, mask=seen, scaling=scaling)
             return _present.decoding.in_row_order(found)
     if _present.extension is not None:
-        keys, values, mask = _extend_whole_rows(module, key, value, window, added=True)
+        keys, values, mask = _extend_whole_rows(module, key, value, window, as_bias=True)
         return fused_attention(query, keys, values, mask=mask, scaling=scaling)
     if serves(query, key):
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
@@ -197,7 +197,7 @@ def visible(
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def _extend_whole_rows(
-    module: nn.Module, key: Tensor, value: Tensor, window: int | None, *, added: bool = False
+    module: nn.Module, key: Tensor, value: Tensor, window: int | None, *, as_bias: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the extension makes of a pass over whole rows.
 
@@ -205,7 +205,7 @@ def _extend_whole_rows(
     would be compiled one by one.
     """
     assert _present.extension is not None, "asked before"
-    return _present.extension(module, key, value, window, None, added=added)
+    return _present.extension(module, key, value, window, None, as_bias=as_bias)
 
 
 def attend_one(

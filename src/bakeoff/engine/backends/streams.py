@@ -38,8 +38,8 @@ def on_side_stream(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def capturing(graph: torch.cuda.CUDAGraph, device: torch.device, pool: Any) -> Iterator[None]:
-    """Captures what is inside on the side stream; an error leaves as what it was, and the stream
-    with it.
+    """Captures what is inside on the side stream; an error is raised unchanged, and the current
+    stream is then what it was before.
 
     Where CUDA has invalidated the capture, as by an operation that waits for the device, ending it
     fails as well. PyTorch then raises that second error, which says nothing of the first, and stays

@@ -7,7 +7,7 @@ Axis letters: ``K`` slots, ``L`` layers, ``N`` positions of a slot, ``D`` a laye
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from bakeoff.base.experts import ExpertsHook
 from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.base.shared_inputs import Turn, layers_that_share, turns
@@ -363,18 +364,20 @@ class LoraStack(Stack):
 
     def hooks(self, slots: Sequence[int]) -> StackHooks:
         """One per target layer."""
-        layers = dict.fromkeys(weight.layer for weight in self._experts.values())
-        together = self._together(slots)
+        a_KDRs = self._first_factors(slots)
+        together = self._together(a_KDRs)
         return StackHooks(
-            linear={layer: self._hook(layer, slots, together.get(layer)) for layer in self.layers},
-            experts={layer: self._experts_hook(layer, slots) for layer in layers},
+            linear={
+                layer: self._hook(layer, slots, a_KDRs[layer], together.get(layer))
+                for layer in self.layers
+            },
+            experts=self._experts_hooks(slots),
         )
 
     def settled_hooks(self, slot: int) -> StackHooks:
         """The same, of one slot outside of training, with the scale in a factor."""
         slots = range(slot, slot + 1)
-        hooks = self.hooks(slots)
-        together = self._together(slots, settled=True)
+        together = self._together(self._first_factors(slots), settled=True)
 
         def settled(layer: str) -> LinearHook:
             fixed = self._principal.get(layer, ())
@@ -389,7 +392,10 @@ class LoraStack(Stack):
 
             return SettledHook(ByDtype(factors), group)
 
-        return replace(hooks, linear={layer: settled(layer) for layer in self.layers})
+        return StackHooks(
+            linear={layer: settled(layer) for layer in self.layers},
+            experts=self._experts_hooks(slots),
+        )
 
     @property
     def is_compilable(self) -> bool:
@@ -397,32 +403,43 @@ class LoraStack(Stack):
         have other weights with each slot."""
         return not self._has_dropout and not self._experts
 
-    def _together(self, slots: Sequence[int], *, settled: bool = False) -> dict[str, Together]:
+    def _first_factors(self, slots: Sequence[int]) -> dict[str, Tensor]:
+        """[K, D, R] of each layer."""
+        of = self._of(slots)
+        return {layer: of(self.tensors[f"{layer}.lora_a"]) for layer in self.layers}
+
+    def _together(
+        self, a_KDRs: Mapping[str, Tensor], *, settled: bool = False
+    ) -> dict[str, Together]:
         """Of the layers that read the same; none with dropout, which hides other parts of it from
         each. Factors that are settled are put together once."""
         found: dict[str, Together] = {}
         for group in [] if self._has_dropout else layers_that_share(self.layers):
-            a_KDRs = [self._of(slots)(self.tensors[f"{layer}.lora_a"]) for layer in group]
-            side_by_side = partial(_side_by_side, a_KDRs)
+            of_group = [a_KDRs[layer] for layer in group]
+            side_by_side = partial(_side_by_side, of_group)
             factors = ByDtype(side_by_side) if settled else side_by_side
-            ranks = [a_KDR.shape[2] for a_KDR in a_KDRs]
+            ranks = [a_KDR.shape[2] for a_KDR in of_group]
             for layer, turn in zip(group, turns(len(group)), strict=True):
                 found[layer] = Together(turn, ranks, factors)
         return found
 
     def _hook(
-        self, layer: str, slots: Sequence[int], together: Together | None = None
+        self, layer: str, slots: Sequence[int], a_KDR: Tensor, together: Together | None
     ) -> LinearHook:
         of = self._of(slots)
         fixed = self._principal.get(layer)
         return LowRankHook(
-            a_KDR=of(self.tensors[f"{layer}.lora_a"]),
+            a_KDR=a_KDR,
             b_KRE=of(self.tensors[f"{layer}.lora_b"]),
             scaling_K11=of(self._scaling_LK[self._index[layer]])[:, None, None],
             principal=None if fixed is None else (of(fixed[0]), of(fixed[1])),
             drop=partial(self._dropped, layer, slots) if self._has_dropout else None,
             together=together,
         )
+
+    def _experts_hooks(self, slots: Sequence[int]) -> dict[str, ExpertsHook]:
+        layers = dict.fromkeys(weight.layer for weight in self._experts.values())
+        return {layer: self._experts_hook(layer, slots) for layer in layers}
 
     def _experts_hook(self, layer: str, slots: Sequence[int]) -> ExpertsUpdate:
         of = self._of(slots)
