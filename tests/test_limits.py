@@ -59,7 +59,7 @@ def test_memory_is_limited_inside_alone() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     # So large that it is asked of the system, whatever earlier tests have left to be used again.
     with pytest.raises(MemoryError), limited("mine", memory=1 << 24):
-        bytes(1 << 29)
+        bytes(1 << 33)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     bytes(1 << 29)
 
