@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bakeoff.base.experts import ExpertsHook
 from bakeoff.base.injection import LinearHook, linear_shape, select_linear_layers
 from bakeoff.base.model import Base
-from bakeoff.base.shared_inputs import Turn, layers_that_share, turns
+from bakeoff.base.shared_inputs import layers_that_share, turns
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.low_rank.dropout import dropped, threshold
@@ -32,6 +32,7 @@ from bakeoff.methods.low_rank.experts import (
     merged_experts,
     target_weights,
 )
+from bakeoff.methods.low_rank.hooks import LowRankHook, SettledHook, Together, side_by_side
 from bakeoff.methods.low_rank.lora_files import read_low_rank, write_low_rank
 from bakeoff.methods.low_rank.updates import (
     default_targets,
@@ -159,128 +160,6 @@ class Lora(Method):
     def load(self, folder: Path) -> Tensors:
         """Reads PEFT's files back."""
         return read_low_rank(self, folder)
-
-
-class Together:
-    """One layer's part of a product for all layers that read the same tensor.
-
-    Their first factors are put side by side: the input is read once, and has one gradient.
-
-    Args:
-        turn: of the layer. ranks: of each layer, in the order of turns.
-        factors: gives, in a format, [K, D, S], S the sum of ranks.
-    """
-
-    def __init__(
-        self,
-        turn: Turn[Sequence[Tensor]],
-        ranks: Sequence[int],
-        factors: Callable[[torch.dtype], tuple[Tensor, ...]],
-    ) -> None:
-        self._turn = turn
-        self._ranks = list(ranks)
-        self._factors = factors
-
-    def product(self, x_KND: Tensor) -> Tensor | None:
-        """[K, N, R] of this layer; None where the first layer has read another tensor."""
-        place = self._turn.place
-        if place > 0:
-            found = self._turn.found(x_KND)
-            return None if found is None else found[place]
-        [whole_KDS] = self._factors(x_KND.dtype)
-        low_KNS = torch.bmm(x_KND, whole_KDS)
-        return self._turn.leave(x_KND, low_KNS.split(self._ranks, dim=2))[0]
-
-    def factor(self, dtype: torch.dtype) -> Tensor:
-        """[K, D, R] of this layer, a part of what all have."""
-        [whole_KDS] = self._factors(dtype)
-        found: Tensor = whole_KDS.split(self._ranks, dim=2)[self._turn.place]
-        return found
-
-
-def _side_by_side(a_KDRs: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor]:
-    return (torch.cat(list(a_KDRs), dim=2).to(dtype),)
-
-
-class LowRankHook:
-    """Adds each slot's scaled low-rank update to one frozen layer's output.
-
-    It holds tensors and no name, so that one compilation serves the hooks of all layers.
-
-    Source: Hu et al. 2021, arXiv:2106.09685, section 4.1.
-
-    Args:
-        a_KDR: [K, D, R] float32. b_KRE: [K, R, E] float32.
-        scaling_K11: [K, 1, 1] factor on the product.
-        principal: ([K, D, R], [K, R, E]) whose product is added as well, or None.
-        drop: what the update sees of its input in training, or None for all.
-        together: with other layers that read the same, whose first products are then one.
-    """
-
-    def __init__(
-        self,
-        *,
-        a_KDR: Tensor,
-        b_KRE: Tensor,
-        scaling_K11: Tensor,
-        principal: tuple[Tensor, Tensor] | None,
-        drop: Callable[[Tensor], Tensor] | None,
-        together: Together | None = None,
-    ) -> None:
-        self._a_KDR = a_KDR
-        self._b_KRE = b_KRE
-        self._scaling_K11 = scaling_K11
-        self._principal = principal
-        self._drop = drop
-        self._together = together
-
-    def __call__(self, x_KND: Tensor, y_KNE: Tensor) -> Tensor:
-        """The layer's output with the update.
-
-        Args:
-            x_KND: [K, N, D] the layer's input, rows grouped by slot, compute dtype.
-            y_KNE: [K, N, E] the frozen layer's output.
-
-        Returns:
-            [K, N, E]. Equal to ``y_KNE`` until the first update: ``lora_b`` starts at zero.
-        """
-        dtype = x_KND.dtype
-        if self._principal is not None:
-            first_KDR, second_KRE = self._principal
-            low_KNR = torch.bmm(x_KND, first_KDR.to(dtype))
-            y_KNE = torch.baddbmm(y_KNE, low_KNR, second_KRE.to(dtype))
-        if self._drop is not None:
-            x_KND = self._drop(x_KND)
-        scaled_KRE = (self._b_KRE * self._scaling_K11).to(dtype)
-        shared_KNR = None if self._together is None else self._together.product(x_KND)
-        if shared_KNR is None:
-            shared_KNR = torch.bmm(x_KND, self._a_KDR.to(dtype))
-        return torch.baddbmm(y_KNE, shared_KNR, scaled_KRE)
-
-
-class SettledHook:
-    """``LowRankHook`` of one slot whose tensors stay as they are: the same products, no others,
-    into the layer's output itself.
-
-    Args:
-        factors: gives ([1, D, R], [1, R, E] scaled) of the update, and before them the two of the
-            principal part, if there is one.
-        together: as of ``LowRankHook``.
-    """
-
-    def __init__(self, factors: ByDtype, together: Together | None = None) -> None:
-        self._factors = factors
-        self._together = together
-
-    def __call__(self, x_1ND: Tensor, y_1NE: Tensor) -> Tensor:
-        """See ``LowRankHook``."""
-        *fixed, a_1DR, scaled_1RE = self._factors(x_1ND.dtype)
-        if fixed:
-            y_1NE.baddbmm_(torch.bmm(x_1ND, fixed[0]), fixed[1])
-        shared_1NR = None if self._together is None else self._together.product(x_1ND)
-        if shared_1NR is None:
-            shared_1NR = torch.bmm(x_1ND, a_1DR)
-        return y_1NE.baddbmm_(shared_1NR, scaled_1RE)
 
 
 class LoraStack(Stack):
@@ -416,8 +295,8 @@ class LoraStack(Stack):
         found: dict[str, Together] = {}
         for group in [] if self._has_dropout else layers_that_share(self.layers):
             of_group = [a_KDRs[layer] for layer in group]
-            side_by_side = partial(_side_by_side, of_group)
-            factors = ByDtype(side_by_side) if settled else side_by_side
+            make = partial(side_by_side, of_group)
+            factors = ByDtype(make) if settled else make
             ranks = [a_KDR.shape[2] for a_KDR in of_group]
             for layer, turn in zip(group, turns(len(group)), strict=True):
                 found[layer] = Together(turn, ranks, factors)
